@@ -1,0 +1,52 @@
+"""Every error that this package raises on purpose.
+
+    AnalyzerError                the one to catch
+    ├── InputError               nothing could be read: a path that is missing, a folder without logs
+    ├── OptionError              an option's value cannot be used
+    ├── RuleError                one mistake in a rule file (``file:key: message``)
+    ├── RuleSetError             all mistakes of a rule set at once
+    └── ReportError              a saved report cannot be read back, or an output format is unknown
+
+Damage inside an input is never an error: it becomes a ``model.Loss`` in the report. Every message says
+what was expected and what to do next. Only ``cli.py`` prints or exits.
+"""
+
+from __future__ import annotations
+
+
+class AnalyzerError(Exception):
+    """Base of all errors that this package raises on purpose; compares by type and text."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+
+class InputError(AnalyzerError):
+    """Nothing could be read from the input."""
+
+
+class OptionError(AnalyzerError):
+    """The value of an option cannot be used."""
+
+
+class ReportError(AnalyzerError):
+    """A saved report cannot be read back, or the format of an output is unknown."""
+
+
+class RuleError(AnalyzerError):
+    """One mistake in one rule file."""
+
+    def __init__(self, file: str, key: str, message: str) -> None:
+        super().__init__(f"{file}:{key}: {message}")
+        self.file, self.key, self.message = file, key, message
+
+
+class RuleSetError(AnalyzerError):
+    """All mistakes found in a rule set."""
+
+    def __init__(self, mistakes: tuple[RuleError, ...]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = mistakes
