@@ -16,7 +16,7 @@ Fields = dict[str, tuple[str, ...]]
 """Flat view of an event for Sigma: dotted path of the log's own names -> every value found there."""
 
 
-class Origin(Struct, frozen=True, kw_only=True, order=True):
+class Origin(Struct, frozen=True, kw_only=True):
     """Where a fact stands: open ``source`` (and ``member`` of an archive) there and find it again.
 
     ``record`` is an EventRecordID, ``line`` counts from 1, ``offset`` is in bytes from the start of the file.
@@ -29,7 +29,12 @@ class Origin(Struct, frozen=True, kw_only=True, order=True):
     offset: int | None = None
 
 
-class Loss(Struct, frozen=True, kw_only=True, order=True):
+def place(origin: Origin) -> tuple[str, str, int, int, int]:
+    """Sort key of an origin: absent parts come first."""
+    return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
+
+
+class Loss(Struct, frozen=True, kw_only=True):
     """Something that could not be read; ``extent`` says how much, in words.
 
     ``first_record`` and ``last_record`` are the EventRecordIDs lost, where they are known.
@@ -59,7 +64,325 @@ class EventRecord(Struct, frozen=True, kw_only=True):
 
 
 class LogRow(Struct, frozen=True, kw_only=True):
-    """One row of a text log with ``#Fields``: values by column name as the log writes it, undecoded semantics."""
+    """One row of a text log with ``#Fields``: values by column name as the log writes it, meaning not yet decoded.
+
+    ``log`` is the header's ``#Log-type`` (``SMTP Send Protocol Log``) or ``W3C``.
+    """
 
     origin: Origin
+    log: str
     values: dict[str, str]
+
+
+# ----------------------------------------------------------------------------------------------- normalize
+
+
+class Capi2Event(Struct, frozen=True, kw_only=True):
+    """One event of Microsoft-Windows-CAPI2/Operational, typed where diagnosis needs it, whole in ``fields``.
+
+    ``host`` is the event's Computer as written. ``thumbprint`` is ``Certificate/@fileRef`` without ``.cer``
+    (SHA-1, upper case). ``result`` is ``Result/@value`` as a number, None where the event has no Result
+    (starts, 42, 90). ``policy`` is ``Policy/@constant``. ``chain_ref`` joins events 11 and 30 of one chain.
+    """
+
+    origin: Origin
+    time: datetime
+    host: str
+    event_id: int
+    level: int | None
+    process_id: int | None
+    thread_id: int | None
+    process: str
+    task_id: str
+    sequence: int | None
+    chain_ref: str
+    thumbprint: str
+    subject: str
+    server_name: str
+    policy: int | None
+    policy_name: str
+    result: int | None
+    chain: tuple[ChainElement, ...] = ()
+    chain_error: int | None = None
+    certificates: tuple[Certificate, ...] = ()
+    fields: Fields = field(default_factory=dict)
+
+
+class SmtpEvent(Struct, frozen=True, kw_only=True):
+    """One row of an SMTP protocol log, the same for all log kinds.
+
+    ``kind`` is ``send-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+`` connect,
+    ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may belong to
+    one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds: the
+    true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
+    """
+
+    origin: Origin
+    kind: str
+    scope: str
+    time: datetime
+    direction: str
+    text: str
+    context: str = ""
+    host: str = ""
+    connector: str = ""
+    session: str = ""
+    sequence: int | None = None
+    local: str = ""
+    remote: str = ""
+    resolution: float = 0.001
+    elapsed_ms: int | None = None
+    fields: Fields = field(default_factory=dict)
+
+
+Event = Capi2Event | SmtpEvent
+
+
+class Match(Struct, frozen=True, kw_only=True):
+    """An event together with the names of all signals that it matches (none is allowed: context of a match)."""
+
+    event: Event
+    signals: tuple[str, ...]
+
+
+# ----------------------------------------------------------------------------------------------- correlate
+
+HostBasis = Literal["row", "option", "assumed", "unknown"]
+LinkBasis = Literal["thumbprint", "subject", "time"]
+HostRelation = Literal["same", "assumed", "unknown", "different"]
+Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
+Status = Literal["read", "partial", "unrecognized", "not-read"]
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """What a log says of a certificate; ``thumbprint`` is SHA-1. Absent parts are empty or None."""
+
+    thumbprint: str = ""
+    subject: str = ""
+    issuer: str = ""
+    serial: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    alternate_names: tuple[str, ...] = ()
+    subject_key_id: str = ""
+    authority_key_id: str = ""
+
+
+class ChainElement(Struct, frozen=True, kw_only=True):
+    """One ``ChainElement`` of event 11, leaf first; status values decoded from ``@value`` (hex)."""
+
+    thumbprint: str
+    subject: str
+    error: int
+    errors: tuple[str, ...]
+    info: int
+    infos: tuple[str, ...]
+    self_signed: bool
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One certificate check, told by all its CAPI2 events (joined by chainRef first, TaskId second).
+
+    ``result`` is that of event 30 (upper-case hex; ``0`` is success), or of event 11 where there is no event 30.
+    ``chain_status`` holds the CERT_TRUST_* error names of event 11's whole chain and is empty both for a good
+    chain and where event 11 is not in the export: ``missing_events`` tells which.
+    """
+
+    id: str
+    host: str
+    process: str
+    process_id: int | None
+    time: datetime
+    thumbprint: str
+    subject: str
+    policy: str
+    result: str
+    result_name: str
+    chain_ref: str
+    task_id: str
+    chain_result: str
+    chain_status: tuple[str, ...]
+    elements: tuple[ChainElement, ...]
+    server_name: str
+    certificate: Certificate | None
+    missing_issuer: Certificate | None
+    missing_events: tuple[int, ...]
+    signals: tuple[str, ...]
+    origin: Origin
+    chain_origin: Origin | None
+    origins: tuple[Origin, ...]
+
+
+class Rejection(Struct, frozen=True, kw_only=True):
+    """One reply with 5.7.64 and what its session tells: handshake, certificates, sender, recipient."""
+
+    id: str
+    time: datetime
+    host: str
+    host_basis: HostBasis
+    kind: str
+    connector: str
+    session: str
+    local_endpoint: str
+    remote_endpoint: str
+    remote_name: str
+    helo: str
+    starttls: bool
+    handshake_time: datetime | None
+    tls: str
+    sent: Certificate | None
+    received: Certificate | None
+    mail_from: str
+    rcpt_to: str
+    message_id: str
+    stage: str
+    reply: str
+    attribution: str
+    untrusted_root_hint: bool
+    resolution: float
+    signals: tuple[str, ...]
+    origin: Origin
+    origins: tuple[Origin, ...]
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """A rejection and a chain operation that belong together, and why.
+
+    ``delta_seconds`` is the operation's time minus the anchor (the TLS handshake, else the refusal):
+    negative means that CAPI2 wrote first. ``broken_by`` is a later success for the same certificate under
+    the same policy before the refusal.
+    """
+
+    rule: str
+    rejection: str
+    operation: str
+    basis: LinkBasis
+    delta_seconds: float
+    anchor: Literal["handshake", "refusal"]
+    host: HostRelation
+    broken_by: Origin | None = None
+
+
+class IncidentCertificate(Struct, frozen=True, kw_only=True):
+    """The certificate an incident is about: the one sent, else the one of the linked operation."""
+
+    thumbprint: str
+    subject: str
+    issuer: str
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """Rejections of one host, connector and certificate sent."""
+
+    id: str
+    host: str
+    connector: str
+    kind: str
+    start: datetime
+    end: datetime
+    rejection_count: int
+    certificate: IncidentCertificate | None
+    rejections: tuple[Rejection, ...]
+    links: tuple[Link, ...]
+    grades: dict[str, Grade] = field(default_factory=dict)
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """What one host, connector and certificate sent achieved over time (first and last of each, and counts)."""
+
+    host: str
+    connector: str
+    kind: str
+    thumbprint: str
+    sessions: int
+    first_session: datetime | None
+    last_session: datetime | None
+    accepted: int
+    first_accepted: datetime | None
+    last_accepted: datetime | None
+    refused: int
+    first_refused: datetime | None
+    last_refused: datetime | None
+
+
+# ------------------------------------------------------------------------------------------------- report
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """One sentence of evidence and where it stands."""
+
+    text: str
+    origin: Origin | None
+    time: datetime | None = None
+
+
+class Missing(Struct, frozen=True, kw_only=True):
+    """Evidence that would decide and is not in the input, with the commands that collect it."""
+
+    text: str
+    collect: tuple[str, ...]
+
+
+class Remedy(Struct, frozen=True, kw_only=True):
+    """What to do, how to see that it worked, and who says so. A line that begins with ``> `` is a command."""
+
+    steps: tuple[str, ...]
+    verify: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One cause weighed against all incidents; ``incidents`` are the ids of those that it may explain."""
+
+    cause: str
+    grade: Grade
+    title: str
+    why: str
+    supports: tuple[Evidence, ...]
+    contradicts: tuple[Evidence, ...]
+    missing: tuple[Missing, ...]
+    remedy: Remedy | None
+    incidents: tuple[str, ...]
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The best supported cause; ``unexplained`` where none reaches ``possible``, None without a rejection."""
+
+    cause: str | None
+    grade: Grade | None
+    title: str
+    summary: str
+
+
+class SourceStatus(Struct, frozen=True, kw_only=True):
+    """What became of one input file."""
+
+    path: str
+    kind: str
+    sha256: str
+    size: int
+    status: Status
+    reason: str
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """EventRecordIDs that an export does not hold; ``kind`` says whether they were filtered out or lost."""
+
+    first_record: int
+    last_record: int
+    kind: Literal["filtered-or-cleared", "lost"]
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """The span one source covers, so that "no event" is told from "not in the export"."""
+
+    source: str
+    kind: str
+    host: str
+    first: datetime | None
+    last: datetime | None
+    records: int
+    gaps: tuple[Gap, ...] = ()
+    first_record: int | None = None
+    last_record: int | None = None
+    notes: tuple[str, ...] = ()

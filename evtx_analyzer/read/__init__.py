@@ -1,1 +1,35 @@
-"""."""
+"""Bytes to records, by content and never by file name. To add a syntax: one file here, one line in ``SYNTAXES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from evtx_analyzer.model import EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
+from evtx_analyzer.read.evtx import is_evtx, read_evtx
+from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
+
+Record = EventRecord | LogRow
+Reader = Callable[[BinaryIO, Origin], Iterator[Record | Loss]]
+
+HEAD = 64 * 1024
+"""How many bytes of a file decide what it is."""
+
+# In order of certainty: a magic number, then XML, then headers that any text may quote.
+SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
+    ("evtx", is_evtx, read_evtx),
+    ("event-xml", is_event_xml, read_event_xml),
+    ("exchange-log", is_exchange_log, read_exchange_log),
+    ("w3c-log", is_w3c_log, read_w3c_log),
+)
+
+
+def recognize(head: bytes) -> str | None:
+    """Name of the syntax of a file that begins with ``head``, or None."""
+    return next((name for name, recognizes, _ in SYNTAXES if recognizes(head)), None)
+
+
+def read(syntax: str, stream: BinaryIO, source: Origin) -> Iterator[Record | Loss]:
+    """Records and losses of a stream in the given syntax."""
+    return next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)

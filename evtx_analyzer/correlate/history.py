@@ -1,0 +1,76 @@
+"""Delivery history: what each host, connector and certificate sent achieved, first and last, counted as it passes by.
+
+"Renewed between the last success and the first refusal" and "accepted since" rest on it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from evtx_analyzer.correlate.hosts import Hosts
+from evtx_analyzer.correlate.sessions import Session
+from evtx_analyzer.model import Delivery
+
+_ACCEPTED = range(200, 300)
+_END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
+
+
+class _Span:
+    """How often something happened, and when first and last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+
+    def add(self, time: datetime) -> None:
+        self.count += 1
+        self.first = time if self.first is None or time < self.first else self.first
+        self.last = time if self.last is None or time > self.last else self.last
+
+
+class _Row:
+    """Spans of one host, connector, log kind and certificate."""
+
+    def __init__(self) -> None:
+        self.sessions, self.accepted, self.refused = _Span(), _Span(), _Span()
+
+
+class History:
+    """Counts that grow with certificates and connectors, not with sessions."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str, str, str], _Row] = {}
+
+    def add(self, session: Session) -> None:
+        """Count a session, whether it was refused or not."""
+        thumbprint = session.sent.thumbprint if session.sent else ""
+        row = self._rows.setdefault((session.host, session.connector, session.kind, thumbprint), _Row())
+        row.sessions.add(session.first)
+        for reply in session.replies:
+            if reply.signals:
+                row.refused.add(reply.row.time)
+            elif reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED:
+                row.accepted.add(reply.row.time)
+
+    def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
+        """The history, sorted; hosts that no row names are labelled as for rejections."""
+        found = [
+            Delivery(
+                host=hosts.resolve(host)[0],
+                connector=connector,
+                kind=kind,
+                thumbprint=thumbprint,
+                sessions=row.sessions.count,
+                first_session=row.sessions.first,
+                last_session=row.sessions.last,
+                accepted=row.accepted.count,
+                first_accepted=row.accepted.first,
+                last_accepted=row.accepted.last,
+                refused=row.refused.count,
+                first_refused=row.refused.first,
+                last_refused=row.refused.last,
+            )
+            for (host, connector, kind, thumbprint), row in self._rows.items()
+        ]
+        return tuple(sorted(found, key=lambda item: (item.host, item.connector, item.kind, item.thumbprint)))

@@ -1,0 +1,61 @@
+"""Rejections grouped to incidents: one host, one connector, one certificate sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from evtx_analyzer.model import Incident, IncidentCertificate, Link, Operation, Rejection, place
+
+
+def incidents(
+    found_rejections: Sequence[Rejection], found_links: Sequence[Link], operations: Mapping[str, Operation]
+) -> list[Incident]:
+    """Incidents in the order of their first refusal; each holds its rejections and their links."""
+    links_of: dict[str, list[Link]] = {}
+    for link in found_links:
+        links_of.setdefault(link.rejection, []).append(link)
+    groups: dict[tuple[str, ...], list[Rejection]] = {}
+    for item in found_rejections:
+        sent = item.sent.thumbprint if item.sent else ""
+        groups.setdefault((item.host, item.kind, item.connector, sent), []).append(item)
+    found = [_incident(key, group, links_of, operations) for key, group in groups.items()]
+    return sorted(found, key=lambda item: (item.start, item.id))
+
+
+def _incident(
+    key: tuple[str, ...],
+    group: Sequence[Rejection],
+    links_of: Mapping[str, list[Link]],
+    operations: Mapping[str, Operation],
+) -> Incident:
+    rejections = tuple(sorted(group, key=lambda item: (item.time, place(item.origin))))
+    links = tuple(link for item in rejections for link in links_of.get(item.id, ()))
+    host, kind, connector, _ = key
+    start = rejections[0].time
+    return Incident(
+        id=f"I-{hashlib.sha256('|'.join((*key, start.isoformat())).encode()).hexdigest()[:10]}",
+        host=host,
+        connector=connector,
+        kind=kind,
+        start=start,
+        end=rejections[-1].time,
+        rejection_count=len(rejections),
+        certificate=_certificate(rejections, links, operations),
+        rejections=rejections,
+        links=links,
+    )
+
+
+def _certificate(
+    rejections: Sequence[Rejection], links: Sequence[Link], operations: Mapping[str, Operation]
+) -> IncidentCertificate | None:
+    """The certificate that was sent; where the log shows none, that of an operation that looks like the server's own."""
+    sent = next((item.sent for item in rejections if item.sent and item.sent.thumbprint), None)
+    if sent is not None:
+        return IncidentCertificate(thumbprint=sent.thumbprint, subject=sent.subject, issuer=sent.issuer)
+    operation = next((operations[link.operation] for link in links if link.basis == "subject"), None)
+    if operation is None:
+        return None
+    issuer = operation.certificate.issuer if operation.certificate else ""
+    return IncidentCertificate(thumbprint=operation.thumbprint, subject=operation.subject, issuer=issuer)

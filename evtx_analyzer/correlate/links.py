@@ -1,0 +1,153 @@
+"""Rejections and chain operations that belong together, by the link rules.
+
+The anchor is the session's TLS handshake (the refusal where no handshake is known): Schannel builds the chain then, the
+refusal follows later, perhaps many messages later. A link needs the rule's signals on both sides, a shared value in each
+of the rule's fields, hosts that may be paired, and a time inside the rule's window around the anchor. Of several operations
+that fit, the nearest is taken. A row of an IIS log is true within one second, so the window's end moves by that.
+
+What makes a link wrong: a success for the same certificate under the same policy after the failure and not after the
+refusal breaks it (and is named); a link without thumbprints on both sides is not made where both are known and
+differ, unless it claims nothing but nearness in time; different hosts are linked by a thumbprint only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from evtx_analyzer.correlate.hosts import relation
+from evtx_analyzer.model import HostRelation, Link, Operation, Origin, Rejection, place
+from evtx_analyzer.rules import LinkRule
+
+SUCCESS = "0"
+
+
+def links(
+    found_rejections: Sequence[Rejection],
+    found_operations: Sequence[Operation],
+    rules: Iterable[LinkRule],
+    window: tuple[float, float] | None = None,
+) -> list[Link]:
+    """All links; ``window`` (seconds before and after) replaces that of every rule with a window below an hour."""
+    successes = _successes(found_operations)
+    made: list[Link] = []
+    for rule in rules:
+        candidates = sorted(
+            (item for item in found_operations if rule.operation_signal in item.signals), key=lambda item: item.time
+        )
+        times = [item.time for item in candidates]
+        before, after = _window(rule, window)
+        for rejection in found_rejections:
+            if not set(rule.rejection_signals) & set(rejection.signals):
+                continue
+            anchor = rejection.handshake_time or rejection.time
+            low = bisect_left(times, anchor - timedelta(seconds=before))
+            high = bisect_right(times, anchor + timedelta(seconds=after + _slack(rejection)))
+            fitting = list(_fitting(rule, rejection, candidates[low:high]))
+            if fitting:
+                operation, hosts = min(fitting, key=lambda pair: _nearness(rejection, *pair))
+                made.append(_link(rule, rejection, operation, hosts, successes))
+    return sorted(made, key=lambda item: (item.rejection, item.rule, item.operation))
+
+
+def _window(rule: LinkRule, window: tuple[float, float] | None) -> tuple[float, float]:
+    hour = 3600.0
+    return window if window is not None and rule.before < hour else (rule.before, rule.after)
+
+
+def _slack(rejection: Rejection) -> float:
+    """A log that cuts times to seconds lets the true handshake lie almost one second later."""
+    return rejection.resolution if rejection.resolution >= 1 else 0.0
+
+
+def _fitting(
+    rule: LinkRule, rejection: Rejection, candidates: Iterable[Operation]
+) -> Iterator[tuple[Operation, HostRelation]]:
+    for operation in candidates:
+        hosts = relation(rejection.host, rejection.host_basis, operation.host)
+        if hosts in ("unknown", "different") and rule.basis != "thumbprint":
+            continue
+        if rule.basis == "subject" and _other_certificate(rejection, operation):
+            continue
+        if all(_share(operation, left, rejection, right) for left, right in rule.fields):
+            yield operation, hosts
+
+
+def _other_certificate(rejection: Rejection, operation: Operation) -> bool:
+    sent = rejection.sent.thumbprint if rejection.sent else ""
+    return bool(sent and operation.thumbprint and sent != operation.thumbprint)
+
+
+def _share(operation: Operation, left: str, rejection: Rejection, right: str) -> bool:
+    return bool(operation_values(operation).get(left, set()) & rejection_values(rejection).get(right, set()))
+
+
+def operation_values(operation: Operation) -> Mapping[str, set[str]]:
+    """Fields of an operation that link rules may name: ``Thumbprint`` and ``SubjectDomain``."""
+    names = {operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())}
+    return {
+        "Thumbprint": {operation.thumbprint} - {""},
+        "SubjectDomain": {_domain(name) for name in names if "." in name} - {""},
+    }
+
+
+def rejection_values(rejection: Rejection) -> Mapping[str, set[str]]:
+    """Fields of a rejection that link rules may name: ``SentThumbprint``, ``ReceivedThumbprint``, ``OwnDomain``."""
+    return {
+        "SentThumbprint": {rejection.sent.thumbprint} - {""} if rejection.sent else set(),
+        "ReceivedThumbprint": {rejection.received.thumbprint} - {""} if rejection.received else set(),
+        "OwnDomain": {_domain(rejection.helo), rejection.mail_from.rpartition("@")[2].casefold()} - {""},
+    }
+
+
+def _domain(name: str) -> str:
+    """DNS domain of a machine's or a wildcard's name: ``servername.com`` for ``*.ServerName.com``."""
+    host, _, domain = name.strip().casefold().partition(".")
+    return domain if "." in domain else (f"{host}.{domain}" if domain else "")
+
+
+def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -> tuple[object, ...]:
+    """Better hosts first, then the nearest in time, then the earlier record."""
+    anchor = rejection.handshake_time or rejection.time
+    return hosts in ("unknown", "different"), abs(operation.time - anchor), operation.time, place(operation.origin)
+
+
+def _successes(found: Iterable[Operation]) -> dict[tuple[str, str, str], list[tuple[datetime, Origin]]]:
+    """Times of successful checks by host, certificate and policy, in order."""
+    table: dict[tuple[str, str, str], list[tuple[datetime, Origin]]] = {}
+    for item in found:
+        if item.result == SUCCESS and item.thumbprint:
+            table.setdefault((item.host, item.thumbprint, item.policy), []).append((item.time, item.origin))
+    return {key: sorted(rows, key=_moment) for key, rows in table.items()}
+
+
+def _moment(row: tuple[datetime, Origin]) -> tuple[datetime, int]:
+    return row[0], row[1].record or 0
+
+
+def _link(
+    rule: LinkRule,
+    rejection: Rejection,
+    operation: Operation,
+    hosts: HostRelation,
+    successes: Mapping[tuple[str, str, str], list[tuple[datetime, Origin]]],
+) -> Link:
+    anchor = rejection.handshake_time or rejection.time
+    later = successes.get((operation.host, operation.thumbprint, operation.policy), [])
+    end = rejection.time + timedelta(seconds=_slack(rejection))
+    breaking = None
+    if operation.result != SUCCESS:
+        # Old systems write times in whole ticks of 15 ms: among equal times the record id tells the order.
+        failed = _moment((operation.time, operation.origin))
+        breaking = next((row[1] for row in later if failed < _moment(row) and row[0] <= end), None)
+    return Link(
+        rule=rule.name,
+        rejection=rejection.id,
+        operation=operation.id,
+        basis=rule.basis,
+        delta_seconds=round((operation.time - anchor).total_seconds(), 6),
+        anchor="handshake" if rejection.handshake_time else "refusal",
+        host=hosts,
+        broken_by=breaking,
+    )

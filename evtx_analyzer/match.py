@@ -1,0 +1,201 @@
+"""Sigma conditions over events: the plain meaning of a signal.
+
+pySigma parses; here its condition tree becomes a predicate over the flat view of an event. Semantics are those of
+the Sigma specification: strings compare without case and know ``*`` and ``?``, a field with several values matches if one
+of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
+
+``literals`` gives, for a condition, texts of which at least one stands in every event that can match. They come from
+equality on plain strings only; ``not``, wildcards at both ends, regular expressions, numbers and ``null`` give none,
+and a condition of which any alternative gives none has none as a whole: then every event must be looked at.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+    ConditionValueExpression,
+)
+from sigma.types import (
+    SigmaBool,
+    SigmaCasedString,
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaExists,
+    SigmaExpansion,
+    SigmaFieldReference,
+    SigmaNull,
+    SigmaNumber,
+    SigmaRegularExpression,
+    SigmaRegularExpressionFlag,
+    SigmaString,
+    SigmaType,
+    SpecialChars,
+)
+
+from evtx_analyzer.model import Fields
+
+Predicate = Callable[[Fields], bool]
+ValueTest = Callable[[str], bool]
+
+_FLAGS = {
+    SigmaRegularExpressionFlag.IGNORECASE: re.IGNORECASE,
+    SigmaRegularExpressionFlag.MULTILINE: re.MULTILINE,
+    SigmaRegularExpressionFlag.DOTALL: re.DOTALL,
+}
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "LT": lambda left, right: left < right,
+    "LTE": lambda left, right: left <= right,
+    "GT": lambda left, right: left > right,
+    "GTE": lambda left, right: left >= right,
+    "NEQ": lambda left, right: left != right,
+}
+# Escaped differently by different renderings of an event, so no basis for a search in its text.
+_UNSAFE = set("&<>\"'\r\n\t")
+_SHORTEST_LITERAL = 4
+
+
+class UnsupportedConditionError(ValueError):
+    """A Sigma construct that this matcher does not evaluate (a query expression, a placeholder)."""
+
+
+def compile_condition(condition: object) -> Predicate:
+    """Predicate over the flat view of an event for a parsed pySigma condition (``rule.detection.parsed_condition``)."""
+    match condition:
+        case ConditionAND(args=args):
+            parts = [compile_condition(arg) for arg in args]
+            return lambda fields: all(part(fields) for part in parts)
+        case ConditionOR(args=args):
+            parts = [compile_condition(arg) for arg in args]
+            return lambda fields: any(part(fields) for part in parts)
+        case ConditionNOT(args=[arg]):
+            inner = compile_condition(arg)
+            return lambda fields: not inner(fields)
+        case ConditionFieldEqualsValueExpression(field=name, value=value):
+            return _field_test(name, value)
+        case ConditionValueExpression(value=value):
+            test = _value_test(value)
+            return lambda fields: any(test(item) for values in fields.values() for item in values)
+    raise UnsupportedConditionError(f"{type(condition).__name__} is not supported")
+
+
+def literals(condition: object) -> frozenset[str] | None:
+    """Lower-case texts of which every matching event holds at least one; None where there are no such texts."""
+    match condition:
+        case ConditionAND(args=args):
+            known = [found for arg in args if (found := literals(arg)) is not None]
+            return max(known, key=_selectivity) if known else None
+        case ConditionOR(args=args):
+            parts = [literals(arg) for arg in args]
+            return None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
+        case ConditionFieldEqualsValueExpression(value=value) | ConditionValueExpression(value=value):
+            return _value_literals(value)
+    return None
+
+
+def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
+    """Longer texts first, then fewer of them: a long text is rarer in a log than a short one."""
+    return min(len(text) for text in texts), -len(texts)
+
+
+def _value_literals(value: SigmaType) -> frozenset[str] | None:
+    if isinstance(value, SigmaExpansion):
+        parts = [_value_literals(item) for item in value.values]
+        return None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
+    if not isinstance(value, SigmaString):
+        return None
+    runs = [part for part in value.s if isinstance(part, str) and not _UNSAFE & set(part) and part.isascii()]
+    longest = max(runs, key=len, default="")
+    return frozenset({longest.lower()}) if len(longest) >= _SHORTEST_LITERAL else None
+
+
+def _field_test(name: str, value: SigmaType) -> Predicate:
+    if isinstance(value, SigmaNull):
+        return lambda fields: not any(fields.get(name, ()))
+    if isinstance(value, SigmaExists):
+        expected = value.exists
+        return lambda fields: (name in fields) is expected
+    if isinstance(value, SigmaFieldReference):
+        return _reference_test(name, value)
+    test = _value_test(value)
+    return lambda fields: any(test(item) for item in fields.get(name, ()))
+
+
+def _reference_test(name: str, value: SigmaFieldReference) -> Predicate:
+    other = value.field
+
+    def holds(left: str, right: str) -> bool:
+        left, right = left.casefold(), right.casefold()
+        if value.starts_with or value.ends_with:
+            return (value.starts_with and left.startswith(right)) or (value.ends_with and left.endswith(right))
+        return left == right
+
+    return lambda fields: any(holds(left, right) for left in fields.get(name, ()) for right in fields.get(other, ()))
+
+
+def _value_test(value: SigmaType) -> ValueTest:
+    """Test of one value against a Sigma value."""
+    match value:
+        case SigmaExpansion(values=values):
+            tests = [_value_test(item) for item in values]
+            return lambda text: any(test(text) for test in tests)
+        case SigmaString():
+            pattern = _string_pattern(value)
+            return lambda text: pattern.fullmatch(text) is not None
+        case SigmaRegularExpression():
+            flags = re.RegexFlag(0)
+            for flag in value.flags:
+                flags |= _FLAGS[flag]
+            regex = re.compile(str(value.regexp), flags)
+            return lambda text: regex.search(text) is not None
+        case SigmaCIDRExpression():
+            network = ipaddress.ip_network(value.cidr, strict=False)
+            return lambda text: _address_in(text, network)
+        case SigmaCompareExpression(number=number, op=operator):
+            compare, right = _COMPARE[operator.name], float(number.number)
+            return lambda text: (left := _as_number(text)) is not None and compare(left, right)
+        case SigmaNumber():
+            expected = float(value.number)
+            return lambda text: _as_number(text) == expected
+        case SigmaBool():
+            wanted = "true" if value.boolean else "false"
+            return lambda text: text.casefold() == wanted
+    raise UnsupportedConditionError(f"values of type {type(value).__name__} are not supported")
+
+
+def _string_pattern(value: SigmaString) -> re.Pattern[str]:
+    parts = []
+    for part in value.s:
+        if isinstance(part, str):
+            parts.append(re.escape(part))
+        elif part == SpecialChars.WILDCARD_MULTI:
+            parts.append(".*")
+        elif part == SpecialChars.WILDCARD_SINGLE:
+            parts.append(".")
+        else:
+            raise UnsupportedConditionError(f"the placeholder {part} is not expanded")
+    flags = re.DOTALL if isinstance(value, SigmaCasedString) else re.DOTALL | re.IGNORECASE
+    return re.compile("".join(parts), flags)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(int(text, 0))
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return None
+
+
+def _address_in(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    try:
+        return ipaddress.ip_address(text.strip("[]")) in network
+    except ValueError:
+        return False

@@ -1,0 +1,159 @@
+"""The XML of any Windows event to its System part and a flat view for Sigma.
+
+Source: the event schema (``http://schemas.microsoft.com/win/2004/08/events/event``). Field names of the flat view are
+those of Sigma for the System part (``EventID``, ``Provider_Name``, ``Channel``, ``Computer``, ``Level`` ...), the ``Name``
+of each ``Data`` for EventData, and for UserData the dotted path below its root element, as the provider writes
+it: ``Result.value``, ``Certificate.fileRef``, ``CertificateChain.TrustStatus.ErrorStatus.value``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime  # noqa: TC003  msgspec reads the annotations at run time
+
+from lxml import etree
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.model import Fields
+
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+# Certificate subjects are written by strangers: nothing is fetched, expanded or validated.
+_OPTIONS = {"resolve_entities": False, "no_network": True, "load_dtd": False, "dtd_validation": False}
+
+
+class WindowsEvent(Struct, frozen=True, kw_only=True):
+    """An event's System part, its flat view, and the root element of UserData (None for EventData)."""
+
+    provider: str
+    channel: str
+    computer: str
+    event_id: int
+    level: int | None
+    record_id: int | None
+    process_id: int | None
+    thread_id: int | None
+    time: datetime | None
+    fields: Fields
+    user_data: etree._Element | None
+
+
+def parse(xml: str) -> WindowsEvent | None:
+    """The event, or None where the text is no event even after repair."""
+    root = _parse_xml(xml)
+    if root is None or local_name(root) != "Event":
+        return None
+    system = child(root, "System")
+    if system is None:
+        return None
+    fields: dict[str, list[str]] = {}
+    _add_system(system, fields)
+    event_data, user_data = child(root, "EventData"), child(root, "UserData")
+    if event_data is not None:
+        _add_event_data(event_data, fields)
+    body = next((item for item in user_data if isinstance(item.tag, str)), None) if user_data is not None else None
+    if body is not None:
+        _add_element(body, "", fields)
+    flat = {name: tuple(values) for name, values in fields.items()}
+    event_id = _number(_first(flat, "EventID"))
+    if event_id is None:
+        return None
+    return WindowsEvent(
+        provider=_first(flat, "Provider_Name"),
+        channel=_first(flat, "Channel"),
+        computer=_first(flat, "Computer"),
+        event_id=event_id,
+        level=_number(_first(flat, "Level")),
+        record_id=_number(_first(flat, "EventRecordID")),
+        process_id=_number(_first(flat, "Execution_ProcessID")),
+        thread_id=_number(_first(flat, "Execution_ThreadID")),
+        time=clock.from_iso(_first(flat, "TimeCreated_SystemTime")),
+        fields=flat,
+        user_data=body,
+    )
+
+
+def child(element: etree._Element, name: str) -> etree._Element | None:
+    """First child with that local name, whatever its namespace."""
+    return next((item for item in element if local_name(item) == name), None)
+
+
+def children(element: etree._Element, name: str) -> list[etree._Element]:
+    """All children with that local name."""
+    return [item for item in element if local_name(item) == name]
+
+
+def find(element: etree._Element, path: str) -> etree._Element | None:
+    """Descendant by a path of local names: ``TrustStatus/ErrorStatus``."""
+    found: etree._Element | None = element
+    for name in path.split("/"):
+        if found is None:
+            return None
+        found = child(found, name)
+    return found
+
+
+def attribute(element: etree._Element | None, name: str) -> str:
+    """Attribute of an element that may be absent; empty where either is."""
+    return "" if element is None else element.get(name, "")
+
+
+def text(element: etree._Element | None) -> str:
+    """Text of an element that may be absent, without surrounding blanks."""
+    return "" if element is None else (element.text or "").strip()
+
+
+def local_name(element: etree._Element) -> str:
+    """Tag without namespace; empty for comments and the like."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def _parse_xml(xml: str) -> etree._Element | None:
+    data = _DECLARATION.sub("", xml, count=1)
+    for attempt in (data, _FORBIDDEN.sub("\ufffd", data)):
+        try:
+            return etree.fromstring(attempt.encode("utf-8", "replace"), etree.XMLParser(encoding="utf-8", **_OPTIONS))
+        except etree.XMLSyntaxError:
+            continue
+    return None
+
+
+def _add_system(system: etree._Element, fields: dict[str, list[str]]) -> None:
+    for item in system:
+        name = local_name(item)
+        if text(item):
+            fields.setdefault(name, []).append(text(item))
+        for key, value in item.attrib.items():
+            fields.setdefault(f"{name}_{key}", []).append(value)
+
+
+def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
+    for number, item in enumerate(children(data, "Data")):
+        fields.setdefault(item.get("Name") or f"Data{number}", []).append(text(item))
+
+
+def _add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:
+    """Attributes and text of an element and all below it; the root element itself adds no step to the path."""
+    for item in element:
+        name = local_name(item)
+        if not name:
+            continue
+        path = f"{prefix}{name}"
+        if text(item):
+            fields.setdefault(path, []).append(text(item))
+        for key, value in item.attrib.items():
+            fields.setdefault(f"{path}.{key}", []).append(value)
+        if len(item):
+            _add_element(item, f"{path}.", fields)
+
+
+def _first(fields: Fields, name: str) -> str:
+    return fields.get(name, ("",))[0]
+
+
+def _number(value: str) -> int | None:
+    try:
+        return int(value, 0) if value else None
+    except ValueError:
+        return None

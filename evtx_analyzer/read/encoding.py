@@ -1,0 +1,49 @@
+"""Which encoding a text export has: the byte order mark, then the pattern of NULs, never the declaration.
+
+Declarations lie: ``([xml]$_.ToXml()).Save([Console]::Out)`` writes ``encoding="IBM437"`` over UTF-8 or UTF-16 text, and
+Windows PowerShell's ``>`` turns any output into UTF-16. What decides here (hex, names, times) is ASCII in all of them.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_ENOUGH = 0.3
+
+
+def guess(head: bytes) -> tuple[str, int]:
+    """Encoding and length of the byte order mark for a file that begins with ``head`` (at least 512 bytes if it can).
+
+    Gives ``utf-8``, ``utf-16-le`` or ``utf-16-be``; bytes that are not valid UTF-8 are decoded one line or
+    event at a time as Windows-1252 by ``decode``.
+    """
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name, len(mark)
+    sample = head[:1024].rstrip(b"\0")
+    if len(sample) > 1:
+        if sample[1::2].count(0) > _ENOUGH * len(sample) / 2:
+            return "utf-16-le", 0
+        if sample[0::2].count(0) > _ENOUGH * len(sample) / 2:
+            return "utf-16-be", 0
+    return "utf-8", 0
+
+
+def decode(data: bytes, encoding: str) -> str:
+    """``data`` as text; what is not valid in ``encoding`` is read as Windows-1252, and never fails."""
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        if encoding != "utf-8":
+            return data.decode(encoding, errors="replace")
+        return data.decode("cp1252", errors="replace")
+
+
+def needle(text: str, encoding: str) -> bytes:
+    """``text`` as it stands in a file of that encoding."""
+    return text.encode(encoding)

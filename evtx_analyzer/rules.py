@@ -1,0 +1,428 @@
+"""Rule files to signals, links and causes; every mistake of a rule set is reported at once.
+
+``signals/*.yml`` are Sigma rules (one recognizable event), ``links/*.yml`` are Sigma correlation rules of type
+``temporal`` (a refusal and a certificate check that belong together), ``causes/*.yml`` are ours: named observations
+over signals and links, grades as any-of lists of all-of lists of observations, what would decide if it were
+collected, and the remedy. File name = rule name. ``docs/rules.md`` is the manual.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import yaml
+from msgspec import Struct
+from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
+from sigma.exceptions import SigmaError
+from sigma.rule import SigmaRule
+
+from evtx_analyzer.errors import RuleError, RuleSetError
+from evtx_analyzer.match import Predicate, UnsupportedConditionError, compile_condition, literals
+from evtx_analyzer.model import Grade, LinkBasis
+
+# Sigma log source (product, service or category) -> kind of event that we read.
+LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
+    ("windows", "capi2"): "capi2",
+    ("exchange", "smtp-send"): "send-connector",
+    ("windows", "smtpsvc"): "iis-smtp",
+}
+ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "outside-coverage"]
+SOURCE_KINDS = ("capi2", "smtp", "send-connector")
+_GRADES = ("probable", "possible", "coincident")
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """A Sigma rule ready to run over events of one ``kind``; ``literals`` as in ``match.literals``."""
+
+    name: str
+    title: str
+    kind: str
+    matches: Predicate
+    literals: frozenset[str] | None
+
+
+class LinkRule(Struct, frozen=True, kw_only=True):
+    """A Sigma temporal correlation of a check's signal and a refusal's signals, both named in ``rules``.
+
+    ``fields`` are the pairs (field of the operation, field of the rejection) that must share a value. The check
+    may lie ``before`` to ``after`` seconds around the handshake.
+    """
+
+    name: str
+    title: str
+    basis: LinkBasis
+    operation_signal: str
+    rejection_signals: tuple[str, ...]
+    fields: tuple[tuple[str, str], ...]
+    before: float
+    after: float
+
+
+class Observation(Struct, frozen=True, kw_only=True):
+    """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none."""
+
+    name: str
+    kind: ObservationKind
+    of: str
+    supports: str
+    contradicts: str
+    excludes: bool
+
+
+class MissingRule(Struct, frozen=True, kw_only=True):
+    """Evidence to ask for when all of ``when`` and none of ``unless`` was observed."""
+
+    when: tuple[str, ...]
+    unless: tuple[str, ...]
+    text: str
+    collect: tuple[str, ...]
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """A cause: what is observed, which combinations reach which grade, and what to do about it."""
+
+    id: str
+    rank: int
+    title: str
+    why: str
+    observations: tuple[Observation, ...]
+    grades: dict[Grade, tuple[tuple[str, ...], ...]]
+    missing: tuple[MissingRule, ...]
+    steps: tuple[str, ...]
+    verify: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """A whole rule set, checked."""
+
+    signals: tuple[Signal, ...]
+    links: tuple[LinkRule, ...]
+    causes: tuple[Cause, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> Rules:
+        """The built-in rules, or those of a folder that holds ``signals``, ``links`` and ``causes``.
+
+        Raises RuleSetError with all mistakes of the set.
+        """
+        return load(builtin_rules() if folder is None else Path(folder))
+
+
+def builtin_rules() -> Traversable:
+    """Folder of the rules that ship with the package."""
+    try:
+        return resources.files("evtx_analyzer.ruleset")
+    except ModuleNotFoundError:
+        # In a checkout that is imported without being installed, the folder lies beside the package.
+        return Path(__file__).parent.parent / "rules"
+
+
+def load(folder: Traversable) -> Rules:
+    """Rules of a folder; raises RuleSetError with all mistakes."""
+    mistakes: list[RuleError] = []
+    signals = [item for name, data in _documents(folder, "signals", mistakes) if (item := _signal(name, data, mistakes))]
+    known = frozenset(signal.name for signal in signals)
+    links = [item for name, data in _documents(folder, "links", mistakes) if (item := _link(name, data, known, mistakes))]
+    names = {"link": frozenset(link.name for link in links), "signal": known}
+    causes = [item for name, data in _documents(folder, "causes", mistakes) if (item := _cause(name, data, names, mistakes))]
+    if not mistakes and not causes:
+        mistakes.append(RuleError(str(folder), "causes", "no rule file found; expected signals/, links/ and causes/"))
+    if mistakes:
+        raise RuleSetError(tuple(mistakes))
+    return Rules(
+        signals=tuple(signals),
+        links=tuple(links),
+        causes=tuple(sorted(causes, key=lambda cause: (cause.rank, cause.id))),
+    )
+
+
+def _documents(folder: Traversable, part: str, mistakes: list[RuleError]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rule name and content of every YAML file of a part, in the order of names."""
+    place = folder.joinpath(part)
+    if not place.is_dir():
+        return
+    for file in sorted(place.iterdir(), key=lambda item: item.name):
+        if not file.name.endswith((".yml", ".yaml")):
+            continue
+        name = f"{part}/{file.name}"
+        try:
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mistakes.append(RuleError(name, "", f"not readable as YAML: {error}".replace("\n", " ")))
+            continue
+        if isinstance(data, dict):
+            yield name, data
+        else:
+            mistakes.append(RuleError(name, "", "expected a mapping of keys to values"))
+
+
+def _stem(file: str) -> str:
+    return file.rpartition("/")[2].rpartition(".")[0]
+
+
+# ---------------------------------------------------------------------------------------------- signals, links
+
+
+def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> Signal | None:
+    try:
+        rule = SigmaRule.from_dict(data)
+        conditions = [condition.parsed for condition in rule.detection.parsed_condition]
+        predicates = [compile_condition(condition) for condition in conditions]
+    except (SigmaError, UnsupportedConditionError) as error:
+        mistakes.append(RuleError(file, "detection", str(error)))
+        return None
+    source = rule.logsource
+    kind = LOG_SOURCES.get((source.product, source.service or source.category))
+    if kind is None:
+        known = ", ".join(f"{product}/{service}" for product, service in LOG_SOURCES)
+        mistakes.append(RuleError(file, "logsource", f"no log of this kind is read; known product/service: {known}"))
+        return None
+    parts = [literals(condition) for condition in conditions]
+    texts = None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
+    return Signal(name=_stem(file), title=rule.title, kind=kind, matches=_any_of(predicates), literals=texts)
+
+
+def _any_of(predicates: list[Predicate]) -> Predicate:
+    if len(predicates) == 1:
+        return predicates[0]
+    return lambda fields: any(predicate(fields) for predicate in predicates)
+
+
+def _link(file: str, data: dict[str, Any], signals: frozenset[str], mistakes: list[RuleError]) -> LinkRule | None:
+    before = len(mistakes)
+    try:
+        rule = SigmaCorrelationRule.from_dict(data)
+    except SigmaError as error:
+        mistakes.append(RuleError(file, "correlation", str(error)))
+        return None
+    if rule.type not in (SigmaCorrelationType.TEMPORAL, SigmaCorrelationType.TEMPORAL_ORDERED):
+        mistakes.append(RuleError(file, "correlation.type", "only temporal and temporal_ordered are evaluated"))
+    names = [reference.reference for reference in rule.rules or ()]
+    for name in names:
+        if name not in signals:
+            mistakes.append(RuleError(file, "correlation.rules", f"there is no signal named {name}"))
+    extra = data.get("evtx-analyzer", {})
+    basis, operation = extra.get("basis"), extra.get("operation")
+    if basis not in get_args(LinkBasis):
+        mistakes.append(RuleError(file, "evtx-analyzer.basis", f"expected one of {', '.join(get_args(LinkBasis))}"))
+    if operation not in names:
+        mistakes.append(RuleError(file, "evtx-analyzer.operation", "expected the one of correlation.rules that is the check"))
+    window = [_seconds(file, key, extra.get(key), mistakes) for key in ("before", "after")]
+    if len(mistakes) > before:
+        return None
+    return LinkRule(
+        name=_stem(file),
+        title=rule.title,
+        basis=basis,
+        operation_signal=operation,
+        rejection_signals=tuple(name for name in names if name != operation),
+        fields=_joined_fields(rule, operation),
+        before=window[0],
+        after=window[1],
+    )
+
+
+def _joined_fields(rule: SigmaCorrelationRule, operation: str) -> tuple[tuple[str, str], ...]:
+    """Field pairs of the aliases in group-by; ``Computer`` is left out, for hosts are compared by ``hosts``."""
+    pairs = []
+    for alias in rule.aliases:
+        mapping = {reference.reference: name for reference, name in alias.mapping.items()}
+        others = sorted({name for reference, name in mapping.items() if reference != operation})
+        if alias.alias in (rule.group_by or ()) and operation in mapping and others:
+            pairs.append((mapping[operation], others[0]))
+    return tuple(pairs)
+
+
+def _seconds(file: str, key: str, value: object, mistakes: list[RuleError]) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    mistakes.append(RuleError(file, f"evtx-analyzer.{key}", "expected a number of seconds, not negative"))
+    return 0.0
+
+
+# ------------------------------------------------------------------------------------------------------ causes
+
+_CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy")
+PLACEHOLDERS = frozenset(
+    {
+        "attribution",
+        "chain_status",
+        "connector",
+        "coverage",
+        "delta",
+        "end",
+        "helo",
+        "host",
+        "issuer",
+        "last_element",
+        "mail_from",
+        "missing_issuer",
+        "operation_time",
+        "process",
+        "rcpt_to",
+        "refused",
+        "rejection_time",
+        "remote",
+        "result",
+        "result_name",
+        "start",
+        "subject",
+        "thumbprint",
+    }
+)
+
+
+def _cause(
+    file: str, data: dict[str, Any], names: Mapping[str, frozenset[str]], mistakes: list[RuleError]
+) -> Cause | None:
+    check = _Check(file, mistakes)
+    before = len(mistakes)
+    for key in data:
+        if key not in _CAUSE_KEYS:
+            check.wrong(str(key), f"unknown key; expected {', '.join(_CAUSE_KEYS)}")
+    if data.get("id") != _stem(file):
+        check.wrong("id", "must be the file's name without .yml")
+    observations = _observations(data.get("observations") or {}, names, check)
+    observed = frozenset(item.name for item in observations)
+    remedy = check.mapping("remedy", data.get("remedy"))
+    cause = Cause(
+        id=_stem(file),
+        rank=check.number("rank", data.get("rank")),
+        title=check.text("title", data.get("title")),
+        why=check.text("why", data.get("why")),
+        observations=observations,
+        grades=_grades(data.get("grades") or {}, observed, check),
+        missing=_missing(data.get("missing") or [], observed, check),
+        steps=check.texts("remedy.steps", remedy.get("steps")),
+        verify=check.texts("remedy.verify", remedy.get("verify")),
+        references=check.texts("remedy.references", remedy.get("references")),
+    )
+    return cause if len(mistakes) == before else None
+
+
+def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Check) -> tuple[Observation, ...]:
+    found = []
+    for name, item in check.mapping("observations", data).items():
+        key = f"observations.{name}"
+        body = check.mapping(key, item)
+        kinds = [kind for kind in get_args(ObservationKind) if kind in body]
+        if len(kinds) != 1:
+            check.wrong(key, f"expected exactly one of {', '.join(get_args(ObservationKind))}")
+            continue
+        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes"}:
+            check.wrong(f"{key}.{other}", "unknown key")
+        kind, of = cast("ObservationKind", kinds[0]), str(body[kinds[0]])
+        check.reference(f"{key}.{kind}", of, _known(kind, names))
+        found.append(
+            Observation(
+                name=str(name),
+                kind=kind,
+                of=of,
+                supports=check.optional_text(f"{key}.supports", body.get("supports")),
+                contradicts=check.optional_text(f"{key}.contradicts", body.get("contradicts")),
+                excludes=bool(body.get("excludes", False)),
+            )
+        )
+    return tuple(found)
+
+
+def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    if kind in ("link", "broken-link"):
+        return names["link"]
+    return names["signal"] if kind in ("operation", "rejection") else frozenset(SOURCE_KINDS)
+
+
+def _grades(data: object, observed: frozenset[str], check: _Check) -> dict[Grade, tuple[tuple[str, ...], ...]]:
+    grades: dict[Grade, tuple[tuple[str, ...], ...]] = {}
+    for grade, alternatives in check.mapping("grades", data).items():
+        key = f"grades.{grade}"
+        if grade not in _GRADES:
+            check.wrong(key, f"expected one of {', '.join(_GRADES)}")
+        elif not isinstance(alternatives, list) or not all(isinstance(item, list) and item for item in alternatives):
+            check.wrong(key, "expected a list of lists of observations (any of these, all of those)")
+        else:
+            for name in (name for item in alternatives for name in item):
+                check.reference(key, name, observed)
+            grades[cast("Grade", grade)] = tuple(tuple(item) for item in alternatives)
+    return grades
+
+
+def _missing(data: object, observed: frozenset[str], check: _Check) -> tuple[MissingRule, ...]:
+    if not isinstance(data, list):
+        check.wrong("missing", "expected a list")
+        return ()
+    rules = []
+    for number, item in enumerate(data):
+        key = f"missing[{number}]"
+        body = check.mapping(key, item)
+        when, unless = (tuple(body.get(part) or ()) for part in ("when", "unless"))
+        for name in (*when, *unless):
+            check.reference(key, name, observed)
+        rules.append(
+            MissingRule(
+                when=when,
+                unless=unless,
+                text=check.text(f"{key}.text", body.get("text")),
+                collect=check.texts(f"{key}.collect", body.get("collect")),
+            )
+        )
+    return tuple(rules)
+
+
+class _Check:
+    """Reads values of one file and notes what is wrong with them instead of stopping."""
+
+    def __init__(self, file: str, mistakes: list[RuleError]) -> None:
+        self._file, self._mistakes = file, mistakes
+
+    def wrong(self, key: str, message: str) -> None:
+        self._mistakes.append(RuleError(self._file, key, message))
+
+    def text(self, key: str, value: object) -> str:
+        if isinstance(value, str) and value.strip():
+            self._placeholders(key, value)
+            return " ".join(value.split())
+        self.wrong(key, "expected a text")
+        return ""
+
+    def optional_text(self, key: str, value: object) -> str:
+        return "" if value is None else self.text(key, value)
+
+    def texts(self, key: str, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            self.wrong(key, "expected a list of texts")
+            return ()
+        return tuple(self.text(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+    def number(self, key: str, value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        self.wrong(key, "expected a whole number")
+        return 0
+
+    def mapping(self, key: str, value: object) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self.wrong(key, "expected a mapping")
+        return {}
+
+    def reference(self, key: str, name: object, known: frozenset[str]) -> None:
+        if name not in known:
+            self.wrong(key, f"there is no {name!r}; known: {', '.join(sorted(known)) or 'none'}")
+
+    def _placeholders(self, key: str, value: str) -> None:
+        template = string.Template(value)
+        if not template.is_valid():
+            self.wrong(key, "a $ that begins no placeholder must be written $$")
+            return
+        for name in template.get_identifiers():
+            if name not in PLACEHOLDERS:
+                self.wrong(key, f"unknown placeholder ${name}; known: {', '.join(sorted(PLACEHOLDERS))}")
+
+
