@@ -2,7 +2,9 @@
 
 Public material holds no .evtx with the event this project is about, so its samples are made, and made so that the
 same input gives the same bytes. Sources of the format: libyal, "Windows XML Event Log (EVTX)" format documentation;
-[MS-EVEN6] 2.2.12 (BinXml); and a token by token reading of 799 records in 29 chunks of two real CAPI2 exports:
+[MS-EVEN6] 2.2.12 (BinXml); and a token by token reading of 799 records in 29 chunks of two real CAPI2 exports. Those
+exports, read as XML and written here, come out with the bytes that Windows wrote, except for the GUIDs of templates
+and what Windows leaves in unused places. What they showed beyond the documentation:
 
 - ``System`` is a template with substitutions 0..19; provider, channel and computer are plain text inside it;
 - ``UserData`` is optional substitution 19 of type BinXml. Its value begins with the element itself: no fragment
@@ -11,8 +13,9 @@ same input gives the same bytes. Sources of the format: libyal, "Windows XML Eve
 - ``"`` ``&`` ``<`` ``>`` ``'`` are entity references between value tokens; only an attribute's value must end with a
   value token, if need be an empty one.
 
-``EventData`` (other channels) is substitution 19 directly below ``Event``: a fragment with a template of its own.
-A header without events is written as libyal describes an empty chunk; no real one was at hand to compare with.
+``EventData`` (other channels) is substitution 19 directly below ``Event``: a fragment with a template of its own. The
+chunk of a log without events follows A. Schuster, "Evtx Chunk Header" (2007). For these two, readers agree but no real
+file was at hand to compare with.
 
 An event comes back from a reader as it went in, or it is refused with a ``ValueError``. Refused on purpose: text
 beside child elements, attributes with a namespace, elements and attributes that ``System`` of a CAPI2 event does not
@@ -43,7 +46,7 @@ EVENT_NAMESPACE = "http://schemas.microsoft.com/win/2004/08/events/event"
 _UNSIGNED_8, _UNSIGNED_16, _UNSIGNED_32, _UNSIGNED_64 = 0x04, 0x06, 0x08, 0x0A
 _NOTHING, _STRING, _GUID, _FILETIME, _SID, _HEX_64, _BINXML = 0x00, 0x01, 0x0F, 0x11, 0x13, 0x15, 0x21
 
-_MORE = 0x40  # token flag: attributes follow an element, another attribute an attribute, more text a piece of text
+_MORE = 0x40  # flag of a token: an element with attributes, an attribute or piece of text that is not the last
 _RECORD_MAGIC = int.from_bytes(b"**\0\0", "little")
 _FRAGMENT_HEADER = b"\x0f\x01\x01\x00"
 _NO_DEPENDENCY = 0xFFFF
@@ -155,13 +158,13 @@ class _Chunk:
         return self.identifiers[-1] if self.identifiers else 0
 
     def add(self, record: _Record) -> bool:
-        """Write a record, or leave everything as it was and say no if it does not fit."""
+        """Write a record; or take it back, names and templates included, and say no: then the chunk is complete."""
         start = len(self.data)
-        before = self.names.copy(), self.name_buckets.copy(), self.templates.copy(), self.template_buckets.copy()
+        before = self.name_buckets.copy(), self.template_buckets.copy()
         _write_record(self, record)
         if len(self.data) > CHUNK_SIZE:
             del self.data[start:]
-            self.names, self.name_buckets, self.templates, self.template_buckets = before
+            self.name_buckets, self.template_buckets = before
             return False
         self.last_record = start
         self.identifiers.append(record.identifier)
@@ -282,8 +285,8 @@ def _dependency(element: _Element) -> int:
 
 def _write_attributes(chunk: _Chunk, attributes: Sequence[tuple[str, str | _Slot]]) -> None:
     length = chunk.put("I", 0)
-    for left, (name, value) in enumerate(attributes, start=1 - len(attributes)):
-        chunk.put("B", 0x06 | (_MORE if left else 0))
+    for index, (name, value) in enumerate(attributes, start=1):
+        chunk.put("B", 0x06 | (_MORE if index < len(attributes) else 0))
         _write_name(chunk, name)
         if isinstance(value, _Slot):
             _write_slot(chunk, value)
@@ -302,8 +305,8 @@ def _pieces(text: str) -> list[str]:
 
 
 def _write_pieces(chunk: _Chunk, pieces: Sequence[str]) -> None:
-    for left, piece in enumerate(pieces, start=1 - len(pieces)):
-        more = _MORE if left else 0
+    for index, piece in enumerate(pieces, start=1):
+        more = _MORE if index < len(pieces) else 0
         if piece in _ENTITIES:
             chunk.put("B", 0x09 | more)
             _write_name(chunk, _ENTITIES[piece])

@@ -294,6 +294,7 @@ def test_event_data_and_bare_system_read_back():
         event(30, 5),
     ]
     data = write_evtx(events)
+    assert b"\x0d\x00\x00\x01" in data  # a normal substitution: empty Data stays
     assert_evtx_reads(data, events)
     assert_libevtx_reads(data, events)
     assert_python_evtx_agrees(data, events)
@@ -511,16 +512,20 @@ def test_identifiers_rise_and_may_leave_gaps():
 REAL = Path(__file__).parents[2] / "shared/data/capi2"
 
 
-def real_chunks():
-    files = sorted(REAL.glob("*.evtx"))
-    if not files:
-        pytest.skip(f"no real CAPI2 exports in {REAL.name}")
-    return [chunk for file in files for chunk in chunks_of(file.read_bytes()) if chunk.startswith(b"ElfChnk\0")]
+@pytest.fixture(params=["E_ShadowCopy6", "E_Windows"])
+def real(request):
+    for path in REAL.glob(f"{request.param} *.evtx"):
+        return path.read_bytes()
+    return pytest.skip("the real CAPI2 exports, which are not part of this project, are not here")
 
 
-def events_of_real(chunk):
-    header = write_evtx([])[:FILE_HEADER_SIZE]
-    for record in evtx_records(header + chunk):
+def used_chunks(data):
+    return [chunk for chunk in chunks_of(data) if chunk.startswith(b"ElfChnk\0")]
+
+
+def events_of_real(data):
+    """All events of a real export in the order of their identifiers, with times as exact as they were."""
+    for record in sorted(evtx_records(data), key=lambda record: record["event_record_id"]):
         root = ET.fromstring(record["data"])
         root.find(f".//{{{NAMESPACE}}}TimeCreated").set("SystemTime", record["timestamp"].replace(" UTC", ""))
         yield ET.tostring(root, encoding="unicode")
@@ -534,18 +539,7 @@ def records_of(chunk):
         at += size
 
 
-def without_template_identity(chunk):
-    """A template's GUID is Windows' own; its first bytes are repeated in every record as the template's id."""
-    blank = bytearray(chunk)
-    for at in template_offsets(chunk):
-        identity = chunk[at + 4 : at + 8]
-        blank[at + 4 : at + 20] = bytes(16)
-        reference = b"\x0c\x01" + identity
-        blank = blank.replace(reference, b"\x0c\x01" + bytes(4))
-    return bytes(blank)
-
-
-def template_offsets(chunk):
+def templates_of(chunk):
     for at in struct.unpack_from("<32I", chunk, 384):
         following = at
         while following:
@@ -553,25 +547,39 @@ def template_offsets(chunk):
             following = struct.unpack_from("<I", chunk, following)[0]
 
 
-def test_real_events_are_written_as_windows_wrote_them_byte_for_byte():
-    for chunk in real_chunks():
-        ours = chunks_of(write_evtx(events_of_real(chunk)))
-        assert len(ours) == 1
-        assert ours[0][:52] == chunk[:52]
-        assert ours[0][56:124] == chunk[56:124]
-        assert ours[0][128:384] == chunk[128:384]
-        pairs = zip(
-            records_of(without_template_identity(ours[0])), records_of(without_template_identity(chunk)), strict=True
-        )
-        for made, real in pairs:
-            body = len(real) - 4 - 7
-            assert made[:body] == real[:body]
-            assert made[-4:] == real[-4:]
-            assert all(mine in (0, theirs) for mine, theirs in zip(made[body:-4], real[body:-4], strict=True))
+def without_template_identity(chunk):
+    """A template's GUID is Windows' own; its first bytes are repeated in every record as the template's id."""
+    blank = bytearray(chunk)
+    for at in templates_of(chunk):
+        blank[at + 4 : at + 20] = bytes(16)
+        blank = blank.replace(b"\x0c\x01" + chunk[at + 4 : at + 8], b"\x0c\x01" + bytes(4))
+    return bytes(blank)
 
 
-def test_real_checksums_and_hashes_follow_the_same_formulas():
-    for chunk in real_chunks():
+def test_a_real_export_is_written_as_windows_wrote_it_byte_for_byte(real):
+    oldest = struct.unpack_from("<Q", real, 8)[0]
+    ours = write_evtx(events_of_real(real), oldest_chunk=oldest, file_chunks=len(chunks_of(real)))
+    assert ours[:FILE_HEADER_SIZE] == real[:FILE_HEADER_SIZE]
+    assert len(ours) == len(real)
+    assert len(used_chunks(real)) > 12
+    for made, genuine in zip(used_chunks(ours), used_chunks(real), strict=True):
+        assert made[:52] == genuine[:52]  # numbers and offsets, up to the checksum of the records
+        assert made[56:124] == genuine[56:124]  # flags, up to the checksum of the header
+        assert made[128:384] == genuine[128:384]  # names
+        assert_same_records(without_template_identity(made), without_template_identity(genuine))
+
+
+def assert_same_records(made, genuine):
+    for ours, theirs in zip(records_of(made), records_of(genuine), strict=True):
+        body = len(theirs) - 4 - 7
+        assert ours[:body] == theirs[:body]
+        assert ours[-4:] == theirs[-4:]
+        padding = zip(ours[body:-4], theirs[body:-4], strict=True)
+        assert all(our in (0, their) for our, their in padding)  # Windows pads with whatever was there
+
+
+def test_real_checksums_and_hashes_follow_the_same_formulas(real):
+    for chunk in used_chunks(real):
         free = struct.unpack_from("<I", chunk, 48)[0]
         assert zlib.crc32(chunk[512:free]) == struct.unpack_from("<I", chunk, 52)[0]
         assert zlib.crc32(chunk[:120] + chunk[128:512]) == struct.unpack_from("<I", chunk, 124)[0]
@@ -580,12 +588,10 @@ def test_real_checksums_and_hashes_follow_the_same_formulas():
                 assert evtx_writer._hash(struct.unpack_from("<8H", chunk, at + 4)) % 32 == bucket
 
 
-def test_real_file_headers_are_ours_with_other_numbers():
-    files = [file.read_bytes() for file in sorted(REAL.glob("*.evtx"))]
-    if not files:
-        pytest.skip(f"no real CAPI2 exports in {REAL.name}")
-    for data in files:
-        first, last, following = struct.unpack_from("<QQQ", data, 8)
-        count = struct.unpack_from("<H", data, 42)[0]
-        assert last == (first - 1) % count
-        assert evtx_writer._file_header(count, first, following, 1, dirty=False) == data[:FILE_HEADER_SIZE]
+def test_templates_that_share_a_bucket_are_chained():
+    events = [event(10, number).replace("EX01", f"EX{number:02}") for number in range(1, 45)]
+    data = write_evtx(events)
+    (chunk,) = chunks_of(data)
+    assert len(set(templates_of(chunk))) == len(events)
+    assert_evtx_reads(data, events)
+    assert_libevtx_reads(data, events)
