@@ -413,6 +413,7 @@ def test_an_event_larger_than_a_chunk_is_refused():
 
 def test_what_did_not_fit_leaves_no_trace_in_its_chunk():
     first, second = event(30, 1, text="x" * 20000), event(11, 2, text="y" * 20000)
+    second = second.replace("EX01", "EX02")  # a template of its own
     assert chunks_of(write_evtx([first, second]))[0] == chunks_of(write_evtx([first]))[0]
 
 
@@ -460,6 +461,7 @@ def test_a_channel_never_enabled_is_a_header_and_an_empty_chunk():
     assert len(data) == 69_632
     assert evtx_records(data) == []
     assert struct.unpack_from("<QQQ", data, 8) == (0, 0, 1)
+    assert chunk_ids(chunks_of(data)[0]) == (1, 2**64 - 1, 2**64 - 1, 2**64 - 1)
     header = FileHeader(data, 0)
     assert header.calculate_checksum() == header.checksum()
     file = pyevtx.file()
