@@ -1,0 +1,1 @@
+"""What builds the samples: made evidence, told apart from real evidence wherever it is used."""
