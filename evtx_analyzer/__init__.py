@@ -1,1 +1,77 @@
-"""Placeholder while the spine is built."""
+"""evtx-analyzer: the root cause of ``550 5.7.64 TenantAttribution; Relay Access Denied``.
+
+import evtx_analyzer as ea
+
+report = ea.analyze("case-4711")                    # file, folder, or several
+for finding in report.findings:                     # best supported cause first
+    print(finding.grade, finding.title)
+    for evidence in finding.supports:
+        print("  ", evidence.time, evidence.origin, evidence.text)
+report.save("case-4711.json")                       # the suffix picks the renderer
+again = ea.load("case-4711.json")
+"""
+
+from __future__ import annotations
+
+from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError, RuleError, RuleSetError
+from evtx_analyzer.model import (
+    Capi2Event,
+    Certificate,
+    ChainElement,
+    Coverage,
+    Delivery,
+    Evidence,
+    Finding,
+    Gap,
+    Incident,
+    IncidentCertificate,
+    Link,
+    Loss,
+    Missing,
+    Operation,
+    Origin,
+    Rejection,
+    Remedy,
+    SmtpEvent,
+    SourceStatus,
+    Verdict,
+)
+from evtx_analyzer.pipeline import analyze, events
+from evtx_analyzer.report.document import Options, Report, Tool, load
+from evtx_analyzer.rules import Rules
+
+__all__ = [
+    "AnalyzerError",
+    "Capi2Event",
+    "Certificate",
+    "ChainElement",
+    "Coverage",
+    "Delivery",
+    "Evidence",
+    "Finding",
+    "Gap",
+    "Incident",
+    "IncidentCertificate",
+    "InputError",
+    "Link",
+    "Loss",
+    "Missing",
+    "Operation",
+    "OptionError",
+    "Options",
+    "Origin",
+    "Rejection",
+    "Remedy",
+    "Report",
+    "ReportError",
+    "RuleError",
+    "RuleSetError",
+    "Rules",
+    "SmtpEvent",
+    "SourceStatus",
+    "Tool",
+    "Verdict",
+    "analyze",
+    "events",
+    "load",
+]

@@ -54,3 +54,12 @@ def as_text(time: datetime | None) -> str:
     if time is None:
         return "time unknown"
     return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d} UTC"
+
+
+def from_user(text: str) -> datetime | None:
+    """A time as a person types it: a date, or a date and time with or without seconds; UTC where no zone is given."""
+    for form in (text, f"{text}T00:00:00Z", re.sub(r"(T| )(\d\d:\d\d)(?=$|Z|[+-])", r"\1\2:00", text)):
+        time = from_iso(form)
+        if time is not None:
+            return time
+    return None

@@ -1,7 +1,7 @@
 """Incidents against causes: what supports each cause, what speaks against it, what is missing, and its grade.
 
-Grades, never percentages: ``probable``, ``possible``, ``coincident``, ``contradicted``, ``no-evidence``. A cause's YAML says
-which observations reach which grade; three laws stand above every rule file:
+Grades, never percentages: ``probable``, ``possible``, ``coincident``, ``contradicted``, ``no-evidence``. A cause's
+YAML says which observations reach which grade; three laws stand above every rule file:
 
 - nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
 - a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
@@ -30,7 +30,6 @@ from evtx_analyzer.model import (
     Link,
     Missing,
     Operation,
-    Origin,
     Rejection,
     Remedy,
     Verdict,
@@ -84,7 +83,9 @@ def graded(incidents: Sequence[Incident], causes: Iterable[Cause], case: Case) -
     """The incidents with the grade of every cause that has any evidence for or against it."""
     causes = list(causes)
     return [
-        replace(item, grades={cause.id: grade for cause in causes if (grade := weigh(cause, item, case)) != "no-evidence"})
+        replace(
+            item, grades={cause.id: grade for cause in causes if (grade := weigh(cause, item, case)) != "no-evidence"}
+        )
         for item in incidents
     ]
 
@@ -94,10 +95,10 @@ def weigh(cause: Cause, incident: Incident, case: Case) -> Grade:
     return _weigh(cause, incident, case).grade
 
 
-def verdict(findings: Sequence[Finding], incidents: Sequence[Incident]) -> Verdict:
-    """The best supported cause in a sentence."""
+def verdict(findings: Sequence[Finding], incidents: Sequence[Incident], case: Case, losses: int) -> Verdict:
+    """The best supported cause in a sentence; without a refusal, what that absence is worth."""
     if not incidents:
-        return Verdict(cause=None, grade=None, title="No 5.7.64 refusal was found", summary="")
+        return Verdict(cause=None, grade=None, title="No 5.7.64 refusal was found", summary=_absence(case, losses))
     best = findings[0]
     also = [item for item in findings[1:] if RANK[item.grade] >= RANK["possible"]]
     count = sum(item.rejection_count for item in incidents)
@@ -108,6 +109,17 @@ def verdict(findings: Sequence[Finding], incidents: Sequence[Incident]) -> Verdi
     if also:
         texts.append("Also " + "; ".join(f"{item.grade}: {item.cause}" for item in also) + ".")
     return Verdict(cause=best.cause, grade=best.grade, title=best.title, summary=" ".join(texts))
+
+
+def _absence(case: Case, losses: int) -> str:
+    if not case.kinds & set(_SMTP):
+        return (
+            "No SMTP log was among what was read, so a refusal could not have been found. "
+            "Add the Send connector protocol log or the IIS SMTP log."
+        )
+    if losses:
+        return f"Absence is not shown: {losses} part{'s' if losses > 1 else ''} of the input could not be read."
+    return "Everything was read. A Send connector that does not log verbosely writes no sessions, so check its level."
 
 
 def _claim(best: Finding) -> str:
@@ -124,7 +136,8 @@ def _claim(best: Finding) -> str:
 def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding:
     weighed = [_weigh(cause, incident, case) for incident in incidents]
     best = max(weighed, key=lambda item: RANK[item.grade])
-    relevant = [item for item in weighed if item.grade == best.grade]
+    least = min(RANK[best.grade], RANK["possible"])
+    relevant = [item for item in weighed if RANK[item.grade] >= least]
     seen = [item for part in relevant for item in part.seen]
     against = [item for part in weighed for item in part.seen]
     names = _names(best.incident, case)
@@ -143,7 +156,9 @@ def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding
             verify=tuple(_fill(step, names) for step in cause.verify),
             references=cause.references,
         ),
-        incidents=tuple(item.incident.id for item in relevant) if best.grade != "no-evidence" or _is_default(cause) else (),
+        incidents=tuple(item.incident.id for item in relevant)
+        if best.grade != "no-evidence" or _is_default(cause)
+        else (),
     )
 
 
@@ -176,10 +191,10 @@ def _capped(grade: Grade, reached: Sequence[Sequence[str]], seen: Sequence[_Seen
 
 
 def _identified(cause: Cause, incident: Incident, case: Case) -> list[Operation]:
-    """Operations that the cause's own links tie to the incident by more than time."""
-    rules = {item.of for item in cause.observations if item.kind in ("link", "broken-link")}
-    ids = [link.operation for link in incident.links if link.rule in rules and link.basis in _IDENTITY]
-    return [case.operations[name] for name in dict.fromkeys(ids)]
+    """Operations that speak for the cause and are tied to the incident by more than time: their chain is asked next."""
+    rules = {item.of for item in cause.observations if item.kind == "link" and item.supports}
+    sound = [link for link in incident.links if link.broken_by is None and link.basis in _IDENTITY]
+    return [case.operations[name] for name in dict.fromkeys(link.operation for link in sound if link.rule in rules)]
 
 
 def _see(rule: Observation, incident: Incident, identified: Sequence[Operation], case: Case) -> _Seen | None:
@@ -190,7 +205,11 @@ def _see(rule: Observation, incident: Incident, identified: Sequence[Operation],
     if rule.kind == "operation":
         found = [item for item in identified if rule.of in item.signals]
         evidence = [
-            _evidence(text, _names(incident, case, operation=item), item.chain_origin or item.origin, item)
+            Evidence(
+                text=_fill(text, _names(incident, case, operation=item)),
+                origin=item.chain_origin or item.origin,
+                time=item.chain_time or item.time,
+            )
             for item in found
         ]
         return _Seen(observation=rule, evidence=tuple(evidence), capped=False) if found else None
@@ -221,7 +240,7 @@ def _see_links(rule: Observation, text: str, incident: Incident, case: Case) -> 
         operation, rejection = case.operations[link.operation], rejections[link.rejection]
         names = _names(incident, case, link=link, operation=operation, rejection=rejection)
         origin = link.broken_by if rule.kind == "broken-link" else operation.origin
-        evidence.append(_evidence(text, names, origin, operation))
+        evidence.append(Evidence(text=_fill(text, names), origin=origin, time=operation.time))
     free = any(link.basis == "thumbprint" and link.host in ("same", "assumed") for link in wanted)
     return _Seen(observation=rule, evidence=tuple(evidence), capped=not free)
 
@@ -233,10 +252,6 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
     return list(nearest.values())
 
 
-def _evidence(text: str, names: Mapping[str, str], origin: Origin | None, operation: Operation) -> Evidence:
-    return Evidence(text=_fill(text, names), origin=origin, time=operation.time)
-
-
 def _no_source(kind: str, case: Case) -> bool:
     return not case.kinds & (set(_SMTP) if kind == "smtp" else {kind})
 
@@ -244,7 +259,9 @@ def _no_source(kind: str, case: Case) -> bool:
 def _outside(kind: str, incident: Incident, case: Case) -> bool:
     """Whether the export of that kind exists and does not reach any refusal of the incident."""
     spans = [
-        (item.first, item.last) for item in case.coverage if item.kind == kind and item.first and item.last and item.records
+        (item.first, item.last)
+        for item in case.coverage
+        if item.kind == kind and item.first and item.last and item.records
     ]
     slack = timedelta(seconds=10)
     anchors = [item.handshake_time or item.time for item in incident.rejections]
@@ -322,7 +339,9 @@ def _names(
 
 def _operation_names(operation: Operation | None) -> dict[str, str]:
     if operation is None:
-        return dict.fromkeys(("result", "result_name", "process", "operation_time", "chain_status", "last_element"), "?")
+        return dict.fromkeys(
+            ("result", "result_name", "process", "operation_time", "chain_status", "last_element"), "?"
+        )
     return {
         "result": operation.result,
         "result_name": operation.result_name,

@@ -1,8 +1,8 @@
 """Sigma conditions over events: the plain meaning of a signal.
 
 pySigma parses; here its condition tree becomes a predicate over the flat view of an event. Semantics are those of
-the Sigma specification: strings compare without case and know ``*`` and ``?``, a field with several values matches if one
-of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
+the Sigma specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
+if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
 
 ``literals`` gives, for a condition, texts of which at least one stands in every event that can match. They come from
 equality on plain strings only; ``not``, wildcards at both ends, regular expressions, numbers and ``null`` give none,
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
+from msgspec import Struct
 from sigma.conditions import (
     ConditionAND,
     ConditionFieldEqualsValueExpression,
@@ -39,7 +40,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from evtx_analyzer.model import Fields
+from evtx_analyzer.model import Event, Fields, Match, SmtpEvent
 
 Predicate = Callable[[Fields], bool]
 ValueTest = Callable[[str], bool]
@@ -59,6 +60,16 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 # Escaped differently by different renderings of an event, so no basis for a search in its text.
 _UNSAFE = set("&<>\"'\r\n\t")
 _SHORTEST_LITERAL = 4
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """A Sigma rule ready to run over events of one ``kind``; ``literals`` as in ``literals()``."""
+
+    name: str
+    title: str
+    kind: str
+    matches: Predicate
+    literals: frozenset[str] | None
 
 
 class UnsupportedConditionError(ValueError):
@@ -199,3 +210,14 @@ def _address_in(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Networ
         return ipaddress.ip_address(text.strip("[]")) in network
     except ValueError:
         return False
+
+
+def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Match]:
+    """Every event with the names of the signals that it matches, none included: a match needs its context."""
+    by_kind: dict[str, list[Signal]] = {}
+    for signal in signals:
+        by_kind.setdefault(signal.kind, []).append(signal)
+    for event in events:
+        kind = event.kind if isinstance(event, SmtpEvent) else "capi2"
+        names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(event.fields))
+        yield Match(event=event, signals=names)

@@ -7,7 +7,7 @@ Hex identities (thumbprints, HRESULTs) are upper case without ``0x``.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads the annotations at run time
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct, field
@@ -210,6 +210,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     signals: tuple[str, ...]
     origin: Origin
     chain_origin: Origin | None
+    chain_time: datetime | None
     origins: tuple[Origin, ...]
 
 

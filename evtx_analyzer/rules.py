@@ -22,7 +22,7 @@ from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
 from evtx_analyzer.errors import RuleError, RuleSetError
-from evtx_analyzer.match import Predicate, UnsupportedConditionError, compile_condition, literals
+from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, compile_condition, literals
 from evtx_analyzer.model import Grade, LinkBasis
 
 # Sigma log source (product, service or category) -> kind of event that we read.
@@ -34,16 +34,6 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
 ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "outside-coverage"]
 SOURCE_KINDS = ("capi2", "smtp", "send-connector")
 _GRADES = ("probable", "possible", "coincident")
-
-
-class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``; ``literals`` as in ``match.literals``."""
-
-    name: str
-    title: str
-    kind: str
-    matches: Predicate
-    literals: frozenset[str] | None
 
 
 class LinkRule(Struct, frozen=True, kw_only=True):
@@ -126,11 +116,14 @@ def builtin_rules() -> Traversable:
 def load(folder: Traversable) -> Rules:
     """Rules of a folder; raises RuleSetError with all mistakes."""
     mistakes: list[RuleError] = []
-    signals = [item for name, data in _documents(folder, "signals", mistakes) if (item := _signal(name, data, mistakes))]
+    read_signals = [_signal(name, data, mistakes) for name, data in _documents(folder, "signals", mistakes)]
+    signals = [item for item in read_signals if item is not None]
     known = frozenset(signal.name for signal in signals)
-    links = [item for name, data in _documents(folder, "links", mistakes) if (item := _link(name, data, known, mistakes))]
+    read_links = [_link(name, data, known, mistakes) for name, data in _documents(folder, "links", mistakes)]
+    links = [item for item in read_links if item is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
-    causes = [item for name, data in _documents(folder, "causes", mistakes) if (item := _cause(name, data, names, mistakes))]
+    read_causes = [_cause(name, data, names, mistakes) for name, data in _documents(folder, "causes", mistakes)]
+    causes = [item for item in read_causes if item is not None]
     if not mistakes and not causes:
         mistakes.append(RuleError(str(folder), "causes", "no rule file found; expected signals/, links/ and causes/"))
     if mistakes:
@@ -204,15 +197,16 @@ def _link(file: str, data: dict[str, Any], signals: frozenset[str], mistakes: li
     if rule.type not in (SigmaCorrelationType.TEMPORAL, SigmaCorrelationType.TEMPORAL_ORDERED):
         mistakes.append(RuleError(file, "correlation.type", "only temporal and temporal_ordered are evaluated"))
     names = [reference.reference for reference in rule.rules or ()]
-    for name in names:
-        if name not in signals:
-            mistakes.append(RuleError(file, "correlation.rules", f"there is no signal named {name}"))
+    unknown = [name for name in names if name not in signals]
+    mistakes += [RuleError(file, "correlation.rules", f"there is no signal named {name}") for name in unknown]
     extra = data.get("evtx-analyzer", {})
     basis, operation = extra.get("basis"), extra.get("operation")
     if basis not in get_args(LinkBasis):
         mistakes.append(RuleError(file, "evtx-analyzer.basis", f"expected one of {', '.join(get_args(LinkBasis))}"))
     if operation not in names:
-        mistakes.append(RuleError(file, "evtx-analyzer.operation", "expected the one of correlation.rules that is the check"))
+        mistakes.append(
+            RuleError(file, "evtx-analyzer.operation", "expected the one of correlation.rules that is the check")
+        )
     window = [_seconds(file, key, extra.get(key), mistakes) for key in ("before", "after")]
     if len(mistakes) > before:
         return None
@@ -424,5 +418,3 @@ class _Check:
         for name in template.get_identifiers():
             if name not in PLACEHOLDERS:
                 self.wrong(key, f"unknown placeholder ${name}; known: {', '.join(sorted(PLACEHOLDERS))}")
-
-

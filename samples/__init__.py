@@ -1,1 +1,1 @@
-"""What builds the samples: made evidence, told apart from real evidence wherever it is used."""
+"""Sample cases and what builds them; not part of the package. ``python -m samples.build`` makes every case again."""

@@ -105,6 +105,7 @@ def _operation(parts: Sequence[Match], hosts: Hosts) -> Operation:
         signals=tuple(sorted({name for match in parts for name in match.signals})),
         origin=main.origin,
         chain_origin=chain.origin if chain else None,
+        chain_time=chain.time if chain else None,
         origins=tuple(sorted({event.origin for event in events}, key=place)),
     )
 
@@ -119,4 +120,3 @@ def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificat
         return None
     last = certificates.get(chain.chain[-1].thumbprint)
     return None if last is None else Certificate(subject=last.issuer, subject_key_id=last.authority_key_id)
-

@@ -7,8 +7,10 @@ out; ids that fall in file order mean a ring that has wrapped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import pairwise
+from typing import Literal
 
 from evtx_analyzer.model import Coverage, Gap, Loss
 
@@ -90,9 +92,9 @@ def _merged(runs: Iterable[list[int]]) -> list[list[int]]:
 
 
 def _holes(runs: list[list[int]]) -> list[tuple[int, int]]:
-    return [(left[1] + 1, right[0] - 1) for left, right in zip(runs, runs[1:], strict=False)]
+    return [(left[1] + 1, right[0] - 1) for left, right in pairwise(runs)]
 
 
-def _gap_kind(first: int, last: int, lost: list[tuple[int, int | None]]) -> str:
-    inside = any(start <= last and (end or start) >= first for start, end in lost)
+def _gap_kind(first: int, last: int, lost: Sequence[tuple[int, int]]) -> Literal["filtered-or-cleared", "lost"]:
+    inside = any(start <= last and end >= first for start, end in lost)
     return "lost" if inside else "filtered-or-cleared"

@@ -50,7 +50,7 @@ def _incident(
 def _certificate(
     rejections: Sequence[Rejection], links: Sequence[Link], operations: Mapping[str, Operation]
 ) -> IncidentCertificate | None:
-    """The certificate that was sent; where the log shows none, that of an operation that looks like the server's own."""
+    """The certificate that was sent; where the log shows none, that of an operation with the server's own name."""
     sent = next((item.sent for item in rejections if item.sent and item.sent.thumbprint), None)
     if sent is not None:
         return IncidentCertificate(thumbprint=sent.thumbprint, subject=sent.subject, issuer=sent.issuer)

@@ -1,9 +1,10 @@
 """Rejections and chain operations that belong together, by the link rules.
 
-The anchor is the session's TLS handshake (the refusal where no handshake is known): Schannel builds the chain then, the
-refusal follows later, perhaps many messages later. A link needs the rule's signals on both sides, a shared value in each
-of the rule's fields, hosts that may be paired, and a time inside the rule's window around the anchor. Of several operations
-that fit, the nearest is taken. A row of an IIS log is true within one second, so the window's end moves by that.
+The anchor is the session's TLS handshake (the refusal where no handshake is known): Schannel builds the chain then,
+the refusal follows later, perhaps many messages later. A link needs the rule's signals on both sides, a shared value
+in each of the rule's fields, hosts that may be paired, and a time inside the rule's window around the anchor. Of
+several operations that fit, the nearest is taken. A row of an IIS log is true within one second, so the window's end
+moves by that.
 
 What makes a link wrong: a success for the same certificate under the same policy after the failure and not after the
 refusal breaks it (and is named); a link without thumbprints on both sides is not made where both are known and
@@ -29,10 +30,10 @@ def links(
     rules: Iterable[LinkRule],
     window: tuple[float, float] | None = None,
 ) -> list[Link]:
-    """All links; ``window`` (seconds before and after) replaces that of every rule with a window below an hour."""
+    """Links, at most one per pair; ``window`` (seconds before, after) replaces that of rules with less than an hour."""
     successes = _successes(found_operations)
     made: list[Link] = []
-    for rule in rules:
+    for rule in sorted(rules, key=_strength):
         candidates = sorted(
             (item for item in found_operations if rule.operation_signal in item.signals), key=lambda item: item.time
         )
@@ -48,7 +49,20 @@ def links(
             if fitting:
                 operation, hosts = min(fitting, key=lambda pair: _nearness(rejection, *pair))
                 made.append(_link(rule, rejection, operation, hosts, successes))
-    return sorted(made, key=lambda item: (item.rejection, item.rule, item.operation))
+    return sorted(_strongest(made), key=lambda item: (item.rejection, item.rule, item.operation))
+
+
+def _strongest(made: Sequence[Link]) -> list[Link]:
+    """One link per pair: the rules come strongest first, and what a weaker one says of the same pair adds nothing."""
+    pairs: dict[tuple[str, str], Link] = {}
+    for link in made:
+        pairs.setdefault((link.rejection, link.operation), link)
+    return list(pairs.values())
+
+
+def _strength(rule: LinkRule) -> tuple[int, float, str]:
+    """Thumbprint before subject before time, then the narrower window."""
+    return ("thumbprint", "subject", "time").index(rule.basis), rule.before + rule.after, rule.name
 
 
 def _window(rule: LinkRule, window: tuple[float, float] | None) -> tuple[float, float]:

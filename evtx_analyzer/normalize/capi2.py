@@ -23,7 +23,7 @@ from evtx_analyzer.constants import (
     flag_names,
     from_hex,
 )
-from evtx_analyzer.model import Capi2Event, Certificate, ChainElement, EventRecord, Loss, Origin
+from evtx_analyzer.model import Capi2Event, Certificate, ChainElement, EventRecord, Fields, Loss, Origin
 from evtx_analyzer.normalize.windows_event import (
     WindowsEvent,
     attribute,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from lxml import etree
 
 KIND = "capi2"
+X509_OBJECTS = 90
+"""Event id of the certificates of a chain, written as XML."""
 
 
 def is_capi2(record: EventRecord) -> bool:
@@ -96,8 +98,18 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
         chain=_chain(chain),
         chain_error=None if chain is None else _status(chain, "ErrorStatus"),
         certificates=tuple(_certificate(item) for item in children(body, "Certificate")) if _is_x509(event) else (),
-        fields=event.fields,
+        fields=_with_decoded_flags(event.fields, chain),
     )
+
+
+def _with_decoded_flags(fields: Fields, chain: etree._Element | None) -> Fields:
+    """The flat view with the flags of the chain's ErrorStatus as its value says; the named copies may disagree."""
+    error = None if chain is None else _status(chain, "ErrorStatus")
+    if error is None:
+        return fields
+    prefix = "CertificateChain.TrustStatus.ErrorStatus."
+    kept = {name: values for name, values in fields.items() if not name.startswith(f"{prefix}CERT_TRUST_")}
+    return kept | {f"{prefix}{name}": ("true",) for name in flag_names(error, TRUST_ERRORS)}
 
 
 def thumbprint(file_ref: str) -> str:
@@ -107,7 +119,7 @@ def thumbprint(file_ref: str) -> str:
 
 
 def _is_x509(event: WindowsEvent) -> bool:
-    return event.event_id == 90  # noqa: PLR2004  X509Objects: the certificates of a chain, as XML
+    return event.event_id == X509_OBJECTS
 
 
 def _chain(chain: etree._Element | None) -> tuple[ChainElement, ...]:

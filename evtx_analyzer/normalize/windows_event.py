@@ -1,15 +1,15 @@
 """The XML of any Windows event to its System part and a flat view for Sigma.
 
-Source: the event schema (``http://schemas.microsoft.com/win/2004/08/events/event``). Field names of the flat view are
-those of Sigma for the System part (``EventID``, ``Provider_Name``, ``Channel``, ``Computer``, ``Level`` ...), the ``Name``
-of each ``Data`` for EventData, and for UserData the dotted path below its root element, as the provider writes
-it: ``Result.value``, ``Certificate.fileRef``, ``CertificateChain.TrustStatus.ErrorStatus.value``.
+Source: the event schema (``http://schemas.microsoft.com/win/2004/08/events/event``). Field names of the flat view
+are those of Sigma for the System part (``EventID``, ``Provider_Name``, ``Channel``, ``Computer``, ``Level`` ...),
+the ``Name`` of each ``Data`` for EventData, and for UserData the dotted path below its root element, as the provider
+writes it: ``Result.value``, ``Certificate.fileRef``, ``CertificateChain.TrustStatus.ErrorStatus.value``.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime  # noqa: TC003  msgspec reads the annotations at run time
+from datetime import datetime
 
 from lxml import etree
 from msgspec import Struct
@@ -19,8 +19,6 @@ from evtx_analyzer.model import Fields
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-# Certificate subjects are written by strangers: nothing is fetched, expanded or validated.
-_OPTIONS = {"resolve_entities": False, "no_network": True, "load_dtd": False, "dtd_validation": False}
 
 
 class WindowsEvent(Struct, frozen=True, kw_only=True):
@@ -113,10 +111,17 @@ def _parse_xml(xml: str) -> etree._Element | None:
     data = _DECLARATION.sub("", xml, count=1)
     for attempt in (data, _FORBIDDEN.sub("\ufffd", data)):
         try:
-            return etree.fromstring(attempt.encode("utf-8", "replace"), etree.XMLParser(encoding="utf-8", **_OPTIONS))
+            return etree.fromstring(attempt.encode("utf-8", "replace"), _parser())
         except etree.XMLSyntaxError:
             continue
     return None
+
+
+def _parser() -> etree.XMLParser:
+    """A parser that fetches, expands and validates nothing: certificate subjects are written by strangers."""
+    return etree.XMLParser(
+        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False
+    )
 
 
 def _add_system(system: etree._Element, fields: dict[str, list[str]]) -> None:
@@ -125,7 +130,7 @@ def _add_system(system: etree._Element, fields: dict[str, list[str]]) -> None:
         if text(item):
             fields.setdefault(name, []).append(text(item))
         for key, value in item.attrib.items():
-            fields.setdefault(f"{name}_{key}", []).append(value)
+            fields.setdefault(f"{name}_{key!s}", []).append(str(value))
 
 
 def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
@@ -143,7 +148,7 @@ def _add_element(element: etree._Element, prefix: str, fields: dict[str, list[st
         if text(item):
             fields.setdefault(path, []).append(text(item))
         for key, value in item.attrib.items():
-            fields.setdefault(f"{path}.{key}", []).append(value)
+            fields.setdefault(f"{path}.{key!s}", []).append(str(value))
         if len(item):
             _add_element(item, f"{path}.", fields)
 

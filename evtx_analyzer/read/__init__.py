@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model import EventRecord, LogRow, Loss, Origin
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
-from evtx_analyzer.read.evtx import is_evtx, read_evtx
+from evtx_analyzer.read.evtx import read_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
 
 Record = EventRecord | LogRow
@@ -16,9 +16,17 @@ Reader = Callable[[BinaryIO, Origin], Iterator[Record | Loss]]
 HEAD = 64 * 1024
 """How many bytes of a file decide what it is."""
 
+_FILE_MAGIC, _CHUNK_MAGIC, _FIRST_CHUNK = b"ElfFile\0", b"ElfChnk\0", 4096
+
+
+def _is_evtx(head: bytes) -> bool:
+    """Whether a file is an event log: by its own magic, or, where that is damaged, by that of its first chunk."""
+    return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
+
+
 # In order of certainty: a magic number, then XML, then headers that any text may quote.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
-    ("evtx", is_evtx, read_evtx),
+    ("evtx", _is_evtx, read_evtx),
     ("event-xml", is_event_xml, read_event_xml),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),

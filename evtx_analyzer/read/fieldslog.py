@@ -44,7 +44,7 @@ def is_exchange_log(head: bytes) -> bool:
 
 def is_w3c_log(head: bytes) -> bool:
     """Whether the first bytes hold a ``#Fields:`` row with blank separated columns."""
-    found = re.search(r"^#Fields:[ \t]*([^\r\n,]+)$", _text(head), re.MULTILINE | re.IGNORECASE)
+    found = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", _text(head), re.MULTILINE | re.IGNORECASE)
     return found is not None and len(found[1].split()) > 1
 
 

@@ -1,0 +1,184 @@
+"""The command line: arguments in, report on stdout, conversation on stderr. The only place that prints or exits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from datetime import datetime
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evtx_analyzer.errors import AnalyzerError, OptionError
+
+EPILOG = (
+    "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
+    "could be read; 3 no refusal found, but parts could not be read."
+)
+app = typer.Typer(
+    name="evtx-analyzer",
+    help="Find out why mail to Exchange Online is refused with 550 5.7.64 TenantAttribution; Relay Access Denied.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """What stdout carries."""
+
+    terminal = "terminal"
+    json = "json"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evtx-analyzer {metadata.version('evtx-analyzer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog=EPILOG)
+def analyze(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one case.")
+    ],
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write the report; the suffix picks the format. Repeatable."
+        ),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="What stdout carries.")] = Format.terminal,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BEFORE,AFTER",
+            help="Seconds before and after the TLS handshake in which a CAPI2 event may lie (default 10,5).",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The machine that wrote the logs that name none (Send connector)."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only refusals from this time on, for example 2016-12-01T03:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Use the rules of this folder (signals/, links/, causes/) instead of our own."
+        ),
+    ] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+) -> None:
+    """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
+
+    Example: evtx-analyzer analyze samples/kb-3212877 -o report.json
+    """
+    # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.pipeline import analyze as run
+    from evtx_analyzer.report import render_for
+    from evtx_analyzer.report.document import to_json
+    from evtx_analyzer.rules import Rules
+
+    for path in output or []:
+        render_for(path)
+        _writable(path)
+    report = run(
+        list(inputs),
+        rules=Rules.load(rules) if rules else None,
+        window=_window(window),
+        host=host,
+        since=_time("--since", since),
+        until=_time("--until", until),
+    )
+    for path in output or []:
+        report.save(path)
+    if format_ is Format.json:
+        _write(to_json(report))
+    else:
+        from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+
+        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
+        _write(to_terminal(report, width=max(width, 60), color=color))
+    code = report.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the report."""
+    from evtx_analyzer.report.document import json_schema
+
+    _write(json_schema())
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        before, after = (float(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"--window {text}: expected two numbers of seconds, for example --window 60,30") from None
+    if not (0 <= before < float("inf") and 0 <= after < float("inf")):
+        raise OptionError(f"--window {text}: the numbers must not be negative or infinite")
+    return before, after
+
+
+def _time(option: str, text: str | None) -> datetime | None:
+    from evtx_analyzer import clock
+
+    if text is None:
+        return None
+    time = clock.from_user(text)
+    if time is None:
+        raise OptionError(
+            f"{option} {text}: expected a time such as 2016-12-01 or 2016-12-01T03:00:00Z (UTC if no zone)"
+        )
+    return time
+
+
+def _writable(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise OptionError(f"{path}: the folder does not exist; create it first")
+
+
+def _write(text: str) -> None:
+    """Write to stdout in UTF-8 where it is no terminal; a closed pipe is the reader's choice, not an error."""
+    stream = sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace") if stream.isatty() else stream.reconfigure(encoding="utf-8", newline="\n")
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # The interpreter would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(prog_name="evtx-analyzer")
+    except AnalyzerError as error:
+        sys.stderr.write(f"evtx-analyzer: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("evtx-analyzer: interrupted\n")
+        sys.exit(130)

@@ -1,0 +1,187 @@
+"""Sources to typed events with an account of what was read and what was lost: discover, read and normalize in one.
+
+The account (``Ledger``) is what keeps "no event" apart from "not in the export" and from "could not be read".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import BinaryIO, cast
+
+from msgspec import Struct
+
+from evtx_analyzer.correlate.coverage import Span
+from evtx_analyzer.discover import Source
+from evtx_analyzer.model import Capi2Event, Coverage, Event, Loss, Origin, SourceStatus
+from evtx_analyzer.normalize import normalize
+from evtx_analyzer.read import HEAD, Record, read, recognize
+
+NEEDLE = "5.7.64"
+_BLOCK = 1 << 20
+_EVENT_LOG = "event-log"
+_EVENT_SYNTAXES = ("evtx", "event-xml")
+Progress = Callable[[str, int], None]
+Wanted = Callable[[Record], bool]
+
+
+class Examined(Struct, frozen=True, kw_only=True):
+    """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``."""
+
+    source: Source
+    sha256: str
+    size: int
+    syntax: str | None
+    holds_code: bool
+    error: str = ""
+
+
+def examine(source: Source, progress: Progress) -> Examined:
+    """Read a source once for its digest; an unreadable one is noted, not raised."""
+    digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
+    try:
+        with closing(source.open()) as stream:
+            while block := stream.read(_BLOCK):
+                syntax = recognize(block[:HEAD]) if not size else syntax
+                size += len(block)
+                digest.update(block)
+                holds = holds or (syntax is None and _holds_code(tail + block))
+                tail = block[-2 * len(NEEDLE) :]
+                progress(source.path, len(block))
+    except OSError as error:
+        reason = f"cannot be opened or read: {error.strerror or error}"
+        return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+    return Examined(source=source, sha256=digest.hexdigest(), size=size, syntax=syntax, holds_code=holds)
+
+
+def _holds_code(data: bytes) -> bool:
+    return NEEDLE.encode() in data or NEEDLE.encode("utf-16-le") in data or NEEDLE.encode("utf-16-be") in data
+
+
+def is_event_log(item: Examined) -> bool:
+    """Whether a source holds Windows events."""
+    return item.syntax in _EVENT_SYNTAXES
+
+
+def is_text_log(item: Examined) -> bool:
+    """Whether a source is a text log with rows."""
+    return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES
+
+
+class Ledger:
+    """What was read and what was lost, source by source; grows with losses and gaps, not with records."""
+
+    def __init__(self) -> None:
+        self._spans: dict[tuple[str, str], Span] = {}
+        self._losses: dict[str, list[Loss]] = {}
+        self._records: dict[str, int] = {}
+
+    def events(self, item: Examined, progress: Progress, wanted: Wanted | None = None) -> Iterator[Event]:
+        """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice."""
+        first_time = wanted is None
+        try:
+            with closing(item.source.open()) as stream:
+                for thing in _records(item, cast("BinaryIO", _Counted(stream, item.source.path, progress))):
+                    if isinstance(thing, Loss):
+                        self._lose(thing, first_time)
+                    elif wanted is None or wanted(thing):
+                        yield from self._normalized(item, thing, first_time)
+        except OSError as error:
+            self._lose(
+                Loss(
+                    origin=Origin(source=item.source.path),
+                    reason=f"reading stopped: {error.strerror or error}",
+                    extent="the rest of the file",
+                ),
+                first_time,
+            )
+
+    def _normalized(self, item: Examined, record: Record, first_time: bool) -> Iterator[Event]:
+        path = item.source.path
+        self._records[path] = self._records.get(path, 0) + first_time
+        found = normalize(record)
+        if found is None:
+            return
+        kind, event = found
+        if isinstance(event, Loss):
+            self._lose(event, first_time)
+            return
+        if first_time:
+            number = event.origin.record if isinstance(event, Capi2Event) else None
+            self._spans.setdefault((path, kind), Span(path, kind)).add(event.time, number, event.host)
+        yield event
+
+    def _lose(self, loss: Loss, first_time: bool) -> None:
+        if first_time:
+            self._losses.setdefault(loss.origin.source, []).append(loss)
+
+    def losses(self, examined: Iterable[Examined]) -> list[Loss]:
+        """All losses, those of sources that nobody could read among them."""
+        found = [loss for losses in self._losses.values() for loss in losses]
+        for item in examined:
+            origin = Origin(source=item.source.path)
+            if item.error:
+                found.append(Loss(origin=origin, reason=item.error, extent="the whole file"))
+            elif item.holds_code and not self._kinds(item):
+                reason = "holds the text 5.7.64 but is in no format that is read"
+                found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
+        return found
+
+    def coverage(self) -> list[Coverage]:
+        """Span of every source and kind, in the order of sources."""
+        spans = sorted(self._spans.items())
+        return [span.coverage(self._losses.get(path, ())) for (path, _), span in spans]
+
+    def status(self, item: Examined) -> SourceStatus:
+        """What became of a source."""
+        status, reason = self._judge(item)
+        kinds = self._kinds(item)
+        kind = ", ".join(kinds) or (_EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
+        return SourceStatus(
+            path=item.source.path,
+            kind=kind,
+            sha256=item.sha256,
+            size=item.size,
+            status=status,  # type: ignore[arg-type]
+            reason=reason,
+        )
+
+    def _kinds(self, item: Examined) -> list[str]:
+        return sorted(kind for path, kind in self._spans if path == item.source.path)
+
+    def _judge(self, item: Examined) -> tuple[str, str]:
+        losses = len(self._losses.get(item.source.path, ()))
+        records = self._records.get(item.source.path, 0)
+        if item.error:
+            return "not-read", item.error
+        if not item.size:
+            return "unrecognized", "the file is empty (0 bytes)"
+        if item.syntax is None:
+            return "unrecognized", "not a Windows event log (.evtx, XML), Send connector log or IIS SMTP log"
+        if losses and not records:
+            return "not-read", f"nothing in it could be read; {losses} losses are listed"
+        if is_text_log(item) and not self._kinds(item):
+            return "unrecognized", "a text log, but no row is of a Send connector or of the SMTP service"
+        if losses:
+            return "partial", f"{losses} loss{'es' if losses > 1 else ''}, listed under losses"
+        if is_event_log(item) and not records:
+            return "read", "holds no event: the channel was disabled, empty or cleared"
+        return "read", "" if self._kinds(item) else "no event of the CAPI2 Operational channel in it"
+
+
+def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:
+    assert item.syntax is not None
+    return read(item.syntax, stream, Origin(source=item.source.path))
+
+
+class _Counted:
+    """A stream that tells how much was read from it."""
+
+    def __init__(self, stream: BinaryIO, path: str, progress: Progress) -> None:
+        self._stream, self._path, self._progress = stream, path, progress
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._progress(self._path, len(data))
+        return data

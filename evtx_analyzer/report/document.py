@@ -1,0 +1,125 @@
+"""The report: a frozen document, written as JSON without loss and read back; every output is a function of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from evtx_analyzer.errors import ReportError
+from evtx_analyzer.model import (
+    Coverage,
+    Delivery,
+    Finding,
+    Incident,
+    Loss,
+    Operation,
+    Origin,
+    SourceStatus,
+    Verdict,
+    place,
+)
+
+SCHEMA_VERSION = 1
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """The program that made a report."""
+
+    name: str
+    version: str
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Options that change what a report says; None where the default held."""
+
+    window: tuple[float, float] | None = None
+    host: str | None = None
+    since: str | None = None
+    until: str | None = None
+    rules: str | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """Everything one run found. Names are the contract of ``schema_version`` 1: more may be added, none renamed."""
+
+    schema_version: int
+    tool: Tool
+    options: Options
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    incidents: tuple[Incident, ...]
+    operations: tuple[Operation, ...]
+    deliveries: tuple[Delivery, ...]
+    sources: tuple[SourceStatus, ...]
+    coverage: tuple[Coverage, ...]
+    losses: tuple[Loss, ...]
+
+    def save(self, path: str | Path) -> None:
+        """Write the report; the suffix picks the format. Raises ReportError for an unknown one."""
+        # Here and not above: rendering is needed when a report is written only.
+        from evtx_analyzer.report import render_for  # noqa: PLC0415
+
+        Path(path).write_text(render_for(path)(self), encoding="utf-8", newline="\n")
+
+    @property
+    def rejection_count(self) -> int:
+        """How many refusals with 5.7.64 were found."""
+        return sum(item.rejection_count for item in self.incidents)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status by the contract: 0 clean, 1 refusals found, 2 nothing could be read, 3 clean but with losses."""
+        if self.rejection_count:
+            return 1
+        if not any(item.status in ("read", "partial") for item in self.sources):
+            return 2
+        return 3 if self.losses else 0
+
+
+def to_json(report: Report) -> str:
+    """The report as JSON, two blanks of indentation, keys in the order of the document."""
+    data = msgspec.json.encode(report)
+    return msgspec.json.format(data, indent=2).decode() + "\n"
+
+
+def load(path: str | Path) -> Report:
+    """A saved JSON report; raises ReportError where it is none, or of another schema version."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return msgspec.json.decode(data, type=Report)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReportError(
+            f"{path}: is no report of this program (expected JSON of schema version 1): {error}"
+        ) from error
+
+
+def json_schema() -> str:
+    """JSON Schema (2020-12) of the report."""
+    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Report)}
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
+    """Losses by place, each once: an export is read twice and tells its losses twice."""
+    distinct = set(losses)
+    return tuple(sorted(distinct, key=lambda item: (place(item.origin), item.reason, item.extent)))
+
+
+def place_text(origin: Origin | None) -> str:
+    """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
+    if origin is None:
+        return ""
+    name = origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+    if origin.line is not None:
+        return f"{name} line {origin.line}"
+    if origin.record is not None:
+        return f"{name} record {origin.record}"
+    return f"{name} offset {origin.offset}" if origin.offset is not None else name
