@@ -57,7 +57,10 @@ def render(record: Record) -> str:
     """The record's XML on one line; raises python-evtx's ParseException, among others, where it is damaged."""
     at, end = record.offset() + _HEAD, record.offset() + record.size() - 4
     fragment = _Fragment(record._buf, record._chunk, at, end, _Shared())  # noqa: SLF001  it has no accessor
-    return "".join(_write(part, fragment.shared) for part in fragment.content())
+    parts = [part for part in fragment.content() if part]
+    if len(parts) != 1 or not isinstance(parts[0], _Element):
+        raise ParseException("the record does not hold exactly one element")
+    return _write(parts[0], fragment.shared)
 
 
 @dataclass
@@ -277,7 +280,7 @@ def _write(part: _Part, shared: _Shared) -> str:
     if isinstance(part, _Element):
         return "".join(_write_element(element, shared) for element in _repeated(part))
     text = part if isinstance(part, str) else ",".join(part)
-    shared.pay(len(text))
+    shared.pay(1 + len(text))
     return text
 
 
@@ -292,13 +295,11 @@ def _write_element(element: _Element, shared: _Shared) -> str:
 def _repeated(element: _Element) -> Iterator[_Element]:
     """The element once per item of the first array in it, and so on for further arrays (MS-EVEN6 3.1.4.7.5)."""
     lists = [element.children, *(value for _, value in element.attributes)]
-    found = next(
-        ((i, k, part) for i, parts in enumerate(lists) for k, part in enumerate(parts) if isinstance(part, tuple)), None
-    )
-    if found is None or not element.repeats:
+    arrays = ((i, k, part) for i, parts in enumerate(lists) for k, part in enumerate(parts) if isinstance(part, tuple))
+    i, k, array = next(arrays, (0, 0, ()))
+    if not array or not element.repeats:
         yield element
         return
-    i, k, array = found
     for item in array:
         copies = [list(parts) for parts in lists]
         copies[i][k] = item

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def scalar(kind: int, data: bytes) -> str:
+    """The text of one value; no bytes are no text, whatever the type."""
     read = _SCALARS.get(kind)
     if read is None:
         raise ParseException(f"BinXML values of type {kind:02X} are not known")
@@ -37,6 +38,7 @@ def _integer(form: str) -> Callable[[bytes], str]:
 
 
 def utf16(data: bytes) -> str:
+    """The text up to the first NUL, with U+FFFD for what is no UTF-16."""
     return data.decode("utf-16-le", "replace").partition("\0")[0]
 
 
