@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import evtx
 import msgspec
@@ -41,6 +41,8 @@ def read_evtx(
     raw_header = _read(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
     yield from log.header_losses()
+    if len(raw_header) < _FILE_HEADER_SIZE:
+        return
     offset = _FILE_HEADER_SIZE
     while raw := _read(stream, CHUNK_SIZE):
         chunk = account(raw)
@@ -68,12 +70,11 @@ def _records(chunk: Chunk, offset: int, source: Origin) -> Iterator[EventRecord 
     for head in chunk.heads:
         origin = msgspec.structs.replace(source, record=head.id, offset=offset + head.at)
         given = texts.get(head.id)
-        if given:
-            yield EventRecord(
-                origin=origin, xml=given.pop(0), record_id=head.id, time=clock.from_filetime(head.filetime)
-            )
+        xml = given.pop(0) if given else _recovered(chunk, head)
+        if isinstance(xml, str):
+            yield EventRecord(origin=origin, xml=xml, record_id=head.id, time=clock.from_filetime(head.filetime))
         else:
-            yield _recovered(chunk, head, origin)
+            yield _undecodable(head, origin, xml)
 
 
 def _decoded(chunk: bytes) -> dict[int, list[str]]:
@@ -82,7 +83,7 @@ def _decoded(chunk: bytes) -> dict[int, list[str]]:
     records = evtx.PyEvtxParser(BytesIO(_ONE_CHUNK_HEADER + chunk), number_of_threads=1).records()
     for _ in range(MOST_RECORDS):  # after an error it may go on, or give the same error for ever
         try:
-            record = next(records)
+            record = cast("dict[str, Any]", next(records))
         except StopIteration:
             break
         except (RuntimeError, OSError):
@@ -95,18 +96,21 @@ def _decoded(chunk: bytes) -> dict[int, list[str]]:
     return texts
 
 
-def _recovered(chunk: Chunk, head: Head, origin: Origin) -> EventRecord | Loss:
+def _recovered(chunk: Chunk, head: Head) -> str | Exception:
     try:
-        xml = binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)))
+        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)))
     except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary
-        return Loss(
-            origin=origin,
-            reason=f"the record cannot be decoded ({type(error).__name__})",
-            extent=f"1 record, {head.size:,} bytes",
-            first_record=head.id,
-            last_record=head.id,
-        )
-    return EventRecord(origin=origin, xml=xml, record_id=head.id, time=clock.from_filetime(head.filetime))
+        return error
+
+
+def _undecodable(head: Head, origin: Origin, error: Exception) -> Loss:
+    return Loss(
+        origin=origin,
+        reason=f"the record cannot be decoded ({type(error).__name__})",
+        extent=f"1 record, {head.size:,} bytes",
+        first_record=head.id,
+        last_record=head.id,
+    )
 
 
 # ------------------------------------------------------------------------------------------------- losses
@@ -119,6 +123,7 @@ class _Log:
         self._source = source
         self._length = len(raw_header)
         self._header = FileHeader(raw_header.ljust(_FILE_HEADER_SIZE, b"\0"), 0)
+        self._dirty = self._header.is_dirty()
         self._sound = self._header.check_magic() and self._header.calculate_checksum() == self._header.checksum()
         self._chunks = 0
         self._certain = True
@@ -141,7 +146,7 @@ class _Log:
         if chunk.faults:
             loss = self._loss(offset, "; ".join(chunk.faults), _extent(chunk))
             yield from self._unless_live(chunk, loss)
-        elif self._header.is_dirty():
+        elif self._dirty:
             yield from self._unless_live(chunk, None)
         for gap in chunk.gaps:
             yield self._gap(gap, offset)
@@ -161,7 +166,7 @@ class _Log:
 
         Its checksums are brought up to date later; which chunk is the newest shows only at the end of the file.
         """
-        if not self._header.is_dirty() or not chunk.whole:
+        if not self._dirty or not chunk.whole:
             if loss:
                 yield loss
             return

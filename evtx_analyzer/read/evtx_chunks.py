@@ -89,18 +89,18 @@ def account(raw: bytes) -> Chunk | None:
     """Account for one chunk as it stands in the file; None where it was never used."""
     if not raw.startswith(_MAGIC) and raw == _UNUSED[: len(raw)]:
         return None
-    whole = _MAGIC + raw[len(_MAGIC) :].ljust(CHUNK_SIZE - len(_MAGIC), b"\0")
+    intact = raw.startswith(_MAGIC) and len(raw) == CHUNK_SIZE
+    whole = raw if intact else _MAGIC + raw[len(_MAGIC) :].ljust(CHUNK_SIZE - len(_MAGIC), b"\0")
     header = ChunkHeader(whole, 0)
     promise = _promise(header)
-    heads = _walk(whole[: len(raw)], promise)
-    faults = list(_faults(raw, header, promise))
+    heads = _walk(raw if intact else whole[: len(raw)], promise)
     return Chunk(
         data=_repaired(whole, header, heads),
         promise=promise,
         heads=heads,
         gaps=list(_gaps(heads, promise)),
-        faults=faults,
-        whole=raw.startswith(_MAGIC) and len(raw) == CHUNK_SIZE,
+        faults=list(_faults(raw, header, promise)),
+        whole=intact,
     )
 
 
@@ -140,11 +140,22 @@ def _walk(data: bytes, promise: Promise) -> list[Head]:
     """
     end = promise.free if promise.trusted else len(data)
     ids = promise.ids if promise.trusted else _probable_ids(data)
-    heads: list[Head] = []
-    at, last = HEADER_SIZE, ids.start - 1
+    heads = _unbroken(data, end, ids)
+    at, last = (heads[-1].end, heads[-1].id) if heads else (HEADER_SIZE, ids.start - 1)
     while (head := _next(data, at, last, end, ids)) is not None:
         heads.append(head)
         at, last = head.end, head.id
+    return heads
+
+
+def _unbroken(data: bytes, end: int, ids: range) -> list[Head]:
+    """The records up to the first irregularity, so mostly all: what ``_next`` would find, at a third of its price."""
+    heads: list[Head] = []
+    at, last = HEADER_SIZE, ids.start - 1
+    while at < end and (head := _head(data, at)) and last <= head[0] < ids.stop:
+        heads.append(head)
+        last = head[0]
+        at += head[2]
     return heads
 
 
@@ -197,6 +208,8 @@ def _probable_ids(data: bytes) -> range:
 
 def _gaps(heads: list[Head], promise: Promise) -> Iterator[Gap]:
     """Whatever lies between records that are neighbors, and before and behind them where the header is proven."""
+    if [head.id for head in heads] == list(promise.ids) and _back_to_back(heads, promise):
+        return  # what follows would find nothing either
     for before, after in pairwise(_bounded(heads, promise)):
         size = max(0, after.at - before.end)
         ids = range(before.id + 1, after.id)
@@ -204,6 +217,10 @@ def _gaps(heads: list[Head], promise: Promise) -> Iterator[Gap]:
             ids = range(0)
         if size or ids:
             yield Gap(before.end, size, ids)
+
+
+def _back_to_back(heads: list[Head], promise: Promise) -> bool:
+    return sum(head.size for head in heads) == promise.free - HEADER_SIZE
 
 
 def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
