@@ -94,12 +94,13 @@ def account(raw: bytes) -> Chunk | None:
     header = ChunkHeader(whole, 0)
     promise = _promise(header)
     heads = _walk(raw if intact else whole[: len(raw)], promise)
+    faults = list(_faults(raw, header, promise))
     return Chunk(
-        data=_repaired(whole, header, heads),
+        data=_repaired(whole, heads) if faults or not _says(header, heads) else whole,
         promise=promise,
         heads=heads,
         gaps=list(_gaps(heads, promise)),
-        faults=list(_faults(raw, header, promise)),
+        faults=faults,
         whole=intact,
     )
 
@@ -235,11 +236,21 @@ def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
     ]
 
 
-def _repaired(whole: bytes, header: ChunkHeader, heads: list[Head]) -> bytes:
-    """The chunk with a header that says what was found: decoders stop at its free space and at its last id."""
-    if not heads or (header.next_record_offset() == heads[-1].end and header.log_last_record_number() == heads[-1].id):
-        return whole
+def _says(header: ChunkHeader, heads: list[Head]) -> bool:
+    """Whether the header leads a decoder to the last record: it stops at free space and at the last id."""
+    return not heads or (
+        header.next_record_offset() == heads[-1].end and header.log_last_record_number() == heads[-1].id
+    )
+
+
+def _repaired(whole: bytes, heads: list[Head]) -> bytes:
+    """The chunk with a header that says what was found, and without its tables of names and templates.
+
+    The tables are an index into the records, which is not needed to read them; ``evtx`` gives up all of a chunk for
+    one entry that leads to damage.
+    """
     data = bytearray(whole)
-    struct.pack_into("<Q", data, 32, heads[-1].id)
-    struct.pack_into("<I", data, 48, heads[-1].end)
+    struct.pack_into("<Q", data, 32, heads[-1].id if heads else 0)
+    struct.pack_into("<I", data, 48, heads[-1].end if heads else HEADER_SIZE)
+    data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)
     return bytes(data)
