@@ -173,6 +173,29 @@ def test_a_chunk_header_that_is_gone_altogether_costs_no_record():
     assert losses
 
 
+@pytest.mark.parametrize("field", [8, 16, 24, 32, 48])
+def test_a_chunk_header_with_absurd_numbers_costs_no_record(field):
+    records, losses = read(damaged(start(2) + field, b"\xff" * 7))
+    assert ids(records) == list(range(1, 341))
+    assert lost(losses) == set()
+    assert losses
+
+
+def test_a_chunk_header_that_speaks_of_other_records_costs_none():
+    data = reseal(damaged(start(2) + 24, struct.pack("<QQ", 5036, 5058)), 2)
+    records, (loss,) = read(data)
+    assert ids(records) == list(range(1, 341))
+    assert "ids are not those of its records" in loss.reason
+
+
+def test_records_smashed_under_a_damaged_chunk_header_are_named_as_far_as_can_be_known():
+    data = damaged(start(2) + 8, b"\xff" * 40)
+    (first, first_at, _), (number, at, _) = heads(export(), 2)[0], heads(export(), 2)[7]
+    records, losses = read(damaged(at, bytes(24), damaged(first_at, bytes(24), data)))
+    assert lost(losses) == {first, number}
+    assert len(records) == 338
+
+
 def test_a_chunk_of_noise_is_a_loss_of_its_size_and_its_ids_are_named():
     records, losses = read(damaged(start(2), b"\xaa" * CHUNK))
     assert ids(records) == [*range(1, 36), *range(59, 341)]

@@ -20,7 +20,7 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model import EventRecord, Loss, Origin
 from evtx_analyzer.read import binxml
-from evtx_analyzer.read.evtx_chunks import CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
+from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,6 +195,7 @@ class _Log:
         if len(self._shifts) > 1 or -1 in self._shifts:
             return  # a filtered export: ids that are missing were never in it
         end = self._header.next_record_number() if self._sound else 0
+        end = end if end in ANY_ID else 0
         ranges = sorted(self._ranges, key=lambda ids: ids.start)
         at = ranges[0].start if ranges else end  # where a ring began cannot be told without any chunk
         for ids in [*ranges, range(end, end)]:

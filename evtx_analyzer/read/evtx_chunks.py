@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 CHUNK_SIZE = 0x10000
 HEADER_SIZE = 0x200
-MOST_RECORDS = CHUNK_SIZE // 28  # a record's frame alone takes 28 bytes
+_SMALLEST = 28  # a record's frame takes that much
+MOST_RECORDS = CHUNK_SIZE // _SMALLEST
 _MAGIC = b"ElfChnk\0"
 _RECORD_MAGIC = b"**\0\0"
 _RECORD = struct.Struct("<4sIQQ")
 _SIZE = struct.Struct("<I")
 _RECORD_START = re.compile(re.escape(_RECORD_MAGIC))
-_ANY_ID = range(1, 1 << 63)
+ANY_ID = range(1, 1 << 62)
 _UNUSED = bytes(CHUNK_SIZE)
 
 
@@ -92,9 +93,13 @@ def account(raw: bytes) -> Chunk | None:
     intact = raw.startswith(_MAGIC) and len(raw) == CHUNK_SIZE
     whole = raw if intact else _MAGIC + raw[len(_MAGIC) :].ljust(CHUNK_SIZE - len(_MAGIC), b"\0")
     header = ChunkHeader(whole, 0)
+    records = raw if intact else whole[: len(raw)]
     promise = _promise(header)
-    heads = _walk(raw if intact else whole[: len(raw)], promise)
     faults = list(_faults(raw, header, promise))
+    if promise.trusted and not _believable(records, promise):
+        promise = replace(promise, trusted=False)
+        faults.append("the chunk header's ids are not those of its records")
+    heads = _walk(records, promise)
     return Chunk(
         data=_repaired(whole, heads) if faults or not _says(header, heads) else whole,
         promise=promise,
@@ -109,7 +114,7 @@ def _promise(header: ChunkHeader) -> Promise:
     first, last = header.log_first_record_number(), header.log_last_record_number()
     numbers = header.file_last_record_number() - header.file_first_record_number()
     free = header.next_record_offset()
-    plausible = 0 < first <= last < _ANY_ID.stop and 0 <= numbers < MOST_RECORDS
+    plausible = 0 < first <= last < ANY_ID.stop and 0 <= numbers < MOST_RECORDS
     return Promise(
         ids=range(first, last + 1) if plausible else range(0),
         shift=first - header.file_first_record_number(),
@@ -175,7 +180,7 @@ def _head(data: bytes, at: int) -> Head | None:
     if at + _RECORD.size > len(data):
         return None
     magic, size, number, filetime = _RECORD.unpack_from(data, at)
-    if magic != _RECORD_MAGIC or size < _RECORD.size + _SIZE.size or at + size > len(data):
+    if magic != _RECORD_MAGIC or size < _SMALLEST or at + size > len(data):
         return None
     if _SIZE.unpack_from(data, at + size - _SIZE.size)[0] != size:
         return None
@@ -188,20 +193,29 @@ def _head_with_one_size(data: bytes, at: int) -> Head | None:
         return None
     magic, size, number, filetime = _RECORD.unpack_from(data, at)
     after = _head(data, at + size)
-    if magic != _RECORD_MAGIC or size < _RECORD.size + _SIZE.size or after is None or after.id != number + 1:
+    if magic != _RECORD_MAGIC or size < _SMALLEST or after is None or after.id != number + 1:
         return None
     return Head(number, at, size, filetime)
 
 
+def _believable(data: bytes, promise: Promise) -> bool:
+    """Whether a header with a good checksum speaks of these records: not after a torn write, nor in all edited files."""
+    first = _head(data, HEADER_SIZE)
+    if first is None or first.id in promise.ids or promise.free == HEADER_SIZE:
+        return True
+    return _median_id(data) in promise.ids
+
+
 def _probable_ids(data: bytes) -> range:
-    """The ids near the median of all that looks like a record, where the header cannot say which to expect."""
-    found = sorted(
-        head.id for match in _RECORD_START.finditer(data, HEADER_SIZE) if (head := _head(data, match.start()))
-    )
-    if not found:
-        return _ANY_ID
-    middle = found[len(found) // 2]
-    return range(max(1, middle - MOST_RECORDS), middle + MOST_RECORDS)
+    """The ids to expect where the header cannot say it: near the median of all that looks like a record."""
+    median = _median_id(data)
+    return ANY_ID if median is None else range(max(1, median - MOST_RECORDS), median + MOST_RECORDS)
+
+
+def _median_id(data: bytes) -> int | None:
+    starts = (match.start() for match in _RECORD_START.finditer(data, HEADER_SIZE))
+    found = sorted(head.id for at in starts if (head := _head(data, at)))
+    return found[len(found) // 2] if found else None
 
 
 # ------------------------------------------------------------------------------------------------- accounting
@@ -209,24 +223,29 @@ def _probable_ids(data: bytes) -> range:
 
 def _gaps(heads: list[Head], promise: Promise) -> Iterator[Gap]:
     """Whatever lies between records that are neighbors, and before and behind them where the header is proven."""
-    if [head.id for head in heads] == list(promise.ids) and _back_to_back(heads, promise):
+    if _as_promised(heads, promise):
         return  # what follows would find nothing either
     for before, after in pairwise(_bounded(heads, promise)):
         size = max(0, after.at - before.end)
         ids = range(before.id + 1, after.id)
-        if not promise.dense or (not promise.trusted and not size):
+        if not (promise.dense if promise.trusted else len(ids) <= size // _SMALLEST):
             ids = range(0)
         if size or ids:
             yield Gap(before.end, size, ids)
 
 
-def _back_to_back(heads: list[Head], promise: Promise) -> bool:
-    return sum(head.size for head in heads) == promise.free - HEADER_SIZE
+def _as_promised(heads: list[Head], promise: Promise) -> bool:
+    """Each id once, in order, back to back; the range is measured first, since damage may make it astronomic."""
+    return (
+        promise.ids.stop - promise.ids.start == len(heads)
+        and [head.id for head in heads] == list(promise.ids)
+        and sum(head.size for head in heads) == promise.free - HEADER_SIZE
+    )
 
 
 def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
     if not promise.trusted:
-        return heads
+        return [Head(heads[0].id - 1, HEADER_SIZE, 0, 0), *heads] if heads else []
     first, last = (promise.ids[0], promise.ids[-1]) if promise.ids else (1, 0)
     end = heads[-1] if heads else Head(first - 1, HEADER_SIZE, 0, 0)
     return [
