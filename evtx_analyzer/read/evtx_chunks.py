@@ -199,7 +199,7 @@ def _head_with_one_size(data: bytes, at: int) -> Head | None:
 
 
 def _believable(data: bytes, promise: Promise) -> bool:
-    """Whether a header with a good checksum speaks of these records: not after a torn write, nor in all edited files."""
+    """Whether a sealed header speaks of these records: not so after a torn write, nor in some edited files."""
     first = _head(data, HEADER_SIZE)
     if first is None or first.id in promise.ids or promise.free == HEADER_SIZE:
         return True
