@@ -185,7 +185,16 @@ def test_a_chunk_header_that_speaks_of_other_records_costs_none():
     data = reseal(damaged(start(2) + 24, struct.pack("<QQ", 5036, 5058)), 2)
     records, (loss,) = read(data)
     assert ids(records) == list(range(1, 341))
-    assert "ids are not those of its records" in loss.reason
+    assert "does not speak of the records" in loss.reason
+
+
+@pytest.mark.parametrize("free", [0, 100, 511, 65_537, 0xFFFFFFFF])
+def test_a_free_space_offset_outside_of_the_chunk_costs_no_record_even_under_a_good_checksum(free):
+    copy = bytearray(damaged(start(2) + 48, struct.pack("<I", free)))
+    struct.pack_into("<I", copy, start(2) + 124, zlib.crc32(copy[start(2) :][:120] + copy[start(2) + 128 :][:384]))
+    records, losses = read(bytes(copy))
+    assert ids(records) == list(range(1, 341))
+    assert len(losses) == 1
 
 
 def test_records_smashed_under_a_damaged_chunk_header_are_named_as_far_as_can_be_known():
@@ -375,13 +384,16 @@ def test_any_flipped_bit_accounts_for_every_record(bit):
     assert len(records) + len(lost(losses)) <= 79 + 1  # one flipped id may stand for another
 
 
-@given(st.lists(st.tuples(st.integers(0, start(4) - 1), st.binary(min_size=1, max_size=200)), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(0, start(4) - 1), st.binary(min_size=1, max_size=200)), min_size=1, max_size=6),
+    sealed=st.booleans(),
+)
 @ANY_DAMAGE
-def test_no_damage_raises(pieces):
+def test_no_damage_raises(pieces, *, sealed):
     data = small()
     for at, new in pieces:
         data = damaged(at, new, data)
-    records, _ = read(data)
+    records, _ = read(reseal(reseal(data, 2), 3) if sealed else data)
     assert len(records) <= 79
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -98,7 +99,7 @@ def account(raw: bytes) -> Chunk | None:
     faults = list(_faults(raw, header, promise))
     if promise.trusted and not _believable(records, promise):
         promise = replace(promise, trusted=False)
-        faults.append("the chunk header's ids are not those of its records")
+        faults.append("the chunk header does not speak of the records in it")
     heads = _walk(records, promise)
     return Chunk(
         data=_repaired(whole, heads) if faults or not _says(header, heads) else whole,
@@ -113,13 +114,12 @@ def account(raw: bytes) -> Chunk | None:
 def _promise(header: ChunkHeader) -> Promise:
     first, last = header.log_first_record_number(), header.log_last_record_number()
     numbers = header.file_last_record_number() - header.file_first_record_number()
-    free = header.next_record_offset()
     plausible = 0 < first <= last < ANY_ID.stop and 0 <= numbers < MOST_RECORDS
     return Promise(
         ids=range(first, last + 1) if plausible else range(0),
         shift=first - header.file_first_record_number(),
         dense=last - first == numbers,
-        free=free if HEADER_SIZE <= free <= CHUNK_SIZE else HEADER_SIZE,
+        free=header.next_record_offset(),
         trusted=header.calculate_header_checksum() == header.header_checksum(),
     )
 
@@ -131,7 +131,7 @@ def _faults(raw: bytes, header: ChunkHeader, promise: Promise) -> Iterator[str]:
         yield f"the file ends {len(raw):,} bytes into this chunk of {CHUNK_SIZE:,}"
     if not promise.trusted:
         yield "the chunk header's checksum is wrong"
-    elif promise.free <= len(raw) and header.calculate_data_checksum() != header.data_checksum():
+    elif promise.free <= len(raw) and zlib.crc32(raw[HEADER_SIZE : promise.free]) != header.data_checksum():
         yield "the checksum of the chunk's records is wrong"
 
 
@@ -200,6 +200,8 @@ def _head_with_one_size(data: bytes, at: int) -> Head | None:
 
 def _believable(data: bytes, promise: Promise) -> bool:
     """Whether a sealed header speaks of these records: not so after a torn write, nor in some edited files."""
+    if not HEADER_SIZE <= promise.free <= CHUNK_SIZE:
+        return False
     first = _head(data, HEADER_SIZE)
     if first is None or first.id in promise.ids or promise.free == HEADER_SIZE:
         return True
