@@ -385,7 +385,9 @@ def test_any_flipped_bit_accounts_for_every_record(bit):
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, start(4) - 1), st.binary(min_size=1, max_size=200)), min_size=1, max_size=6),
+    pieces=st.lists(
+        st.tuples(st.integers(0, start(4) - 1), st.binary(min_size=1, max_size=200)), min_size=1, max_size=6
+    ),
     sealed=st.booleans(),
 )
 @ANY_DAMAGE
