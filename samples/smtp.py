@@ -25,8 +25,8 @@ W3C_HEADER = (
 )
 TLS = (
     "TLS protocol SP_PROT_TLS1_2_CLIENT negotiation succeeded using bulk encryption algorithm CALG_AES_256 with "
-    "strength 256 bits, MAC hash algorithm CALG_SHA_384 with strength 0 bits and key exchange algorithm CALG_ECDHE with "
-    "strength 384 bits"
+    "strength 256 bits, MAC hash algorithm CALG_SHA_384 with strength 0 bits and key exchange algorithm CALG_ECDHE "
+    "with strength 384 bits"
 )
 FRONT_END = "BL2NAM02FT011.mail.protection.outlook.com"
 REFUSAL = f"550 5.7.64 TenantAttribution; Relay Access Denied [{FRONT_END}]"
