@@ -8,6 +8,7 @@ Hex identities (thumbprints, HRESULTs) are upper case without ``0x``.
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Literal
 
 from msgspec import Struct, field
@@ -32,6 +33,24 @@ class Origin(Struct, frozen=True, kw_only=True):
 def place(origin: Origin) -> tuple[str, str, int, int, int]:
     """Sort key of an origin: absent parts come first."""
     return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
+
+
+def named(origin: Origin) -> str:
+    """A source's name: the file, and behind ``!`` the member."""
+    return origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+
+
+def folder(origin: Origin) -> str:
+    """The folder that holds a source, in an archive too; a file that is compressed alone lies where its archive lies.
+
+    Sessions of a protocol log cross the files of one folder.
+    """
+    container, _, name = (origin.member or "").rpartition("!")
+    container = f"{origin.source}!{container}" if container else origin.source
+    if origin.member is None or container.endswith(tuple(f"{name}{end}" for end in (".gz", ".bz2", ".xz"))):
+        *outer, last = container.split("!") if origin.member is not None else [origin.source]
+        return "!".join([*outer, PurePosixPath(last).parent.as_posix()])
+    return f"{container}!{PurePosixPath(name).parent.as_posix()}"
 
 
 class Loss(Struct, frozen=True, kw_only=True):
@@ -356,7 +375,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
-    """What became of one input file."""
+    """What became of one input file or member; ``duplicate_of`` names the one that was read instead of it."""
 
     path: str
     kind: str
@@ -364,6 +383,22 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
     size: int
     status: Status
     reason: str
+    duplicate_of: str = ""
+
+
+class CollectorBundle(Struct, frozen=True, kw_only=True):
+    """A bundle of Microsoft's ExchangeLogCollector in the input.
+
+    ``contents`` are its parts; ``markers`` the files by which the collector says that it got nothing somewhere;
+    ``never_collected`` what it takes on no server, so that its absence tells nothing.
+    """
+
+    path: str
+    collector: str
+    server: str
+    contents: tuple[str, ...]
+    markers: tuple[str, ...]
+    never_collected: tuple[str, ...]
 
 
 class Gap(Struct, frozen=True, kw_only=True):

@@ -22,9 +22,9 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.rejections import refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
-from evtx_analyzer.discover import discover, folders
+from evtx_analyzer.discover import Limits, discover, folders
 from evtx_analyzer.errors import InputError
-from evtx_analyzer.intake import Examined, Ledger, Progress, examine, is_event_log, is_text_log
+from evtx_analyzer.intake import Examined, Ledger, Progress, distinct, examine, is_event_log, is_text_log
 from evtx_analyzer.match import matches
 from evtx_analyzer.model import Event, Match, Rejection
 from evtx_analyzer.read import Record
@@ -42,17 +42,21 @@ def analyze(
     host: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    limits: Limits | None = None,
+    password: bytes | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Analyze one case: a file, a folder, or several of these.
 
     ``window`` replaces the seconds before and after the handshake in which a CAPI2 event may lie; ``host`` names the
     machine of logs that name none; ``since`` and ``until`` (aware) limit the refusals. ``progress`` is called with a
-    source's path and a number of bytes read. Raises InputError where nothing can be read, RuleSetError for wrong rules.
+    source's path and a number of bytes read. ``limits`` bounds what archives may unpack to; ``password`` opens
+    encrypted members. Raises InputError where nothing can be read, RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
     tell = progress or _silent
-    examined = [examine(source, tell) for source in discover(_paths(inputs))]
+    sources = discover(_paths(inputs), limits, password)
+    examined = distinct(examine(source, tell) for source in sources)
     ledger, history = Ledger(), History()
 
     refused = [item for item in _sessions(examined, rules, ledger, tell) if _counted(item, history)]
@@ -90,9 +94,8 @@ def analyze(
 def events(inputs: Inputs) -> Iterator[Event]:
     """The typed events of all inputs, lazily, before any rule; losses are not told here, use ``analyze`` for those."""
     ledger = Ledger()
-    for source in discover(_paths(inputs)):
-        item = examine(source, _silent)
-        if item.syntax is not None:
+    for item in distinct(examine(source, _silent) for source in discover(_paths(inputs))):
+        if item.syntax is not None and not item.duplicate_of:
             yield from ledger.events(item, _silent)
 
 

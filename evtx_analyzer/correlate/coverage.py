@@ -46,11 +46,11 @@ class Span:
         self._runs.append([record, record])
 
     def coverage(self, losses: Iterable[Loss]) -> Coverage:
-        """The span so far; ids that a loss names are lost, other holes are filtering or clearing."""
+        """The span so far; ids that a loss of this source names are lost, other holes are filtering or clearing."""
         lost = [
             (item.first_record, item.last_record or item.first_record)
             for item in losses
-            if item.origin.source == self.source and item.first_record is not None
+            if item.first_record is not None
         ]
         runs = _merged(self._runs)
         gaps = [Gap(first_record=a, last_record=b, kind=_gap_kind(a, b, lost)) for a, b in _holes(runs)]

@@ -9,10 +9,9 @@ id and nothing of certificates.
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import PurePath
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, SmtpEvent
+from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
 
 KIND = "iis-smtp"
 _DIRECTIONS = {"outboundconnectioncommand": ">", "outboundconnectionresponse": "<"}
@@ -39,7 +38,7 @@ def normalize_iis_smtp(row: LogRow) -> SmtpEvent | Loss:
     return SmtpEvent(
         origin=row.origin,
         kind=KIND,
-        scope=PurePath(row.origin.source).parent.as_posix(),
+        scope=folder(row.origin),
         time=time,
         direction=_DIRECTIONS[values["cs-username"].casefold()],
         text=_text(values),

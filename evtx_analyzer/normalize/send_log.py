@@ -6,10 +6,8 @@ is UTC with ``Z``; a session is named by ``session-id``, which is unique per ser
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, SmtpEvent
+from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
 
 KIND = "send-connector"
 _LOG_TYPE = "smtp send protocol log"
@@ -30,7 +28,7 @@ def normalize_send_log(row: LogRow) -> SmtpEvent | Loss:
     return SmtpEvent(
         origin=row.origin,
         kind=KIND,
-        scope=PurePath(row.origin.source).parent.as_posix(),
+        scope=folder(row.origin),
         time=time,
         direction=values.get("event", ""),
         text=values.get("data", ""),

@@ -21,6 +21,7 @@ from evtx_analyzer.model import (
     Origin,
     SourceStatus,
     Verdict,
+    named,
     place,
 )
 
@@ -117,7 +118,7 @@ def place_text(origin: Origin | None) -> str:
     """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
     if origin is None:
         return ""
-    name = origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+    name = named(origin)
     if origin.line is not None:
         return f"{name} line {origin.line}"
     if origin.record is not None:
