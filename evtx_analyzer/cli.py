@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evtx_analyzer.errors import AnalyzerError, OptionError
+
+if TYPE_CHECKING:
+    from evtx_analyzer.discover.limits import Limits
 
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
@@ -27,6 +31,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_ARCHIVES = "Archives"
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=_ARCHIVES,
+        help="Password of encrypted archives: the first line of FILE; else the variable EVTX_ANALYZER_PASSWORD.",
+    ),
+]
+MaxUnpacked = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", rich_help_panel=_ARCHIVES, help="Most bytes to unpack, such as 500M (default 100G)."),
+]
+MaxRatio = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most times that data may grow, from 64M on (default 200)."
+    ),
+]
+MaxDepth = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most archives in each other (default 6)."),
+]
+MaxMembers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most members of all archives (default 100000)."),
+]
+MaxName = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
+]
 
 
 class Format(StrEnum):
@@ -54,7 +91,8 @@ def _options(
 @app.command(epilog=EPILOG)
 def analyze(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one case.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
     ],
     output: Annotated[
         list[Path] | None,
@@ -85,12 +123,19 @@ def analyze(
         ),
     ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    password_file: PasswordFile = None,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = None,
+    max_depth: MaxDepth = None,
+    max_members: MaxMembers = None,
+    max_name: MaxName = None,
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
     Example: evtx-analyzer analyze samples/kb-3212877 -o report.json
     """
     # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.discover.limits import read_password
     from evtx_analyzer.pipeline import analyze as run
     from evtx_analyzer.report import render_for
     from evtx_analyzer.report.document import to_json
@@ -106,6 +151,8 @@ def analyze(
         host=host,
         since=_time("--since", since),
         until=_time("--until", until),
+        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+        password=read_password(password_file),
     )
     for path in output or []:
         report.save(path)
@@ -127,6 +174,30 @@ def schema() -> None:
     from evtx_analyzer.report.document import json_schema
 
     _write(json_schema())
+
+
+def _limits(
+    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
+) -> Limits:
+    from evtx_analyzer.discover.limits import Limits
+
+    given = {
+        "total_bytes": _size("--max-unpacked", unpacked),
+        "ratio": ratio,
+        "depth": depth,
+        "members": members,
+        "name_length": name,
+    }
+    return Limits(**{key: value for key, value in given.items() if value is not None})
+
+
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise OptionError(f"{option} {text}: expected a number of bytes such as 500M or 20G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
 def _window(text: str | None) -> tuple[float, float] | None:

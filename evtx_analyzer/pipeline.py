@@ -23,6 +23,7 @@ from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.rejections import refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import Limits, discover, folders
+from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.errors import InputError
 from evtx_analyzer.intake import Examined, Ledger, Progress, distinct, examine, is_event_log, is_text_log
 from evtx_analyzer.match import matches
@@ -44,6 +45,7 @@ def analyze(
     until: datetime | None = None,
     limits: Limits | None = None,
     password: bytes | None = None,
+    anyway: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Analyze one case: a file, a folder, or several of these.
@@ -51,7 +53,8 @@ def analyze(
     ``window`` replaces the seconds before and after the handshake in which a CAPI2 event may lie; ``host`` names the
     machine of logs that name none; ``since`` and ``until`` (aware) limit the refusals. ``progress`` is called with a
     source's path and a number of bytes read. ``limits`` bounds what archives may unpack to; ``password`` opens
-    encrypted members. Raises InputError where nothing can be read, RuleSetError for wrong rules.
+    encrypted members. Raises InputError where nothing can be read (with ``anyway`` such a report is given instead),
+    RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
     tell = progress or _silent
@@ -63,7 +66,8 @@ def analyze(
     anchors = sorted(item.handshake_time or item.last for item in refused)
     checks = list(_failures(examined, rules, ledger, anchors, tell))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
-    _require_something(examined, ledger)
+    if not anyway:
+        _require_something(examined, ledger)
 
     coverage = ledger.coverage()
     hosts = survey([*(item.host for item in coverage), *(match.event.host for match in checks)])
@@ -88,6 +92,7 @@ def analyze(
         sources=tuple(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
+        bundles=tuple(collector_bundles(sources)),
     )
 
 

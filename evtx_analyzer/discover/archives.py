@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from evtx_analyzer.discover.entries import Entry, Found
 from evtx_analyzer.discover.limits import GRACE, Budget, LimitError, Limits, MemberStream, Raw, reason
 from evtx_analyzer.discover.source import Source, faulty
-from evtx_analyzer.discover.zips import ENCRYPTED, UNPACK, is_zip, zip_entries
+from evtx_analyzer.discover.zips import ENCRYPTED, OFFICE_DOCUMENT, UNPACK, is_zip, zip_entries
 from evtx_analyzer.model import Origin
 
 _HEAD = 1024
@@ -258,6 +258,9 @@ class Archives:
             yield faulty(node.origin, node.size, f"{node.depth + 1} archives lie in each other (--max-depth); {UNPACK}")
             return
         archive = self._archive(node, kind)
+        if archive.faults == [OFFICE_DOCUMENT]:
+            yield Source(origin=node.origin, size=node.size, open=node.open)
+            return
         if archive.faults:
             extent = "members of it that are not listed" if archive.entries else "the whole archive"
             yield faulty(node.origin, node.size, "; ".join(archive.faults), extent)

@@ -7,11 +7,15 @@ byte in the next, for what was already counted is not counted again.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
+
+from evtx_analyzer.errors import OptionError
 
 GRACE = 64 << 20
 """Bytes before a ratio counts: a log of 20 MB that is nearly empty shrinks a thousand times and is no bomb."""
@@ -38,6 +42,23 @@ class Limits(Struct, frozen=True, kw_only=True):
     depth: int = 6
     members: int = 100_000
     name_length: int = 1000
+
+
+PASSWORD_VARIABLE = "EVTX_ANALYZER_PASSWORD"  # noqa: S105  the name of a variable
+
+
+def read_password(file: str | Path | None) -> bytes | None:
+    """The password for encrypted archives: the first line of a file, else of the environment; never an argument."""
+    if file is None:
+        given = os.environ.get(PASSWORD_VARIABLE)
+        return given.encode() if given else None
+    try:
+        lines = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except OSError as error:
+        raise OptionError(f"--password-file {file}: cannot be read ({error.strerror})") from None
+    if not lines or not lines[0]:
+        raise OptionError(f"--password-file {file}: the first line is empty; it must hold the password")
+    return lines[0]
 
 
 class LimitError(OSError):

@@ -16,6 +16,7 @@ from typing import IO, BinaryIO
 from evtx_analyzer.discover.entries import Entry, Found
 from evtx_analyzer.discover.limits import GRACE, Limits, Raw
 
+OFFICE_DOCUMENT = "an Office document, not an archive of logs"
 UNPACK = "unpack it with 7-Zip and give the folder"
 ENCRYPTED = "encrypted; give its password with --password-file or in EVTX_ANALYZER_PASSWORD"
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -43,7 +44,7 @@ def zip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> Itera
         return
     infos = archive.infolist()
     if any(info.filename == "[Content_Types].xml" for info in infos):
-        yield "an Office document, not an archive of logs"
+        yield OFFICE_DOCUMENT
         return
     for info in infos:
         if not info.is_dir() and not info.filename.endswith("\\"):

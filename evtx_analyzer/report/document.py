@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model import (
+    CollectorBundle,
     Coverage,
     Delivery,
     Finding,
@@ -45,6 +46,20 @@ class Options(Struct, frozen=True, kw_only=True):
     rules: str | None = None
 
 
+class BatchEntry(Struct, frozen=True, kw_only=True):
+    """What a batch knows of the bundle that a report is about; saved reports do not hold the bundle's name.
+
+    ``content`` is the SHA-256 over names and contents of the bundle's files; ``settings`` is one over everything else
+    that decides what the report says: rules, options, version.
+    """
+
+    bundle: str
+    content: str
+    settings: str
+    status: Literal["read", "partial", "not-read", "failed"]
+    reason: str = ""
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """Everything one run found. Names are the contract of ``schema_version`` 1: more may be added, none renamed."""
 
@@ -59,6 +74,8 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[SourceStatus, ...]
     coverage: tuple[Coverage, ...]
     losses: tuple[Loss, ...]
+    bundles: tuple[CollectorBundle, ...] = ()
+    batch: BatchEntry | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the report; the suffix picks the format. Raises ReportError for an unknown one."""
