@@ -21,6 +21,7 @@ from evtx_analyzer.model import (
     Capi2Event,
     Certificate,
     ChainElement,
+    CollectorBundle,
     Coverage,
     Delivery,
     Evidence,
@@ -39,20 +40,34 @@ from evtx_analyzer.model import (
     SourceStatus,
     Verdict,
 )
-from evtx_analyzer.report.document import Options, Report, Tool, load
+from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
 
 if TYPE_CHECKING:
+    from evtx_analyzer.batch import Bundle, Summary, analyze_many, merge
+    from evtx_analyzer.discover import Limits
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.rules import Rules
 
 # Parsers load when they are first asked for, so that the command line can show its help without them.
-_LAZY = {"analyze": "pipeline", "events": "pipeline", "Rules": "rules"}
+_LAZY = {
+    "Bundle": "batch",
+    "Limits": "discover",
+    "Rules": "rules",
+    "Summary": "batch",
+    "analyze": "pipeline",
+    "analyze_many": "batch",
+    "events": "pipeline",
+    "merge": "batch",
+}
 
 __all__ = [
     "AnalyzerError",
+    "BatchEntry",
+    "Bundle",
     "Capi2Event",
     "Certificate",
     "ChainElement",
+    "CollectorBundle",
     "Coverage",
     "Delivery",
     "Evidence",
@@ -61,6 +76,7 @@ __all__ = [
     "Incident",
     "IncidentCertificate",
     "InputError",
+    "Limits",
     "Link",
     "Loss",
     "Missing",
@@ -77,11 +93,14 @@ __all__ = [
     "Rules",
     "SmtpEvent",
     "SourceStatus",
+    "Summary",
     "Tool",
     "Verdict",
     "analyze",
+    "analyze_many",
     "events",
     "load",
+    "merge",
 ]
 
 

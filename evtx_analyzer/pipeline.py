@@ -22,7 +22,7 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.rejections import refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
-from evtx_analyzer.discover import Limits, discover, folders
+from evtx_analyzer.discover import Input, Limits, Source, discover, folders
 from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.errors import InputError
 from evtx_analyzer.intake import Examined, Ledger, Progress, distinct, examine, is_event_log, is_text_log
@@ -32,7 +32,7 @@ from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
-Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Inputs = Input | Sequence[Input]
 
 
 def analyze(
@@ -177,8 +177,8 @@ def _require_something(examined: Sequence[Examined], ledger: Ledger) -> None:
     raise InputError(f"nothing in the input could be read ({shown}{more}); {expected}")
 
 
-def _paths(inputs: Inputs) -> list[str | os.PathLike[str]]:
-    return [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+def _paths(inputs: Inputs) -> list[Input]:
+    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
 def _text(time: datetime | None) -> str | None:

@@ -16,20 +16,21 @@ from pathlib import Path, PurePath
 
 from evtx_analyzer.discover.archives import Archives
 from evtx_analyzer.discover.limits import Limits
+from evtx_analyzer.discover.remote import is_url, remote_sources
 from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.errors import InputError
 from evtx_analyzer.model import Origin
 from evtx_analyzer.model import folder as folder_of
 
-__all__ = ["Limits", "Source", "discover", "folders", "natural_key"]
+__all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
+
+Input = str | os.PathLike[str] | Source
 
 STDIN = "-"
 _DIGITS = re.compile(r"(\d+)")
 
 
-def discover(
-    inputs: Sequence[str | os.PathLike[str]], limits: Limits | None = None, password: bytes | None = None
-) -> list[Source]:
+def discover(inputs: Sequence[Input], limits: Limits | None = None, password: bytes | None = None) -> list[Source]:
     """Every file below ``inputs`` and every member of archives, sorted so that ``SEND-2`` comes before ``SEND-10``.
 
     A file that is named twice is one source. What cannot be read in an archive is a source with a fault. A missing
@@ -40,18 +41,23 @@ def discover(
     return sorted(found, key=lambda source: natural_key(source.path))
 
 
-def files(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
-    """Every file below ``inputs``, archives as they are."""
-    wanted = [os.fspath(item) for item in inputs]
+def files(inputs: Sequence[Input]) -> list[Source]:
+    """Every file below ``inputs``, archives as they are; what is a source already is given as it is."""
+    ready = [item for item in inputs if isinstance(item, Source)]
+    wanted = [os.fspath(item) for item in inputs if not isinstance(item, Source)]
+    if not wanted and ready:
+        return ready
     if not wanted:
         raise InputError("no input: name a file, a folder, several of these, or - for standard input")
-    paths = [Path(item) for item in wanted if item != STDIN]
+    urls = [item for item in wanted if is_url(item)]
+    paths = [Path(item) for item in wanted if item != STDIN and item not in urls]
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks")
     root = _root(paths)
     found = {path.resolve(): path for top in paths for path in _files(top)}
-    sources = [_file_source(path, root) for path in found.values()]
+    sources = ready + [_file_source(path, root) for path in found.values()]
+    sources += [source for url in urls for source in remote_sources(url)]
     if STDIN in wanted:
         sources.append(_stdin_source())
     return sorted(sources, key=lambda source: natural_key(source.path))
