@@ -82,7 +82,7 @@ def _split(top: str, entries: Iterable[tuple[str, str, int, bool]]) -> list[Bund
 def _each(texts: Iterable[str]) -> list[Bundle]:
     """One bundle for each input, named from the folder that holds them all."""
     whole = list(dict.fromkeys(item for text in texts for item in _expanded(text)))
-    keys = [item if is_url(item) else Path(item).resolve().as_posix() for item in whole]
+    keys = [item.replace("://", ":/", 1) if is_url(item) else Path(item).resolve().as_posix() for item in whole]
     parents = {posixpath.dirname(key.rstrip("/")) for key in keys}
     try:
         top = posixpath.commonpath(parents) if parents else ""

@@ -41,7 +41,7 @@ def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) ->
         ) from None
     with client:
         most = _checked(client, address) * _WAITING_PER_THREAD
-        left, again, done = deque(tasks), list[T](), as_completed()
+        left, again, done = deque(tasks), list[T](), as_completed(loop=client.loop)
         owners: dict[object, T] = {}
 
         def refill() -> None:

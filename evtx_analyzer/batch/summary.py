@@ -157,7 +157,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
         frame = pd.DataFrame([_cells(row) for row in self.rows], columns=list(Row.__struct_fields__))
         for name in ("first", "last"):
-            frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[ns, UTC]")
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601").astype("datetime64[ns, UTC]")
         return frame
 
 

@@ -71,7 +71,8 @@ def remote_sources(url: str) -> list[Source]:
 
 
 def _common(urls: list[str]) -> str:
-    return posixpath.commonpath([posixpath.dirname(url) for url in urls])
+    """The folder that holds all; commonpath would make one slash of the two behind the protocol."""
+    return posixpath.commonpath([posixpath.dirname(url) for url in urls]).replace(":/", "://", 1)
 
 
 def _source(url: str, size: int, name: str) -> Source:
