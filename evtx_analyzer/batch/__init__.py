@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from evtx_analyzer.batch.bundles import Bundle, bundles
-from evtx_analyzer.batch.local import WorkerDied, run_local
+from evtx_analyzer.batch.local import run_local
+from evtx_analyzer.batch.outcome import Failed
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge, to_csv, to_html, to_json
 from evtx_analyzer.batch.work import PART, Settings, Task, encoded, not_read, rules_version, summarize
 from evtx_analyzer.discover import Limits
@@ -66,8 +67,8 @@ def analyze_many(
     )
     tasks = _longest_first(Task(bundle=bundle, settings=settings) for bundle in bundles(inputs))
     for task, result in _each(encoded, tasks, workers, scheduler):
-        if isinstance(result, WorkerDied):
-            yield not_read(task.bundle, "failed", str(result))
+        if isinstance(result, Failed):
+            yield not_read(task.bundle, "failed", result.reason)
         else:
             yield msgspec.json.decode(result, type=Report)
 
@@ -135,7 +136,7 @@ def settings_for(
 
 def _each(
     function: Callable[[Task], R], tasks: Sequence[Task], workers: int | None, scheduler: str | None
-) -> Iterator[tuple[Task, R | WorkerDied]]:
+) -> Iterator[tuple[Task, R | Failed]]:
     if scheduler is None:
         return run_local(function, tasks, workers)
     # An extra, and slow to import.
@@ -146,14 +147,14 @@ def _each(
 
 def _parts(
     tasks: Sequence[Task],
-    results: Iterable[tuple[Task, Summary | WorkerDied]],
+    results: Iterable[tuple[Task, Summary | Failed]],
     reports: Path,
     tell: Callable[[Progress], None] | None,
 ) -> Iterator[Summary]:
     """What the workers give, with progress; checks once that what they wrote can be seen from here."""
     total, done, done_bytes, seen = sum(task.bundle.size for task in tasks), 0, 0, False
     for task, result in results:
-        part = merge([not_read(task.bundle, "failed", str(result))]) if isinstance(result, WorkerDied) else result
+        part = merge([not_read(task.bundle, "failed", result.reason)]) if isinstance(result, Failed) else result
         name = next((row.report for row in part.rows if row.report), "")
         if name and not seen:
             seen = True

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evtx_analyzer.batch.local import WorkerDied
+from evtx_analyzer.batch.outcome import DIED, BundleError, Failed
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _WAITING_PER_THREAD = 3
 _CONNECT_SECONDS = 20
 
 
-def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[tuple[T, R | WorkerDied]]:
+def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[tuple[T, R | Failed]]:
     """Each task with its result, in the order in which they are done; only a few wait at any time."""
     # An extra, and slow to import.
     try:
@@ -55,15 +55,17 @@ def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) ->
             task = owners.pop(future.key)
             try:
                 yield task, future.result()
-            except KilledWorker:
+            except (KilledWorker, BundleError):
                 again.append(task)
             refill()
         for task in again:
             future = client.submit(function, task, pure=False, retries=_RETRIES)
             try:
                 yield task, future.result()
-            except KilledWorker as error:
-                yield task, WorkerDied(f"its worker died every time ({str(error).splitlines()[0]})")
+            except KilledWorker:
+                yield task, Failed(DIED)
+            except BundleError as error:
+                yield task, Failed(str(error))
 
 
 def _checked(client: Client, address: str) -> int:

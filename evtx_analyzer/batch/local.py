@@ -1,7 +1,8 @@
 """Many bundles on one machine: worker processes that are started anew (spawn), each for a limited number of bundles.
 
-A bundle that kills its worker (out of memory, a crash in a native library) is tried once more when all others are
-done, with no other beside it. pebble is used because the standard pool loses every waiting task with one dead worker.
+A bundle that kills its worker (out of memory, a crash in a native library) or fails in another way is tried once more
+when all others are done, with no other beside it. pebble is used because the standard pool loses every waiting task
+with one dead worker.
 """
 
 from __future__ import annotations
@@ -16,19 +17,15 @@ from typing import TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from evtx_analyzer.batch.outcome import DIED, BundleError, Failed
+
 T = TypeVar("T")
 R = TypeVar("R")
 _BUNDLES_PER_PROCESS = 50
 _WAITING_PER_WORKER = 2
 
 
-class WorkerDied(Exception):  # noqa: N818  what happened, not a mistake of anybody
-    """The process that worked on a bundle ended without an answer, twice."""
-
-
-def run_local(
-    function: Callable[[T], R], tasks: Iterable[T], workers: int | None
-) -> Iterator[tuple[T, R | WorkerDied]]:
+def run_local(function: Callable[[T], R], tasks: Iterable[T], workers: int | None) -> Iterator[tuple[T, R | Failed]]:
     """Each task with its result, in the order in which they are done; only a few wait at any time."""
     count = workers or os.cpu_count() or 1
     again: list[T] = []
@@ -36,14 +33,16 @@ def run_local(
         for task, future in _scheduled(pool, function, deque(tasks), count * _WAITING_PER_WORKER):
             try:
                 yield task, future.result()
-            except ProcessExpired:
+            except (ProcessExpired, BundleError):
                 again.append(task)
     for task in again:
         with _pool(1) as pool:
             try:
                 yield task, pool.schedule(function, args=(task,)).result()
-            except ProcessExpired as error:
-                yield task, WorkerDied(f"its worker process died twice (exit status {error.exitcode})")
+            except ProcessExpired:
+                yield task, Failed(DIED)
+            except BundleError as error:
+                yield task, Failed(str(error))
 
 
 def _scheduled(

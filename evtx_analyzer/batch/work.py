@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle
+from evtx_analyzer.batch.outcome import BundleError
 from evtx_analyzer.batch.summary import Summary, merge
 from evtx_analyzer.discover import Limits, Source, files
 from evtx_analyzer.discover.limits import read_password
@@ -30,6 +31,7 @@ from evtx_analyzer.rules import Rules, builtin_rules
 
 _BLOCK = 1 << 20
 _NAME_LENGTH = 24
+
 PART = ".part"
 """What the name of a report holds while it is written."""
 
@@ -92,7 +94,7 @@ def encoded(task: Task) -> bytes:
 
 
 def report_on(task: Task) -> Report:
-    """The report on one bundle; one that cannot be read gives a report that says so."""
+    """The report on one bundle; one that cannot be read gives a report that says so. Raises BundleError."""
     try:
         sources = files(task.bundle.inputs)
         content = _content(sources)
@@ -102,7 +104,7 @@ def report_on(task: Task) -> Report:
     report = _done(task, entry) if task.resume else None
     if report is None:
         report = _analyzed(task, sources, entry)
-    if task.folder is not None and report.batch is not None and report.batch.status != "failed":
+    if task.folder is not None:
         _write(task, content, report)
     return replace(report, batch=replace(report.batch or entry, bundle=task.bundle.name))
 
@@ -150,9 +152,9 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
         return not_read(task.bundle, "not-read", str(error), entry)
     except AnalyzerError:
         raise
-    except Exception as error:  # noqa: BLE001  the boundary of a bundle: the others must go on
-        reason = f"this program failed on it ({type(error).__name__}: {error}); please report this"
-        return not_read(task.bundle, "failed", reason, entry)
+    except Exception as error:  # the boundary of a bundle: the others must go on
+        text = f"this program failed on it ({type(error).__name__}: {error}); please report this"
+        raise BundleError(text) from error
     return _judged(report, entry)
 
 
