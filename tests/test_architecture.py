@@ -19,7 +19,7 @@ LAYERS = (
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("pipeline",),
-    ("batch",),
+    ("batch", "rule_cases", "rule_convert"),
     ("",),
     ("cli",),
     ("__main__",),
