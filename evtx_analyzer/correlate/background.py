@@ -302,9 +302,10 @@ def same_name(left: str, right: str) -> bool:
     return _name_parts(left) == _name_parts(right)
 
 
-def _name_parts(text: str) -> tuple[str, ...]:
-    parts = re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())
-    return tuple(re.sub(r'^(\w+)=\s*"?|"$', r"\1=", part.replace("st=", "s=", 1)) for part in parts)
+def _name_parts(text: str) -> tuple[tuple[str, str], ...]:
+    """Attributes of a distinguished name, folded; ``ST`` is RFC 4514's word for what Windows writes as ``S``."""
+    parts = [part.partition("=") for part in re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())]
+    return tuple(({"st": "s"}.get(key.strip(), key.strip()), value.strip().strip('"')) for key, _, value in parts)
 
 
 def issuer_and_subject(name: str) -> tuple[str, str] | None:
