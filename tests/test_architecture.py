@@ -91,7 +91,7 @@ def test_readme_example_runs(monkeypatch, tmp_path, capsys):
     code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1]
     code = code.replace('"report.json"', repr(str(tmp_path / "report.json")))
     monkeypatch.chdir(README.parent)
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+    exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("probable missing-intermediate")
     assert (tmp_path / "report.json").exists()
 
