@@ -75,7 +75,8 @@ def from_user(text: str) -> datetime | None:
 
 DateOrder = Literal["mdy", "dmy", "ymd", ""]
 _LOCAL = re.compile(
-    r"(\d{1,4})[./-] ?(\d{1,2})[./-] ?(\d{1,4})\.?[ ,T]+(\d{1,2})[:.](\d\d)[:.](\d\d)(?:[.,](\d{1,7}))?\s*([AaPp])?\.?[Mm]?\.?$"
+    r"(\d{1,4})[./-] ?(\d{1,2})[./-] ?(\d{1,4})\.?[ ,T]+"
+    r"(\d{1,2})[:.](\d\d)[:.](\d\d)(?:[.,](\d{1,7}))?\s*([AaPp])?\.?[Mm]?\.?$"
 )
 _HOUR = 3600.0
 
@@ -116,9 +117,11 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
         hour = hour % 12 + (12 if found[8] in "Pp" else 0)
     micro = int((found[7] or "0").ljust(6, "0")[:6])
     for way in orders:
-        year, month, day = {"mdy": (third, first, second), "dmy": (third, second, first), "ymd": (first, second, third)}[
-            way or "mdy"
-        ]
+        year, month, day = {
+            "mdy": (third, first, second),
+            "dmy": (third, second, first),
+            "ymd": (first, second, third),
+        }[way or "mdy"]
         try:
             digits = datetime(year, month, day, hour, int(found[5]), int(found[6]), micro, tzinfo=UTC)
         except ValueError:
@@ -135,7 +138,11 @@ def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
     late = digits.replace(tzinfo=where, fold=1).astimezone(UTC)
     if early < late:
         return LocalTime(early, late, "ambiguous")
-    return LocalTime(early, None, "utc" if where.key == "UTC" else "zone") if early == late else LocalTime(digits, None, "unknown")
+    return (
+        LocalTime(early, None, "utc" if where.key == "UTC" else "zone")
+        if early == late
+        else LocalTime(digits, None, "unknown")
+    )
 
 
 def from_mail(text: str) -> datetime | None:

@@ -25,12 +25,12 @@ _BLOCK = 1 << 20
 _EVENT_LOG = "event-log"
 _EVENT_SYNTAXES = ("evtx", "event-xml")
 _LOCAL_UNKNOWN = (
-    "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals in "
-    "them are listed and not paired"
+    "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
+    "in them are listed and not paired"
 )
 _LOCAL_TWICE = (
-    "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired only "
-    "where the remote side's own clock settles which one is meant"
+    "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
+    "only where the remote side's own clock settles which one is meant"
 )
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
@@ -138,7 +138,7 @@ class Ledger:
             origin = Origin(source=item.source.path)
             if item.error:
                 found.append(Loss(origin=origin, reason=item.error, extent="the whole file"))
-            elif item.holds_code and not self._kinds(item):
+            elif item.holds_code and not self.kinds(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found
@@ -168,7 +168,7 @@ class Ledger:
     def status(self, item: Examined) -> SourceStatus:
         """What became of a source."""
         status, reason = self._judge(item)
-        kinds = self._kinds(item)
+        kinds = self.kinds(item)
         kind = ", ".join(kinds) or (_EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
         return SourceStatus(
             path=item.source.path,
@@ -179,7 +179,8 @@ class Ledger:
             reason=reason,
         )
 
-    def _kinds(self, item: Examined) -> list[str]:
+    def kinds(self, item: Examined) -> list[str]:
+        """Kinds of log that a source holds, as far as it was read."""
         return sorted(kind for path, kind in self._spans if path == item.source.path)
 
     def _judge(self, item: Examined) -> tuple[str, str]:
@@ -190,16 +191,19 @@ class Ledger:
         if not item.size:
             return "unrecognized", "the file is empty (0 bytes)"
         if item.syntax is None:
-            return "unrecognized", "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
+            return (
+                "unrecognized",
+                "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report",
+            )
         if losses and not records:
             return "not-read", f"nothing in it could be read; {losses} losses are listed"
-        if is_text_log(item) and not self._kinds(item):
+        if is_text_log(item) and not self.kinds(item):
             return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
         if losses:
             return "partial", f"{losses} loss{'es' if losses > 1 else ''}, listed under losses"
         if is_event_log(item) and not records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
-        return "read", "" if self._kinds(item) else "no event of the CAPI2 Operational channel in it"
+        return "read", "" if self.kinds(item) else "no event of the CAPI2 Operational channel in it"
 
 
 def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:

@@ -40,7 +40,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from evtx_analyzer.model import Event, Fields, Match, SmtpEvent
+from evtx_analyzer.model import Capi2Event, Event, Fields, Match
 
 Predicate = Callable[[Fields], bool]
 ValueTest = Callable[[str], bool]
@@ -218,6 +218,6 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
     for signal in signals:
         by_kind.setdefault(signal.kind, []).append(signal)
     for event in events:
-        kind = event.kind if isinstance(event, SmtpEvent) else "capi2"
+        kind = "capi2" if isinstance(event, Capi2Event) else event.kind
         names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(event.fields))
         yield Match(event=event, signals=names)

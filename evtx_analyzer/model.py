@@ -122,10 +122,10 @@ repeats, by a zone that the remote side's clock shows to be wrong, or not at all
 class SmtpEvent(Struct, frozen=True, kw_only=True):
     """One row of an SMTP protocol log, the same for all log kinds.
 
-    ``kind`` is ``send-connector``, ``receive-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+`` connect,
-    ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may belong to
-    one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds: the
-    true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
+    ``kind`` is ``send-connector``, ``receive-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+``
+    connect, ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may
+    belong to one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds:
+    the true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
     """
 
     origin: Origin
@@ -149,7 +149,7 @@ class SmtpEvent(Struct, frozen=True, kw_only=True):
 
 
 class RecipientStatus(Struct, frozen=True, kw_only=True):
-    """What became of one recipient: the reply of the remote side as the log keeps it, with its own name and address."""
+    """What became of one recipient: the reply of the remote side as the log keeps it, with its name and address."""
 
     address: str
     text: str
@@ -287,6 +287,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
 
     The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
+    ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
     """
@@ -319,6 +320,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     origin: Origin
     origins: tuple[Origin, ...]
     kinds: tuple[str, ...] = ()
+    seen_address: str = ""
     remote_host: str = ""
     remote_clock: datetime | None = None
     tls_error: str = ""
@@ -369,7 +371,10 @@ class Incident(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """What one host, connector and certificate sent achieved over time (first and last of each, and counts)."""
+    """What one host, connector and certificate sent achieved over time (first and last of each, and counts).
+
+    ``tls_error`` is the error of the last TLS negotiation that failed.
+    """
 
     host: str
     connector: str
@@ -384,6 +389,10 @@ class Delivery(Struct, frozen=True, kw_only=True):
     refused: int
     first_refused: datetime | None
     last_refused: datetime | None
+    tls_failures: int = 0
+    first_tls_failure: datetime | None = None
+    last_tls_failure: datetime | None = None
+    tls_error: str = ""
 
 
 class OtherError(Struct, frozen=True, kw_only=True):
@@ -421,7 +430,8 @@ class Context(Struct, frozen=True, kw_only=True):
 
 class ClockSkew(Struct, frozen=True, kw_only=True):
     """How far a log's clock is ahead of the remote side's own (seconds, median), by the remote clock in banners
-    (``banner``, true to a second) or in brackets (``bracket``, true to a millisecond less the way of the reply)."""
+    (``banner``, true to a second) or in brackets (``bracket``, true to a millisecond less the way of the reply).
+    """
 
     host: str
     kind: str

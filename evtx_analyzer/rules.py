@@ -30,6 +30,8 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("windows", "capi2"): "capi2",
     ("exchange", "smtp-send"): "send-connector",
     ("windows", "smtpsvc"): "iis-smtp",
+    ("exchange", "message-tracking"): "message-tracking",
+    ("exchange", "ndr"): "ndr",
 }
 ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "outside-coverage"]
 SOURCE_KINDS = ("capi2", "smtp", "send-connector")

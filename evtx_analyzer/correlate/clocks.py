@@ -1,8 +1,9 @@
 """How far a log's clock is ahead of Exchange Online's own, told by the log itself, and what follows from it.
 
-A banner holds the remote clock to a second (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket behind a reply to a
-millisecond (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported and nothing is shifted: CAPI2 and
-SMTP logs of one machine share its clock. An offset of whole hours is no clock that goes wrong but a wrong time zone.
+A banner holds the remote clock to a second (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket behind a reply
+to a millisecond (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported and nothing is shifted:
+CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours is no clock that goes wrong but a wrong
+time zone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.correlate.hosts import Hosts, Whence
 from evtx_analyzer.correlate.rejections import Told, session_whence
 from evtx_analyzer.correlate.sessions import Session, bracket
-from evtx_analyzer.model import ClockSkew, Coverage, SmtpEvent
+from evtx_analyzer.model import ClockSkew, Coverage, Origin, SmtpEvent
 
 _READY = re.compile(r"ready at\s+(.*)$")
 _MOST_SAMPLES = 2000
@@ -69,6 +70,12 @@ class Clocks:
         return tuple(sorted(found, key=lambda item: (item.folder, item.kind, item.host)))
 
 
+def session_clock(session: Session) -> datetime | None:
+    """The remote clock that a session shows first."""
+    times = (banner_clock(row) or bracket(row.text).clock for row in session.rows if row.direction == "<")
+    return next((time for time in times if time is not None), None)
+
+
 def banner_clock(row: SmtpEvent) -> datetime | None:
     """The remote clock in a banner; None where the row is none or shows none."""
     found = _READY.search(row.text) if row.text.startswith("220") else None
@@ -103,9 +110,18 @@ def _settled(told: Told, wrong: set[tuple[str, str]], remote: dict[str, datetime
     return Told(item, told.layer)
 
 
-def noted(coverage: Iterable[Coverage], clocks: Sequence[ClockSkew], local: dict[tuple[str, str], str]) -> list[Coverage]:
-    """Coverage with notes of clocks that stand apart and of zones that are not known (``local`` by source and kind)."""
+def noted(
+    coverage: Iterable[Coverage],
+    clocks: Sequence[ClockSkew],
+    local: dict[tuple[str, str], str],
+    offsets: Iterable[tuple[Origin, int]],
+) -> list[Coverage]:
+    """Coverage with notes of clocks that stand apart and of zones that are not known (``local`` by source and kind).
+
+    ``offsets`` are places that tell of a refusal whole hours beside another log of it.
+    """
     by_folder = {(item.kind, item.folder): item for item in clocks}
+    beside = {origin.source: hours for origin, hours in offsets}
     found = []
     for span in coverage:
         notes = list(span.notes)
@@ -114,8 +130,18 @@ def noted(coverage: Iterable[Coverage], clocks: Sequence[ClockSkew], local: dict
             notes.append(_skew_note(skew))
         if (span.source, span.kind) in local:
             notes.append(local[span.source, span.kind])
+        if span.source in beside and not (skew is not None and clock.whole_hours(skew.seconds)):
+            notes.append(_beside_note(beside[span.source]))
         found.append(replace(span, notes=tuple(notes)))
     return found
+
+
+def _beside_note(hours: int) -> str:
+    side = "after" if hours > 0 else "before"
+    return (
+        f"the same refusal stands {abs(hours)} hour{'s' if abs(hours) > 1 else ''} {side} its time in another log: the "
+        "time zone of one of them is wrong; the other log's time is used, see --tz"
+    )
 
 
 def _skew_note(skew: ClockSkew) -> str:

@@ -1,4 +1,4 @@
-"""Supporting events beside the refusals: Schannel, MSExchangeTransport, queues, and the connections of refused sessions."""
+"""Supporting events: Schannel, MSExchangeTransport, queues, and the connections of refused sessions."""
 
 from __future__ import annotations
 

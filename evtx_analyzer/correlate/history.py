@@ -40,12 +40,19 @@ class _Row:
     """Spans of one host, connector, log kind and certificate."""
 
     def __init__(self) -> None:
-        self.sessions, self.accepted, self.refused = _Span(), _Span(), _Span()
+        self.sessions, self.accepted, self.refused, self.tls_failed = _Span(), _Span(), _Span(), _Span()
+        self.tls_error = ""
 
     def join(self, other: _Row) -> None:
         self.sessions.join(other.sessions)
         self.accepted.join(other.accepted)
         self.refused.join(other.refused)
+        if (
+            other.tls_failed.last is not None
+            and (self.tls_failed.last or other.tls_failed.last) <= other.tls_failed.last
+        ):
+            self.tls_error = other.tls_error
+        self.tls_failed.join(other.tls_failed)
 
 
 class History:
@@ -59,6 +66,10 @@ class History:
         thumbprint = session.sent.thumbprint if session.sent else ""
         row = self._rows.setdefault((_near(session), session.connector, session.kind, thumbprint), _Row())
         row.sessions.add(session.first)
+        if session.tls_error:
+            newest = row.tls_failed.last is None or row.tls_failed.last <= session.last
+            row.tls_error = session.tls_error if newest else row.tls_error
+            row.tls_failed.add(session.last)
         for reply in session.replies:
             if reply.signals:
                 row.refused.add(reply.row.time)
@@ -85,6 +96,10 @@ class History:
                 refused=row.refused.count,
                 first_refused=row.refused.first,
                 last_refused=row.refused.last,
+                tls_failures=row.tls_failed.count,
+                first_tls_failure=row.tls_failed.first,
+                last_tls_failure=row.tls_failed.last,
+                tls_error=row.tls_error,
             )
             for (host, connector, kind, thumbprint), row in merged.items()
         ]
@@ -92,6 +107,6 @@ class History:
 
 
 def _near(session: Session) -> Whence:
-    """A session's machine as far as it is the same for the whole folder: the history grows with these, not with files."""
+    """A session's machine as far as a whole folder shares it, so that the history does not grow with files."""
     whence = session_whence(session)
     return Whence(whence.name, f"{whence.path.rpartition('/')[0]}/*", address_of(whence.address))

@@ -4,10 +4,10 @@ Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS
 upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
 name stands in two domains, the whole name is kept.
 
-In order of trust: what ``--host`` says, the row, the folder or archive that collectors name after the machine, the local
-address as Receive logs and message tracking name its owner. A label that none of these gives is assumed only where the
-whole input, or the nearest folder that names any machine, holds one machine, and is said to be assumed. Machines that
-differ are never paired silently.
+In order of trust: what ``--host`` says, the row, the folder or archive that collectors name after the machine, the
+local address as Receive logs and message tracking name its owner. A label that none of these gives is assumed only
+where the whole input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
+Machines that differ are never paired silently.
 """
 
 from __future__ import annotations
@@ -30,8 +30,36 @@ _SHARE = re.compile(r"[A-Za-z]\$$")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]+)*$")
 # Words that people name bundles with; an archive called case-1123.zip names no machine.
 _NO_HOSTS = frozenset(
-    "archive bundle capi2 case collect collected customer data evidence exchange export files iis incident log logs mail "
-    "msgtrk output receive send smtp smtplogs support ticket tracking transport upload".split()
+    {
+        "archive",
+        "bundle",
+        "capi2",
+        "case",
+        "collect",
+        "collected",
+        "customer",
+        "data",
+        "evidence",
+        "exchange",
+        "export",
+        "files",
+        "iis",
+        "incident",
+        "log",
+        "logs",
+        "mail",
+        "msgtrk",
+        "output",
+        "receive",
+        "send",
+        "smtp",
+        "smtplogs",
+        "support",
+        "ticket",
+        "tracking",
+        "transport",
+        "upload",
+    }
 )
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
@@ -115,7 +143,8 @@ def survey(
         for depth in range(1, len(parts)):
             folders.setdefault("/".join(parts[:depth]), set()).add(labels[name.casefold()])
     owners = {
-        address: {labels.get(name.casefold(), short(name)) for name in names} for address, names in (bridges or {}).items()
+        address: {labels.get(name.casefold(), short(name)) for name in names}
+        for address, names in (bridges or {}).items()
     }
     distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
     distinct |= {label for found in owners.values() for label in found}

@@ -38,7 +38,7 @@ class _Group:
 
 
 def merge(found: Iterable[Told]) -> tuple[list[Rejection], list[tuple[Origin, int]]]:
-    """Rejections in the order of time, and the origins whose clock stands whole hours beside that of the same refusal."""
+    """Rejections in the order of time, and the origins that tell of a refusal whole hours beside another log of it."""
     groups: list[_Group] = []
     index = _Index()
     offsets: list[tuple[Origin, int]] = []

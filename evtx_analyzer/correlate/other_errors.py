@@ -20,7 +20,11 @@ LOOK_ALIKES = (
     ("", "ATTR55", "the tenant could not be looked up for now; the sender tries again"),
     ("", "ATTR5", "the route to the recipient's region was not found"),
     ("4.4.62", "", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
-    ("5.4.1", "", "the recipient is not known to the tenant (directory-based edge blocking), or its domain is not accepted"),
+    (
+        "5.4.1",
+        "",
+        "the recipient is not known to the tenant (directory-based edge blocking), or its domain is not accepted",
+    ),
     ("5.7.57", "", "the client did not authenticate where it must (client submission)"),
     ("5.7.60", "", "the client may not send as this sender"),
     ("5.7.51", "", "the tenant's inbound connector refuses this connection by its certificate or address"),
@@ -122,9 +126,11 @@ def _folder(near: Whence) -> Whence:
 
 def _meaning(kind: str, found: str, attr: str) -> str:
     if kind == "receive-connector":
-        return "said by this server to a client (its own, or a copy it passed on): no evidence that this server was refused"
+        return "said by this server to a client (its own, or a copy it passed on): not a refusal of this server"
     if found.startswith(TLS_FAILED):
-        return "the TLS handshake failed on this side; NoCredentials and UnknownCredentials speak of the own certificate"
+        return (
+            "the TLS handshake failed on this side; NoCredentials and UnknownCredentials speak of the own certificate"
+        )
     enhanced = found.rpartition(" ")[2]
     for status, wanted, meaning in LOOK_ALIKES:
         if (status and status == enhanced) or (wanted and wanted == attr.upper()):

@@ -17,7 +17,7 @@ INTERNAL = "send-connector internal"
 
 
 class Told(Struct, frozen=True):
-    """A rejection as one log tells it; ``layer`` tells apart the places of one failure that the same kind of log has."""
+    """A rejection as one log tells it; ``layer`` tells apart the rows that one kind of log has of one failure."""
 
     rejection: Rejection
     layer: str
@@ -77,6 +77,7 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
             origin=row.origin,
             origins=(row.origin,),
             kinds=(session.kind,),
+            seen_address=session.seen_address,
             remote_host=remote.host,
             remote_clock=remote.clock,
             tls_error=session.tls_error,

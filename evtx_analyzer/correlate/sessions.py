@@ -33,6 +33,7 @@ _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
 _BANNER_NAME = re.compile(r"220[ -](\S+)")
+_HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _END_OF_DATA = "end of data"
 _TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
 _FAILED = 400
@@ -68,6 +69,7 @@ class Session(Struct, frozen=True, kw_only=True):
     remote: str
     remote_name: str
     helo: str
+    seen_address: str
     starttls: bool
     handshake_time: datetime | None
     tls: str
@@ -80,11 +82,11 @@ class Session(Struct, frozen=True, kw_only=True):
 class _Open:
     """Rows of a session that has not ended yet; ``elapsed`` is the time-taken of its last row."""
 
-    __slots__ = ("elapsed", "ended", "matches", "start")
+    __slots__ = ("elapsed", "ended", "matches", "newest", "start")
 
     def __init__(self, start: datetime) -> None:
         self.matches: list[Match] = []
-        self.start = start
+        self.start = self.newest = start
         self.elapsed = 0
         self.ended = False
 
@@ -96,13 +98,14 @@ def sessions(matches: Iterable[Match]) -> Iterator[Session]:
     for number, match in enumerate(matches):
         row = match.event
         assert isinstance(row, SmtpEvent)
-        newest = row.time if newest is None or row.time > newest else newest
+        newest = row.time if newest is None else max(newest, row.time)
         key = (row.kind, row.scope, row.host, row.session or row.remote)
         running = open_sessions.setdefault(key, [])
         current = _connection(row, running)
         if current is None:
             continue
         current.matches.append(match)
+        current.newest = row.time
         if current.ended:
             running.remove(current)
             yield tell(current.matches)
@@ -116,7 +119,7 @@ def sessions(matches: Iterable[Match]) -> Iterator[Session]:
 
 
 def _connection(row: SmtpEvent, running: list[_Open]) -> _Open | None:
-    """The open session that a row belongs to, begun where there is none; None for the answer to a QUIT that ended one."""
+    """The open session that a row belongs to, begun where there is none; None for a late answer to QUIT."""
     if row.session:
         if not running:
             running.append(_Open(row.time))
@@ -164,7 +167,7 @@ def _awaits_tls(current: _Open) -> bool:
 def _idle(open_sessions: dict[tuple[str, ...], list[_Open]], before: datetime) -> Iterator[Session]:
     """Sessions without an end (the log was cut or the service stopped) whose last row is old."""
     for key, running in list(open_sessions.items()):
-        for current in [item for item in running if item.matches[-1].event.time < before]:
+        for current in [item for item in running if item.newest < before]:
             running.remove(current)
             yield tell(current.matches)
         if not running:
@@ -188,6 +191,7 @@ def tell(matches: Sequence[Match]) -> Session:
         remote=next((row.remote for row in rows if row.remote), ""),
         remote_name=_remote_name(rows),
         helo=_helo(rows),
+        seen_address=_seen_address(rows),
         starttls=any(row.direction == ">" and _verb(row.text) in _TLS_VERBS for row in rows),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
@@ -196,6 +200,12 @@ def tell(matches: Sequence[Match]) -> Session:
         received=received,
         replies=tuple(_replies(ordered)),
     )
+
+
+def _seen_address(rows: Sequence[SmtpEvent]) -> str:
+    """The address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
+    found = (_HELLO.match(row.text) for row in rows if row.direction == "<")
+    return next((item[1] for item in found if item), "")
 
 
 def _once(matches: Sequence[Match]) -> list[Match]:

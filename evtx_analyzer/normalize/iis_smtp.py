@@ -1,10 +1,10 @@
 """Rows of the Windows IIS SMTP service (SMTPSVC), in all of its four formats, to ``SmtpEvent``.
 
-W3C extended: UTC, one second's resolution, ``+`` for blank (a literal ``+`` can not be told from it). Microsoft IIS and ODBC:
-local time of the server without offset, text as it is. NCSA: local time with offset, no computer, ``+`` for blank. Rows
-of outbound connections carry ``OutboundConnectionCommand`` or ``OutboundConnectionResponse`` as the user, the remote
-address as the client, the verb as the method. Their status is always 0. There is no session id and nothing of
-certificates. ``fields`` has W3C names for all formats, so that one signal fits all.
+W3C extended: UTC, one second's resolution, ``+`` for blank (a literal ``+`` can not be told from it). Microsoft IIS and
+ODBC: local time of the server without offset, text as it is. NCSA: local time with offset, no computer, ``+`` for
+blank. Rows of outbound connections carry ``OutboundConnectionCommand`` or ``OutboundConnectionResponse`` as the user,
+the remote address as the client, the verb as the method. Their status is always 0. There is no session id and nothing
+of certificates. ``fields`` has W3C names for all formats, so that one signal fits all.
 """
 
 from __future__ import annotations

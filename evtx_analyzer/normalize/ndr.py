@@ -1,8 +1,8 @@
 """Delivery status of one recipient (RFC 3464, from .eml and .msg) to ``MessageEvent``.
 
-Only fields are read, no prose: Exchange localizes the body. ``Reporting-MTA`` made the report; where that is Exchange Online
-itself, the report does not name the sending server. The time is ``Last-Attempt-Date`` or the report's own date, true within
-a second; both come a little after the refusal.
+Only fields are read, no prose: Exchange localizes the body. ``Reporting-MTA`` made the report; where that is Exchange
+Online itself, the report does not name the sending server. The time is ``Last-Attempt-Date`` or the report's own date,
+true within a second; both come a little after the refusal.
 """
 
 from __future__ import annotations

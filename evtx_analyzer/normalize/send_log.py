@@ -1,9 +1,9 @@
-"""Exchange protocol log rows (Send and Receive connectors) to ``SmtpEvent``.
+r"""Exchange protocol log rows (Send and Receive connectors) to ``SmtpEvent``.
 
 Fields and symbols: protocol-logging.md (OfficeDocs-Exchange) and files seen from Exchange 2010 to 2019. ``date-time``
 is UTC with ``Z``; a session is named by ``session-id``, which is unique per server process only. No row of a Send
-connector names the host; the connector-id of a Receive connector does (``SERVER\\Default Frontend SERVER``), which tells
-whose address ``local-endpoint`` is. In a Receive log ``>`` is what this server said: no evidence of sending.
+connector names the host; the connector-id of a Receive connector does (``SERVER\Default Frontend SERVER``), which
+tells whose address ``local-endpoint`` is. In a Receive log ``>`` is what this server said: no evidence of sending.
 """
 
 from __future__ import annotations

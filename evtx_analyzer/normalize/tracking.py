@@ -1,9 +1,10 @@
 """Message tracking, from the log files (MSGTRK*.LOG) and from exports of Get-MessageTrackingLog, to ``MessageEvent``.
 
-Columns are bound by name, for their number grew over versions (message-tracking.md in OfficeDocs-Exchange). Log files are UTC;
-exports are local time in the culture's format, except Clixml, which keeps the offset. ``recipient-status`` has one part per
-recipient, in braces (``[{LED=550 5.7.64 ...};{MSG=};{FQDN=...};{IP=...};{LRT=...}]``, in any order) or as plain text; ``LRT`` is in
-the culture's format and is never read. In ``fields`` it is the reply of each recipient, and names are those of the log.
+Columns are bound by name, for their number grew over versions (message-tracking.md in OfficeDocs-Exchange). Log files
+are UTC; exports are local time in the culture's format, except Clixml, which keeps the offset. ``recipient-status`` has
+one part per recipient, in braces (``[{LED=550 5.7.64 ...};{MSG=};{FQDN=...};{IP=...};{LRT=...}]``, in any order) or as
+plain text; ``LRT`` is in the culture's format and is never read. In ``fields`` it is the reply of each recipient, and
+names are those of the log.
 """
 
 from __future__ import annotations
@@ -72,14 +73,16 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         kind=KIND,
         layer=f"{KIND} {source} {event}",
         time=found.time,
-        host=values.get(f"{us}-hostname", "") or ("" if sent else values.get(f"{them}-hostname", "")),
-        address=values.get(f"{us}-ip", ""),
+        host=values.get(f"{us}-hostname", "") if sent or event in ("RECEIVE", "FAIL", "DSN") else "",
+        address=values.get(f"{us}-ip", "") if source == "SMTP" else "",
         remote=values.get(f"{them}-ip", "") if sent else "",
         remote_name=values.get(f"{them}-hostname", "") if sent else "",
         message_id=values.get("reference" if about_report else "message-id", "").strip("{} "),
         # The row of a report names the report's recipient, who is the sender of the message that failed.
         sender=values.get("recipient-address" if about_report else "sender-address", ""),
-        recipients=tuple(RecipientStatus(address="", text=item.text) for item in recipients) if about_report else recipients,
+        recipients=tuple(RecipientStatus(address="", text=item.text) for item in recipients)
+        if about_report
+        else recipients,
         connector=values.get("connector-id", ""),
         session=session[0] if session and sent else "",
         time_basis=found.basis,
@@ -114,15 +117,13 @@ def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
 def _status(text: str) -> Mapping[str, str]:
     """Parts of one recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
     found = {name: value.strip() for name, value in _PART.findall(text)}
-    return found if found else {"LED": text.strip()}
+    return found or {"LED": text.strip()}
 
 
 def _log_names(row: LogRow) -> dict[str, str]:
     if row.log != _EXPORT:
         return row.values
-    return {
-        _EXPORTED[name.casefold()]: value for name, value in row.values.items() if name.casefold() in _EXPORTED
-    }
+    return {_EXPORTED[name.casefold()]: value for name, value in row.values.items() if name.casefold() in _EXPORTED}
 
 
 def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:

@@ -50,10 +50,10 @@ def is_w3c_log(head: bytes) -> bool:
 
 
 def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows of an Exchange log; a row with too few columns is a Loss (live copies are cut in their last row).
+    r"""Rows of an Exchange log; a row with too few columns is a Loss (live copies are cut in their last row).
 
     A cut row whose text still shows 5.7.64 is given as well, as far as it goes. Rows without any header have the
-    columns of a protocol log; only a Receive connector's name holds a backslash (``SERVER\\Default SERVER``).
+    columns of a protocol log; only a Receive connector's name holds a backslash (``SERVER\Default SERVER``).
     """
     columns: tuple[str, ...] = SEND_FIELDS
     log = ""

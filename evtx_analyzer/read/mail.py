@@ -1,8 +1,8 @@
 """Non-delivery reports saved as mail (.eml): the delivery-status part only, for all other text is localized prose.
 
 RFC 3464: fields of the message (``Reporting-MTA``), then a block per recipient (``Final-Recipient``, ``Status``,
-``Diagnostic-Code``). One record per recipient; the returned headers add ``Message-ID`` and ``From`` of the message that was
-refused. A report that was forwarded as an attachment is found as well.
+``Diagnostic-Code``). One record per recipient; the returned headers add ``Message-ID`` and ``From`` of the message that
+was refused. A report that was forwarded as an attachment is found as well.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
     blocks = _blocks(status)
     returned = _returned(report)
     common = {"Date": _text(report.get("Date"))} | {
-        name: _text(returned.get(name)) for name in ("Message-ID", "From") if returned is not None and returned.get(name)
+        name: _text(returned.get(name))
+        for name in ("Message-ID", "From")
+        if returned is not None and returned.get(name)
     }
     # Without a Final-Recipient a block is about the message; there may be several such blocks, or none.
     for block in blocks:
@@ -105,4 +107,3 @@ def _returned(report: Message) -> Message | None:
 
 def _text(value: object) -> str:
     return _SPLIT_CODE.sub(r"\1.\2.\3", _FOLD.sub(" ", str(value or "")).strip())
-

@@ -1,8 +1,8 @@
 """Non-delivery reports saved from Outlook (.msg): a compound file (MS-CFB) with MAPI properties (MS-OXMSG).
 
-Strings are streams named by their property tag, UTF-16 (``001F``) or ANSI (``001E``); what happened to a recipient stands in
-that recipient's storage. Values carry the names of RFC 3464, so that one schema reads mails and messages. olefile (BSD)
-reads the container; it is an extra, for most cases hold no .msg.
+Strings are streams named by their property tag, UTF-16 (``001F``) or ANSI (``001E``); what happened to a recipient
+stands in that recipient's storage. Values carry the names of RFC 3464, so that one schema reads mails and messages.
+olefile (BSD) reads the container; it is an extra, for most cases hold no .msg.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """What PowerShell writes of Exchange's objects: Clixml (``Export-Clixml``) and list text (``Format-List``, ``| fl``).
 
-Clixml: MS-PSRP section 2.2.5; every object has ``Props`` or ``MS`` with named values, times as ISO 8601 with offset where
-the object knew its kind. List text: ``Name : value``, a value goes on in lines that are indented to the value's column;
-the console's width cuts it anywhere, between words where it can. Which object it is, its property names tell.
+Clixml: MS-PSRP section 2.2.5; every object has ``Props`` or ``MS`` with named values, times as ISO 8601 with offset
+where the object knew its kind. List text: ``Name : value``, a value goes on in lines that are indented to the value's
+column; the console's width cuts it anywhere, between words where it can. Which object it is, its property names tell.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
 from lxml import etree
@@ -53,7 +54,13 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     place = 0
     try:
         context = etree.iterparse(
-            stream, events=("end",), tag=_OBJECT, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+            stream,
+            events=("end",),
+            tag=_OBJECT,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            huge_tree=False,
         )
         for _, element in context:
             parent = element.getparent()
@@ -88,10 +95,7 @@ def _value(item: etree._Element) -> str:
     if etree.QName(item).localname != "Obj":
         return _unescaped(item.text or "")
     members = [
-        _value(member)
-        for part in item
-        if etree.QName(part).localname in ("LST", "IE", "STK", "QUE")
-        for member in part
+        _value(member) for part in item if etree.QName(part).localname in ("LST", "IE", "STK", "QUE") for member in part
     ]
     own = next((part.text or "" for part in item if etree.QName(part).localname == "ToString"), "")
     return ";".join(members) or _unescaped(own)
@@ -140,7 +144,7 @@ def _joined(parts: list[str]) -> str:
     assert pair is not None
     width = max(len(part) for part in parts)
     text = pair[2]
-    for before, part in zip(parts, parts[1:], strict=False):
+    for before, part in pairwise(parts):
         text += ("" if len(before) == width else " ") + part.strip()
     return text.strip().removeprefix("{").removesuffix("}") if text.strip().startswith("{[{") else text.strip()
 
