@@ -19,7 +19,7 @@ LAYERS = (
     ("clock",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
-    ("pipeline",),
+    ("pipeline", "smtp_tables"),
     ("batch",),
     ("",),
     ("cli",),

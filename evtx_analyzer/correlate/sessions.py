@@ -7,7 +7,8 @@ is not above the row's; a banner or the row after QUIT begins a new one. Where s
 began in the same two seconds, a reply goes to one that waits for it.
 
 With pipelining the n-th reply answers the n-th command; the banner answers none, and the reply after the end of
-DATA answers no command row at all. A reply of several lines (one row each up to Exchange 2013) is one reply.
+DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
+answer: a later command was preceded by one. A reply of several lines (one row each up to Exchange 2013) is one reply.
 """
 
 from __future__ import annotations
@@ -267,6 +268,7 @@ class _Command(Struct, frozen=True):
     verb: str
     address: str
     message_id: str
+    elapsed_ms: int | None = None
 
 
 class _Transaction:
@@ -310,6 +312,11 @@ class _Transaction:
             signals=tuple(sorted({name for match in found for name in match.signals})),
         )
 
+    def answered_before(self, elapsed_ms: int | None) -> None:
+        """Commands without a written answer that were sent before a later one: they were answered well."""
+        while self.waiting and (elapsed_ms is None or elapsed_ms > (self.waiting[0].elapsed_ms or 0)):
+            self._recipients(self.waiting.popleft(), 250)
+
     def _answered(self, row: SmtpEvent) -> _Command:
         """The command that a reply answers; the banner and replies that nothing waits for answer none."""
         greeting = _is_banner(row) and (not self.waiting or self.waiting[0].verb not in _TLS_VERBS)
@@ -343,7 +350,9 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
         elif row.direction == ">":
             reply = transaction.finish()
             if verb := _verb(row.text):
-                transaction.waiting.append(_Command(verb, _address(row.text), message_id))
+                if not row.session:
+                    transaction.answered_before(row.elapsed_ms)
+                transaction.waiting.append(_Command(verb, _address(row.text), message_id, row.elapsed_ms))
         elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
             reply = transaction.line(match, goes_on=line[2] == "-")
         if reply is not None:
