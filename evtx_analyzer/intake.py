@@ -197,6 +197,8 @@ class Ledger:
             )
         if losses and not records:
             return "not-read", f"nothing in it could be read; {losses} losses are listed"
+        if losses and is_text_log(item) and not self.kinds(item):
+            return "not-read", self._losses[item.source.path][0].reason
         if is_text_log(item) and not self.kinds(item):
             return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
         if losses:

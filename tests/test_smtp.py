@@ -7,12 +7,9 @@ one. Expected values are read off the rows by eye; times are UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
 
 import pytest
-
-from evtx_analyzer import pipeline
-from evtx_analyzer.rules import Rules
+from smtp_case import analyze, rejections
 
 FIELDS = "date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context"
 HEADER = (
@@ -76,23 +73,6 @@ def send_rows(
 
 def send_log(rows, **options):
     return (HEADER + send_rows(rows, **options)).encode()
-
-
-@cache
-def rules():
-    return Rules.load()
-
-
-def analyze(folder, files, **options):
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return pipeline.analyze(folder, rules=rules(), **options)
-
-
-def rejections(report):
-    return [item for incident in report.incidents for item in incident.rejections]
 
 
 def told(report):

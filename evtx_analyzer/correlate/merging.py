@@ -120,7 +120,16 @@ def _strength(told: Told) -> tuple[object, ...]:
 
 def _copy_key(told: Told) -> tuple[object, ...]:
     item = told.rejection
-    return told.layer, item.session, item.time, item.remote_endpoint, item.rcpt_to, item.message_id, item.reply
+    return (
+        told.layer,
+        item.host,
+        item.session,
+        item.time,
+        item.remote_endpoint,
+        item.rcpt_to,
+        item.message_id,
+        item.reply,
+    )
 
 
 def _reach(told: Told) -> timedelta:
