@@ -172,11 +172,11 @@ def _add_history(found: dict[str, list[str]], rejection: Rejection, background: 
     failures = [item for item in rows if _tls_failed_shortly_before(item, rejection)]
     if failures:
         found["TlsFailedBefore"] = ["true"]
+        found["TlsFailure"] = sorted({item.tls_error for item in failures})
 
 
 def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
-    last = getattr(item, "last_tls_failure", None)
-    first = getattr(item, "first_tls_failure", None)
+    first, last = item.first_tls_failure, item.last_tls_failure
     return bool(first and last and first <= rejection.time and last >= rejection.time - _RECENT)
 
 
@@ -205,7 +205,7 @@ def _add_inbound(
     if names and sent is not None and certificate_names(sent):
         matching = any(covers(name, own) for name in names for own in certificate_names(sent))
         found["InboundConnector.CertificateMatches"] = [_yes(matching)]
-    seen = getattr(rejection, "seen_address", "")
+    seen = rejection.seen_address
     if scopes and seen:
         found["SeenAddress"] = [seen]
         found["InboundConnector.AddressMatches"] = [_yes(any(_inside(seen, scope) for scope in scopes))]
