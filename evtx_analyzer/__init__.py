@@ -21,7 +21,10 @@ from evtx_analyzer.model import (
     Capi2Event,
     Certificate,
     ChainElement,
+    ClockSkew,
     CollectorBundle,
+    Context,
+    ContextEvent,
     Coverage,
     Delivery,
     Evidence,
@@ -31,9 +34,12 @@ from evtx_analyzer.model import (
     IncidentCertificate,
     Link,
     Loss,
+    MessageEvent,
     Missing,
     Operation,
     Origin,
+    OtherError,
+    RecipientStatus,
     Rejection,
     Remedy,
     SmtpEvent,
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.discover import Limits
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.rules import Rules
+    from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
 
 # Parsers load when they are first asked for, so that the command line can show its help without them.
 _LAZY = {
@@ -58,6 +65,10 @@ _LAZY = {
     "analyze_many": "batch",
     "events": "pipeline",
     "merge": "batch",
+    "read_iis_smtp": "smtp_tables",
+    "read_ndr": "smtp_tables",
+    "read_send_log": "smtp_tables",
+    "read_tracking": "smtp_tables",
 }
 
 __all__ = [
@@ -67,7 +78,10 @@ __all__ = [
     "Capi2Event",
     "Certificate",
     "ChainElement",
+    "ClockSkew",
     "CollectorBundle",
+    "Context",
+    "ContextEvent",
     "Coverage",
     "Delivery",
     "Evidence",
@@ -79,11 +93,14 @@ __all__ = [
     "Limits",
     "Link",
     "Loss",
+    "MessageEvent",
     "Missing",
     "Operation",
     "OptionError",
     "Options",
     "Origin",
+    "OtherError",
+    "RecipientStatus",
     "Rejection",
     "Remedy",
     "Report",
@@ -101,6 +118,10 @@ __all__ = [
     "events",
     "load",
     "merge",
+    "read_iis_smtp",
+    "read_ndr",
+    "read_send_log",
+    "read_tracking",
 ]
 
 

@@ -10,6 +10,19 @@ from __future__ import annotations
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
 
+INBOUND_CONNECTOR = "Get-InboundConnector"
+SEND_CONNECTOR = "Get-SendConnector"
+EXCHANGE_CERTIFICATE = "Get-ExchangeCertificate"
+ACCEPTED_DOMAIN = "Get-AcceptedDomain"
+# Properties that tell an object's cmdlet, in the spelling of every language; all are in the documented list output.
+CMDLET_PROPERTIES: dict[str, frozenset[str]] = {
+    INBOUND_CONNECTOR: frozenset({"Name", "ConnectorType", "TlsSenderCertificateName"}),
+    SEND_CONNECTOR: frozenset({"Name", "TlsCertificateName"}),
+    EXCHANGE_CERTIFICATE: frozenset({"Thumbprint", "Services", "Subject"}),
+    ACCEPTED_DOMAIN: frozenset({"DomainName", "DomainType"}),
+}
+CMDLETS = tuple(CMDLET_PROPERTIES)
+
 CERT_E_UNTRUSTEDROOT = 0x800B0109
 CERT_E_CHAINING = 0x800B010A
 

@@ -13,7 +13,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from samples.cases import CASES, Files
+from samples.build import CASES
+from samples.cases import Files
 
 PACKINGS = ("folder", "zip", "tar.gz", "collector")
 DAMAGES = 5

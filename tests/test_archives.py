@@ -18,7 +18,8 @@ import pytest
 import evtx_analyzer as ea
 from evtx_analyzer.discover import Limits, discover, folders
 from evtx_analyzer.discover.zips import oem_name
-from samples.cases import CAPI2_FILE, CASES, SEND_FILE
+from samples.build import CASES
+from samples.cases import CAPI2_FILE, SEND_FILE
 
 CASE = CASES["kb-3212877"]()
 

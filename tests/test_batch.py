@@ -21,7 +21,7 @@ from evtx_analyzer.batch.cluster import mismatches
 from evtx_analyzer.batch.outcome import BundleError
 from evtx_analyzer.batch.summary import Summary, to_csv, to_html, to_json
 from evtx_analyzer.batch.work import Task, report_on, rules_version, summarize
-from samples.cases import CASES
+from samples.build import CASES
 from samples.fleet import write_fleet, zipped
 
 COUNT, DAMAGED = 24, 5

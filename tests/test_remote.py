@@ -7,7 +7,7 @@ import pytest
 import evtx_analyzer as ea
 from evtx_analyzer.batch import bundles, run, settings_for
 from evtx_analyzer.discover.remote import is_url
-from samples.cases import CASES
+from samples.build import CASES
 from samples.fleet import zipped
 
 pytestmark = pytest.mark.filterwarnings("default")

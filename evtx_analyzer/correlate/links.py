@@ -4,7 +4,7 @@ The anchor is the session's TLS handshake (the refusal where no handshake is kno
 the refusal follows later, perhaps many messages later. A link needs the rule's signals on both sides, a shared value
 in each of the rule's fields, hosts that may be paired, and a time inside the rule's window around the anchor. Of
 several operations that fit, the nearest is taken. A row of an IIS log is true within one second, so the window's end
-moves by that.
+moves by that. A refusal whose UTC time is not known (local time without a zone, a wrong zone) is linked to nothing.
 
 What makes a link wrong: a success for the same certificate under the same policy after the failure and not after the
 refusal breaks it (and is named); a link without thumbprints on both sides is not made where both are known and
@@ -40,7 +40,7 @@ def links(
         times = [item.time for item in candidates]
         before, after = _window(rule, window)
         for rejection in found_rejections:
-            if not set(rule.rejection_signals) & set(rejection.signals):
+            if rejection.time_basis not in ("utc", "zone") or not set(rule.rejection_signals) & set(rejection.signals):
                 continue
             anchor = rejection.handshake_time or rejection.time
             low = bisect_left(times, anchor - timedelta(seconds=before))
@@ -98,19 +98,21 @@ def _share(operation: Operation, left: str, rejection: Rejection, right: str) ->
 
 
 def operation_values(operation: Operation) -> Mapping[str, set[str]]:
-    """Fields of an operation that link rules may name: ``Thumbprint`` and ``SubjectDomain``."""
+    """Fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``."""
     names = {operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())}
     return {
         "Thumbprint": {operation.thumbprint} - {""},
         "SubjectDomain": {_domain(name) for name in names if "." in name} - {""},
+        "RemoteDomain": {_last_labels(name) for name in (operation.subject, operation.server_name) if "." in name},
     }
 
 
 def rejection_values(rejection: Rejection) -> Mapping[str, set[str]]:
-    """Fields of a rejection that link rules may name: ``SentThumbprint``, ``ReceivedThumbprint``, ``OwnDomain``."""
+    """Fields of a rejection that link rules may name: thumbprints sent and received, own and remote domain."""
     return {
         "SentThumbprint": {rejection.sent.thumbprint} - {""} if rejection.sent else set(),
         "ReceivedThumbprint": {rejection.received.thumbprint} - {""} if rejection.received else set(),
+        "RemoteDomain": {_last_labels(rejection.remote_name)} - {""},
         "OwnDomain": {_domain(rejection.helo), rejection.mail_from.rpartition("@")[2].casefold()} - {""},
     }
 
@@ -119,6 +121,11 @@ def _domain(name: str) -> str:
     """DNS domain of a machine's or a wildcard's name: ``servername.com`` for ``*.ServerName.com``."""
     host, _, domain = name.strip().casefold().partition(".")
     return domain if "." in domain else (f"{host}.{domain}" if domain else "")
+
+
+def _last_labels(name: str) -> str:
+    """``outlook.com`` for any front end or certificate of Exchange Online."""
+    return ".".join(name.strip().casefold().split(".")[-2:]) if "." in name else ""
 
 
 def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -> tuple[object, ...]:

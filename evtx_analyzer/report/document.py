@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model import (
+    ClockSkew,
     CollectorBundle,
+    Context,
     Coverage,
     Delivery,
     Finding,
@@ -20,6 +22,7 @@ from evtx_analyzer.model import (
     Loss,
     Operation,
     Origin,
+    OtherError,
     SourceStatus,
     Verdict,
     named,
@@ -41,6 +44,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     window: tuple[float, float] | None = None
     host: str | None = None
+    tz: str | None = None
     since: str | None = None
     until: str | None = None
     rules: str | None = None
@@ -76,6 +80,9 @@ class Report(Struct, frozen=True, kw_only=True):
     losses: tuple[Loss, ...]
     bundles: tuple[CollectorBundle, ...] = ()
     batch: BatchEntry | None = None
+    other_errors: tuple[OtherError, ...] = ()
+    context: tuple[Context, ...] = ()
+    clocks: tuple[ClockSkew, ...] = ()
 
     def save(self, path: str | Path) -> None:
         """Write the report; the suffix picks the format. Raises ReportError for an unknown one."""
