@@ -217,10 +217,13 @@ def batch(
     window: Annotated[
         str | None, typer.Option(metavar="BEFORE,AFTER", help="As for analyze; the same for all bundles.")
     ] = None,
-    host: Annotated[str | None, typer.Option(metavar="NAME", help="As for analyze; the same for all bundles.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="[PATTERN=]NAME", help="As for analyze; the same for all bundles.")
+    ] = None,
+    tz: Annotated[str | None, typer.Option(metavar="ZONE", help="As for analyze; the same for all bundles.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals from this time on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
-    rules: Annotated[Path | None, typer.Option(metavar="DIR", help="Use the rules of this folder.")] = None,
+    rules: Annotated[Path | None, typer.Option(metavar="DIR", help="As for analyze.")] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     password_file: PasswordFile = None,
     max_unpacked: MaxUnpacked = None,
@@ -241,7 +244,8 @@ def batch(
     settings = settings_for(
         rules=rules,
         window=_window(window),
-        host=host,
+        host=host or None,
+        tz=tz,
         since=_time("--since", since),
         until=_time("--until", until),
         limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -199,13 +198,16 @@ def test_resume_does_again_what_was_done_by_other_options_or_rules(tmp_path):
     second = made(window=(60, 60))
     assert second[0] != first[0]
     assert second[1] != first[1]
-    rules = tmp_path / "rules"
-    shutil.copytree(Path(__file__).parents[1] / "rules", rules)
-    assert rules_version(rules) == rules_version(None)
-    cause = rules / "causes" / "missing-intermediate.yml"
-    cause.write_bytes(cause.read_bytes() + b"\n# changed\n")
-    assert rules_version(rules) != rules_version(None)
-    assert made(rules=rules)[0] != made()[0]
+    rules = tmp_path / "rules" / "causes"
+    rules.mkdir(parents=True)
+    cause = Path(__file__).parents[1] / "rules" / "causes" / "missing-intermediate.yml"
+    (rules / cause.name).write_bytes(cause.read_bytes())
+    versions = [rules_version(None), rules_version(rules.parent)]
+    (rules / cause.name).write_bytes(cause.read_bytes() + b"\n# changed\n")
+    versions.append(rules_version(rules.parent))
+    assert len(set(versions)) == 3
+    assert made(rules=rules.parent)[0] != made()[0]
+    assert made(host="EX01")[0] != made(tz="Europe/Berlin")[0] != made()[0]
 
 
 def test_a_bundle_that_kills_its_worker_once_is_done_in_the_second_try(tmp_path):

@@ -7,7 +7,7 @@ run goes on with ``resume``, and a run on what is done already changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.batch.bundles import Bundle, bundles
 from evtx_analyzer.batch.local import run_local
 from evtx_analyzer.batch.outcome import Failed
@@ -22,6 +23,7 @@ from evtx_analyzer.batch.summary import REPORTS, Summary, merge, to_csv, to_html
 from evtx_analyzer.batch.work import PART, Settings, Task, encoded, not_read, rules_version, summarize
 from evtx_analyzer.discover import Limits
 from evtx_analyzer.errors import OptionError
+from evtx_analyzer.pipeline import HostNames
 from evtx_analyzer.report import SUFFIXES
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.rules import Rules
@@ -49,7 +51,8 @@ def analyze_many(
     scheduler: str | None = None,
     rules: str | os.PathLike[str] | None = None,
     window: tuple[float, float] | None = None,
-    host: str | None = None,
+    host: HostNames | None = None,
+    tz: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limits: Limits | None = None,
@@ -63,7 +66,14 @@ def analyze_many(
     below ``if __name__ == "__main__":``, as every program does that starts processes.
     """
     settings = settings_for(
-        rules=rules, window=window, host=host, since=since, until=until, limits=limits, password_file=password_file
+        rules=rules,
+        window=window,
+        host=host,
+        tz=tz,
+        since=since,
+        until=until,
+        limits=limits,
+        password_file=password_file,
     )
     tasks = _longest_first(Task(bundle=bundle, settings=settings) for bundle in bundles(inputs))
     for task, result in _each(encoded, tasks, workers, scheduler):
@@ -113,7 +123,8 @@ def settings_for(
     *,
     rules: str | os.PathLike[str] | None = None,
     window: tuple[float, float] | None = None,
-    host: str | None = None,
+    host: HostNames | None = None,
+    tz: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limits: Limits | None = None,
@@ -122,16 +133,26 @@ def settings_for(
     """Settings of a batch; the rules are checked here, before any worker starts."""
     place = None if rules is None else str(Path(rules).absolute())
     Rules.load(place)
+    if tz is not None:
+        clock.zone(tz)
     return Settings(
         rules=place,
         rules_version=rules_version(place),
         window=window,
-        host=host,
+        host=_hosts(host),
+        tz=tz,
         since=since,
         until=until,
         limits=limits or Limits(),
         password_file=None if password_file is None else str(Path(password_file).absolute()),
     )
+
+
+def _hosts(host: HostNames | None) -> tuple[str, ...]:
+    """Names, or ``PATTERN=NAME``, in a form that any worker takes."""
+    if isinstance(host, Mapping):
+        return tuple(f"{pattern}={name}" for pattern, name in host.items())
+    return (host,) if isinstance(host, str) else tuple(host or ())
 
 
 def _each(

@@ -27,7 +27,7 @@ from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportE
 from evtx_analyzer.model import Loss, Origin, Verdict
 from evtx_analyzer.pipeline import analyze
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool, load
-from evtx_analyzer.rules import Rules, builtin_rules
+from evtx_analyzer.rules import Rules, rule_folders
 
 _BLOCK = 1 << 20
 _NAME_LENGTH = 24
@@ -45,7 +45,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     rules: str | None = None
     rules_version: str = ""
     window: tuple[float, float] | None = None
-    host: str | None = None
+    host: tuple[str, ...] = ()
+    tz: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     limits: Limits = Limits()
@@ -71,15 +72,15 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 def rules_version(folder: str | Path | None) -> str:
-    """SHA-256 over the names and contents of all rule files."""
-    root = builtin_rules() if folder is None else Path(folder)
+    """SHA-256 over the names and contents of all rule files, ours and those of a folder."""
     digest = hashlib.sha256()
-    for part in ("signals", "links", "causes"):
-        place = root.joinpath(part)
-        for file in sorted(place.iterdir(), key=lambda item: item.name) if place.is_dir() else ():
-            if file.name.endswith((".yml", ".yaml")):
-                content = hashlib.sha256(file.read_bytes()).hexdigest()
-                digest.update(f"{part}/{file.name}\0{content}\n".encode())
+    for number, root in enumerate(rule_folders(folder)):
+        for part in ("signals", "links", "causes"):
+            place = root.joinpath(part)
+            for file in sorted(place.iterdir(), key=lambda item: item.name) if place.is_dir() else ():
+                if file.name.endswith((".yml", ".yaml")):
+                    content = hashlib.sha256(file.read_bytes()).hexdigest()
+                    digest.update(f"{number}/{part}/{file.name}\0{content}\n".encode())
     return digest.hexdigest()
 
 
@@ -141,7 +142,8 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
             sources,
             rules=_rules(settings.rules, settings.rules_version),
             window=settings.window,
-            host=settings.host,
+            host=settings.host or None,
+            tz=settings.tz,
             since=settings.since,
             until=settings.until,
             limits=settings.limits,

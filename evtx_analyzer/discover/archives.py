@@ -206,7 +206,8 @@ class _Archive:
         self.entries: dict[str, Entry] = {}
         self.faults = faults
         # Streams of members keep the archive alive; when the last one goes, the file is closed.
-        weakref.finalize(self, file.close)
+        # Not at exit: a thread of a cluster's worker may still be reading then.
+        weakref.finalize(self, file.close).atexit = False
         try:
             for item in found:
                 if isinstance(item, Entry):
@@ -308,7 +309,7 @@ class Archives:
             self._budget.charge(key, position, entry.packed, node.outer, node.outer_size)
 
         stream = MemberStream(opened, charge, entry.crc)
-        weakref.finalize(stream, _let_go, archive)
+        weakref.finalize(stream, _let_go, archive).atexit = False
         return stream
 
     def _archive(self, node: _Node, kind: str) -> _Archive:

@@ -111,7 +111,7 @@ class _Fetched:
     def open(self) -> BinaryIO:
         if self._file is None:
             self._file = self._fetch()
-            weakref.finalize(self, self._file.close)
+            weakref.finalize(self, self._file.close).atexit = False
         return cast("BinaryIO", io.BufferedReader(_View(self._file, self)))
 
     def _fetch(self) -> IO[bytes]:

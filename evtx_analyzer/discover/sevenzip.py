@@ -66,7 +66,7 @@ class _Arena(WriterFactory):
         self.file = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with the arena
         self.parts: dict[str, _Part] = {}
         self.end, self._most = 0, most
-        weakref.finalize(self, self.file.close)
+        weakref.finalize(self, self.file.close).atexit = False
 
     def create(self, filename: str) -> Py7zIO:
         return self.parts.setdefault(filename, _Part(self))
