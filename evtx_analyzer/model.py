@@ -193,8 +193,8 @@ class Certificate(Struct, frozen=True, kw_only=True):
 class Revocation(Struct, frozen=True, kw_only=True):
     """What events 41 and 42 say of one certificate; ``result`` as ``Operation.result``, empty for event 42.
 
-    ``location`` is TvoCache, UrlCache or Wire: where the list or answer came from. ``rejected`` is the check that a list
-    did not pass (event 42: ``CheckTimeValidity``). ``object`` is the file name of the CRL or OCSP answer.
+    ``location`` is TvoCache, UrlCache or Wire: where the list or answer came from. ``rejected`` is the check that a
+    list did not pass (event 42: ``CheckTimeValidity``). ``object`` is the file name of the CRL or OCSP answer.
     """
 
     event_id: int
