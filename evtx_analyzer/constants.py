@@ -11,6 +11,8 @@ from __future__ import annotations
 
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
+EXPORT_AGAIN = f"wevtutil epl {CAPI2_CHANNEL} capi2.evtx"
+"""The command, on the server, that exports the log with everything in it."""
 
 CAPI2_EVENTS: dict[int, str] = {
     10: "CertGetCertificateChainStart",

@@ -6,22 +6,25 @@ The account (``Ledger``) is what keeps "no event" apart from "not in the export"
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import BinaryIO, cast
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.coverage import Span
+from evtx_analyzer.correlate.coverage import RecordIds, Span, joined
+from evtx_analyzer.correlate.logs import number
 from evtx_analyzer.discover import Source
-from evtx_analyzer.model import Capi2Event, Coverage, Event, Loss, Origin, SourceStatus
+from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, Loss, Origin, SourceStatus
 from evtx_analyzer.normalize import normalize
-from evtx_analyzer.read import HEAD, Record, read, recognize
+from evtx_analyzer.read import HEAD, Record, read, recognize, remarks
 
 NEEDLE = "5.7.64"
 _BLOCK = 1 << 20
 _EVENT_LOG = "event-log"
-_EVENT_SYNTAXES = ("evtx", "event-xml")
+_EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
+_DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
 
@@ -35,15 +38,19 @@ class Examined(Struct, frozen=True, kw_only=True):
     syntax: str | None
     holds_code: bool
     error: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def examine(source: Source, progress: Progress) -> Examined:
     """Read a source once for its digest; an unreadable one is noted, not raised."""
     digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
+    said: tuple[str, ...] = ()
     try:
         with closing(source.open()) as stream:
             while block := stream.read(_BLOCK):
-                syntax = recognize(block[:HEAD]) if not size else syntax
+                if not size:
+                    syntax = recognize(block[:HEAD])
+                    said = remarks(syntax, block)
                 size += len(block)
                 digest.update(block)
                 holds = holds or (syntax is None and _holds_code(tail + block))
@@ -52,7 +59,7 @@ def examine(source: Source, progress: Progress) -> Examined:
     except OSError as error:
         reason = f"cannot be opened or read: {error.strerror or error}"
         return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
-    return Examined(source=source, sha256=digest.hexdigest(), size=size, syntax=syntax, holds_code=holds)
+    return Examined(source=source, sha256=digest.hexdigest(), size=size, syntax=syntax, holds_code=holds, remarks=said)
 
 
 def _holds_code(data: bytes) -> bool:
@@ -74,6 +81,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._spans: dict[tuple[str, str], Span] = {}
+        self._others: dict[str, RecordIds] = {}
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
 
@@ -102,15 +110,31 @@ class Ledger:
         self._records[path] = self._records.get(path, 0) + first_time
         found = normalize(record)
         if found is None:
+            # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
+            if first_time and item.syntax == "evtx" and isinstance(record, EventRecord) and record.record_id:
+                self._others.setdefault(path, RecordIds()).add(record.record_id)
             return
         kind, event = found
         if isinstance(event, Loss):
             self._lose(event, first_time)
             return
         if first_time:
-            number = event.origin.record if isinstance(event, Capi2Event) else None
-            self._spans.setdefault((path, kind), Span(path, kind)).add(event.time, number, event.host)
+            self._count(item, kind, event)
         yield event
+
+    def _count(self, item: Examined, kind: str, event: Event) -> None:
+        path = item.source.path
+        span = self._spans.get((path, kind))
+        if span is None:
+            span = self._spans[path, kind] = Span(path, kind, ring=item.syntax == "evtx")
+            span.notes.extend(item.remarks)
+        if isinstance(event, Capi2Event):
+            span.collected = (
+                span.collected or number(event) != event.origin.record or event.channel == "ForwardedEvents"
+            )
+            span.add(event.time, event.origin.record, event.host, event.event_id)
+        else:
+            span.add(event.time, host=event.host)
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
         if first_time:
@@ -130,8 +154,10 @@ class Ledger:
 
     def coverage(self) -> list[Coverage]:
         """Span of every source and kind, in the order of sources."""
-        spans = sorted(self._spans.items())
-        return [span.coverage(self._losses.get(path, ())) for (path, _), span in spans]
+        spans = [span for _, span in sorted(self._spans.items())]
+        return joined(
+            [(span, span.coverage(self._losses.get(span.source, ()), self._others.get(span.source))) for span in spans]
+        )
 
     def status(self, item: Examined) -> SourceStatus:
         """What became of a source."""
@@ -151,14 +177,19 @@ class Ledger:
         return sorted(kind for path, kind in self._spans if path == item.source.path)
 
     def _judge(self, item: Examined) -> tuple[str, str]:
-        losses = len(self._losses.get(item.source.path, ()))
+        lost = self._losses.get(item.source.path, [])
+        losses = len(lost)
         records = self._records.get(item.source.path, 0)
         if item.error:
             return "not-read", item.error
         if not item.size:
             return "unrecognized", "the file is empty (0 bytes)"
+        if item.syntax is None and _DISPLAY_TEXTS.search(item.source.path):
+            return "unrecognized", "ignored: display texts beside an export (LocaleMetaData), they hold no event"
         if item.syntax is None:
             return "unrecognized", "not a Windows event log (.evtx, XML), Send connector log or IIS SMTP log"
+        if losses == 1 and not records:
+            return "not-read", lost[0].reason
         if losses and not records:
             return "not-read", f"nothing in it could be read; {losses} losses are listed"
         if is_text_log(item) and not self._kinds(item):

@@ -62,7 +62,7 @@ def analyze(
     anchors = sorted(item.handshake_time or item.last for item in refused)
     checks = list(_failures(examined, rules, ledger, anchors, tell))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
-    _require_something(examined, ledger)
+    require_readable(examined, ledger)
 
     coverage = ledger.coverage()
     hosts = survey([*(item.host for item in coverage), *(match.event.host for match in checks)])
@@ -169,7 +169,8 @@ def _within(item: Rejection, since: datetime | None, until: datetime | None) -> 
     return (since is None or item.time >= since) and (until is None or item.time <= until)
 
 
-def _require_something(examined: Sequence[Examined], ledger: Ledger) -> None:
+def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
+    """Raise InputError where no source could be read; after all of them were."""
     statuses = [ledger.status(item) for item in examined]
     if any(item.status in ("read", "partial") for item in statuses):
         return

@@ -19,6 +19,7 @@ LAYERS = (
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("pipeline",),
+    ("tables",),
     ("batch",),
     ("",),
     ("cli",),

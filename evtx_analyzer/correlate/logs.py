@@ -33,6 +33,12 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
     return sorted(known.values(), key=lambda pair: (pair[1].time, pair[1].origin.record or 0, place(pair[1].origin)))
 
 
+def number(event: Capi2Event) -> int | None:
+    """The event's own EventRecordID: a collector's file numbers records anew, the event keeps what its machine gave."""
+    written = event.fields.get("EventRecordID", ("",))[0]
+    return int(written) if written.isdecimal() else event.origin.record
+
+
 def _source(origin: Origin) -> _Source:
     return origin.source, origin.member
 
@@ -42,17 +48,18 @@ def _logs(events: Iterable[Capi2Event]) -> dict[tuple[str, _Source], str]:
     records: dict[tuple[str, _Source], dict[int, tuple[object, int]]] = {}
     for event in events:
         seen = records.setdefault((event.host.casefold(), _source(event.origin)), {})
-        if event.origin.record is not None:
-            seen[event.origin.record] = (event.time, event.event_id)
+        own = number(event)
+        if own is not None:
+            seen[own] = (event.time, event.event_id)
     logs: dict[str, list[dict[int, tuple[object, int]]]] = {}
     names = {}
     for (host, source), seen in records.items():
         known = logs.setdefault(host, [])
-        number = next((at for at, other in enumerate(known) if _agree(other, seen)), len(known))
-        if number == len(known):
+        place_in = next((at for at, other in enumerate(known) if _agree(other, seen)), len(known))
+        if place_in == len(known):
             known.append({})
-        known[number].update(seen)
-        names[host, source] = f"{host}#{number}"
+        known[place_in].update(seen)
+        names[host, source] = f"{host}#{place_in}"
     return names
 
 

@@ -19,6 +19,7 @@ from evtx_analyzer.constants import (
     CAPI2_CHANNEL,
     CAPI2_EVENTS,
     CAPI2_PROVIDER,
+    EXPORT_AGAIN,
     POLICIES,
     POLICY_NUMBERS,
     from_hex,
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from lxml import etree
 
 KIND = "capi2"
-EXPORT_AGAIN = "wevtutil epl Microsoft-Windows-CAPI2/Operational capi2.evtx"
-"""The command that exports the log with everything in it."""
-
 X509_OBJECTS = 90
 """Event id of the certificates of a chain, written as XML."""
 _CHANNELS = (CAPI2_CHANNEL.casefold(), "forwardedevents")

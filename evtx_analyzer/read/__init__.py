@@ -9,6 +9,7 @@ from evtx_analyzer.model import EventRecord, LogRow, Loss, Origin
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
 from evtx_analyzer.read.evtx import read_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
+from evtx_analyzer.read.messages import is_message_export, read_message_export
 
 Record = EventRecord | LogRow
 Reader = Callable[[BinaryIO, Origin], Iterator[Record | Loss]]
@@ -30,12 +31,23 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("event-xml", is_event_xml, read_event_xml),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
+    ("message-export", is_message_export, read_message_export),
 )
 
 
 def recognize(head: bytes) -> str | None:
     """Name of the syntax of a file that begins with ``head``, or None."""
     return next((name for name, recognizes, _ in SYNTAXES if recognizes(head)), None)
+
+
+_FLAGS, _DIRTY = 120, 1  # libyal, "Windows XML Event Log (EVTX)": offset of the file header's flags, and its first bit
+
+
+def remarks(syntax: str | None, head: bytes) -> tuple[str, ...]:
+    """What the beginning of a file says of it as a whole that no record does."""
+    if syntax == "evtx" and head.startswith(_FILE_MAGIC) and len(head) > _FLAGS and head[_FLAGS] & _DIRTY:
+        return ("copied while Windows had the log open: records that it had not yet written down are not in it",)
+    return ()
 
 
 def read(syntax: str, stream: BinaryIO, source: Origin) -> Iterator[Record | Loss]:
