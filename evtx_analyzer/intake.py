@@ -13,11 +13,12 @@ from typing import BinaryIO, cast
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.coverage import RecordIds, Span, joined
+from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.correlate.logs import number
 from evtx_analyzer.discover import Source
-from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, Loss, Origin, SourceStatus
+from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, LogNotice, Loss, Origin, SourceStatus
 from evtx_analyzer.normalize import normalize
+from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Record, read, recognize, remarks
 
 NEEDLE = "5.7.64"
@@ -82,6 +83,7 @@ class Ledger:
     def __init__(self) -> None:
         self._spans: dict[tuple[str, str], Span] = {}
         self._others: dict[str, RecordIds] = {}
+        self._notices: list[LogNotice] = []
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
 
@@ -110,6 +112,8 @@ class Ledger:
         self._records[path] = self._records.get(path, 0) + first_time
         found = normalize(record)
         if found is None:
+            if first_time and isinstance(record, EventRecord) and (notice := log_notice(record)) is not None:
+                self._notices.append(notice)
             # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
             if first_time and item.syntax == "evtx" and isinstance(record, EventRecord) and record.record_id:
                 self._others.setdefault(path, RecordIds()).add(record.record_id)
@@ -155,9 +159,10 @@ class Ledger:
     def coverage(self) -> list[Coverage]:
         """Span of every source and kind, in the order of sources."""
         spans = [span for _, span in sorted(self._spans.items())]
-        return joined(
-            [(span, span.coverage(self._losses.get(span.source, ()), self._others.get(span.source))) for span in spans]
-        )
+        made = [
+            (span, span.coverage(self._losses.get(span.source, ()), self._others.get(span.source))) for span in spans
+        ]
+        return with_notices(joined(made), self._notices)
 
     def status(self, item: Examined) -> SourceStatus:
         """What became of a source."""

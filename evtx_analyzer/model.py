@@ -63,6 +63,15 @@ class EventRecord(Struct, frozen=True, kw_only=True):
     time: datetime | None = None
 
 
+class LogNotice(Struct, frozen=True, kw_only=True):
+    """What the System log of a machine says of its CAPI2 log (cleared, archived), in words."""
+
+    origin: Origin
+    host: str
+    time: datetime
+    text: str
+
+
 class LogRow(Struct, frozen=True, kw_only=True):
     """One row of a text log with ``#Fields``: values by column name as the log writes it, meaning not yet decoded.
 

@@ -180,7 +180,8 @@ def _chosen(every: Sequence[Examined], kind: str) -> tuple[Examined, ...]:
     chosen = tuple(item for item in every if right(item) or item.error)
     if chosen:
         return chosen
-    shown = "; ".join(f"{item.source.path}: {item.syntax or 'unknown'}" for item in every[:3])
+    judge = Ledger()
+    shown = "; ".join(f"{item.source.path}: {item.syntax or judge.status(item).reason}" for item in every[:3])
     expected = "a CAPI2 Operational export (.evtx or XML)" if kind == CAPI2 else f"logs of kind {kind}"
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
 

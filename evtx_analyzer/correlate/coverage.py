@@ -17,7 +17,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from evtx_analyzer.constants import CAPI2_EVENTS
-from evtx_analyzer.model import Coverage, Gap, Loss
+from evtx_analyzer.model import Coverage, Gap, LogNotice, Loss, place
 
 _MOST_GAPS = 50
 _FEW_IDS = 5
@@ -179,6 +179,19 @@ def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Covera
     elif first > before + 1:
         notes.append(f"records {before + 1} to {first - 1} before it are in no export of this log")
     return replace(coverage, notes=(*coverage.notes, *notes), duplicates=_common(span.runs(), known))
+
+
+def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> list[Coverage]:
+    """The coverage of CAPI2 logs with what the System log of the same machine says of them."""
+    ordered = sorted(notices, key=lambda item: (item.time, place(item.origin)))
+    return [replace(item, notes=(*item.notes, *_said(item, ordered))) for item in coverage]
+
+
+def _said(item: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
+    names = {name.casefold() for name in item.hosts}
+    for notice in notices if item.kind == "capi2" else ():
+        if notice.host.casefold() in names:
+            yield f"{notice.text} ({notice.origin.source} record {notice.origin.record})"
 
 
 def _same_log(left: Coverage, right: Coverage) -> bool:

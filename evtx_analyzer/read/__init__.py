@@ -25,13 +25,13 @@ def _is_evtx(head: bytes) -> bool:
     return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
 
 
-# In order of certainty: a magic number, then XML, then headers that any text may quote.
+# In order of certainty: a magic number, then XML, then other forms of events, then headers that any text may quote.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, read_evtx),
     ("event-xml", is_event_xml, read_event_xml),
+    ("message-export", is_message_export, read_message_export),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
-    ("message-export", is_message_export, read_message_export),
 )
 
 

@@ -37,7 +37,11 @@ class _Form(Struct, frozen=True):
 
 _MESSAGES = "holds messages only and none of a CAPI2 event's facts (UserData)"
 _FORMS = (
-    _Form("a PowerShell object file (Export-Clixml)", re.compile(r"<Objs [^>]*powershell/2004/04"), _MESSAGES),
+    _Form(
+        "a PowerShell object file (Export-Clixml)",
+        re.compile(rf"<Objs [^>]*powershell/2004/04.*>{_PROVIDER}<", re.DOTALL),
+        _MESSAGES,
+    ),
     _Form(
         "text copied from the Friendly view of Event Viewer",
         re.compile(rf"^[\s-]*\[ ?Name ?\]\s+{_PROVIDER}\s*$", re.MULTILINE),
