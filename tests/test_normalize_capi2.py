@@ -118,14 +118,18 @@ def test_a_value_without_named_flags_is_no_disagreement():
 
 
 def test_a_flag_without_a_name_stays_as_hex():
-    event = one(70, f'<CryptAcquireCertificatePrivateKey>{leaf()}<Flags value="80000001"/>{tail(1)}'
-                "</CryptAcquireCertificatePrivateKey>")
+    event = one(
+        70,
+        f'<CryptAcquireCertificatePrivateKey>{leaf()}<Flags value="80000001"/>{tail(1)}'
+        "</CryptAcquireCertificatePrivateKey>",
+    )
     assert event.flags == ("CRYPT_ACQUIRE_CACHE_FLAG", "0x80000000")
 
 
-@pytest.mark.parametrize(("constant", "kind", "number", "notes"), [
-    ("4", "SSL", 4, 0), ("10", "SSL_HPKP_HEADER", 10, 0), ("A", "SSL_HPKP_HEADER", 10, 0), ("7", "SSL", 4, 1)
-])
+@pytest.mark.parametrize(
+    ("constant", "kind", "number", "notes"),
+    [("4", "SSL", 4, 0), ("10", "SSL_HPKP_HEADER", 10, 0), ("A", "SSL_HPKP_HEADER", 10, 0), ("7", "SSL", 4, 1)],
+)
 def test_the_type_of_a_policy_is_believed_before_its_number(constant, kind, number, notes):
     event = one(30, policy(1, kind=kind, constant=constant))
     assert (event.policy, len(event.notes)) == (number, notes)
@@ -153,13 +157,15 @@ def test_a_collected_event_takes_its_host_from_computer():
 
 def test_an_event_without_user_data_is_a_loss_that_says_what_to_do():
     (xml,) = log((11, chain(1)))
-    loss = normalized(xml.partition("<UserData>")[0] + "<RenderingInfo><Message>For more</Message></RenderingInfo></Event>")
+    loss = normalized(
+        xml.partition("<UserData>")[0] + "<RenderingInfo><Message>For more</Message></RenderingInfo></Event>"
+    )
     assert isinstance(loss, Loss)
     assert "wevtutil epl Microsoft-Windows-CAPI2/Operational" in loss.extent
 
 
 def test_guids_are_compared_in_upper_case():
-    body = chain(1).replace("chainRef=\"{", "chainRef=\"{abcd")
+    body = chain(1).replace('chainRef="{', 'chainRef="{abcd')
     event = one(11, body)
     assert event.chain_ref.startswith("{ABCD")
     assert event.chain_refs == (event.chain_ref,)

@@ -22,7 +22,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
         log = logs[event.host.casefold(), _source(event.origin)]
         identity = (
             log,
-            event.origin.record,
+            number(event),
             event.time,
             event.event_id,
             event.task_id,
@@ -30,7 +30,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
             event.chain_ref,
         )
         known.setdefault(identity, (log, event))
-    return sorted(known.values(), key=lambda pair: (pair[1].time, pair[1].origin.record or 0, place(pair[1].origin)))
+    return sorted(known.values(), key=lambda pair: (pair[1].time, number(pair[1]) or 0, place(pair[1].origin)))
 
 
 def number(event: Capi2Event) -> int | None:
