@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from msgspec import Struct
 
 from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
-from evtx_analyzer.correlate.logs import number
+from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
 from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, LogNotice, Loss, Origin, SourceStatus
 from evtx_analyzer.normalize import normalize
@@ -134,7 +134,7 @@ class Ledger:
             span.notes.extend(item.remarks)
         if isinstance(event, Capi2Event):
             span.collected = (
-                span.collected or number(event) != event.origin.record or event.channel == "ForwardedEvents"
+                span.collected or record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
             )
             span.add(event.time, event.origin.record, event.host, event.event_id)
         else:

@@ -90,7 +90,8 @@ def private_key(sequence=1, result="0", **options):
 def trust(sequence, result="0", *, signer=CHAIN, stamp="{0}", **options):
     return (
         '<WinVerifyTrust><ActionID>{0}</ActionID><Flags value="80000080" '
-        'WTD_REVOCATION_CHECK_CHAIN_EXCLUDE_ROOT="true" CPD_USE_NT5_CHAIN_FLAG="true"/><FileInfo filePath="C:\\x\\setup.exe" hasFileHandle="true"/>'
+        'WTD_REVOCATION_CHECK_CHAIN_EXCLUDE_ROOT="true" CPD_USE_NT5_CHAIN_FLAG="true"/>'
+        '<FileInfo filePath="C:\\x\\setup.exe" hasFileHandle="true"/>'
         f'<CertificateChain chainRef="{signer}"/><TimestampChain chainRef="{stamp}"/>'
         f"{tail(sequence, result, **options)}</WinVerifyTrust>"
     )
@@ -106,7 +107,8 @@ def catalog(sequence=1, result="0", **options):
 def objects(sequence, **options):
     return (
         f'<X509Objects><Certificate fileRef="{LEAF}.cer" subjectName="mail.contoso.com"><Subject>'
-        '<CN>mail.contoso.com</CN><C>DE</C></Subject><SubjectKeyID computed="false" hash="11"/><Issuer><CN>Contoso CA</CN></Issuer>'
+        '<CN>mail.contoso.com</CN><C>DE</C></Subject><SubjectKeyID computed="false" hash="11"/>'
+        "<Issuer><CN>Contoso CA</CN></Issuer>"
         "<SerialNumber>0A</SerialNumber><NotBefore>2025-01-01T00:00:00Z</NotBefore>"
         "<NotAfter>2027-01-01T00:00:00Z</NotAfter><Extensions><SubjectAltName><DNSName>mail.contoso.com</DNSName>"
         '<DNSName>*.contoso.com</DNSName></SubjectAltName><AuthorityKeyIdentifier><KeyID hash="22"/>'

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from evtx_analyzer.constants import TRUST_ERRORS, as_hex, flag_names, result_name
 from evtx_analyzer.correlate.hosts import Hosts
-from evtx_analyzer.correlate.logs import distinct, number
+from evtx_analyzer.correlate.logs import distinct, record_id
 from evtx_analyzer.correlate.rejections import identify
 from evtx_analyzer.correlate.steps import step
 from evtx_analyzer.correlate.tasks import BEGINS, CERTIFICATES, POLICY, Node, capi2, numbers_missing, tree
@@ -147,7 +147,7 @@ def _parts(draft: _Draft) -> list[tuple[Match, int]]:
 def _written(match: Match) -> tuple[object, ...]:
     """Order of writing: the log's ids where it has them, for times tie."""
     event = capi2(match)
-    return number(event) or 0, event.time, event.sequence or 0, place(event.origin)
+    return record_id(event) or 0, event.time, event.sequence or 0, place(event.origin)
 
 
 def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], parent: str | None) -> Operation:

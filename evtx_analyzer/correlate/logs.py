@@ -22,7 +22,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
         log = logs[event.host.casefold(), _source(event.origin)]
         identity = (
             log,
-            number(event),
+            record_id(event),
             event.time,
             event.event_id,
             event.task_id,
@@ -30,10 +30,10 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
             event.chain_ref,
         )
         known.setdefault(identity, (log, event))
-    return sorted(known.values(), key=lambda pair: (pair[1].time, number(pair[1]) or 0, place(pair[1].origin)))
+    return sorted(known.values(), key=lambda pair: (pair[1].time, record_id(pair[1]) or 0, place(pair[1].origin)))
 
 
-def number(event: Capi2Event) -> int | None:
+def record_id(event: Capi2Event) -> int | None:
     """The event's own EventRecordID: a collector's file numbers records anew, the event keeps what its machine gave."""
     written = event.fields.get("EventRecordID", ("",))[0]
     return int(written) if written.isdecimal() else event.origin.record
@@ -48,7 +48,7 @@ def _logs(events: Iterable[Capi2Event]) -> dict[tuple[str, _Source], str]:
     records: dict[tuple[str, _Source], dict[int, tuple[object, int]]] = {}
     for event in events:
         seen = records.setdefault((event.host.casefold(), _source(event.origin)), {})
-        own = number(event)
+        own = record_id(event)
         if own is not None:
             seen[own] = (event.time, event.event_id)
     logs: dict[str, list[dict[int, tuple[object, int]]]] = {}

@@ -49,7 +49,7 @@ _FORMS = (
     ),
     _Form(
         "a list saved by Event Viewer or Export-Csv",
-        re.compile(rf'(?:^|[,;\t"])(?:{_PROVIDER}|CAPI2)"?[,;\t](?:.*[,;\t])?"?\d+"?(?=[,;\t])', re.MULTILINE),
+        re.compile(rf'(?:^|[,;\t])(?:"?(?:{_PROVIDER}|CAPI2)"?[,;\t]"?\d+"?[,;\t]|"{_PROVIDER}"[,;\t])', re.MULTILINE),
         _MESSAGES,
     ),
     _Form(
