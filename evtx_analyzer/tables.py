@@ -202,8 +202,8 @@ def read_capi2(inputs: Inputs) -> pd.DataFrame:
     """
     found = extract(inputs)
     table = frame(found.table, found.items)
-    table.attrs["losses"] = msgspec.to_builtins(found.losses)
-    table.attrs["coverage"] = msgspec.to_builtins(found.coverage)
+    table.attrs["losses"] = list(msgspec.to_builtins(found.losses))
+    table.attrs["coverage"] = list(msgspec.to_builtins(found.coverage))
     return table
 
 
@@ -291,7 +291,8 @@ def _cell(value: Cell) -> str | int:
         return ""
     if isinstance(value, datetime):
         return value.isoformat()
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    formula = isinstance(value, str) and len(value) > 1 and value.startswith(_FORMULA)
+    return f"'{value}" if formula else value
 
 
 # ------------------------------------------------------------------------------------------------- columns
