@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from importlib import metadata
 
 from evtx_analyzer import clock, diagnose
+from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.clocks import noted, session_clock, settled
 from evtx_analyzer.correlate.context import CONNECTIVITY
@@ -28,8 +29,8 @@ from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import discover, folders
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.intake import Examined, Ledger, Progress, examine, is_event_log, is_text_log
-from evtx_analyzer.match import matches
-from evtx_analyzer.model import ContextEvent, Event, Match, Rejection
+from evtx_analyzer.match import matches, recognized
+from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
 from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
@@ -79,11 +80,23 @@ def analyze(
     _connections(examined, ledger, notes, frozenset(item.session for item in found) - {""}, tell)
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts)
+    deliveries = notes.history.deliveries(hosts)
+    beside = background(notes.aside, checked, deliveries)
+    checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
+    views = {item.id: rejection_fields(item, beside) for item in found}
+    found = [recognized(item, rules.signals, "smtp-session", views[item.id]) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
     losses = sorted_losses(ledger.losses(examined))
-    case = diagnose.Case(operations=by_id, coverage=coverage, kinds=frozenset(item.kind for item in coverage))
+    case = diagnose.Case(
+        operations=by_id,
+        coverage=coverage,
+        kinds=frozenset(item.kind for item in coverage),
+        cmdlets=frozenset(item.cmdlet for item in beside.settings),
+        views=views,
+        certificates=beside.certificates,
+    )
     findings = diagnose.diagnose(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -93,7 +106,7 @@ def analyze(
         findings=tuple(findings),
         incidents=tuple(diagnose.graded(grouped, rules.causes, case)),
         operations=tuple(checked),
-        deliveries=notes.history.deliveries(hosts),
+        deliveries=deliveries,
         other_errors=notes.errors.rows(hosts),
         context=notes.contexts.rows(hosts),
         clocks=skews,
@@ -158,8 +171,7 @@ def _failures(
     for item in filter(is_event_log, examined):
         for match in matches(notes.events(ledger.events(item, tell)), rules.signals):
             names = set(match.signals)
-            time = match.event.time
-            if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
+            if names & by_name or (names & set(by_time) and _near(_time(match), anchors, reach)):
                 yield match
 
 
@@ -183,6 +195,11 @@ def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozen
     shown = (item for session in refused for item in (session.sent, session.received) if item)
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
     return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
+
+
+def _time(match: Match) -> datetime:
+    assert isinstance(match.event, Capi2Event)
+    return match.event.time
 
 
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:

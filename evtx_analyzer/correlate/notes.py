@@ -22,10 +22,11 @@ class Notes:
     def __init__(self) -> None:
         self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
         self.messages: list[Match] = []
+        self.aside: list[Event] = []
         self._owners: dict[str, set[str]] = {}
 
     def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """The rows that make sessions; all others are noted here."""
+        """The rows that make sessions; all others are noted here, configuration and certificates put ``aside``."""
         for match in matches:
             event = match.event
             if isinstance(event, SmtpEvent) and event.kind != RECEIVED:
@@ -36,6 +37,8 @@ class Notes:
                 self._message(match, event)
             elif isinstance(event, ContextEvent):
                 self._context(event)
+            else:
+                self.aside.append(event)
 
     def events(self, found: Iterable[Event]) -> Iterator[Event]:
         """Windows events without those that are only context."""
@@ -53,7 +56,7 @@ class Notes:
 
     def message_times(self) -> list[datetime]:
         """When the messages were refused that logs of messages tell of."""
-        return [match.event.time for match in self.messages if match.event.time is not None]
+        return [match.event.time for match in self.messages if isinstance(match.event, MessageEvent)]
 
     def owners(self) -> dict[str, frozenset[str]]:
         """Names by address, as Receive logs and message tracking tell them."""

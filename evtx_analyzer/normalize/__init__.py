@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from evtx_analyzer.model import Event, EventRecord, LogRow, Loss
-from evtx_analyzer.normalize import capi2, context, iis_smtp, ndr, send_log, tracking
+from evtx_analyzer.model import CertificateFile, Event, EventRecord, LogRow, Loss
+from evtx_analyzer.normalize import capi2, configuration, context, iis_smtp, ndr, send_log, tracking
 
 # Order: the first that recognizes a row takes it.
 ROW_KINDS = (
@@ -17,6 +17,7 @@ ROW_KINDS = (
     (context.CONNECTIVITY, context.is_connectivity, context.normalize_connectivity),
     (context.QUEUE, context.is_queue, context.normalize_queue),
     (context.EVENT_LIST, context.is_event_entry, context.normalize_event_entry),
+    (configuration.KIND, configuration.is_configuration, configuration.normalize_configuration),
 )
 EVENT_KINDS = (
     (capi2.KIND, capi2.is_capi2, capi2.normalize_capi2),
@@ -25,11 +26,15 @@ EVENT_KINDS = (
 )
 
 
-def normalize(record: EventRecord | LogRow, zone: ZoneInfo | None = None) -> tuple[str, Event | Loss] | None:
+def normalize(
+    record: EventRecord | LogRow | CertificateFile, zone: ZoneInfo | None = None
+) -> tuple[str, Event | Loss] | None:
     """Kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind.
 
     ``zone`` is that of logs in local time.
     """
+    if isinstance(record, CertificateFile):
+        return "certificate", record
     if isinstance(record, LogRow):
         for kind, recognizes, typed in ROW_KINDS:
             if recognizes(record):

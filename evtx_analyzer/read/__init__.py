@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from evtx_analyzer.model import EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.model import CertificateFile, EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.csvtable import is_csv_table, read_csv_table
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
 from evtx_analyzer.read.evtx import read_evtx
@@ -14,8 +15,9 @@ from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, rea
 from evtx_analyzer.read.mail import is_mail_report, read_mail_report
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
+from evtx_analyzer.read.psjson import is_json, read_json
 
-Record = EventRecord | LogRow
+Record = EventRecord | LogRow | CertificateFile
 Reader = Callable[[BinaryIO, Origin], Iterator[Record | Loss]]
 
 HEAD = 64 * 1024
@@ -42,6 +44,8 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
     ("list-text", is_list_text, read_list_text),
+    ("json", is_json, read_json),
+    ("certificate", is_certificate_file, read_certificate_file),
 )
 
 
