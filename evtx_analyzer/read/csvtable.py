@@ -16,11 +16,13 @@ from evtx_analyzer.model import LogRow, Loss, Origin
 from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
 
 ODBC_LOG = "ODBC"
+QUEUE_EXPORT = "Get-Queue"
 TRACKING_EXPORT = "Get-MessageTrackingLog"
 # Columns (folded) of which all must be in the header, and the name that the rows get.
 TABLES = (
     (frozenset({"timestamp", "eventid", "messageid"}), TRACKING_EXPORT),
     (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
+    (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
 )
 _DELIMITERS = (",", ";", "\t")
 _LONGEST_ROW = 200
