@@ -122,8 +122,8 @@ class Ledger:
         if first_time:
             number = event.origin.record if isinstance(event, Capi2Event) else None
             time, host = getattr(event, "time", None), getattr(event, "host", "")
-            basis = getattr(event, "time_basis", "utc")
             self._spans.setdefault((path, kind), Span(path, kind)).add(time, number, host)
+            basis = getattr(event, "time_basis", "utc")
             if basis != "utc":
                 self._bases.setdefault((path, kind), Counter())[basis] += 1
         yield event

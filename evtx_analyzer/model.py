@@ -161,6 +161,21 @@ class SmtpEvent(Struct, frozen=True, kw_only=True):
     fields: Fields = field(default_factory=dict)
 
 
+class Setting(Struct, frozen=True, kw_only=True):
+    """One exported configuration object: the cmdlet that gives it, and its properties as texts."""
+
+    origin: Origin
+    cmdlet: str
+    values: dict[str, str]
+
+
+class CertificateFile(Struct, frozen=True, kw_only=True):
+    """One certificate found in a file of certificates (DER, PEM, PKCS #7, PKCS #12 or ``certutil`` text)."""
+
+    origin: Origin
+    certificate: Certificate
+
+
 class RecipientStatus(Struct, frozen=True, kw_only=True):
     """What became of one recipient: the reply of the remote side as the log keeps it, with its name and address."""
 
@@ -214,21 +229,6 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
     session: str = ""
     time_basis: TimeBasis = "utc"
     fields: Fields = field(default_factory=dict)
-
-
-class Setting(Struct, frozen=True, kw_only=True):
-    """One exported configuration object: the cmdlet that gives it, and its properties as texts."""
-
-    origin: Origin
-    cmdlet: str
-    values: dict[str, str]
-
-
-class CertificateFile(Struct, frozen=True, kw_only=True):
-    """One certificate found in a file of certificates (DER, PEM, PKCS #7, PKCS #12 or ``certutil`` text)."""
-
-    origin: Origin
-    certificate: Certificate
 
 
 Event = Capi2Event | SmtpEvent | MessageEvent | ContextEvent | Setting | CertificateFile

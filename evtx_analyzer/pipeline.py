@@ -30,7 +30,7 @@ from evtx_analyzer.discover import discover, folders
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.intake import Examined, Ledger, Progress, examine, is_event_log, is_text_log
 from evtx_analyzer.match import matches, recognized
-from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
+from evtx_analyzer.model import ContextEvent, Event, Match, Rejection
 from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
@@ -171,7 +171,8 @@ def _failures(
     for item in filter(is_event_log, examined):
         for match in matches(notes.events(ledger.events(item, tell)), rules.signals):
             names = set(match.signals)
-            if names & by_name or (names & set(by_time) and _near(_time(match), anchors, reach)):
+            time = getattr(match.event, "time", None)
+            if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
                 yield match
 
 
@@ -195,11 +196,6 @@ def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozen
     shown = (item for session in refused for item in (session.sent, session.received) if item)
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
     return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
-
-
-def _time(match: Match) -> datetime:
-    assert isinstance(match.event, Capi2Event)
-    return match.event.time
 
 
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:

@@ -279,7 +279,6 @@ PLACEHOLDERS = frozenset(
         "inbound_addresses",
         "inbound_names",
         "issuer",
-        "issuer_urls",
         "last_element",
         "mail_from",
         "missing_issuer",

@@ -20,7 +20,7 @@ LAYERS = (
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("pipeline", "smtp_tables"),
-    ("batch",),
+    ("batch", "rule_cases", "rule_convert"),
     ("",),
     ("cli",),
     ("__main__",),

@@ -17,7 +17,7 @@ RECEIVED = "receive-connector"
 
 
 class Notes:
-    """Grows with machines, codes, certificates and refusals, not with rows."""
+    """Grows with machines, codes, certificates, settings and refusals, not with rows."""
 
     def __init__(self) -> None:
         self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
@@ -26,7 +26,7 @@ class Notes:
         self._owners: dict[str, set[str]] = {}
 
     def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """The rows that make sessions; all others are noted here, configuration and certificates put ``aside``."""
+        """The rows that make sessions; all others are noted here."""
         for match in matches:
             event = match.event
             if isinstance(event, SmtpEvent) and event.kind != RECEIVED:
@@ -38,6 +38,7 @@ class Notes:
             elif isinstance(event, ContextEvent):
                 self._context(event)
             else:
+                # Configuration and certificates: they are laid beside the refusals later.
                 self.aside.append(event)
 
     def events(self, found: Iterable[Event]) -> Iterator[Event]:
@@ -56,7 +57,7 @@ class Notes:
 
     def message_times(self) -> list[datetime]:
         """When the messages were refused that logs of messages tell of."""
-        return [match.event.time for match in self.messages if isinstance(match.event, MessageEvent)]
+        return [time for match in self.messages if (time := getattr(match.event, "time", None)) is not None]
 
     def owners(self) -> dict[str, frozenset[str]]:
         """Names by address, as Receive logs and message tracking tell them."""

@@ -12,12 +12,12 @@ ROW_KINDS = (
     (send_log.KIND, send_log.is_send_log, send_log.normalize_send_log),
     (send_log.RECEIVE_KIND, send_log.is_receive_log, send_log.normalize_receive_log),
     (iis_smtp.KIND, iis_smtp.is_iis_smtp, iis_smtp.normalize_iis_smtp),
+    (configuration.KIND, configuration.is_configuration, configuration.normalize_configuration),
     (tracking.KIND, tracking.is_tracking, tracking.normalize_tracking),
     (ndr.KIND, ndr.is_ndr, ndr.normalize_ndr),
     (context.CONNECTIVITY, context.is_connectivity, context.normalize_connectivity),
     (context.QUEUE, context.is_queue, context.normalize_queue),
     (context.EVENT_LIST, context.is_event_entry, context.normalize_event_entry),
-    (configuration.KIND, configuration.is_configuration, configuration.normalize_configuration),
 )
 EVENT_KINDS = (
     (capi2.KIND, capi2.is_capi2, capi2.normalize_capi2),

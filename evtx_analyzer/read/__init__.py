@@ -40,12 +40,12 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("mail", is_mail_report, read_mail_report),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
+    ("json", is_json, read_json),
+    ("certificate", is_certificate_file, read_certificate_file),
     ("ncsa-log", is_ncsa_log, read_ncsa_log),
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
     ("list-text", is_list_text, read_list_text),
-    ("json", is_json, read_json),
-    ("certificate", is_certificate_file, read_certificate_file),
 )
 
 

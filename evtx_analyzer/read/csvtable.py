@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
+from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Loss, Origin
 from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
 
@@ -23,6 +24,7 @@ TABLES = (
     (frozenset({"timestamp", "eventid", "messageid"}), TRACKING_EXPORT),
     (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
     (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
+    *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )
 _DELIMITERS = (",", ";", "\t")
 _LONGEST_ROW = 200

@@ -16,16 +16,20 @@ from lxml import etree
 from msgspec.structs import replace
 
 from evtx_analyzer.clock import DateOrder
+from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Loss, Origin
 from evtx_analyzer.read.csvtable import QUEUE_EXPORT, TRACKING_EXPORT
 from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
 
 EVENT_EXPORT = "Get-EventLog"
+# Get-InboundConnector and its kin: the properties that tell them apart.
+CONFIGURATION = tuple((names, cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items())
 # Properties of which all must be there, and the name that the object gets.
 OBJECTS = (
     (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
     (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
     (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
+    *CONFIGURATION,
 )
 _NAMESPACE = "http://schemas.microsoft.com/powershell/2004/04"
 _OBJECT = f"{{{_NAMESPACE}}}Obj"
