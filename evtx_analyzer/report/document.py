@@ -42,6 +42,7 @@ class Options(Struct, frozen=True, kw_only=True):
     since: str | None = None
     until: str | None = None
     rules: str | None = None
+    redact: str | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):
