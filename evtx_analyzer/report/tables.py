@@ -8,7 +8,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from evtx_analyzer.language import COMMAND
+from evtx_analyzer import clock
+from evtx_analyzer.language import COMMAND, Language
 from evtx_analyzer.model import Certificate, ChainElement, Coverage, Incident, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
 
@@ -145,3 +146,26 @@ def difference(seconds: float) -> str:
 def first_sentence(texts: Sequence[str]) -> str:
     """The first step that is a sentence, for the one line on top of a report."""
     return next((text for text in texts if not text.startswith(COMMAND)), "")
+
+
+def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
+    """A pair as the cells of a row: both times, their difference, and what joins them."""
+    passed = f"; {say('passed later')}" if item.link.broken_by else ""
+    return (
+        moment(item.rejection.time),
+        clock_time(item.rejection.handshake_time) or say("not known"),
+        clock_time(item.operation.time),
+        difference(item.link.delta_seconds),
+        say(item.link.basis),
+        say(item.link.host),
+        f"{item.operation.result}{passed}",
+    )
+
+
+def span_text(span: Coverage, say: Language) -> str:
+    """What a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
+    count = say("$count records", count=span.records)
+    host = f", {span.host}" if span.host else ""
+    if span.first is None or span.last is None:
+        return f"{count}{host}"
+    return f"{count}, {clock.as_text(span.first)} \u2013 {clock.as_text(span.last)}{host}"
