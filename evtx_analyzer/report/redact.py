@@ -112,8 +112,11 @@ class _Aliases:
         if name.startswith("*.") or name.casefold() in self._alias or _service(name) == name.casefold():
             self.domain(name.removeprefix("*."))
             return
-        short = self.get("host", label, lambda number: f"host{number}")
         where = self.domain(domain)
+        if label.casefold() in _COMMON_LABELS:
+            self.get("host", name, lambda number: f"host{number}.{where}")
+            return
+        short = self.get("host", label, lambda number: f"host{number}")
         self.get("fqdn", name, lambda _: f"{short}.{where}")
 
     def domain(self, text: str) -> str:
@@ -142,8 +145,8 @@ class _Aliases:
 
     def _add_value(self, kind: str, value: str) -> None:
         value = value.strip().strip('"').strip()
-        if not value or (kind == "C" and len(value) == 2):  # noqa: PLR2004  a country
-            return
+        if not value or (kind == "C" and len(value) == 2) or value.casefold() in _COMMON_LABELS:  # noqa: PLR2004
+            return  # a country, or a label that names nobody
         if _DNS.fullmatch(value.removeprefix("*.")) and " " not in value:
             if kind == "CN" and not value.startswith("*."):
                 self.add_host(value)
