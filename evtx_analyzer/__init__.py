@@ -13,6 +13,9 @@ again = ea.load("case-4711.json")
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError, RuleError, RuleSetError
 from evtx_analyzer.model import (
     Capi2Event,
@@ -36,9 +39,14 @@ from evtx_analyzer.model import (
     SourceStatus,
     Verdict,
 )
-from evtx_analyzer.pipeline import analyze, events
 from evtx_analyzer.report.document import Options, Report, Tool, load
-from evtx_analyzer.rules import Rules
+
+if TYPE_CHECKING:
+    from evtx_analyzer.pipeline import analyze, events
+    from evtx_analyzer.rules import Rules
+
+# Parsers load when they are first asked for, so that the command line can show its help without them.
+_LAZY = {"analyze": "pipeline", "events": "pipeline", "Rules": "rules"}
 
 __all__ = [
     "AnalyzerError",
@@ -75,3 +83,9 @@ __all__ = [
     "events",
     "load",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,104 @@
+"""The structure that the style promises: imports point one way, public names are those documented, rules have tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import evtx_analyzer
+
+PACKAGE = Path(evtx_analyzer.__file__).parent
+README = PACKAGE.parent / "README.md"
+
+# A module may import what stands in an earlier line, and inside its own line's package.
+LAYERS = (
+    ("errors", "clock", "model", "constants"),
+    ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
+    ("intake",),
+    ("pipeline",),
+    ("batch",),
+    ("",),
+    ("cli",),
+    ("__main__",),
+)
+# Stages that share data types with a neighbor: rules are data for these.
+ALLOWED = {
+    ("rules", "match"),  # a signal is a compiled condition
+    ("correlate", "rules"),  # link rules
+    ("diagnose", "rules"),  # cause rules
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        yield name.removesuffix(".__init__").removesuffix("__init__"), path
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        yield from (name for name in names if name.startswith("evtx_analyzer."))
+
+
+def stage(name):
+    parts = name.removeprefix("evtx_analyzer").lstrip(".").split(".")
+    known = {item for layer in LAYERS for item in layer}
+    return parts[0] if parts[0] in known else ""
+
+
+def layer(name):
+    return next(number for number, names in enumerate(LAYERS) if name in names)
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_imports_point_one_way(name, path):
+    own = stage(name)
+    for target in imports(path):
+        other = stage(target)
+        if other == own or (other == "" and own == ""):
+            continue
+        assert (own, other) in ALLOWED or layer(other) < layer(own), f"{name} imports {target}"
+
+
+def test_only_the_command_line_prints_or_exits():
+    for name, path in modules():
+        if stage(name) in ("cli", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("print", "exit", "quit"), f"{name} line {node.lineno}"
+            if isinstance(node, ast.Attribute) and node.attr == "exit":
+                raise AssertionError(f"{name} line {node.lineno} exits")
+
+
+def test_public_names_exist_and_are_all():
+    for name in evtx_analyzer.__all__:
+        assert getattr(evtx_analyzer, name) is not None
+    assert sorted(evtx_analyzer.__all__) == sorted(set(evtx_analyzer.__all__))
+    with pytest.raises(AttributeError):
+        evtx_analyzer.nonsense  # noqa: B018
+
+
+def test_readme_example_runs(monkeypatch, tmp_path, capsys):
+    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1]
+    code = code.replace('"report.json"', repr(str(tmp_path / "report.json")))
+    monkeypatch.chdir(README.parent)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("probable missing-intermediate")
+    assert (tmp_path / "report.json").exists()
+
+
+def test_readme_gives_exactly_two_commands_for_a_fresh_machine():
+    commands = re.findall(r"^    (python3 -m venv .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(commands) == 2
+    assert "analyze samples/kb-3212877" in commands[0]
+    assert "pytest" in commands[1]
+    assert README.read_text(encoding="utf-8").index(commands[1]) < 2500, "the first screen"

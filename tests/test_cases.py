@@ -1,0 +1,168 @@
+"""The sample cases end to end: what an engineer gets for each, and what changes when a piece of evidence is taken away.
+
+Expected causes and grades come from the grading table of the reference (sections 3.4 and 3.5), not from output.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import evtx_analyzer as ea
+from samples.cases import CAPI2_FILE, CASES, IIS_FILE, SEND_FILE, THUMBPRINT
+from samples.evtx_writer import write_evtx
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+@pytest.fixture
+def kb_case(tmp_path):
+    """A copy of the KB's case that a test may damage."""
+    return Path(shutil.copytree(SAMPLES / "kb-3212877", tmp_path / "case"))
+
+
+def finding(report, cause):
+    return next(item for item in report.findings if item.cause == cause)
+
+
+def events_of(case):
+    """The XML of the KB case's CAPI2 export, from the builder."""
+    from samples import cases
+
+    return cases._kb_events()
+
+
+def test_kb_case_is_probable_with_names_filled_in(kb_case):
+    report = ea.analyze(kb_case)
+    assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
+    assert report.exit_code == 1
+    assert report.rejection_count == 3
+    send = next(item for item in report.incidents if item.kind == "send-connector")
+    assert send.host == "CORP-SMTP1"
+    assert send.certificate.thumbprint == THUMBPRINT
+    assert send.rejections[0].host_basis == "assumed"
+    text = " ".join(finding(report, "missing-intermediate").remedy.steps)
+    assert "Example Trust TLS CA 2016" in text
+    assert THUMBPRINT in text
+    assert "CORP-SMTP1" in text
+    assert "$" not in text.replace("$_", "")
+
+
+def test_kb_case_pairs_event_30_with_the_handshake(kb_case):
+    report = ea.analyze(kb_case)
+    send = next(item for item in report.incidents if item.kind == "send-connector")
+    operation = {item.id: item for item in report.operations}[send.links[0].operation]
+    # 03:09:55.456180 minus the row of the sent certificate, 03:09:55.201.
+    assert send.links[0].delta_seconds == pytest.approx(0.25518, abs=1e-6)
+    assert (send.links[0].basis, send.links[0].anchor) == ("thumbprint", "handshake")
+    assert operation.origin.record == 3156
+    assert operation.result == "800B0109"
+    assert operation.chain_status == ("CERT_TRUST_IS_PARTIAL_CHAIN",)
+    assert operation.chain_ref == "{8729A893-3D34-49D1-8030-8513DE8E8897}"
+
+
+def test_without_event_11_the_grade_falls_to_possible(kb_case):
+    kept = [event for event in events_of("kb") if "<EventID>11</EventID>" not in event]
+    (kb_case / CAPI2_FILE).write_bytes(write_evtx(kept))
+    report = ea.analyze(kb_case)
+    assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
+    assert any("Event 11" in item.text for item in report.findings[0].missing)
+
+
+def test_without_the_send_log_it_is_possible(kb_case):
+    (kb_case / SEND_FILE).unlink()
+    report = ea.analyze(kb_case)
+    assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
+    assert {link.basis for item in report.incidents for link in item.links} == {"subject"}
+
+
+def test_a_success_between_failure_and_refusal_takes_the_cause_away(kb_case):
+    events = events_of("kb")
+    at = next(number for number, event in enumerate(events) if "<EventRecordID>3156<" in event)
+    success = (
+        events[at]
+        .replace("<EventRecordID>3156<", "<EventRecordID>3157<")
+        .replace("09:55.4561806", "09:55.5000000")
+        .replace('<Result value="800B0109">', '<Result value="0">')
+        .replace('chainIndex="0"', 'chainIndex="-1"')
+        .replace("8729A893", "8729A894")
+    )
+    later = [renumbered(event, number + 3158) for number, event in enumerate(events[at + 1 :])]
+    (kb_case / CAPI2_FILE).write_bytes(write_evtx([*events[: at + 1], success, *later]))
+    (kb_case / IIS_FILE).unlink()
+    report = ea.analyze(kb_case)
+    assert finding(report, "missing-intermediate").grade == "contradicted"
+    assert report.verdict.cause == "unexplained"
+    assert report.incidents[0].links[0].broken_by.record == 3157
+
+
+def renumbered(event, record):
+    head, _, tail = event.partition("<EventRecordID>")
+    return f"{head}<EventRecordID>{record}{tail[tail.index('<') :]}"
+
+
+def test_without_capi2_it_is_unexplained_and_says_what_to_collect(kb_case):
+    (kb_case / CAPI2_FILE).unlink()
+    report = ea.analyze(kb_case)
+    assert (report.verdict.cause, report.verdict.grade) == ("unexplained", "no-evidence")
+    wanted = " ".join(command for item in report.findings[0].missing for command in item.collect)
+    assert "wevtutil sl Microsoft-Windows-CAPI2/Operational /e:true" in wanted
+    assert "wevtutil epl Microsoft-Windows-CAPI2/Operational" in wanted
+    assert "CAPI2 Operational log" in report.findings[0].missing[0].text
+
+
+def test_a_host_that_differs_is_not_paired_on_time(kb_case):
+    (kb_case / SEND_FILE).unlink()
+    text = (kb_case / IIS_FILE).read_text().replace(" CORP-SMTP1 ", " EDGE7 ")
+    (kb_case / IIS_FILE).write_text(text, newline="")
+    report = ea.analyze(kb_case)
+    assert report.verdict.cause == "unexplained"
+    assert not any(item.links for item in report.incidents)
+
+
+def test_the_same_certificate_on_another_host_is_possible_at_most(kb_case):
+    (kb_case / IIS_FILE).unlink()
+    report = ea.analyze(kb_case, host="EDGE7")
+    assert {link.host for item in report.incidents for link in item.links} == {"different"}
+    assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
+
+
+@pytest.mark.parametrize(
+    ("case", "cause", "grade"),
+    [
+        ("kb-3212877", "missing-intermediate", "probable"),
+        ("kb-event-xml", "missing-intermediate", "possible"),
+        ("untrusted-root", "untrusted-root", "probable"),
+        ("later-success", "unexplained", "no-evidence"),
+        ("no-capi2", "unexplained", "no-evidence"),
+    ],
+)
+def test_verdict_of_sample(case, cause, grade):
+    report = ea.analyze(SAMPLES / case)
+    assert (report.verdict.cause, report.verdict.grade) == (cause, grade)
+    assert not report.losses
+
+
+def test_an_untrusted_root_speaks_against_a_missing_intermediate():
+    report = ea.analyze(SAMPLES / "untrusted-root")
+    against = finding(report, "missing-intermediate")
+    assert against.grade == "contradicted"
+    assert against.remedy.steps == ()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_origin_of_evidence_leads_back_to_its_record(case):
+    """Law of style section 10: evidence looked up by its origin in the source is the same record again."""
+    report = ea.analyze(SAMPLES / case)
+    for incident in report.incidents:
+        for rejection in incident.rejections:
+            data = (SAMPLES / case / rejection.origin.source).read_bytes()
+            line = data[rejection.origin.offset :].split(b"\n", 1)[0].decode("utf-8", "replace").replace("+", " ")
+            assert "5.7.64" in line
+    for operation in report.operations:
+        data = (SAMPLES / case / operation.origin.source).read_bytes()
+        if operation.origin.source.endswith(".evtx"):
+            assert data[operation.origin.offset :][:4] == b"**\x00\x00"
+            assert int.from_bytes(data[operation.origin.offset + 8 :][:8], "little") == operation.origin.record

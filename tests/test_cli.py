@@ -1,0 +1,177 @@
+"""The command line as a user meets it: exit codes, streams, and one-line messages for bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+CLEAN_SEND = (
+    "#Software: Microsoft Exchange Server\r\n#Version: 15.0.0.0\r\n#Log-type: SMTP Send Protocol Log\r\n"
+    "#Fields: date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context\r\n"
+    "2026-01-01T00:00:00.000Z,Outbound,08D50D3D9730A8C9,0,10.0.0.1:5,195.35.7.64:25,<,250 2.0.0 OK 195.35.7.64,\r\n"
+    "2026-01-01T00:00:01.000Z,Outbound,08D50D3D9730A8C9,1,10.0.0.1:5,195.35.7.64:25,-,,Local\r\n"
+)
+
+
+def run(*arguments, stdin=None, cwd=None):
+    command = [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, timeout=120, check=False)
+
+
+def error_of(result):
+    text = result.stderr.decode()
+    assert "Traceback" not in text
+    assert result.returncode == 2
+    assert result.stdout == b""
+    assert len(text.splitlines()) == 1, text
+    return text
+
+
+def test_refusals_exit_1_and_print_a_report():
+    result = run("analyze", SAMPLES / "kb-3212877")
+    assert result.returncode == 1
+    text = result.stdout.decode()
+    assert text.startswith("probable: The server does not send its intermediate certificates (KB 3212877)\n")
+    assert r"Import-Certificate -CertStoreLocation cert:\LocalMachine\CA" in text
+    assert "\x1b" not in text
+    assert result.stderr == b""
+
+
+def test_exit_zero_turns_1_into_0():
+    assert run("analyze", SAMPLES / "no-capi2", "--exit-zero").returncode == 0
+
+
+def test_json_on_stdout_equals_the_saved_file(tmp_path):
+    out = tmp_path / "report.json"
+    result = run("analyze", SAMPLES / "kb-3212877", "--format", "json", "-o", out)
+    assert result.stdout == out.read_bytes()
+    assert json.loads(result.stdout)["verdict"]["cause"] == "missing-intermediate"
+
+
+def test_a_clean_log_exits_0_though_an_address_holds_the_digits(tmp_path):
+    (tmp_path / "SEND.LOG").write_text(CLEAN_SEND, newline="")
+    result = run("analyze", tmp_path)
+    assert result.returncode == 0
+    assert "No 5.7.64 refusal was found" in result.stdout.decode()
+
+
+def test_a_clean_log_that_is_cut_exits_3(tmp_path):
+    (tmp_path / "SEND.LOG").write_text(CLEAN_SEND + '2026-01-01T00:00:02.000Z,"Outbo', newline="")
+    result = run("analyze", tmp_path)
+    assert result.returncode == 3
+    assert "Absence is not shown" in result.stdout.decode()
+    assert "SEND.LOG line 7: a row is cut or damaged" in result.stdout.decode()
+    assert run("analyze", tmp_path, "--exit-zero").returncode == 0
+
+
+def test_an_smtp_log_must_have_been_read_before_absence_means_anything(tmp_path):
+    shutil.copy(SAMPLES / "kb-event-xml" / "capi2.xml", tmp_path)
+    assert "No SMTP log was among what was read" in " ".join(run("analyze", tmp_path).stdout.decode().split())
+
+
+def test_missing_path(tmp_path):
+    assert "no such file or folder" in error_of(run("analyze", tmp_path / "nothing"))
+
+
+def test_folder_without_files(tmp_path):
+    assert "the input holds no file; expected a CAPI2" in error_of(run("analyze", tmp_path))
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / "capi2.evtx").touch()
+    message = error_of(run("analyze", tmp_path / "capi2.evtx"))
+    assert "capi2.evtx: the file is empty (0 bytes)" in message
+    assert "expected" in message
+
+
+def test_file_of_no_known_kind(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing here")
+    assert "notes.txt" in error_of(run("analyze", tmp_path))
+
+
+def test_unknown_file_beside_others_is_listed_and_no_loss(tmp_path):
+    case = shutil.copytree(SAMPLES / "no-capi2", tmp_path / "case")
+    (case / "notes.txt").write_text("nothing here")
+    (case / "ticket.txt").write_text("they got 550 5.7.64 TenantAttribution")
+    (case / "wide.txt").write_text("they got 550 5.7.64 TenantAttribution", encoding="utf-16")
+    report = json.loads(run("analyze", case, "--format", "json").stdout)
+    statuses = {item["path"]: item["status"] for item in report["sources"]}
+    assert statuses["notes.txt"] == statuses["ticket.txt"] == "unrecognized"
+    assert sorted(item["origin"]["source"] for item in report["losses"]) == ["ticket.txt", "wide.txt"]
+
+
+def test_standard_input():
+    data = (SAMPLES / "no-capi2" / "SmtpSend" / "SEND2016120103-1.LOG").read_bytes()
+    result = run("analyze", "-", "--format", "json", stdin=data)
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["sources"][0]["path"] == "stdin"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--window", "10"), "expected two numbers of seconds"),
+        (("--window=-1,5",), "must not be negative"),
+        (("--since", "yesterday"), "expected a time such as"),
+        (("-o", "report.docx"), "the suffix picks the format"),
+        (("-o", "no/such/folder/report.json"), "the folder does not exist"),
+        (("--rules", "no-rules"), "no rule file found"),
+    ],
+)
+def test_bad_options(arguments, message, tmp_path):
+    assert message in error_of(run("analyze", SAMPLES / "no-capi2", *arguments, cwd=tmp_path))
+
+
+def test_without_arguments_usage_is_shown():
+    result = run("analyze")
+    assert result.returncode == 2
+    assert b"INPUT" in result.stderr
+
+
+def test_since_and_until_limit_the_refusals():
+    case = SAMPLES / "kb-3212877"
+    counts = {}
+    for name, arguments in {
+        "since": ("--since", "2016-12-01T03:10"),
+        "until": ("--until", "2016-12-01T03:10:00Z"),
+    }.items():
+        report = json.loads(run("analyze", case, "--format", "json", *arguments).stdout)
+        counts[name] = sum(item["rejection_count"] for item in report["incidents"])
+    assert counts == {"since": 1, "until": 2}
+
+
+def test_help_names_the_exit_codes():
+    text = " ".join(run("analyze", "--help").stdout.decode().replace("│", " ").split())
+    assert "3 no refusal found, but parts could not be read" in text
+
+
+def test_version():
+    assert run("--version").stdout.startswith(b"evtx-analyzer ")
+
+
+def test_a_closed_pipe_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evtx_analyzer", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+
+
+def test_no_module_of_a_parser_is_imported_for_help():
+    code = (
+        "import sys; sys.argv = ['evtx-analyzer', '--help']\n"
+        "from evtx_analyzer.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'pandas', 'sigma', 'lxml', 'evtx', 'Evtx'} & set(sys.modules)\n"
+        "print('heavy', sorted(heavy))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert result.stdout.decode().strip().endswith("heavy []")

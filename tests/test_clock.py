@@ -1,0 +1,42 @@
+"""The gate of time: exact to the microsecond, aware UTC, None for what is no time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from evtx_analyzer import clock
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2016-12-01T03:09:55.456180600Z", datetime(2016, 12, 1, 3, 9, 55, 456180, tzinfo=UTC)),
+        ("2016-12-01T03:09:55.4561809Z", datetime(2016, 12, 1, 3, 9, 55, 456180, tzinfo=UTC)),
+        ("2019-03-21T13:00:45.039Z", datetime(2019, 3, 21, 13, 0, 45, 39000, tzinfo=UTC)),
+        ("2016-12-01 03:09:55", datetime(2016, 12, 1, 3, 9, 55, tzinfo=UTC)),
+        ("2016-12-01T03:09:55+05:30", datetime(2016, 11, 30, 21, 39, 55, tzinfo=UTC)),
+        ("2016-12-01T03:09:55-0800", datetime(2016, 12, 1, 11, 9, 55, tzinfo=UTC)),
+        ("2016-13-01T03:09:55Z", None),
+        ("2016-12-01T25:09:55Z", None),
+        ("01.12.2016 03:09:55", None),
+        ("", None),
+    ],
+)
+def test_iso(text, expected):
+    assert clock.from_iso(text) == expected
+
+
+def test_filetime():
+    # 116444736000000000 ticks are 1970-01-01 (MS-DTYP 2.3.3 counts from 1601).
+    assert clock.from_filetime(116444736000000000) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert clock.from_filetime(116444736000000009) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert clock.from_filetime(116444736000000010) == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    assert clock.from_filetime(0) is None
+    assert clock.from_filetime(2**63) is None
+
+
+@pytest.mark.parametrize("text", ["2016-12-01", "2016-12-01T00:00", "2016-12-01 00:00Z", "2016-12-01T01:00+01:00"])
+def test_times_as_people_type_them(text):
+    assert clock.from_user(text) == datetime(2016, 12, 1, tzinfo=UTC)
