@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.language import ENGLISH, Language
+from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report.document import Report
 
 Renderer = Callable[[Report, Language], str | bytes]

@@ -19,8 +19,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evtx_analyzer import clock, language
-from evtx_analyzer.language import ENGLISH, Language
+from evtx_analyzer import clock
+from evtx_analyzer.report import language
+from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report import tables, timeline
 from evtx_analyzer.report.document import Report, place_text
 

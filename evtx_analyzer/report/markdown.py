@@ -15,8 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from evtx_analyzer import clock, language
-from evtx_analyzer.language import ENGLISH, Language
+from evtx_analyzer import clock
+from evtx_analyzer.report import language
+from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.model import Evidence, Finding, Incident
 from evtx_analyzer.report import tables
 from evtx_analyzer.report.document import Report, place_text

@@ -14,6 +14,7 @@ numbers and key ids get aliases too. What no field names and no form shows (a pe
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -72,6 +73,11 @@ def redacted(report: Report, *, everything: bool = False) -> tuple[Report, dict[
     put = aliases.replacer()
     clean = _mapped(data, put)
     return msgspec.convert(clean, type=Report), aliases.originals()
+
+
+def mapping_text(originals: dict[str, str]) -> str:
+    """The mapping file: JSON, alias to original value."""
+    return json.dumps(originals, indent=2, ensure_ascii=False) + "\n"
 
 
 class _Aliases:

@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.language import COMMAND, Language
+from evtx_analyzer.report.language import COMMAND, Language
 from evtx_analyzer.model import Certificate, ChainElement, Coverage, Incident, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
 

@@ -22,8 +22,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evtx_analyzer import clock, language
-from evtx_analyzer.language import COMMAND, ENGLISH, Language
+from evtx_analyzer import clock
+from evtx_analyzer.report import language
+from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
 from evtx_analyzer.model import Evidence, Finding, Grade, Incident
 from evtx_analyzer.report import timeline
 from evtx_analyzer.report.document import Report, place_text

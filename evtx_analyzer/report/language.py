@@ -40,6 +40,9 @@ _SHAPES = {
     "result_name": r"\S+",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
     "process": r"[^ ]+|\?",
+    "cause": r"[a-z-]+",
+    "start": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC(?: to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC)?",
+    "end": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC",
 }
 
 
@@ -105,7 +108,7 @@ class Language:
 ENGLISH = Language()
 
 
-def load(code: str, rules: Traversable | None = None) -> Language:
+def load(code: str, rules: str | Path | None = None) -> Language:
     """A language by its code; translations of a rule folder's own texts lie in its ``translations``.
 
     Raises OptionError for a language that is not there.
@@ -114,18 +117,18 @@ def load(code: str, rules: Traversable | None = None) -> Language:
         raise OptionError(f"--lang {code}: expected one of {', '.join(LANGUAGES)} (or unset {VARIABLE})")
     if code == "en":
         return ENGLISH
-    # Here and not above: only a translated report needs to know where rules lie.
-    from evtx_analyzer.rules import builtin_rules  # noqa: PLC0415
-
-    own = resources.files("evtx_analyzer.report").joinpath("languages")
-    files = [own.joinpath(f"{code}.yml"), builtin_rules().joinpath("translations", f"{code}.yml")]
-    files += [rules.joinpath("translations", f"{code}.yml")] if rules is not None else []
+    folders = [resources.files("evtx_analyzer.report").joinpath("languages"), _translations()]
+    folders += [Path(rules, "translations")] if rules is not None else []
+    files = [folder.joinpath(f"{code}.yml") for folder in folders]
     return Language(code, _merged([yaml.safe_load(file.read_text("utf-8")) for file in files if file.is_file()], code))
 
 
-def rule_folder(path: str | Path | None) -> Traversable | None:
-    """The folder of the user's own rules as a place to look for translations."""
-    return None if path is None else Path(path)
+def _translations() -> Traversable:
+    """Translations of the rules that ship with the package; in a checkout they lie beside the package."""
+    try:
+        return resources.files("evtx_analyzer.ruleset").joinpath("translations")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "rules" / "translations"
 
 
 def _merged(documents: Iterable[Mapping[str, Any]], code: str) -> Catalogue:
