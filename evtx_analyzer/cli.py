@@ -68,15 +68,18 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), .operations.csv, "
-        ".links.csv, the same with .parquet, .timesketch.jsonl. Repeatable.",
+        help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
+        ".operations.csv, .links.csv, the same with .parquet, .timesketch.jsonl. Repeatable.",
     ),
 ]
 Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]
 Lang = Annotated[
     str,
     typer.Option(
-        "--lang", metavar="en|de", envvar="EVTX_ANALYZER_LANG", help="Language of readable reports; ids stay as they are."
+        "--lang",
+        metavar="en|de",
+        envvar="EVTX_ANALYZER_LANG",
+        help="Language of readable reports; ids stay as they are.",
     ),
 ]
 Redaction = Annotated[
@@ -88,7 +91,8 @@ Redaction = Annotated[
     ),
 ]
 RedactMap = Annotated[
-    Path | None, typer.Option("--redact-map", metavar="FILE", help="Write which alias stands for what, as JSON; keep it.")
+    Path | None,
+    typer.Option("--redact-map", metavar="FILE", help="Write which alias stands for what, as JSON; keep it."),
 ]
 
 
@@ -142,7 +146,7 @@ def analyze(
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
-    Examples:
+    For example:
 
     evtx-analyzer analyze case-4711 -o report.html -o report.json
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import ENGLISH, Language
 
 Renderer = Callable[[Report, Language], str | bytes]
 

@@ -66,8 +66,7 @@ class Report(Struct, frozen=True, kw_only=True):
         Raises ReportError for an unknown suffix, OptionError for an unknown language.
         """
         # Here and not above: rendering is needed when a report is written only.
-        from evtx_analyzer.report import language  # noqa: PLC0415
-        from evtx_analyzer.report import write  # noqa: PLC0415
+        from evtx_analyzer.report import language, write  # noqa: PLC0415
 
         write(self, path, language.load(lang))
 

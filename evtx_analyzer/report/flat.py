@@ -19,9 +19,9 @@ from typing import Any
 from msgspec import Struct
 
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.model import Certificate, Incident, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.language import ENGLISH, Language
 
 Value = str | int | float | bool | datetime | None
 Row = dict[str, Value]

@@ -14,64 +14,76 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import partial
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evtx_analyzer import clock
-from evtx_analyzer.report import language
-from evtx_analyzer.report.language import ENGLISH, Language
-from evtx_analyzer.report import tables, timeline
+from evtx_analyzer.report import language, tables, timeline
 from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.language import ENGLISH, Language
 
-MOST_EVIDENCE = 16
-MOST_PAIRS = 60
-MOST_INCIDENTS = 60
-MOST_CHAINS = 4
-MOST_ELEMENTS = 12
-MOST_CAUSES = 20
-MOST_SOURCES = 120
-MOST_LOSSES = 80
-MOST_MARKS = 120
-_LONGEST = 400  # characters of any one value of a log
+MOST = {
+    "evidence": 16,
+    "pairs": 60,
+    "incidents": 60,
+    "chains": 4,
+    "elements": 12,
+    "causes": 20,
+    "sources": 120,
+    "losses": 80,
+    "marks": 120,
+    "characters": 1200,
+}
+LARGEST = 300 * 1024
+_FEWEST = {"characters": 80}
 
 
 def to_html(report: Report, say: Language = ENGLISH) -> str:
-    """The report as a page in the given language."""
-    environment = _environment(say)
-    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    findings = [language.finding(item, say) for item in report.findings[:MOST_CAUSES]]
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        verdict_title=say.sentence(report.verdict.title),
-        verdict_summary=say.sentence(report.verdict.summary),
-        best=findings[0] if findings else None,
-        others=findings[1:],
-        pairs=tables.pairs(report),
-        chains=tables.chains(report),
-        spans=tables.spans(report),
-        pictures=[(kind, item) for kind, item in _pictures(report) if item is not None],
-        marks=timeline.marks(report),
-        style=Markup(style),  # noqa: S704  our own file
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-    )
+    """The report as a page in the given language; a page that grew too large is made again with half of the rows."""
+    values = _values(report, say)
+    shrink = 1
+    while True:
+        most = {name: max(value // shrink, _FEWEST.get(name, 4)) for name, value in MOST.items()}
+        page = _environment(say, most).get_template("report.html.j2").render(values)
+        if len(page.encode()) <= LARGEST or shrink > max(MOST.values()):
+            return page
+        shrink *= 2
 
 
-def _pictures(report: Report) -> list[tuple[str, timeline.Timeline | None]]:
-    return [("close-up", timeline.close_up(report)), ("overview", timeline.overview(report))]
+def _values(report: Report, say: Language) -> dict[str, Any]:
+    """Everything that the template shows."""
+    style = resources.files("evtx_analyzer.report").joinpath("templates", "style.css").read_text("utf-8")
+    findings = [language.finding(item, say) for item in report.findings[: MOST["causes"]]]
+    pictures = (("close-up", timeline.close_up(report)), ("overview", timeline.overview(report)))
+    return {
+        "report": report,
+        "verdict_title": say.sentence(report.verdict.title),
+        "verdict_summary": say.sentence(report.verdict.summary),
+        "best": findings[0] if findings else None,
+        "others": findings[1:],
+        "pairs": tables.pairs(report),
+        "chains": tables.chains(report),
+        "spans": tables.spans(report),
+        "pictures": [(kind, item) for kind, item in pictures if item is not None],
+        "marks": timeline.marks(report),
+        "style": Markup(style),  # noqa: S704  our own file
+        "style_hash": base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    }
 
 
-def _environment(say: Language) -> Environment:
+def _environment(say: Language, most: dict[str, int]) -> Environment:
     environment = Environment(
         loader=PackageLoader("evtx_analyzer", "report/templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=partial(_shown, longest=most["characters"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    limits = {name.lower(): value for name, value in globals().items() if name.startswith("MOST_")}
     environment.globals.update(
         _=say,
         say=say.sentence,
@@ -83,13 +95,13 @@ def _environment(say: Language) -> Environment:
         difference=tables.difference,
         steps=tables.steps,
         first_sentence=tables.first_sentence,
-        **limits,
+        **{f"most_{name}": value for name, value in most.items()},
     )
     return environment
 
 
-def _shown(value: Any) -> Any:  # noqa: ANN401  whatever a template prints
+def _shown(value: Any, longest: int) -> Any:  # noqa: ANN401  whatever a template prints
     """Every printed text passes here: control characters replaced, overlong values cut."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return tables.clip(tables.clean(value), 3 * _LONGEST)
+        return tables.clip(tables.clean(value), longest)
     return "" if value is None else value

@@ -16,11 +16,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from evtx_analyzer import clock
-from evtx_analyzer.report import language
-from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.model import Evidence, Finding, Incident
-from evtx_analyzer.report import tables
+from evtx_analyzer.report import language, tables
 from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.language import ENGLISH, Language
 
 _MOST_EVIDENCE = 12
 _MOST_ROWS = 20
@@ -179,7 +178,8 @@ def _inputs(report: Report, say: Language) -> Iterable[str]:
 
 def _losses(report: Report, say: Language) -> Iterable[str]:
     lines = [
-        f"- {escape(place_text(item.origin))}: {escape(say.sentence(item.reason))} ({escape(say.sentence(item.extent))})"
+        f"- {escape(place_text(item.origin))}: "
+        f"{escape(say.sentence(item.reason))} ({escape(say.sentence(item.extent))})"
         for item in report.losses[:_MOST_ROWS]
     ] or [say("none")]
     yield from _section(say("Losses: what could not be read"), lines + _more(len(report.losses), _MOST_ROWS, say))

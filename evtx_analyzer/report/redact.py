@@ -42,7 +42,9 @@ _EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z
 _IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])")
 _DNS = re.compile(r"(?<![\w@.-])(?:[\w-]+\.)+[A-Za-z][\w-]+(?![\w-])")
-_RDN = re.compile(r"(?:^|[,;+]\s*)([A-Za-z][A-Za-z0-9.]*|[\d.]+)=(\"(?:[^\"]|\"\")*\"|[^,;+]*(?:,(?!\s*[A-Za-z\d.]+=)[^,;+]*)*)")
+_RDN = re.compile(
+    r"(?:^|[,;+]\s*)([A-Za-z][A-Za-z0-9.]*|[\d.]+)=(\"(?:[^\"]|\"\")*\"|[^,;+]*(?:,(?!\s*[A-Za-z\d.]+=)[^,;+]*)*)"
+)
 _RDN_ALIASES = {"CN": "name", "O": "org", "OU": "unit", "L": "place", "S": "state", "ST": "state", "DC": "domain"}
 # Domains that name a service and no customer; what stands before them is replaced.
 _SERVICES = (

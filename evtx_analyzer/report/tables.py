@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.report.language import COMMAND, Language
 from evtx_analyzer.model import Certificate, ChainElement, Coverage, Incident, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import COMMAND, Language
 
 _BASES = ("thumbprint", "subject", "time")
 _PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
@@ -66,21 +67,22 @@ def pairs(report: Report) -> list[Pair]:
             if rejection is None or operation is None:
                 continue
             key = (incident.id, operation.id, rejection.session, rejection.handshake_time, rejection.time, link.basis)
-            count = rows[key].count + 1 if key in rows else 1
-            first = rows[key] if key in rows else None
-            rows[key] = Pair(
-                incident=incident,
-                rejection=first.rejection if first else rejection,
-                operation=operation,
-                link=first.link if first else link,
-                count=count,
+            first = rows.get(key) or Pair(
+                incident=incident, rejection=rejection, operation=operation, link=link, count=0
             )
+            rows[key] = replace(first, count=first.count + 1)
     return sorted(rows.values(), key=_strength)
 
 
 def _strength(item: Pair) -> tuple[int, float, datetime, datetime, str]:
     link = item.link
-    return (_BASES.index(link.basis), abs(link.delta_seconds), item.rejection.time, item.operation.time, item.incident.id)
+    return (
+        _BASES.index(link.basis),
+        abs(link.delta_seconds),
+        item.rejection.time,
+        item.operation.time,
+        item.incident.id,
+    )
 
 
 def chains(report: Report) -> list[Chain]:

@@ -23,12 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evtx_analyzer import clock
-from evtx_analyzer.report import language
-from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
 from evtx_analyzer.model import Evidence, Finding, Grade, Incident
-from evtx_analyzer.report import timeline
+from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report.document import Report, place_text
-from evtx_analyzer.report.tables import clean, pair_cells, pairs, span_text, spans
+from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
+from evtx_analyzer.report.tables import clean, clip, pair_cells, pairs, span_text, spans
 
 PLAIN_WIDTH = 110
 _GRADES: dict[Grade | None, str] = {
@@ -40,6 +39,10 @@ _GRADES: dict[Grade | None, str] = {
     None: "bold green",
 }
 _MOST_PAIRS = 12
+_MOST_EVIDENCE = 16
+_MOST_INCIDENTS = 20
+_LONGEST = 1500
+_LONGEST_CELL = 120
 _MOST_LOSSES = 20
 _MOST_OTHERS = 3
 _MOST_SOURCES = 40
@@ -69,7 +72,8 @@ def _parts(report: Report, say: Language, width: int) -> Iterable[RenderableType
         best, *others = (language.finding(item, say) for item in report.findings)
         yield from _best(best, report, say, width)
         yield from _others(others, say)
-        yield from _section(say("Incidents"), [_incidents(report.incidents, say)])
+        more = _more(len(report.incidents), _MOST_INCIDENTS, say)
+        yield from _section(say("Incidents"), [_incidents(report.incidents, say), *more])
     yield from _section(say("Inputs and what they cover"), _sources(report, say))
     yield from _losses(report, say)
 
@@ -78,19 +82,19 @@ def _verdict(report: Report, say: Language) -> Iterable[RenderableType]:
     verdict = report.verdict
     style = _GRADES[verdict.grade]
     grade = f"{say(verdict.grade)}: " if verdict.grade and verdict.cause != "unexplained" else ""
-    yield Text(clean(grade + say.sentence(verdict.title)), style=style)
+    yield Text(_shown(grade + say.sentence(verdict.title)), style=style)
     cause = f"{verdict.cause} | " if verdict.cause else ""
-    yield Text(clean(cause + say.sentence(verdict.summary)))
+    yield Text(_shown(cause + say.sentence(verdict.summary)))
     if report.options.redact:
         yield Text(say("Names in this report are aliases (--redact)."), style="dim")
 
 
 def _best(best: Finding, report: Report, say: Language, width: int) -> Iterable[RenderableType]:
     explained = best.cause != "unexplained"
-    yield from _section(say("Why"), [Text(clean(best.why))])
+    yield from _section(say("Why"), [Text(_shown(best.why))])
     if best.supports or explained:
-        yield from _section(say("Evidence for"), _evidence(best.supports, "+", say("none")))
-        yield from _section(say("Evidence against"), _evidence(best.contradicts, "-", say("none was found")))
+        yield from _section(say("Evidence for"), _evidence(best.supports, "+", say("none"), say))
+        yield from _section(say("Evidence against"), _evidence(best.contradicts, "-", say("none was found"), say))
     found = _pairs(report, say)
     if found is not None:
         yield from _section(say("Refusals and the certificate checks beside them"), [found])
@@ -141,6 +145,15 @@ def _symbol(lane: timeline.LaneName, count: int, covered: bool) -> str:
     return "." if covered else " "
 
 
+def _shown(text: str) -> str:
+    """A text of the report, safe and of a length that can be read."""
+    return clip(clean(text), _LONGEST)
+
+
+def _cell(text: str) -> str:
+    return clip(clean(text), _LONGEST_CELL)
+
+
 def _section(title: str, body: Sequence[RenderableType]) -> Iterable[RenderableType]:
     if body:
         yield Text()
@@ -149,8 +162,9 @@ def _section(title: str, body: Sequence[RenderableType]) -> Iterable[RenderableT
             yield item if isinstance(item, Text) and item.no_wrap else Padding(item, (0, 0, 0, 2))
 
 
-def _evidence(items: Sequence[Evidence], sign: str, nothing: str) -> list[RenderableType]:
-    return [_bullet(sign, item.text, item.time, item) for item in items] or [Text(nothing, style="dim")]
+def _evidence(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> list[RenderableType]:
+    shown = [_bullet(sign, item.text, item.time, item) for item in items[:_MOST_EVIDENCE]]
+    return [*shown, *_more(len(items), _MOST_EVIDENCE, say)] or [Text(nothing, style="dim")]
 
 
 def _bullet(sign: str, text: str, time: object, item: Evidence) -> RenderableType:
@@ -158,17 +172,17 @@ def _bullet(sign: str, text: str, time: object, item: Evidence) -> RenderableTyp
     grid.add_column(width=1)
     grid.add_column(overflow="fold")
     when = f"{clock.as_text(item.time)}  " if time else ""
-    grid.add_row(sign, Text(when + clean(text)))
+    grid.add_row(sign, Text(when + _shown(text)))
     place = place_text(item.origin)
     if place:
-        grid.add_row("", Text(clean(place), style="dim"))
+        grid.add_row("", Text(_shown(place), style="dim"))
     return grid
 
 
 def _missing(best: Finding) -> list[RenderableType]:
     body: list[RenderableType] = []
     for item in best.missing:
-        body.append(Text(clean(item.text)))
+        body.append(Text(_shown(item.text)))
         body += _steps(item.collect)
     return body
 
@@ -185,7 +199,7 @@ def _steps(steps: Sequence[str]) -> list[RenderableType]:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=2)
         grid.add_column(overflow="fold")
-        grid.add_row(f"{number}.", Text(clean(step)))
+        grid.add_row(f"{number}.", Text(_shown(step)))
         body.append(grid)
     return body
 
@@ -207,7 +221,7 @@ def _pairs(report: Report, say: Language) -> Table | None:
     for column in table.columns[:4]:
         column.no_wrap = True
     for item in found[:_MOST_PAIRS]:
-        table.add_row(*(clean(cell) for cell in pair_cells(item, say)))
+        table.add_row(*(_cell(cell) for cell in pair_cells(item, say)))
     if len(found) > _MOST_PAIRS:
         table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * 6)
     return table
@@ -218,25 +232,25 @@ def _others(findings: Sequence[Finding], say: Language) -> Iterable[RenderableTy
     for item in findings:
         line = Text()
         line.append(say(item.grade), style=_GRADES[item.grade])
-        line.append(f"  {item.cause}: {clean(item.title)}")
+        line.append(f"  {item.cause}: {_shown(item.title)}")
         body.append(line)
         against = list(dict.fromkeys(text.text for text in item.contradicts))[:_MOST_OTHERS]
-        body += [Padding(Text("- " + clean(text)), (0, 0, 0, 2)) for text in against]
+        body += [Padding(Text("- " + _shown(text)), (0, 0, 0, 2)) for text in against]
         if item.grade in ("possible", "probable", "coincident"):
-            body += [Padding(Text("+ " + clean(text.text)), (0, 0, 0, 2)) for text in item.supports[:1]]
+            body += [Padding(Text("+ " + _shown(text.text)), (0, 0, 0, 2)) for text in item.supports[:1]]
     yield from _section(say("Other causes, and why not"), body)
 
 
 def _incidents(incidents: Sequence[Incident], say: Language) -> Table:
     titles = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
     table = _table(*(say(item) for item in titles))
-    for item in incidents:
+    for item in incidents[:_MOST_INCIDENTS]:
         certificate = item.certificate.thumbprint if item.certificate else say("not shown by the log")
-        basis = item.rejections[0].host_basis
+        basis = item.rejections[0].host_basis if item.rejections else "row"
         host = item.host + (f" ({say(basis)})" if basis != "row" else "")
         times = (f"{item.start:%Y-%m-%d %H:%M:%S}", f"{item.end:%Y-%m-%d %H:%M:%S}")
         row = (*times, str(item.rejection_count), host.strip(), item.kind, item.connector, certificate)
-        table.add_row(*(clean(cell) for cell in row))
+        table.add_row(*(_cell(cell) for cell in row))
     return table
 
 
@@ -245,17 +259,17 @@ def _sources(report: Report, say: Language) -> list[RenderableType]:
     body: list[RenderableType] = []
     for item in report.sources[:_MOST_SOURCES]:
         reason = f" - {say.sentence(item.reason)}" if item.reason else ""
-        body.append(Text(clean(f"{item.path}: {item.kind}, {say(item.status)}{reason}")))
+        body.append(Text(_shown(f"{item.path}: {item.kind}, {say(item.status)}{reason}")))
         for span in covered.get(item.path, ()):
             texts = (span_text(span, say), *(say.sentence(note) for note in span.notes))
-            body += [Padding(Text(clean(text), style="dim"), (0, 0, 0, 2)) for text in texts]
+            body += [Padding(Text(_shown(text), style="dim"), (0, 0, 0, 2)) for text in texts]
     return body + _more(len(report.sources), _MOST_SOURCES, say)
 
 
 def _losses(report: Report, say: Language) -> Iterable[RenderableType]:
     body: list[RenderableType] = [
         Text(
-            clean(f"! {place_text(item.origin)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})"),
+            _shown(f"! {place_text(item.origin)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})"),
             style="red",
         )
         for item in report.losses[:_MOST_LOSSES]

@@ -275,5 +275,3 @@ def _tick_text(time: datetime, step: float) -> str:
     if step < 1:
         return f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}"
     return f"{time:%H:%M}" if step % 60 == 0 else f"{time:%H:%M:%S}"
-
-

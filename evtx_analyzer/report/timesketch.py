@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.model import Incident, Operation, Rejection
 from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.language import ENGLISH, Language
 
 Entry = dict[str, Any]
 
