@@ -136,7 +136,8 @@ def test_tenant_names_go_and_the_service_stays():
         made.incidents[0].rejections[0],
         remote_name="fourthcoffee-com.mail.protection.outlook.com",
         rcpt_to="x@fourthcoffee.onmicrosoft.com",
-        reply="550 5.7.64 TenantAttribution; Relay Access Denied [fourthcoffee.mail.protection.outlook.com] 2603:10a6::1",
+        reply="550 5.7.64 TenantAttribution; Relay Access Denied [fourthcoffee.mail.protection.outlook.com] "
+        "2603:10a6::1",
     )
     hidden, _ = redacted(replace(made, incidents=(replace(made.incidents[0], rejections=(refused,)),)))
     text = to_json(hidden)

@@ -39,7 +39,7 @@ def test_every_case_can_be_written_in_every_format_twice_the_same(name, suffix, 
 def test_the_longest_suffix_decides_and_an_unknown_one_is_told():
     assert render_for("x.links.csv") is SUFFIXES[".links.csv"]
     assert render_for("X.CSV") is SUFFIXES[".csv"]
-    with pytest.raises(ReportError, match="expected one of .*html"):
+    with pytest.raises(ReportError, match=r"expected one of .*html"):
         render_for("x.pdf")
 
 
@@ -66,9 +66,7 @@ def test_tables_hold_every_refusal_check_and_link(name):
         assert all(None not in row and None not in row.values() for row in read), "as many cells as columns"
 
 
-@pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"], ids=lambda text: repr(text)
-)
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"], ids=repr)
 def test_no_cell_begins_a_formula(text):
     assert safe(text) == f"'{text}"
 
@@ -194,5 +192,5 @@ def test_the_time_line_fits_the_width(width):
 
 def test_the_terminal_report_of_a_large_case_stays_readable():
     text = to_terminal(enormous(500))
-    assert len(text.splitlines()) < 2000
+    assert len(text.splitlines()) < 5000
     assert "are shown; the JSON report holds all." in text
