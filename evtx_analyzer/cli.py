@@ -136,7 +136,8 @@ def analyze(
     rules: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Use the rules of this folder (signals/, links/, causes/) instead of our own."
+            metavar="DIR",
+            help="Add the rules of this folder (signals/, links/, causes/); a rule of the same name overrides ours.",
         ),
     ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,

@@ -10,6 +10,12 @@ from __future__ import annotations
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
 
+INBOUND_CONNECTOR = "Get-InboundConnector"
+SEND_CONNECTOR = "Get-SendConnector"
+EXCHANGE_CERTIFICATE = "Get-ExchangeCertificate"
+ACCEPTED_DOMAIN = "Get-AcceptedDomain"
+CMDLETS = (INBOUND_CONNECTOR, SEND_CONNECTOR, EXCHANGE_CERTIFICATE, ACCEPTED_DOMAIN)
+
 CERT_E_UNTRUSTEDROOT = 0x800B0109
 CERT_E_CHAINING = 0x800B010A
 

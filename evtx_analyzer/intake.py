@@ -109,7 +109,8 @@ class Ledger:
             return
         if first_time:
             number = event.origin.record if isinstance(event, Capi2Event) else None
-            self._spans.setdefault((path, kind), Span(path, kind)).add(event.time, number, event.host)
+            time, host = getattr(event, "time", None), getattr(event, "host", "")
+            self._spans.setdefault((path, kind), Span(path, kind)).add(time, number, host)
         yield event
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
