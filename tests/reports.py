@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 import evtx_analyzer as ea
 from evtx_analyzer.model import Coverage, Gap, Loss, Origin, SourceStatus
-from samples.cases import CASES
+from samples.build import CASES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 NAMES = sorted(name for name in CASES if (SAMPLES / name).is_dir())
