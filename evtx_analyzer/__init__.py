@@ -21,6 +21,9 @@ from evtx_analyzer.model import (
     Capi2Event,
     Certificate,
     ChainElement,
+    ClockSkew,
+    Context,
+    ContextEvent,
     Coverage,
     Delivery,
     Evidence,
@@ -30,9 +33,12 @@ from evtx_analyzer.model import (
     IncidentCertificate,
     Link,
     Loss,
+    MessageEvent,
     Missing,
     Operation,
     Origin,
+    OtherError,
+    RecipientStatus,
     Rejection,
     Remedy,
     SmtpEvent,
@@ -44,15 +50,27 @@ from evtx_analyzer.report.document import Options, Report, Tool, load
 if TYPE_CHECKING:
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.rules import Rules
+    from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
 
 # Parsers load when they are first asked for, so that the command line can show its help without them.
-_LAZY = {"analyze": "pipeline", "events": "pipeline", "Rules": "rules"}
+_LAZY = {
+    "analyze": "pipeline",
+    "events": "pipeline",
+    "Rules": "rules",
+    "read_iis_smtp": "smtp_tables",
+    "read_ndr": "smtp_tables",
+    "read_send_log": "smtp_tables",
+    "read_tracking": "smtp_tables",
+}
 
 __all__ = [
     "AnalyzerError",
     "Capi2Event",
     "Certificate",
     "ChainElement",
+    "ClockSkew",
+    "Context",
+    "ContextEvent",
     "Coverage",
     "Delivery",
     "Evidence",
@@ -63,11 +81,14 @@ __all__ = [
     "InputError",
     "Link",
     "Loss",
+    "MessageEvent",
     "Missing",
     "Operation",
     "OptionError",
     "Options",
     "Origin",
+    "OtherError",
+    "RecipientStatus",
     "Rejection",
     "Remedy",
     "Report",
@@ -82,6 +103,10 @@ __all__ = [
     "analyze",
     "events",
     "load",
+    "read_iis_smtp",
+    "read_ndr",
+    "read_send_log",
+    "read_tracking",
 ]
 
 

@@ -6,9 +6,11 @@ The account (``Ledger``) is what keeps "no event" apart from "not in the export"
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import BinaryIO, cast
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -22,6 +24,14 @@ NEEDLE = "5.7.64"
 _BLOCK = 1 << 20
 _EVENT_LOG = "event-log"
 _EVENT_SYNTAXES = ("evtx", "event-xml")
+_LOCAL_UNKNOWN = (
+    "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
+    "in them are listed and not paired"
+)
+_LOCAL_TWICE = (
+    "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
+    "only where the remote side's own clock settles which one is meant"
+)
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
 
@@ -46,7 +56,7 @@ def examine(source: Source, progress: Progress) -> Examined:
                 syntax = recognize(block[:HEAD]) if not size else syntax
                 size += len(block)
                 digest.update(block)
-                holds = holds or (syntax is None and _holds_code(tail + block))
+                holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
     except OSError as error:
@@ -72,8 +82,10 @@ def is_text_log(item: Examined) -> bool:
 class Ledger:
     """What was read and what was lost, source by source; grows with losses and gaps, not with records."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: ZoneInfo | None = None) -> None:
+        self._zone = zone
         self._spans: dict[tuple[str, str], Span] = {}
+        self._bases: dict[tuple[str, str], Counter[str]] = {}
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
 
@@ -100,7 +112,7 @@ class Ledger:
     def _normalized(self, item: Examined, record: Record, first_time: bool) -> Iterator[Event]:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + first_time
-        found = normalize(record)
+        found = normalize(record, self._zone)
         if found is None:
             return
         kind, event = found
@@ -111,6 +123,9 @@ class Ledger:
             number = event.origin.record if isinstance(event, Capi2Event) else None
             time, host = getattr(event, "time", None), getattr(event, "host", "")
             self._spans.setdefault((path, kind), Span(path, kind)).add(time, number, host)
+            basis = getattr(event, "time_basis", "utc")
+            if basis != "utc":
+                self._bases.setdefault((path, kind), Counter())[basis] += 1
         yield event
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
@@ -124,7 +139,7 @@ class Ledger:
             origin = Origin(source=item.source.path)
             if item.error:
                 found.append(Loss(origin=origin, reason=item.error, extent="the whole file"))
-            elif item.holds_code and not self._kinds(item):
+            elif item.holds_code and not self.kinds(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found
@@ -134,10 +149,27 @@ class Ledger:
         spans = sorted(self._spans.items())
         return [span.coverage(self._losses.get(path, ())) for (path, _), span in spans]
 
+    def local_notes(self) -> dict[tuple[str, str], str]:
+        """What is to be said of rows whose UTC time is not known, by source and kind."""
+        notes = {}
+        for key, count in self._bases.items():
+            texts = []
+            if count["unknown"]:
+                texts.append(_LOCAL_UNKNOWN.format(count["unknown"]))
+            if count["ambiguous"]:
+                texts.append(_LOCAL_TWICE.format(count["ambiguous"]))
+            if texts:
+                notes[key] = "; ".join(texts)
+        return notes
+
+    def hosts(self) -> list[tuple[str, str]]:
+        """Every machine that rows name, with the source that names it."""
+        return sorted({(span.source, host) for span in self._spans.values() for host in span.hosts})
+
     def status(self, item: Examined) -> SourceStatus:
         """What became of a source."""
         status, reason = self._judge(item)
-        kinds = self._kinds(item)
+        kinds = self.kinds(item)
         kind = ", ".join(kinds) or (_EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
         return SourceStatus(
             path=item.source.path,
@@ -148,7 +180,8 @@ class Ledger:
             reason=reason,
         )
 
-    def _kinds(self, item: Examined) -> list[str]:
+    def kinds(self, item: Examined) -> list[str]:
+        """Kinds of log that a source holds, as far as it was read."""
         return sorted(kind for path, kind in self._spans if path == item.source.path)
 
     def _judge(self, item: Examined) -> tuple[str, str]:
@@ -159,16 +192,21 @@ class Ledger:
         if not item.size:
             return "unrecognized", "the file is empty (0 bytes)"
         if item.syntax is None:
-            return "unrecognized", "not a Windows event log (.evtx, XML), Send connector log or IIS SMTP log"
+            return (
+                "unrecognized",
+                "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report",
+            )
         if losses and not records:
             return "not-read", f"nothing in it could be read; {losses} losses are listed"
-        if is_text_log(item) and not self._kinds(item):
-            return "unrecognized", "a text log, but no row is of a Send connector or of the SMTP service"
+        if losses and is_text_log(item) and not self.kinds(item):
+            return "not-read", self._losses[item.source.path][0].reason
+        if is_text_log(item) and not self.kinds(item):
+            return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
         if losses:
             return "partial", f"{losses} loss{'es' if losses > 1 else ''}, listed under losses"
         if is_event_log(item) and not records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
-        return "read", "" if self._kinds(item) else "no event of the CAPI2 Operational channel in it"
+        return "read", "" if self.kinds(item) else "no event of the CAPI2 Operational channel in it"
 
 
 def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 import evtx_analyzer as ea
 from evtx_analyzer.model import Coverage, Gap, Loss, Origin, SourceStatus
+from evtx_analyzer.report import SUFFIXES, language
 from samples.build import CASES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -24,6 +25,13 @@ def report(name):
     return ea.analyze(SAMPLES / name)
 
 
+@cache
+def rendered(name, suffix, code="en"):
+    """A sample case in the format of a suffix, made once per run."""
+    return SUFFIXES[suffix](report(name), language.load(code))
+
+
+@cache
 def hostile():
     """The KB's case in which every text that a log can set holds HOSTILE."""
     made = report("kb-3212877")
@@ -68,6 +76,7 @@ def hostile():
     )
 
 
+@cache
 def enormous(count=3000):
     """A case with thousands of refusals, checks, pairs, incidents, files and losses, every text long."""
     made = report("kb-3212877")

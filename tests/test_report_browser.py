@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
-from reports import NAMES, enormous, hostile, report
+from reports import NAMES, enormous, hostile, rendered, report
 
 from evtx_analyzer.report import language
 from evtx_analyzer.report.html import to_html
@@ -54,7 +54,7 @@ def open_page(browser, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_opens_from_a_file_without_error_or_request(open_page, name):
-    seen = open_page(report(name))
+    seen = open_page(rendered(name, ".html"))
     assert seen.said == []
     assert len(seen.asked) == 1, "the file itself and nothing else"
     assert seen.page.locator("h1").inner_text() == report(name).verdict.title

@@ -8,7 +8,7 @@ import re
 
 import pytest
 from lxml import html
-from reports import HOSTILE, NAMES, enormous, hostile, report
+from reports import HOSTILE, NAMES, enormous, hostile, rendered, report
 
 from evtx_analyzer.report import language
 from evtx_analyzer.report.html import to_html
@@ -22,7 +22,7 @@ def page(made, say=language.ENGLISH):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_case_has_a_small_page_without_script_or_request(name):
-    text = to_html(report(name))
+    text = rendered(name, ".html")
     tree = html.document_fromstring(text)
     assert len(text.encode()) < LIMIT
     assert text.startswith("<!doctype html>")
@@ -37,7 +37,7 @@ def test_every_case_has_a_small_page_without_script_or_request(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_policy_allows_the_own_style_and_nothing_else(name):
-    tree = page(report(name))
+    tree = html.document_fromstring(rendered(name, ".html"))
     policy = tree.xpath("string(//meta[@http-equiv='Content-Security-Policy']/@content)")
     digest = base64.b64encode(hashlib.sha256(tree.xpath("string(//style)").encode()).digest()).decode()
     assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

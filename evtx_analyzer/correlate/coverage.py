@@ -22,6 +22,7 @@ class Span:
 
     def __init__(self, source: str, kind: str) -> None:
         self.source, self.kind, self.host = source, kind, ""
+        self.hosts: set[str] = set()
         self.records = 0
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -32,6 +33,8 @@ class Span:
         """Count one record."""
         self.records += 1
         self.host = self.host or host
+        if host:
+            self.hosts.add(host)
         if time is not None:
             self._first = time if self._first is None or time < self._first else self._first
             self._last = time if self._last is None or time > self._last else self._last

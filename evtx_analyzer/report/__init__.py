@@ -56,19 +56,19 @@ def _table(name: str, form: str) -> Renderer:
     return render
 
 
-# Longer suffixes first, for the first one that fits is taken.
+# The first one that fits is taken, so longer suffixes stand before those that they end in.
 SUFFIXES: dict[str, Renderer] = {
-    ".timesketch.jsonl": _timesketch,
-    ".operations.csv": _table("operations", "csv"),
-    ".operations.parquet": _table("operations", "parquet"),
-    ".links.csv": _table("links", "csv"),
-    ".links.parquet": _table("links", "parquet"),
-    ".csv": _table("rejections", "csv"),
-    ".parquet": _table("rejections", "parquet"),
-    ".html": _html,
     ".json": _json,
+    ".html": _html,
     ".md": _markdown,
     ".txt": _text,
+    ".timesketch.jsonl": _timesketch,
+    ".operations.csv": _table("operations", "csv"),
+    ".links.csv": _table("links", "csv"),
+    ".csv": _table("rejections", "csv"),
+    ".operations.parquet": _table("operations", "parquet"),
+    ".links.parquet": _table("links", "parquet"),
+    ".parquet": _table("rejections", "parquet"),
 }
 
 

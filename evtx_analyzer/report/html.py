@@ -35,6 +35,7 @@ MOST = {
     "causes": 20,
     "sources": 120,
     "losses": 80,
+    "errors": 40,
     "marks": 120,
     "characters": 1200,
 }
@@ -67,6 +68,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "others": findings[1:],
         "pairs": tables.pairs(report),
         "chains": tables.chains(report),
+        "other_errors": tables.other_errors(report),
         "spans": tables.spans(report),
         "pictures": [(kind, item) for kind, item in pictures if item is not None],
         "marks": timeline.marks(report),
@@ -94,6 +96,8 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         clock_time=tables.clock_time,
         difference=tables.difference,
         steps=tables.steps,
+        other_error_text=partial(tables.other_error_text, say=say),
+        context_text=partial(tables.context_text, say=say),
         first_sentence=tables.first_sentence,
         **{f"most_{name}": value for name, value in most.items()},
     )

@@ -40,8 +40,10 @@ _SHAPES = {
     "result_name": r"\S+",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
     "process": r"[^ ]+|\?",
+    "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
     "start": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC(?: to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC)?",
+    "rejection_time": r"[\d-]+ [\d:.]+ UTC|\?",
     "end": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC",
 }
 

@@ -57,10 +57,14 @@ def _lines(report: Report, say: Language) -> Iterable[str]:
     yield escape(say.sentence(verdict.summary))
     yield ""
     if report.findings:
-        best, *others = (language.finding(item, say) for item in report.findings)
+        best, *rest = (language.finding(item, say) for item in report.findings)
         yield from _best(best, report, say)
-        yield from _others(others, say)
+        yield from _others(rest, say)
         yield from _incidents(report.incidents, say)
+    beside = [f"- {escape(tables.context_text(item, say))}" for item in report.context[:_MOST_ROWS]]
+    yield from _section(say("Beside the refusals"), beside + _more(len(report.context), _MOST_ROWS, say))
+    others = [f"- {escape(tables.other_error_text(item, say))}" for item in tables.other_errors(report)[:_MOST_ROWS]]
+    yield from _section(say("Other errors, not counted"), others + _more(len(report.other_errors), _MOST_ROWS, say))
     yield from _inputs(report, say)
     yield from _losses(report, say)
     yield f"*{report.tool.name} {report.tool.version}*"

@@ -32,11 +32,12 @@ _VOCABULARY = frozenset(
         *("basis", "host_basis", "anchor", "rejection", "operation", "stage", "attribution", "tls", "session"),
         *("errors", "infos", "time", "start", "end", "first", "last", "handshake_time", "chain_time"),
         *("not_before", "not_after", "window", "since", "until", "redact", "references", "process"),
+        *("time_basis", "code", "attribution", "meaning", "remote_clock", "other_time", "tz"),
     }
 )
-_HOSTS = ("host", "helo", "remote_name", "server_name")
+_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name")
 _NAMES = ("subject", "issuer")
-_PATHS = ("source", "member", "path")
+_PATHS = ("source", "member", "path", "folder")
 _IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
 _EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
@@ -229,15 +230,17 @@ def _texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
     elif isinstance(data, dict):
         for name, value in data.items():
             if not _fixed(name, key):
-                yield from _texts(value, name)
+                # What a log says beside a refusal names machines as a reply does.
+                as_reply = key in ("context", "other_errors") and name in ("title", "text")
+                yield from _texts(value, "reply" if as_reply else name)
     elif isinstance(data, list | tuple):
         for value in data:
             yield from _texts(value, key)
 
 
 def _fixed(key: str, parent: str) -> bool:
-    """Whether a value comes from a fixed vocabulary; the ``host`` of a link is a relation."""
-    return key in _VOCABULARY or (key == "host" and parent == "links")
+    """Whether a value comes from a fixed vocabulary; a link's ``host`` is a relation, a clock's ``source`` a sort."""
+    return key in _VOCABULARY or (key, parent) in (("host", "links"), ("source", "clocks"))
 
 
 def _mapped(data: Any, put: Callable[[str, str], str], key: str = "") -> Any:  # noqa: ANN401  JSON

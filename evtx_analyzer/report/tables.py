@@ -10,7 +10,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import Certificate, ChainElement, Coverage, Incident, Link, Operation, Rejection
+from evtx_analyzer.model import (
+    Certificate,
+    ChainElement,
+    Context,
+    Coverage,
+    Incident,
+    Link,
+    Operation,
+    OtherError,
+    Rejection,
+)
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import COMMAND, Language
 
@@ -171,3 +181,22 @@ def span_text(span: Coverage, say: Language) -> str:
     if span.first is None or span.last is None:
         return f"{count}{host}"
     return f"{count}, {clock.as_text(span.first)} \u2013 {clock.as_text(span.last)}{host}"
+
+
+def other_errors(report: Report) -> list[OtherError]:
+    """Failures that are not 5.7.64, those that look like it first, then by count."""
+    return sorted(report.other_errors, key=lambda item: (not item.meaning, -item.count))
+
+
+def other_error_text(item: OtherError, say: Language) -> str:
+    """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
+    what = say.sentence(item.meaning) if item.meaning else item.text
+    where = f", {item.host}" if item.host else ""
+    return f"{item.count} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
+
+
+def context_text(item: Context, say: Language) -> str:
+    """Supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent a fatal TLS alert``."""
+    times = f", {clock.as_text(item.first)}" if item.first else ""
+    code = f" {item.code}" if item.code else ""
+    return f"{item.count} x {item.kind}{code}{times}: {say.sentence(item.title)}"

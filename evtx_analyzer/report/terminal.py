@@ -27,7 +27,17 @@ from evtx_analyzer.model import Evidence, Finding, Grade, Incident
 from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
-from evtx_analyzer.report.tables import clean, clip, pair_cells, pairs, span_text, spans
+from evtx_analyzer.report.tables import (
+    clean,
+    clip,
+    context_text,
+    other_error_text,
+    other_errors,
+    pair_cells,
+    pairs,
+    span_text,
+    spans,
+)
 
 PLAIN_WIDTH = 110
 _GRADES: dict[Grade | None, str] = {
@@ -44,6 +54,7 @@ _MOST_INCIDENTS = 20
 _LONGEST = 1500
 _LONGEST_CELL = 120
 _MOST_LOSSES = 20
+_MOST_ERRORS = 15
 _MOST_OTHERS = 3
 _MOST_SOURCES = 40
 _SYMBOLS: dict[timeline.LaneName, str] = {"failures": "x", "successes": "o", "handshakes": "^", "refusals": "#"}
@@ -74,6 +85,8 @@ def _parts(report: Report, say: Language, width: int) -> Iterable[RenderableType
         yield from _others(others, say)
         more = _more(len(report.incidents), _MOST_INCIDENTS, say)
         yield from _section(say("Incidents"), [_incidents(report.incidents, say), *more])
+    yield from _section(say("Beside the refusals"), _context(report, say))
+    yield from _section(say("Other errors, not counted"), _other_errors(report, say))
     yield from _section(say("Inputs and what they cover"), _sources(report, say))
     yield from _losses(report, say)
 
@@ -252,6 +265,18 @@ def _incidents(incidents: Sequence[Incident], say: Language) -> Table:
         row = (*times, str(item.rejection_count), host.strip(), item.kind, item.connector, certificate)
         table.add_row(*(_cell(cell) for cell in row))
     return table
+
+
+def _other_errors(report: Report, say: Language) -> list[RenderableType]:
+    """Failures that are not 5.7.64, those that look like it first."""
+    rows = other_errors(report)
+    body: list[RenderableType] = [Text(_shown(other_error_text(item, say))) for item in rows[:_MOST_ERRORS]]
+    return body + _more(len(rows), _MOST_ERRORS, say)
+
+
+def _context(report: Report, say: Language) -> list[RenderableType]:
+    body: list[RenderableType] = [Text(_shown(context_text(item, say))) for item in report.context[:_MOST_ERRORS]]
+    return body + _more(len(report.context), _MOST_ERRORS, say)
 
 
 def _sources(report: Report, say: Language) -> list[RenderableType]:
