@@ -1,6 +1,6 @@
 """``python docs/screenshots.py`` draws the pictures of README and docs again, from the sample case, in Chromium.
 
-Needs ``pip install -e ".[browser]"`` and an installed Chromium; downloads nothing.
+Needs ``pip install -e ".[test]"`` and an installed Chromium; downloads nothing.
 """
 
 from __future__ import annotations

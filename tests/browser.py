@@ -22,7 +22,7 @@ def executable():
 @contextmanager
 def chromium():
     """A started browser; skips the test, saying why, where Chromium or Playwright is absent."""
-    playwright = pytest.importorskip("playwright.sync_api", reason='needs Playwright: pip install -e ".[browser]"')
+    playwright = pytest.importorskip("playwright.sync_api", reason='needs Playwright: pip install -e ".[test]"')
     path = executable()
     if path is None:
         pytest.skip("needs Chromium: apt-get install chromium")

@@ -63,7 +63,7 @@ def test_opens_from_a_file_without_error_or_request(open_page, name):
 @pytest.mark.parametrize("name", ["kb-3212877", "later-success", "no-capi2"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible(open_page, name, scheme):
-    axe = pytest.importorskip("axe_playwright_python", reason='needs axe-core: pip install -e ".[browser]"')
+    axe = pytest.importorskip("axe_playwright_python", reason='needs axe-core: pip install -e ".[test]"')
     # The page's policy forbids scripts; only for the checker's own script it is set aside.
     seen = open_page(report(name), color_scheme=scheme, bypass_csp=True)
     seen.page.add_script_tag(path=str(Path(axe.__file__).parent / "axe.min.js"))
