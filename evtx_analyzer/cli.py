@@ -6,13 +6,17 @@ import os
 import re
 import shutil
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 
 import typer
+from typer.core import TyperCommand
 
 from evtx_analyzer.errors import AnalyzerError, InputError, OptionError
 
@@ -21,11 +25,14 @@ if TYPE_CHECKING:
 
     from evtx_analyzer.batch import Progress
     from evtx_analyzer.discover.limits import Limits
+    from evtx_analyzer.report.document import Report
+    from evtx_analyzer.report.language import Language
 
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
     "could be read; 3 no refusal found, but parts could not be read."
 )
+_MOST_LOSSES = 20
 app = typer.Typer(
     name="evtx-analyzer",
     help="Find out why mail to Exchange Online is refused with 550 5.7.64 TenantAttribution; Relay Access Denied.",
@@ -74,6 +81,58 @@ class Format(StrEnum):
 
     terminal = "terminal"
     json = "json"
+    html = "html"
+    markdown = "markdown"
+    csv = "csv"
+
+
+class Redact(StrEnum):
+    """What is replaced by aliases: names and addresses, or thumbprints, serial numbers and key ids too."""
+
+    names = "names"
+    all = "all"
+
+
+class BareRedact(TyperCommand):
+    """A command that takes ``--redact`` without a value, and does not take the next argument for one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
+        """Write the value out before the arguments are parsed."""
+        return super().parse_args(ctx, ["--redact=names" if item == "--redact" else item for item in args])
+
+
+Output = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
+        ".operations.csv, .links.csv, the same with .parquet, .timesketch.jsonl. Repeatable.",
+    ),
+]
+Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]
+Lang = Annotated[
+    str,
+    typer.Option(
+        "--lang",
+        metavar="en|de",
+        envvar="EVTX_ANALYZER_LANG",
+        help="Language of readable reports; ids stay as they are.",
+    ),
+]
+Redaction = Annotated[
+    Redact | None,
+    typer.Option(
+        "--redact",
+        help="Replace mailboxes, hosts, domains, addresses and subject names by aliases in every output "
+        "(--redact alone means names); =all also thumbprints, serial numbers and key ids.",
+    ),
+]
+RedactMap = Annotated[
+    Path | None,
+    typer.Option("--redact-map", metavar="FILE", help="Write which alias stands for what, as JSON; keep it."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -91,19 +150,14 @@ def _options(
     pass
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=EPILOG, cls=BareRedact)
 def analyze(
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
     ],
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write the report; the suffix picks the format. Repeatable."
-        ),
-    ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What stdout carries.")] = Format.terminal,
+    output: Output = None,
+    format_: Stdout = Format.terminal,
     window: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +192,9 @@ def analyze(
         ),
     ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
     password_file: PasswordFile = None,
     max_unpacked: MaxUnpacked = None,
     max_ratio: MaxRatio = None,
@@ -147,41 +204,253 @@ def analyze(
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
-    Example: evtx-analyzer analyze samples/kb-3212877 -o report.json
+    For example:
+
+    evtx-analyzer analyze case-4711 -o report.html -o report.json
+
+    evtx-analyzer analyze capi2.evtx SmtpSend --host EX01 --window 60,30
+
+    evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
     from evtx_analyzer.discover.limits import read_password
     from evtx_analyzer.pipeline import analyze as run
-    from evtx_analyzer.report import render_for
-    from evtx_analyzer.report.document import to_json
     from evtx_analyzer.rules import Rules
+
+    say = _ready(output, lang, redact, redact_map, rules)
+    with progress_on_stderr() as tell:
+        report = run(
+            list(inputs),
+            rules=Rules.load(rules) if rules else None,
+            window=_window(window),
+            host=host or None,
+            tz=tz,
+            since=_time("--since", since),
+            until=_time("--until", until),
+            limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+            password=read_password(password_file),
+            progress=tell,
+        )
+    _deliver(report, output, format_, say, redact, redact_map)
+    code = report.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+@app.command(cls=BareRedact)
+def render(
+    saved: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json.")],
+    output: Output = None,
+    format_: Stdout = Format.terminal,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+) -> None:
+    """Render a saved report again, without its inputs; exits with 0.
+
+    Example: evtx-analyzer render report.json -o report.html --lang de
+    """
+    from evtx_analyzer.report.document import load
+
+    say = _ready(output, lang, redact, redact_map, None)
+    _deliver(load(saved), output, format_, say, redact, redact_map)
+
+
+def _ready(
+    output: list[Path] | None, lang: str, redact: Redact | None, redact_map: Path | None, rules: Path | None
+) -> Language:
+    """The language, after everything was checked that would spoil the run at its end."""
+    from evtx_analyzer.report import language, render_for
 
     for path in output or []:
         render_for(path)
         _writable(path)
-    report = run(
-        list(inputs),
-        rules=Rules.load(rules) if rules else None,
-        window=_window(window),
-        host=host or None,
-        tz=tz,
+    if redact_map is not None:
+        _writable(redact_map)
+        if redact is None:
+            raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    return language.load(lang, rules)
+
+
+def _deliver(
+    report: Report,
+    output: list[Path] | None,
+    format_: Format,
+    say: Language,
+    redact: Redact | None,
+    redact_map: Path | None,
+) -> None:
+    """Write a report to its files and to stdout."""
+    from evtx_analyzer.report import render_for, write
+
+    if redact is not None:
+        from evtx_analyzer.report.redact import mapping_text, redacted
+
+        report, originals = redacted(report, everything=redact is Redact.all)
+        if redact_map is not None:
+            redact_map.write_text(mapping_text(originals), encoding="utf-8", newline="\n")
+    for path in output or []:
+        write(report, path, say)
+    if format_ is not Format.terminal:
+        suffix = {"markdown": "md"}.get(format_, format_.value)
+        _write(str(render_for(f"stdout.{suffix}")(report, say)))
+        return
+    from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
+    _write(to_terminal(report, say, width=max(width, 60), color=color))
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
+    """A function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    from evtx_analyzer.report.tables import clean, clip
+
+    # How often a file is read depends on what is found in it, so there is no total to count towards.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+    begun = time.monotonic()
+
+    def tell(path: str, size: int) -> None:
+        bar.update(task, advance=size, description=clip(clean(path), 40))
+        if not bar.live.is_started and time.monotonic() - begun >= 1:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    timesketch = "timesketch"
+
+
+@app.command(
+    epilog="Exit status: 0 everything was read; 2 usage error or nothing could be read; 3 parts could not be read, "
+    "they are listed on stderr."
+)
+def events(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write here instead of stdout; .csv .jsonl .parquet."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="What to give: capi2, send-connector, iis-smtp ...")
+    ] = "capi2",
+    format_: Annotated[
+        TableFormat | None,
+        typer.Option("--format", help="Default: what the suffix of FILE says, else csv. timesketch is CSV to import."),
+    ] = None,
+    as_operations: Annotated[
+        bool, typer.Option("--operations", help="One row per CAPI2 operation instead of one per record.")
+    ] = False,
+    as_story: Annotated[
+        bool, typer.Option("--story", help="Tell the CAPI2 operations as indented text instead of a table.")
+    ] = False,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only these event ids: 11 or 11,30.")
+    ] = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option("--result", metavar="CODE", help="Only these results: 800B0109 or CERT_E_UNTRUSTEDROOT."),
+    ] = None,
+    process: Annotated[str, typer.Option(metavar="NAME", help="Only of this process: lsass.exe.")] = "",
+    subject: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only where a certificate's name or thumbprint holds this text.")
+    ] = "",
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From this time on, for example 2016-12-01T03:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only with a result that is not 0 (Level says nothing about it).")
+    ] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with a byte order mark, which Excel needs.")] = False,
+) -> None:
+    """Give decoded events as a table: one row per record, or per operation, or a story to read.
+
+    Of operations, --id, --result, --subject and --failed ask for those in which any event fits.
+
+    Example: evtx-analyzer events capi2.evtx --failed -o failures.csv
+    """
+    from evtx_analyzer.tables import Filter, extract, format_for, write
+
+    if as_story and (format_ or as_operations or bom):
+        raise OptionError("--story is text of its own: leave out --format, --operations and --bom")
+    form = format_.value if format_ else "csv" if output is None or as_story else format_for(output)
+    if bom and form not in ("csv", "timesketch"):
+        raise OptionError(f"--bom is for CSV, not for {form}")
+    if form == "parquet" and output is None:
+        raise OptionError("Parquet is no text: name a file, for example -o events.parquet")
+    if output is not None:
+        _writable(output)
+    wanted = Filter(
+        ids=_numbers(ids),
+        results=_results(results),
+        process=process,
+        subject=subject,
         since=_time("--since", since),
         until=_time("--until", until),
-        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
-        password=read_password(password_file),
+        failed=failed,
     )
-    for path in output or []:
-        report.save(path)
-    if format_ is Format.json:
-        _write(to_json(report))
-    else:
-        from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story)
+    if as_story:
+        from evtx_analyzer.report.story import story
 
-        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
-        _write(to_terminal(report, width=max(width, 60), color=color))
-    code = report.exit_code
-    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+        text = "\n".join(story(found.items, found.coverage)) + "\n"
+        _write(text) if output is None else output.write_text(text, encoding="utf-8", newline="\n")
+    elif output is None:
+        _write_bytes(lambda stream: write(found, form, stream, bom=bom))
+    else:
+        with output.open("wb") as stream:
+            write(found, form, stream, bom=bom)
+    losses = found.losses
+    for loss in losses[:_MOST_LOSSES]:
+        from evtx_analyzer.report.document import place_text
+        from evtx_analyzer.report.tables import clean
+
+        sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
+    if len(losses) > _MOST_LOSSES:
+        sys.stderr.write(f"evtx-analyzer: and {len(losses) - _MOST_LOSSES} more losses\n")
+    raise typer.Exit(3 if losses else 0)
+
+
+def _numbers(texts: list[str] | None) -> frozenset[int]:
+    parts = [part.strip() for text in texts or () for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal()]
+    if wrong:
+        raise OptionError(f"--id {wrong[0]}: expected event ids, for example --id 11,30")
+    return frozenset(map(int, parts))
+
+
+def _results(texts: list[str] | None) -> frozenset[int]:
+    from evtx_analyzer.constants import result_number
+
+    found: set[int] = set()
+    for part in (part for text in texts or () for part in text.split(",")):
+        number = result_number(part)
+        if number is None:
+            raise OptionError(
+                f"--result {part}: expected hex or a symbol, for example 800B0109 or CERT_E_UNTRUSTEDROOT"
+            )
+        found.add(number)
+    return frozenset(found)
 
 
 @app.command(epilog=EPILOG)
@@ -326,30 +595,6 @@ def schema() -> None:
     _write(json_schema())
 
 
-def _limits(
-    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
-) -> Limits:
-    from evtx_analyzer.discover.limits import Limits
-
-    given = {
-        "total_bytes": _size("--max-unpacked", unpacked),
-        "ratio": ratio,
-        "depth": depth,
-        "members": members,
-        "name_length": name,
-    }
-    return Limits(**{key: value for key, value in given.items() if value is not None})
-
-
-def _size(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
-    if found is None:
-        raise OptionError(f"{option} {text}: expected a number of bytes such as 500M or 20G")
-    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
-
-
 rules_app = typer.Typer(help="List, check, test and convert rules.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 RulesFolder = Annotated[
@@ -421,6 +666,30 @@ def rules_convert(
     raise typer.Exit(0 if any(item.query for item in found) else 2)
 
 
+def _limits(
+    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
+) -> Limits:
+    from evtx_analyzer.discover.limits import Limits
+
+    given = {
+        "total_bytes": _size("--max-unpacked", unpacked),
+        "ratio": ratio,
+        "depth": depth,
+        "members": members,
+        "name_length": name,
+    }
+    return Limits(**{key: value for key, value in given.items() if value is not None})
+
+
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise OptionError(f"{option} {text}: expected a number of bytes such as 500M or 20G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
 def _window(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
@@ -438,12 +707,12 @@ def _time(option: str, text: str | None) -> datetime | None:
 
     if text is None:
         return None
-    time = clock.from_user(text)
-    if time is None:
+    found = clock.from_user(text)
+    if found is None:
         raise OptionError(
             f"{option} {text}: expected a time such as 2016-12-01 or 2016-12-01T03:00:00Z (UTC if no zone)"
         )
-    return time
+    return found
 
 
 def _writable(path: Path) -> None:
@@ -462,6 +731,15 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         # The interpreter would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write_bytes(writer: Callable[[BinaryIO], None]) -> None:
+    """Write bytes to stdout as they are; a closed pipe is the reader's choice, not an error."""
+    try:
+        writer(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
