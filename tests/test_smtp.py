@@ -524,6 +524,14 @@ def test_clock_skew_is_said_and_nothing_is_shifted(tmp_path):
     assert "12.1 s ahead" in report.coverage[0].notes[0]
 
 
+@pytest.mark.parametrize("row", ["1,2", "0001-01-01 00:00:00 x", "9" * 30], ids=["cut", "before all clocks", "digits"])
+def test_numbers_out_of_range_are_told_and_never_raised(tmp_path, row):
+    text = W3C + w3c_session() + w3c_row("0001-01-01 00:00:00", "<", "-", ANSWER, "9" * 30) + row + "\r\n"
+    report = analyze(tmp_path, {"ex161201.log": text, "s.LOG": WHOLE + row.encode()})
+    assert report.rejection_count == 2
+    assert {loss.origin.source for loss in report.losses} == {"ex161201.log", "s.LOG"}
+
+
 def test_an_unknown_zone_is_refused_in_one_line(tmp_path):
     with pytest.raises(Exception, match=r"--tz Mars/Base: no such time zone; expected an IANA name"):
         analyze(tmp_path, {"a.LOG": WHOLE}, tz="Mars/Base")
