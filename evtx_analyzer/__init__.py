@@ -9,6 +9,7 @@ for finding in report.findings:                     # best supported cause first
         print("  ", evidence.time, evidence.origin, evidence.text)
 report.save("case-4711.json")                       # the suffix picks the renderer
 again = ea.load("case-4711.json")
+table = ea.read_capi2("capi2.evtx")                 # decoded CAPI2 events as pandas data
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError, RuleError, RuleSetError
 from evtx_analyzer.model import (
+    Attempt,
     Capi2Event,
     Certificate,
     ChainElement,
@@ -41,8 +43,11 @@ from evtx_analyzer.model import (
     RecipientStatus,
     Rejection,
     Remedy,
+    Retrieval,
+    Revocation,
     SmtpEvent,
     SourceStatus,
+    Step,
     Verdict,
 )
 from evtx_analyzer.report.document import Options, Report, Tool, load
@@ -51,12 +56,14 @@ if TYPE_CHECKING:
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.rules import Rules
     from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
+    from evtx_analyzer.tables import read_capi2
 
 # Parsers load when they are first asked for, so that the command line can show its help without them.
 _LAZY = {
     "analyze": "pipeline",
     "events": "pipeline",
     "Rules": "rules",
+    "read_capi2": "tables",
     "read_iis_smtp": "smtp_tables",
     "read_ndr": "smtp_tables",
     "read_send_log": "smtp_tables",
@@ -65,6 +72,7 @@ _LAZY = {
 
 __all__ = [
     "AnalyzerError",
+    "Attempt",
     "Capi2Event",
     "Certificate",
     "ChainElement",
@@ -93,16 +101,20 @@ __all__ = [
     "Remedy",
     "Report",
     "ReportError",
+    "Retrieval",
+    "Revocation",
     "RuleError",
     "RuleSetError",
     "Rules",
     "SmtpEvent",
     "SourceStatus",
+    "Step",
     "Tool",
     "Verdict",
     "analyze",
     "events",
     "load",
+    "read_capi2",
     "read_iis_smtp",
     "read_ndr",
     "read_send_log",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -19,6 +20,7 @@ EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
     "could be read; 3 no refusal found, but parts could not be read."
 )
+_MOST_LOSSES = 20
 app = typer.Typer(
     name="evtx-analyzer",
     help="Find out why mail to Exchange Online is refused with 550 5.7.64 TenantAttribution; Relay Access Denied.",
@@ -132,6 +134,130 @@ def analyze(
         _write(to_terminal(report, width=max(width, 60), color=color))
     code = report.exit_code
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    timesketch = "timesketch"
+
+
+@app.command(
+    epilog="Exit status: 0 everything was read; 2 usage error or nothing could be read; 3 parts could not be read, "
+    "they are listed on stderr."
+)
+def events(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write here instead of stdout; .csv .jsonl .parquet."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="What to give: capi2, send-connector, iis-smtp ...")
+    ] = "capi2",
+    format_: Annotated[
+        TableFormat | None,
+        typer.Option("--format", help="Default: what the suffix of FILE says, else csv. timesketch is CSV to import."),
+    ] = None,
+    as_operations: Annotated[
+        bool, typer.Option("--operations", help="One row per CAPI2 operation instead of one per record.")
+    ] = False,
+    as_story: Annotated[
+        bool, typer.Option("--story", help="Tell the CAPI2 operations as indented text instead of a table.")
+    ] = False,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only these event ids: 11 or 11,30.")
+    ] = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option("--result", metavar="CODE", help="Only these results: 800B0109 or CERT_E_UNTRUSTEDROOT."),
+    ] = None,
+    process: Annotated[str, typer.Option(metavar="NAME", help="Only of this process: lsass.exe.")] = "",
+    subject: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only where a certificate's name or thumbprint holds this text.")
+    ] = "",
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From this time on, for example 2016-12-01T03:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only with a result that is not 0 (Level says nothing about it).")
+    ] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with a byte order mark, which Excel needs.")] = False,
+) -> None:
+    """Give decoded events as a table: one row per record, or per operation, or a story to read.
+
+    Of operations, --id, --result, --subject and --failed ask for those in which any event fits.
+
+    Example: evtx-analyzer events capi2.evtx --failed -o failures.csv
+    """
+    from evtx_analyzer.tables import Filter, extract, format_for, write
+
+    if as_story and (format_ or as_operations or bom):
+        raise OptionError("--story is text of its own: leave out --format, --operations and --bom")
+    form = format_.value if format_ else "csv" if output is None or as_story else format_for(output)
+    if bom and form not in ("csv", "timesketch"):
+        raise OptionError(f"--bom is for CSV, not for {form}")
+    if form == "parquet" and output is None:
+        raise OptionError("Parquet is no text: name a file, for example -o events.parquet")
+    if output is not None:
+        _writable(output)
+    wanted = Filter(
+        ids=_numbers(ids),
+        results=_results(results),
+        process=process,
+        subject=subject,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        failed=failed,
+    )
+    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story)
+    if as_story:
+        from evtx_analyzer.report.story import story
+
+        text = "\n".join(story(found.items, found.coverage)) + "\n"
+        _write(text) if output is None else output.write_text(text, encoding="utf-8", newline="\n")
+    elif output is None:
+        _write_bytes(lambda stream: write(found, form, stream, bom=bom))
+    else:
+        with output.open("wb") as stream:
+            write(found, form, stream, bom=bom)
+    losses = found.losses
+    for loss in losses[:_MOST_LOSSES]:
+        from evtx_analyzer.report.document import place_text
+        from evtx_analyzer.report.terminal import clean
+
+        sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
+    if len(losses) > _MOST_LOSSES:
+        sys.stderr.write(f"evtx-analyzer: and {len(losses) - _MOST_LOSSES} more losses\n")
+    raise typer.Exit(3 if losses else 0)
+
+
+def _numbers(texts: list[str] | None) -> frozenset[int]:
+    parts = [part.strip() for text in texts or () for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal()]
+    if wrong:
+        raise OptionError(f"--id {wrong[0]}: expected event ids, for example --id 11,30")
+    return frozenset(map(int, parts))
+
+
+def _results(texts: list[str] | None) -> frozenset[int]:
+    from evtx_analyzer.constants import result_number
+
+    found: set[int] = set()
+    for part in (part for text in texts or () for part in text.split(",")):
+        number = result_number(part)
+        if number is None:
+            raise OptionError(
+                f"--result {part}: expected hex or a symbol, for example 800B0109 or CERT_E_UNTRUSTEDROOT"
+            )
+        found.add(number)
+    return frozenset(found)
 
 
 @app.command()
@@ -254,6 +380,15 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         # The interpreter would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write_bytes(writer: Callable[[BinaryIO], None]) -> None:
+    """Write bytes to stdout as they are; a closed pipe is the reader's choice, not an error."""
+    try:
+        writer(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ The account (``Ledger``) is what keeps "no event" apart from "not in the export"
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -14,16 +15,19 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.coverage import Span
+from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
+from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
-from evtx_analyzer.model import Capi2Event, Coverage, Event, Loss, Origin, SourceStatus
+from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, LogNotice, Loss, Origin, SourceStatus
 from evtx_analyzer.normalize import normalize
-from evtx_analyzer.read import HEAD, Record, read, recognize
+from evtx_analyzer.normalize.log_service import log_notice
+from evtx_analyzer.read import HEAD, Record, read, recognize, remarks
 
 NEEDLE = "5.7.64"
 _BLOCK = 1 << 20
 _EVENT_LOG = "event-log"
-_EVENT_SYNTAXES = ("evtx", "event-xml")
+_EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
+_DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
     "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
     "in them are listed and not paired"
@@ -45,15 +49,19 @@ class Examined(Struct, frozen=True, kw_only=True):
     syntax: str | None
     holds_code: bool
     error: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def examine(source: Source, progress: Progress) -> Examined:
     """Read a source once for its digest; an unreadable one is noted, not raised."""
     digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
+    said: tuple[str, ...] = ()
     try:
         with closing(source.open()) as stream:
             while block := stream.read(_BLOCK):
-                syntax = recognize(block[:HEAD]) if not size else syntax
+                if not size:
+                    syntax = recognize(block[:HEAD])
+                    said = remarks(syntax, block)
                 size += len(block)
                 digest.update(block)
                 holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
@@ -62,7 +70,7 @@ def examine(source: Source, progress: Progress) -> Examined:
     except OSError as error:
         reason = f"cannot be opened or read: {error.strerror or error}"
         return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
-    return Examined(source=source, sha256=digest.hexdigest(), size=size, syntax=syntax, holds_code=holds)
+    return Examined(source=source, sha256=digest.hexdigest(), size=size, syntax=syntax, holds_code=holds, remarks=said)
 
 
 def _holds_code(data: bytes) -> bool:
@@ -86,6 +94,8 @@ class Ledger:
         self._zone = zone
         self._spans: dict[tuple[str, str], Span] = {}
         self._bases: dict[tuple[str, str], Counter[str]] = {}
+        self._others: dict[str, RecordIds] = {}
+        self._notices: list[LogNotice] = []
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
 
@@ -114,19 +124,36 @@ class Ledger:
         self._records[path] = self._records.get(path, 0) + first_time
         found = normalize(record, self._zone)
         if found is None:
+            if first_time and isinstance(record, EventRecord) and (notice := log_notice(record)) is not None:
+                self._notices.append(notice)
+            # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
+            if first_time and item.syntax == "evtx" and isinstance(record, EventRecord) and record.record_id:
+                self._others.setdefault(path, RecordIds()).add(record.record_id)
             return
         kind, event = found
         if isinstance(event, Loss):
             self._lose(event, first_time)
             return
         if first_time:
-            number = event.origin.record if isinstance(event, Capi2Event) else None
-            time, host = getattr(event, "time", None), getattr(event, "host", "")
-            self._spans.setdefault((path, kind), Span(path, kind)).add(time, number, host)
-            basis = getattr(event, "time_basis", "utc")
-            if basis != "utc":
-                self._bases.setdefault((path, kind), Counter())[basis] += 1
+            self._count(item, kind, event)
         yield event
+
+    def _count(self, item: Examined, kind: str, event: Event) -> None:
+        path = item.source.path
+        span = self._spans.get((path, kind))
+        if span is None:
+            span = self._spans[path, kind] = Span(path, kind, ring=item.syntax == "evtx")
+            span.notes.extend(item.remarks)
+        basis = getattr(event, "time_basis", "utc")
+        if basis != "utc":
+            self._bases.setdefault((path, kind), Counter())[basis] += 1
+        if isinstance(event, Capi2Event):
+            span.collected = (
+                span.collected or record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
+            )
+            span.add(event.time, event.origin.record, event.host, event.event_id)
+        else:
+            span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
         if first_time:
@@ -146,8 +173,11 @@ class Ledger:
 
     def coverage(self) -> list[Coverage]:
         """Span of every source and kind, in the order of sources."""
-        spans = sorted(self._spans.items())
-        return [span.coverage(self._losses.get(path, ())) for (path, _), span in spans]
+        spans = [span for _, span in sorted(self._spans.items())]
+        made = [
+            (span, span.coverage(self._losses.get(span.source, ()), self._others.get(span.source))) for span in spans
+        ]
+        return with_notices(joined(made), self._notices)
 
     def local_notes(self) -> dict[tuple[str, str], str]:
         """What is to be said of rows whose UTC time is not known, by source and kind."""
@@ -185,28 +215,33 @@ class Ledger:
         return sorted(kind for path, kind in self._spans if path == item.source.path)
 
     def _judge(self, item: Examined) -> tuple[str, str]:
-        losses = len(self._losses.get(item.source.path, ()))
-        records = self._records.get(item.source.path, 0)
         if item.error:
             return "not-read", item.error
         if not item.size:
             return "unrecognized", "the file is empty (0 bytes)"
+        if item.syntax is None and _DISPLAY_TEXTS.search(item.source.path):
+            return "unrecognized", "ignored: display texts beside an export (LocaleMetaData), they hold no event"
         if item.syntax is None:
             return (
                 "unrecognized",
                 "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report",
             )
-        if losses and not records:
-            return "not-read", f"nothing in it could be read; {losses} losses are listed"
-        if losses and is_text_log(item) and not self.kinds(item):
-            return "not-read", self._losses[item.source.path][0].reason
-        if is_text_log(item) and not self.kinds(item):
+        return self._judge_read(item)
+
+    def _judge_read(self, item: Examined) -> tuple[str, str]:
+        """What became of a source whose syntax is known."""
+        lost, kinds = self._losses.get(item.source.path, []), self.kinds(item)
+        records = self._records.get(item.source.path, 0)
+        if lost and (not records or (is_text_log(item) and not kinds)):
+            more = "" if len(lost) == 1 else f" (and {len(lost) - 1} more losses)"
+            return "not-read", f"{lost[0].reason}{more}"
+        if is_text_log(item) and not kinds:
             return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
-        if losses:
-            return "partial", f"{losses} loss{'es' if losses > 1 else ''}, listed under losses"
+        if lost:
+            return "partial", f"{len(lost)} loss{'es' if len(lost) > 1 else ''}, listed under losses"
         if is_event_log(item) and not records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
-        return "read", "" if self.kinds(item) else "no event of the CAPI2 Operational channel in it"
+        return "read", "" if kinds else "no event of the CAPI2 Operational channel in it"
 
 
 def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:

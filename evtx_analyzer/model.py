@@ -82,6 +82,15 @@ class EventRecord(Struct, frozen=True, kw_only=True):
     time: datetime | None = None
 
 
+class LogNotice(Struct, frozen=True, kw_only=True):
+    """What the System log of a machine says of its CAPI2 log (cleared, archived), in words."""
+
+    origin: Origin
+    host: str
+    time: datetime
+    text: str
+
+
 class LogRow(Struct, frozen=True, kw_only=True):
     """One row of a text log with ``#Fields``: values by column name as the log writes it, meaning not yet decoded.
 
@@ -97,11 +106,15 @@ class LogRow(Struct, frozen=True, kw_only=True):
 
 
 class Capi2Event(Struct, frozen=True, kw_only=True):
-    """One event of Microsoft-Windows-CAPI2/Operational, typed where diagnosis needs it, whole in ``fields``.
+    """One event of Microsoft-Windows-CAPI2/Operational, typed where it is needed, whole in ``fields``.
 
     ``host`` is the event's Computer as written. ``thumbprint`` is ``Certificate/@fileRef`` without ``.cer``
     (SHA-1, upper case). ``result`` is ``Result/@value`` as a number, None where the event has no Result
-    (starts, 42, 90). ``policy`` is ``Policy/@constant``. ``chain_ref`` joins events 11 and 30 of one chain.
+    (starts, 42, 90). ``policy`` is ``Policy/@constant``. ``chain_ref`` joins events 11 and 30 of one chain;
+    ``chain_refs`` are all that the event names (81 names the chains of the signer and of the time stamp). ``name`` is
+    the root element of UserData. ``flags`` is decoded from ``Flags/@value``, ``ignore_flags`` from that of an SSL
+    policy. ``status`` is (chainIndex, elementIndex) of event 30. ``target`` is the file of events 81 and 82.
+    ``notes`` says where the event contradicts itself or is of an id without a known schema.
     """
 
     origin: Origin
@@ -125,6 +138,21 @@ class Capi2Event(Struct, frozen=True, kw_only=True):
     chain_error: int | None = None
     certificates: tuple[Certificate, ...] = ()
     fields: Fields = field(default_factory=dict)
+    name: str = ""
+    channel: str = ""
+    user: str = ""
+    chain_refs: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    ignore_flags: tuple[str, ...] = ()
+    auth_type: str = ""
+    status: tuple[int | None, int | None] = (None, None)
+    engine: str = ""
+    usages: tuple[str, ...] = ()
+    validation_time: datetime | None = None
+    target: str = ""
+    revocation: Revocation | None = None
+    retrieval: Retrieval | None = None
+    notes: tuple[str, ...] = ()
 
 
 TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "unknown"]
@@ -248,6 +276,7 @@ LinkBasis = Literal["thumbprint", "subject", "time"]
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
 Status = Literal["read", "partial", "unrecognized", "not-read"]
+OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 
 
 class Certificate(Struct, frozen=True, kw_only=True):
@@ -265,7 +294,70 @@ class Certificate(Struct, frozen=True, kw_only=True):
     alternate_names: tuple[str, ...] = ()
     subject_key_id: str = ""
     authority_key_id: str = ""
+    usages: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
+
+
+class Revocation(Struct, frozen=True, kw_only=True):
+    """What events 41 and 42 say of one certificate; ``result`` as ``Operation.result``, empty for event 42.
+
+    ``location`` is TvoCache, UrlCache or Wire: where the list or answer came from. ``rejected`` is the check that a
+    list did not pass (event 42: ``CheckTimeValidity``). ``object`` is the file name of the CRL or OCSP answer.
+    """
+
+    event_id: int
+    time: datetime
+    thumbprint: str
+    subject: str
+    issuer_thumbprint: str
+    issuer: str
+    result: str
+    result_name: str
+    reason: str
+    location: str
+    url: str
+    object: str
+    rejected: str
+    origin: Origin
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One ``Action`` inside a retrieval; its error does not mean that the retrieval failed: it may have gone on."""
+
+    name: str
+    parameter: str
+    error: str
+    error_name: str
+
+
+class Retrieval(Struct, frozen=True, kw_only=True):
+    """What events 51 (``cache``) and 53 (``network``) say of one URL; ``answer`` is the first line of the response."""
+
+    event_id: int
+    time: datetime
+    where: Literal["cache", "network"]
+    url: str
+    object: str
+    result: str
+    result_name: str
+    attempts: tuple[Attempt, ...]
+    answer: str
+    origin: Origin
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One event of an operation, in the order of SeqNumber; ``depth`` counts the operations it lies within."""
+
+    event_id: int
+    name: str
+    time: datetime
+    task_id: str
+    sequence: int | None
+    depth: int
+    result: str
+    result_name: str
+    text: str
+    origin: Origin
 
 
 class ChainElement(Struct, frozen=True, kw_only=True):
@@ -278,10 +370,20 @@ class ChainElement(Struct, frozen=True, kw_only=True):
     info: int
     infos: tuple[str, ...]
     self_signed: bool
+    signature: str = ""
+    key: str = ""
+    revocation_result: str = ""
+    revocation_result_name: str = ""
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One certificate check, told by all its CAPI2 events (joined by chainRef first, TaskId second).
+    """One operation of CAPI2, told by all its events (joined by chainRef first, then TaskId and SeqNumber).
+
+    ``kind`` is ``chain`` for a certificate check (30 with its 11, or an 11 alone); what is in no chain's task stands
+    for itself: ``trust`` (80, 81), ``catalog`` (82), ``revocation`` (40 to 42), ``retrieval`` (50 to 53),
+    ``private-key`` (70), ``certificates`` (90), ``other``. ``parent`` is the id of the trust operation that a chain
+    was checked for. ``complete`` is False where an event that must be there is not in the export; ``notes`` says
+    which, and where events contradict themselves. ``steps`` are all its events.
 
     ``result`` is that of event 30 (upper-case hex; ``0`` is success), or of event 11 where there is no event 30.
     ``chain_status`` holds the CERT_TRUST_* error names of event 11's whole chain and is empty both for a good
@@ -312,6 +414,22 @@ class Operation(Struct, frozen=True, kw_only=True):
     chain_origin: Origin | None
     chain_time: datetime | None
     origins: tuple[Origin, ...]
+    kind: OperationKind = "chain"
+    complete: bool = True
+    notes: tuple[str, ...] = ()
+    parent: str | None = None
+    user: str = ""
+    target: str = ""
+    flags: tuple[str, ...] = ()
+    chain_flags: tuple[str, ...] = ()
+    ignore_flags: tuple[str, ...] = ()
+    auth_type: str = ""
+    engine: str = ""
+    usages: tuple[str, ...] = ()
+    end: datetime | None = None
+    revocations: tuple[Revocation, ...] = ()
+    retrievals: tuple[Retrieval, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
@@ -542,7 +660,10 @@ class Gap(Struct, frozen=True, kw_only=True):
 
 
 class Coverage(Struct, frozen=True, kw_only=True):
-    """The span one source covers, so that "no event" is told from "not in the export"."""
+    """The span one source covers, so that "no event" is told from "not in the export".
+
+    ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
+    """
 
     source: str
     kind: str
@@ -554,3 +675,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
     first_record: int | None = None
     last_record: int | None = None
     notes: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    event_ids: dict[int, int] = field(default_factory=dict)
+    per_minute: float | None = None
+    duplicates: int = 0

@@ -1,14 +1,16 @@
 """The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
 
 SMTP logs are read once: sessions and messages pass by, refused ones stay, the others are counted. CAPI2 exports are
-read twice: first for the failures that the signals look for, then, when it is known which certificates matter (those
-that failed and those that refused sessions sent), for everything that the log says of these. So memory is bounded by
-the evidence.
+read three times: first for the failures that the signals look for; then, when it is known which certificates matter
+(those that failed and those that refused sessions sent), for everything that the log says of these; then for the rest
+of the tasks in which it said so, for retrievals and revocation checks name other certificates or none. So memory is
+bounded by the evidence.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -28,13 +30,15 @@ from evtx_analyzer.correlate.rejections import message_rejections, refusals, rej
 from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import discover, folders
 from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.intake import Examined, Ledger, Progress, examine, is_event_log, is_text_log
+from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, examine, is_event_log, is_text_log
 from evtx_analyzer.match import matches, recognized
-from evtx_analyzer.model import ContextEvent, Event, Match, Rejection
+from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
 from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
+_THUMBPRINT = re.compile(r"\b[0-9A-Fa-f]{40}\b")
+_TASK = re.compile(r"TaskId=[\"']([^\"']+)")
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 HostNames = str | Sequence[str] | Mapping[str, str]
 
@@ -68,7 +72,7 @@ def analyze(
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(_failures(examined, rules, ledger, notes, anchors, tell))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
-    _require_something(examined, ledger)
+    require_readable(examined, ledger)
 
     hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given)
     skews = notes.clocks.skews(hosts)
@@ -79,7 +83,7 @@ def analyze(
     found = [item for item in merged if _within(item, since, until)]
     _connections(examined, ledger, notes, frozenset(item.session for item in found) - {""}, tell)
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
-    checked = operations(checks, hosts)
+    checked = operations(checks, hosts, coverage)
     deliveries = notes.history.deliveries(hosts)
     beside = background(notes.aside, checked, deliveries)
     checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
@@ -180,15 +184,24 @@ def _details(
     examined: Iterable[Examined], rules: Rules, ledger: Ledger, certificates: frozenset[str], tell: Progress
 ) -> list[Match]:
     """Second pass over CAPI2: everything that the log says of the certificates that matter."""
-
-    def wanted(record: Record) -> bool:
-        text = getattr(record, "xml", "").upper()
-        return any(thumbprint in text for thumbprint in certificates)
-
     if not certificates:
         return []
+    named = list(_again(examined, rules, ledger, _naming(_THUMBPRINT, certificates), tell))
+    tasks = frozenset(event.task_id for match in named if isinstance(event := match.event, Capi2Event)) - {""}
+    return named + list(_again(examined, rules, ledger, _naming(_TASK, tasks), tell)) if tasks else named
+
+
+def _again(
+    examined: Iterable[Examined], rules: Rules, ledger: Ledger, wanted: Wanted, tell: Progress
+) -> Iterator[Match]:
+    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts."""
     found = (event for item in filter(is_event_log, examined) for event in ledger.events(item, tell, wanted))
-    return list(matches(found, rules.signals))
+    return matches(found, rules.signals)
+
+
+def _naming(pattern: re.Pattern[str], names: frozenset[str]) -> Wanted:
+    """Whether a record's text holds one of the names that the pattern finds; one look-up however many there are."""
+    return lambda record: any(name.upper() in names for name in pattern.findall(getattr(record, "xml", "")))
 
 
 def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:
@@ -212,7 +225,8 @@ def _within(item: Rejection, since: datetime | None, until: datetime | None) -> 
     return (since is None or item.time >= since) and (until is None or item.time <= until)
 
 
-def _require_something(examined: Sequence[Examined], ledger: Ledger) -> None:
+def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
+    """Raise InputError where no source could be read; after all of them were."""
     statuses = [ledger.status(item) for item in examined]
     if any(item.status in ("read", "partial") for item in statuses):
         return

@@ -19,6 +19,15 @@ _SYSTEM = {
     30: (30, 0, "0x4000000000000001"),
     40: (41, 1, "0x4000000000000005"),
     41: (41, 2, "0x4000000000000005"),
+    42: (42, 0, "0x4000000000000005"),
+    50: (51, 1, "0x400000000000002e"),
+    51: (51, 2, "0x400000000000002e"),
+    52: (53, 1, "0x4000000000000036"),
+    53: (53, 2, "0x4000000000000036"),
+    70: (70, 0, "0x4000000000000080"),
+    80: (80, 1, "0x4000000000000040"),
+    81: (80, 2, "0x4000000000000040"),
+    82: (82, 0, "0x4000000000000400"),
     90: (90, 0, "0x4000000000000200"),
 }
 SSL, BASE, AUTHENTICODE, MICROSOFT_ROOT = 4, 1, 2, 7
@@ -86,7 +95,7 @@ class Recorder:
 
     def write(self, event_id: int, time: datetime, body: str, *, process: int, thread: int, level: int = 4) -> None:
         """Append one event."""
-        task, opcode, keywords = _SYSTEM[event_id]
+        task, opcode, keywords = _SYSTEM.get(event_id, (event_id, 0, "0x4000000000000000"))
         self.events.append(
             f'<Event xmlns="{NAMESPACE}"><System>'
             '<Provider Name="Microsoft-Windows-CAPI2" Guid="{5bbca4a8-b209-48dc-a8c7-b23d3e5216fb}"/>'

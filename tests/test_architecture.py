@@ -20,6 +20,7 @@ LAYERS = (
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("pipeline", "smtp_tables"),
+    ("tables",),
     ("batch", "rule_cases", "rule_convert"),
     ("",),
     ("cli",),

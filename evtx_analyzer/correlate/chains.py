@@ -1,95 +1,172 @@
-"""CAPI2 events to chain operations: one certificate check with everything the log says of it.
+"""CAPI2 events to operations: what was checked, by whom, under which policy, what it took, and what came of it.
 
-An event 30 belongs to the event 11 with the same chainRef, within one machine and process: of 94 real pairs 39 have
-different TaskIds. Event 90 (the certificates as XML) belongs to the chain's TaskId. An event 30 whose event 11 has
-wrapped away is normal in a ring log of 1 MB, and is said (``missing_events``).
+An event 30 belongs to the event 11 with the same chainRef, within one log and process: of 94 real pairs 39 have
+different TaskIds. Everything else belongs together by TaskId and SeqNumber (``tasks``): retrievals and revocation
+checks to the chain that they were made for, event 90 (the certificates as XML) to the chains of its task, chains to the
+WinVerifyTrust that asked for them. An event 30 whose event 11 has wrapped away is normal in a ring log of 1 MB, and is
+said. Every event given is a step of at least one operation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from evtx_analyzer.constants import TRUST_ERRORS, as_hex, flag_names, result_name
 from evtx_analyzer.correlate.hosts import Hosts
+from evtx_analyzer.correlate.logs import distinct, record_id
 from evtx_analyzer.correlate.rejections import identify
-from evtx_analyzer.model import Capi2Event, Certificate, Match, Operation, place
+from evtx_analyzer.correlate.steps import step
+from evtx_analyzer.correlate.tasks import BEGINS, CERTIFICATES, POLICY, Node, capi2, numbers_missing, tree
+from evtx_analyzer.model import Capi2Event, Certificate, Coverage, Match, Operation, place
 
 BUILD_CHAIN = 11
-VERIFY_POLICY = 30
-X509_OBJECTS = 90
-
 _Key = tuple[str, int | None, str]
 
 
-def operations(matches: Iterable[Match], hosts: Hosts) -> list[Operation]:
-    """Every policy check (event 30) as an operation, and every built chain (event 11) that no event 30 refers to."""
-    ordered = sorted(_distinct(matches), key=lambda match: _order(match.event))
-    events = [(match, match.event) for match in ordered if isinstance(match.event, Capi2Event)]
-    chains: dict[_Key, Match] = {}
-    policies: dict[_Key, list[Match]] = {}
-    objects: dict[tuple[str, str], list[Match]] = {}
-    for match, event in events:
-        key = (event.host.casefold(), event.process_id, event.chain_ref)
-        if event.event_id == BUILD_CHAIN and event.chain_ref:
-            chains[key] = match
-        elif event.event_id == VERIFY_POLICY:
-            policies.setdefault(key, []).append(match)
-        elif event.event_id == X509_OBJECTS and event.task_id:
-            objects.setdefault((event.host.casefold(), event.task_id), []).append(match)
-    found = [
-        _operation([policy, *_around(chains.get(key), policy, objects)], hosts)
-        for key, group in policies.items()
-        for policy in group
-    ]
-    alone = (chain for key, chain in chains.items() if key not in policies)
-    found += [_operation(_around(chain, chain, objects), hosts) for chain in alone]
+@dataclass
+class _Task:
+    """One task: all its events, and what they did."""
+
+    key: _Key
+    matches: list[Match]
+    nodes: list[Node]
+
+
+@dataclass
+class _Draft:
+    """An operation before it is written down: its main event and everything that belongs to it."""
+
+    task: _Task
+    node: Node
+    policy: Match | None = None
+    chain: Node | None = None
+    chain_task: _Task | None = None
+
+
+def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Coverage] = ()) -> list[Operation]:
+    """Every policy check with its chain, every chain without one, and every task that built none; in order of time.
+
+    ``coverage`` lets an operation say why a part of it is not in the export.
+    """
+    tasks = _tasks(matches)
+    spans = {item.source: item for item in coverage if item.kind == "capi2"}
+    drafts = list(_drafts(tasks))
+    parents = {id(draft.node): draft for draft in drafts if draft.node.kind == "trust"}
+    owners = {id(inner): id(draft.node) for draft in parents.values() for inner, _ in draft.node.walk()}
+    by_ref = {
+        (draft.task.key[:2], ref): draft for draft in parents.values() for ref in capi2(draft.node.main).chain_refs
+    }
+    found = []
+    for draft in drafts:
+        parent = _parent(draft, parents, owners, by_ref)
+        found.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
     return sorted(found, key=lambda item: (item.time, place(item.origin)))
 
 
-def _distinct(matches: Iterable[Match]) -> list[Match]:
-    """One match per event: the two passes over an export, and overlapping archives, see the same records."""
-    by_record: dict[object, Match] = {}
-    for match in matches:
-        event = match.event
-        if isinstance(event, Capi2Event):
-            identity = (event.host.casefold(), event.origin.record, event.time, event.event_id, event.chain_ref)
-            known = by_record.get(identity)
-            if known is None or place(event.origin) < place(known.event.origin):
-                by_record[identity] = match
-    return list(by_record.values())
+def _tasks(matches: Iterable[Match]) -> list[_Task]:
+    """Events by log, process and TaskId; an event without a TaskId is a task of its own."""
+    given = [match for match in matches if isinstance(match.event, Capi2Event)]
+    by_place = {match.event.origin: match for match in sorted(given, key=lambda match: -len(match.signals))}
+    grouped: dict[_Key, list[Match]] = {}
+    for log, event in distinct(capi2(match) for match in by_place.values()):
+        name = event.task_id or identify("T", event.origin, "")
+        grouped.setdefault((log, event.process_id, name), []).append(by_place[event.origin])
+    return [_Task(key, group, tree(group)) for key, group in grouped.items()]
 
 
-def _order(event: object) -> tuple[object, ...]:
-    assert isinstance(event, Capi2Event)
-    return event.time, event.origin.record or 0, place(event.origin)
+def _drafts(tasks: Sequence[_Task]) -> Iterator[_Draft]:
+    chains: dict[_Key, tuple[_Task, Node]] = {}
+    for task in tasks:
+        for node in _all(task):
+            if node.id == BUILD_CHAIN and node.end and capi2(node.end).chain_ref:
+                chains[*task.key[:2], capi2(node.end).chain_ref] = (task, node)
+    used: set[int] = set()
+    for task in tasks:
+        for node in _all(task):
+            if node.id == POLICY:
+                owner, chain = chains.get((*task.key[:2], capi2(node.main).chain_ref), (None, None))
+                used.add(id(chain))
+                yield _Draft(task, node, policy=node.main, chain=chain, chain_task=owner)
+    for task in tasks:
+        for node in _all(task):
+            if node.id == BUILD_CHAIN and id(node) not in used:
+                yield _Draft(task, node, chain=node, chain_task=task)
+        yield from (_Draft(task, node) for node in _others(task))
 
 
-def _around(chain: Match | None, anchor: Match, objects: dict[tuple[str, str], list[Match]]) -> list[Match]:
-    """The chain's event 11 and the certificates written in the same task as either."""
-    found = [] if chain is None else [chain]
-    for match in (chain, anchor):
-        if match is not None and isinstance(match.event, Capi2Event):
-            found += objects.get((match.event.host.casefold(), match.event.task_id), [])
-    unique = {id(match): match for match in found}
-    return list(unique.values())
+def _all(task: _Task) -> Iterator[Node]:
+    return (node for top in task.nodes for node, _ in top.walk())
 
 
-def _operation(parts: Sequence[Match], hosts: Hosts) -> Operation:
-    events = [match.event for match in parts if isinstance(match.event, Capi2Event)]
-    policy = next((event for event in events if event.event_id == VERIFY_POLICY), None)
-    chain = next((event for event in events if event.event_id == BUILD_CHAIN), None)
-    main = policy or chain
-    assert main is not None
+def _others(task: _Task) -> Iterator[Node]:
+    """What is in no chain: signatures, and what stands for itself; event 90 is told by the chains of its task."""
+    has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
+    for node in task.nodes:
+        if node.id in (BUILD_CHAIN, POLICY) or (node.id == CERTIFICATES and has_chain):
+            continue
+        yield node
+
+
+def _parent(
+    draft: _Draft,
+    parents: Mapping[int, _Draft],
+    owners: Mapping[int, int],
+    by_ref: Mapping[tuple[tuple[str, int | None], str], _Draft],
+) -> _Draft | None:
+    """The signature check that an operation belongs to: the one it lies in, else the one that names its chain."""
+    if draft.node.kind == "trust":
+        return None
+    owner = owners.get(id(draft.node))
+    if owner is not None:
+        return parents[owner]
+    return by_ref.get((draft.task.key[:2], capi2(draft.node.main).chain_ref))
+
+
+def _identity(draft: _Draft) -> str:
+    main = capi2(draft.policy or draft.node.main)
+    return identify("O", main.origin, main.chain_ref)
+
+
+def _parts(draft: _Draft) -> list[tuple[Match, int]]:
+    """Every event of an operation with its depth, in the order of the tasks that they are of."""
+    found = list(draft.chain.events()) if draft.chain else []
+    if draft.policy:
+        found.append((draft.policy, 0))
+    if not found:
+        found = list(draft.node.events())
+    inside = {match.event.origin for match, _ in found}
+    for task in (draft.chain_task, draft.task):
+        for match in task.matches if task else ():
+            if capi2(match).event_id == CERTIFICATES and match.event.origin not in inside:
+                inside.add(match.event.origin)
+                found.append((match, 0))
+    return sorted(found, key=lambda part: _written(part[0]))
+
+
+def _written(match: Match) -> tuple[object, ...]:
+    """Order of writing: the log's ids where it has them, for times tie."""
+    event = capi2(match)
+    return record_id(event) or 0, event.time, event.sequence or 0, place(event.origin)
+
+
+def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], parent: str | None) -> Operation:
+    parts = _parts(draft)
+    events = [capi2(match) for match, _ in parts]
+    main = capi2(draft.policy or draft.node.main)
+    chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
+    told = chain if chain is not None and not main.thumbprint else main
     certificates = {item.thumbprint: item for event in events for item in event.certificates if item.thumbprint}
-    elements = chain.chain if chain else ()
+    missing, notes = _missing(draft, spans)
+    named = [f"record {event.origin.record}: {note}" for event in events for note in event.notes]
     return Operation(
-        id=identify("O", main.origin, main.chain_ref),
+        id=_identity(draft),
         host=hosts.label(main.host),
         process=main.process,
         process_id=main.process_id,
         time=main.time,
-        thumbprint=main.thumbprint,
-        subject=main.subject,
+        thumbprint=told.thumbprint,
+        subject=told.subject,
         policy=main.policy_name,
         result=as_hex(main.result),
         result_name=result_name(main.result),
@@ -97,16 +174,32 @@ def _operation(parts: Sequence[Match], hosts: Hosts) -> Operation:
         task_id=main.task_id,
         chain_result=as_hex(chain.result) if chain else "",
         chain_status=flag_names(chain.chain_error or 0, TRUST_ERRORS) if chain else (),
-        elements=elements,
+        elements=chain.chain if chain else (),
         server_name=main.server_name,
-        certificate=certificates.get(main.thumbprint),
+        certificate=certificates.get(told.thumbprint),
         missing_issuer=_missing_issuer(chain, certificates),
-        missing_events=() if chain else (BUILD_CHAIN,),
-        signals=tuple(sorted({name for match in parts for name in match.signals})),
+        missing_events=missing,
+        signals=tuple(sorted({name for match, _ in parts for name in match.signals})),
         origin=main.origin,
         chain_origin=chain.origin if chain else None,
         chain_time=chain.time if chain else None,
         origins=tuple(sorted({event.origin for event in events}, key=place)),
+        kind="chain" if draft.policy or draft.chain else draft.node.kind,
+        complete=not missing and not notes,
+        notes=(*notes, *named),
+        parent=parent,
+        user=main.user,
+        target=main.target,
+        flags=main.flags,
+        chain_flags=chain.flags if chain else (),
+        ignore_flags=main.ignore_flags,
+        auth_type=main.auth_type,
+        engine=chain.engine if chain else "",
+        usages=chain.usages if chain else (),
+        end=max(event.time for event in events),
+        revocations=tuple(event.revocation for event in events if event.revocation),
+        retrievals=tuple(event.retrieval for event in events if event.retrieval),
+        steps=tuple(step(capi2(match), depth) for match, depth in parts),
     )
 
 
@@ -120,3 +213,47 @@ def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificat
         return None
     last = certificates.get(chain.chain[-1].thumbprint)
     return None if last is None else Certificate(subject=last.issuer, subject_key_id=last.authority_key_id)
+
+
+def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Event ids that must have been written and are not in the export, and why; and holes in the numbering."""
+    root = draft.chain if draft.policy else draft.node
+    absent = [number for node, _ in root.walk() for number in node.missing] if root else [BUILD_CHAIN]
+    missing = tuple(dict.fromkeys(absent))
+    holes = _holes(draft, root)
+    if not missing and not holes:
+        return (), ()
+    main = capi2(draft.policy or draft.node.main)
+    what = [f"event {number}" for number in missing] + [f"SeqNumber {_run(*hole)}" for hole in holes]
+    return missing, (f"not in the export: {', '.join(what)}; {_reason(main, spans.get(main.origin.source))}",)
+
+
+def _holes(draft: _Draft, root: Node | None) -> list[tuple[int, int]]:
+    """SeqNumbers missing inside of what an operation did, and before it where it opened its task."""
+    task = draft.chain_task if draft.policy else draft.task
+    if root is None or task is None:
+        return []
+    numbers = [number for match, _ in root.events() if (number := capi2(match).sequence) is not None]
+    if not numbers:
+        return []
+    opened_task = root.id in BEGINS and root.begin is None and root is task.nodes[0]
+    first, last = 1 if opened_task else min(numbers), max(numbers)
+    return numbers_missing([match for match in task.matches if (capi2(match).sequence or 0) <= last], first=first)
+
+
+def _run(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _reason(event: Capi2Event, span: Coverage | None) -> str:
+    """Why a part of an operation may not be there, as far as its export tells."""
+    record = event.origin.record
+    if span is None or record is None:
+        return "overwritten, filtered out, or the log did not run yet"
+    if any(gap.kind == "lost" for gap in span.gaps):
+        return "records of this export could not be read (see losses)"
+    if span.gaps:
+        return "the export leaves records out (a query, or the log was cleared)"
+    if span.first_record is not None and span.first_record > 1:
+        return f"the export begins with record {span.first_record}, what was written before has been overwritten"
+    return "the log was enabled, or the export was made, while this was going on"

@@ -138,7 +138,7 @@ def _successes(found: Iterable[Operation]) -> dict[tuple[str, str, str], list[tu
     """Times of successful checks by host, certificate and policy, in order."""
     table: dict[tuple[str, str, str], list[tuple[datetime, Origin]]] = {}
     for item in found:
-        if item.result == SUCCESS and item.thumbprint:
+        if item.kind == "chain" and item.result == SUCCESS and item.thumbprint:
             table.setdefault((item.host, item.thumbprint, item.policy), []).append((item.time, item.origin))
     return {key: sorted(rows, key=_moment) for key, rows in table.items()}
 

@@ -2,7 +2,9 @@
 
 The schemas were read off 799 real records; there is no public manifest. What a reader gets wrong there: every
 ``@value`` is hex without prefix; Level is not the result; ``Result`` may be absent; ``RevocationResult`` and ``Error``
-are not the result; texts and usage names are in the language of the machine that wrote them.
+are not the result; texts and usage names are in the language of the machine that wrote them. The provider also writes
+classic events with other schemas to the Application log: the channel tells them apart. A collector keeps the name of
+the original channel, or writes ForwardedEvents; the machine is always ``Computer``.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ from msgspec.structs import replace
 from evtx_analyzer import clock
 from evtx_analyzer.constants import (
     CAPI2_CHANNEL,
+    CAPI2_EVENTS,
     CAPI2_PROVIDER,
-    IS_SELF_SIGNED,
+    EXPORT_AGAIN,
     POLICIES,
-    TRUST_ERRORS,
-    TRUST_INFO,
-    flag_names,
+    POLICY_NUMBERS,
     from_hex,
 )
-from evtx_analyzer.model import Capi2Event, Certificate, ChainElement, EventRecord, Fields, Loss, Origin
+from evtx_analyzer.model import Capi2Event, Certificate, EventRecord, Fields, Loss, Origin
+from evtx_analyzer.normalize import capi2_parts as parts
+from evtx_analyzer.normalize.capi2_flags import correct_flags, decoded
 from evtx_analyzer.normalize.windows_event import (
     WindowsEvent,
+    add_element,
     attribute,
     child,
     children,
@@ -41,11 +45,13 @@ if TYPE_CHECKING:
 KIND = "capi2"
 X509_OBJECTS = 90
 """Event id of the certificates of a chain, written as XML."""
+_CHANNELS = (CAPI2_CHANNEL.casefold(), "forwardedevents")
+_RETRIEVALS = {51: "cache", 53: "network"}
 
 
 def is_capi2(record: EventRecord) -> bool:
-    """Whether a record is worth parsing as CAPI2; other channels are told apart without parsing XML."""
-    return CAPI2_CHANNEL in record.xml
+    """Whether a record is worth parsing as CAPI2; other providers are told apart without parsing XML."""
+    return CAPI2_PROVIDER in record.xml
 
 
 def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
@@ -55,8 +61,10 @@ def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
     event = parse(record.xml)
     if event is None:
         return Loss(origin=record.origin, reason="the event's XML cannot be parsed", extent="1 event")
-    if event.provider != CAPI2_PROVIDER or event.channel != CAPI2_CHANNEL:
+    if event.provider != CAPI2_PROVIDER or event.channel.casefold() not in _CHANNELS:
         return None
+    if event.channel.casefold() != CAPI2_CHANNEL.casefold() and event.user_data is None:
+        return None  # forwarded from the Application log
     time = event.time or record.time
     if time is None:
         return Loss(origin=record.origin, reason="the event has no readable time", extent="1 event")
@@ -68,20 +76,24 @@ def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
         return Loss(
             origin=origin,
             reason="the event has no UserData, so no CAPI2 facts (a message-only export)",
-            extent="1 event; export again with: wevtutil epl Microsoft-Windows-CAPI2/Operational capi2.evtx",
+            extent=f"1 event; export again with: {EXPORT_AGAIN}",
         )
     return _typed(event, body, time, origin)
 
 
 def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Origin) -> Capi2Event:
+    number = event.event_id
+    fields, notes = _checked(event, body)
     certificate, policy, chain = child(body, "Certificate"), child(body, "Policy"), child(body, "CertificateChain")
     task, process = child(body, "CorrelationAuxInfo"), child(body, "EventAuxInfo")
-    number = from_hex(attribute(policy, "constant"))
+    ssl, status = child(body, "SSLAdditionalPolicyInfo"), child(body, "Status")
+    constant, policy_notes = _policy(policy)
+    where = _RETRIEVALS.get(number)
     return Capi2Event(
         origin=origin,
         time=time,
         host=event.computer,
-        event_id=event.event_id,
+        event_id=number,
         level=event.level,
         process_id=event.process_id,
         thread_id=event.thread_id,
@@ -89,85 +101,85 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
         task_id=attribute(task, "TaskId").upper(),
         sequence=_decimal(attribute(task, "SeqNumber")),
         chain_ref=attribute(chain, "chainRef").upper(),
-        thumbprint=thumbprint(attribute(certificate, "fileRef")),
+        thumbprint=parts.thumbprint(attribute(certificate, "fileRef")),
         subject=attribute(certificate, "subjectName"),
-        server_name=attribute(child(body, "SSLAdditionalPolicyInfo"), "serverName"),
-        policy=number,
-        policy_name=attribute(policy, "type") or POLICIES.get(number or 0, ""),
+        server_name=attribute(ssl, "serverName"),
+        policy=constant,
+        policy_name=attribute(policy, "type") or POLICIES.get(constant or 0, ""),
         result=from_hex(attribute(child(body, "Result"), "value")),
-        chain=_chain(chain),
-        chain_error=None if chain is None else _status(chain, "ErrorStatus"),
-        certificates=tuple(_certificate(item) for item in children(body, "Certificate")) if _is_x509(event) else (),
-        fields=_with_decoded_flags(event.fields, chain),
+        chain=parts.chain_elements(chain),
+        chain_error=None if chain is None else parts.status_of(chain, "ErrorStatus"),
+        certificates=_certificates(body) if number == X509_OBJECTS else (),
+        fields=fields,
+        name=local_name(body),
+        channel=event.channel,
+        user=attribute(process, "impersonateToken"),
+        chain_refs=_chain_refs(body),
+        flags=decoded(child(body, "Flags"), number),
+        ignore_flags=decoded(None if ssl is None else child(ssl, "IgnoreFlags"), number),
+        auth_type=attribute(ssl, "authType"),
+        status=(_decimal(attribute(status, "chainIndex")), _decimal(attribute(status, "elementIndex"))),
+        engine=attribute(child(body, "ChainEngineInfo"), "context"),
+        usages=parts.usages(child(body, "ExtendedKeyUsage")),
+        validation_time=clock.from_iso(text(child(body, "ValidationTime"))),
+        target=_target(body),
+        revocation=parts.revocation_of(body, number, time, origin) if number in (41, 42) else None,
+        retrieval=parts.retrieval_of(body, number, where, time, origin) if where else None,  # type: ignore[arg-type]
+        notes=(*notes, *policy_notes),
     )
 
 
-def _with_decoded_flags(fields: Fields, chain: etree._Element | None) -> Fields:
-    """The flat view with the flags of the chain's ErrorStatus as its value says; the named copies may disagree."""
-    error = None if chain is None else _status(chain, "ErrorStatus")
-    if error is None:
-        return fields
-    prefix = "CertificateChain.TrustStatus.ErrorStatus."
-    kept = {name: values for name, values in fields.items() if not name.startswith(f"{prefix}CERT_TRUST_")}
-    return kept | {f"{prefix}{name}": ("true",) for name in flag_names(error, TRUST_ERRORS)}
+def _checked(event: WindowsEvent, body: etree._Element) -> tuple[Fields, tuple[str, ...]]:
+    """The flat view with flags as their values say, and what the event contradicts itself in."""
+    changed, notes = correct_flags(body, event.event_id)
+    expected = CAPI2_EVENTS.get(event.event_id)
+    if expected is None:
+        notes += (
+            f"event id {event.event_id} ({local_name(body)}) has no known schema; its fields are kept as they are",
+        )
+    elif local_name(body) != expected:
+        notes += (f"event {event.event_id} holds {local_name(body)} where {expected} was expected",)
+    return (_with_user_data(event.fields, body) if changed else event.fields), notes
 
 
-def thumbprint(file_ref: str) -> str:
-    """SHA-1 thumbprint from ``fileRef`` (``EC53....cer``), upper case; empty for CRLs and OCSP responses."""
-    name, dot, kind = file_ref.rpartition(".")
-    return name.upper() if dot and kind.lower() == "cer" else ""
+def _with_user_data(fields: Fields, body: etree._Element) -> Fields:
+    """The flat view with UserData read again, because it was put right."""
+    again: dict[str, list[str]] = {}
+    add_element(body, "", again)
+    roots = tuple({local_name(item) for item in body})
+    kept = {name: values for name, values in fields.items() if name.partition(".")[0] not in roots}
+    return kept | {name: tuple(values) for name, values in again.items()}
 
 
-def _is_x509(event: WindowsEvent) -> bool:
-    return event.event_id == X509_OBJECTS
+def _policy(policy: etree._Element | None) -> tuple[int | None, tuple[str, ...]]:
+    """Number of the policy, and a note where name and number disagree; the name is believed, its base is certain."""
+    written, name = attribute(policy, "constant"), attribute(policy, "type")
+    number, known = from_hex(written), POLICY_NUMBERS.get(name)
+    if known is None or number is None or known in (number, _decimal(written)):
+        return (number if known is None else known), ()
+    return known, (f"Policy constant {written} disagrees with its type {name}; the type is believed",)
 
 
-def _chain(chain: etree._Element | None) -> tuple[ChainElement, ...]:
-    return () if chain is None else tuple(_chain_element(item) for item in children(chain, "ChainElement"))
+def _certificates(body: etree._Element) -> tuple[Certificate, ...]:
+    return tuple(parts.certificate_of(item) for item in children(body, "Certificate"))
 
 
-def _chain_element(element: etree._Element) -> ChainElement:
-    certificate = child(element, "Certificate")
-    error, info = _status(element, "ErrorStatus") or 0, _status(element, "InfoStatus") or 0
-    return ChainElement(
-        thumbprint=thumbprint(attribute(certificate, "fileRef")),
-        subject=attribute(certificate, "subjectName"),
-        error=error,
-        errors=flag_names(error, TRUST_ERRORS),
-        info=info,
-        infos=flag_names(info, TRUST_INFO),
-        self_signed=bool(info & IS_SELF_SIGNED),
+def _chain_refs(body: etree._Element) -> tuple[str, ...]:
+    """Every chain that the event names, in its order: 81 names that of the signer and that of the time stamp."""
+    named = (attribute(item, "chainRef").upper() for item in body)
+    return tuple(dict.fromkeys(filter(None, named)))
+
+
+def _target(body: etree._Element) -> str:
+    """The file whose signature is checked or looked up."""
+    names = (
+        (child(body, "FileInfo"), "filePath"),
+        (find(body, "CatalogInfo/Member"), "filePath"),
+        (child(body, "CATQueryInfo"), "targetFilePath"),
+        (child(body, "CatalogInfo"), "filePath"),
     )
-
-
-def _status(element: etree._Element, name: str) -> int | None:
-    return from_hex(attribute(find(element, f"TrustStatus/{name}"), "value"))
-
-
-def _certificate(element: etree._Element) -> Certificate:
-    extensions = child(element, "Extensions")
-    names = None if extensions is None else child(extensions, "SubjectAltName")
-    key_id = None if extensions is None else find(extensions, "AuthorityKeyIdentifier/KeyID")
-    return Certificate(
-        thumbprint=thumbprint(element.get("fileRef", "")),
-        subject=_name(child(element, "Subject")),
-        issuer=_name(child(element, "Issuer")),
-        serial=text(child(element, "SerialNumber")),
-        not_before=clock.from_iso(text(child(element, "NotBefore"))),
-        not_after=clock.from_iso(text(child(element, "NotAfter"))),
-        alternate_names=() if names is None else tuple(text(item) for item in children(names, "DNSName")),
-        subject_key_id=attribute(child(element, "SubjectKeyID"), "hash"),
-        authority_key_id=attribute(key_id, "hash"),
-    )
-
-
-def _name(element: etree._Element | None) -> str:
-    """A distinguished name as Exchange prints it: ``CN=..., O=..., C=US``."""
-    if element is None:
-        return ""
-    parts = [(local_name(item), text(item)) for item in element if local_name(item)]
-    return ", ".join(f"{key}={value}" for key, value in parts)
+    return next((value for element, name in names if (value := attribute(element, name))), "")
 
 
 def _decimal(value: str) -> int | None:
-    return int(value) if value.isdigit() else None
+    return int(value) if value.removeprefix("-").isdecimal() else None

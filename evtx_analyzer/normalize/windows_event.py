@@ -52,7 +52,7 @@ def parse(xml: str) -> WindowsEvent | None:
         _add_event_data(event_data, fields)
     body = next((item for item in user_data if isinstance(item.tag, str)), None) if user_data is not None else None
     if body is not None:
-        _add_element(body, "", fields)
+        add_element(body, "", fields)
     flat = {name: tuple(values) for name, values in fields.items()}
     event_id = _number(_first(flat, "EventID"))
     if event_id is None:
@@ -138,7 +138,7 @@ def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
         fields.setdefault(item.get("Name") or f"Data{number}", []).append(text(item))
 
 
-def _add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:
+def add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:
     """Attributes and text of an element and all below it; the root element itself adds no step to the path."""
     for item in element:
         name = local_name(item)
@@ -150,7 +150,7 @@ def _add_element(element: etree._Element, prefix: str, fields: dict[str, list[st
         for key, value in item.attrib.items():
             fields.setdefault(f"{path}.{key!s}", []).append(str(value))
         if len(item):
-            _add_element(item, f"{path}.", fields)
+            add_element(item, f"{path}.", fields)
 
 
 def _first(fields: Fields, name: str) -> str:

@@ -13,6 +13,7 @@ from evtx_analyzer.read.evtx import read_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
 from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
 from evtx_analyzer.read.mail import is_mail_report, read_mail_report
+from evtx_analyzer.read.messages import is_message_export, read_message_export
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.psjson import is_json, read_json
@@ -36,6 +37,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, read_evtx),
     ("outlook-message", is_outlook_message, read_outlook_message),
     ("event-xml", is_event_xml, read_event_xml),
+    ("message-export", is_message_export, read_message_export),
     ("clixml", is_clixml, read_clixml),
     ("mail", is_mail_report, read_mail_report),
     ("exchange-log", is_exchange_log, read_exchange_log),
@@ -52,6 +54,16 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
 def recognize(head: bytes) -> str | None:
     """Name of the syntax of a file that begins with ``head``, or None."""
     return next((name for name, recognizes, _ in SYNTAXES if recognizes(head)), None)
+
+
+_FLAGS, _DIRTY = 120, 1  # libyal, "Windows XML Event Log (EVTX)": offset of the file header's flags, and its first bit
+
+
+def remarks(syntax: str | None, head: bytes) -> tuple[str, ...]:
+    """What the beginning of a file says of it as a whole that no record does."""
+    if syntax == "evtx" and head.startswith(_FILE_MAGIC) and len(head) > _FLAGS and head[_FLAGS] & _DIRTY:
+        return ("copied while Windows had the log open: records that it had not yet written down are not in it",)
+    return ()
 
 
 def read(syntax: str, stream: BinaryIO, source: Origin) -> Iterator[Record | Loss]:

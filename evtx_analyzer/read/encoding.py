@@ -35,13 +35,19 @@ def guess(head: bytes) -> tuple[str, int]:
 
 
 def decode(data: bytes, encoding: str) -> str:
-    """``data`` as text; what is not valid in ``encoding`` is read as Windows-1252, and never fails."""
+    """``data`` as text, and never fails; what is not valid in ``encoding`` is read as Windows-1252.
+
+    Bytes that Windows-1252 does not have are of a console (``wevtutil qe > file``): its code page 850.
+    """
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
         if encoding != "utf-8":
             return data.decode(encoding, errors="replace")
-        return data.decode("cp1252", errors="replace")
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("cp850", errors="replace")
 
 
 def needle(text: str, encoding: str) -> bytes:
