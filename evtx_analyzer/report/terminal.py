@@ -39,6 +39,7 @@ _GRADES: dict[Grade | None, str] = {
 _MOST_PAIRS = 12
 _MOST_LOSSES = 20
 _MOST_ERRORS = 15
+_DOUBTS = {"unknown": " (zone unknown)", "ambiguous": " (ambiguous)", "wrong-zone": " (wrong zone)"}
 _MOST_OTHERS = 3
 _MOST_SOURCES = 40
 _COMMAND = "> "
@@ -211,7 +212,8 @@ def _incidents(incidents: Sequence[Incident]) -> Table:
         certificate = item.certificate.thumbprint if item.certificate else "not shown by the log"
         basis = item.rejections[0].host_basis
         host = item.host + (f" ({basis})" if basis != "row" else "")
-        times = (f"{item.start:%Y-%m-%d %H:%M:%S}", f"{item.end:%Y-%m-%d %H:%M:%S}")
+        doubt = "".join(sorted({_DOUBTS.get(found.time_basis, "") for found in item.rejections}))
+        times = (f"{item.start:%Y-%m-%d %H:%M:%S}{doubt}", f"{item.end:%Y-%m-%d %H:%M:%S}{doubt}")
         row = (*times, str(item.rejection_count), host.strip(), item.kind, item.connector, certificate)
         table.add_row(*(clean(cell) for cell in row))
     return table
