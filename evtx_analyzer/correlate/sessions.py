@@ -4,7 +4,7 @@ Sessions interleave and cross files, so rows are kept per open session and a ses
 names a session (``session-id``, with the folder, for it is unique per server process only). IIS does not: there a
 row belongs to the open connection to the same address whose start (time minus time-taken) fits and whose time-taken
 is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
-began in the same two seconds, a reply goes to one that waits for it, then to the nearest in time-taken: a guess at best.
+began in the same two seconds, a reply goes to one that waits for it, then to the nearest in time-taken (a guess).
 
 With pipelining the n-th reply answers the n-th command; the banner answers none, and the reply after the end of
 DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
