@@ -83,7 +83,8 @@ def analyze(
     rules: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Use the rules of this folder (signals/, links/, causes/) instead of our own."
+            metavar="DIR",
+            help="Add the rules of this folder (signals/, links/, causes/); a rule of the same name overrides ours.",
         ),
     ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
@@ -255,6 +256,77 @@ def schema() -> None:
     _write(json_schema())
 
 
+rules_app = typer.Typer(help="List, check, test and convert rules.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+RulesFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules", metavar="DIR", help="Add the rules of this folder; a rule of the same name overrides ours."
+    ),
+]
+
+
+@rules_app.command("list")
+def rules_list(rules: RulesFolder = None) -> None:
+    """List all signals, links and causes with their titles."""
+    from evtx_analyzer.rules import Rules
+
+    found = Rules.load(rules)
+    rows = [("signal", item.name, item.title) for item in found.signals]
+    rows += [("link", item.name, item.title) for item in found.links]
+    rows += [("cause", item.id, item.title) for item in found.causes]
+    width = max(len(name) for _, name, _ in rows)
+    _write("".join(f"{kind:6}  {name:{width}}  {title}\n" for kind, name, title in rows))
+
+
+@rules_app.command("check")
+def rules_check(rules: RulesFolder = None) -> None:
+    """Check all rule files and report every mistake at once, as file:key: message (exit status 2)."""
+    from evtx_analyzer.rules import Rules
+
+    found = Rules.load(rules)
+    _write(f"{len(found.signals)} signals, {len(found.links)} links, {len(found.causes)} causes: no mistake found\n")
+
+
+@rules_app.command("test")
+def rules_test(rules: RulesFolder = None) -> None:
+    """Run the cases of every rule (cases/signals, cases/links, cases/causes); exit status 1 where one fails."""
+    from evtx_analyzer.rule_cases import run_cases
+    from evtx_analyzer.rules import Rules, rule_folders
+
+    outcomes = run_cases(Rules.load(rules), rule_folders(rules))
+    failed = [item for item in outcomes if item.problem]
+    for item in failed:
+        _write(f"{item.file}:{item.case}: {item.problem}\n")
+    _write(f"{len(outcomes) - len(failed)} cases passed, {len(failed)} failed\n")
+    raise typer.Exit(1 if failed else 0)
+
+
+@rules_app.command("convert")
+def rules_convert(
+    target: Annotated[str, typer.Option("--target", metavar="BACKEND", help="A pySigma backend, for example splunk.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RULE]...", help="Signals or links (default: all).")
+    ] = None,
+    rules: RulesFolder = None,
+) -> None:
+    """Convert signals and links to queries of a SIEM; needs the extra siem.
+
+    Example: evtx-analyzer rules convert --target splunk chain_policy_failed
+    """
+    from evtx_analyzer.rule_convert import convert
+    from evtx_analyzer.rules import Rules, rule_folders
+
+    Rules.load(rules)
+    found = list(convert(rule_folders(rules), target, names or ()))
+    for item in found:
+        if item.problem:
+            sys.stderr.write(f"evtx-analyzer: {item.name} cannot be converted: {item.problem}\n")
+        else:
+            _write(f"# {item.name}\n{item.query}\n\n")
+    raise typer.Exit(0 if any(item.query for item in found) else 2)
+
+
 def _window(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
@@ -312,7 +384,8 @@ def main() -> None:
     try:
         app(prog_name="evtx-analyzer")
     except AnalyzerError as error:
-        sys.stderr.write(f"evtx-analyzer: {error}\n")
+        # All mistakes of a rule set stand in one error, a line each.
+        sys.stderr.write("".join(f"evtx-analyzer: {line}\n" for line in str(error).splitlines()))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("evtx-analyzer: interrupted\n")

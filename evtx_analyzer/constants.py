@@ -33,6 +33,12 @@ CAPI2_EVENTS: dict[int, str] = {
 }
 """Event ids whose schema is known, with the root element of their UserData. Others occur and are kept as they are."""
 
+INBOUND_CONNECTOR = "Get-InboundConnector"
+SEND_CONNECTOR = "Get-SendConnector"
+EXCHANGE_CERTIFICATE = "Get-ExchangeCertificate"
+ACCEPTED_DOMAIN = "Get-AcceptedDomain"
+CMDLETS = (INBOUND_CONNECTOR, SEND_CONNECTOR, EXCHANGE_CERTIFICATE, ACCEPTED_DOMAIN)
+
 CERT_E_UNTRUSTEDROOT = 0x800B0109
 CERT_E_CHAINING = 0x800B010A
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 
 from msgspec import Struct
@@ -22,8 +23,10 @@ from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.model import (
+    Certificate,
     Coverage,
     Evidence,
+    Fields,
     Finding,
     Grade,
     Incident,
@@ -50,6 +53,9 @@ class Case(Struct, frozen=True, kw_only=True):
     operations: Mapping[str, Operation]
     coverage: Sequence[Coverage]
     kinds: frozenset[str]
+    cmdlets: frozenset[str] = frozenset()
+    views: Mapping[str, Fields] = {}
+    certificates: Mapping[str, Certificate] = {}
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
@@ -169,25 +175,28 @@ def _is_default(cause: Cause) -> bool:
 def _weigh(cause: Cause, incident: Incident, case: Case) -> _Weighed:
     identified = _identified(cause, incident, case)
     seen = tuple(item for rule in cause.observations if (item := _see(rule, incident, identified, case)) is not None)
-    names = {item.observation.name for item in seen}
+    names = frozenset(item.observation.name for item in seen)
+    capped = frozenset(item.observation.name for item in seen if item.capped)
+    return _Weighed(incident=incident, grade=grade_of(cause, names, capped), seen=seen)
+
+
+def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
+    """Grade that follows from the names of what was observed.
+
+    ``capped`` are observations that rest on a name, on time or on hosts that are not the same: where every way to a
+    grade needs one of them, the grade is ``possible`` at most.
+    """
     grade: Grade = "no-evidence"
     for candidate in ("probable", "possible", "coincident"):
-        alternatives = cause.grades.get(candidate, ())
-        reached = [group for group in alternatives if set(group) <= names]
+        reached = [group for group in cause.grades.get(candidate, ()) if set(group) <= observed]
         if reached:
-            grade = _capped(candidate, reached, seen)
+            free = any(not capped & set(group) for group in reached)
+            grade = candidate if free or RANK[candidate] <= RANK["possible"] else "possible"
             break
-    against = [item.observation for item in seen if item.observation.contradicts]
+    against = [item for item in cause.observations if item.contradicts and item.name in observed]
     if any(item.excludes for item in against) or (against and RANK[grade] < RANK["possible"]):
-        grade = "contradicted"
-    return _Weighed(incident=incident, grade=grade, seen=seen)
-
-
-def _capped(grade: Grade, reached: Sequence[Sequence[str]], seen: Sequence[_Seen]) -> Grade:
-    """The grade, lowered to ``possible`` where every way to it rests on pairs that may not carry more."""
-    capped = {item.observation.name for item in seen if item.capped}
-    free = any(not capped & set(group) for group in reached)
-    return grade if free or RANK[grade] <= RANK["possible"] else "possible"
+        return "contradicted"
+    return grade
 
 
 def _identified(cause: Cause, incident: Incident, case: Case) -> list[Operation]:
@@ -220,7 +229,7 @@ def _see(rule: Observation, incident: Incident, identified: Sequence[Operation],
             for item in hits
         ]
         return _Seen(observation=rule, evidence=tuple(evidence), capped=False) if hits else None
-    held = _no_source(rule.of, case) if rule.kind == "no-source" else _outside(rule.of, incident, case)
+    held = _absent(rule, incident, case)
     if not held:
         return None
     sentence = Evidence(text=_fill(text, _names(incident, case)), origin=None)
@@ -250,6 +259,12 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
     for link in sorted(links, key=lambda item: abs(item.delta_seconds)):
         nearest.setdefault(link.operation, link)
     return list(nearest.values())
+
+
+def _absent(rule: Observation, incident: Incident, case: Case) -> bool:
+    if rule.kind == "no-object":
+        return rule.of not in case.cmdlets
+    return _no_source(rule.of, case) if rule.kind == "no-source" else _outside(rule.of, incident, case)
 
 
 def _no_source(kind: str, case: Case) -> bool:
@@ -315,6 +330,8 @@ def _names(
     rejection = rejection or incident.rejections[0]
     certificate = incident.certificate
     issuer = operation.missing_issuer if operation else None
+    view = case.views.get(rejection.id, {})
+    known = case.certificates.get(certificate.thumbprint) if certificate else None
     return {
         "host": incident.host or "<the sending server>",
         "connector": incident.connector or "<the connector>",
@@ -331,10 +348,30 @@ def _names(
         "helo": rejection.helo or "<EHLO name>",
         "attribution": rejection.attribution or "no attribution code",
         "coverage": _coverage_text(case),
+        **{name: _listed(view, key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
+        "sender_domain": rejection.mail_from.rpartition("@")[2] or "no domain",
+        "issuer_urls": ", ".join(known.issuer_urls) if known and known.issuer_urls else "not known",
         **_operation_names(operation),
         "missing_issuer": _issuer_text(issuer, certificate.issuer if certificate else ""),
         "delta": _delta(link),
     }
+
+
+# Placeholder -> field of the session's view, and what to say where it is absent.
+_FROM_VIEW = {
+    "sent_names": ("SentName", "no certificate name in the logs"),
+    "inbound_names": ("InboundConnector.CertificateName", "no certificate name"),
+    "inbound_addresses": ("InboundConnector.Address", "no address"),
+    "connector_names": ("InboundConnector.Name", "no name"),
+    "configured_subject": ("SendConnector.Subject", "no certificate"),
+    "previous_thumbprint": ("PreviousThumbprint", "no certificate"),
+    "seen_address": ("SeenAddress", "<the public address of the server>"),
+    "tls": ("TlsFailure", "the log names no error"),
+}
+
+
+def _listed(view: Fields, key: str, nothing: str) -> str:
+    return ", ".join(view.get(key, ())) or nothing
 
 
 def _operation_names(operation: Operation | None) -> dict[str, str]:

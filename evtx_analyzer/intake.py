@@ -138,7 +138,7 @@ class Ledger:
             )
             span.add(event.time, event.origin.record, event.host, event.event_id)
         else:
-            span.add(event.time, host=event.host)
+            span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
         if first_time:

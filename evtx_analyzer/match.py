@@ -14,8 +14,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sigma.conditions import (
     ConditionAND,
     ConditionFieldEqualsValueExpression,
@@ -40,9 +42,10 @@ from sigma.types import (
     SpecialChars,
 )
 
-from evtx_analyzer.model import Event, Fields, Match, SmtpEvent
+from evtx_analyzer.model import Event, Fields, Match, Operation, Rejection, SmtpEvent
 
 Predicate = Callable[[Fields], bool]
+Correlated = TypeVar("Correlated", Operation, Rejection)
 ValueTest = Callable[[str], bool]
 
 _FLAGS = {
@@ -219,5 +222,12 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
         by_kind.setdefault(signal.kind, []).append(signal)
     for event in events:
         kind = event.kind if isinstance(event, SmtpEvent) else "capi2"
-        names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(event.fields))
+        fields: Fields = getattr(event, "fields", {})
+        names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields))
         yield Match(event=event, signals=names)
+
+
+def recognized(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
+    """A rejection or an operation with the names of the signals that its view matches added to its own."""
+    names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
+    return replace(item, signals=tuple(sorted(names.union(item.signals))))

@@ -163,7 +163,22 @@ class SmtpEvent(Struct, frozen=True, kw_only=True):
     fields: Fields = field(default_factory=dict)
 
 
-Event = Capi2Event | SmtpEvent
+class Setting(Struct, frozen=True, kw_only=True):
+    """One exported configuration object: the cmdlet that gives it, and its properties as texts."""
+
+    origin: Origin
+    cmdlet: str
+    values: dict[str, str]
+
+
+class CertificateFile(Struct, frozen=True, kw_only=True):
+    """One certificate found in a file of certificates (DER, PEM, PKCS #7, PKCS #12 or ``certutil`` text)."""
+
+    origin: Origin
+    certificate: Certificate
+
+
+Event = Capi2Event | SmtpEvent | Setting | CertificateFile
 
 
 class Match(Struct, frozen=True, kw_only=True):
@@ -184,7 +199,10 @@ OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", 
 
 
 class Certificate(Struct, frozen=True, kw_only=True):
-    """What a log says of a certificate; ``thumbprint`` is SHA-1. Absent parts are empty or None."""
+    """What a log says of a certificate; ``thumbprint`` is SHA-1. Absent parts are empty or None.
+
+    ``issuer_urls`` are the places of the issuer's certificate (Authority Information Access, RFC 5280 4.2.2.1).
+    """
 
     thumbprint: str = ""
     subject: str = ""

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from importlib import metadata
 
 from evtx_analyzer import diagnose
+from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.history import History
 from evtx_analyzer.correlate.hosts import survey
@@ -27,8 +28,8 @@ from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import discover, folders
 from evtx_analyzer.errors import InputError
 from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, examine, is_event_log, is_text_log
-from evtx_analyzer.match import matches
-from evtx_analyzer.model import Capi2Event, Event, Match, Rejection
+from evtx_analyzer.match import matches, recognized
+from evtx_analyzer.model import Capi2Event, Event, Match, Rejection, SmtpEvent
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
@@ -56,24 +57,36 @@ def analyze(
     rules = rules or Rules.load()
     tell = progress or _silent
     examined = [examine(source, tell) for source in discover(_paths(inputs))]
-    ledger, history = Ledger(), History()
+    ledger, history, aside = Ledger(), History(), list[Event]()
 
-    refused = [item for item in _sessions(examined, rules, ledger, tell) if _counted(item, history)]
+    refused = [item for item in _sessions(examined, rules, ledger, aside, tell) if _counted(item, history)]
     anchors = sorted(item.handshake_time or item.last for item in refused)
     checks = list(_failures(examined, rules, ledger, anchors, tell))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
     require_readable(examined, ledger)
 
     coverage = ledger.coverage()
-    hosts = survey([*(item.host for item in coverage), *(match.event.host for match in checks)])
+    hosts = survey([*(item.host for item in coverage), *(getattr(match.event, "host", "") for match in checks)])
     found = [item for session in refused for item in rejections(session, hosts, host or "")]
     found = [item for item in found if _within(item, since, until)]
     checked = operations(checks, hosts, coverage)
+    deliveries = history.deliveries(hosts)
+    beside = background(aside, checked, deliveries)
+    checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
+    views = {item.id: rejection_fields(item, beside) for item in found}
+    found = [recognized(item, rules.signals, "smtp-session", views[item.id]) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
     losses = sorted_losses(ledger.losses(examined))
-    case = diagnose.Case(operations=by_id, coverage=coverage, kinds=frozenset(item.kind for item in coverage))
+    case = diagnose.Case(
+        operations=by_id,
+        coverage=coverage,
+        kinds=frozenset(item.kind for item in coverage),
+        cmdlets=frozenset(item.cmdlet for item in beside.settings),
+        views=views,
+        certificates=beside.certificates,
+    )
     findings = diagnose.diagnose(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -83,7 +96,7 @@ def analyze(
         findings=tuple(findings),
         incidents=tuple(diagnose.graded(grouped, rules.causes, case)),
         operations=tuple(checked),
-        deliveries=history.deliveries(hosts),
+        deliveries=deliveries,
         sources=tuple(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
@@ -99,12 +112,25 @@ def events(inputs: Inputs) -> Iterator[Event]:
             yield from ledger.events(item, _silent)
 
 
-def _sessions(examined: Iterable[Examined], rules: Rules, ledger: Ledger, tell: Progress) -> Iterator[Session]:
-    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files."""
+def _sessions(
+    examined: Iterable[Examined], rules: Rules, ledger: Ledger, aside: list[Event], tell: Progress
+) -> Iterator[Session]:
+    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files.
+
+    What is no row of an SMTP log (configuration, certificates) is put ``aside``.
+    """
     by_path = {item.source.path: item for item in examined if is_text_log(item)}
     for group in folders(item.source for item in by_path.values()).values():
-        rows = (event for source in group for event in ledger.events(by_path[source.path], tell))
-        yield from sessions(matches(rows, rules.signals))
+        found = (event for source in group for event in ledger.events(by_path[source.path], tell))
+        yield from sessions(matches(_rows(found, aside), rules.signals))
+
+
+def _rows(found: Iterable[Event], aside: list[Event]) -> Iterator[Event]:
+    for event in found:
+        if isinstance(event, SmtpEvent):
+            yield event
+        else:
+            aside.append(event)
 
 
 def _counted(session: Session, history: History) -> bool:
@@ -123,7 +149,7 @@ def _failures(
     for item in filter(is_event_log, examined):
         for match in matches(ledger.events(item, tell), rules.signals):
             names = set(match.signals)
-            if names & by_name or (names & set(by_time) and _near(match.event.time, anchors, reach)):
+            if names & by_name or (names & set(by_time) and _near(_time(match), anchors, reach)):
                 yield match
 
 
@@ -156,6 +182,11 @@ def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozen
     shown = (item for session in refused for item in (session.sent, session.received) if item)
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
     return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
+
+
+def _time(match: Match) -> datetime:
+    assert isinstance(match.event, Capi2Event)
+    return match.event.time
 
 
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:

@@ -9,7 +9,7 @@ collected, and the remedy. File name = rule name. ``docs/rules.md`` is the manua
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,6 +21,7 @@ from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
+from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
 from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, compile_condition, literals
 from evtx_analyzer.model import Grade, LinkBasis
@@ -30,9 +31,12 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("windows", "capi2"): "capi2",
     ("exchange", "smtp-send"): "send-connector",
     ("windows", "smtpsvc"): "iis-smtp",
+    # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
+    ("evtx-analyzer", "smtp-session"): "smtp-session",
+    ("evtx-analyzer", "chain-operation"): "chain-operation",
 }
-ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "outside-coverage"]
-SOURCE_KINDS = ("capi2", "smtp", "send-connector")
+ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "no-object", "outside-coverage"]
+SOURCE_KINDS = ("capi2", "smtp", "send-connector", "configuration")
 _GRADES = ("probable", "possible", "coincident")
 
 
@@ -97,11 +101,11 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Rules:
-        """The built-in rules, or those of a folder that holds ``signals``, ``links`` and ``causes``.
+        """The built-in rules; those of ``folder`` (``signals``, ``links``, ``causes``) are added or, by name, override.
 
         Raises RuleSetError with all mistakes of the set.
         """
-        return load(builtin_rules() if folder is None else Path(folder))
+        return load(*rule_folders(folder))
 
 
 def builtin_rules() -> Traversable:
@@ -113,19 +117,30 @@ def builtin_rules() -> Traversable:
         return Path(__file__).parent.parent / "rules"
 
 
-def load(folder: Traversable) -> Rules:
-    """Rules of a folder; raises RuleSetError with all mistakes."""
+def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
+    """The built-in rules and, after them, a folder of one's own; RuleSetError where that holds no rule."""
+    if folder is None:
+        return (builtin_rules(),)
+    own = Path(folder)
+    if not any(own.joinpath(part).is_dir() for part in ("signals", "links", "causes")):
+        message = "no rule file found; expected signals/, links/ or causes/ in it"
+        raise RuleSetError((RuleError(own.as_posix(), "", message),))
+    return builtin_rules(), own
+
+
+def load(*folders: Traversable) -> Rules:
+    """Rules of all folders together, a later one overriding by file name; raises RuleSetError with all mistakes."""
     mistakes: list[RuleError] = []
-    read_signals = [_signal(name, data, mistakes) for name, data in _documents(folder, "signals", mistakes)]
+    read_signals = [_signal(name, data, mistakes) for name, data in _documents(folders, "signals", mistakes)]
     signals = [item for item in read_signals if item is not None]
     known = frozenset(signal.name for signal in signals)
-    read_links = [_link(name, data, known, mistakes) for name, data in _documents(folder, "links", mistakes)]
+    read_links = [_link(name, data, known, mistakes) for name, data in _documents(folders, "links", mistakes)]
     links = [item for item in read_links if item is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
-    read_causes = [_cause(name, data, names, mistakes) for name, data in _documents(folder, "causes", mistakes)]
+    read_causes = [_cause(name, data, names, mistakes) for name, data in _documents(folders, "causes", mistakes)]
     causes = [item for item in read_causes if item is not None]
     if not mistakes and not causes:
-        mistakes.append(RuleError(str(folder), "causes", "no rule file found; expected signals/, links/ and causes/"))
+        mistakes.append(RuleError("causes", "", "no rule file found; expected signals/, links/ and causes/"))
     if mistakes:
         raise RuleSetError(tuple(mistakes))
     return Rules(
@@ -135,14 +150,18 @@ def load(folder: Traversable) -> Rules:
     )
 
 
-def _documents(folder: Traversable, part: str, mistakes: list[RuleError]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rule name and content of every YAML file of a part, in the order of names."""
-    place = folder.joinpath(part)
-    if not place.is_dir():
-        return
-    for file in sorted(place.iterdir(), key=lambda item: item.name):
-        if not file.name.endswith((".yml", ".yaml")):
-            continue
+def rule_files(folders: Iterable[Traversable], part: str) -> dict[str, Traversable]:
+    """YAML files of a part by name, in the order of names; a later folder overrides an earlier one."""
+    places = [folder.joinpath(part) for folder in folders]
+    found = {file.name: file for place in places if place.is_dir() for file in place.iterdir()}
+    return {name: found[name] for name in sorted(found) if name.endswith((".yml", ".yaml"))}
+
+
+def _documents(
+    folders: Iterable[Traversable], part: str, mistakes: list[RuleError]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rule name and content of every YAML file of a part."""
+    for file in rule_files(folders, part).values():
         name = f"{part}/{file.name}"
         try:
             data = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -248,12 +267,17 @@ PLACEHOLDERS = frozenset(
         "attribution",
         "chain_status",
         "connector",
+        "connector_names",
+        "configured_subject",
         "coverage",
         "delta",
         "end",
         "helo",
         "host",
+        "inbound_addresses",
+        "inbound_names",
         "issuer",
+        "issuer_urls",
         "last_element",
         "mail_from",
         "missing_issuer",
@@ -265,8 +289,13 @@ PLACEHOLDERS = frozenset(
         "remote",
         "result",
         "result_name",
+        "previous_thumbprint",
+        "seen_address",
+        "sender_domain",
+        "sent_names",
         "start",
         "subject",
+        "tls",
         "thumbprint",
     }
 )
@@ -329,6 +358,8 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
 def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozenset[str]:
     if kind in ("link", "broken-link"):
         return names["link"]
+    if kind == "no-object":
+        return frozenset(CMDLETS)
     return names["signal"] if kind in ("operation", "rejection") else frozenset(SOURCE_KINDS)
 
 

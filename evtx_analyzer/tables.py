@@ -29,7 +29,6 @@ from evtx_analyzer.model import (
     Capi2Event,
     ChainElement,
     Coverage,
-    Event,
     Loss,
     Match,
     Operation,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 CAPI2 = "capi2"
 Cell = str | int | datetime | None
 Row = tuple[Cell, ...]
+Timed = Capi2Event | SmtpEvent
 Format = Literal["csv", "jsonl", "parquet", "timesketch"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -87,7 +87,7 @@ class Filter(Struct, frozen=True, kw_only=True):
         """Whether it asks for what only CAPI2 events have."""
         return bool(self.ids or self.results or self.process or self.subject or self.failed)
 
-    def accepts(self, event: Event) -> bool:
+    def accepts(self, event: Timed) -> bool:
         """Whether an event is wanted."""
         if not self._at(event.time):
             return False
@@ -186,10 +186,10 @@ def _chosen(every: Sequence[Examined], kind: str) -> tuple[Examined, ...]:
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
 
 
-def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[Event]:
+def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[Timed]:
     for item in chosen:
         for event in () if item.error else ledger.events(item, _silent):
-            if (event.kind if isinstance(event, SmtpEvent) else CAPI2) == kind:
+            if isinstance(event, Timed) and (event.kind if isinstance(event, SmtpEvent) else CAPI2) == kind:
                 yield event
 
 

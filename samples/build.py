@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from samples.cases import CASES
+from samples.cases import KB_CASES
+from samples.causes import CAUSES
 
 HERE = Path(__file__).parent
+CASES = {**KB_CASES, **CAUSES}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from samples import capi2
 from samples.capi2 import PARTIAL_CHAIN, UNTRUSTED_ROOT, Cert, Recorder
@@ -90,22 +91,22 @@ def untrusted_root() -> Files:
     private = (("CN", "ServerName Corp Root CA"), ("DC", "servername"), ("DC", "com"))
     root = Cert("77" * 20, private, private, key_id="71" * 20, issuer_key_id="71" * 20, ca=True)
     leaf = replace(LEAF, issuer=private, issuer_key_id="71" * 20)
-    recorder = _noise(Recorder(HOST, next_record=2900), KB_TIME - timedelta(minutes=6), 10)
+    recorder = noise(Recorder(HOST, next_record=2900), KB_TIME - timedelta(minutes=6), 10)
     chain = [(leaf, 0), (root, UNTRUSTED_ROOT)]
-    results = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
-    capi2.check(recorder, KB_TIME, chain, seed="private", **results)  # type: ignore[arg-type]
-    _noise(recorder, KB_TIME + timedelta(seconds=30), 5)
+    results: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
+    capi2.check(recorder, KB_TIME, chain, seed="private", **results)
+    noise(recorder, KB_TIME + timedelta(seconds=30), 5)
     return {CAPI2_FILE: write_evtx(recorder.events), SEND_FILE: _send(leaf).encode()}
 
 
 def later_success() -> Files:
     """The chain failed a few seconds before, was repaired, and passed the same check before the refusal."""
-    recorder = _noise(Recorder(HOST, next_record=2900), KB_TIME - timedelta(minutes=6), 10)
-    broken = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
-    sound = {"policy_result": "0", "chain_result": "0", "chain_error": 0}
-    capi2.check(recorder, KB_TIME - timedelta(seconds=4), [(LEAF, 0)], seed="before", **broken)  # type: ignore[arg-type]
+    recorder = noise(Recorder(HOST, next_record=2900), KB_TIME - timedelta(minutes=6), 10)
+    broken: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
+    sound: dict[str, Any] = {"policy_result": "0", "chain_result": "0", "chain_error": 0}
+    capi2.check(recorder, KB_TIME - timedelta(seconds=4), [(LEAF, 0)], seed="before", **broken)
     whole = [(LEAF, 0), (ISSUER, 0), (ROOT, 0)]
-    capi2.check(recorder, KB_TIME, whole, seed="after", **sound)  # type: ignore[arg-type]
+    capi2.check(recorder, KB_TIME, whole, seed="after", **sound)
     return {CAPI2_FILE: write_evtx(recorder.events), SEND_FILE: _send().encode()}
 
 
@@ -114,7 +115,7 @@ def no_capi2() -> Files:
     return {SEND_FILE: _send().encode()}
 
 
-CASES: dict[str, Callable[[], Files]] = {
+KB_CASES: dict[str, Callable[[], Files]] = {
     "kb-3212877": kb_3212877,
     "kb-event-xml": kb_event_xml,
     "untrusted-root": untrusted_root,
@@ -128,7 +129,7 @@ CASES: dict[str, Callable[[], Files]] = {
 
 def _kb_events() -> list[str]:
     """Noise, the KB's check with its event 11 and 90, more noise, and the same failure for the IIS session."""
-    recorder = _noise(Recorder(HOST, next_record=3105), KB_TIME - timedelta(minutes=9), 12)
+    recorder = noise(Recorder(HOST, next_record=3105), KB_TIME - timedelta(minutes=9), 12)
     task = capi2.guid("kb task")
     where = {"process": 544, "thread": 1996}
     early = KB_TIME - timedelta(milliseconds=62)
@@ -141,14 +142,14 @@ def _kb_events() -> list[str]:
     recorder.write(11, early + timedelta(milliseconds=31), chain, **where, level=2)
     recorder.events.append(KB_EVENT)
     recorder.next_record = 3157
-    _noise(recorder, KB_TIME + timedelta(seconds=20), 10)
-    broken = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
-    capi2.check(recorder, _IIS_START + timedelta(milliseconds=420), [(LEAF, 0)], seed="iis", **broken)  # type: ignore[arg-type]
-    _noise(recorder, _IIS_START + timedelta(minutes=1), 5)
+    noise(recorder, KB_TIME + timedelta(seconds=20), 10)
+    broken: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
+    capi2.check(recorder, _IIS_START + timedelta(milliseconds=420), [(LEAF, 0)], seed="iis", **broken)
+    noise(recorder, _IIS_START + timedelta(minutes=1), 5)
     return recorder.events
 
 
-def _noise(recorder: Recorder, start: datetime, checks: int) -> Recorder:
+def noise(recorder: Recorder, start: datetime, checks: int) -> Recorder:
     """Checks that have nothing to do with mail: code signing, and the routine failure under MICROSOFT_ROOT."""
     for number in range(checks):
         time = start + timedelta(seconds=7 * number)

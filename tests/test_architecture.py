@@ -20,7 +20,7 @@ LAYERS = (
     ("intake",),
     ("pipeline",),
     ("tables",),
-    ("batch",),
+    ("batch", "rule_cases", "rule_convert"),
     ("",),
     ("cli",),
     ("__main__",),

@@ -175,3 +175,51 @@ def test_no_module_of_a_parser_is_imported_for_help():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
     assert result.stdout.decode().strip().endswith("heavy []")
+
+
+def test_rules_list_names_every_rule():
+    text = run("rules", "list").stdout.decode()
+    assert "missing-intermediate" in text
+    assert "chain_policy_failed" in text
+
+
+def test_rules_check_passes_on_ours_and_reports_all_mistakes(tmp_path):
+    assert run("rules", "check").returncode == 0
+    (tmp_path / "signals").mkdir()
+    (tmp_path / "signals" / "one.yml").write_text("title: x\n")
+    (tmp_path / "signals" / "two.yml").write_text("[")
+    result = run("rules", "check", "--rules", tmp_path)
+    assert result.returncode == 2
+    assert [line.partition(": ")[2].partition(":")[0] for line in result.stderr.decode().splitlines()] == [
+        "signals/one.yml",
+        "signals/two.yml",
+    ]
+
+
+def test_rules_test_runs_our_cases_and_notices_a_rule_without(tmp_path):
+    assert run("rules", "test").returncode == 0
+    (tmp_path / "signals").mkdir()
+    shutil.copy(SAMPLES.parent / "rules" / "signals" / "chain_built.yml", tmp_path / "signals" / "my_rule.yml")
+    result = run("rules", "test", "--rules", tmp_path)
+    assert result.returncode == 1
+    assert "cases/signals/my_rule.yml:: the rule has no cases" in result.stdout.decode()
+
+
+def test_rules_convert():
+    text = run("rules", "convert", "--target", "splunk", "chain_policy_failed").stdout.decode()
+    assert text.startswith("# chain_policy_failed\n")
+    assert '"800B0109"' in text
+    assert "there is no backend named nonsense" in error_of(run("rules", "convert", "--target", "nonsense"))
+    link = run("rules", "convert", "--target", "splunk", "any_chain_failed_at_handshake")
+    assert link.returncode == 0
+    assert b"# any_chain_failed_at_handshake" in link.stdout
+
+
+def test_own_rules_are_added_to_ours(tmp_path):
+    (tmp_path / "causes").mkdir()
+    text = (SAMPLES.parent / "rules" / "causes" / "unexplained.yml").read_text(encoding="utf-8")
+    (tmp_path / "causes" / "unexplained.yml").write_text(
+        text.replace("does not tell", "tells nobody"), encoding="utf-8"
+    )
+    report = json.loads(run("analyze", SAMPLES / "no-capi2", "--rules", tmp_path, "--format", "json").stdout)
+    assert report["verdict"]["title"] == "The evidence tells nobody why relaying was refused"

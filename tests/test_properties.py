@@ -80,7 +80,7 @@ def test_damage_ends_in_a_report(tmp_path, name, place, bit, cut):
 def test_unrelated_events_remove_no_finding(tmp_path, count, seed):
     """Checks of other programs, written before and after, change neither cause nor grade."""
     recorder = cases.Recorder(cases.HOST, next_record=100)
-    cases._noise(recorder, cases.KB_TIME - timedelta(hours=3, seconds=seed), count)
+    cases.noise(recorder, cases.KB_TIME - timedelta(hours=3, seconds=seed), count)
     files = kb_files()
     files[cases.CAPI2_FILE] = write_evtx([*recorder.events, *cases._kb_events()])
     report = ea.analyze(put(tmp_path / f"{count}-{seed}", files))

@@ -10,7 +10,7 @@ import pytest
 import evtx_analyzer as ea
 from evtx_analyzer.report.document import json_schema, to_json
 from evtx_analyzer.report.terminal import clean, to_terminal
-from samples.cases import CASES
+from samples.build import CASES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 

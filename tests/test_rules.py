@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from evtx_analyzer.errors import RuleSetError
-from evtx_analyzer.rules import Rules, builtin_rules, load
+from evtx_analyzer.rule_cases import run_cases
+from evtx_analyzer.rules import Rules, builtin_rules, load, rule_folders
 
 RULES = Path(__file__).parent.parent / "rules"
 
@@ -96,3 +97,23 @@ def test_mistake_in_a_cause(copy, old, new, key):
 def test_an_empty_folder_is_said(tmp_path):
     with pytest.raises(RuleSetError, match="no rule file found"):
         load(tmp_path)
+
+
+def test_every_case_of_every_rule_holds():
+    outcomes = run_cases(Rules.load(), rule_folders(None))
+    assert [item for item in outcomes if item.problem] == []
+    assert len(outcomes) > 250
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("kind: positive", "kind: negative", "must not be recognized and is"),
+        ("kind: negative", "kind: positive", "must be recognized and is not"),
+        ("kind: near-miss", "kind: miss", "kind must be one of"),
+    ],
+)
+def test_a_wrong_case_is_noticed(copy, old, new, problem):
+    shutil.copytree(RULES / "cases", copy / "cases")
+    edit(copy / "cases/signals/chain_incomplete.yml", old, new)
+    assert problem in " ".join(item.problem for item in run_cases(load(copy), (copy,)))

@@ -21,16 +21,16 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 def test_samples_are_built_byte_for_byte(tmp_path):
     assert build.main(["--check"]) == 0
     assert build.main(["--into", str(tmp_path)]) == 0
-    for case, make in cases.CASES.items():
+    for case, make in build.CASES.items():
         for name in make():
             assert (tmp_path / case / name).read_bytes() == (SAMPLES / case / name).read_bytes()
 
 
 def test_every_folder_is_a_case_and_is_described():
     folders = {path.name for path in SAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == set(cases.CASES)
+    assert folders == set(build.CASES)
     readme = (SAMPLES / "README.md").read_text(encoding="utf-8")
-    assert [case for case in cases.CASES if f"`{case}`" not in readme] == []
+    assert [case for case in build.CASES if f"`{case}`" not in readme] == []
 
 
 def tree(xml):

@@ -98,19 +98,21 @@ def _share(operation: Operation, left: str, rejection: Rejection, right: str) ->
 
 
 def operation_values(operation: Operation) -> Mapping[str, set[str]]:
-    """Fields of an operation that link rules may name: ``Thumbprint`` and ``SubjectDomain``."""
+    """Fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``."""
     names = {operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())}
     return {
         "Thumbprint": {operation.thumbprint} - {""},
         "SubjectDomain": {_domain(name) for name in names if "." in name} - {""},
+        "RemoteDomain": {_last_labels(name) for name in (operation.subject, operation.server_name) if "." in name},
     }
 
 
 def rejection_values(rejection: Rejection) -> Mapping[str, set[str]]:
-    """Fields of a rejection that link rules may name: ``SentThumbprint``, ``ReceivedThumbprint``, ``OwnDomain``."""
+    """Fields of a rejection that link rules may name: thumbprints sent and received, own and remote domain."""
     return {
         "SentThumbprint": {rejection.sent.thumbprint} - {""} if rejection.sent else set(),
         "ReceivedThumbprint": {rejection.received.thumbprint} - {""} if rejection.received else set(),
+        "RemoteDomain": {_last_labels(rejection.remote_name)} - {""},
         "OwnDomain": {_domain(rejection.helo), rejection.mail_from.rpartition("@")[2].casefold()} - {""},
     }
 
@@ -119,6 +121,11 @@ def _domain(name: str) -> str:
     """DNS domain of a machine's or a wildcard's name: ``servername.com`` for ``*.ServerName.com``."""
     host, _, domain = name.strip().casefold().partition(".")
     return domain if "." in domain else (f"{host}.{domain}" if domain else "")
+
+
+def _last_labels(name: str) -> str:
+    """``outlook.com`` for any front end or certificate of Exchange Online."""
+    return ".".join(name.strip().casefold().split(".")[-2:]) if "." in name else ""
 
 
 def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -> tuple[object, ...]:

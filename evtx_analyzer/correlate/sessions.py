@@ -132,11 +132,17 @@ def _awaits_tls(current: _Open) -> bool:
 def _idle(open_sessions: dict[tuple[str, ...], list[_Open]], before: datetime) -> Iterator[Session]:
     """Sessions without an end (the log was cut or the service stopped) whose last row is old."""
     for key, running in list(open_sessions.items()):
-        for current in [item for item in running if item.matches[-1].event.time < before]:
+        for current in [item for item in running if _last_time(item) < before]:
             running.remove(current)
             yield tell(current.matches)
         if not running:
             del open_sessions[key]
+
+
+def _last_time(current: _Open) -> datetime:
+    row = current.matches[-1].event
+    assert isinstance(row, SmtpEvent)
+    return row.time
 
 
 def tell(matches: Sequence[Match]) -> Session:

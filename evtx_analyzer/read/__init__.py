@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from evtx_analyzer.model import EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.model import CertificateFile, EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
 from evtx_analyzer.read.evtx import read_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
 from evtx_analyzer.read.messages import is_message_export, read_message_export
+from evtx_analyzer.read.psjson import is_json, read_json
 
-Record = EventRecord | LogRow
+Record = EventRecord | LogRow | CertificateFile
 Reader = Callable[[BinaryIO, Origin], Iterator[Record | Loss]]
 
 HEAD = 64 * 1024
@@ -32,6 +34,8 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("message-export", is_message_export, read_message_export),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
+    ("json", is_json, read_json),
+    ("certificate", is_certificate_file, read_certificate_file),
 )
 
 

@@ -1,0 +1,356 @@
+"""What surrounds a refusal: configuration, certificates and delivery history, laid beside each refused session and
+check.
+
+The result is a flat view per refusal (Sigma service ``smtp-session``) and per chain operation (``chain-
+operation``), on which signals run as on any event; ``docs/rules.md`` lists the fields. A field is absent where
+nothing tells: no export, no certificate shown by the log. Absence is never read as "no".
+
+Relay rules since 2023-11-01: relaying needs an inbound connector of type OnPremises that matches by certificate
+name or by source address, and a certificate or sender domain that is an accepted domain of the tenant (Exchange
+team: Updated requirements for SMTP relay through Exchange Online).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from msgspec import Struct
+
+from evtx_analyzer.constants import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
+from evtx_analyzer.model import Certificate, CertificateFile, Delivery, Event, Fields, Operation, Rejection, Setting
+
+# Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
+SHOWS_CERTIFICATES = ("send-connector",)
+SHOWS_COMMANDS = ("send-connector", "iis-smtp")
+_RECENT = timedelta(minutes=10)
+_ANY_DOMAIN = ("*", "smtp:*;1", "smtp:*")
+
+
+class Background(Struct, frozen=True, kw_only=True):
+    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90 and from files."""
+
+    settings: tuple[Setting, ...] = ()
+    certificates: Mapping[str, Certificate] = {}
+    deliveries: tuple[Delivery, ...] = ()
+
+    def objects(self, cmdlet: str) -> list[Mapping[str, str]]:
+        """Properties of every exported object of a cmdlet."""
+        return [item.values for item in self.settings if item.cmdlet == cmdlet]
+
+
+def background(aside: Iterable[Event], operations: Iterable[Operation], deliveries: tuple[Delivery, ...]) -> Background:
+    """Settings and certificate files from what was put aside, certificates that event 90 shows, delivery history.
+
+    A file tells more of a certificate than event 90 does, so it wins.
+    """
+    things = list(aside)
+    shown = [item.certificate for item in operations if item.certificate]
+    files = [item.certificate for item in things if isinstance(item, CertificateFile)]
+    return Background(
+        settings=tuple(item for item in things if isinstance(item, Setting)),
+        certificates={item.thumbprint: item for item in (*shown, *files) if item.thumbprint and item.subject},
+        deliveries=deliveries,
+    )
+
+
+def operation_fields(operation: Operation, background: Background) -> Fields:
+    """The view of one certificate check."""
+    known = background.certificates.get(operation.thumbprint) or operation.certificate
+    found: dict[str, list[str]] = {
+        "Policy": [operation.policy],
+        "Result": [operation.result],
+        "ResultName": [operation.result_name],
+        "ChainResult": [operation.chain_result],
+        "ChainStatus": list(operation.chain_status),
+        "Thumbprint": [operation.thumbprint],
+        "Subject": [operation.subject],
+        "ServerName": [operation.server_name],
+        "ProcessName": [operation.process],
+        "RemoteName": [name for name in (operation.subject, operation.server_name) if _is_exchange_online(name)],
+    }
+    if operation.elements:
+        found["Elements"] = [str(len(operation.elements))]
+        found["LastElementSelfSigned"] = [_yes(operation.elements[-1].self_signed)]
+        found["SelfSigned"] = [_yes(len(operation.elements) == 1 and operation.elements[0].self_signed)]
+        found["LeafStatus"] = list(operation.elements[0].errors)
+    if known and known.not_after and known.not_before:
+        found["Expired"] = [_yes(known.not_after < operation.time)]
+        found["NotYetValid"] = [_yes(known.not_before > operation.time)]
+    return _fields(found)
+
+
+def rejection_fields(rejection: Rejection, background: Background) -> Fields:
+    """The view of one refused session."""
+    sent = _completed(rejection.sent, background)
+    found: dict[str, list[str]] = {
+        "Kind": [rejection.kind],
+        "Computer": [rejection.host],
+        "Connector": [rejection.connector],
+        "RemoteName": [rejection.remote_name],
+        "MailFrom": [rejection.mail_from],
+        "MailFromDomain": [rejection.mail_from.rpartition("@")[2]],
+        "NullSender": [_yes(not rejection.mail_from)] if rejection.stage else [],
+        "Stage": [rejection.stage],
+        "Reply": [rejection.reply],
+        "Attribution": [rejection.attribution],
+        "UntrustedRootHint": [_yes(rejection.untrusted_root_hint)],
+        "TlsProtocol": re.findall(r"SP_PROT_\w+", rejection.tls),
+    }
+    if rejection.kind in SHOWS_COMMANDS and rejection.helo:
+        found["StartTls"] = [_yes(rejection.starttls or bool(rejection.tls))]
+    if rejection.kind in SHOWS_CERTIFICATES and rejection.tls:
+        found["CertificateSent"] = [_yes(rejection.sent is not None)]
+    if sent is not None:
+        _add_certificate(found, sent, rejection)
+    _add_history(found, rejection, background)
+    _add_inbound(found, rejection, sent, background)
+    _add_send(found, rejection, sent, background)
+    _add_domains(found, rejection, sent, background)
+    return _fields(found)
+
+
+def _completed(sent: Certificate | None, background: Background) -> Certificate | None:
+    """The certificate as the log shows it, with names and dates from event 90 or a file where the log has none."""
+    if sent is None or not sent.thumbprint:
+        return sent
+    known = background.certificates.get(sent.thumbprint)
+    if known is None:
+        return sent
+    return Certificate(
+        thumbprint=sent.thumbprint,
+        subject=sent.subject or known.subject,
+        issuer=sent.issuer or known.issuer,
+        serial=sent.serial or known.serial,
+        not_before=sent.not_before or known.not_before,
+        not_after=sent.not_after or known.not_after,
+        alternate_names=sent.alternate_names or known.alternate_names,
+        subject_key_id=known.subject_key_id,
+        authority_key_id=known.authority_key_id,
+        issuer_urls=known.issuer_urls,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ certificate, history
+
+
+def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: Rejection) -> None:
+    found["SentThumbprint"] = [sent.thumbprint]
+    found["SentSubject"] = [sent.subject]
+    found["SentIssuer"] = [sent.issuer]
+    found["SentName"] = sorted(certificate_names(sent))
+    if sent.subject and sent.issuer:
+        found["SentSelfSigned"] = [_yes(same_name(sent.subject, sent.issuer))]
+    if sent.not_after and sent.not_before:
+        found["SentExpired"] = [_yes(sent.not_after < rejection.time)]
+        found["SentNotYetValid"] = [_yes(sent.not_before > rejection.time)]
+
+
+def _add_history(found: dict[str, list[str]], rejection: Rejection, background: Background) -> None:
+    """What the same connector did before: with this certificate, and with the one before it."""
+    own = rejection.sent.thumbprint if rejection.sent else ""
+    rows = [
+        item
+        for item in background.deliveries
+        if item.connector == rejection.connector and item.kind == rejection.kind and item.host == rejection.host
+    ]
+    same = [item for item in rows if item.thumbprint == own]
+    before = [item for item in same if item.first_accepted and item.first_accepted < rejection.time]
+    if own:
+        found["AcceptedBeforeWithThisCertificate"] = [_yes(bool(before))]
+        others = [
+            item
+            for item in rows
+            if item.thumbprint not in ("", own) and item.last_accepted and item.last_accepted < rejection.time
+        ]
+        last = max(others, key=lambda item: item.last_accepted or rejection.time, default=None)
+        # A certificate that still succeeds after the refusals has not been replaced: both are in use.
+        if last is not None and not before:
+            found["PreviousThumbprint"] = [last.thumbprint]
+    failures = [item for item in rows if _tls_failed_shortly_before(item, rejection)]
+    if failures:
+        found["TlsFailedBefore"] = ["true"]
+
+
+def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
+    last = getattr(item, "last_tls_failure", None)
+    first = getattr(item, "first_tls_failure", None)
+    return bool(first and last and first <= rejection.time and last >= rejection.time - _RECENT)
+
+
+# ------------------------------------------------------------------------------------------------------ configuration
+
+
+def _add_inbound(
+    found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
+) -> None:
+    """Inbound connectors of the tenant against what the session showed."""
+    connectors = background.objects(INBOUND_CONNECTOR)
+    if not connectors:
+        return
+    working = [item for item in connectors if _is(item, "ConnectorType", "OnPremises") and _enabled(item)]
+    found["InboundConnector.Working"] = [_yes(bool(working))]
+    found["InboundConnector.Name"] = [item.get("Name", "") for item in working]
+    found["InboundConnector.Partner"] = [_yes(any(_is(item, "ConnectorType", "Partner") for item in connectors))]
+    disabled = [item for item in connectors if _is(item, "ConnectorType", "OnPremises") and not _enabled(item)]
+    found["InboundConnector.Disabled"] = [_yes(bool(disabled))]
+    names = [name for item in working if (name := _connector_name(item))]
+    found["InboundConnector.CertificateName"] = names
+    scopes = [address for item in working for address in _listed(item.get("SenderIPAddresses", ""))]
+    found["InboundConnector.Address"] = scopes
+    found["InboundConnector.ByCertificate"] = [_yes(bool(names))]
+    found["InboundConnector.ByAddress"] = [_yes(bool(scopes))]
+    if names and sent is not None and certificate_names(sent):
+        matching = any(covers(name, own) for name in names for own in certificate_names(sent))
+        found["InboundConnector.CertificateMatches"] = [_yes(matching)]
+    seen = getattr(rejection, "seen_address", "")
+    if scopes and seen:
+        found["SeenAddress"] = [seen]
+        found["InboundConnector.AddressMatches"] = [_yes(any(_inside(seen, scope) for scope in scopes))]
+    _add_restrictions(found, rejection, working)
+
+
+def _add_restrictions(found: dict[str, list[str]], rejection: Rejection, working: Sequence[Mapping[str, str]]) -> None:
+    """Whether every working connector is limited to sender domains, and to others than the refused one."""
+    domain = rejection.mail_from.rpartition("@")[2].casefold()
+    limits = [_sender_domains(item) for item in working]
+    if not domain or not limits or not all(limits):
+        return
+    allowed = any(covers(name, domain) or name == domain for names in limits for name in names)
+    found["InboundConnector.SenderDomainMatches"] = [_yes(allowed)]
+
+
+def _sender_domains(item: Mapping[str, str]) -> list[str]:
+    """Domains that a connector is limited to; empty where it takes all."""
+    domains = _listed(item.get("SenderDomains", ""))
+    if any(name.casefold() in _ANY_DOMAIN for name in domains):
+        domains = []
+    return [re.sub(r"^smtp:|;\d+$", "", name, flags=re.IGNORECASE).casefold() for name in domains]
+
+
+def _connector_name(item: Mapping[str, str]) -> str:
+    name = item.get("TlsSenderCertificateName", "").strip()
+    parts = issuer_and_subject(name)
+    return _common_name(parts[1]) if parts else name
+
+
+def _add_send(
+    found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
+) -> None:
+    """The Send connector's own setting and the certificates bound to SMTP, against the certificate that was sent."""
+    own = [item for item in background.objects(SEND_CONNECTOR) if _same_text(item.get("Name", ""), rejection.connector)]
+    for item in own:
+        wanted = issuer_and_subject(item.get("TlsCertificateName", ""))
+        found["SendConnector.CertificateSet"] = [_yes(bool(item.get("TlsCertificateName", "").strip()))]
+        if wanted and sent is not None and sent.subject and sent.issuer:
+            matches = same_name(wanted[0], sent.issuer) and same_name(wanted[1], sent.subject)
+            found["SendConnector.CertificateMatches"] = [_yes(matches)]
+            found["SendConnector.Subject"] = [wanted[1]]
+    bound = [item for item in background.objects(EXCHANGE_CERTIFICATE) if "smtp" in item.get("Services", "").casefold()]
+    if bound and sent is not None and sent.thumbprint:
+        found["ExchangeCertificate.BoundToSmtp"] = [
+            _yes(any(_same_text(item.get("Thumbprint", ""), sent.thumbprint) for item in bound))
+        ]
+
+
+def _add_domains(
+    found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
+) -> None:
+    """Whether sender and certificate belong to accepted domains of the tenant."""
+    accepted = [item.get("DomainName", "").casefold() for item in background.objects(ACCEPTED_DOMAIN)]
+    accepted = [name for name in accepted if name]
+    if not accepted:
+        return
+    domain = rejection.mail_from.rpartition("@")[2].casefold()
+    found["AcceptedDomain.Sender"] = [_yes(_accepted(domain, accepted))]
+    if sent is not None and certificate_names(sent):
+        found["AcceptedDomain.Certificate"] = [
+            _yes(any(_accepted(name.removeprefix("*."), accepted) for name in certificate_names(sent)))
+        ]
+
+
+def _accepted(name: str, accepted: Sequence[str]) -> bool:
+    """A name belongs to an accepted domain that it equals or stands below (``*.contoso.com`` means subdomains)."""
+    return any(
+        name == domain.removeprefix("*.") or name.endswith("." + domain.removeprefix("*.")) for domain in accepted
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- names
+
+
+def certificate_names(certificate: Certificate) -> set[str]:
+    """DNS names of a certificate, folded: the common name of the subject and the alternate names."""
+    names = {_common_name(certificate.subject), *certificate.alternate_names}
+    return {name.casefold() for name in names if "." in name and " " not in name}
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether two certificate names match: equal, or one is a wildcard for exactly one label of the other."""
+    left, right = pattern.strip().casefold(), name.strip().casefold()
+    return left == right or _wildcard(left, right) or _wildcard(right, left)
+
+
+def _wildcard(pattern: str, name: str) -> bool:
+    return pattern.startswith("*.") and not name.startswith("*.") and name.partition(".")[2] == pattern[2:]
+
+
+def same_name(left: str, right: str) -> bool:
+    """Whether two distinguished names are the same, whatever the blanks after commas and the case."""
+    return _name_parts(left) == _name_parts(right)
+
+
+def _name_parts(text: str) -> tuple[str, ...]:
+    parts = re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())
+    return tuple(re.sub(r'^(\w+)=\s*"?|"$', r"\1=", part.replace("st=", "s=", 1)) for part in parts)
+
+
+def issuer_and_subject(name: str) -> tuple[str, str] | None:
+    """Issuer and subject of ``<I>CN=...<S>CN=...``, as connectors name certificates; None where it is no such name."""
+    found = re.fullmatch(r"\s*<I>(.*)<S>(.*)", name, re.DOTALL)
+    return (found[1].strip(), found[2].strip()) if found else None
+
+
+def _common_name(subject: str) -> str:
+    found = re.search(r"(?:^|,\s*)CN=\"?([^,\"]+)", subject, re.IGNORECASE)
+    return found[1].strip() if found else subject.strip()
+
+
+def _is_exchange_online(name: str) -> bool:
+    """Names of Exchange Online's own front ends and certificates."""
+    folded = name.casefold()
+    return folded.endswith((".outlook.com", ".office365.com", ".protection.outlook.de")) or folded == "outlook.com"
+
+
+def _inside(address: str, scope: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(scope, strict=False)
+    except ValueError:
+        return False
+
+
+def _listed(value: str) -> list[str]:
+    return [part for part in re.split(r"[,;\s]+(?!\d+$)", value.strip().strip("{}")) if part]
+
+
+def _is(item: Mapping[str, str], name: str, value: str) -> bool:
+    return _same_text(item.get(name, ""), value)
+
+
+def _enabled(item: Mapping[str, str]) -> bool:
+    """A connector without the property is taken as enabled: not every export holds it."""
+    return not _same_text(item.get("Enabled", "True"), "False")
+
+
+def _same_text(left: str, right: str) -> bool:
+    return left.strip().casefold() == right.strip().casefold()
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _fields(found: Mapping[str, Iterable[str]]) -> Fields:
+    return {name: kept for name, values in found.items() if (kept := tuple(value for value in values if value))}

@@ -1,0 +1,389 @@
+"""One case per cause and per look-alike beyond the KB's own; ``samples/README.md`` says what each one shows.
+
+Most of them bring their CAPI2 events as XML (``wevtutil qe /f:xml``), which keeps them small and readable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from samples import capi2
+from samples.capi2 import PARTIAL_CHAIN, UNTRUSTED_ROOT, Cert, Recorder
+from samples.cases import CAPI2_FILE, HOST, IIS_FILE, ISSUER, ISSUER_NAME, KB_TIME, LEAF, ROOT, SEND_FILE, Files, noise
+from samples.evtx_writer import write_evtx
+from samples.smtp import FRONT_END, REFUSAL, REMOTE_THUMBPRINT, W3C_HEADER, SendSession, iis_session, send_log
+
+CHAIN = [(LEAF, 0), (ISSUER, 0), (ROOT, 0)]
+SOUND: dict[str, Any] = {"policy_result": "0", "chain_result": "0", "chain_error": 0}
+BROKEN: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
+START = KB_TIME - timedelta(microseconds=556180)
+REMOTE = Cert(
+    REMOTE_THUMBPRINT,
+    (("CN", "mail.protection.outlook.com"), ("O", "Microsoft Corporation"), ("C", "US")),
+    (("CN", "Example Cloud CA"), ("C", "US")),
+)
+OLD = replace(LEAF, thumbprint="AB" * 20, issuer=(("CN", "Example Trust TLS CA 2014"), ("C", "US")), serial="0AAA")
+DEFAULT_NAME = (("CN", "CORP-SMTP1"),)
+DEFAULT = Cert("DE" * 20, DEFAULT_NAME, DEFAULT_NAME, names=("CORP-SMTP1", "CORP-SMTP1.ServerName.com"))
+CONNECTOR = "Outbound to Office 365"
+
+
+def self_signed() -> Files:
+    """Exchange's default certificate is sent: subject and issuer are the same."""
+    recorder = Recorder(HOST, next_record=900)
+    results: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
+    capi2.check(recorder, KB_TIME, [(DEFAULT, UNTRUSTED_ROOT)], seed="default", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(DEFAULT, one_row=True))}
+
+
+def name_mismatch() -> Files:
+    """The chain is sound, but the inbound connector expects another name."""
+    return {
+        "capi2.xml": verified(),
+        SEND_FILE: send(refused(LEAF)),
+        "Get-InboundConnector.json": config(inbound(TlsSenderCertificateName="mail.contoso.com")),
+    }
+
+
+def name_matches() -> Files:
+    """Certificate, chain and connector are all right: the logs do not tell why."""
+    return {
+        "capi2.xml": verified(),
+        SEND_FILE: send(refused(LEAF)),
+        "Get-InboundConnector.json": config(inbound(TlsSenderCertificateName="*.servername.com")),
+    }
+
+
+def replaced() -> Files:
+    """The day before the connector delivered with another certificate; since then nothing was accepted."""
+    before = accepted(OLD, START - timedelta(days=1), "08D50C7411223344")
+    return {"capi2.xml": verified(), SEND_FILE: send(before, refused(LEAF))}
+
+
+def replaced_connector_not_updated() -> Files:
+    """The same, and the Send connector still names the old certificate."""
+    name = f"<I>{OLD.name(OLD.issuer)}<S>{OLD.name()}"
+    return {**replaced(), "Get-SendConnector.json": config({"Name": CONNECTOR, "TlsCertificateName": name})}
+
+
+def wrong_certificate() -> Files:
+    """The Send connector names one certificate, the server sends another one of its own."""
+    intended = (("CN", "mail.contoso.com"), ("O", "Contoso"))
+    name = f"<I>{LEAF.name(ISSUER_NAME)}<S>{LEAF.name(intended)}"
+    return {
+        "capi2.xml": verified(),
+        SEND_FILE: send(refused(LEAF, one_row=True)),
+        "Get-SendConnector.json": config({"Name": CONNECTOR, "TlsCertificateName": name}),
+    }
+
+
+def no_tls_iis() -> Files:
+    """An IIS SMTP service without outbound TLS."""
+    start = datetime(2016, 12, 1, 3, 14, 20, 100000, tzinfo=UTC)
+    rows = [
+        (94, "<", "", f"220 {FRONT_END} Microsoft ESMTP MAIL Service ready at Thu, 1 Dec 2016 03:14:20 +0000"),
+        (94, ">", "EHLO", "CORP-SMTP1.ServerName.com"),
+        (171, "<", "", f"250-{FRONT_END} Hello [203.0.113.7]"),
+        (188, ">", "MAIL", "FROM:<crm@servername.com> SIZE=1722"),
+        (281, "<", "", "250 2.1.0 Sender OK"),
+        (281, ">", "RCPT", "TO:<e@fabrikam.com>"),
+        (377, "<", "", REFUSAL),
+        (377, ">", "QUIT", ""),
+    ]
+    log = W3C_HEADER.format(date="2016-12-01 03:14:20") + iis_session(start, "CORP-SMTP1", rows)
+    return {IIS_FILE: log.encode("ascii")}
+
+
+def no_certificate() -> Files:
+    """TLS without a certificate of the server, and an inbound connector that matches by certificate."""
+    session = SendSession(START, "08D50D3D9730A8D2").connect().starttls(None)
+    return {
+        SEND_FILE: send(message(session, 710).quit(1100)),
+        "Get-InboundConnector.json": config(inbound(TlsSenderCertificateName="*.servername.com")),
+    }
+
+
+def source_ip() -> Files:
+    """The inbound connector matches by address, and Exchange Online sees another one (203.0.113.7)."""
+    session = SendSession(START, "08D50D3D9730A8D2").connect().starttls(None)
+    return {
+        SEND_FILE: send(message(session, 710).quit(1100)),
+        "Get-InboundConnector.json": config(inbound(SenderIPAddresses=["198.51.100.0/24"], RequireTls=False)),
+    }
+
+
+def attr36() -> Files:
+    """Exchange Online itself says ATTR36 for mail that is forwarded with a foreign sender."""
+    text = (
+        "550 5.7.64 Relay Access Denied ATTR36. For more information please go to https://go.microsoft.com/ KB 3169958"
+    )
+    session = SendSession(START, "08D50D3D9730A8D2").connect().starttls(LEAF)
+    session.message(710, "someone@fabrikam.com", [("b@adatum.com", text)], 4)
+    return {"capi2.xml": verified(), SEND_FILE: send(session.quit(1100))}
+
+
+def attr36_domains() -> Files:
+    """The same with the tenant's accepted domains, none of which is the sender's or the certificate's."""
+    domains: list[dict[str, object]] = [
+        {"DomainName": name, "DomainType": "Authoritative"} for name in ("contoso.com", "contoso.onmicrosoft.com")
+    ]
+    return {**attr36(), "Get-AcceptedDomain.json": config(*domains)}
+
+
+def partner_connector() -> Files:
+    """The tenant's only matching connector is of type Partner, which never relays."""
+    return {
+        "capi2.xml": verified(),
+        SEND_FILE: send(refused(LEAF)),
+        "Get-InboundConnector.json": config(
+            inbound(ConnectorType="Partner", TlsSenderCertificateName="*.servername.com")
+        ),
+    }
+
+
+def disabled_connector() -> Files:
+    """The right connector exists and is disabled."""
+    return {
+        "capi2.xml": verified(),
+        SEND_FILE: send(refused(LEAF)),
+        "Get-InboundConnector.json": config(inbound(Enabled=False, TlsSenderCertificateName="*.servername.com")),
+    }
+
+
+def expired() -> Files:
+    """The certificate expired on the day before."""
+    leaf = replace(LEAF, not_before="2014-11-30T00:00:00Z", not_after="2016-11-30T23:59:59Z")
+    recorder = Recorder(HOST, next_record=900)
+    results: dict[str, Any] = {"policy_result": "800B0101", "chain_result": "800B0101", "chain_error": 1}
+    capi2.check(recorder, KB_TIME, [(leaf, 1), (ISSUER, 0), (ROOT, 0)], seed="expired", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(leaf, one_row=True))}
+
+
+def revoked() -> Files:
+    """The issuer has revoked the certificate."""
+    recorder = Recorder(HOST, next_record=900)
+    results: dict[str, Any] = {"policy_result": "800B010C", "chain_result": "80092010", "chain_error": 4}
+    capi2.check(recorder, KB_TIME, [(LEAF, 4), (ISSUER, 0), (ROOT, 0)], seed="revoked", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def tls_refused() -> Files:
+    """TLS fails, Exchange delivers again without it, and is refused."""
+    failed = SendSession(START - timedelta(seconds=40), "08D50D3D9730A8D1").connect()
+    failed.add(204, ">", "STARTTLS").add(301, "<", "220 2.0.0 SMTP server ready")
+    failed.add(420, "*", "", "TLS negotiation failed with error SocketError").add(421, "-", "", "Local")
+    plain = SendSession(START, "08D50D3D9730A8D2").connect()
+    return {SEND_FILE: send(failed, message(plain, 290).quit(700))}
+
+
+def remote_untrusted() -> Files:
+    """This machine distrusts Exchange Online's certificate; the mail goes out without TLS and is refused."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(
+        recorder,
+        KB_TIME - timedelta(seconds=2),
+        [(REMOTE, 0)],
+        seed="remote",
+        server="servername-com.mail.protection.outlook.com",
+        process="EdgeTransport.exe",
+        process_id=4711,
+        **BROKEN,
+    )
+    plain = SendSession(START, "08D50D3D9730A8D2").connect()
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(message(plain, 290).quit(700))}
+
+
+def remote_untrusted_own_sound() -> Files:
+    """The received certificate fails, the own one passes and is sent: the distrust does not explain the refusal."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME - timedelta(milliseconds=80), CHAIN, seed="own", **SOUND)
+    capi2.check(recorder, KB_TIME, [(REMOTE, 0)], seed="remote", **BROKEN)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def microsoft_root_noise() -> Files:
+    """800B0109 at the very moment of the handshake, but under MICROSOFT_ROOT, which fails by design."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME - timedelta(milliseconds=80), CHAIN, seed="own", **SOUND)
+    for number in range(3):
+        capi2.check(
+            recorder,
+            KB_TIME + timedelta(milliseconds=20 * number),
+            CHAIN,
+            seed=f"root {number}",
+            kind=capi2.MICROSOFT_ROOT,
+            policy_result="800B0109",
+            chain_result="0",
+            chain_error=0,
+        )
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def other_process() -> Files:
+    """An engineer runs certutil on the right certificate while the mail is refused: not the server's own check."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(
+        recorder,
+        KB_TIME,
+        [(LEAF, 0)],
+        seed="certutil",
+        process="certutil.exe",
+        process_id=8080,
+        **BROKEN,
+    )
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def other_certificate() -> Files:
+    """The self-signed certificate of remote desktop fails in lsass during the handshake; the one sent is sound."""
+    name = (("CN", "CORP-SMTP1.corp.local"),)
+    desktop = Cert("0D" * 20, name, name)
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME - timedelta(milliseconds=80), CHAIN, seed="own", **SOUND)
+    results: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
+    capi2.check(recorder, KB_TIME, [(desktop, UNTRUSTED_ROOT)], seed="desktop", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def other_host() -> Files:
+    """The failure is on one server, the refusal on another: never paired on time."""
+    recorder = Recorder("CORP-DC7.ServerName.com", next_record=900)
+    capi2.check(recorder, KB_TIME + timedelta(seconds=264, milliseconds=800), [(LEAF, 0)], seed="dc", **BROKEN)
+    start = datetime(2016, 12, 1, 3, 14, 20, 100000, tzinfo=UTC)
+    rows = [
+        (94, "<", "", f"220 {FRONT_END} Microsoft ESMTP MAIL Service ready at Thu, 1 Dec 2016 03:14:20 +0000"),
+        (94, ">", "EHLO", "CORP-SMTP1.ServerName.com"),
+        (188, ">", "STARTTLS", ""),
+        (281, "<", "", "220 2.0.0 SMTP server ready"),
+        (700, ">", "MAIL", "FROM:<crm@servername.com> SIZE=1722"),
+        (790, "<", "", "250 2.1.0 Sender OK"),
+        (790, ">", "RCPT", "TO:<e@fabrikam.com>"),
+        (884, "<", "", REFUSAL),
+        (884, ">", "QUIT", ""),
+    ]
+    log = W3C_HEADER.format(date="2016-12-01 03:14:20") + iis_session(start, "CORP-SMTP1", rows)
+    return {"capi2.xml": xml(recorder), IIS_FILE: log.encode("ascii")}
+
+
+def outside_coverage() -> Files:
+    """The CAPI2 ring holds the next morning only."""
+    recorder = noise(Recorder(HOST, next_record=90210), KB_TIME + timedelta(hours=7), 10)
+    return {CAPI2_FILE: write_evtx(recorder.events), SEND_FILE: send(refused(LEAF))}
+
+
+def revocation_noise() -> Files:
+    """The revocation server is offline (80092013), the chain and the policy are sound: common and harmless."""
+    recorder = Recorder(HOST, next_record=900)
+    elements = [(LEAF, 0x40), (ISSUER, 0x40), (ROOT, 0)]
+    results: dict[str, Any] = {"policy_result": "0", "chain_result": "80092013", "chain_error": 0x1000040}
+    capi2.check(recorder, KB_TIME, elements, seed="offline", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def earlier_failure() -> Files:
+    """The chain failed when the service started, forty minutes before; Schannel keeps the chain of a credential."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME - timedelta(minutes=40), [(LEAF, 0)], seed="start", **BROKEN)
+    noise(recorder, KB_TIME - timedelta(minutes=30), 3)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def attr35() -> Files:
+    """Another error: the wrong region (ATTR35), and an address that holds the digits of the code."""
+    text = f"451 4.4.62 Mail sent to the wrong Office 365 region. ATTR35. [{FRONT_END}]"
+    session = SendSession(START, "08D50D3D9730A8D2", remote="195.35.7.64:25").connect().starttls(LEAF)
+    session.message(
+        710, "a@servername.com", [("b@fabrikam.com", text), ("c@fabrikam.com", "250 2.1.5 OK 195.35.7.64")], 4
+    )
+    return {"capi2.xml": verified(), SEND_FILE: send(session.quit(1400))}
+
+
+CAUSES: dict[str, Callable[[], Files]] = {
+    "self-signed": self_signed,
+    "name-mismatch": name_mismatch,
+    "name-matches": name_matches,
+    "replaced": replaced,
+    "replaced-connector-not-updated": replaced_connector_not_updated,
+    "wrong-certificate": wrong_certificate,
+    "no-tls-iis": no_tls_iis,
+    "no-certificate": no_certificate,
+    "source-ip": source_ip,
+    "attr36": attr36,
+    "attr36-domains": attr36_domains,
+    "partner-connector": partner_connector,
+    "disabled-connector": disabled_connector,
+    "expired": expired,
+    "revoked": revoked,
+    "tls-refused": tls_refused,
+    "remote-untrusted": remote_untrusted,
+    "remote-untrusted-own-sound": remote_untrusted_own_sound,
+    "microsoft-root-noise": microsoft_root_noise,
+    "other-process": other_process,
+    "other-certificate": other_certificate,
+    "other-host": other_host,
+    "outside-coverage": outside_coverage,
+    "revocation-noise": revocation_noise,
+    "earlier-failure": earlier_failure,
+    "attr35": attr35,
+}
+
+
+# ------------------------------------------------------------------------------------------------------- pieces
+
+
+def xml(recorder: Recorder) -> bytes:
+    """Events as ``wevtutil qe /f:xml`` prints them: one after another, without a root."""
+    return "".join(f"{event}\r\n" for event in recorder.events).encode()
+
+
+def verified() -> bytes:
+    """A sound check of the server's own certificate at the handshake, and nothing else."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME, CHAIN, seed="sound", **SOUND)
+    return xml(recorder)
+
+
+def refused(leaf: Cert, *, one_row: bool = False) -> SendSession:
+    """A session that sends a certificate and is refused after RCPT."""
+    return message(SendSession(START, "08D50D3D9730A8D2").connect().starttls(leaf, one_row=one_row), 710).quit(1100)
+
+
+def message(session: SendSession, after: int) -> SendSession:
+    """One refused message."""
+    return session.message(after, "a@servername.com", [("b@fabrikam.com", REFUSAL)], 4)
+
+
+def accepted(leaf: Cert, start: datetime, session: str) -> SendSession:
+    """A session whose message is accepted."""
+    made = SendSession(start, session).connect().starttls(leaf)
+    return made.message(710, "a@servername.com", [("b@fabrikam.com", "250 2.1.5 Recipient OK")], 3).quit(1300)
+
+
+def send(*sessions: SendSession) -> bytes:
+    """A Send connector log."""
+    return send_log(sessions).encode()
+
+
+def inbound(**properties: object) -> dict[str, object]:
+    """An inbound connector as Get-InboundConnector gives it."""
+    return {
+        "Name": "From CORP",
+        "Enabled": True,
+        "ConnectorType": "OnPremises",
+        "TlsSenderCertificateName": None,
+        "SenderIPAddresses": [],
+        "RequireTls": True,
+        "SenderDomains": ["smtp:*;1"],
+        "AssociatedAcceptedDomains": [],
+        **properties,
+    }
+
+
+def config(*objects: dict[str, object]) -> bytes:
+    """Objects as ``ConvertTo-Json`` writes them: one alone, or an array; UTF-8 with a byte order mark."""
+    content = json.dumps(objects[0] if len(objects) == 1 else list(objects), indent=2)
+    return b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode()
