@@ -23,6 +23,9 @@ from evtx_analyzer.model import (
     Capi2Event,
     Certificate,
     ChainElement,
+    ClockSkew,
+    Context,
+    ContextEvent,
     Coverage,
     Delivery,
     Evidence,
@@ -32,9 +35,12 @@ from evtx_analyzer.model import (
     IncidentCertificate,
     Link,
     Loss,
+    MessageEvent,
     Missing,
     Operation,
     Origin,
+    OtherError,
+    RecipientStatus,
     Rejection,
     Remedy,
     Retrieval,
@@ -49,10 +55,20 @@ from evtx_analyzer.report.document import Options, Report, Tool, load
 if TYPE_CHECKING:
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.rules import Rules
+    from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
     from evtx_analyzer.tables import read_capi2
 
 # Parsers load when they are first asked for, so that the command line can show its help without them.
-_LAZY = {"analyze": "pipeline", "events": "pipeline", "Rules": "rules", "read_capi2": "tables"}
+_LAZY = {
+    "analyze": "pipeline",
+    "events": "pipeline",
+    "Rules": "rules",
+    "read_capi2": "tables",
+    "read_iis_smtp": "smtp_tables",
+    "read_ndr": "smtp_tables",
+    "read_send_log": "smtp_tables",
+    "read_tracking": "smtp_tables",
+}
 
 __all__ = [
     "AnalyzerError",
@@ -60,6 +76,9 @@ __all__ = [
     "Capi2Event",
     "Certificate",
     "ChainElement",
+    "ClockSkew",
+    "Context",
+    "ContextEvent",
     "Coverage",
     "Delivery",
     "Evidence",
@@ -70,11 +89,14 @@ __all__ = [
     "InputError",
     "Link",
     "Loss",
+    "MessageEvent",
     "Missing",
     "Operation",
     "OptionError",
     "Options",
     "Origin",
+    "OtherError",
+    "RecipientStatus",
     "Rejection",
     "Remedy",
     "Report",
@@ -93,6 +115,10 @@ __all__ = [
     "events",
     "load",
     "read_capi2",
+    "read_iis_smtp",
+    "read_ndr",
+    "read_send_log",
+    "read_tracking",
 ]
 
 

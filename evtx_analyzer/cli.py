@@ -73,8 +73,19 @@ def analyze(
         ),
     ] = None,
     host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PATTERN=]NAME",
+            help="The machine that wrote the SMTP logs: NAME for all of them, or PATTERN=NAME for those whose path, "
+            "folder or file name fits (EX01*=EX01). Repeatable.",
+        ),
+    ] = None,
+    tz: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The machine that wrote the logs that name none (Send connector)."),
+        typer.Option(
+            metavar="ZONE",
+            help="Time zone of logs in local time (IIS format, ODBC, PowerShell exports), such as Europe/Berlin.",
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only refusals from this time on, for example 2016-12-01T03:00Z.")
@@ -106,7 +117,8 @@ def analyze(
         list(inputs),
         rules=Rules.load(rules) if rules else None,
         window=_window(window),
-        host=host,
+        host=host or None,
+        tz=tz,
         since=_time("--since", since),
         until=_time("--until", until),
     )

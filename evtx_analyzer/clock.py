@@ -9,6 +9,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from evtx_analyzer.errors import OptionError
+from evtx_analyzer.model import TimeBasis
 
 _EPOCH_1601 = datetime(1601, 1, 1, tzinfo=UTC)
 _ISO = re.compile(
@@ -63,3 +69,92 @@ def from_user(text: str) -> datetime | None:
         if time is not None:
             return time
     return None
+
+
+# ------------------------------------------------------------------------------------------------- local times
+
+DateOrder = Literal["mdy", "dmy", "ymd", ""]
+_LOCAL = re.compile(
+    r"(\d{1,4})[./-] ?(\d{1,2})[./-] ?(\d{1,4})\.?[ ,T]+"
+    r"(\d{1,2})[:.](\d\d)[:.](\d\d)(?:[.,](\d{1,7}))?\s*([AaPp])?\.?[Mm]?\.?$"
+)
+_HOUR = 3600.0
+
+
+class LocalTime(NamedTuple):
+    """A local time as UTC: the first reading, the second one of the repeated hour, and how it became UTC."""
+
+    time: datetime
+    other: datetime | None
+    basis: TimeBasis
+
+
+def zone(name: str) -> ZoneInfo:
+    """The IANA time zone of that name; raises OptionError for an unknown one."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise OptionError(
+            f"--tz {name}: no such time zone; expected an IANA name such as Europe/Berlin or America/New_York"
+        ) from None
+
+
+def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime | None:
+    """Local date and time in a culture's format; None if it is no time.
+
+    Without a zone, or where ``order`` is empty and day and month can not be told apart, the digits stand as if they
+    were UTC and the basis says ``unknown``. The same holds for an hour that the zone skips: then the zone is wrong.
+    """
+    found = _LOCAL.match(text.strip())
+    if found is None:
+        return None
+    first, second, third = (int(found[number]) for number in (1, 2, 3))
+    orders: list[DateOrder] = [order] if order else ["mdy", "dmy"]
+    if len(found[1]) == 4:  # noqa: PLR2004  digits of a year
+        orders = ["ymd"]
+    hour = int(found[4])
+    if found[8]:
+        hour = hour % 12 + (12 if found[8] in "Pp" else 0)
+    micro = int((found[7] or "0").ljust(6, "0")[:6])
+    for way in orders:
+        year, month, day = {
+            "mdy": (third, first, second),
+            "dmy": (third, second, first),
+            "ymd": (first, second, third),
+        }[way or "mdy"]
+        try:
+            digits = datetime(year, month, day, hour, int(found[5]), int(found[6]), micro, tzinfo=UTC)
+        except ValueError:
+            continue
+        return localized(digits, where if order or way == "ymd" else None)
+    return None
+
+
+def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
+    """Local digits (an aware time that claims UTC) in their zone as UTC."""
+    if where is None:
+        return LocalTime(digits, None, "unknown")
+    early = digits.replace(tzinfo=where, fold=0).astimezone(UTC)
+    late = digits.replace(tzinfo=where, fold=1).astimezone(UTC)
+    if early < late:
+        return LocalTime(early, late, "ambiguous")
+    return (
+        LocalTime(early, None, "utc" if where.key == "UTC" else "zone")
+        if early == late
+        else LocalTime(digits, None, "unknown")
+    )
+
+
+def from_mail(text: str) -> datetime | None:
+    """An RFC 5322 date as UTC (``-0000`` and a missing zone are taken as UTC); None if it is none."""
+    try:
+        time = parsedate_to_datetime(text.strip())
+    except (ValueError, IndexError, TypeError):
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def whole_hours(seconds: float) -> int:
+    """How many whole hours an offset is, give or take two seconds; 0 where it is none."""
+    hours = round(seconds / _HOUR)
+    return hours if abs(seconds - hours * _HOUR) <= 2 else 0  # noqa: PLR2004  seconds, see docstring

@@ -37,7 +37,14 @@ INBOUND_CONNECTOR = "Get-InboundConnector"
 SEND_CONNECTOR = "Get-SendConnector"
 EXCHANGE_CERTIFICATE = "Get-ExchangeCertificate"
 ACCEPTED_DOMAIN = "Get-AcceptedDomain"
-CMDLETS = (INBOUND_CONNECTOR, SEND_CONNECTOR, EXCHANGE_CERTIFICATE, ACCEPTED_DOMAIN)
+# Properties that tell an object's cmdlet, in the spelling of every language; all are in the documented list output.
+CMDLET_PROPERTIES: dict[str, frozenset[str]] = {
+    INBOUND_CONNECTOR: frozenset({"Name", "ConnectorType", "TlsSenderCertificateName"}),
+    SEND_CONNECTOR: frozenset({"Name", "TlsCertificateName"}),
+    EXCHANGE_CERTIFICATE: frozenset({"Thumbprint", "Services", "Subject"}),
+    ACCEPTED_DOMAIN: frozenset({"DomainName", "DomainType"}),
+}
+CMDLETS = tuple(CMDLET_PROPERTIES)
 
 CERT_E_UNTRUSTEDROOT = 0x800B0109
 CERT_E_CHAINING = 0x800B010A

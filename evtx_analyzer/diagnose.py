@@ -350,9 +350,8 @@ def _names(
         "coverage": _coverage_text(case),
         **{name: _listed(view, key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
         "sender_domain": rejection.mail_from.rpartition("@")[2] or "no domain",
-        "issuer_urls": ", ".join(known.issuer_urls) if known and known.issuer_urls else "not known",
         **_operation_names(operation),
-        "missing_issuer": _issuer_text(issuer, certificate.issuer if certificate else ""),
+        "missing_issuer": _issuer_text(issuer, known, certificate.issuer if certificate else ""),
         "delta": _delta(link),
     }
 
@@ -389,11 +388,16 @@ def _operation_names(operation: Operation | None) -> dict[str, str]:
     }
 
 
-def _issuer_text(known: object, issuer: str) -> str:
-    subject, key_id = getattr(known, "subject", ""), getattr(known, "subject_key_id", "")
-    if not subject:
-        return issuer or "<the issuer of the certificate>"
-    return f"{subject} (key id {key_id})" if key_id else subject
+def _issuer_text(missing: Certificate | None, leaf: Certificate | None, issuer: str) -> str:
+    """The issuer that is missing, by name and key id as far as known, and where the leaf says that it is published."""
+    subject = missing.subject if missing else ""
+    key_id = missing.subject_key_id if missing else ""
+    if leaf is not None and not subject:
+        subject, key_id = leaf.issuer, leaf.authority_key_id
+    text = subject or issuer or "<the issuer of the certificate>"
+    text += f" (key id {key_id})" if key_id else ""
+    urls = leaf.issuer_urls if leaf else ()
+    return f"{text}, published at {', '.join(urls)}" if urls else text
 
 
 def _delta(link: Link | None) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import BinaryIO, cast
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -26,6 +28,14 @@ _BLOCK = 1 << 20
 _EVENT_LOG = "event-log"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
+_LOCAL_UNKNOWN = (
+    "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
+    "in them are listed and not paired"
+)
+_LOCAL_TWICE = (
+    "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
+    "only where the remote side's own clock settles which one is meant"
+)
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
 
@@ -54,7 +64,7 @@ def examine(source: Source, progress: Progress) -> Examined:
                     said = remarks(syntax, block)
                 size += len(block)
                 digest.update(block)
-                holds = holds or (syntax is None and _holds_code(tail + block))
+                holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
     except OSError as error:
@@ -80,10 +90,12 @@ def is_text_log(item: Examined) -> bool:
 class Ledger:
     """What was read and what was lost, source by source; grows with losses and gaps, not with records."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: ZoneInfo | None = None) -> None:
+        self._zone = zone
         self._spans: dict[tuple[str, str], Span] = {}
         self._others: dict[str, RecordIds] = {}
         self._notices: list[LogNotice] = []
+        self._bases: dict[tuple[str, str], Counter[str]] = {}
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
 
@@ -110,7 +122,7 @@ class Ledger:
     def _normalized(self, item: Examined, record: Record, first_time: bool) -> Iterator[Event]:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + first_time
-        found = normalize(record)
+        found = normalize(record, self._zone)
         if found is None:
             if first_time and isinstance(record, EventRecord) and (notice := log_notice(record)) is not None:
                 self._notices.append(notice)
@@ -124,6 +136,9 @@ class Ledger:
             return
         if first_time:
             self._count(item, kind, event)
+            basis = getattr(event, "time_basis", "utc")
+            if basis != "utc":
+                self._bases.setdefault((path, kind), Counter())[basis] += 1
         yield event
 
     def _count(self, item: Examined, kind: str, event: Event) -> None:
@@ -151,7 +166,7 @@ class Ledger:
             origin = Origin(source=item.source.path)
             if item.error:
                 found.append(Loss(origin=origin, reason=item.error, extent="the whole file"))
-            elif item.holds_code and not self._kinds(item):
+            elif item.holds_code and not self.kinds(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found
@@ -164,10 +179,27 @@ class Ledger:
         ]
         return with_notices(joined(made), self._notices)
 
+    def local_notes(self) -> dict[tuple[str, str], str]:
+        """What is to be said of rows whose UTC time is not known, by source and kind."""
+        notes = {}
+        for key, count in self._bases.items():
+            texts = []
+            if count["unknown"]:
+                texts.append(_LOCAL_UNKNOWN.format(count["unknown"]))
+            if count["ambiguous"]:
+                texts.append(_LOCAL_TWICE.format(count["ambiguous"]))
+            if texts:
+                notes[key] = "; ".join(texts)
+        return notes
+
+    def hosts(self) -> list[tuple[str, str]]:
+        """Every machine that rows name, with the source that names it."""
+        return sorted({(span.source, host) for span in self._spans.values() for host in span.hosts})
+
     def status(self, item: Examined) -> SourceStatus:
         """What became of a source."""
         status, reason = self._judge(item)
-        kinds = self._kinds(item)
+        kinds = self.kinds(item)
         kind = ", ".join(kinds) or (_EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
         return SourceStatus(
             path=item.source.path,
@@ -178,7 +210,8 @@ class Ledger:
             reason=reason,
         )
 
-    def _kinds(self, item: Examined) -> list[str]:
+    def kinds(self, item: Examined) -> list[str]:
+        """Kinds of log that a source holds, as far as it was read."""
         return sorted(kind for path, kind in self._spans if path == item.source.path)
 
     def _judge(self, item: Examined) -> tuple[str, str]:
@@ -187,23 +220,28 @@ class Ledger:
         records = self._records.get(item.source.path, 0)
         if item.error:
             return "not-read", item.error
-        if not item.size:
-            return "unrecognized", "the file is empty (0 bytes)"
-        if item.syntax is None and _DISPLAY_TEXTS.search(item.source.path):
-            return "unrecognized", "ignored: display texts beside an export (LocaleMetaData), they hold no event"
         if item.syntax is None:
-            return "unrecognized", "not a Windows event log (.evtx, XML), Send connector log or IIS SMTP log"
-        if losses == 1 and not records:
-            return "not-read", lost[0].reason
+            return "unrecognized", _why_unrecognized(item)
         if losses and not records:
-            return "not-read", f"nothing in it could be read; {losses} losses are listed"
-        if is_text_log(item) and not self._kinds(item):
-            return "unrecognized", "a text log, but no row is of a Send connector or of the SMTP service"
+            reason = f"nothing in it could be read; {losses} losses are listed"
+            return "not-read", lost[0].reason if losses == 1 else reason
+        if losses and is_text_log(item) and not self.kinds(item):
+            return "not-read", lost[0].reason
+        if is_text_log(item) and not self.kinds(item):
+            return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
         if losses:
             return "partial", f"{losses} loss{'es' if losses > 1 else ''}, listed under losses"
         if is_event_log(item) and not records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
-        return "read", "" if self._kinds(item) else "no event of the CAPI2 Operational channel in it"
+        return "read", "" if self.kinds(item) else "no event of the CAPI2 Operational channel in it"
+
+
+def _why_unrecognized(item: Examined) -> str:
+    if not item.size:
+        return "the file is empty (0 bytes)"
+    if _DISPLAY_TEXTS.search(item.source.path):
+        return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
+    return "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
 
 
 def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:

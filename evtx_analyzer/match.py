@@ -42,7 +42,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from evtx_analyzer.model import Event, Fields, Match, Operation, Rejection, SmtpEvent
+from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rejection
 
 Predicate = Callable[[Fields], bool]
 Correlated = TypeVar("Correlated", Operation, Rejection)
@@ -221,7 +221,7 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
     for signal in signals:
         by_kind.setdefault(signal.kind, []).append(signal)
     for event in events:
-        kind = event.kind if isinstance(event, SmtpEvent) else "capi2"
+        kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
         fields: Fields = getattr(event, "fields", {})
         names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields))
         yield Match(event=event, signals=names)

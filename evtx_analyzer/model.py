@@ -34,6 +34,12 @@ def place(origin: Origin) -> tuple[str, str, int, int, int]:
     return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
 
 
+def folder(origin: Origin) -> str:
+    """The folder that holds an origin's file, inside of archives too: logs of one folder belong together."""
+    path = origin.source if origin.member is None else f"{origin.source}/{origin.member}"
+    return path.rpartition("/")[0]
+
+
 class Loss(Struct, frozen=True, kw_only=True):
     """Something that could not be read; ``extent`` says how much, in words.
 
@@ -136,13 +142,18 @@ class Capi2Event(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "unknown"]
+"""How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
+repeats, by a zone that the remote side's clock shows to be wrong, or not at all (local digits, no zone known)."""
+
+
 class SmtpEvent(Struct, frozen=True, kw_only=True):
     """One row of an SMTP protocol log, the same for all log kinds.
 
-    ``kind`` is ``send-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+`` connect,
-    ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may belong to
-    one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds: the
-    true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
+    ``kind`` is ``send-connector``, ``receive-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+``
+    connect, ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may
+    belong to one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds:
+    the true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
     """
 
     origin: Origin
@@ -160,6 +171,8 @@ class SmtpEvent(Struct, frozen=True, kw_only=True):
     remote: str = ""
     resolution: float = 0.001
     elapsed_ms: int | None = None
+    time_basis: TimeBasis = "utc"
+    other_time: datetime | None = None
     fields: Fields = field(default_factory=dict)
 
 
@@ -178,7 +191,62 @@ class CertificateFile(Struct, frozen=True, kw_only=True):
     certificate: Certificate
 
 
-Event = Capi2Event | SmtpEvent | Setting | CertificateFile
+class RecipientStatus(Struct, frozen=True, kw_only=True):
+    """What became of one recipient: the reply of the remote side as the log keeps it, with its name and address."""
+
+    address: str
+    text: str
+    remote_name: str = ""
+    remote: str = ""
+
+
+class MessageEvent(Struct, frozen=True, kw_only=True):
+    """What a log tells of one message rather than of one session: ``kind`` is ``message-tracking`` or ``ndr``.
+
+    ``layer`` tells apart the rows that one log writes of the same failure (source and event id of tracking).
+    ``message_id`` is that of the message that was refused, never that of the report about it. ``address`` is the
+    address that ``host`` has in this row: a bridge to logs that name addresses only.
+    """
+
+    origin: Origin
+    kind: str
+    layer: str
+    time: datetime
+    host: str
+    message_id: str
+    sender: str
+    recipients: tuple[RecipientStatus, ...]
+    session: str = ""
+    connector: str = ""
+    address: str = ""
+    remote: str = ""
+    remote_name: str = ""
+    resolution: float = 0.001
+    time_basis: TimeBasis = "utc"
+    other_time: datetime | None = None
+    fields: Fields = field(default_factory=dict)
+
+
+class ContextEvent(Struct, frozen=True, kw_only=True):
+    """What stands beside a refusal and proves nothing alone.
+
+    ``kind`` is ``schannel``, ``exchange-transport``, ``connectivity`` or ``queue``; ``code`` is the event id or the
+    reply code; ``session`` is the Send connector session that a connectivity row belongs to.
+    """
+
+    origin: Origin
+    kind: str
+    time: datetime | None
+    host: str
+    code: str
+    title: str
+    text: str
+    session: str = ""
+    time_basis: TimeBasis = "utc"
+    fields: Fields = field(default_factory=dict)
+
+
+Event = Capi2Event | SmtpEvent | MessageEvent | ContextEvent | Setting | CertificateFile
 
 
 class Match(Struct, frozen=True, kw_only=True):
@@ -190,7 +258,7 @@ class Match(Struct, frozen=True, kw_only=True):
 
 # ----------------------------------------------------------------------------------------------- correlate
 
-HostBasis = Literal["row", "option", "assumed", "unknown"]
+HostBasis = Literal["row", "option", "folder", "address", "assumed", "unknown"]
 LinkBasis = Literal["thumbprint", "subject", "time"]
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
@@ -352,7 +420,14 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
-    """One reply with 5.7.64 and what its session tells: handshake, certificates, sender, recipient."""
+    """One message refused with 5.7.64 and what its session tells: handshake, certificates, sender, recipient.
+
+    The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
+    the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
+    ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
+    ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
+    ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
+    """
 
     id: str
     time: datetime
@@ -381,6 +456,13 @@ class Rejection(Struct, frozen=True, kw_only=True):
     signals: tuple[str, ...]
     origin: Origin
     origins: tuple[Origin, ...]
+    kinds: tuple[str, ...] = ()
+    seen_address: str = ""
+    remote_host: str = ""
+    remote_clock: datetime | None = None
+    tls_error: str = ""
+    time_basis: TimeBasis = "utc"
+    other_time: datetime | None = None
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -426,7 +508,10 @@ class Incident(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """What one host, connector and certificate sent achieved over time (first and last of each, and counts)."""
+    """What one host, connector and certificate sent achieved over time (first and last of each, and counts).
+
+    ``tls_error`` is the error of the last TLS negotiation that failed.
+    """
 
     host: str
     connector: str
@@ -441,6 +526,56 @@ class Delivery(Struct, frozen=True, kw_only=True):
     refused: int
     first_refused: datetime | None
     last_refused: datetime | None
+    tls_failures: int = 0
+    first_tls_failure: datetime | None = None
+    last_tls_failure: datetime | None = None
+    tls_error: str = ""
+
+
+class OtherError(Struct, frozen=True, kw_only=True):
+    """A failure that is not 5.7.64, counted by kind of log, host and code; listed so that nobody takes it for one.
+
+    ``code`` is reply code and enhanced status (``451 4.4.62``), ``meaning`` is empty where the code is no known
+    look-alike, ``text`` is the first reply as written.
+    """
+
+    kind: str
+    host: str
+    code: str
+    attribution: str
+    meaning: str
+    text: str
+    count: int
+    first: datetime
+    last: datetime
+    origin: Origin
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """Supporting events of one kind, host and code: how often, first and last, and where the first one stands."""
+
+    kind: str
+    host: str
+    code: str
+    title: str
+    text: str
+    count: int
+    first: datetime | None
+    last: datetime | None
+    origin: Origin
+
+
+class ClockSkew(Struct, frozen=True, kw_only=True):
+    """How far a log's clock is ahead of the remote side's own (seconds, median), by the remote clock in banners
+    (``banner``, true to a second) or in brackets (``bracket``, true to a millisecond less the way of the reply).
+    """
+
+    host: str
+    kind: str
+    folder: str
+    source: Literal["banner", "bracket"]
+    samples: int
+    seconds: float
 
 
 # ------------------------------------------------------------------------------------------------- report

@@ -1,10 +1,10 @@
 """The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
 
-SMTP logs are read once: sessions pass by, refused ones stay, the others are counted. CAPI2 exports are read three
-times: first for the failures that the signals look for; then, when it is known which certificates matter (those that
-failed and those that refused sessions sent), for everything that the log says of these; then for the rest of the tasks
-in which it said so, for retrievals and revocation checks name other certificates or none. So memory is bounded by the
-evidence.
+SMTP logs are read once: sessions and messages pass by, refused ones stay, the others are counted. CAPI2 exports are
+read three times: first for the failures that the signals look for; then, when it is known which certificates matter
+(those that failed and those that refused sessions sent), for everything that the log says of these; then for the rest
+of the tasks in which it said so, for retrievals and revocation checks name other certificates or none. So memory is
+bounded by the evidence.
 """
 
 from __future__ import annotations
@@ -12,30 +12,35 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import metadata
 
-from evtx_analyzer import diagnose
+from evtx_analyzer import clock, diagnose
 from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
 from evtx_analyzer.correlate.chains import operations
-from evtx_analyzer.correlate.history import History
-from evtx_analyzer.correlate.hosts import survey
+from evtx_analyzer.correlate.clocks import noted, session_clock, settled
+from evtx_analyzer.correlate.context import CONNECTIVITY
+from evtx_analyzer.correlate.hosts import Given, survey
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
-from evtx_analyzer.correlate.rejections import refusals, rejections
+from evtx_analyzer.correlate.merging import merge
+from evtx_analyzer.correlate.notes import Notes
+from evtx_analyzer.correlate.rejections import message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import discover, folders
-from evtx_analyzer.errors import InputError
+from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, examine, is_event_log, is_text_log
 from evtx_analyzer.match import matches, recognized
-from evtx_analyzer.model import Capi2Event, Event, Match, Rejection, SmtpEvent
+from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
+from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
 _THUMBPRINT = re.compile(r"\b[0-9A-Fa-f]{40}\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+HostNames = str | Sequence[str] | Mapping[str, str]
 
 
 def analyze(
@@ -43,7 +48,8 @@ def analyze(
     *,
     rules: Rules | None = None,
     window: tuple[float, float] | None = None,
-    host: str | None = None,
+    host: HostNames | None = None,
+    tz: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     progress: Progress | None = None,
@@ -51,27 +57,35 @@ def analyze(
     """Analyze one case: a file, a folder, or several of these.
 
     ``window`` replaces the seconds before and after the handshake in which a CAPI2 event may lie; ``host`` names the
-    machine of logs that name none; ``since`` and ``until`` (aware) limit the refusals. ``progress`` is called with a
-    source's path and a number of bytes read. Raises InputError where nothing can be read, RuleSetError for wrong rules.
+    machine of SMTP logs: one name for all, or by pattern of their path (``{"EX01*": "EX01"}``, ``["EX01*=EX01"]``);
+    ``tz`` is the IANA time zone of logs in local time; ``since`` and ``until`` (aware) limit the refusals. ``progress``
+    is called with a source's path and a number of bytes read. Raises InputError where nothing can be read, OptionError
+    for an option that cannot be used, RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
+    given = _given(host)
     tell = progress or _silent
     examined = [examine(source, tell) for source in discover(_paths(inputs))]
-    ledger, history, aside = Ledger(), History(), list[Event]()
+    ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
-    refused = [item for item in _sessions(examined, rules, ledger, aside, tell) if _counted(item, history)]
-    anchors = sorted(item.handshake_time or item.last for item in refused)
-    checks = list(_failures(examined, rules, ledger, anchors, tell))
+    refused = [item for item in _sessions(examined, rules, ledger, notes, tell) if _counted(item, notes)]
+    anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
+    checks = list(_failures(examined, rules, ledger, notes, anchors, tell))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
     require_readable(examined, ledger)
 
-    coverage = ledger.coverage()
-    hosts = survey([*(item.host for item in coverage), *(getattr(match.event, "host", "") for match in checks)])
-    found = [item for session in refused for item in rejections(session, hosts, host or "")]
-    found = [item for item in found if _within(item, since, until)]
+    hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given)
+    skews = notes.clocks.skews(hosts)
+    told = [(item, session_clock(session)) for session in refused for item in rejections(session, hosts)]
+    remote = {item.rejection.id: time for item, time in told if time is not None}
+    messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
+    merged, offsets = merge(settled([*(item for item, _ in told), *messages], skews, remote))
+    found = [item for item in merged if _within(item, since, until)]
+    _connections(examined, ledger, notes, frozenset(item.session for item in found) - {""}, tell)
+    coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts, coverage)
-    deliveries = history.deliveries(hosts)
-    beside = background(aside, checked, deliveries)
+    deliveries = notes.history.deliveries(hosts)
+    beside = background(notes.aside, checked, deliveries)
     checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
     views = {item.id: rejection_fields(item, beside) for item in found}
     found = [recognized(item, rules.signals, "smtp-session", views[item.id]) for item in found]
@@ -91,12 +105,15 @@ def analyze(
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=metadata.version("evtx-analyzer")),
-        options=Options(window=window, host=host, since=_text(since), until=_text(until)),
+        options=Options(window=window, host=_host_text(given), tz=tz, since=_text(since), until=_text(until)),
         verdict=diagnose.verdict(findings, grouped, case, len(losses)),
         findings=tuple(findings),
         incidents=tuple(diagnose.graded(grouped, rules.causes, case)),
         operations=tuple(checked),
         deliveries=deliveries,
+        other_errors=notes.errors.rows(hosts),
+        context=notes.contexts.rows(hosts),
+        clocks=skews,
         sources=tuple(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
@@ -113,43 +130,53 @@ def events(inputs: Inputs) -> Iterator[Event]:
 
 
 def _sessions(
-    examined: Iterable[Examined], rules: Rules, ledger: Ledger, aside: list[Event], tell: Progress
+    examined: Iterable[Examined], rules: Rules, ledger: Ledger, notes: Notes, tell: Progress
 ) -> Iterator[Session]:
-    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files.
-
-    What is no row of an SMTP log (configuration, certificates) is put ``aside``.
-    """
+    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files."""
     by_path = {item.source.path: item for item in examined if is_text_log(item)}
     for group in folders(item.source for item in by_path.values()).values():
-        found = (event for source in group for event in ledger.events(by_path[source.path], tell))
-        yield from sessions(matches(_rows(found, aside), rules.signals))
+        rows = (event for source in group for event in ledger.events(by_path[source.path], tell))
+        yield from sessions(notes.protocol(matches(rows, rules.signals)))
 
 
-def _rows(found: Iterable[Event], aside: list[Event]) -> Iterator[Event]:
-    for event in found:
-        if isinstance(event, SmtpEvent):
-            yield event
-        else:
-            aside.append(event)
-
-
-def _counted(session: Session, history: History) -> bool:
+def _counted(session: Session, notes: Notes) -> bool:
     """Count a session; whether it was refused with 5.7.64 and must be kept."""
-    history.add(session)
+    notes.session(session)
     return bool(refusals(session))
 
 
+def _connections(
+    examined: Iterable[Examined], ledger: Ledger, notes: Notes, refused: frozenset[str], tell: Progress
+) -> None:
+    """Read connectivity logs again, for what they say of the sessions that were refused."""
+
+    def wanted(record: Record) -> bool:
+        return getattr(record, "values", {}).get("session", "") in refused
+
+    for item in examined:
+        if refused and CONNECTIVITY in ledger.kinds(item):
+            for event in ledger.events(item, tell, wanted):
+                if isinstance(event, ContextEvent):
+                    notes.contexts.add(event)
+
+
 def _failures(
-    examined: Iterable[Examined], rules: Rules, ledger: Ledger, anchors: Sequence[datetime], tell: Progress
+    examined: Iterable[Examined],
+    rules: Rules,
+    ledger: Ledger,
+    notes: Notes,
+    anchors: Sequence[datetime],
+    tell: Progress,
 ) -> Iterator[Match]:
     """First pass over CAPI2: events that links look for by name, and by time where they are near a refusal."""
     by_name = {rule.operation_signal for rule in rules.links if rule.basis == "subject"}
     by_time = {rule.operation_signal: rule for rule in rules.links if rule.basis == "time"}
     reach = max((max(rule.before, rule.after) for rule in by_time.values()), default=0.0)
     for item in filter(is_event_log, examined):
-        for match in matches(ledger.events(item, tell), rules.signals):
+        for match in matches(notes.events(ledger.events(item, tell)), rules.signals):
             names = set(match.signals)
-            if names & by_name or (names & set(by_time) and _near(_time(match), anchors, reach)):
+            time = getattr(match.event, "time", None)
+            if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
                 yield match
 
 
@@ -184,11 +211,6 @@ def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozen
     return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
 
 
-def _time(match: Match) -> datetime:
-    assert isinstance(match.event, Capi2Event)
-    return match.event.time
-
-
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:
     """Whether a time lies within a few seconds of any refused handshake."""
     slack = timedelta(seconds=reach + 1)
@@ -197,6 +219,9 @@ def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:
 
 
 def _within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
+    """Whether a refusal lies in the limits; one whose UTC time is not known is kept."""
+    if item.time_basis == "unknown":
+        return True
     return (since is None or item.time >= since) and (until is None or item.time <= until)
 
 
@@ -205,7 +230,7 @@ def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
     statuses = [ledger.status(item) for item in examined]
     if any(item.status in ("read", "partial") for item in statuses):
         return
-    expected = "expected a CAPI2 Operational export (.evtx or XML), Send connector logs or IIS SMTP logs"
+    expected = "expected a CAPI2 Operational export (.evtx or XML), SMTP logs, message tracking or reports"
     if not statuses:
         raise InputError(f"the input holds no file; {expected}")
     shown = "; ".join(f"{item.path}: {item.reason}" for item in statuses[:3])
@@ -215,6 +240,29 @@ def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
 
 def _paths(inputs: Inputs) -> list[str | os.PathLike[str]]:
     return [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+
+
+def _given(host: HostNames | None) -> Given:
+    """Pairs of pattern and name: a plain name holds for all files."""
+    if host is None:
+        return ()
+    if isinstance(host, Mapping):
+        pairs = [(pattern.strip(), name.strip()) for pattern, name in host.items()]
+    else:
+        texts = [host] if isinstance(host, str) else host
+        pairs = [(left.strip(), right.strip()) for left, _, right in (_pair(text) for text in texts)]
+    wrong = next((pattern for pattern, name in pairs if not name), None)
+    if wrong is not None:
+        raise OptionError(f"--host {wrong}=: expected NAME, or PATTERN=NAME with the name of a machine")
+    return tuple(pairs)
+
+
+def _pair(text: str) -> tuple[str, str, str]:
+    return text.partition("=") if "=" in text else ("", "=", text)
+
+
+def _host_text(given: Given) -> str | None:
+    return ", ".join(f"{pattern}={name}" if pattern else name for pattern, name in given) or None
 
 
 def _text(time: datetime | None) -> str | None:

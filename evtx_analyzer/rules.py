@@ -31,6 +31,8 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("windows", "capi2"): "capi2",
     ("exchange", "smtp-send"): "send-connector",
     ("windows", "smtpsvc"): "iis-smtp",
+    ("exchange", "message-tracking"): "message-tracking",
+    ("exchange", "ndr"): "ndr",
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
@@ -277,7 +279,6 @@ PLACEHOLDERS = frozenset(
         "inbound_addresses",
         "inbound_names",
         "issuer",
-        "issuer_urls",
         "last_element",
         "mail_from",
         "missing_issuer",

@@ -168,7 +168,7 @@ def extract(inputs: Inputs, *, kind: str = CAPI2, wanted: Filter = EVERYTHING, a
     if not as_operations:
         items: list[Any] = [event for event in events if wanted.accepts(event)]
         return Extract(table=TABLES[kind], items=items, ledger=ledger, examined=chosen)
-    hosts = survey(event.host for event in events)
+    hosts = survey(ledger.hosts())
     made = operations((Match(event=event, signals=()) for event in events), hosts, ledger.coverage())
     items = [item for item in made if wanted.accepts_operation(item)]
     return Extract(table=OPERATIONS, items=items, ledger=ledger, examined=chosen)

@@ -15,10 +15,11 @@ README = PACKAGE.parent / "README.md"
 
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
-    ("errors", "clock", "model", "constants"),
+    ("errors", "model", "constants"),
+    ("clock",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
-    ("pipeline",),
+    ("pipeline", "smtp_tables"),
     ("tables",),
     ("batch", "rule_cases", "rule_convert"),
     ("",),

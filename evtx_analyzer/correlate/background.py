@@ -172,11 +172,11 @@ def _add_history(found: dict[str, list[str]], rejection: Rejection, background: 
     failures = [item for item in rows if _tls_failed_shortly_before(item, rejection)]
     if failures:
         found["TlsFailedBefore"] = ["true"]
+        found["TlsFailure"] = sorted({item.tls_error for item in failures})
 
 
 def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
-    last = getattr(item, "last_tls_failure", None)
-    first = getattr(item, "first_tls_failure", None)
+    first, last = item.first_tls_failure, item.last_tls_failure
     return bool(first and last and first <= rejection.time and last >= rejection.time - _RECENT)
 
 
@@ -205,7 +205,7 @@ def _add_inbound(
     if names and sent is not None and certificate_names(sent):
         matching = any(covers(name, own) for name in names for own in certificate_names(sent))
         found["InboundConnector.CertificateMatches"] = [_yes(matching)]
-    seen = getattr(rejection, "seen_address", "")
+    seen = rejection.seen_address
     if scopes and seen:
         found["SeenAddress"] = [seen]
         found["InboundConnector.AddressMatches"] = [_yes(any(_inside(seen, scope) for scope in scopes))]
@@ -302,9 +302,10 @@ def same_name(left: str, right: str) -> bool:
     return _name_parts(left) == _name_parts(right)
 
 
-def _name_parts(text: str) -> tuple[str, ...]:
-    parts = re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())
-    return tuple(re.sub(r'^(\w+)=\s*"?|"$', r"\1=", part.replace("st=", "s=", 1)) for part in parts)
+def _name_parts(text: str) -> tuple[tuple[str, str], ...]:
+    """Attributes of a distinguished name, folded; ``ST`` is RFC 4514's word for what Windows writes as ``S``."""
+    parts = [part.partition("=") for part in re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())]
+    return tuple(({"st": "s"}.get(key.strip(), key.strip()), value.strip().strip('"')) for key, _, value in parts)
 
 
 def issuer_and_subject(name: str) -> tuple[str, str] | None:

@@ -80,6 +80,11 @@ class Span:
         if record is not None:
             self._ids.add(record)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Machines that its records name, in the order in which they appear."""
+        return tuple(self._hosts)
+
     def runs(self) -> _Runs:
         """Runs of its record ids."""
         return self._ids.runs()

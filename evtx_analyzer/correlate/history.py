@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from evtx_analyzer.correlate.hosts import Hosts
+from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of
+from evtx_analyzer.correlate.rejections import session_whence
 from evtx_analyzer.correlate.sessions import Session
 from evtx_analyzer.model import Delivery
 
@@ -28,25 +29,47 @@ class _Span:
         self.first = time if self.first is None or time < self.first else self.first
         self.last = time if self.last is None or time > self.last else self.last
 
+    def join(self, other: _Span) -> None:
+        if other.first is not None and other.last is not None:
+            self.add(other.first)
+            self.add(other.last)
+            self.count += other.count - 2
+
 
 class _Row:
     """Spans of one host, connector, log kind and certificate."""
 
     def __init__(self) -> None:
-        self.sessions, self.accepted, self.refused = _Span(), _Span(), _Span()
+        self.sessions, self.accepted, self.refused, self.tls_failed = _Span(), _Span(), _Span(), _Span()
+        self.tls_error = ""
+
+    def join(self, other: _Row) -> None:
+        self.sessions.join(other.sessions)
+        self.accepted.join(other.accepted)
+        self.refused.join(other.refused)
+        if (
+            other.tls_failed.last is not None
+            and (self.tls_failed.last or other.tls_failed.last) <= other.tls_failed.last
+        ):
+            self.tls_error = other.tls_error
+        self.tls_failed.join(other.tls_failed)
 
 
 class History:
     """Counts that grow with certificates and connectors, not with sessions."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, str, str], _Row] = {}
+        self._rows: dict[tuple[Whence, str, str, str], _Row] = {}
 
     def add(self, session: Session) -> None:
         """Count a session, whether it was refused or not."""
         thumbprint = session.sent.thumbprint if session.sent else ""
-        row = self._rows.setdefault((session.host, session.connector, session.kind, thumbprint), _Row())
+        row = self._rows.setdefault((_near(session), session.connector, session.kind, thumbprint), _Row())
         row.sessions.add(session.first)
+        if session.tls_error:
+            newest = row.tls_failed.last is None or row.tls_failed.last <= session.last
+            row.tls_error = session.tls_error if newest else row.tls_error
+            row.tls_failed.add(session.last)
         for reply in session.replies:
             if reply.signals:
                 row.refused.add(reply.row.time)
@@ -55,9 +78,12 @@ class History:
 
     def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
         """The history, sorted; hosts that no row names are labelled as for rejections."""
+        merged: dict[tuple[str, str, str, str], _Row] = {}
+        for (whence, connector, kind, thumbprint), row in self._rows.items():
+            merged.setdefault((hosts.resolve(whence)[0], connector, kind, thumbprint), _Row()).join(row)
         found = [
             Delivery(
-                host=hosts.resolve(host)[0],
+                host=host,
                 connector=connector,
                 kind=kind,
                 thumbprint=thumbprint,
@@ -70,7 +96,17 @@ class History:
                 refused=row.refused.count,
                 first_refused=row.refused.first,
                 last_refused=row.refused.last,
+                tls_failures=row.tls_failed.count,
+                first_tls_failure=row.tls_failed.first,
+                last_tls_failure=row.tls_failed.last,
+                tls_error=row.tls_error,
             )
-            for (host, connector, kind, thumbprint), row in self._rows.items()
+            for (host, connector, kind, thumbprint), row in merged.items()
         ]
         return tuple(sorted(found, key=lambda item: (item.host, item.connector, item.kind, item.thumbprint)))
+
+
+def _near(session: Session) -> Whence:
+    """A session's machine as far as a whole folder shares it, so that the history does not grow with files."""
+    whence = session_whence(session)
+    return Whence(whence.name, f"{whence.path.rpartition('/')[0]}/*", address_of(whence.address))

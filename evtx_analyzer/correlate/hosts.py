@@ -2,53 +2,187 @@
 
 Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS the NetBIOS name (at most 15 letters,
 upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
-name stands in two domains, the whole name is kept. A label that no row names is assumed only where the whole input
-holds one machine, and is said to be assumed. Machines that differ are never paired silently.
+name stands in two domains, the whole name is kept.
+
+In order of trust: what ``--host`` says, the row, the folder or archive that collectors name after the machine, the
+local address as Receive logs and message tracking name its owner. A label that none of these gives is assumed only
+where the whole input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
+Machines that differ are never paired silently.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from evtx_analyzer.model import HostBasis, HostRelation
 
+Given = tuple[tuple[str, str], ...]
+"""Pairs of ``--host``: pattern of a path (empty for all) and name."""
+
+# ExchangeLogCollector: <SERVER>-<Md>.zip (then -1.zip ...) and <yyyyMd>\\<SERVER>; a copied share: \\\\SRV\\c$.
+_ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
+_DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
+_SHARE = re.compile(r"[A-Za-z]\$$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]+)*$")
+# Words that people name bundles with; an archive called case-1123.zip names no machine.
+_NO_HOSTS = frozenset(
+    {
+        "archive",
+        "bundle",
+        "capi2",
+        "case",
+        "collect",
+        "collected",
+        "customer",
+        "data",
+        "evidence",
+        "exchange",
+        "export",
+        "files",
+        "iis",
+        "incident",
+        "log",
+        "logs",
+        "mail",
+        "msgtrk",
+        "output",
+        "receive",
+        "send",
+        "smtp",
+        "smtplogs",
+        "support",
+        "ticket",
+        "tracking",
+        "transport",
+        "upload",
+    }
+)
+_LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
+
+
+class Whence(Struct, frozen=True):
+    """What is known of a fact's machine: the name that its row writes, its file, and its local address."""
+
+    name: str = ""
+    path: str = ""
+    address: str = ""
+
 
 class Hosts(Struct, frozen=True):
-    """All machines of one case: ``labels`` by name as written (folded), ``only`` where there is just one."""
+    """All machines of one case.
+
+    ``labels`` by name as written (folded), ``only`` where there is just one, ``folders`` the labels that rows of files
+    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``.
+    """
 
     labels: Mapping[str, str]
     only: str
+    folders: Mapping[str, frozenset[str]]
+    addresses: Mapping[str, str]
+    given: Given = ()
 
     def label(self, name: str) -> str:
         """Label of a machine by its name as a log writes it; empty for no name."""
         return self.labels.get(name.casefold(), short(name))
 
-    def resolve(self, name: str, given: str = "") -> tuple[str, HostBasis]:
-        """Label and how it is known: given as an option, written in the row, assumed, or unknown."""
+    def resolve(self, whence: Whence) -> tuple[str, HostBasis]:
+        """Label and how it is known."""
+        given = _given(whence.path, self.given)
         if given:
             return self.label(given), "option"
-        if name:
-            return self.label(name), "row"
-        return (self.only, "assumed") if self.only else ("", "unknown")
+        if whence.name:
+            return self.label(whence.name), "row"
+        named, assumed = self._of_folder(whence.path)
+        if named:
+            return named, "folder"
+        owner = self.addresses.get(address_of(whence.address), "")
+        if owner:
+            return owner, "address"
+        label = assumed or self.only
+        return (label, "assumed") if label else ("", "unknown")
+
+    def _of_folder(self, path: str) -> tuple[str, str]:
+        """Label by the names of the folders above a file, the nearest first; and one to assume from their contents."""
+        parts = _parts(path)
+        for depth in range(len(parts) - 1, 0, -1):
+            name = parts[depth - 1]
+            known = self.labels.get(_stem(name).casefold(), "")
+            if known:
+                return known, ""
+            inside = self.folders.get("/".join(parts[:depth]), frozenset())
+            pattern = folder_host(parts[:depth])
+            if pattern and (not inside or self.label(pattern) in inside):
+                return self.label(pattern), ""
+            if inside:
+                return "", next(iter(inside)) if len(inside) == 1 else ""
+        return "", ""
 
 
-def survey(names: Iterable[str]) -> Hosts:
-    """Labels for all names that the input holds."""
-    written = sorted({name for name in names if name}, key=str.casefold)
+def survey(
+    rows: Iterable[tuple[str, str]],
+    paths: Iterable[str] = (),
+    bridges: Mapping[str, frozenset[str]] | None = None,
+    given: Given = (),
+) -> Hosts:
+    """All machines of a case: names that rows write (path, name), all paths, owners of addresses, and ``--host``."""
+    named = sorted({(path, name) for path, name in rows if name})
+    above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
+    written = sorted({name for _, name in named} | {name for _, name in given} | (above - {""}), key=str.casefold)
     domains: dict[str, set[str]] = {}
     for name in written:
         host, _, domain = name.partition(".")
         domains.setdefault(host.casefold(), set()).update({domain.casefold()} if domain else set())
     labels = {name.casefold(): _label(name, domains) for name in written}
-    distinct = set(labels.values())
-    return Hosts(labels, next(iter(distinct)) if len(distinct) == 1 else "")
+    folders: dict[str, set[str]] = {}
+    for path, name in named:
+        parts = _parts(path)
+        for depth in range(1, len(parts)):
+            folders.setdefault("/".join(parts[:depth]), set()).add(labels[name.casefold()])
+    owners = {
+        address: {labels.get(name.casefold(), short(name)) for name in names}
+        for address, names in (bridges or {}).items()
+    }
+    distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
+    distinct |= {label for found in owners.values() for label in found}
+    return Hosts(
+        labels={**labels, **{label.casefold(): label for label in distinct}},
+        only=next(iter(distinct)) if len(distinct) == 1 else "",
+        folders={path: frozenset(found) for path, found in folders.items()},
+        addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
+        given=given,
+    )
+
+
+def folder_host(parts: list[str]) -> str:
+    """The machine that the last of these folders is named after by a collector; empty where it is not."""
+    name, above = parts[-1], parts[-2] if len(parts) > 1 else ""
+    archive = _ARCHIVE.fullmatch(name)
+    if archive is not None:
+        return archive["host"] if _is_day(archive["day"]) and archive["host"].casefold() not in _NO_HOSTS else ""
+    dated = _DATED.fullmatch(above)
+    if dated is not None and _is_day(dated["day"]) and _NAME.fullmatch(name):
+        return name
+    if _SHARE.fullmatch(name) and _NAME.fullmatch(above):
+        return above
+    return ""
 
 
 def short(name: str) -> str:
     """First DNS label in upper case."""
     return name.partition(".")[0].upper()
+
+
+def address_of(endpoint: str) -> str:
+    """The address of an endpoint (``10.10.248.7:16547``, ``[fe80::1]:25``); empty for loopback and for none."""
+    if endpoint.startswith("["):
+        address = endpoint[1:].partition("]")[0]
+    else:
+        address = endpoint.partition(":")[0] if endpoint.count(":") == 1 else endpoint
+    return "" if address.startswith(_LOOPBACK) else address.casefold()
 
 
 def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
@@ -58,6 +192,32 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
     if left != right:
         return "different"
     return "assumed" if left_basis == "assumed" else "same"
+
+
+def _given(path: str, given: Given) -> str:
+    """The name that ``--host`` gives a path: by a pattern of the path or of a folder's or file's name, else for all."""
+    folded, names = path.casefold(), [part.casefold() for part in _parts(path)]
+    for pattern, name in given:
+        wanted = pattern.casefold()
+        if wanted and (fnmatchcase(folded, wanted) or any(fnmatchcase(part, wanted) for part in names)):
+            return name
+    return next((name for pattern, name in given if not pattern), "")
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in re.split(r"[/\\!]+", path) if part]
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\.(zip|7z|cab|tar|gz|tgz)$", "", name, flags=re.IGNORECASE)
+
+
+def _is_day(digits: str) -> bool:
+    """Whether digits are a month and a day without leading zeros, as the collector writes them."""
+    return any(
+        month and day and not month.startswith("0") and not day.startswith("0") and int(month) <= 12 and int(day) <= 31  # noqa: PLR2004  months, days
+        for month, day in ((digits[:cut], digits[cut:]) for cut in (1, 2))
+    )
 
 
 def _label(name: str, domains: Mapping[str, set[str]]) -> str:

@@ -4,7 +4,7 @@ The anchor is the session's TLS handshake (the refusal where no handshake is kno
 the refusal follows later, perhaps many messages later. A link needs the rule's signals on both sides, a shared value
 in each of the rule's fields, hosts that may be paired, and a time inside the rule's window around the anchor. Of
 several operations that fit, the nearest is taken. A row of an IIS log is true within one second, so the window's end
-moves by that.
+moves by that. A refusal whose UTC time is not known (local time without a zone, a wrong zone) is linked to nothing.
 
 What makes a link wrong: a success for the same certificate under the same policy after the failure and not after the
 refusal breaks it (and is named); a link without thumbprints on both sides is not made where both are known and
@@ -40,7 +40,7 @@ def links(
         times = [item.time for item in candidates]
         before, after = _window(rule, window)
         for rejection in found_rejections:
-            if not set(rule.rejection_signals) & set(rejection.signals):
+            if rejection.time_basis not in ("utc", "zone") or not set(rule.rejection_signals) & set(rejection.signals):
                 continue
             anchor = rejection.handshake_time or rejection.time
             low = bisect_left(times, anchor - timedelta(seconds=before))

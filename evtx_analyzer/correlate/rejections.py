@@ -1,13 +1,26 @@
-"""Sessions to rejections: one per reply that carries 5.7.64, with all that its session tells."""
+"""Sessions and messages to rejections: one per reply that carries 5.7.64, with all that its log tells."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 
-from evtx_analyzer.correlate.hosts import Hosts
-from evtx_analyzer.correlate.sessions import Reply, Session, attribution
-from evtx_analyzer.model import Origin, Rejection
+from msgspec import Struct
+
+from evtx_analyzer.correlate.hosts import Hosts, Whence
+from evtx_analyzer.correlate.sessions import Reply, Session, attribution, bracket, has_code
+from evtx_analyzer.model import Match, MessageEvent, Origin, Rejection, SmtpEvent
+
+# Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
+_INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
+INTERNAL = "send-connector internal"
+
+
+class Told(Struct, frozen=True):
+    """A rejection as one log tells it; ``layer`` tells apart the rows that one kind of log has of one failure."""
+
+    rejection: Rejection
+    layer: str
 
 
 def refusals(session: Session) -> list[Reply]:
@@ -15,14 +28,29 @@ def refusals(session: Session) -> list[Reply]:
     return [reply for reply in session.replies if reply.signals]
 
 
-def rejections(session: Session, hosts: Hosts, given_host: str = "") -> Iterator[Rejection]:
+def whence(row: SmtpEvent | MessageEvent) -> Whence:
+    """What a row tells of its machine."""
+    origin = row.origin
+    path = origin.source if origin.member is None else f"{origin.source}/{origin.member}"
+    return Whence(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
+
+
+def session_whence(session: Session) -> Whence:
+    """What the rows of a session tell of its machine."""
+    first = whence(session.rows[0])
+    return Whence(session.host, first.path, session.local)
+
+
+def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
     """One rejection per refused reply of a session."""
-    host, basis = hosts.resolve(session.host, given_host)
+    host, basis = hosts.resolve(session_whence(session))
+    internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refusals(session):
-        text = reply.row.text
-        yield Rejection(
-            id=identify("R", reply.row.origin, text),
-            time=reply.row.time,
+        text, row = reply.row.text, reply.row
+        remote = bracket(text)
+        found = Rejection(
+            id=identify("R", row.origin, text),
+            time=row.time,
             host=host,
             host_basis=basis,
             kind=session.kind,
@@ -44,11 +72,64 @@ def rejections(session: Session, hosts: Hosts, given_host: str = "") -> Iterator
             reply=text,
             attribution=attribution(text),
             untrusted_root_hint="untrustedroot" in text.casefold(),
-            resolution=reply.row.resolution,
+            resolution=row.resolution,
             signals=reply.signals,
-            origin=reply.row.origin,
-            origins=(reply.row.origin,),
+            origin=row.origin,
+            origins=(row.origin,),
+            kinds=(session.kind,),
+            seen_address=session.seen_address,
+            remote_host=remote.host,
+            remote_clock=remote.clock,
+            tls_error=session.tls_error,
+            time_basis=row.time_basis,
+            other_time=row.other_time,
         )
+        yield Told(found, INTERNAL if internal else session.kind)
+
+
+def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
+    """One rejection per recipient whose status carries 5.7.64."""
+    event = match.event
+    assert isinstance(event, MessageEvent)
+    host, basis = hosts.resolve(whence(event))
+    refused = [item for item in event.recipients if has_code(item.text)] or list(event.recipients[:1])
+    for status in refused:
+        remote = bracket(status.text)
+        found = Rejection(
+            id=identify("R", event.origin, f"{status.address} {status.text}"),
+            time=event.time,
+            host=host,
+            host_basis=basis,
+            kind=event.kind,
+            connector=event.connector,
+            session=event.session,
+            local_endpoint=event.address,
+            remote_endpoint=status.remote or event.remote,
+            remote_name=status.remote_name or event.remote_name,
+            helo="",
+            starttls=False,
+            handshake_time=None,
+            tls="",
+            sent=None,
+            received=None,
+            mail_from=event.sender,
+            rcpt_to=status.address,
+            message_id=event.message_id,
+            stage="",
+            reply=status.text,
+            attribution=attribution(status.text),
+            untrusted_root_hint="untrustedroot" in status.text.casefold(),
+            resolution=event.resolution,
+            signals=match.signals,
+            origin=event.origin,
+            origins=(event.origin,),
+            kinds=(event.kind,),
+            remote_host=remote.host,
+            remote_clock=remote.clock,
+            time_basis=event.time_basis,
+            other_time=event.other_time,
+        )
+        yield Told(found, event.layer)
 
 
 def identify(prefix: str, origin: Origin, text: str) -> str:

@@ -2,12 +2,13 @@
 
 Sessions interleave and cross files, so rows are kept per open session and a session is told when it ends. Exchange
 names a session (``session-id``, with the folder, for it is unique per server process only). IIS does not: there a
-row belongs to the open connection to the same address whose start (time minus time-taken) fits, and a banner or
-the row after QUIT begins a new one. Two connections to one address that began in the same two seconds can not be
-told apart in IIS logs.
+row belongs to the open connection to the same address whose start (time minus time-taken) fits and whose time-taken
+is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
+began in the same two seconds, a reply goes to one that waits for it.
 
 With pipelining the n-th reply answers the n-th command; the banner answers none, and the reply after the end of
-DATA answers no command row at all.
+DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
+answer: a later command was preceded by one. A reply of several lines (one row each up to Exchange 2013) is one reply.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.correlate.certificates import certificates
 from evtx_analyzer.model import Certificate, Match, SmtpEvent
 
@@ -29,12 +31,21 @@ _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
 _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*<?([^>\s]*)>?", re.IGNORECASE)
 _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
+_TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
+_EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
 _BANNER_NAME = re.compile(r"220[ -](\S+)")
+_HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _END_OF_DATA = "end of data"
+_TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
+_FAILED = 400
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """A reply and the command it answers; ``refused`` where it carries 5.7.64 as a signal saw it."""
+    """A reply and the command it answers; ``signals`` are those that saw 5.7.64 in one of its lines.
+
+    ``rcpt_to`` is the recipient that was answered; all accepted ones after the end of data; after MAIL those that were
+    named before the reply came.
+    """
 
     row: SmtpEvent
     code: int
@@ -46,7 +57,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """One SMTP session as far as the logs hold it; ``replies`` are those to MAIL, RCPT, DATA and BDAT."""
+    """One SMTP session as far as the logs hold it; ``replies`` are those to MAIL, RCPT, DATA and BDAT, and failures."""
 
     rows: tuple[SmtpEvent, ...]
     first: datetime
@@ -59,22 +70,25 @@ class Session(Struct, frozen=True, kw_only=True):
     remote: str
     remote_name: str
     helo: str
+    seen_address: str
     starttls: bool
     handshake_time: datetime | None
     tls: str
+    tls_error: str
     sent: Certificate | None
     received: Certificate | None
     replies: tuple[Reply, ...]
 
 
 class _Open:
-    """Rows of a session that has not ended yet."""
+    """Rows of a session that has not ended yet; ``elapsed`` is the time-taken of its last row."""
 
-    __slots__ = ("ended", "matches", "start")
+    __slots__ = ("elapsed", "ended", "matches", "newest", "start")
 
     def __init__(self, start: datetime) -> None:
         self.matches: list[Match] = []
-        self.start = start
+        self.start = self.newest = start
+        self.elapsed = 0
         self.ended = False
 
 
@@ -85,11 +99,14 @@ def sessions(matches: Iterable[Match]) -> Iterator[Session]:
     for number, match in enumerate(matches):
         row = match.event
         assert isinstance(row, SmtpEvent)
-        newest = row.time if newest is None or row.time > newest else newest
+        newest = row.time if newest is None else max(newest, row.time)
         key = (row.kind, row.scope, row.host, row.session or row.remote)
         running = open_sessions.setdefault(key, [])
         current = _connection(row, running)
+        if current is None:
+            continue
         current.matches.append(match)
+        current.newest = row.time
         if current.ended:
             running.remove(current)
             yield tell(current.matches)
@@ -102,22 +119,41 @@ def sessions(matches: Iterable[Match]) -> Iterator[Session]:
             yield tell(current.matches)
 
 
-def _connection(row: SmtpEvent, running: list[_Open]) -> _Open:
-    """The open session that a row belongs to, begun where there is none."""
+def _connection(row: SmtpEvent, running: list[_Open]) -> _Open | None:
+    """The open session that a row belongs to, begun where there is none; None for a late answer to QUIT."""
     if row.session:
         if not running:
             running.append(_Open(row.time))
         running[0].ended = row.direction == "-"
         return running[0]
     start = row.time - timedelta(milliseconds=row.elapsed_ms or 0)
-    fitting = [item for item in running if row.elapsed_ms is None or abs(item.start - start) <= _SAME_CONNECTION]
-    current = min(fitting, key=lambda item: abs(item.start - start), default=None)
+    fitting = [item for item in running if _fits(item, row, start)]
+    current = min(fitting, key=lambda item: (not _awaits(item, row), abs(item.start - start)), default=None)
+    if current is None and row.direction == "<" and row.text.startswith("221"):
+        return None
     if current is None or (_is_banner(row) and not _awaits_tls(current)):
         current = _Open(start)
         running.append(current)
+    current.elapsed = row.elapsed_ms or current.elapsed
     # The service logs QUIT as a command; its answer is not always written, so QUIT ends the session.
     current.ended = row.direction == ">" and row.text[:4].upper() == "QUIT"
     return current
+
+
+def _fits(item: _Open, row: SmtpEvent, start: datetime) -> bool:
+    if row.elapsed_ms is None:
+        return True
+    return abs(item.start - start) <= _SAME_CONNECTION and row.elapsed_ms >= item.elapsed
+
+
+def _awaits(item: _Open, row: SmtpEvent) -> bool:
+    """Whether a row is what the connection waits for: a reply to its last command, or a command after a reply."""
+    last = item.matches[-1].event if item.matches else None
+    if not isinstance(last, SmtpEvent):
+        return True
+    if _is_banner(row):
+        return _awaits_tls(item)
+    return (row.direction == "<") == (last.direction == ">")
 
 
 def _is_banner(row: SmtpEvent) -> bool:
@@ -132,22 +168,16 @@ def _awaits_tls(current: _Open) -> bool:
 def _idle(open_sessions: dict[tuple[str, ...], list[_Open]], before: datetime) -> Iterator[Session]:
     """Sessions without an end (the log was cut or the service stopped) whose last row is old."""
     for key, running in list(open_sessions.items()):
-        for current in [item for item in running if _last_time(item) < before]:
+        for current in [item for item in running if item.newest < before]:
             running.remove(current)
             yield tell(current.matches)
         if not running:
             del open_sessions[key]
 
 
-def _last_time(current: _Open) -> datetime:
-    row = current.matches[-1].event
-    assert isinstance(row, SmtpEvent)
-    return row.time
-
-
 def tell(matches: Sequence[Match]) -> Session:
     """The story of one session from its rows; rows with a sequence number are put in its order."""
-    ordered = sorted(matches, key=lambda match: getattr(match.event, "sequence", None) or 0)
+    ordered = sorted(_once(matches), key=lambda match: getattr(match.event, "sequence", None) or 0)
     rows = [match.event for match in ordered if isinstance(match.event, SmtpEvent)]
     sent, received = certificates(rows)
     return Session(
@@ -162,13 +192,35 @@ def tell(matches: Sequence[Match]) -> Session:
         remote=next((row.remote for row in rows if row.remote), ""),
         remote_name=_remote_name(rows),
         helo=_helo(rows),
-        starttls=any(row.direction == ">" and row.text[:8].upper() == "STARTTLS" for row in rows),
+        seen_address=_seen_address(rows),
+        starttls=any(row.direction == ">" and _verb(row.text) in _TLS_VERBS for row in rows),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
+        tls_error=_tls_error(rows),
         sent=sent,
         received=received,
         replies=tuple(_replies(ordered)),
     )
+
+
+def _seen_address(rows: Sequence[SmtpEvent]) -> str:
+    """The address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
+    found = (_HELLO.match(row.text) for row in rows if row.direction == "<")
+    return next((item[1] for item in found if item), "")
+
+
+def _once(matches: Sequence[Match]) -> list[Match]:
+    """Rows without those that a second file repeats (a merged copy beside its parts); one file may repeat itself."""
+    seen: dict[tuple[object, ...], str] = {}
+    kept = []
+    for match in matches:
+        row = match.event
+        assert isinstance(row, SmtpEvent)
+        key = (row.sequence, row.time, row.direction, row.text, row.context)
+        file = f"{row.origin.source}|{row.origin.member}"
+        if row.sequence is None or seen.setdefault(key, file) == file:
+            kept.append(match)
+    return kept
 
 
 def _remote_name(rows: Sequence[SmtpEvent]) -> str:
@@ -185,6 +237,15 @@ def _helo(rows: Sequence[SmtpEvent]) -> str:
     return ""
 
 
+def _tls_error(rows: Sequence[SmtpEvent]) -> str:
+    """The error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
+    for row in rows:
+        found = _TLS_FAILED.search(row.context) or _TLS_FAILED.search(row.text) if row.direction == "*" else None
+        if found is not None:
+            return found[1]
+    return ""
+
+
 def _handshake(rows: Sequence[SmtpEvent]) -> datetime | None:
     """When TLS began: the row of the sent certificate, else the answer to STARTTLS, else STARTTLS itself."""
     starttls: datetime | None = None
@@ -192,7 +253,7 @@ def _handshake(rows: Sequence[SmtpEvent]) -> datetime | None:
     for row in rows:
         if row.direction == "*" and row.context.strip().casefold().startswith("sending certificate"):
             return row.time
-        if row.direction == ">" and row.text[:8].upper() == "STARTTLS":
+        if row.direction == ">" and _verb(row.text) in _TLS_VERBS:
             starttls = row.time
         elif starttls and not answered and row.direction == "<":
             answered = row.time
@@ -201,59 +262,111 @@ def _handshake(rows: Sequence[SmtpEvent]) -> datetime | None:
     return next((row.time for row in rows if row.context.startswith("TLS protocol")), None)
 
 
+class _Command(Struct, frozen=True):
+    """A command that waits for its reply, with the message that it belongs to."""
+
+    verb: str
+    address: str
+    message_id: str
+    elapsed_ms: int | None = None
+
+
+class _Transaction:
+    """Commands and replies of a session in order: whose mail is going on, and which recipients were accepted."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Command] = deque()
+        self._sender = ""
+        self._accepted: list[str] = []
+        self._lines: list[Match] = []
+
+    def line(self, match: Match, *, goes_on: bool) -> Reply | None:
+        """One row of a reply; the reply where it is complete and of interest."""
+        self._lines.append(match)
+        return None if goes_on else self.finish()
+
+    def finish(self) -> Reply | None:
+        """The reply of the rows so far: its last line was not written, or was just added."""
+        if not self._lines:
+            return None
+        found, self._lines = self._lines, []
+        told = next((match for match in found if match.signals), found[-1])
+        row = told.event
+        assert isinstance(row, SmtpEvent)
+        code = int(row.text[:3])
+        command = self._answered(row)
+        if command.verb == "DATA" and code == 354:  # noqa: PLR2004  RFC 5321: go ahead, the text follows
+            self.waiting.appendleft(_Command(_END_OF_DATA, "", command.message_id))
+            return None
+        recipients = self._recipients(command, code)
+        mail = command.verb in ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
+        if not mail and not told.signals and code < _FAILED:
+            return None
+        return Reply(
+            row=row,
+            code=code,
+            command=command.verb,
+            mail_from=self._sender,
+            rcpt_to="; ".join(recipients),
+            message_id=command.message_id,
+            signals=tuple(sorted({name for match in found for name in match.signals})),
+        )
+
+    def answered_before(self, elapsed_ms: int | None) -> None:
+        """Commands without a written answer that were sent before a later one: they were answered well."""
+        while self.waiting and (elapsed_ms is None or elapsed_ms > (self.waiting[0].elapsed_ms or 0)):
+            self._recipients(self.waiting.popleft(), 250)
+
+    def _answered(self, row: SmtpEvent) -> _Command:
+        """The command that a reply answers; the banner and replies that nothing waits for answer none."""
+        greeting = _is_banner(row) and (not self.waiting or self.waiting[0].verb not in _TLS_VERBS)
+        return _Command("", "", "") if greeting or not self.waiting else self.waiting.popleft()
+
+    def _recipients(self, command: _Command, code: int) -> list[str]:
+        if command.verb == "MAIL":
+            self._sender, self._accepted = command.address, []
+            named = []
+            for later in self.waiting:
+                if later.verb != "RCPT":
+                    break
+                named.append(later.address)
+            return named if code >= _FAILED else []
+        if command.verb == "RCPT":
+            self._accepted += [command.address] if code < _FAILED else []
+            return [command.address]
+        return self._accepted
+
+
 def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
-    """Replies to the commands of mail transactions, paired in order."""
-    waiting: deque[tuple[str, str]] = deque()
-    mail_from = rcpt_to = message_id = ""
+    """Replies to the commands of mail transactions, paired in order, and whatever failed."""
+    transaction, message_id = _Transaction(), ""
     for match in matches:
         row = match.event
         assert isinstance(row, SmtpEvent)
+        reply = None
         if row.direction == "*":
             found = _MESSAGE.search(row.context)
             message_id = found[1] if found else message_id
         elif row.direction == ">":
-            command = _verb(row.text)
-            if command:
-                waiting.append((command, _address(row.text)))
-        elif row.direction == "<":
-            reply = _REPLY.match(row.text)
-            if reply is None or (reply[2] == "-" and not match.signals):
-                continue
-            code = int(reply[1])
-            command, address = _answered(waiting, match)
-            if command == "DATA" and code == 354:  # noqa: PLR2004  RFC 5321: go ahead, the text follows
-                waiting.appendleft((_END_OF_DATA, ""))
-                continue
-            mail_from = address if command == "MAIL" else mail_from
-            rcpt_to = address if command == "RCPT" else rcpt_to
-            if command in ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA) or match.signals:
-                yield Reply(
-                    row=row,
-                    code=code,
-                    command=command,
-                    mail_from=mail_from,
-                    rcpt_to=rcpt_to if command != "MAIL" else "",
-                    message_id=message_id,
-                    signals=match.signals,
-                )
-
-
-def _answered(waiting: deque[tuple[str, str]], match: Match) -> tuple[str, str]:
-    """The command that a reply answers; the banner and replies that nothing waits for answer none."""
-    row = match.event
-    assert isinstance(row, SmtpEvent)
-    if not waiting:
-        return "", ""
-    if _is_banner(row) and waiting[0][0] != "STARTTLS":
-        return "", ""
-    return waiting.popleft()
+            reply = transaction.finish()
+            if verb := _verb(row.text):
+                if not row.session:
+                    transaction.answered_before(row.elapsed_ms)
+                transaction.waiting.append(_Command(verb, _address(row.text), message_id, row.elapsed_ms))
+        elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
+            reply = transaction.line(match, goes_on=line[2] == "-")
+        if reply is not None:
+            yield reply
+    last = transaction.finish()
+    if last is not None:
+        yield last
 
 
 def _verb(text: str) -> str:
     """SMTP verb of a command row; empty for what is no command (authentication data, message text)."""
-    verb = text.strip().partition(" ")[0].upper()
-    known = ("EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT", "XSHADOW", "NOOP")
-    return verb if verb in known or verb.startswith("X-") else ""
+    word = text.strip().partition(" ")[0]
+    known = ("EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT", "NOOP")
+    return word.upper() if word.upper() in known or _EXTENSION.match(word) else ""
 
 
 def _address(text: str) -> str:
@@ -264,6 +377,22 @@ def _address(text: str) -> str:
 def has_code(text: str) -> bool:
     """Whether a text holds 5.7.64 as an enhanced status, not inside an address or 5.7.640."""
     return _CODE_5764.search(text) is not None
+
+
+class Bracket(Struct, frozen=True):
+    """What Exchange Online writes behind a reply: its host, and since about 2023 its clock and a session id."""
+
+    host: str = ""
+    clock: datetime | None = None
+
+
+_BRACKET = re.compile(r"\[([A-Za-z0-9.-]+\.[A-Za-z0-9.-]*[A-Za-z][A-Za-z0-9.-]*)(?:\s+(\S+Z))?(?:\s+[0-9A-F]+)?\]")
+
+
+def bracket(text: str) -> Bracket:
+    """The last bracket of a reply that holds a host name."""
+    found = list(_BRACKET.finditer(text))
+    return Bracket(found[-1][1], clock.from_iso(found[-1][2] or "")) if found else Bracket()
 
 
 def attribution(text: str) -> str:

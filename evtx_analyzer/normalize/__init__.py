@@ -1,29 +1,47 @@
-"""Records to typed events. To add a log kind in a known syntax: one file here, one entry in ``normalize``'s tuples."""
+"""Records to typed events. To add a log kind in a known syntax: one file here, one entry in the tuples below."""
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from evtx_analyzer.model import CertificateFile, Event, EventRecord, LogRow, Loss
-from evtx_analyzer.normalize import capi2, configuration, iis_smtp, send_log
+from evtx_analyzer.normalize import capi2, configuration, context, iis_smtp, ndr, send_log, tracking
 
 # Order: the first that recognizes a row takes it.
 ROW_KINDS = (
     (send_log.KIND, send_log.is_send_log, send_log.normalize_send_log),
+    (send_log.RECEIVE_KIND, send_log.is_receive_log, send_log.normalize_receive_log),
     (iis_smtp.KIND, iis_smtp.is_iis_smtp, iis_smtp.normalize_iis_smtp),
     (configuration.KIND, configuration.is_configuration, configuration.normalize_configuration),
+    (tracking.KIND, tracking.is_tracking, tracking.normalize_tracking),
+    (ndr.KIND, ndr.is_ndr, ndr.normalize_ndr),
+    (context.CONNECTIVITY, context.is_connectivity, context.normalize_connectivity),
+    (context.QUEUE, context.is_queue, context.normalize_queue),
+    (context.EVENT_LIST, context.is_event_entry, context.normalize_event_entry),
 )
-EVENT_KINDS = ((capi2.KIND, capi2.is_capi2, capi2.normalize_capi2),)
+EVENT_KINDS = (
+    (capi2.KIND, capi2.is_capi2, capi2.normalize_capi2),
+    (context.SCHANNEL, context.is_schannel, context.normalize_schannel),
+    (context.TRANSPORT, context.is_transport, context.normalize_transport),
+)
 
 
-def normalize(record: EventRecord | LogRow | CertificateFile) -> tuple[str, Event | Loss] | None:
-    """Kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind."""
+def normalize(
+    record: EventRecord | LogRow | CertificateFile, zone: ZoneInfo | None = None
+) -> tuple[str, Event | Loss] | None:
+    """Kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind.
+
+    ``zone`` is that of logs in local time.
+    """
     if isinstance(record, CertificateFile):
         return "certificate", record
     if isinstance(record, LogRow):
         for kind, recognizes, typed in ROW_KINDS:
             if recognizes(record):
-                return kind, typed(record)
+                event = typed(record, zone)
+                return (kind, event) if event is not None else None
         return None
     for kind, recognizes_event, typed_event in EVENT_KINDS:
-        if recognizes_event(record) and (event := typed_event(record)) is not None:
-            return kind, event
+        if recognizes_event(record) and (found := typed_event(record)) is not None:
+            return kind, found
     return None

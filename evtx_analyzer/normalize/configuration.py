@@ -7,22 +7,17 @@ never localized.
 
 from __future__ import annotations
 
-from evtx_analyzer.constants import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
+from zoneinfo import ZoneInfo
+
+from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Setting
 
 KIND = "configuration"
-# Properties that tell an object's cmdlet; all of them are in the default or the documented list output.
-PROPERTIES: dict[str, frozenset[str]] = {
-    INBOUND_CONNECTOR: frozenset({"Name", "ConnectorType", "TlsSenderCertificateName"}),
-    SEND_CONNECTOR: frozenset({"Name", "TlsCertificateName"}),
-    EXCHANGE_CERTIFICATE: frozenset({"Thumbprint", "Services", "Subject"}),
-    ACCEPTED_DOMAIN: frozenset({"DomainName", "DomainType"}),
-}
 
 
 def recognize_object(names: set[str] | frozenset[str]) -> str | None:
     """Cmdlet whose object has these properties, or None."""
-    return next((cmdlet for cmdlet, wanted in PROPERTIES.items() if wanted <= names), None)
+    return next((cmdlet for cmdlet, wanted in CMDLET_PROPERTIES.items() if wanted <= names), None)
 
 
 def is_configuration(row: LogRow) -> bool:
@@ -30,7 +25,7 @@ def is_configuration(row: LogRow) -> bool:
     return _cmdlet(row) is not None
 
 
-def normalize_configuration(row: LogRow) -> Setting:
+def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times
     """The object with its cmdlet; values stay texts as exported."""
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
     return Setting(origin=row.origin, cmdlet=_cmdlet(row) or "", values=values)
@@ -38,6 +33,6 @@ def normalize_configuration(row: LogRow) -> Setting:
 
 def _cmdlet(row: LogRow) -> str | None:
     """The reader names what it knows; JSON objects come without a name and are known by their properties."""
-    return (row.log if row.log in PROPERTIES else None) or (
+    return (row.log if row.log in CMDLET_PROPERTIES else None) or (
         None if row.log else recognize_object(frozenset(row.values))
     )

@@ -1,61 +1,118 @@
-"""Rows of the Windows IIS SMTP service (SMTPSVC) in W3C extended format to ``SmtpEvent``.
+"""Rows of the Windows IIS SMTP service (SMTPSVC), in all of its four formats, to ``SmtpEvent``.
 
-Format: W3C extended log of IIS 6 services; rows are UTC with one second's resolution. Rows of outbound connections
-carry ``OutboundConnectionCommand`` or ``OutboundConnectionResponse`` in cs-username, the remote address in c-ip, the
-verb in cs-method and the rest in cs-uri-query with ``+`` for blank. Their sc-status is always 0. There is no session
-id and nothing of certificates.
+W3C extended: UTC, one second's resolution, ``+`` for blank (a literal ``+`` can not be told from it). Microsoft IIS and
+ODBC: local time of the server without offset, text as it is. NCSA: local time with offset, no computer, ``+`` for
+blank. Rows of outbound connections carry ``OutboundConnectionCommand`` or ``OutboundConnectionResponse`` as the user,
+the remote address as the client, the verb as the method. Their status is always 0. There is no session id and nothing
+of certificates. ``fields`` has W3C names for all formats, so that one signal fits all.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from pathlib import PurePath
+from zoneinfo import ZoneInfo
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, SmtpEvent
+from evtx_analyzer.clock import DateOrder, LocalTime
+from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
 
 KIND = "iis-smtp"
 _DIRECTIONS = {"outboundconnectioncommand": ">", "outboundconnectionresponse": "<"}
 _ABSENT = ("-", "")
+_ODBC = {
+    "clienthost": "c-ip",
+    "username": "cs-username",
+    "logtime": "time",
+    "service": "s-sitename",
+    "machine": "s-computername",
+    "serverip": "s-ip",
+    "processingtime": "time-taken",
+    "bytesrecvd": "cs-bytes",
+    "bytessent": "sc-bytes",
+    "servicestatus": "sc-status",
+    "win32status": "sc-win32-status",
+    "operation": "cs-method",
+    "target": "cs-uri-stem",
+    "parameters": "cs-uri-query",
+}
 
 
 def is_iis_smtp(row: LogRow) -> bool:
-    """Whether a W3C row tells of an outbound SMTP connection."""
-    return row.values.get("cs-username", "").casefold() in _DIRECTIONS
+    """Whether a row tells of an outbound SMTP connection."""
+    return _named(row).get("cs-username", "").strip().casefold() in _DIRECTIONS
 
 
-def normalize_iis_smtp(row: LogRow) -> SmtpEvent | Loss:
-    """The typed row; a Loss where neither the row nor a directive gives it a date and time."""
-    values = row.values
-    date = values.get("date") or values["#date"].partition(" ")[0]
-    time = clock.from_iso(f"{date} {values.get('time', '')}")
-    if time is None:
+def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
+    """The typed row; a Loss where neither the row nor a directive gives it a date."""
+    values = _named(row)
+    found = _TIMES[row.log](values, zone)
+    if found is None:
         return Loss(
             origin=row.origin,
-            reason="the row has no date or time (the fields are switched off in the log's settings)",
+            reason="the row has no date (the fields are switched off in the log's settings) or one that is none",
             extent="1 row; it cannot be joined with anything",
         )
     elapsed = values.get("time-taken", "")
+    timed = row.log != "W3C" or "time" in values
     return SmtpEvent(
         origin=row.origin,
         kind=KIND,
-        scope=PurePath(row.origin.source).parent.as_posix(),
-        time=time,
-        direction=_DIRECTIONS[values["cs-username"].casefold()],
-        text=_text(values),
+        scope=folder(row.origin),
+        time=found.time,
+        direction=_DIRECTIONS[values["cs-username"].strip().casefold()],
+        text=_text(values, plus=row.log in ("W3C", "NCSA")),
         host=_present(values.get("s-computername", "")),
         connector=_present(values.get("s-sitename", "")),
         remote=_present(values.get("c-ip", "")),
-        resolution=timedelta(seconds=1).total_seconds(),
-        elapsed_ms=int(elapsed) if elapsed.isdigit() else None,
+        resolution=1.0,
+        elapsed_ms=int(elapsed) if elapsed.isdigit() and timed else None,
+        time_basis=found.basis,
+        other_time=found.other,
         fields={name: (value,) for name, value in values.items() if value not in _ABSENT and not name.startswith("#")},
     )
 
 
-def _text(values: dict[str, str]) -> str:
+def _named(row: LogRow) -> dict[str, str]:
+    if row.log != "ODBC":
+        return row.values
+    return {_ODBC.get(name.casefold(), name): value for name, value in row.values.items()}
+
+
+def _w3c_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  always UTC
+    """UTC; a row without time has that of the last directive, which places it nowhere."""
+    date = values.get("date") or values.get("#date", "")
+    time = clock.from_iso(f"{date} {values.get('time') or values.get('#time', '')}")
+    if time is None:
+        return None
+    return LocalTime(time, None, "utc" if values.get("time") else "unknown")
+
+
+def _iis_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
+    return clock.from_local(f"{values['date']} {values['time']}", _order(values), zone)
+
+
+def _ncsa_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  has an offset
+    day, _, time = values["time"].partition(":")
+    found = clock.from_mail(f"{day.replace('/', ' ')} {time}")
+    return None if found is None else LocalTime(found, None, "utc")
+
+
+def _odbc_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
+    return clock.from_local(values.get("time", ""), _order(values), zone)
+
+
+_TIMES = {"W3C": _w3c_time, "IIS": _iis_time, "NCSA": _ncsa_time, "ODBC": _odbc_time}
+
+
+def _order(values: dict[str, str]) -> DateOrder:
+    order: DateOrder = values.get("#order", "")  # type: ignore[assignment]
+    return order
+
+
+def _text(values: dict[str, str], *, plus: bool) -> str:
     """Verb and argument of a command, or the text of a response, with ``+`` as the blank it stands for."""
-    parts = (values.get("cs-method", ""), values.get("cs-uri-query", ""))
-    return " ".join(part.replace("+", " ") for part in parts if part not in _ABSENT).strip()
+    parts = [values.get(name, "").strip() for name in ("cs-method", "cs-uri-query")]
+    joined = " ".join(part for part in parts if part not in _ABSENT)
+    return (joined.replace("+", " ") if plus else joined).strip()
 
 
 def _present(value: str) -> str:

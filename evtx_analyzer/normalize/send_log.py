@@ -1,26 +1,37 @@
-"""Exchange Send connector protocol log rows to ``SmtpEvent``.
+r"""Exchange protocol log rows (Send and Receive connectors) to ``SmtpEvent``.
 
 Fields and symbols: protocol-logging.md (OfficeDocs-Exchange) and files seen from Exchange 2010 to 2019. ``date-time``
-is UTC with ``Z``; a session is named by ``session-id``, which is unique per server process only; no row names the host.
+is UTC with ``Z``; a session is named by ``session-id``, which is unique per server process only. No row of a Send
+connector names the host; the connector-id of a Receive connector does (``SERVER\Default Frontend SERVER``), which
+tells whose address ``local-endpoint`` is. In a Receive log ``>`` is what this server said: no evidence of sending.
 """
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, SmtpEvent
+from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
 
 KIND = "send-connector"
-_LOG_TYPE = "smtp send protocol log"
+RECEIVE_KIND = "receive-connector"
+_SEND_TYPE = "smtp send protocol log"
+_RECEIVE_TYPE = "smtp receive protocol log"
 
 
 def is_send_log(row: LogRow) -> bool:
-    """Whether a row is of a Send connector log; Receive logs share the columns but tell the other direction."""
-    return row.log.casefold() == _LOG_TYPE
+    """Whether a row is of a Send connector log."""
+    return row.log.casefold() == _SEND_TYPE
 
 
-def normalize_send_log(row: LogRow) -> SmtpEvent | Loss:
+def is_receive_log(row: LogRow) -> bool:
+    """Whether a row is of a Receive connector log."""
+    return row.log.casefold() == _RECEIVE_TYPE
+
+
+def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:  # noqa: ARG001  always UTC
     """The typed row, or a Loss where its time cannot be read."""
     values = row.values
     time = clock.from_iso(values.get("date-time", ""))
@@ -30,7 +41,7 @@ def normalize_send_log(row: LogRow) -> SmtpEvent | Loss:
     return SmtpEvent(
         origin=row.origin,
         kind=KIND,
-        scope=PurePath(row.origin.source).parent.as_posix(),
+        scope=folder(row.origin),
         time=time,
         direction=values.get("event", ""),
         text=values.get("data", ""),
@@ -42,3 +53,12 @@ def normalize_send_log(row: LogRow) -> SmtpEvent | Loss:
         remote=values.get("remote-endpoint", ""),
         fields={name: (value,) for name, value in values.items() if value},
     )
+
+
+def normalize_receive_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
+    """The typed row with the host that its connector's name begins with."""
+    event = normalize_send_log(row, zone)
+    if isinstance(event, Loss):
+        return event
+    host, separator, _ = event.connector.partition("\\")
+    return replace(event, kind=RECEIVE_KIND, host=host if separator else "")

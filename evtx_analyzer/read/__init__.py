@@ -7,10 +7,15 @@ from typing import BinaryIO
 
 from evtx_analyzer.model import CertificateFile, EventRecord, LogRow, Loss, Origin
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
+from evtx_analyzer.read.csvtable import is_csv_table, read_csv_table
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
 from evtx_analyzer.read.evtx import read_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
+from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
+from evtx_analyzer.read.mail import is_mail_report, read_mail_report
 from evtx_analyzer.read.messages import is_message_export, read_message_export
+from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
+from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.psjson import is_json, read_json
 
 Record = EventRecord | LogRow | CertificateFile
@@ -27,15 +32,23 @@ def _is_evtx(head: bytes) -> bool:
     return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
 
 
-# In order of certainty: a magic number, then XML, then other forms of events, then headers that any text may quote.
+# In order of certainty: a magic number, then XML, lists of events and mail, then headers that any text may quote, then
+# rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, read_evtx),
+    ("outlook-message", is_outlook_message, read_outlook_message),
     ("event-xml", is_event_xml, read_event_xml),
     ("message-export", is_message_export, read_message_export),
+    ("clixml", is_clixml, read_clixml),
+    ("mail", is_mail_report, read_mail_report),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
     ("json", is_json, read_json),
     ("certificate", is_certificate_file, read_certificate_file),
+    ("ncsa-log", is_ncsa_log, read_ncsa_log),
+    ("iis-log", is_iis_log, read_iis_log),
+    ("csv-table", is_csv_table, read_csv_table),
+    ("list-text", is_list_text, read_list_text),
 )
 
 

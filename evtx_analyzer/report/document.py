@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model import (
+    ClockSkew,
+    Context,
     Coverage,
     Delivery,
     Finding,
@@ -19,6 +21,7 @@ from evtx_analyzer.model import (
     Loss,
     Operation,
     Origin,
+    OtherError,
     SourceStatus,
     Verdict,
     place,
@@ -39,6 +42,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     window: tuple[float, float] | None = None
     host: str | None = None
+    tz: str | None = None
     since: str | None = None
     until: str | None = None
     rules: str | None = None
@@ -58,6 +62,9 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[SourceStatus, ...]
     coverage: tuple[Coverage, ...]
     losses: tuple[Loss, ...]
+    other_errors: tuple[OtherError, ...] = ()
+    context: tuple[Context, ...] = ()
+    clocks: tuple[ClockSkew, ...] = ()
 
     def save(self, path: str | Path) -> None:
         """Write the report; the suffix picks the format. Raises ReportError for an unknown one."""

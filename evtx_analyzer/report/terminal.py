@@ -38,6 +38,7 @@ _GRADES: dict[Grade | None, str] = {
 }
 _MOST_PAIRS = 12
 _MOST_LOSSES = 20
+_MOST_ERRORS = 15
 _MOST_OTHERS = 3
 _MOST_SOURCES = 40
 _COMMAND = "> "
@@ -66,6 +67,8 @@ def _parts(report: Report) -> Iterable[RenderableType]:
         yield from _best(best, report)
         yield from _others(report.findings[1:])
         yield from _section("Incidents", [_incidents(report.incidents)])
+    yield from _section("Beside the refusals", _context(report))
+    yield from _section("Other errors, not counted", _other_errors(report))
     yield from _section("What was read", _sources(report))
     yield from _losses(report)
 
@@ -212,6 +215,32 @@ def _incidents(incidents: Sequence[Incident]) -> Table:
         row = (*times, str(item.rejection_count), host.strip(), item.kind, item.connector, certificate)
         table.add_row(*(clean(cell) for cell in row))
     return table
+
+
+def _other_errors(report: Report) -> list[RenderableType]:
+    """Failures that are not 5.7.64, those that look like it first."""
+    rows = sorted(report.other_errors, key=lambda item: (not item.meaning, -item.count))
+    body: list[RenderableType] = []
+    for item in rows[:_MOST_ERRORS]:
+        what = item.meaning or item.text
+        where = f", {item.host}" if item.host else ""
+        body.append(
+            Text(clean(f"{item.count} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"))
+        )
+    if len(rows) > _MOST_ERRORS:
+        body.append(Text(f"and {len(rows) - _MOST_ERRORS} more, all in the JSON report"))
+    return body
+
+
+def _context(report: Report) -> list[RenderableType]:
+    body: list[RenderableType] = []
+    for item in report.context[:_MOST_ERRORS]:
+        times = f", {clock.as_text(item.first)}" if item.first else ""
+        code = f" {item.code}" if item.code else ""
+        body.append(Text(clean(f"{item.count} x {item.kind}{code}{times}: {item.title}")))
+    if len(report.context) > _MOST_ERRORS:
+        body.append(Text(f"and {len(report.context) - _MOST_ERRORS} more, all in the JSON report"))
+    return body
 
 
 def _sources(report: Report) -> list[RenderableType]:

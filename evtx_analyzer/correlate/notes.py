@@ -1,0 +1,86 @@
+"""What is kept of SMTP rows as they pass by: counts, clocks, owners of addresses, and messages that were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from evtx_analyzer.correlate.clocks import Clocks
+from evtx_analyzer.correlate.context import CONNECTIVITY, Contexts
+from evtx_analyzer.correlate.history import History
+from evtx_analyzer.correlate.hosts import address_of
+from evtx_analyzer.correlate.other_errors import OtherErrors
+from evtx_analyzer.correlate.sessions import Session, has_code
+from evtx_analyzer.model import ContextEvent, Event, Match, MessageEvent, SmtpEvent
+
+RECEIVED = "receive-connector"
+
+
+class Notes:
+    """Grows with machines, codes, certificates, settings and refusals, not with rows."""
+
+    def __init__(self) -> None:
+        self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
+        self.messages: list[Match] = []
+        self.aside: list[Event] = []
+        self._owners: dict[str, set[str]] = {}
+
+    def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
+        """The rows that make sessions; all others are noted here."""
+        for match in matches:
+            event = match.event
+            if isinstance(event, SmtpEvent) and event.kind != RECEIVED:
+                yield match
+            elif isinstance(event, SmtpEvent):
+                self._received(event)
+            elif isinstance(event, MessageEvent):
+                self._message(match, event)
+            elif isinstance(event, ContextEvent):
+                self._context(event)
+            else:
+                # Configuration and certificates: they are laid beside the refusals later.
+                self.aside.append(event)
+
+    def events(self, found: Iterable[Event]) -> Iterator[Event]:
+        """Windows events without those that are only context."""
+        for event in found:
+            if isinstance(event, ContextEvent):
+                self._context(event)
+            else:
+                yield event
+
+    def session(self, session: Session) -> None:
+        """Count a session."""
+        self.history.add(session)
+        self.errors.add(session)
+        self.clocks.add(session)
+
+    def message_times(self) -> list[datetime]:
+        """When the messages were refused that logs of messages tell of."""
+        return [time for match in self.messages if (time := getattr(match.event, "time", None)) is not None]
+
+    def owners(self) -> dict[str, frozenset[str]]:
+        """Names by address, as Receive logs and message tracking tell them."""
+        return {address: frozenset(names) for address, names in sorted(self._owners.items())}
+
+    def _received(self, row: SmtpEvent) -> None:
+        self._own(row.local, row.host)
+        if row.direction == ">" and has_code(row.text):
+            self.errors.add_received(row)
+
+    def _message(self, match: Match, event: MessageEvent) -> None:
+        self._own(event.address, event.host)
+        if match.signals:
+            self.messages.append(match)
+        else:
+            self.errors.add_message(match)
+
+    def _context(self, event: ContextEvent) -> None:
+        # Connections are asked for when it is known which sessions were refused.
+        if event.kind != CONNECTIVITY:
+            self.contexts.add(event)
+
+    def _own(self, endpoint: str, host: str) -> None:
+        address = address_of(endpoint)
+        if address and host:
+            self._owners.setdefault(address, set()).add(host)

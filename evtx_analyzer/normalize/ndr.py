@@ -1,0 +1,60 @@
+"""Delivery status of one recipient (RFC 3464, from .eml and .msg) to ``MessageEvent``.
+
+Only fields are read, no prose: Exchange localizes the body. ``Reporting-MTA`` made the report; where that is Exchange
+Online itself, the report does not name the sending server. The time is ``Last-Attempt-Date`` or the report's own date,
+true within a second; both come a little after the refusal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parseaddr
+from zoneinfo import ZoneInfo
+
+from evtx_analyzer import clock
+from evtx_analyzer.model import LogRow, Loss, MessageEvent, RecipientStatus
+
+KIND = "ndr"
+_LOG = "NDR"
+_TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
+_ONLINE = (".outlook.com", ".office365.com")
+
+
+def is_ndr(row: LogRow) -> bool:
+    """Whether a record is one recipient of a delivery status report."""
+    return row.log == _LOG
+
+
+def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:  # noqa: ARG001  has an offset
+    """The typed record, or a Loss where no field tells a time."""
+    values = {name.casefold(): value for name, value in row.values.items()}
+    times = (values.get(name, "") for name in ("last-attempt-date", "date", "arrival-date"))
+    time = next((found for text in times if text and (found := clock.from_iso(text) or clock.from_mail(text))), None)
+    if time is None:
+        return Loss(origin=row.origin, reason="the report has no date that can be read", extent="1 recipient")
+    reporter = _name(values, "reporting-mta")
+    online = reporter.casefold().endswith(_ONLINE)
+    status = RecipientStatus(
+        address=_name(values, "final-recipient") or _name(values, "original-recipient"),
+        text=_name(values, "diagnostic-code") or values.get("status", ""),
+        remote_name=_name(values, "remote-mta"),
+    )
+    return MessageEvent(
+        origin=row.origin,
+        kind=KIND,
+        layer=KIND,
+        time=time,
+        host="" if online else reporter,
+        message_id=values.get("message-id", ""),
+        sender=parseaddr(values.get("from", ""))[1],
+        recipients=(status,),
+        remote_name=status.remote_name,
+        resolution=1.0,
+        fields={name: (value,) for name, value in row.values.items() if value},
+    )
+
+
+def _name(values: Mapping[str, str], name: str) -> str:
+    """Value of a field without its type (``dns;``, ``rfc822;``, ``smtp;``)."""
+    return _TYPE.sub("", values.get(name, ""), count=1).strip()

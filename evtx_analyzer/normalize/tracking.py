@@ -1,0 +1,141 @@
+"""Message tracking, from the log files (MSGTRK*.LOG) and from exports of Get-MessageTrackingLog, to ``MessageEvent``.
+
+Columns are bound by name, for their number grew over versions (message-tracking.md in OfficeDocs-Exchange). Log files
+are UTC; exports are local time in the culture's format, except Clixml, which keeps the offset. ``recipient-status`` has
+one part per recipient, in braces (``[{LED=550 5.7.64 ...};{MSG=};{FQDN=...};{IP=...};{LRT=...}]``, in any order) or as
+plain text; ``LRT`` is in the culture's format and is never read. In ``fields`` it is the reply of each recipient, and
+names are those of the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+from evtx_analyzer import clock
+from evtx_analyzer.clock import LocalTime
+from evtx_analyzer.model import LogRow, Loss, MessageEvent, RecipientStatus
+
+KIND = "message-tracking"
+_LOG_TYPE = "message tracking log"
+_EXPORT = "Get-MessageTrackingLog"
+_EXPORTED = {
+    "clientip": "client-ip",
+    "clienthostname": "client-hostname",
+    "serverip": "server-ip",
+    "serverhostname": "server-hostname",
+    "sourcecontext": "source-context",
+    "connectorid": "connector-id",
+    "source": "source",
+    "eventid": "event-id",
+    "messageid": "message-id",
+    "recipients": "recipient-address",
+    "recipientstatus": "recipient-status",
+    "reference": "reference",
+    "sender": "sender-address",
+    "returnpath": "return-path",
+}
+_NOT_EXPORTED = ("System.String[]", "Microsoft.Exchange.Data")
+_SENDING = ("SEND", "SENDEXTERNAL", "FAIL", "DEFER")
+_GROUP = re.compile(r"\[\{.*?\}\](?=\s*[;,}]|\s*$)", re.DOTALL)
+_PART = re.compile(r"\{(LED|MSG|FQDN|IP|LRT)=(.*?)\}(?=;\{|\]|\s*$)", re.DOTALL)
+_NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
+_SESSION = re.compile(r"\b[0-9A-F]{16}\b")
+
+
+def is_tracking(row: LogRow) -> bool:
+    """Whether a row is of message tracking, as a log or as an export."""
+    return row.log == _EXPORT or row.log.casefold() == _LOG_TYPE
+
+
+def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:
+    """The typed row; a Loss where its time cannot be read or the export dropped what failed."""
+    values = _log_names(row)
+    found = _time(row, zone)
+    if found is None:
+        return Loss(origin=row.origin, reason="the row's time cannot be read", extent="1 row")
+    event, source = values.get("event-id", "").upper(), values.get("source", "").upper()
+    status = values.get("recipient-status", "")
+    if event in ("FAIL", "DSN") and status.startswith(_NOT_EXPORTED):
+        return Loss(
+            origin=row.origin,
+            reason="the export holds no recipient status, only the name of its type; export with Export-Clixml instead",
+            extent="1 failed message",
+        )
+    recipients = statuses(values.get("recipient-address", ""), status)
+    sent = source == "SMTP" and event in _SENDING
+    us, them = ("client", "server") if sent else ("server", "client")
+    about_report = event == "DSN"
+    session = _SESSION.search(values.get("source-context", ""))
+    return MessageEvent(
+        origin=row.origin,
+        kind=KIND,
+        layer=f"{KIND} {source} {event}",
+        time=found.time,
+        host=values.get(f"{us}-hostname", "") if sent or event in ("RECEIVE", "FAIL", "DSN") else "",
+        address=values.get(f"{us}-ip", "") if source == "SMTP" else "",
+        remote=values.get(f"{them}-ip", "") if sent else "",
+        remote_name=values.get(f"{them}-hostname", "") if sent else "",
+        message_id=values.get("reference" if about_report else "message-id", "").strip("{} "),
+        # The row of a report names the report's recipient, who is the sender of the message that failed.
+        sender=values.get("recipient-address" if about_report else "sender-address", ""),
+        recipients=tuple(RecipientStatus(address="", text=item.text) for item in recipients)
+        if about_report
+        else recipients,
+        connector=values.get("connector-id", ""),
+        session=session[0] if session and sent else "",
+        time_basis=found.basis,
+        other_time=found.other,
+        fields={
+            **{name: (value,) for name, value in values.items() if value},
+            "recipient-status": tuple(item.text for item in recipients if item.text),
+        },
+    )
+
+
+def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
+    """Every recipient with its part of the status; a single part holds for all of them."""
+    names = [name.strip() for name in re.split(r"[;,]", addresses.strip("{} ")) if name.strip()]
+    groups = _GROUP.findall(status)
+    texts = groups or [part.strip() for part in _NEXT_REPLY.split(status) if part.strip()]
+    if len(texts) == 1:
+        texts = texts * max(len(names), 1)
+    parts = [_status(text) for text in texts]
+    count = max(len(names), len(parts))
+    return tuple(
+        RecipientStatus(
+            address=names[number] if number < len(names) else "",
+            text=parts[number].get("LED", "") if number < len(parts) else "",
+            remote_name=parts[number].get("FQDN", "") if number < len(parts) else "",
+            remote=parts[number].get("IP", "") if number < len(parts) else "",
+        )
+        for number in range(count)
+    )
+
+
+def _status(text: str) -> Mapping[str, str]:
+    """Parts of one recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
+    found = {name: value.strip() for name, value in _PART.findall(text)}
+    return found or {"LED": text.strip()}
+
+
+def _log_names(row: LogRow) -> dict[str, str]:
+    if row.log != _EXPORT:
+        return row.values
+    return {_EXPORTED[name.casefold()]: value for name, value in row.values.items() if name.casefold() in _EXPORTED}
+
+
+def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:
+    if row.log != _EXPORT:
+        time = clock.from_iso(row.values.get("date-time", ""))
+        return None if time is None else LocalTime(time, None, "utc")
+    return exported_time(row.values.get("Timestamp", ""), row.values.get("#order", ""), zone)
+
+
+def exported_time(text: str, order: str, zone: ZoneInfo | None) -> LocalTime | None:
+    """Time of an exported object: UTC where the text has a zone, else local."""
+    if re.search(r"(Z|[+-]\d\d:\d\d)$", text):
+        time = clock.from_iso(text)
+        return None if time is None else LocalTime(time, None, "utc")
+    return clock.from_local(text, order, zone)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""Lines of a text log, whatever its encoding, with number and byte offset; and the columns of a comma separated one."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from evtx_analyzer.clock import DateOrder
+from evtx_analyzer.read.encoding import decode, guess
+
+_BLOCK = 1 << 20
+_MARK = "\ufeff"
+
+
+def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
+    """Number (from 1), byte offset and text of every line that is not empty; NULs and marks are dropped."""
+    head = stream.read(_BLOCK)
+    encoding, start = guess(head)
+    ending = "\n".encode(encoding)
+    buffer, base, number = head[start:], start, 0
+    while True:
+        block = stream.read(_BLOCK)
+        position = 0
+        while (end := _find_ending(buffer, ending, position)) >= 0:
+            number += 1
+            yield from _line(buffer[position:end], number, base + position, encoding)
+            position = end + len(ending)
+        if not block:
+            yield from _line(buffer[position:], number + 1, base + position, encoding)
+            return
+        # A crash leaves a tail of NULs, sometimes of many megabytes: it is no line and is not kept.
+        buffer, base = _without_nul_tail(buffer[position:]) + block, base + position
+
+
+def _without_nul_tail(buffer: bytes) -> bytes:
+    return b"" if len(buffer) >= _BLOCK and not buffer.strip(b"\0") else buffer
+
+
+def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
+    """Next line end; in UTF-16 only at an even distance, so that half characters do not match."""
+    end = buffer.find(ending, position)
+    while end >= 0 and (end - position) % len(ending):
+        end = buffer.find(ending, end + 1)
+    return end
+
+
+def _line(data: bytes, number: int, offset: int, encoding: str) -> Iterator[tuple[int, int, str]]:
+    text = decode(data, encoding).strip("\r\n\0" + _MARK)
+    if text.strip():
+        yield number, offset, text
+
+
+def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
+    """Columns of one row, or None where a quote is not closed (the row was cut)."""
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+
+
+def head_text(head: bytes) -> str:
+    """The first bytes of a file as text."""
+    encoding, mark = guess(head)
+    return decode(head[mark:], encoding).lstrip(_MARK)
+
+
+def as_lines(head: bytes) -> list[str]:
+    """The lines of the first bytes of a file that are not empty; the last one may be cut."""
+    return [line for line in head_text(head).splitlines() if line.strip("\0 \t")]
+
+
+_DATE = re.compile(r"\b(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})\b")
+_MONTHS, _YEAR_DIGITS = 12, 4
+
+
+def date_order(texts: Iterable[str]) -> DateOrder:
+    """How a culture writes its dates, from examples; empty where all of them can be read in both ways.
+
+    A year in front, a part above 12, or the dot of the German format decides; ``AM`` and ``PM`` after a slash date are
+    taken as the English (US) one.
+    """
+    for text in texts:
+        found = _DATE.search(text)
+        if found is None:
+            continue
+        if len(found[1]) == _YEAR_DIGITS:
+            return "ymd"
+        if int(found[1]) > _MONTHS or found[2] == ".":
+            return "dmy"
+        if int(found[3]) > _MONTHS or re.search(r"\d ?[AP]M\b", text):
+            return "mdy"
+    return ""

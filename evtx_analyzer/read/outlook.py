@@ -1,0 +1,109 @@
+"""Non-delivery reports saved from Outlook (.msg): a compound file (MS-CFB) with MAPI properties (MS-OXMSG).
+
+Strings are streams named by their property tag, UTF-16 (``001F``) or ANSI (``001E``); what happened to a recipient
+stands in that recipient's storage. Values carry the names of RFC 3464, so that one schema reads mails and messages.
+olefile (BSD) reads the container; it is an extra, for most cases hold no .msg.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from evtx_analyzer import clock
+from evtx_analyzer.model import LogRow, Loss, Origin
+from evtx_analyzer.read.mail import NDR
+
+if TYPE_CHECKING:
+    import olefile
+
+_MAGIC = bytes.fromhex("D0CF11E0A1B11AE1")
+_LARGEST = 64 << 20
+_PROPERTY_STREAM = "__properties_version1.0"
+_CODE = re.compile(r"[^\r\n]*(?<![\d.])5\.7\.64(?!\d)[^\r\n]*")
+# Property tags of MS-OXPROPS.
+_BODY, _REPORT_TEXT, _ORIGINAL_ID, _IN_REPLY_TO = 0x1000, 0x1001, 0x1046, 0x1042
+_ORIGINAL_SENDER, _REPORTING_MTA, _REMOTE_MTA = 0x0065, 0x6820, 0x0C21
+_SMTP_ADDRESS, _EMAIL_ADDRESS, _SUPPLEMENTARY = 0x39FE, 0x3003, 0x0C1B
+_DELIVERY_TIME, _SUBMIT_TIME, _REPORT_TIME = 0x0E06, 0x0039, 0x0032
+
+
+def is_outlook_message(head: bytes) -> bool:
+    """Whether the first bytes are of a compound file; whether it is a message shows only its directory."""
+    return head.startswith(_MAGIC)
+
+
+def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """One record per recipient that a report tells of; a compound file that is no message gives nothing."""
+    data = stream.read(_LARGEST + 1)
+    if _PROPERTY_STREAM.encode("utf-16-le") not in data:
+        return
+    try:
+        # Here and not above: the library is an extra.
+        import olefile  # noqa: PLC0415
+    except ImportError:
+        reason = "an Outlook message needs the extra 'msg': pip install evtx-analyzer[msg], or save it as .eml"
+        yield Loss(origin=source, reason=reason, extent="the whole file")
+        return
+    try:
+        with olefile.OleFileIO(io.BytesIO(data)) as ole:
+            yield from _rows(ole, source)
+    except (OSError, IndexError, ValueError, struct.error) as error:
+        yield Loss(origin=source, reason=f"the message is cut or damaged: {error}", extent="the whole file")
+
+
+def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow]:
+    common = {
+        "Date": _time(ole),
+        "Message-ID": _string(ole, "", _ORIGINAL_ID) or _string(ole, "", _IN_REPLY_TO),
+        "From": _string(ole, "", _ORIGINAL_SENDER),
+        "Reporting-MTA": _string(ole, "", _REPORTING_MTA),
+    }
+    storages = sorted({path[0] for path in ole.listdir() if path[0].startswith("__recip_version1.0_#")})
+    told = False
+    for storage in storages:
+        diagnostic = _string(ole, f"{storage}/", _SUPPLEMENTARY)
+        if diagnostic:
+            told = True
+            yield LogRow(origin=source, log=NDR, values=common | _recipient(ole, storage, diagnostic.strip("<> \r\n")))
+    if told:
+        return
+    found = _CODE.search(_string(ole, "", _BODY) or _string(ole, "", _REPORT_TEXT))
+    if found is not None:
+        storage = storages[0] if len(storages) == 1 else ""
+        yield LogRow(origin=source, log=NDR, values=common | _recipient(ole, storage, found[0].strip()))
+
+
+def _recipient(ole: olefile.OleFileIO, storage: str, diagnostic: str) -> dict[str, str]:
+    address = ""
+    if storage:
+        address = _string(ole, f"{storage}/", _SMTP_ADDRESS) or _string(ole, f"{storage}/", _EMAIL_ADDRESS)
+    remote = _string(ole, f"{storage}/", _REMOTE_MTA) if storage else ""
+    return {"Final-Recipient": f"rfc822;{address}", "Diagnostic-Code": diagnostic, "Remote-MTA": remote}
+
+
+def _string(ole: olefile.OleFileIO, storage: str, tag: int) -> str:
+    for kind, encoding in (("001F", "utf-16-le"), ("001E", "cp1252")):
+        name = f"{storage}__substg1.0_{tag:04X}{kind}"
+        if ole.exists(name):
+            text: str = ole.openstream(name).read().decode(encoding, "replace")
+            return text.rstrip("\0")
+    return ""
+
+
+def _time(ole: olefile.OleFileIO) -> str:
+    """When the report was delivered, else sent, as RFC 3339 text: rows of 16 bytes after a header of 32."""
+    data = ole.openstream(_PROPERTY_STREAM).read() if ole.exists(_PROPERTY_STREAM) else b""
+    times = {}
+    for place in range(32, len(data) - 15, 16):
+        kind, tag, _, ticks = struct.unpack_from("<HHIQ", data, place)
+        times[tag, kind] = ticks
+    filetime = 0x0040
+    for tag in (_DELIVERY_TIME, _SUBMIT_TIME, _REPORT_TIME):
+        time = clock.from_filetime(times.get((tag, filetime), 0))
+        if time is not None:
+            return time.isoformat()
+    return ""

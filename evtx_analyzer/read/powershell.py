@@ -1,0 +1,157 @@
+"""What PowerShell writes of Exchange's objects: Clixml (``Export-Clixml``) and list text (``Format-List``, ``| fl``).
+
+Clixml: MS-PSRP section 2.2.5; every object has ``Props`` or ``MS`` with named values, times as ISO 8601 with offset
+where the object knew its kind. List text: ``Name : value``, a value goes on in lines that are indented to the value's
+column; the console's width cuts it anywhere, between words where it can. Which object it is, its property names tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import BinaryIO
+
+from lxml import etree
+from msgspec.structs import replace
+
+from evtx_analyzer.clock import DateOrder
+from evtx_analyzer.constants import CMDLET_PROPERTIES
+from evtx_analyzer.model import LogRow, Loss, Origin
+from evtx_analyzer.read.csvtable import TRACKING_EXPORT
+from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
+
+QUEUE_EXPORT = "Get-Queue"
+EVENT_EXPORT = "Get-EventLog"
+# Get-InboundConnector and its kin: the properties that tell them apart.
+CONFIGURATION = tuple((names, cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items())
+# Properties of which all must be there, and the name that the object gets.
+OBJECTS = (
+    (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
+    (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
+    (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
+    *CONFIGURATION,
+)
+_NAMESPACE = "http://schemas.microsoft.com/powershell/2004/04"
+_OBJECT = f"{{{_NAMESPACE}}}Obj"
+_PAIR = re.compile(r"(\w+) *: ?(.*)$")
+_SHORTEST_INDENT = 4
+
+
+def is_clixml(head: bytes) -> bool:
+    """Whether the first bytes are of an Export-Clixml file."""
+    return "<Objs" in head_text(head)[:2000]
+
+
+def is_list_text(head: bytes) -> bool:
+    """Whether the first bytes hold a known object as list text."""
+    names: set[str] = set()
+    for line in as_lines(head)[:200]:
+        found = _PAIR.match(line)
+        if found is not None:
+            names.add(found[1])
+    return any(wanted <= names for wanted, _ in OBJECTS)
+
+
+def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Known objects of a Clixml file; a list is joined by ``;``; an unknown object is passed over."""
+    place = 0
+    try:
+        context = etree.iterparse(
+            stream,
+            events=("end",),
+            tag=_OBJECT,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            huge_tree=False,
+        )
+        for _, element in context:
+            parent = element.getparent()
+            if parent is None or parent.tag != f"{{{_NAMESPACE}}}Objs":
+                continue
+            place += 1
+            values = _properties(element)
+            log = _known(values)
+            if log is not None:
+                yield LogRow(origin=replace(source, line=element.sourceline), log=log, values={"#order": "", **values})
+            element.clear()
+            while element.getprevious() is not None:
+                del parent[0]
+    except etree.XMLSyntaxError as error:
+        reason = f"the XML is cut or damaged: {error.msg}"
+        yield Loss(origin=source, reason=reason, extent=f"what follows its first {place} objects")
+
+
+def _properties(element: etree._Element) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for bag in element:
+        if etree.QName(bag).localname in ("Props", "MS"):
+            for item in bag:
+                name = item.get("N")
+                if name and name not in values:
+                    values[name] = _value(item)
+    return values
+
+
+def _value(item: etree._Element) -> str:
+    """Text of a value; the members of a list joined, an object by its own text (``ToString``)."""
+    if etree.QName(item).localname != "Obj":
+        return _unescaped(item.text or "")
+    members = [
+        _value(member) for part in item if etree.QName(part).localname in ("LST", "IE", "STK", "QUE") for member in part
+    ]
+    own = next((part.text or "" for part in item if etree.QName(part).localname == "ToString"), "")
+    return ";".join(members) or _unescaped(own)
+
+
+def _unescaped(text: str) -> str:
+    """Clixml writes what XML cannot hold as ``_x000D_``."""
+    return re.sub(r"_x([0-9A-Fa-f]{4})_", lambda found: chr(int(found[1], 16)), text)
+
+
+def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Known objects of list text; an object ends where a name comes again."""
+    found = list(_objects(stream, source))
+    order: DateOrder = date_order(row.values.get("Timestamp", "") for row in found)
+    for row in found:
+        yield replace(row, values={"#order": order, **row.values})
+
+
+def _objects(stream: BinaryIO, source: Origin) -> Iterator[LogRow]:
+    values: dict[str, list[str]] = {}
+    origin, name = source, ""
+    for number, offset, line in lines(stream):
+        pair = _PAIR.match(line)
+        if pair is None or line.startswith(" " * _SHORTEST_INDENT):
+            if name and line.startswith(" " * _SHORTEST_INDENT):
+                values[name].append(line)
+            continue
+        if pair[1] in values or not values:
+            yield from _object(values, origin)
+            values, origin = {}, replace(source, line=number, offset=offset)
+        name = pair[1]
+        values[name] = [line]
+    yield from _object(values, origin)
+
+
+def _object(values: dict[str, list[str]], origin: Origin) -> Iterator[LogRow]:
+    joined = {name: _joined(parts) for name, parts in values.items()}
+    log = _known(joined)
+    if log is not None:
+        yield LogRow(origin=origin, log=log, values=joined)
+
+
+def _joined(parts: list[str]) -> str:
+    """A value from its lines: a line that fills the console was cut inside a word, a shorter one between words."""
+    pair = _PAIR.match(parts[0])
+    assert pair is not None
+    width = max(len(part) for part in parts)
+    text = pair[2]
+    for before, part in pairwise(parts):
+        text += ("" if len(before) == width else " ") + part.strip()
+    return text.strip().removeprefix("{").removesuffix("}") if text.strip().startswith("{[{") else text.strip()
+
+
+def _known(values: dict[str, str]) -> str | None:
+    return next((log for wanted, log in OBJECTS if wanted <= values.keys()), None)

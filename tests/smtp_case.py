@@ -1,0 +1,25 @@
+"""Files in the exact format of a log to a report, for the tests of the SMTP side."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from evtx_analyzer import pipeline
+from evtx_analyzer.rules import Rules
+
+
+@cache
+def rules():
+    return Rules.load()
+
+
+def analyze(folder, files, **options):
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return pipeline.analyze(folder, rules=rules(), **options)
+
+
+def rejections(report):
+    return [item for incident in report.incidents for item in incident.rejections]

@@ -1,0 +1,285 @@
+"""Configuration exports and certificate files: read, and compared with what the session showed."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+from evidence import HANDSHAKE, OWN, rejection
+from msgspec.structs import replace
+
+import evtx_analyzer as ea
+from evtx_analyzer.correlate.background import Background, covers, rejection_fields, same_name
+from evtx_analyzer.model import Certificate, CertificateFile, Delivery, Loss, Origin, Setting
+from evtx_analyzer.read import read, recognize
+from samples.causes import accepted, inbound, refused, send
+
+URL = "http://pki.example.com/issuer.cer"
+
+
+def setting(cmdlet, **values):
+    return Setting(
+        origin=Origin(source="x.json"), cmdlet=cmdlet, values={key: str(value) for key, value in values.items()}
+    )
+
+
+def connector(**values):
+    return setting("Get-InboundConnector", **{"Name": "In", "Enabled": "True", "ConnectorType": "OnPremises", **values})
+
+
+def view(*settings, deliveries=(), certificates=None, **changes):
+    made = rejection(**changes)
+    beside = Background(settings=settings, deliveries=deliveries, certificates=certificates or {})
+    return {name: values[0] for name, values in rejection_fields(made, beside).items()}
+
+
+def sent(**values):
+    return Certificate(thumbprint=OWN, **values)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("*.contoso.com", "mail.contoso.com", True),
+        ("mail.contoso.com", "*.contoso.com", True),
+        ("*.contoso.com", "*.Contoso.com", True),
+        ("mail.contoso.com", "MAIL.contoso.com", True),
+        ("*.contoso.com", "a.b.contoso.com", False),  # a wildcard covers one label
+        ("*.contoso.com", "contoso.com", False),
+        ("*.contoso.com", "evilcontoso.com", False),
+        ("mail.contoso.com", "mail.fabrikam.com", False),
+    ],
+)
+def test_certificate_names(pattern, name, expected):
+    assert covers(pattern, name) is expected
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        ("CN=a, O=b, C=US", "cn=A,O=b,C=US", True),
+        ('CN=a, O="Example Trust, Inc.", C=US', "CN=a, O=Example Trust, Inc., C=US", True),
+        ("CN=a, S=Washington", "CN=a, ST=Washington", True),
+        ("CN=a, O=b", "CN=a, O=c", False),
+    ],
+)
+def test_distinguished_names(left, right, expected):
+    assert same_name(left, right) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "expected"),
+    [
+        ("*.contoso.com", ("mail.contoso.com",), "true"),
+        ("mail.contoso.com", ("mail.fabrikam.com", "mail.contoso.com"), "true"),
+        ("mail.contoso.com", ("mail.fabrikam.com",), "false"),
+        ("<I>CN=Issuer<S>CN=mail.contoso.com, O=Contoso", ("mail.contoso.com",), "true"),
+    ],
+)
+def test_connector_name_against_the_certificate(name, names, expected):
+    got = view(connector(TlsSenderCertificateName=name), sent=sent(alternate_names=names))
+    assert got["InboundConnector.CertificateMatches"] == expected
+
+
+def test_without_a_name_or_a_certificate_nothing_is_compared():
+    assert "InboundConnector.CertificateMatches" not in view(connector(TlsSenderCertificateName="a.b.c"), sent=None)
+    assert "InboundConnector.CertificateMatches" not in view(connector(), sent=sent(alternate_names=("a.b.c",)))
+    assert not [name for name in view() if name.startswith("InboundConnector")]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "true"),
+        ({"Enabled": "False"}, "false"),
+        ({"ConnectorType": "Partner"}, "false"),
+    ],
+)
+def test_only_an_enabled_on_premises_connector_works(values, expected):
+    assert view(connector(**values))["InboundConnector.Working"] == expected
+
+
+@pytest.mark.parametrize(
+    ("domains", "expected"),
+    [
+        ("smtp:*;1", None),
+        ("*", None),
+        ("smtp:contoso.com;1", "true"),
+        ("{smtp:*.contoso.com;1, smtp:fabrikam.com;1}", "false"),
+        ("smtp:fabrikam.com;1", "false"),
+    ],
+)
+def test_sender_domains(domains, expected):
+    assert view(connector(SenderDomains=domains)).get("InboundConnector.SenderDomainMatches") == expected
+
+
+@pytest.mark.parametrize(
+    ("accepted_domain", "expected"),
+    [("contoso.com", "true"), ("fabrikam.com", "false"), ("*.contoso.com", "true"), ("toso.com", "false")],
+)
+def test_accepted_domains(accepted_domain, expected):
+    assert view(setting("Get-AcceptedDomain", DomainName=accepted_domain))["AcceptedDomain.Sender"] == expected
+
+
+def test_send_connector_and_bound_certificates():
+    own = setting("Get-SendConnector", Name="outbound", TlsCertificateName="<I>CN=CA, O=x<S>CN=old")
+    bound = setting("Get-ExchangeCertificate", Thumbprint="B" * 40, Services="IIS, SMTP", Subject="CN=new")
+    got = view(own, bound, sent=sent(subject="CN=new", issuer="CN=CA,O=x"))
+    assert got["SendConnector.CertificateMatches"] == "false"
+    assert got["SendConnector.Subject"] == "CN=old"
+    assert got["ExchangeCertificate.BoundToSmtp"] == "false"
+
+
+def delivery(thumbprint, first, last):
+    return Delivery(
+        host="EX01",
+        connector="Outbound",
+        kind="send-connector",
+        thumbprint=thumbprint,
+        sessions=1,
+        first_session=first,
+        last_session=last,
+        accepted=1,
+        first_accepted=first,
+        last_accepted=last,
+        refused=0,
+        first_refused=None,
+        last_refused=None,
+    )
+
+
+def test_a_certificate_is_replaced_only_if_the_old_one_was_accepted_before_and_the_new_one_never():
+    day = timedelta(days=1)
+    old = delivery("B" * 40, HANDSHAKE - 2 * day, HANDSHAKE - day)
+    assert view(deliveries=(old,))["PreviousThumbprint"] == "B" * 40
+    same = delivery(OWN, HANDSHAKE - day, HANDSHAKE - day)
+    assert "PreviousThumbprint" not in view(deliveries=(old, same))
+    later = delivery("B" * 40, HANDSHAKE + day, HANDSHAKE + 2 * day)
+    assert "PreviousThumbprint" not in view(deliveries=(later,))
+    other = replace(old, connector="Partner")
+    assert "PreviousThumbprint" not in view(deliveries=(other,))
+
+
+# ---------------------------------------------------------------------------------------------- certificate files
+
+
+@pytest.fixture(scope="module")
+def certificate():
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.contoso.com")])
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example CA")])
+    access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(URL))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(4711)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2027, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mail.contoso.com")]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(b"\x01\x02", None, None), critical=False)
+        .add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        .sign(key, None)
+    )
+
+
+def forms(certificate):
+    der = certificate.public_bytes(Encoding.DER)
+    pem = certificate.public_bytes(Encoding.PEM)
+    return {
+        "der": der,
+        "pem": pem,
+        "two in one": pem + b"\r\n" + pem,
+        "p7b": pkcs7.serialize_certificates([certificate], Encoding.DER),
+        "p7b as pem": pkcs7.serialize_certificates([certificate], Encoding.PEM),
+        "p12": pkcs12.serialize_key_and_certificates(b"x", None, None, [certificate], NoEncryption()),
+    }
+
+
+@pytest.mark.parametrize("form", ["der", "pem", "two in one", "p7b", "p7b as pem", "p12"])
+def test_certificate_files(certificate, form):
+    data = forms(certificate)[form]
+    assert recognize(data) == "certificate"
+    found = list(read("certificate", io.BytesIO(data), Origin(source="x")))
+    assert len(found) == (2 if form == "two in one" else 1)
+    got = found[0].certificate
+    assert got.thumbprint == certificate.fingerprint(SHA1()).hex().upper()
+    assert (got.subject, got.issuer) == ("CN=mail.contoso.com", "CN=Example CA")
+    assert got.alternate_names == ("mail.contoso.com",)
+    assert got.issuer_urls == (URL,)
+    assert got.authority_key_id == "0102"
+    assert got.not_after == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_certutil_text_in_german():
+    text = (
+        'CA "Zwischenzertifizierungsstellen"\r\n================ Zertifikat 0 ================\r\n'
+        "Seriennummer: 0a\r\nAussteller: CN=Example CA\r\nZertifikathash(sha1): "
+        "ec 53 eb c9 4a 79 6c 42 e5 b4 e5 85 1f 96 18 74 f0 13 d9 4c"
+        "\r\n"
+    )
+    (found,) = read("certificate", io.BytesIO(text.encode("cp850")), Origin(source="x"))
+    assert isinstance(found, CertificateFile)
+    assert found.certificate.thumbprint == "EC53EBC94A796C42E5B4E5851F961874F013D94C"
+
+
+def test_a_damaged_certificate_is_a_loss(certificate):
+    data = forms(certificate)["der"][:-40]
+    (found,) = read("certificate", io.BytesIO(data), Origin(source="x"))
+    assert isinstance(found, Loss)
+
+
+def test_a_certificate_file_names_where_the_missing_issuer_is_published(tmp_path, certificate):
+    from samples.capi2 import Cert
+
+    thumbprint = certificate.fingerprint(SHA1()).hex().upper()
+    leaf = Cert(thumbprint, (("CN", "mail.servername.com"),), (("CN", "Example CA"),), names=("mail.servername.com",))
+    from samples import capi2
+    from samples.cases import HOST, KB_TIME
+    from samples.causes import BROKEN, xml
+
+    recorder = capi2.Recorder(HOST)
+    capi2.check(recorder, KB_TIME, [(leaf, 0)], seed="x", **BROKEN)
+    (tmp_path / "capi2.xml").write_bytes(xml(recorder))
+    (tmp_path / "SEND.LOG").write_bytes(send(refused(leaf)))
+    (tmp_path / "mail.cer").write_bytes(certificate.public_bytes(Encoding.DER))
+    report = ea.analyze(tmp_path)
+    assert report.verdict.grade == "probable"
+    assert f"published at {URL}" in report.findings[0].remedy.steps[0]
+
+
+# --------------------------------------------------------------------------------------------------- json exports
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("several", [False, True])
+def test_json_of_powershell(tmp_path, encoding, several):
+    item = inbound(TlsSenderCertificateName="mail.contoso.com")
+    (tmp_path / "c.json").write_text(json.dumps([item, item] if several else item), encoding=encoding)
+    found = [event for event in ea.events(tmp_path) if isinstance(event, Setting)]
+    assert len(found) == 1 + several
+    assert found[0].cmdlet == "Get-InboundConnector"
+    assert found[0].values["Enabled"] == "True"
+    assert found[0].values["SenderDomains"] == "smtp:*;1"
+
+
+def test_json_of_something_else_is_unrecognized_and_broken_json_a_loss(tmp_path):
+    (tmp_path / "SEND.LOG").write_bytes(
+        send(accepted(__import__("samples.cases").cases.LEAF, HANDSHAKE, "08D5000000000001"))
+    )
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    (tmp_path / "broken.json").write_text('{"Name": ')
+    report = ea.analyze(tmp_path)
+    statuses = {item.path: item.status for item in report.sources}
+    assert statuses["other.json"] == "unrecognized"
+    assert statuses["broken.json"] == "not-read"
+    assert [Path(item.origin.source).name for item in report.losses] == ["broken.json"]
