@@ -44,7 +44,7 @@ UNEXPLAINED = "unexplained"
 RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0}
 _IDENTITY = ("thumbprint", "subject")
 _MOST_EVIDENCE = 5
-_SMTP = ("send-connector", "iis-smtp")
+_SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
 class Case(Struct, frozen=True, kw_only=True):

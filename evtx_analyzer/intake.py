@@ -93,9 +93,9 @@ class Ledger:
     def __init__(self, zone: ZoneInfo | None = None) -> None:
         self._zone = zone
         self._spans: dict[tuple[str, str], Span] = {}
+        self._bases: dict[tuple[str, str], Counter[str]] = {}
         self._others: dict[str, RecordIds] = {}
         self._notices: list[LogNotice] = []
-        self._bases: dict[tuple[str, str], Counter[str]] = {}
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
 
@@ -136,9 +136,6 @@ class Ledger:
             return
         if first_time:
             self._count(item, kind, event)
-            basis = getattr(event, "time_basis", "utc")
-            if basis != "utc":
-                self._bases.setdefault((path, kind), Counter())[basis] += 1
         yield event
 
     def _count(self, item: Examined, kind: str, event: Event) -> None:
@@ -147,6 +144,9 @@ class Ledger:
         if span is None:
             span = self._spans[path, kind] = Span(path, kind, ring=item.syntax == "evtx")
             span.notes.extend(item.remarks)
+        basis = getattr(event, "time_basis", "utc")
+        if basis != "utc":
+            self._bases.setdefault((path, kind), Counter())[basis] += 1
         if isinstance(event, Capi2Event):
             span.collected = (
                 span.collected or record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
@@ -215,25 +215,26 @@ class Ledger:
         return sorted(kind for path, kind in self._spans if path == item.source.path)
 
     def _judge(self, item: Examined) -> tuple[str, str]:
-        lost = self._losses.get(item.source.path, [])
-        losses = len(lost)
-        records = self._records.get(item.source.path, 0)
         if item.error:
             return "not-read", item.error
         if item.syntax is None:
             return "unrecognized", _why_unrecognized(item)
-        if losses and not records:
-            reason = f"nothing in it could be read; {losses} losses are listed"
-            return "not-read", lost[0].reason if losses == 1 else reason
-        if losses and is_text_log(item) and not self.kinds(item):
-            return "not-read", lost[0].reason
-        if is_text_log(item) and not self.kinds(item):
+        return self._judge_read(item)
+
+    def _judge_read(self, item: Examined) -> tuple[str, str]:
+        """What became of a source whose syntax is known."""
+        lost, kinds = self._losses.get(item.source.path, []), self.kinds(item)
+        records = self._records.get(item.source.path, 0)
+        if lost and (not records or (is_text_log(item) and not kinds)):
+            more = "" if len(lost) == 1 else f" (and {len(lost) - 1} more losses)"
+            return "not-read", f"{lost[0].reason}{more}"
+        if is_text_log(item) and not kinds:
             return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
-        if losses:
-            return "partial", f"{losses} loss{'es' if losses > 1 else ''}, listed under losses"
+        if lost:
+            return "partial", f"{len(lost)} loss{'es' if len(lost) > 1 else ''}, listed under losses"
         if is_event_log(item) and not records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
-        return "read", "" if self.kinds(item) else "no event of the CAPI2 Operational channel in it"
+        return "read", "" if kinds else "no event of the CAPI2 Operational channel in it"
 
 
 def _why_unrecognized(item: Examined) -> str:

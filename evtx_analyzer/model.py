@@ -8,6 +8,7 @@ Hex identities (thumbprints, HRESULTs) are upper case without ``0x``.
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Literal
 
 from msgspec import Struct, field
@@ -34,10 +35,22 @@ def place(origin: Origin) -> tuple[str, str, int, int, int]:
     return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
 
 
+def named(origin: Origin) -> str:
+    """A source's name: the file, and behind ``!`` the member."""
+    return origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+
+
 def folder(origin: Origin) -> str:
-    """The folder that holds an origin's file, inside of archives too: logs of one folder belong together."""
-    path = origin.source if origin.member is None else f"{origin.source}/{origin.member}"
-    return path.rpartition("/")[0]
+    """The folder that holds a source, in an archive too; a file that is compressed alone lies where its archive lies.
+
+    Sessions of a protocol log cross the files of one folder.
+    """
+    container, _, name = (origin.member or "").rpartition("!")
+    container = f"{origin.source}!{container}" if container else origin.source
+    if origin.member is None or container.endswith(tuple(f"{name}{end}" for end in (".gz", ".bz2", ".xz"))):
+        *outer, last = container.split("!") if origin.member is not None else [origin.source]
+        return "!".join([*outer, PurePosixPath(last).parent.as_posix()])
+    return f"{container}!{PurePosixPath(name).parent.as_posix()}"
 
 
 class Loss(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from evtx_analyzer import clock
 from evtx_analyzer.discover import discover
 from evtx_analyzer.intake import Ledger, examine
-from evtx_analyzer.model import Event, MessageEvent, Origin, SmtpEvent
+from evtx_analyzer.model import Event, MessageEvent, Origin, SmtpEvent, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ def _message(event: Event, kind: str) -> Iterator[Row]:
 
 
 def _place(origin: Origin) -> Row:
-    path = origin.source if origin.member is None else f"{origin.source}/{origin.member}"
+    path = named(origin)
     return {"source": path, "line": origin.line}
 
 

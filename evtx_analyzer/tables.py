@@ -52,7 +52,7 @@ SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jso
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-class Delivery(Struct, frozen=True):
+class RecipientRow(Struct, frozen=True):
     """One recipient of a message event: these kinds have one row per recipient."""
 
     event: MessageEvent
@@ -64,7 +64,7 @@ class Delivery(Struct, frozen=True):
         return self.event.time
 
 
-Timed = Capi2Event | SmtpEvent | Delivery
+Timed = Capi2Event | SmtpEvent | RecipientRow
 
 
 class Column(Struct, frozen=True):
@@ -106,7 +106,8 @@ class Filter(Struct, frozen=True, kw_only=True):
 
     def accepts(self, event: Timed) -> bool:
         """Whether an event is wanted."""
-        if not self._at(event.time):
+        time = getattr(event, "time", None)
+        if not (self._at(time) if time is not None else self.since is None and self.until is None):
             return False
         return not isinstance(event, Capi2Event) or self._accepts_capi2(event)
 
@@ -196,7 +197,7 @@ def extract(
     if not as_operations:
         items: list[Any] = [event for event in events if wanted.accepts(event)]
         return Extract(table=TABLES[kind], items=items, ledger=ledger, examined=chosen)
-    hosts = survey(ledger.hosts())
+    hosts = survey(ledger.hosts(), [item.source.path for item in chosen])
     made = operations((Match(event=event, signals=()) for event in events), hosts, ledger.coverage())
     items = [item for item in made if wanted.accepts_operation(item)]
     return Extract(table=OPERATIONS, items=items, ledger=ledger, examined=chosen)
@@ -222,7 +223,7 @@ def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[T
             elif isinstance(event, SmtpEvent):
                 found = (event,) if event.kind == kind else ()
             elif isinstance(event, MessageEvent) and event.kind == kind:
-                found = (Delivery(event, part) for part in event.recipients or (_NO_RECIPIENT,))
+                found = (RecipientRow(event, part) for part in event.recipients or (_NO_RECIPIENT,))
             else:
                 found = ()
             yield from found
@@ -546,7 +547,7 @@ def _smtp_message(item: SmtpEvent) -> str:
     return f"{item.direction} {item.text}"
 
 
-def _delivery_message(item: Delivery) -> str:
+def _delivery_message(item: RecipientRow) -> str:
     return f"{item.event.layer}: {item.recipient.address} {item.recipient.text}"
 
 

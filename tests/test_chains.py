@@ -35,7 +35,7 @@ from samples.capi2 import guid
 def joined(events, coverage=()):
     found = list(events)
     return operations(
-        (Match(event=item, signals=()) for item in found), survey([("", item.host) for item in found]), coverage
+        (Match(event=item, signals=()) for item in found), survey(("capi2.evtx", item.host) for item in found), coverage
     )
 
 

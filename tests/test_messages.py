@@ -455,6 +455,7 @@ CONNECTIVITY = (
     "2016-12-01T03:09:55.000Z,08D50D3D9730A8D2,SMTP,contoso.mail.protection.outlook.com,+,SmartHostConnectorDelivery\r\n"
     "2016-12-01T03:09:55.000Z,08D50D3D9730A8D3,SMTP,elsewhere.example,+,DnsConnectorDelivery\r\n"
 )
+QUEUE_CSV = '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","contoso.com","451 4.4.0 DNS query failed"\r\n'
 QUEUE = (
     "Identity       : EX01\\3\nDeliveryType   : SmartHost\nNextHopDomain  : [contoso.mail.protection.outlook.com]\n"
     "LastError      : [{LED=451 4.4.395 Target host responded with error};{MSG=};{FQDN=x};{IP=};{LRT=}]\n"
@@ -485,12 +486,14 @@ def test_context_is_typed_by_id_and_never_counted(tmp_path):
         "events.xml": events,
         "CONNECTLOG.LOG": CONNECTIVITY,
         "queue.txt": QUEUE,
+        "queue.csv": QUEUE_CSV,
         "SEND.LOG": send_log([refused()]),
     }
     report = analyze(tmp_path, files)
     assert [(item.kind, item.code, item.count) for item in report.context] == [
         ("connectivity", "", 1),
         ("exchange-transport", "12014", 2),
+        ("queue", "451 4.4.0", 1),
         ("queue", "451 4.4.395", 1),
         ("schannel", "36882", 1),
     ]

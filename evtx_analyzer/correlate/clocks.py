@@ -16,10 +16,10 @@ from statistics import median
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.hosts import Hosts, Whence
+from evtx_analyzer.correlate.hosts import Hosts, Whence, folder_of
 from evtx_analyzer.correlate.rejections import Told, session_whence
 from evtx_analyzer.correlate.sessions import Session, bracket
-from evtx_analyzer.model import ClockSkew, Coverage, Origin, SmtpEvent
+from evtx_analyzer.model import ClockSkew, Coverage, Origin, SmtpEvent, named
 
 _READY = re.compile(r"ready at\s+(.*)$")
 _MOST_SAMPLES = 2000
@@ -33,11 +33,13 @@ class Clocks:
 
     def __init__(self) -> None:
         self._samples: dict[tuple[str, Whence, str], list[float]] = {}
+        self._paths: dict[Whence, str] = {}
 
     def add(self, session: Session) -> None:
         """Compare the rows of a session with the remote clock that their text shows."""
         near = session_whence(session)
-        key = Whence(near.name, near.path.rpartition("/")[0])
+        key = Whence(near.name, folder_of(near.path))
+        self._paths.setdefault(key, near.path)
         for row in session.rows:
             if row.direction != "<":
                 continue
@@ -57,7 +59,7 @@ class Clocks:
         """The medians, sorted; that of the brackets where there are any, for they are finer."""
         found = [
             ClockSkew(
-                host=hosts.resolve(Whence(near.name, f"{near.path}/*"))[0],
+                host=hosts.resolve(Whence(near.name, self._paths[near]))[0],
                 kind=kind,
                 folder=near.path,
                 source="banner" if source == "banner" else "bracket",
@@ -98,14 +100,14 @@ def settled(found: Iterable[Told], clocks: Sequence[ClockSkew], sessions: dict[s
 
 def _settled(told: Told, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Told:
     item = told.rejection
-    path = item.origin.source if item.origin.member is None else f"{item.origin.source}/{item.origin.member}"
+    path = named(item.origin)
     if item.time_basis == "ambiguous" and item.other_time is not None and item.id in remote:
         early, late = sorted((item.time, item.other_time), key=lambda time: abs(time - remote[item.id]))
         if abs(early - remote[item.id]).total_seconds() < _CLOSE_ENOUGH:
             shift = early - item.time
             handshake = item.handshake_time + shift if item.handshake_time else None
             item = replace(item, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
-    elif item.time_basis == "zone" and (item.kind, path.rpartition("/")[0]) in wrong:
+    elif item.time_basis == "zone" and (item.kind, folder_of(path)) in wrong:
         item = replace(item, time_basis="wrong-zone")
     return Told(item, told.layer)
 
@@ -121,11 +123,11 @@ def noted(
     ``offsets`` are places that tell of a refusal whole hours beside another log of it.
     """
     by_folder = {(item.kind, item.folder): item for item in clocks}
-    beside = {origin.source: hours for origin, hours in offsets}
+    beside = {named(origin): hours for origin, hours in offsets}
     found = []
     for span in coverage:
         notes = list(span.notes)
-        skew = by_folder.get((span.kind, span.source.rpartition("/")[0]))
+        skew = by_folder.get((span.kind, folder_of(span.source)))
         if skew is not None and abs(skew.seconds) > _NOTABLE:
             notes.append(_skew_note(skew))
         if (span.source, span.kind) in local:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from evtx_analyzer.correlate.hosts import Hosts, Whence
-from evtx_analyzer.model import Context, ContextEvent, Origin, place
+from evtx_analyzer.model import Context, ContextEvent, Origin, named, place
 
 CONNECTIVITY = "connectivity"
 _MOST = 500
@@ -20,7 +20,7 @@ class Contexts:
     def add(self, event: ContextEvent) -> None:
         """Count an event."""
         origin = event.origin
-        path = origin.source if origin.member is None else f"{origin.source}/{origin.member}"
+        path = named(origin)
         key = (event.kind, Whence(event.host, path), event.code, event.title, event.text)
         if key not in self._rows and len(self._rows) >= _MOST:
             key = (*key[:4], "")

@@ -82,7 +82,7 @@ class Span:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Machines that its records name, in the order in which they appear."""
+        """Names of machines that its records bear, in the order in which they came."""
         return tuple(self._hosts)
 
     def runs(self) -> _Runs:

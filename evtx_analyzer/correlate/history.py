@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of
+from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
 from evtx_analyzer.correlate.sessions import Session
 from evtx_analyzer.model import Delivery
@@ -42,6 +42,7 @@ class _Row:
     def __init__(self) -> None:
         self.sessions, self.accepted, self.refused, self.tls_failed = _Span(), _Span(), _Span(), _Span()
         self.tls_error = ""
+        self.path = ""
 
     def join(self, other: _Row) -> None:
         self.sessions.join(other.sessions)
@@ -65,6 +66,7 @@ class History:
         """Count a session, whether it was refused or not."""
         thumbprint = session.sent.thumbprint if session.sent else ""
         row = self._rows.setdefault((_near(session), session.connector, session.kind, thumbprint), _Row())
+        row.path = row.path or session_whence(session).path
         row.sessions.add(session.first)
         if session.tls_error:
             newest = row.tls_failed.last is None or row.tls_failed.last <= session.last
@@ -80,7 +82,9 @@ class History:
         """The history, sorted; hosts that no row names are labelled as for rejections."""
         merged: dict[tuple[str, str, str, str], _Row] = {}
         for (whence, connector, kind, thumbprint), row in self._rows.items():
-            merged.setdefault((hosts.resolve(whence)[0], connector, kind, thumbprint), _Row()).join(row)
+            merged.setdefault(
+                (hosts.resolve(Whence(whence.name, row.path, whence.address))[0], connector, kind, thumbprint), _Row()
+            ).join(row)
         found = [
             Delivery(
                 host=host,
@@ -109,4 +113,4 @@ class History:
 def _near(session: Session) -> Whence:
     """A session's machine as far as a whole folder shares it, so that the history does not grow with files."""
     whence = session_whence(session)
-    return Whence(whence.name, f"{whence.path.rpartition('/')[0]}/*", address_of(whence.address))
+    return Whence(whence.name, folder_of(whence.path), address_of(whence.address))

@@ -171,6 +171,11 @@ def folder_host(parts: list[str]) -> str:
     return ""
 
 
+def folder_of(path: str) -> str:
+    """The folder or archive that holds a file, by the name that reports show (``case.zip!EX01/SEND1.LOG``)."""
+    return re.sub(r"[/!]?[^/!]*$", "", path)
+
+
 def short(name: str) -> str:
     """First DNS label in upper case."""
     return name.partition(".")[0].upper()
@@ -205,7 +210,7 @@ def _given(path: str, given: Given) -> str:
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in re.split(r"[/\\!]+", path) if part]
+    return [part for part in re.split(r"[/\\!]+", path) if part not in ("", ".")]
 
 
 def _stem(name: str) -> str:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate.rejections import INTERNAL, Told
-from evtx_analyzer.model import HostBasis, Origin, Rejection, place
+from evtx_analyzer.model import HostBasis, Origin, Rejection, named, place
 
 _STRENGTH = ("send-connector", "iis-smtp", INTERNAL)
 _BASES: tuple[HostBasis, ...] = ("option", "row", "folder", "address", "assumed", "unknown")
@@ -80,11 +80,11 @@ class _Index:
         self._numbered.append(group)
         for recipient in _recipients(item):
             insort(self._recipients.setdefault(recipient, []), (item.time, len(self._numbered) - 1))
-        self._copies.setdefault(_copy_key(told), []).append((item.origin.source + (item.origin.member or ""), group))
+        self._copies.setdefault(_copy_key(told), []).append((named(item.origin), group))
 
     def copy(self, told: Told) -> _Group | None:
         """The group that holds the same row from another file."""
-        file = told.rejection.origin.source + (told.rejection.origin.member or "")
+        file = named(told.rejection.origin)
         same = self._copies.get(_copy_key(told), [])
         return next((group for other, group in same if other != file), None)
 

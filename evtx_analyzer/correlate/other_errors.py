@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from evtx_analyzer.correlate.hosts import Hosts, Whence
+from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence, whence
 from evtx_analyzer.correlate.sessions import Session, attribution
-from evtx_analyzer.model import Match, MessageEvent, Origin, OtherError, SmtpEvent, place
+from evtx_analyzer.model import Match, MessageEvent, Origin, OtherError, SmtpEvent, named, place
 
 # (enhanced status or empty, ATTR code or empty) -> what it is; the first that fits is taken.
 LOOK_ALIKES = (
@@ -77,7 +77,8 @@ class OtherErrors:
         """The errors, sorted."""
         merged: dict[tuple[str, str, str, str], _Row] = {}
         for (kind, near, found, attr), row in self._rows.items():
-            key = (kind, hosts.resolve(near)[0], found, attr)
+            host = hosts.resolve(Whence(near.name, named(row.origin), near.address))[0]
+            key = (kind, host, found, attr)
             merged[key] = merged[key].joined(row) if key in merged else row
         return tuple(
             OtherError(
@@ -121,7 +122,7 @@ def code(text: str) -> str:
 
 
 def _folder(near: Whence) -> Whence:
-    return Whence(near.name, f"{near.path.rpartition('/')[0]}/*", near.address.rpartition(":")[0])
+    return Whence(near.name, folder_of(near.path), address_of(near.address))
 
 
 def _meaning(kind: str, found: str, attr: str) -> str:

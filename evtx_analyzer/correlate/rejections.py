@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.hosts import Hosts, Whence
 from evtx_analyzer.correlate.sessions import Reply, Session, attribution, bracket, has_code
-from evtx_analyzer.model import Match, MessageEvent, Origin, Rejection, SmtpEvent
+from evtx_analyzer.model import Match, MessageEvent, Origin, Rejection, SmtpEvent, named
 
 # Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
 _INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
@@ -31,7 +31,7 @@ def refusals(session: Session) -> list[Reply]:
 def whence(row: SmtpEvent | MessageEvent) -> Whence:
     """What a row tells of its machine."""
     origin = row.origin
-    path = origin.source if origin.member is None else f"{origin.source}/{origin.member}"
+    path = named(origin)
     return Whence(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
 
 

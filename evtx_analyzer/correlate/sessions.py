@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate.certificates import certificates
-from evtx_analyzer.model import Certificate, Match, SmtpEvent
+from evtx_analyzer.model import Certificate, Match, SmtpEvent, named
 
 IDLE = timedelta(hours=6)
 _SAME_CONNECTION = timedelta(seconds=2)
@@ -217,7 +217,7 @@ def _once(matches: Sequence[Match]) -> list[Match]:
         row = match.event
         assert isinstance(row, SmtpEvent)
         key = (row.sequence, row.time, row.direction, row.text, row.context)
-        file = f"{row.origin.source}|{row.origin.member}"
+        file = named(row.origin)
         if row.sequence is None or seen.setdefault(key, file) == file:
             kept.append(match)
     return kept

@@ -17,11 +17,13 @@ from evtx_analyzer.model import LogRow, Loss, Origin
 from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
 
 ODBC_LOG = "ODBC"
+QUEUE_EXPORT = "Get-Queue"
 TRACKING_EXPORT = "Get-MessageTrackingLog"
 # Columns (folded) of which all must be in the header, and the name that the rows get.
 TABLES = (
     (frozenset({"timestamp", "eventid", "messageid"}), TRACKING_EXPORT),
     (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
+    (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
     *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )
 _DELIMITERS = (",", ";", "\t")

@@ -18,10 +18,9 @@ from msgspec.structs import replace
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Loss, Origin
-from evtx_analyzer.read.csvtable import TRACKING_EXPORT
+from evtx_analyzer.read.csvtable import QUEUE_EXPORT, TRACKING_EXPORT
 from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
 
-QUEUE_EXPORT = "Get-Queue"
 EVENT_EXPORT = "Get-EventLog"
 # Get-InboundConnector and its kin: the properties that tell them apart.
 CONFIGURATION = tuple((names, cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items())
