@@ -97,7 +97,7 @@ def analyze(
         operations=by_id,
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
-        cmdlets=frozenset(item.cmdlet for item in beside.settings),
+        settings=beside.places(),
         views=views,
         certificates=beside.certificates,
     )

@@ -229,6 +229,18 @@ def test_evidence_names_what_was_compared(case, cause, text):
     assert any(text in sentence for sentence in sentences)
 
 
+@pytest.mark.parametrize(
+    ("case", "cause", "file"),
+    [
+        ("source-ip", "source-ip-not-allowed", "Get-InboundConnector.json"),
+        ("wrong-certificate", "wrong-certificate-selected", "Get-SendConnector.json"),
+    ],
+)
+def test_evidence_of_configuration_points_at_its_export(case, cause, file):
+    found = finding(ea.analyze(SAMPLES / case), cause)
+    assert {item.origin.source for item in found.supports} == {file}
+
+
 @pytest.mark.parametrize("case", EXPECTED)
 def test_no_placeholder_is_left_open(case):
     for item in ea.analyze(SAMPLES / case).findings:
