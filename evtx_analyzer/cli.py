@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
+from typer.core import TyperCommand
 
 from evtx_analyzer.errors import AnalyzerError, OptionError
+
+if TYPE_CHECKING:
+    from evtx_analyzer.report.document import Report
+    from evtx_analyzer.report.language import Language
 
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
@@ -36,6 +43,58 @@ class Format(StrEnum):
 
     terminal = "terminal"
     json = "json"
+    html = "html"
+    markdown = "markdown"
+    csv = "csv"
+
+
+class Redact(StrEnum):
+    """What is replaced by aliases: names and addresses, or thumbprints, serial numbers and key ids too."""
+
+    names = "names"
+    all = "all"
+
+
+class BareRedact(TyperCommand):
+    """A command that takes ``--redact`` without a value, and does not take the next argument for one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
+        """Write the value out before the arguments are parsed."""
+        return super().parse_args(ctx, ["--redact=names" if item == "--redact" else item for item in args])
+
+
+Output = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
+        ".operations.csv, .links.csv, the same with .parquet, .timesketch.jsonl. Repeatable.",
+    ),
+]
+Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]
+Lang = Annotated[
+    str,
+    typer.Option(
+        "--lang",
+        metavar="en|de",
+        envvar="EVTX_ANALYZER_LANG",
+        help="Language of readable reports; ids stay as they are.",
+    ),
+]
+Redaction = Annotated[
+    Redact | None,
+    typer.Option(
+        "--redact",
+        help="Replace mailboxes, hosts, domains, addresses and subject names by aliases in every output "
+        "(--redact alone means names); =all also thumbprints, serial numbers and key ids.",
+    ),
+]
+RedactMap = Annotated[
+    Path | None,
+    typer.Option("--redact-map", metavar="FILE", help="Write which alias stands for what, as JSON; keep it."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -53,18 +112,13 @@ def _options(
     pass
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=EPILOG, cls=BareRedact)
 def analyze(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one case.")
     ],
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write the report; the suffix picks the format. Repeatable."
-        ),
-    ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What stdout carries.")] = Format.terminal,
+    output: Output = None,
+    format_: Stdout = Format.terminal,
     window: Annotated[
         str | None,
         typer.Option(
@@ -99,41 +153,132 @@ def analyze(
         ),
     ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
-    Example: evtx-analyzer analyze samples/kb-3212877 -o report.json
+    For example:
+
+    evtx-analyzer analyze case-4711 -o report.html -o report.json
+
+    evtx-analyzer analyze capi2.evtx SmtpSend --host EX01 --window 60,30
+
+    evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
     from evtx_analyzer.pipeline import analyze as run
-    from evtx_analyzer.report import render_for
-    from evtx_analyzer.report.document import to_json
     from evtx_analyzer.rules import Rules
+
+    say = _ready(output, lang, redact, redact_map, rules)
+    with progress_on_stderr() as tell:
+        report = run(
+            list(inputs),
+            rules=Rules.load(rules) if rules else None,
+            window=_window(window),
+            host=host or None,
+            tz=tz,
+            since=_time("--since", since),
+            until=_time("--until", until),
+            progress=tell,
+        )
+    _deliver(report, output, format_, say, redact, redact_map)
+    code = report.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+@app.command(cls=BareRedact)
+def render(
+    saved: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json.")],
+    output: Output = None,
+    format_: Stdout = Format.terminal,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+) -> None:
+    """Render a saved report again, without its inputs; exits with 0.
+
+    Example: evtx-analyzer render report.json -o report.html --lang de
+    """
+    from evtx_analyzer.report.document import load
+
+    say = _ready(output, lang, redact, redact_map, None)
+    _deliver(load(saved), output, format_, say, redact, redact_map)
+
+
+def _ready(
+    output: list[Path] | None, lang: str, redact: Redact | None, redact_map: Path | None, rules: Path | None
+) -> Language:
+    """The language, after everything was checked that would spoil the run at its end."""
+    from evtx_analyzer.report import language, render_for
 
     for path in output or []:
         render_for(path)
         _writable(path)
-    report = run(
-        list(inputs),
-        rules=Rules.load(rules) if rules else None,
-        window=_window(window),
-        host=host or None,
-        tz=tz,
-        since=_time("--since", since),
-        until=_time("--until", until),
-    )
-    for path in output or []:
-        report.save(path)
-    if format_ is Format.json:
-        _write(to_json(report))
-    else:
-        from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+    if redact_map is not None:
+        _writable(redact_map)
+        if redact is None:
+            raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    return language.load(lang, rules)
 
-        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
-        _write(to_terminal(report, width=max(width, 60), color=color))
-    code = report.exit_code
-    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+def _deliver(
+    report: Report,
+    output: list[Path] | None,
+    format_: Format,
+    say: Language,
+    redact: Redact | None,
+    redact_map: Path | None,
+) -> None:
+    """Write a report to its files and to stdout."""
+    from evtx_analyzer.report import render_for, write
+
+    if redact is not None:
+        from evtx_analyzer.report.redact import mapping_text, redacted
+
+        report, originals = redacted(report, everything=redact is Redact.all)
+        if redact_map is not None:
+            redact_map.write_text(mapping_text(originals), encoding="utf-8", newline="\n")
+    for path in output or []:
+        write(report, path, say)
+    if format_ is not Format.terminal:
+        suffix = {"markdown": "md"}.get(format_, format_.value)
+        _write(str(render_for(f"stdout.{suffix}")(report, say)))
+        return
+    from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
+    _write(to_terminal(report, say, width=max(width, 60), color=color))
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
+    """A function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    from evtx_analyzer.report.tables import clean, clip
+
+    # How often a file is read depends on what is found in it, so there is no total to count towards.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+    begun = time.monotonic()
+
+    def tell(path: str, size: int) -> None:
+        bar.update(task, advance=size, description=clip(clean(path), 40))
+        if not bar.live.is_started and time.monotonic() - begun >= 1:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
 
 
 class TableFormat(StrEnum):
@@ -238,7 +383,7 @@ def events(
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
         from evtx_analyzer.report.document import place_text
-        from evtx_analyzer.report.terminal import clean
+        from evtx_analyzer.report.tables import clean
 
         sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
     if len(losses) > _MOST_LOSSES:
@@ -364,12 +509,12 @@ def _time(option: str, text: str | None) -> datetime | None:
 
     if text is None:
         return None
-    time = clock.from_user(text)
-    if time is None:
+    found = clock.from_user(text)
+    if found is None:
         raise OptionError(
             f"{option} {text}: expected a time such as 2016-12-01 or 2016-12-01T03:00:00Z (UTC if no zone)"
         )
-    return time
+    return found
 
 
 def _writable(path: Path) -> None:

@@ -505,7 +505,7 @@ class IncidentCertificate(Struct, frozen=True, kw_only=True):
 
 
 class Incident(Struct, frozen=True, kw_only=True):
-    """Rejections of one host, connector and certificate sent."""
+    """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected."""
 
     id: str
     host: str
@@ -518,6 +518,8 @@ class Incident(Struct, frozen=True, kw_only=True):
     rejections: tuple[Rejection, ...]
     links: tuple[Link, ...]
     grades: dict[str, Grade] = field(default_factory=dict)
+    senders: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

@@ -242,6 +242,20 @@ def test_evidence_of_configuration_points_at_its_export(case, cause, file):
 
 
 @pytest.mark.parametrize("case", EXPECTED)
+def test_what_is_below_probable_says_what_to_collect(case):
+    for item in ea.analyze(SAMPLES / case).findings:
+        if item.grade not in ("probable", "contradicted"):
+            assert item.missing, item.cause
+            assert all(missing.collect for missing in item.missing)
+
+
+def test_an_incident_names_who_is_affected(kb_case):
+    send = next(item for item in ea.analyze(kb_case).incidents if item.kind == "send-connector")
+    assert send.senders == ("a@servername.com",)
+    assert send.recipients == ("b@fabrikam.com", "d@adatum.com")
+
+
+@pytest.mark.parametrize("case", EXPECTED)
 def test_no_placeholder_is_left_open(case):
     for item in ea.analyze(SAMPLES / case).findings:
         sentences = [item.title, item.why, *(e.text for e in (*item.supports, *item.contradicts))]

@@ -46,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     since: str | None = None
     until: str | None = None
     rules: str | None = None
+    redact: str | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -66,12 +67,15 @@ class Report(Struct, frozen=True, kw_only=True):
     context: tuple[Context, ...] = ()
     clocks: tuple[ClockSkew, ...] = ()
 
-    def save(self, path: str | Path) -> None:
-        """Write the report; the suffix picks the format. Raises ReportError for an unknown one."""
-        # Here and not above: rendering is needed when a report is written only.
-        from evtx_analyzer.report import render_for  # noqa: PLC0415
+    def save(self, path: str | Path, *, lang: str = "en") -> None:
+        """Write the report; the suffix picks the format, ``lang`` the language of a readable one.
 
-        Path(path).write_text(render_for(path)(self), encoding="utf-8", newline="\n")
+        Raises ReportError for an unknown suffix, OptionError for an unknown language.
+        """
+        # Here and not above: rendering is needed when a report is written only.
+        from evtx_analyzer.report import language, write  # noqa: PLC0415
+
+        write(self, path, language.load(lang))
 
     @property
     def rejection_count(self) -> int:
