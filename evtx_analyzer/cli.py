@@ -303,7 +303,11 @@ def events(
         typer.Option("-o", "--output", metavar="FILE", help="Write here instead of stdout; .csv .jsonl .parquet."),
     ] = None,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="What to give: capi2, send-connector, iis-smtp ...")
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What to give: capi2, send-connector, receive-connector, iis-smtp, message-tracking or ndr.",
+        ),
     ] = "capi2",
     format_: Annotated[
         TableFormat | None,
@@ -330,6 +334,10 @@ def events(
         str | None, typer.Option(metavar="TIME", help="From this time on, for example 2016-12-01T03:00Z.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone of logs in local time (IIS, NCSA): an IANA name, Europe/Berlin."),
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only with a result that is not 0 (Level says nothing about it).")
     ] = False,
@@ -361,7 +369,7 @@ def events(
         until=_time("--until", until),
         failed=failed,
     )
-    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story)
+    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story, tz=tz)
     if as_story:
         from evtx_analyzer.report.story import story
 
