@@ -375,7 +375,7 @@ def events(
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
         from evtx_analyzer.report.document import place_text
-        from evtx_analyzer.report.terminal import clean
+        from evtx_analyzer.report.tables import clean
 
         sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
     if len(losses) > _MOST_LOSSES:
