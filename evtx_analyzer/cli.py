@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -12,14 +13,18 @@ from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 
 import typer
 from typer.core import TyperCommand
 
-from evtx_analyzer.errors import AnalyzerError, OptionError
+from evtx_analyzer.errors import AnalyzerError, InputError, OptionError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as ProgressBar
+
+    from evtx_analyzer.batch import Progress
+    from evtx_analyzer.discover.limits import Limits
     from evtx_analyzer.report.document import Report
     from evtx_analyzer.report.language import Language
 
@@ -36,6 +41,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_ARCHIVES = "Archives"
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=_ARCHIVES,
+        help="Password of encrypted archives: the first line of FILE; else the variable EVTX_ANALYZER_PASSWORD.",
+    ),
+]
+MaxUnpacked = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", rich_help_panel=_ARCHIVES, help="Most bytes to unpack, such as 500M (default 100G)."),
+]
+MaxRatio = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most times that data may grow, from 64M on (default 200)."
+    ),
+]
+MaxDepth = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most archives in each other (default 6)."),
+]
+MaxMembers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most members of all archives (default 100000)."),
+]
+MaxName = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
+]
 
 
 class Format(StrEnum):
@@ -115,7 +153,8 @@ def _options(
 @app.command(epilog=EPILOG, cls=BareRedact)
 def analyze(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one case.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
     ],
     output: Output = None,
     format_: Stdout = Format.terminal,
@@ -156,6 +195,12 @@ def analyze(
     lang: Lang = "en",
     redact: Redaction = None,
     redact_map: RedactMap = None,
+    password_file: PasswordFile = None,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = None,
+    max_depth: MaxDepth = None,
+    max_members: MaxMembers = None,
+    max_name: MaxName = None,
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
@@ -168,6 +213,7 @@ def analyze(
     evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.discover.limits import read_password
     from evtx_analyzer.pipeline import analyze as run
     from evtx_analyzer.rules import Rules
 
@@ -181,6 +227,8 @@ def analyze(
             tz=tz,
             since=_time("--since", since),
             until=_time("--until", until),
+            limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+            password=read_password(password_file),
             progress=tell,
         )
     _deliver(report, output, format_, say, redact, redact_map)
@@ -413,6 +461,140 @@ def _results(texts: list[str] | None) -> frozenset[int]:
     return frozenset(found)
 
 
+@app.command(epilog=EPILOG)
+def batch(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="One folder: each subfolder and archive in it is a bundle, loose files together are one. "
+            "Several inputs, the matches of a quoted glob, the lines of a list (@bundles.txt): each is one bundle. "
+            "URLs such as s3://bucket/cases work as folders do.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for summary.json, .csv, .html and reports/.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes on this machine (default: one per core).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on a Dask cluster, for example tcp://HOST:8786, instead."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only what is not done yet with the same contents, rules and options.")
+    ] = False,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", metavar="NAME", help="A further format of reports; parquet for the summary. Repeatable."
+        ),
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="BEFORE,AFTER", help="As for analyze; the same for all bundles.")
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="[PATTERN=]NAME", help="As for analyze; the same for all bundles.")
+    ] = None,
+    tz: Annotated[str | None, typer.Option(metavar="ZONE", help="As for analyze; the same for all bundles.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals from this time on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
+    rules: Annotated[Path | None, typer.Option(metavar="DIR", help="As for analyze.")] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    password_file: PasswordFile = None,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = None,
+    max_depth: MaxDepth = None,
+    max_members: MaxMembers = None,
+    max_name: MaxName = None,
+) -> None:
+    """Analyze many bundles: a report for each under DIR/reports, and a summary of all.
+
+    A bundle that cannot be read is a row of the summary. Example: evtx-analyzer batch cases -o out --resume
+    """
+    # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.batch import bundles, run, settings_for
+    from evtx_analyzer.discover.limits import read_password
+
+    read_password(password_file)
+    settings = settings_for(
+        rules=rules,
+        window=_window(window),
+        host=host or None,
+        tz=tz,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+        password_file=password_file,
+    )
+    _writable(output)
+    found = bundles(inputs)
+    if not found:
+        raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
+    with _Meter(len(found)) as meter:
+        try:
+            summary = run(
+                found,
+                output,
+                settings,
+                workers=jobs,
+                scheduler=scheduler,
+                resume=resume,
+                formats=format_ or [],
+                tell=meter.tell,
+            )
+        except KeyboardInterrupt:
+            raise typer.Exit(_interrupted(meter)) from None
+    lines = [f"{item.bundles} x {item.cause or 'no refusal'} {item.grade or ''}".rstrip() for item in summary.causes]
+    lines += [f"{len(summary.not_read)} x not read"] if summary.not_read else []
+    _write(f"{summary.rejection_count} refusals with 5.7.64 in {len(summary.rows)} bundles\n")
+    _write("".join(f"  {line}\n" for line in lines) + f"{output / 'summary.html'}\n")
+    code = summary.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+class _Meter:
+    """Progress of a batch with rate and time left, on stderr and only where that is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total = 0, total
+        self._bar: ProgressBar | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            columns = (
+                progress.TextColumn("{task.completed:.0f} of {task.total:.0f} bundles"),
+                progress.BarColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+            )
+            self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self.total, rate="")
+        return self
+
+    def tell(self, now: Progress) -> None:
+        self.done = now.done
+        if self._bar is not None:
+            elapsed = self._bar.tasks[0].elapsed or 0.001
+            rate = f"{now.done / elapsed:.1f} bundles/s, {now.done_bytes / elapsed / 1e6:.1f} MB/s"
+            self._bar.update(self._task, completed=now.done, rate=rate)
+
+    def __exit__(self, *failure: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _interrupted(meter: _Meter) -> int:
+    done = f"{meter.done} of {meter.total} bundles are done"
+    sys.stderr.write(f"evtx-analyzer: interrupted; {done}: the same command with --resume does the rest\n")
+    return 130
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the report."""
@@ -490,6 +672,30 @@ def rules_convert(
         else:
             _write(f"# {item.name}\n{item.query}\n\n")
     raise typer.Exit(0 if any(item.query for item in found) else 2)
+
+
+def _limits(
+    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
+) -> Limits:
+    from evtx_analyzer.discover.limits import Limits
+
+    given = {
+        "total_bytes": _size("--max-unpacked", unpacked),
+        "ratio": ratio,
+        "depth": depth,
+        "members": members,
+        "name_length": name,
+    }
+    return Limits(**{key: value for key, value in given.items() if value is not None})
+
+
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise OptionError(f"{option} {text}: expected a number of bytes such as 500M or 20G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
 def _window(text: str | None) -> tuple[float, float] | None:

@@ -643,7 +643,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
-    """What became of one input file."""
+    """What became of one input file or member; ``duplicate_of`` names the one that was read instead of it."""
 
     path: str
     kind: str
@@ -651,6 +651,22 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
     size: int
     status: Status
     reason: str
+    duplicate_of: str = ""
+
+
+class CollectorBundle(Struct, frozen=True, kw_only=True):
+    """A bundle of Microsoft's ExchangeLogCollector in the input.
+
+    ``contents`` are its parts; ``markers`` the files by which the collector says that it got nothing somewhere;
+    ``never_collected`` what it takes on no server, so that its absence tells nothing.
+    """
+
+    path: str
+    collector: str
+    server: str
+    contents: tuple[str, ...]
+    markers: tuple[str, ...]
+    never_collected: tuple[str, ...]
 
 
 class Gap(Struct, frozen=True, kw_only=True):

@@ -23,9 +23,9 @@ from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.hosts import survey
 from evtx_analyzer.correlate.logs import distinct
 from evtx_analyzer.correlate.steps import summary
-from evtx_analyzer.discover import discover
+from evtx_analyzer.discover import Source, discover
 from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.intake import Examined, Ledger, examine, is_event_log, is_text_log
+from evtx_analyzer.intake import Examined, Ledger, examine, is_event_log, is_text_log, without_copies
 from evtx_analyzer.model import (
     Capi2Event,
     ChainElement,
@@ -185,8 +185,8 @@ def extract(
         raise OptionError(
             f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
         )
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    every = [examine(source, _silent) for source in discover(paths)]
+    paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
+    every = without_copies(examine(source, _silent) for source in discover(paths))
     chosen = _chosen(every, kind)
     ledger = Ledger(clock.zone(tz) if tz else None)
     found = _events(chosen, ledger, kind)

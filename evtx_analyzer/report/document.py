@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec import Struct
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model import (
     ClockSkew,
+    CollectorBundle,
     Context,
     Coverage,
     Delivery,
@@ -24,6 +25,7 @@ from evtx_analyzer.model import (
     OtherError,
     SourceStatus,
     Verdict,
+    named,
     place,
 )
 
@@ -49,6 +51,20 @@ class Options(Struct, frozen=True, kw_only=True):
     redact: str | None = None
 
 
+class BatchEntry(Struct, frozen=True, kw_only=True):
+    """What a batch knows of the bundle that a report is about; saved reports do not hold the bundle's name.
+
+    ``content`` is the SHA-256 over names and contents of the bundle's files; ``settings`` is one over everything else
+    that decides what the report says: rules, options, version.
+    """
+
+    bundle: str
+    content: str
+    settings: str
+    status: Literal["read", "partial", "not-read", "failed"]
+    reason: str = ""
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """Everything one run found. Names are the contract of ``schema_version`` 1: more may be added, none renamed."""
 
@@ -63,6 +79,8 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[SourceStatus, ...]
     coverage: tuple[Coverage, ...]
     losses: tuple[Loss, ...]
+    bundles: tuple[CollectorBundle, ...] = ()
+    batch: BatchEntry | None = None
     other_errors: tuple[OtherError, ...] = ()
     context: tuple[Context, ...] = ()
     clocks: tuple[ClockSkew, ...] = ()
@@ -128,7 +146,7 @@ def place_text(origin: Origin | None) -> str:
     """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
     if origin is None:
         return ""
-    name = origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+    name = named(origin)
     if origin.line is not None:
         return f"{name} line {origin.line}"
     if origin.record is not None:
