@@ -308,12 +308,12 @@ def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, FileSizeColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
     from evtx_analyzer.report.tables import clean, clip
 
     # How often a file is read depends on what is found in it, so there is no total to count towards.
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), FileSizeColumn(), TransferSpeedColumn())
     bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
     task = bar.add_task("", total=None)
     begun = time.monotonic()
@@ -351,7 +351,11 @@ def events(
         typer.Option("-o", "--output", metavar="FILE", help="Write here instead of stdout; .csv .jsonl .parquet."),
     ] = None,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="What to give: capi2, send-connector, iis-smtp ...")
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What to give: capi2, send-connector, receive-connector, iis-smtp, message-tracking or ndr.",
+        ),
     ] = "capi2",
     format_: Annotated[
         TableFormat | None,
@@ -378,6 +382,10 @@ def events(
         str | None, typer.Option(metavar="TIME", help="From this time on, for example 2016-12-01T03:00Z.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone of logs in local time (IIS, NCSA): an IANA name, Europe/Berlin."),
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only with a result that is not 0 (Level says nothing about it).")
     ] = False,
@@ -409,7 +417,7 @@ def events(
         until=_time("--until", until),
         failed=failed,
     )
-    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story)
+    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story, tz=tz)
     if as_story:
         from evtx_analyzer.report.story import story
 

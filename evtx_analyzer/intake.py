@@ -249,15 +249,8 @@ class Ledger:
             return "not-read", item.error
         if item.duplicate_of and item.syntax is not None:
             return "read", f"the same contents as {item.duplicate_of}, counted once"
-        if not item.size:
-            return "unrecognized", "the file is empty (0 bytes)"
-        if item.syntax is None and _DISPLAY_TEXTS.search(item.source.path):
-            return "unrecognized", "ignored: display texts beside an export (LocaleMetaData), they hold no event"
         if item.syntax is None:
-            return (
-                "unrecognized",
-                "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report",
-            )
+            return "unrecognized", _why_unrecognized(item)
         return self._judge_read(item)
 
     def _judge_read(self, item: Examined) -> tuple[str, str]:
@@ -274,6 +267,14 @@ class Ledger:
         if is_event_log(item) and not records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
         return "read", "" if kinds else "no event of the CAPI2 Operational channel in it"
+
+
+def _why_unrecognized(item: Examined) -> str:
+    if not item.size:
+        return "the file is empty (0 bytes)"
+    if _DISPLAY_TEXTS.search(item.source.path):
+        return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
+    return "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
 
 
 def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:

@@ -38,7 +38,7 @@ from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
-_THUMBPRINT = re.compile(r"\b[0-9A-Fa-f]{40}\b")
+_THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
 Inputs = Input | Sequence[Input]
 HostNames = str | Sequence[str] | Mapping[str, str]
