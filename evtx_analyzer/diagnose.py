@@ -44,6 +44,10 @@ from evtx_analyzer.rules import Cause, MissingRule, Observation
 UNEXPLAINED = "unexplained"
 RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0}
 _IDENTITY = ("thumbprint", "subject")
+_PAIRED = ("same", "assumed")
+_SIDES = ("supports", "contradicts")
+# Links that say of a session's own certificate that it was sound; a failure of another certificate is no such thing.
+_OWN_CHECKS = ("sent_certificate_verified_at_handshake",)
 _MOST_EVIDENCE = 5
 _SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
@@ -155,11 +159,11 @@ def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding
         title=_fill(cause.title, names),
         why=_fill(cause.why, names),
         supports=_sentences(seen, "supports"),
-        contradicts=_sentences(against, "contradicts"),
+        contradicts=(*_uncovered(relevant, incidents, confident), *_sentences(against, "contradicts")),
         missing=tuple(_missing(cause.missing, best, names)),
         remedy=Remedy(
             # No fix is printed as the answer where the cause is not even possible: checks only.
-            steps=tuple(_fill(step, names) for step in cause.steps) if confident or cause.id == UNEXPLAINED else (),
+            steps=_steps(cause, relevant, case) if confident or cause.id == UNEXPLAINED else (),
             verify=tuple(_fill(step, names) for step in cause.verify),
             references=cause.references,
         ),
@@ -167,6 +171,22 @@ def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding
         if best.grade != "no-evidence" or _is_default(cause)
         else (),
     )
+
+
+def _steps(cause: Cause, relevant: Sequence[_Weighed], case: Case) -> tuple[str, ...]:
+    """Steps for all incidents of the finding: a step that names other things for another incident is given again."""
+    filled = [_names(item.incident, case) for item in relevant]
+    return tuple(text for step in cause.steps for text in dict.fromkeys(_fill(step, names) for names in filled))
+
+
+def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], confident: bool) -> tuple[Evidence, ...]:
+    """A sentence where the cause is not supported for all refusals."""
+    count = sum(item.incident.rejection_count for item in relevant)
+    total = sum(item.rejection_count for item in incidents)
+    if not confident or count == total:
+        return ()
+    text = f"This cause covers {count} of {total} refusals; the other incidents have grades of their own."
+    return (Evidence(text=text, origin=None),)
 
 
 def _is_default(cause: Cause) -> bool:
@@ -178,7 +198,35 @@ def _weigh(cause: Cause, incident: Incident, case: Case) -> _Weighed:
     seen = tuple(item for rule in cause.observations if (item := _see(rule, incident, identified, case)) is not None)
     names = frozenset(item.observation.name for item in seen)
     capped = frozenset(item.observation.name for item in seen if item.capped)
-    return _Weighed(incident=incident, grade=grade_of(cause, names, capped), seen=seen)
+    grade = _against_its_own(cause, incident, grade_of(cause, names, capped))
+    return _Weighed(incident=incident, grade=grade, seen=seen)
+
+
+def _against_its_own(cause: Cause, incident: Incident, grade: Grade) -> Grade:
+    """The grade, lowered where other refusals of the same incident show the contrary on the same machine.
+
+    A refusal whose own handshake shows the opposite was not caused by this: where most refusals do, the cause is
+    contradicted, where some do, it is ``possible`` at most. A check on the machine itself beats one elsewhere.
+    """
+    pro, contra = _sides(cause, incident)
+    spoken = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in _PAIRED}
+    if not spoken or not pro:
+        return grade
+    if len(spoken) >= len({link.rejection for link in pro} - spoken):
+        return "contradicted"
+    return min(grade, "possible", key=lambda item: RANK[item])
+
+
+def _sides(cause: Cause, incident: Incident) -> tuple[list[Link], list[Link]]:
+    """Sound links that speak for the cause, and those on the same machine that speak against it."""
+    rules = {
+        side: {item.of for item in cause.observations if item.kind == "link" and getattr(item, side)} for side in _SIDES
+    }
+    sound = [link for link in incident.links if link.broken_by is None and link.basis in _IDENTITY]
+    against = [link for link in sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
+    return [link for link in sound if link.rule in rules["supports"]], [
+        link for link in against if link.host in _PAIRED and link.rule in _OWN_CHECKS
+    ]
 
 
 def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
@@ -214,6 +262,9 @@ def _see(rule: Observation, incident: Incident, identified: Sequence[Operation],
         return _see_links(rule, text, incident, case)
     if rule.kind == "operation":
         found = [item for item in identified if rule.of in item.signals]
+        if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:
+            # Another certificate with the server's name remains, of which this is not true.
+            return None
         evidence = [
             Evidence(
                 text=_fill(text, _names(incident, case, operation=item)),
@@ -222,7 +273,9 @@ def _see(rule: Observation, incident: Incident, identified: Sequence[Operation],
             )
             for item in found
         ]
-        return _Seen(observation=rule, evidence=tuple(evidence), capped=False) if found else None
+        free = {link.operation for link in incident.links if link.basis == "thumbprint" and link.host in _PAIRED}
+        capped = not any(item.id in free for item in found)
+        return _Seen(observation=rule, evidence=tuple(evidence), capped=capped) if found else None
     if rule.kind == "rejection":
         hits = [item for item in incident.rejections if rule.of in item.signals]
         evidence = [
@@ -233,7 +286,9 @@ def _see(rule: Observation, incident: Incident, identified: Sequence[Operation],
             )
             for item in hits
         ]
-        return _Seen(observation=rule, evidence=tuple(evidence), capped=False) if hits else None
+        # What is true of some refusals only does not explain the others.
+        capped = len(hits) < len(incident.rejections)
+        return _Seen(observation=rule, evidence=tuple(evidence), capped=capped) if hits else None
     held = _absent(rule, incident, case)
     if not held:
         return None
@@ -255,7 +310,7 @@ def _see_links(rule: Observation, text: str, incident: Incident, case: Case) -> 
         names = _names(incident, case, link=link, operation=operation, rejection=rejection)
         origin = link.broken_by if rule.kind == "broken-link" else operation.origin
         evidence.append(Evidence(text=_fill(text, names), origin=origin, time=operation.time))
-    free = any(link.basis == "thumbprint" and link.host in ("same", "assumed") for link in wanted)
+    free = any(link.basis == "thumbprint" and link.host in _PAIRED for link in wanted)
     return _Seen(observation=rule, evidence=tuple(evidence), capped=not free)
 
 
@@ -366,7 +421,7 @@ _FROM_VIEW = {
     "sent_names": ("SentName", "no certificate name in the logs"),
     "inbound_names": ("InboundConnector.CertificateName", "no certificate name"),
     "inbound_addresses": ("InboundConnector.Address", "no address"),
-    "connector_names": ("InboundConnector.Name", "no name"),
+    "connector_names": ("InboundConnector.MatchingName", "by address"),
     "configured_subject": ("SendConnector.Subject", "no certificate"),
     "previous_thumbprint": ("PreviousThumbprint", "no certificate"),
     "seen_address": ("SeenAddress", "<the public address of the server>"),

@@ -437,6 +437,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
 
     The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
+    ``from_start`` says that the log holds the session's beginning, so that what is not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
@@ -471,6 +472,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     origins: tuple[Origin, ...]
     kinds: tuple[str, ...] = ()
     seen_address: str = ""
+    from_start: bool = False
     remote_host: str = ""
     remote_clock: datetime | None = None
     tls_error: str = ""

@@ -81,7 +81,7 @@ def analyze(
     if not anyway:
         require_readable(examined, ledger)
 
-    hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given)
+    hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.nameless)
     skews = notes.clocks.skews(hosts)
     told = [(item, session_clock(session)) for session in refused for item in rejections(session, hosts)]
     remote = {item.rejection.id: time for item, time in told if time is not None}

@@ -37,7 +37,6 @@ from evtx_analyzer.model import (
 SHOWS_CERTIFICATES = ("send-connector",)
 SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 _RECENT = timedelta(minutes=10)
-_ANY_DOMAIN = ("*", "smtp:*;1", "smtp:*")
 
 
 class Background(Struct, frozen=True, kw_only=True):
@@ -117,7 +116,8 @@ def rejection_fields(rejection: Rejection, background: Background) -> Fields:
         "UntrustedRootHint": [_yes(rejection.untrusted_root_hint)],
         "TlsProtocol": re.findall(r"SP_PROT_\w+", rejection.tls),
     }
-    if rejection.kind in SHOWS_COMMANDS and rejection.helo:
+    # A log that begins in the middle of a session does not show whether TLS was started before.
+    if rejection.kind in SHOWS_COMMANDS and rejection.helo and (rejection.from_start or rejection.starttls):
         found["StartTls"] = [_yes(rejection.starttls or bool(rejection.tls))]
     if rejection.kind in SHOWS_CERTIFICATES and rejection.tls:
         found["CertificateSent"] = [_yes(rejection.sent is not None)]
@@ -162,8 +162,10 @@ def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: 
     if sent.subject and sent.issuer:
         found["SentSelfSigned"] = [_yes(same_name(sent.subject, sent.issuer))]
     if sent.not_after and sent.not_before:
-        found["SentExpired"] = [_yes(sent.not_after < rejection.time)]
-        found["SentNotYetValid"] = [_yes(sent.not_before > rejection.time)]
+        # What counts is the moment of the handshake: a session may go on for hours.
+        moment = rejection.handshake_time or rejection.time
+        found["SentExpired"] = [_yes(sent.not_after < moment)]
+        found["SentNotYetValid"] = [_yes(sent.not_before > moment)]
 
 
 def _add_history(found: dict[str, list[str]], rejection: Rejection, background: Background) -> None:
@@ -176,12 +178,13 @@ def _add_history(found: dict[str, list[str]], rejection: Rejection, background: 
     ]
     same = [item for item in rows if item.thumbprint == own]
     before = [item for item in same if item.first_accepted and item.first_accepted < rejection.time]
+    refused = min((item.first_refused for item in same if item.first_refused), default=rejection.time)
     if own:
         found["AcceptedBeforeWithThisCertificate"] = [_yes(bool(before))]
         others = [
             item
             for item in rows
-            if item.thumbprint not in ("", own) and item.last_accepted and item.last_accepted < rejection.time
+            if item.thumbprint not in ("", own) and item.last_accepted and item.last_accepted < refused
         ]
         last = max(others, key=lambda item: item.last_accepted or rejection.time, default=None)
         # A certificate that still succeeds after the refusals has not been replaced: both are in use.
@@ -195,7 +198,7 @@ def _add_history(found: dict[str, list[str]], rejection: Rejection, background: 
 
 def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
     first, last = item.first_tls_failure, item.last_tls_failure
-    return bool(first and last and first <= rejection.time and last >= rejection.time - _RECENT)
+    return any(time is not None and timedelta() <= rejection.time - time <= _RECENT for time in (first, last))
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
@@ -221,6 +224,11 @@ def _add_inbound(
     found["InboundConnector.ByCertificate"] = [_yes(bool(names))]
     found["InboundConnector.ByAddress"] = [_yes(bool(scopes))]
     if names and sent is not None and certificate_names(sent):
+        found["InboundConnector.MatchingName"] = [
+            item.get("Name", "")
+            for item in working
+            if any(covers(_connector_name(item), own) for own in certificate_names(sent))
+        ]
         matching = any(covers(name, own) for name in names for own in certificate_names(sent))
         found["InboundConnector.CertificateMatches"] = [_yes(matching)]
     seen = rejection.seen_address
@@ -242,10 +250,9 @@ def _add_restrictions(found: dict[str, list[str]], rejection: Rejection, working
 
 def _sender_domains(item: Mapping[str, str]) -> list[str]:
     """Domains that a connector is limited to; empty where it takes all."""
-    domains = _listed(item.get("SenderDomains", ""))
-    if any(name.casefold() in _ANY_DOMAIN for name in domains):
-        domains = []
-    return [re.sub(r"^smtp:|;\d+$", "", name, flags=re.IGNORECASE).casefold() for name in domains]
+    listed = _listed(item.get("SenderDomains", ""))
+    domains = [re.sub(r"^smtp:|;\d+$", "", name, flags=re.IGNORECASE).casefold() for name in listed]
+    return [] if "*" in domains else domains
 
 
 def _connector_name(item: Mapping[str, str]) -> str:
@@ -259,41 +266,51 @@ def _add_send(
 ) -> None:
     """The Send connector's own setting and the certificates bound to SMTP, against the certificate that was sent."""
     own = [item for item in background.objects(SEND_CONNECTOR) if _same_text(item.get("Name", ""), rejection.connector)]
+    verdicts: set[bool] = set()
     for item in own:
         wanted = issuer_and_subject(item.get("TlsCertificateName", ""))
         found["SendConnector.CertificateSet"] = [_yes(bool(item.get("TlsCertificateName", "").strip()))]
         if wanted and sent is not None and sent.subject and sent.issuer:
             matches = same_name(wanted[0], sent.issuer) and same_name(wanted[1], sent.subject)
-            found["SendConnector.CertificateMatches"] = [_yes(matches)]
-            found["SendConnector.Subject"] = [wanted[1]]
-    bound = [item for item in background.objects(EXCHANGE_CERTIFICATE) if "smtp" in item.get("Services", "").casefold()]
-    if bound and sent is not None and sent.thumbprint:
-        found["ExchangeCertificate.BoundToSmtp"] = [
-            _yes(any(_same_text(item.get("Thumbprint", ""), sent.thumbprint) for item in bound))
-        ]
+            verdicts.add(matches)
+            found["SendConnector.Subject"] = [f"{wanted[1]} (issued by {wanted[0]})"]
+    # Two exports of one connector, from before and after a change, tell nothing together.
+    if len(verdicts) == 1:
+        found["SendConnector.CertificateMatches"] = [_yes(verdicts.pop())]
+    # A certificate that the export does not list at all is another server's, or the export is older than it.
+    listed = [
+        item
+        for item in background.objects(EXCHANGE_CERTIFICATE)
+        if sent is not None and _same_text(item.get("Thumbprint", ""), sent.thumbprint)
+    ]
+    if listed:
+        bound = any("smtp" in item.get("Services", "").casefold() for item in listed)
+        found["ExchangeCertificate.BoundToSmtp"] = [_yes(bound)]
 
 
 def _add_domains(
     found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
 ) -> None:
-    """Whether sender and certificate belong to accepted domains of the tenant."""
-    accepted = [item.get("DomainName", "").casefold() for item in background.objects(ACCEPTED_DOMAIN)]
-    accepted = [name for name in accepted if name]
+    """Whether sender and certificate belong to accepted domains of the tenant; a null sender tells nothing."""
+    domains = [(item.get("DomainName", "").casefold(), item) for item in background.objects(ACCEPTED_DOMAIN)]
+    accepted = [(name, _same_text(item.get("MatchSubDomains", ""), "True")) for name, item in domains if name]
     if not accepted:
         return
-    domain = rejection.mail_from.rpartition("@")[2].casefold()
-    found["AcceptedDomain.Sender"] = [_yes(_accepted(domain, accepted))]
+    sender = rejection.mail_from.rpartition("@")[2].casefold()
+    if sender:
+        found["AcceptedDomain.Sender"] = [_yes(any(_accepts(*domain, sender) for domain in accepted))]
     if sent is not None and certificate_names(sent):
+        # A certificate's name counts with the domain above it.
+        own = [name.removeprefix("*.") for name in certificate_names(sent)]
         found["AcceptedDomain.Certificate"] = [
-            _yes(any(_accepted(name.removeprefix("*."), accepted) for name in certificate_names(sent)))
+            _yes(any(_accepts(domain, True, name) for domain, _ in accepted for name in own))
         ]
 
 
-def _accepted(name: str, accepted: Sequence[str]) -> bool:
-    """A name belongs to an accepted domain that it equals or stands below (``*.contoso.com`` means subdomains)."""
-    return any(
-        name == domain.removeprefix("*.") or name.endswith("." + domain.removeprefix("*.")) for domain in accepted
-    )
+def _accepts(domain: str, subdomains: bool, name: str) -> bool:
+    """Whether an accepted domain holds a name: its own, and those below it where the tenant says so."""
+    plain = domain.removeprefix("*.")
+    return name == plain or ((subdomains or domain.startswith("*.")) and name.endswith("." + plain))
 
 
 # -------------------------------------------------------------------------------------------------------------- names

@@ -61,6 +61,10 @@ _NO_HOSTS = frozenset(
         "upload",
     }
 )
+# A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
+_MACHINE = re.compile(
+    r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]+\d{1,3}", re.IGNORECASE
+)
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
 
@@ -127,8 +131,13 @@ def survey(
     paths: Iterable[str] = (),
     bridges: Mapping[str, frozenset[str]] | None = None,
     given: Given = (),
+    nameless: Iterable[tuple[str, str]] = (),
 ) -> Hosts:
-    """All machines of a case: names that rows write (path, name), all paths, owners of addresses, and ``--host``."""
+    """All machines of a case: names that rows write (path, name), all paths, owners of addresses, and ``--host``.
+
+    ``nameless`` are (path, local address) of sessions in logs that name no machine: several addresses are taken for
+    several machines, and a folder called like another machine is not taken for the one that is known.
+    """
     named = sorted({(path, name) for path, name in rows if name})
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
     written = sorted({name for _, name in named} | {name for _, name in given} | (above - {""}), key=str.casefold)
@@ -150,11 +159,19 @@ def survey(
     distinct |= {label for found in owners.values() for label in found}
     return Hosts(
         labels={**labels, **{label.casefold(): label for label in distinct}},
-        only=next(iter(distinct)) if len(distinct) == 1 else "",
+        only=next(iter(distinct)) if len(distinct) == 1 and not _several(nameless, distinct) else "",
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
         given=given,
     )
+
+
+def _several(nameless: Iterable[tuple[str, str]], known: set[str]) -> bool:
+    """Whether the logs that name no machine come from more machines than one, as far as paths and addresses tell."""
+    found = set(nameless)
+    addresses = {address_of(endpoint) for _, endpoint in found} - {""}
+    called = {part.upper() for path, _ in found for part in _parts(path)[:-1] if _MACHINE.fullmatch(part)}
+    return len(addresses) > 1 or bool(called - known)
 
 
 def folder_host(parts: list[str]) -> str:

@@ -22,6 +22,7 @@ from evtx_analyzer.model import HostRelation, Link, Operation, Origin, Rejection
 from evtx_analyzer.rules import LinkRule
 
 SUCCESS = "0"
+_BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}
 
 
 def links(
@@ -46,8 +47,7 @@ def links(
             low = bisect_left(times, anchor - timedelta(seconds=before))
             high = bisect_right(times, anchor + timedelta(seconds=after + _slack(rejection)))
             fitting = list(_fitting(rule, rejection, candidates[low:high]))
-            if fitting:
-                operation, hosts = min(fitting, key=lambda pair: _nearness(rejection, *pair))
+            for operation, hosts in _nearest(rule, rejection, fitting):
                 made.append(_link(rule, rejection, operation, hosts, successes))
     return sorted(_strongest(made), key=lambda item: (item.rejection, item.rule, item.operation))
 
@@ -123,6 +123,21 @@ def _domain(name: str) -> str:
     return domain if "." in domain else (f"{host}.{domain}" if domain else "")
 
 
+def _nearest(
+    rule: LinkRule, rejection: Rejection, fitting: Sequence[tuple[Operation, HostRelation]]
+) -> list[tuple[Operation, HostRelation]]:
+    """The nearest check; by identity one of each certificate, and the nearest that has its event 11 if it has none."""
+    ordered = sorted(fitting, key=lambda pair: _nearness(rejection, *pair))
+    if rule.basis == "time":
+        return ordered[:1]
+    kept: dict[tuple[str, bool], tuple[Operation, HostRelation]] = {}
+    for pair in ordered:
+        thumbprint, told = pair[0].thumbprint, not pair[0].missing_events
+        if (thumbprint, True) not in kept:
+            kept.setdefault((thumbprint, told), pair)
+    return list(kept.values())
+
+
 def _last_labels(name: str) -> str:
     """``outlook.com`` for any front end or certificate of Exchange Online."""
     return ".".join(name.strip().casefold().split(".")[-2:]) if "." in name else ""
@@ -134,12 +149,18 @@ def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -
     return hosts in ("unknown", "different"), abs(operation.time - anchor), operation.time, place(operation.origin)
 
 
-def _successes(found: Iterable[Operation]) -> dict[tuple[str, str, str], list[tuple[datetime, Origin]]]:
-    """Times of successful checks by host, certificate and policy, in order."""
-    table: dict[tuple[str, str, str], list[tuple[datetime, Origin]]] = {}
+def _successes(found: Iterable[Operation]) -> dict[tuple[str, ...], list[tuple[datetime, Origin]]]:
+    """Times of successful checks by host, certificate, policy and process, in order.
+
+    Another process has another user's stores: that an engineer's shell builds a chain says nothing of the service. A
+    check that passed although its own chain has errors passed because it was told to ignore them.
+    """
+    table: dict[tuple[str, ...], list[tuple[datetime, Origin]]] = {}
     for item in found:
-        if item.kind == "chain" and item.result == SUCCESS and item.thumbprint:
-            table.setdefault((item.host, item.thumbprint, item.policy), []).append((item.time, item.origin))
+        if item.kind == "chain" and item.result == SUCCESS and item.thumbprint and not set(item.chain_status) & _BROKEN:
+            table.setdefault((item.host, item.thumbprint, item.policy, item.process), []).append(
+                (item.time, item.origin)
+            )
     return {key: sorted(rows, key=_moment) for key, rows in table.items()}
 
 
@@ -152,10 +173,10 @@ def _link(
     rejection: Rejection,
     operation: Operation,
     hosts: HostRelation,
-    successes: Mapping[tuple[str, str, str], list[tuple[datetime, Origin]]],
+    successes: Mapping[tuple[str, ...], list[tuple[datetime, Origin]]],
 ) -> Link:
     anchor = rejection.handshake_time or rejection.time
-    later = successes.get((operation.host, operation.thumbprint, operation.policy), [])
+    later = successes.get((operation.host, operation.thumbprint, operation.policy, operation.process), [])
     end = rejection.time + timedelta(seconds=_slack(rejection))
     breaking = None
     if operation.result != SUCCESS:

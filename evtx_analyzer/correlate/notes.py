@@ -24,6 +24,7 @@ class Notes:
         self.messages: list[Match] = []
         self.aside: list[Event] = []
         self._owners: dict[str, set[str]] = {}
+        self.nameless: set[tuple[str, str]] = set()
 
     def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
         """The rows that make sessions; all others are noted here."""
@@ -52,6 +53,8 @@ class Notes:
     def session(self, session: Session) -> None:
         """Count a session."""
         self.history.add(session)
+        if not session.host:
+            self.nameless.add((session.rows[0].origin.source, address_of(session.local)))
         self.errors.add(session)
         self.clocks.add(session)
 

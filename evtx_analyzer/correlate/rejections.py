@@ -61,6 +61,7 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
             remote_name=session.remote_name,
             helo=session.helo,
             starttls=session.starttls,
+            from_start=session.whole,
             handshake_time=session.handshake_time,
             tls=session.tls,
             sent=session.sent,

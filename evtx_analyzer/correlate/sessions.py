@@ -57,7 +57,10 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """One SMTP session as far as the logs hold it; ``replies`` are those to MAIL, RCPT, DATA and BDAT, and failures."""
+    """One SMTP session as far as the logs hold it (``whole`` where they hold its beginning).
+
+    ``replies`` are those to MAIL, RCPT, DATA and BDAT, and failures.
+    """
 
     rows: tuple[SmtpEvent, ...]
     first: datetime
@@ -71,6 +74,7 @@ class Session(Struct, frozen=True, kw_only=True):
     remote_name: str
     helo: str
     seen_address: str
+    whole: bool
     starttls: bool
     handshake_time: datetime | None
     tls: str
@@ -204,6 +208,7 @@ def tell(matches: Sequence[Match]) -> Session:
         remote_name=_remote_name(rows),
         helo=_helo(rows),
         seen_address=_seen_address(rows),
+        whole=any(row.direction == "+" or row.sequence in (0, 1) for row in rows) or _is_banner(rows[0]),
         starttls=any(row.direction == ">" and _verb(row.text) in _TLS_VERBS for row in rows),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
