@@ -82,6 +82,22 @@ class EventRecord(Struct, frozen=True, kw_only=True):
     time: datetime | None = None
 
 
+class CountedRecords(Struct, frozen=True, kw_only=True):
+    """Records of one chunk that were counted and not decoded: ids run from ``origin.record`` to ``last_record``.
+
+    ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
+    """
+
+    origin: Origin
+    last_record: int
+    provider: str
+    channel: str
+    host: str
+    first: datetime | None
+    last: datetime | None
+    event_ids: dict[int, int]
+
+
 class LogNotice(Struct, frozen=True, kw_only=True):
     """What the System log of a machine says of its CAPI2 log (cleared, archived), in words."""
 

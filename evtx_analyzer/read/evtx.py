@@ -18,9 +18,10 @@ import msgspec
 from Evtx.Evtx import ChunkHeader, FileHeader, Record
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import EventRecord, Loss, Origin
+from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
 from evtx_analyzer.read import binxml
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
+from evtx_analyzer.read.evtx_counting import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,27 +32,49 @@ _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(_FILE_HEADER_SIZE, b"\0")
 
 
 def read_evtx(
-    stream: BinaryIO, source: Origin, *, wanted: Callable[[bytes], bool] | None = None
-) -> Iterator[EventRecord | Loss]:
+    stream: BinaryIO,
+    source: Origin,
+    *,
+    wanted: Callable[[bytes], bool] | None = None,
+    countable: Callable[[str, str], bool] | None = None,
+) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Read records in the order in which they stand, and losses beside them, one chunk at a time.
 
     The stream is only read forwards. A chunk (64 KiB as it stands in the file) that ``wanted`` declines is accounted
-    for, but its records are neither decoded nor given.
+    for, but its records are neither decoded nor given. With ``countable``, which is asked for provider and channel,
+    they are counted instead; where they cannot be counted they are decoded and given after all.
     """
     raw_header = _read(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
     yield from log.header_losses()
     if len(raw_header) < _FILE_HEADER_SIZE:
         return
+    counter = Counter(source, countable, _first_text) if wanted is not None and countable is not None else None
     offset = _FILE_HEADER_SIZE
     while raw := _read(stream, CHUNK_SIZE):
-        chunk = account(raw)
+        declined = wanted is not None and not wanted(raw)
+        counted = counter.count(raw, offset) if counter is not None and declined else None
+        chunk = account(raw) if counted is None else counted[0]
         if chunk is not None:
             yield from log.chunk_losses(chunk, offset)
-            if wanted is None or wanted(raw):
+            if counted is not None:
+                yield counted[1]
+            elif not declined or counter is not None:
                 yield from _records(chunk, offset, source)
         offset += len(raw)
     yield from log.final_losses()
+
+
+def reread_evtx(stream: BinaryIO, source: Origin, wanted: Callable[[bytes], bool]) -> Iterator[EventRecord]:
+    """The records of those chunks that ``wanted`` accepts, of a file whose losses are known from a first reading."""
+    _read(stream, _FILE_HEADER_SIZE)
+    offset = _FILE_HEADER_SIZE
+    while raw := _read(stream, CHUNK_SIZE):
+        chunk = account(raw) if wanted(raw) else None
+        for record in _records(chunk, offset, source) if chunk is not None else ():
+            if isinstance(record, EventRecord):
+                yield record
+        offset += len(raw)
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:
@@ -94,6 +117,11 @@ def _decoded(chunk: bytes) -> dict[int, list[str]]:
             break
         texts[record["event_record_id"]].append(record["data"])
     return texts
+
+
+def _first_text(chunk: bytes) -> list[str]:
+    """The XML of the first record of a chunk, if ``evtx`` gives it."""
+    return next(iter(_decoded(chunk).values()), [])
 
 
 def _recovered(chunk: Chunk, head: Head) -> str | Exception:
