@@ -24,6 +24,7 @@ from evtx_analyzer.model import (
     Certificate,
     ChainElement,
     ClockSkew,
+    CollectorBundle,
     Context,
     ContextEvent,
     Coverage,
@@ -50,9 +51,11 @@ from evtx_analyzer.model import (
     Step,
     Verdict,
 )
-from evtx_analyzer.report.document import Options, Report, Tool, load
+from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
 
 if TYPE_CHECKING:
+    from evtx_analyzer.batch import Bundle, Summary, analyze_many, merge
+    from evtx_analyzer.discover import Limits
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.rules import Rules
     from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
@@ -60,9 +63,14 @@ if TYPE_CHECKING:
 
 # Parsers load when they are first asked for, so that the command line can show its help without them.
 _LAZY = {
-    "analyze": "pipeline",
-    "events": "pipeline",
+    "Bundle": "batch",
+    "Limits": "discover",
     "Rules": "rules",
+    "Summary": "batch",
+    "analyze": "pipeline",
+    "analyze_many": "batch",
+    "events": "pipeline",
+    "merge": "batch",
     "read_capi2": "tables",
     "read_iis_smtp": "smtp_tables",
     "read_ndr": "smtp_tables",
@@ -73,10 +81,13 @@ _LAZY = {
 __all__ = [
     "AnalyzerError",
     "Attempt",
+    "BatchEntry",
+    "Bundle",
     "Capi2Event",
     "Certificate",
     "ChainElement",
     "ClockSkew",
+    "CollectorBundle",
     "Context",
     "ContextEvent",
     "Coverage",
@@ -87,6 +98,7 @@ __all__ = [
     "Incident",
     "IncidentCertificate",
     "InputError",
+    "Limits",
     "Link",
     "Loss",
     "MessageEvent",
@@ -109,11 +121,14 @@ __all__ = [
     "SmtpEvent",
     "SourceStatus",
     "Step",
+    "Summary",
     "Tool",
     "Verdict",
     "analyze",
+    "analyze_many",
     "events",
     "load",
+    "merge",
     "read_capi2",
     "read_iis_smtp",
     "read_ndr",

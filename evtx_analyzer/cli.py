@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self
 
 import typer
+from typer.core import TyperCommand
 
-from evtx_analyzer.errors import AnalyzerError, OptionError
+from evtx_analyzer.errors import AnalyzerError, InputError, OptionError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as ProgressBar
+
+    from evtx_analyzer.batch import Progress
+    from evtx_analyzer.discover.limits import Limits
+    from evtx_analyzer.report.document import Report
+    from evtx_analyzer.report.language import Language
 
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
@@ -31,11 +43,96 @@ app = typer.Typer(
 )
 
 
+_ARCHIVES = "Archives"
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=_ARCHIVES,
+        help="Password of encrypted archives: the first line of FILE; else the variable EVTX_ANALYZER_PASSWORD.",
+    ),
+]
+MaxUnpacked = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", rich_help_panel=_ARCHIVES, help="Most bytes to unpack, such as 500M (default 100G)."),
+]
+MaxRatio = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most times that data may grow, from 64M on (default 200)."
+    ),
+]
+MaxDepth = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most archives in each other (default 6)."),
+]
+MaxMembers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most members of all archives (default 100000)."),
+]
+MaxName = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
+]
+
+
 class Format(StrEnum):
     """What stdout carries."""
 
     terminal = "terminal"
     json = "json"
+    html = "html"
+    markdown = "markdown"
+    csv = "csv"
+
+
+class Redact(StrEnum):
+    """What is replaced by aliases: names and addresses, or thumbprints, serial numbers and key ids too."""
+
+    names = "names"
+    all = "all"
+
+
+class BareRedact(TyperCommand):
+    """A command that takes ``--redact`` without a value, and does not take the next argument for one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
+        """Write the value out before the arguments are parsed."""
+        return super().parse_args(ctx, ["--redact=names" if item == "--redact" else item for item in args])
+
+
+Output = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
+        ".operations.csv, .links.csv, the same with .parquet, .timesketch.jsonl. Repeatable.",
+    ),
+]
+Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]
+Lang = Annotated[
+    str,
+    typer.Option(
+        "--lang",
+        metavar="en|de",
+        envvar="EVTX_ANALYZER_LANG",
+        help="Language of readable reports; ids stay as they are.",
+    ),
+]
+Redaction = Annotated[
+    Redact | None,
+    typer.Option(
+        "--redact",
+        help="Replace mailboxes, hosts, domains, addresses and subject names by aliases in every output "
+        "(--redact alone means names); =all also thumbprints, serial numbers and key ids.",
+    ),
+]
+RedactMap = Annotated[
+    Path | None,
+    typer.Option("--redact-map", metavar="FILE", help="Write which alias stands for what, as JSON; keep it."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -53,18 +150,14 @@ def _options(
     pass
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=EPILOG, cls=BareRedact)
 def analyze(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or - for standard input; read as one case.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
     ],
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write the report; the suffix picks the format. Repeatable."
-        ),
-    ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What stdout carries.")] = Format.terminal,
+    output: Output = None,
+    format_: Stdout = Format.terminal,
     window: Annotated[
         str | None,
         typer.Option(
@@ -99,41 +192,141 @@ def analyze(
         ),
     ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+    password_file: PasswordFile = None,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = None,
+    max_depth: MaxDepth = None,
+    max_members: MaxMembers = None,
+    max_name: MaxName = None,
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
-    Example: evtx-analyzer analyze samples/kb-3212877 -o report.json
+    For example:
+
+    evtx-analyzer analyze case-4711 -o report.html -o report.json
+
+    evtx-analyzer analyze capi2.evtx SmtpSend --host EX01 --window 60,30
+
+    evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.discover.limits import read_password
     from evtx_analyzer.pipeline import analyze as run
-    from evtx_analyzer.report import render_for
-    from evtx_analyzer.report.document import to_json
     from evtx_analyzer.rules import Rules
+
+    say = _ready(output, lang, redact, redact_map, rules)
+    with progress_on_stderr() as tell:
+        report = run(
+            list(inputs),
+            rules=Rules.load(rules) if rules else None,
+            window=_window(window),
+            host=host or None,
+            tz=tz,
+            since=_time("--since", since),
+            until=_time("--until", until),
+            limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+            password=read_password(password_file),
+            progress=tell,
+        )
+    _deliver(report, output, format_, say, redact, redact_map)
+    code = report.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+@app.command(cls=BareRedact)
+def render(
+    saved: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json.")],
+    output: Output = None,
+    format_: Stdout = Format.terminal,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+) -> None:
+    """Render a saved report again, without its inputs; exits with 0.
+
+    Example: evtx-analyzer render report.json -o report.html --lang de
+    """
+    from evtx_analyzer.report.document import load
+
+    say = _ready(output, lang, redact, redact_map, None)
+    _deliver(load(saved), output, format_, say, redact, redact_map)
+
+
+def _ready(
+    output: list[Path] | None, lang: str, redact: Redact | None, redact_map: Path | None, rules: Path | None
+) -> Language:
+    """The language, after everything was checked that would spoil the run at its end."""
+    from evtx_analyzer.report import language, render_for
 
     for path in output or []:
         render_for(path)
         _writable(path)
-    report = run(
-        list(inputs),
-        rules=Rules.load(rules) if rules else None,
-        window=_window(window),
-        host=host or None,
-        tz=tz,
-        since=_time("--since", since),
-        until=_time("--until", until),
-    )
-    for path in output or []:
-        report.save(path)
-    if format_ is Format.json:
-        _write(to_json(report))
-    else:
-        from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+    if redact_map is not None:
+        _writable(redact_map)
+        if redact is None:
+            raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    return language.load(lang, rules)
 
-        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
-        _write(to_terminal(report, width=max(width, 60), color=color))
-    code = report.exit_code
-    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+def _deliver(
+    report: Report,
+    output: list[Path] | None,
+    format_: Format,
+    say: Language,
+    redact: Redact | None,
+    redact_map: Path | None,
+) -> None:
+    """Write a report to its files and to stdout."""
+    from evtx_analyzer.report import render_for, write
+
+    if redact is not None:
+        from evtx_analyzer.report.redact import mapping_text, redacted
+
+        report, originals = redacted(report, everything=redact is Redact.all)
+        if redact_map is not None:
+            redact_map.write_text(mapping_text(originals), encoding="utf-8", newline="\n")
+    for path in output or []:
+        write(report, path, say)
+    if format_ is not Format.terminal:
+        suffix = {"markdown": "md"}.get(format_, format_.value)
+        _write(str(render_for(f"stdout.{suffix}")(report, say)))
+        return
+    from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
+    _write(to_terminal(report, say, width=max(width, 60), color=color))
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
+    """A function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, FileSizeColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    from evtx_analyzer.report.tables import clean, clip
+
+    # How often a file is read depends on what is found in it, so there is no total to count towards.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), FileSizeColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+    begun = time.monotonic()
+
+    def tell(path: str, size: int) -> None:
+        bar.update(task, advance=size, description=clip(clean(path), 40))
+        if not bar.live.is_started and time.monotonic() - begun >= 1:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
 
 
 class TableFormat(StrEnum):
@@ -158,7 +351,11 @@ def events(
         typer.Option("-o", "--output", metavar="FILE", help="Write here instead of stdout; .csv .jsonl .parquet."),
     ] = None,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="What to give: capi2, send-connector, iis-smtp ...")
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What to give: capi2, send-connector, receive-connector, iis-smtp, message-tracking or ndr.",
+        ),
     ] = "capi2",
     format_: Annotated[
         TableFormat | None,
@@ -185,6 +382,10 @@ def events(
         str | None, typer.Option(metavar="TIME", help="From this time on, for example 2016-12-01T03:00Z.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone of logs in local time (IIS, NCSA): an IANA name, Europe/Berlin."),
+    ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only with a result that is not 0 (Level says nothing about it).")
     ] = False,
@@ -216,7 +417,7 @@ def events(
         until=_time("--until", until),
         failed=failed,
     )
-    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story)
+    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story, tz=tz)
     if as_story:
         from evtx_analyzer.report.story import story
 
@@ -230,7 +431,7 @@ def events(
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
         from evtx_analyzer.report.document import place_text
-        from evtx_analyzer.report.terminal import clean
+        from evtx_analyzer.report.tables import clean
 
         sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
     if len(losses) > _MOST_LOSSES:
@@ -258,6 +459,140 @@ def _results(texts: list[str] | None) -> frozenset[int]:
             )
         found.add(number)
     return frozenset(found)
+
+
+@app.command(epilog=EPILOG)
+def batch(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="One folder: each subfolder and archive in it is a bundle, loose files together are one. "
+            "Several inputs, the matches of a quoted glob, the lines of a list (@bundles.txt): each is one bundle. "
+            "URLs such as s3://bucket/cases work as folders do.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for summary.json, .csv, .html and reports/.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes on this machine (default: one per core).")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on a Dask cluster, for example tcp://HOST:8786, instead."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only what is not done yet with the same contents, rules and options.")
+    ] = False,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", metavar="NAME", help="A further format of reports; parquet for the summary. Repeatable."
+        ),
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="BEFORE,AFTER", help="As for analyze; the same for all bundles.")
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="[PATTERN=]NAME", help="As for analyze; the same for all bundles.")
+    ] = None,
+    tz: Annotated[str | None, typer.Option(metavar="ZONE", help="As for analyze; the same for all bundles.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals from this time on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
+    rules: Annotated[Path | None, typer.Option(metavar="DIR", help="As for analyze.")] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    password_file: PasswordFile = None,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = None,
+    max_depth: MaxDepth = None,
+    max_members: MaxMembers = None,
+    max_name: MaxName = None,
+) -> None:
+    """Analyze many bundles: a report for each under DIR/reports, and a summary of all.
+
+    A bundle that cannot be read is a row of the summary. Example: evtx-analyzer batch cases -o out --resume
+    """
+    # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.batch import bundles, run, settings_for
+    from evtx_analyzer.discover.limits import read_password
+
+    read_password(password_file)
+    settings = settings_for(
+        rules=rules,
+        window=_window(window),
+        host=host or None,
+        tz=tz,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+        password_file=password_file,
+    )
+    _writable(output)
+    found = bundles(inputs)
+    if not found:
+        raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
+    with _Meter(len(found)) as meter:
+        try:
+            summary = run(
+                found,
+                output,
+                settings,
+                workers=jobs,
+                scheduler=scheduler,
+                resume=resume,
+                formats=format_ or [],
+                tell=meter.tell,
+            )
+        except KeyboardInterrupt:
+            raise typer.Exit(_interrupted(meter)) from None
+    lines = [f"{item.bundles} x {item.cause or 'no refusal'} {item.grade or ''}".rstrip() for item in summary.causes]
+    lines += [f"{len(summary.not_read)} x not read"] if summary.not_read else []
+    _write(f"{summary.rejection_count} refusals with 5.7.64 in {len(summary.rows)} bundles\n")
+    _write("".join(f"  {line}\n" for line in lines) + f"{output / 'summary.html'}\n")
+    code = summary.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+class _Meter:
+    """Progress of a batch with rate and time left, on stderr and only where that is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total = 0, total
+        self._bar: ProgressBar | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            columns = (
+                progress.TextColumn("{task.completed:.0f} of {task.total:.0f} bundles"),
+                progress.BarColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+            )
+            self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self.total, rate="")
+        return self
+
+    def tell(self, now: Progress) -> None:
+        self.done = now.done
+        if self._bar is not None:
+            elapsed = self._bar.tasks[0].elapsed or 0.001
+            rate = f"{now.done / elapsed:.1f} bundles/s, {now.done_bytes / elapsed / 1e6:.1f} MB/s"
+            self._bar.update(self._task, completed=now.done, rate=rate)
+
+    def __exit__(self, *failure: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _interrupted(meter: _Meter) -> int:
+    done = f"{meter.done} of {meter.total} bundles are done"
+    sys.stderr.write(f"evtx-analyzer: interrupted; {done}: the same command with --resume does the rest\n")
+    return 130
 
 
 @app.command()
@@ -339,6 +674,30 @@ def rules_convert(
     raise typer.Exit(0 if any(item.query for item in found) else 2)
 
 
+def _limits(
+    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
+) -> Limits:
+    from evtx_analyzer.discover.limits import Limits
+
+    given = {
+        "total_bytes": _size("--max-unpacked", unpacked),
+        "ratio": ratio,
+        "depth": depth,
+        "members": members,
+        "name_length": name,
+    }
+    return Limits(**{key: value for key, value in given.items() if value is not None})
+
+
+def _size(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise OptionError(f"{option} {text}: expected a number of bytes such as 500M or 20G")
+    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
 def _window(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
@@ -356,12 +715,12 @@ def _time(option: str, text: str | None) -> datetime | None:
 
     if text is None:
         return None
-    time = clock.from_user(text)
-    if time is None:
+    found = clock.from_user(text)
+    if found is None:
         raise OptionError(
             f"{option} {text}: expected a time such as 2016-12-01 or 2016-12-01T03:00:00Z (UTC if no zone)"
         )
-    return time
+    return found
 
 
 def _writable(path: Path) -> None:

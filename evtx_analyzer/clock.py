@@ -42,9 +42,9 @@ def from_iso(text: str) -> datetime | None:
     micro = int((fraction or "0").ljust(6, "0")[:6])
     try:
         time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), micro, tzinfo=UTC)
-    except ValueError:
+        return time - _offset(zone) if time > _EPOCH_1601 else None
+    except (ValueError, OverflowError):
         return None
-    return time - _offset(zone)
 
 
 def _offset(zone: str | None) -> timedelta:
@@ -126,6 +126,8 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
             digits = datetime(year, month, day, hour, int(found[5]), int(found[6]), micro, tzinfo=UTC)
         except ValueError:
             continue
+        if digits < _EPOCH_1601:
+            return None
         return localized(digits, where if order or way == "ymd" else None)
     return None
 
@@ -149,9 +151,10 @@ def from_mail(text: str) -> datetime | None:
     """An RFC 5322 date as UTC (``-0000`` and a missing zone are taken as UTC); None if it is none."""
     try:
         time = parsedate_to_datetime(text.strip())
-    except (ValueError, IndexError, TypeError):
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time if time > _EPOCH_1601 else None
 
 
 def whole_hours(seconds: float) -> int:

@@ -33,6 +33,7 @@ from evtx_analyzer.model import (
     Link,
     Missing,
     Operation,
+    Origin,
     Rejection,
     Remedy,
     Verdict,
@@ -53,7 +54,7 @@ class Case(Struct, frozen=True, kw_only=True):
     operations: Mapping[str, Operation]
     coverage: Sequence[Coverage]
     kinds: frozenset[str]
-    cmdlets: frozenset[str] = frozenset()
+    settings: Mapping[str, Origin] = {}
     views: Mapping[str, Fields] = {}
     certificates: Mapping[str, Certificate] = {}
 
@@ -225,7 +226,11 @@ def _see(rule: Observation, incident: Incident, identified: Sequence[Operation],
     if rule.kind == "rejection":
         hits = [item for item in incident.rejections if rule.of in item.signals]
         evidence = [
-            Evidence(text=_fill(text, _names(incident, case, rejection=item)), origin=item.origin, time=item.time)
+            Evidence(
+                text=_fill(text, _names(incident, case, rejection=item)),
+                origin=case.settings.get(rule.shown_by, item.origin),
+                time=item.time,
+            )
             for item in hits
         ]
         return _Seen(observation=rule, evidence=tuple(evidence), capped=False) if hits else None
@@ -263,7 +268,7 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 
 def _absent(rule: Observation, incident: Incident, case: Case) -> bool:
     if rule.kind == "no-object":
-        return rule.of not in case.cmdlets
+        return rule.of not in case.settings
     return _no_source(rule.of, case) if rule.kind == "no-source" else _outside(rule.of, incident, case)
 
 

@@ -14,11 +14,12 @@ from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
-from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, LogNotice, Loss, Origin, SourceStatus
+from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, LogNotice, Loss, SourceStatus, named
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Record, read, recognize, remarks
@@ -49,11 +50,14 @@ class Examined(Struct, frozen=True, kw_only=True):
     syntax: str | None
     holds_code: bool
     error: str = ""
+    duplicate_of: str = ""
     remarks: tuple[str, ...] = ()
 
 
 def examine(source: Source, progress: Progress) -> Examined:
     """Read a source once for its digest; an unreadable one is noted, not raised."""
+    if source.fault:
+        return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
     digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
     said: tuple[str, ...] = ()
     try:
@@ -67,10 +71,36 @@ def examine(source: Source, progress: Progress) -> Examined:
                 holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
+            failure = _failure(stream)
     except OSError as error:
         reason = f"cannot be opened or read: {error.strerror or error}"
         return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
-    return Examined(source=source, sha256=digest.hexdigest(), size=size, syntax=syntax, holds_code=holds, remarks=said)
+    # Of a log that ends in damage everything before it is read, and the loss is told then.
+    error_text = f"{failure} (after {size:,} bytes)" if failure and syntax is None else ""
+    return Examined(
+        source=source,
+        sha256=digest.hexdigest(),
+        size=size,
+        syntax=syntax,
+        holds_code=holds,
+        error=error_text,
+        remarks=said,
+    )
+
+
+def without_copies(examined: Iterable[Examined]) -> list[Examined]:
+    """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice."""
+    first: dict[str, str] = {}
+    found = []
+    for item in examined:
+        original = first.setdefault(item.sha256, item.source.path) if item.size and not item.error else item.source.path
+        found.append(item if original == item.source.path else replace(item, duplicate_of=original))
+    return found
+
+
+def _failure(stream: BinaryIO) -> str:
+    """Why a member of an archive ended too early; empty for files."""
+    return str(getattr(stream, "failure", ""))
 
 
 def _holds_code(data: bytes) -> bool:
@@ -79,12 +109,12 @@ def _holds_code(data: bytes) -> bool:
 
 def is_event_log(item: Examined) -> bool:
     """Whether a source holds Windows events."""
-    return item.syntax in _EVENT_SYNTAXES
+    return item.syntax in _EVENT_SYNTAXES and not item.duplicate_of
 
 
 def is_text_log(item: Examined) -> bool:
     """Whether a source is a text log with rows."""
-    return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES
+    return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES and not item.duplicate_of
 
 
 class Ledger:
@@ -109,15 +139,14 @@ class Ledger:
                         self._lose(thing, first_time)
                     elif wanted is None or wanted(thing):
                         yield from self._normalized(item, thing, first_time)
+                self._stopped(item, _failure(stream), first_time)
         except OSError as error:
-            self._lose(
-                Loss(
-                    origin=Origin(source=item.source.path),
-                    reason=f"reading stopped: {error.strerror or error}",
-                    extent="the rest of the file",
-                ),
-                first_time,
-            )
+            self._stopped(item, f"reading stopped: {error.strerror or error}", first_time)
+
+    def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:
+        if reason:
+            extent = f"what is behind its first {item.size:,} bytes"
+            self._lose(Loss(origin=item.source.origin, reason=reason, extent=extent), first_time)
 
     def _normalized(self, item: Examined, record: Record, first_time: bool) -> Iterator[Event]:
         path = item.source.path
@@ -157,16 +186,16 @@ class Ledger:
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
         if first_time:
-            self._losses.setdefault(loss.origin.source, []).append(loss)
+            self._losses.setdefault(named(loss.origin), []).append(loss)
 
     def losses(self, examined: Iterable[Examined]) -> list[Loss]:
         """All losses, those of sources that nobody could read among them."""
         found = [loss for losses in self._losses.values() for loss in losses]
         for item in examined:
-            origin = Origin(source=item.source.path)
+            origin = item.source.origin
             if item.error:
-                found.append(Loss(origin=origin, reason=item.error, extent="the whole file"))
-            elif item.holds_code and not self.kinds(item):
+                found.append(Loss(origin=origin, reason=item.error, extent=item.source.extent))
+            elif item.holds_code and not item.duplicate_of and not self.kinds(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found
@@ -208,6 +237,7 @@ class Ledger:
             size=item.size,
             status=status,  # type: ignore[arg-type]
             reason=reason,
+            duplicate_of=item.duplicate_of,
         )
 
     def kinds(self, item: Examined) -> list[str]:
@@ -217,15 +247,10 @@ class Ledger:
     def _judge(self, item: Examined) -> tuple[str, str]:
         if item.error:
             return "not-read", item.error
-        if not item.size:
-            return "unrecognized", "the file is empty (0 bytes)"
-        if item.syntax is None and _DISPLAY_TEXTS.search(item.source.path):
-            return "unrecognized", "ignored: display texts beside an export (LocaleMetaData), they hold no event"
+        if item.duplicate_of and item.syntax is not None:
+            return "read", f"the same contents as {item.duplicate_of}, counted once"
         if item.syntax is None:
-            return (
-                "unrecognized",
-                "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report",
-            )
+            return "unrecognized", _why_unrecognized(item)
         return self._judge_read(item)
 
     def _judge_read(self, item: Examined) -> tuple[str, str]:
@@ -244,9 +269,17 @@ class Ledger:
         return "read", "" if kinds else "no event of the CAPI2 Operational channel in it"
 
 
+def _why_unrecognized(item: Examined) -> str:
+    if not item.size:
+        return "the file is empty (0 bytes)"
+    if _DISPLAY_TEXTS.search(item.source.path):
+        return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
+    return "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
+
+
 def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:
     assert item.syntax is not None
-    return read(item.syntax, stream, Origin(source=item.source.path))
+    return read(item.syntax, stream, item.source.origin)
 
 
 class _Counted:

@@ -521,7 +521,7 @@ class IncidentCertificate(Struct, frozen=True, kw_only=True):
 
 
 class Incident(Struct, frozen=True, kw_only=True):
-    """Rejections of one host, connector and certificate sent."""
+    """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected."""
 
     id: str
     host: str
@@ -534,6 +534,8 @@ class Incident(Struct, frozen=True, kw_only=True):
     rejections: tuple[Rejection, ...]
     links: tuple[Link, ...]
     grades: dict[str, Grade] = field(default_factory=dict)
+    senders: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -657,7 +659,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
-    """What became of one input file."""
+    """What became of one input file or member; ``duplicate_of`` names the one that was read instead of it."""
 
     path: str
     kind: str
@@ -665,6 +667,22 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
     size: int
     status: Status
     reason: str
+    duplicate_of: str = ""
+
+
+class CollectorBundle(Struct, frozen=True, kw_only=True):
+    """A bundle of Microsoft's ExchangeLogCollector in the input.
+
+    ``contents`` are its parts; ``markers`` the files by which the collector says that it got nothing somewhere;
+    ``never_collected`` what it takes on no server, so that its absence tells nothing.
+    """
+
+    path: str
+    collector: str
+    server: str
+    contents: tuple[str, ...]
+    markers: tuple[str, ...]
+    never_collected: tuple[str, ...]
 
 
 class Gap(Struct, frozen=True, kw_only=True):

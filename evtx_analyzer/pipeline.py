@@ -28,18 +28,19 @@ from evtx_analyzer.correlate.merging import merge
 from evtx_analyzer.correlate.notes import Notes
 from evtx_analyzer.correlate.rejections import message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
-from evtx_analyzer.discover import discover, folders
+from evtx_analyzer.discover import Input, Limits, Source, discover, folders
+from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, examine, is_event_log, is_text_log
+from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, examine, is_event_log, is_text_log, without_copies
 from evtx_analyzer.match import matches, recognized
 from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
 from evtx_analyzer.read import Record
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
-_THUMBPRINT = re.compile(r"\b[0-9A-Fa-f]{40}\b")
+_THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
-Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Inputs = Input | Sequence[Input]
 HostNames = str | Sequence[str] | Mapping[str, str]
 
 
@@ -52,27 +53,33 @@ def analyze(
     tz: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    limits: Limits | None = None,
+    password: bytes | None = None,
+    anyway: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Analyze one case: a file, a folder, or several of these.
 
     ``window`` replaces the seconds before and after the handshake in which a CAPI2 event may lie; ``host`` names the
     machine of SMTP logs: one name for all, or by pattern of their path (``{"EX01*": "EX01"}``, ``["EX01*=EX01"]``);
-    ``tz`` is the IANA time zone of logs in local time; ``since`` and ``until`` (aware) limit the refusals. ``progress``
-    is called with a source's path and a number of bytes read. Raises InputError where nothing can be read, OptionError
-    for an option that cannot be used, RuleSetError for wrong rules.
+    ``tz`` is the IANA time zone of logs in local time; ``since`` and ``until`` (aware) limit the refusals. ``limits``
+    bounds what archives may unpack to; ``password`` opens encrypted members. ``progress`` is called with a source's
+    path and a number of bytes read. Raises InputError where nothing can be read (with ``anyway`` such a report is
+    given instead), OptionError for an option that cannot be used, RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
     given = _given(host)
     tell = progress or _silent
-    examined = [examine(source, tell) for source in discover(_paths(inputs))]
+    sources = discover(_paths(inputs), limits, password)
+    examined = without_copies(examine(source, tell) for source in sources)
     ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
     refused = [item for item in _sessions(examined, rules, ledger, notes, tell) if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(_failures(examined, rules, ledger, notes, anchors, tell))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
-    require_readable(examined, ledger)
+    if not anyway:
+        require_readable(examined, ledger)
 
     hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given)
     skews = notes.clocks.skews(hosts)
@@ -97,7 +104,7 @@ def analyze(
         operations=by_id,
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
-        cmdlets=frozenset(item.cmdlet for item in beside.settings),
+        settings=beside.places(),
         views=views,
         certificates=beside.certificates,
     )
@@ -117,15 +124,15 @@ def analyze(
         sources=tuple(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
+        bundles=tuple(collector_bundles(sources)),
     )
 
 
 def events(inputs: Inputs) -> Iterator[Event]:
     """The typed events of all inputs, lazily, before any rule; losses are not told here, use ``analyze`` for those."""
     ledger = Ledger()
-    for source in discover(_paths(inputs)):
-        item = examine(source, _silent)
-        if item.syntax is not None:
+    for item in without_copies(examine(source, _silent) for source in discover(_paths(inputs))):
+        if item.syntax is not None and not item.duplicate_of:
             yield from ledger.events(item, _silent)
 
 
@@ -238,8 +245,8 @@ def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
     raise InputError(f"nothing in the input could be read ({shown}{more}); {expected}")
 
 
-def _paths(inputs: Inputs) -> list[str | os.PathLike[str]]:
-    return [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+def _paths(inputs: Inputs) -> list[Input]:
+    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
 def _given(host: HostNames | None) -> Given:

@@ -60,7 +60,10 @@ class LinkRule(Struct, frozen=True, kw_only=True):
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none."""
+    """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
+
+    ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
+    """
 
     name: str
     kind: ObservationKind
@@ -68,6 +71,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     supports: str
     contradicts: str
     excludes: bool
+    shown_by: str
 
 
 class MissingRule(Struct, frozen=True, kw_only=True):
@@ -339,9 +343,11 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
         if len(kinds) != 1:
             check.wrong(key, f"expected exactly one of {', '.join(get_args(ObservationKind))}")
             continue
-        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes"}:
+        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "shown-by"}:
             check.wrong(f"{key}.{other}", "unknown key")
         kind, of = cast("ObservationKind", kinds[0]), str(body[kinds[0]])
+        if "shown-by" in body:
+            check.reference(f"{key}.shown-by", body["shown-by"], frozenset(CMDLETS))
         check.reference(f"{key}.{kind}", of, _known(kind, names))
         found.append(
             Observation(
@@ -351,6 +357,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
                 supports=check.optional_text(f"{key}.supports", body.get("supports")),
                 contradicts=check.optional_text(f"{key}.contradicts", body.get("contradicts")),
                 excludes=bool(body.get("excludes", False)),
+                shown_by=str(body.get("shown-by", "")),
             )
         )
     return tuple(found)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evtx_analyzer import clock
-from evtx_analyzer.discover import discover
-from evtx_analyzer.intake import Ledger, examine
+from evtx_analyzer.discover import Source, discover
+from evtx_analyzer.intake import Ledger, examine, without_copies
 from evtx_analyzer.model import Event, MessageEvent, Origin, SmtpEvent, named
 
 if TYPE_CHECKING:
@@ -155,9 +155,16 @@ def _table(
     import pandas as pd  # noqa: PLC0415
 
     ledger = Ledger(clock.zone(tz) if tz else None)
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    examined = [examine(source, _silent) for source in discover(paths)]
-    found = [row for item in examined if item.syntax for event in ledger.events(item, _silent) for row in rows(event)]
+    paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
+    copied = without_copies(examine(source, _silent) for source in discover(paths))
+    examined = [item for item in copied if not item.duplicate_of]
+    found = [
+        row
+        for item in examined
+        if item.syntax and not item.duplicate_of
+        for event in ledger.events(item, _silent)
+        for row in rows(event)
+    ]
     table = pd.DataFrame(found, columns=list(columns))
     for name in columns:
         if name in ("time", "other_time"):

@@ -17,23 +17,26 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 import msgspec
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.constants import TRUST_ERRORS, as_hex, flag_names, result_name
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.hosts import survey
 from evtx_analyzer.correlate.logs import distinct
 from evtx_analyzer.correlate.steps import summary
-from evtx_analyzer.discover import discover
+from evtx_analyzer.discover import Source, discover
 from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.intake import Examined, Ledger, examine, is_event_log, is_text_log
+from evtx_analyzer.intake import Examined, Ledger, examine, is_event_log, is_text_log, without_copies
 from evtx_analyzer.model import (
     Capi2Event,
     ChainElement,
     Coverage,
-    Event,
     Loss,
     Match,
+    MessageEvent,
     Operation,
     Origin,
+    RecipientStatus,
+    SmtpEvent,
 )
 from evtx_analyzer.pipeline import Inputs, require_readable
 from evtx_analyzer.report.document import sorted_losses
@@ -47,6 +50,21 @@ Row = tuple[Cell, ...]
 Format = Literal["csv", "jsonl", "parquet", "timesketch"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class RecipientRow(Struct, frozen=True):
+    """One recipient of a message event: these kinds have one row per recipient."""
+
+    event: MessageEvent
+    recipient: RecipientStatus
+
+    @property
+    def time(self) -> datetime:
+        """Time of the event."""
+        return self.event.time
+
+
+Timed = Capi2Event | SmtpEvent | RecipientRow
 
 
 class Column(Struct, frozen=True):
@@ -86,12 +104,12 @@ class Filter(Struct, frozen=True, kw_only=True):
         """Whether it asks for what only CAPI2 events have."""
         return bool(self.ids or self.results or self.process or self.subject or self.failed)
 
-    def accepts(self, event: Event) -> bool:
+    def accepts(self, event: Timed) -> bool:
         """Whether an event is wanted."""
         time = getattr(event, "time", None)
         if not (self._at(time) if time is not None else self.since is None and self.until is None):
             return False
-        return self._accepts_capi2(event) if isinstance(event, Capi2Event) else True
+        return not isinstance(event, Capi2Event) or self._accepts_capi2(event)
 
     def _accepts_capi2(self, event: Capi2Event) -> bool:
         return (
@@ -127,6 +145,7 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = Filter()
+_NO_RECIPIENT = RecipientStatus(address="", text="")
 
 
 class Extract(Struct, frozen=True, kw_only=True):
@@ -148,18 +167,28 @@ class Extract(Struct, frozen=True, kw_only=True):
         return tuple(self.ledger.coverage())
 
 
-def extract(inputs: Inputs, *, kind: str = CAPI2, wanted: Filter = EVERYTHING, as_operations: bool = False) -> Extract:
-    """Events of one kind, or CAPI2 operations, from everything below ``inputs``. Raises InputError, OptionError."""
+def extract(
+    inputs: Inputs,
+    *,
+    kind: str = CAPI2,
+    wanted: Filter = EVERYTHING,
+    as_operations: bool = False,
+    tz: str | None = None,
+) -> Extract:
+    """Events of one kind, or CAPI2 operations, from everything below ``inputs``. Raises InputError, OptionError.
+
+    ``tz`` is the IANA time zone of logs in local time.
+    """
     if kind not in TABLES:
         raise OptionError(f"--kind {kind}: expected one of {', '.join(TABLES)}")
     if kind != CAPI2 and (wanted.capi2_only or as_operations):
         raise OptionError(
             f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
         )
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    every = [examine(source, _silent) for source in discover(paths)]
+    paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
+    every = without_copies(examine(source, _silent) for source in discover(paths))
     chosen = _chosen(every, kind)
-    ledger = Ledger()
+    ledger = Ledger(clock.zone(tz) if tz else None)
     found = _events(chosen, ledger, kind)
     if kind != CAPI2:
         return Extract(table=TABLES[kind], items=filter(wanted.accepts, found), ledger=ledger, examined=chosen)
@@ -186,11 +215,18 @@ def _chosen(every: Sequence[Examined], kind: str) -> tuple[Examined, ...]:
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
 
 
-def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[Event]:
+def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[Timed]:
     for item in chosen:
         for event in () if item.error else ledger.events(item, _silent):
-            if (CAPI2 if isinstance(event, Capi2Event) else getattr(event, "kind", "")) == kind:
-                yield event
+            if isinstance(event, Capi2Event):
+                found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
+            elif isinstance(event, SmtpEvent):
+                found = (event,) if event.kind == kind else ()
+            elif isinstance(event, MessageEvent) and event.kind == kind:
+                found = (RecipientRow(event, part) for part in event.recipients or (_NO_RECIPIENT,))
+            else:
+                found = ()
+            yield from found
 
 
 def read_capi2(inputs: Inputs) -> pd.DataFrame:
@@ -410,6 +446,7 @@ _EVENT_COLUMNS = (
 
 _SMTP_COLUMNS = (
     Column("time", "time", "time of the row, UTC", lambda item: item.time),
+    Column("time_basis", "text", "utc; zone, ambiguous: by --tz; unknown: local", lambda item: item.time_basis),
     Column("host", "text", "machine, where the log names it", lambda item: item.host),
     Column("connector", "text", "connector or virtual server", lambda item: item.connector),
     Column("session", "text", "session id", lambda item: item.session),
@@ -421,6 +458,28 @@ _SMTP_COLUMNS = (
     Column("context", "text", "context", lambda item: item.context),
     Column("line", "number", "line in the file", lambda item: item.origin.line),
     *_origin_columns(lambda item: item.origin),
+)
+
+_MESSAGE_COLUMNS = (
+    Column("time", "time", "time of the event, UTC", lambda item: item.time),
+    Column(
+        "time_basis",
+        "text",
+        "utc; zone, ambiguous: by --tz; unknown: local",
+        lambda item: item.event.time_basis,
+    ),
+    Column("host", "text", "server that wrote or reported", lambda item: item.event.host),
+    Column("event", "text", "source and event-id of tracking; ndr", lambda item: item.event.layer),
+    Column("message_id", "text", "id of the message", lambda item: item.event.message_id),
+    Column("sender", "text", "sender", lambda item: item.event.sender),
+    Column("recipient", "text", "recipient", lambda item: item.recipient.address),
+    Column("status", "text", "reply of the remote side", lambda item: item.recipient.text),
+    Column("remote_name", "text", "remote server", lambda item: item.recipient.remote_name or item.event.remote_name),
+    Column("remote", "text", "remote address", lambda item: item.recipient.remote or item.event.remote),
+    Column("connector", "text", "connector", lambda item: item.event.connector),
+    Column("session", "text", "session id", lambda item: item.event.session),
+    Column("line", "number", "line in the file", lambda item: item.event.origin.line),
+    *_origin_columns(lambda item: item.event.origin),
 )
 
 _OPERATION_COLUMNS = (
@@ -484,10 +543,21 @@ def _operation_message(item: Operation) -> str:
     return next((step.text for step in item.steps if step.origin == item.origin), item.kind)
 
 
+def _smtp_message(item: SmtpEvent) -> str:
+    return f"{item.direction} {item.text}"
+
+
+def _delivery_message(item: RecipientRow) -> str:
+    return f"{item.event.layer}: {item.recipient.address} {item.recipient.text}"
+
+
 OPERATIONS = Table(_OPERATION_COLUMNS, _operation_message)
-# In the order in which --help lists them.
+# In the order in which messages list them.
 TABLES: dict[str, Table] = {
     CAPI2: Table(_EVENT_COLUMNS, summary),
-    "send-connector": Table(_SMTP_COLUMNS, lambda item: f"{item.direction} {item.text}"),
-    "iis-smtp": Table(_SMTP_COLUMNS, lambda item: f"{item.direction} {item.text}"),
+    "send-connector": Table(_SMTP_COLUMNS, _smtp_message),
+    "receive-connector": Table(_SMTP_COLUMNS, _smtp_message),
+    "iis-smtp": Table(_SMTP_COLUMNS, _smtp_message),
+    "message-tracking": Table(_MESSAGE_COLUMNS, _delivery_message),
+    "ndr": Table(_MESSAGE_COLUMNS, _delivery_message),
 }

@@ -229,6 +229,32 @@ def test_evidence_names_what_was_compared(case, cause, text):
     assert any(text in sentence for sentence in sentences)
 
 
+@pytest.mark.parametrize(
+    ("case", "cause", "file"),
+    [
+        ("source-ip", "source-ip-not-allowed", "Get-InboundConnector.json"),
+        ("wrong-certificate", "wrong-certificate-selected", "Get-SendConnector.json"),
+    ],
+)
+def test_evidence_of_configuration_points_at_its_export(case, cause, file):
+    found = finding(ea.analyze(SAMPLES / case), cause)
+    assert {item.origin.source for item in found.supports} == {file}
+
+
+@pytest.mark.parametrize("case", EXPECTED)
+def test_what_is_below_probable_says_what_to_collect(case):
+    for item in ea.analyze(SAMPLES / case).findings:
+        if item.grade not in ("probable", "contradicted"):
+            assert item.missing, item.cause
+            assert all(missing.collect for missing in item.missing)
+
+
+def test_an_incident_names_who_is_affected(kb_case):
+    send = next(item for item in ea.analyze(kb_case).incidents if item.kind == "send-connector")
+    assert send.senders == ("a@servername.com",)
+    assert send.recipients == ("b@fabrikam.com", "d@adatum.com")
+
+
 @pytest.mark.parametrize("case", EXPECTED)
 def test_no_placeholder_is_left_open(case):
     for item in ea.analyze(SAMPLES / case).findings:

@@ -9,7 +9,8 @@ import pytest
 
 import evtx_analyzer as ea
 from evtx_analyzer.report.document import json_schema, to_json
-from evtx_analyzer.report.terminal import clean, to_terminal
+from evtx_analyzer.report.tables import clean
+from evtx_analyzer.report.terminal import to_terminal
 from samples.build import CASES
 
 SAMPLES = Path(__file__).parent.parent / "samples"

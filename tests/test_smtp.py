@@ -524,6 +524,30 @@ def test_clock_skew_is_said_and_nothing_is_shifted(tmp_path):
     assert "12.1 s ahead" in report.coverage[0].notes[0]
 
 
+@pytest.mark.parametrize("row", ["1,2", "0001-01-01 00:00:00 x", "9" * 30], ids=["cut", "before all clocks", "digits"])
+def test_numbers_out_of_range_are_told_and_never_raised(tmp_path, row):
+    text = W3C + w3c_session() + w3c_row("0001-01-01 00:00:00", "<", "-", ANSWER, "9" * 30) + row + "\r\n"
+    report = analyze(tmp_path, {"ex161201.log": text, "s.LOG": WHOLE + row.encode()})
+    assert report.rejection_count == 2
+    assert {loss.origin.source for loss in report.losses} == {"ex161201.log", "s.LOG"}
+
+
 def test_an_unknown_zone_is_refused_in_one_line(tmp_path):
     with pytest.raises(Exception, match=r"--tz Mars/Base: no such time zone; expected an IANA name"):
         analyze(tmp_path, {"a.LOG": WHOLE}, tz="Mars/Base")
+
+
+def test_connections_of_one_second_are_told_apart_by_what_they_wait_for(tmp_path):
+    rows = [
+        ("03:00:10", ">", "MAIL", "FROM:<one@a.com>", 100),
+        ("03:00:10", ">", "MAIL", "FROM:<two@a.com>", 700),  # begun in the second before
+        ("03:00:10", "<", "-", "250+2.1.0+Sender+OK", 200),
+        ("03:00:10", ">", "RCPT", "TO:<to-one@b.com>", 210),
+        ("03:00:10", "<", "-", "250+2.1.0+Sender+OK", 810),
+        ("03:00:10", "<", "-", ANSWER, 300),
+        ("03:00:10", ">", "RCPT", "TO:<to-two@b.com>", 820),
+        ("03:00:10", "<", "-", "250+2.1.5+OK", 910),
+    ]
+    text = W3C + "".join(w3c_row(f"2016-12-01 {time}", *rest) for time, *rest in rows)
+    (found,) = rejections(analyze(tmp_path, {"ex161201.log": text}))
+    assert (found.mail_from, found.rcpt_to) == ("one@a.com", "to-one@b.com")

@@ -167,7 +167,7 @@ def test_read_capi2_of_nothing_readable_says_what_was_expected(tmp_path):
 
 def test_the_manual_lists_every_column():
     text = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
-    for part in (TABLES["capi2"], TABLES["send-connector"], OPERATIONS):
+    for part in (*TABLES.values(), OPERATIONS):
         for column in part.columns:
             assert f"| `{column.name}` | {column.type} | {column.meaning} |" in text, column.name
 
@@ -283,6 +283,34 @@ def test_smtp_rows_are_given_the_same_way(run):
     assert {row["direction"] for row in rows} <= {"+", "-", ">", "<", "*"}
     rows = table(run(SAMPLE, "--kind", "iis-smtp").stdout.decode())
     assert any("5.7.64" in row["text"] for row in rows)
+
+
+def test_rows_of_messages_are_one_per_recipient(tmp_path):
+    refusal = "550 5.7.64 TenantAttribution; Relay Access Denied"
+    status = "[{LED=" + refusal + "};{MSG=};{FQDN=x.outlook.com};{IP=216.32.181.234};{LRT=}]"
+    (tmp_path / "MSGTRK.LOG").write_text(
+        "#Software: Microsoft Exchange Server\r\n#Log-type: Message Tracking Log\r\n#Fields: date-time,source,event-id,"
+        "message-id,recipient-address,recipient-status,sender-address\r\n2016-12-01T03:09:55.801Z,SMTP,FAIL,"
+        f"<a@contoso.com>,b@fabrikam.com;c@fabrikam.com,{status};{status},a@contoso.com\r\n",
+        newline="",
+    )
+    rows = table(written("csv", extract(tmp_path, kind="message-tracking")).decode())
+    assert [row["recipient"] for row in rows] == ["b@fabrikam.com", "c@fabrikam.com"]
+    assert {(row["message_id"], row["time_basis"]) for row in rows} == {("<a@contoso.com>", "utc")}
+    assert all("5.7.64" in row["status"] for row in rows)
+
+
+def test_times_of_a_local_log_need_its_zone(tmp_path):
+    """W3C rows are UTC; the IIS format is in local time, and says so until its zone is named."""
+    row = (
+        "216.32.181.234, OutboundConnectionResponse, 12/1/2016, 3:09:55, SMTPSVC1, EX01, -, 0, 0, 34, 0, 0, -, -, "
+        "550+5.7.64+TenantAttribution, \r\n"
+    )
+    (tmp_path / "in161201.log").write_text(row, newline="")
+    (unknown,) = table(written("csv", extract(tmp_path, kind="iis-smtp")).decode())
+    (known,) = table(written("csv", extract(tmp_path, kind="iis-smtp", tz="Europe/Berlin")).decode())
+    assert (unknown["time_basis"], known["time_basis"]) == ("unknown", "zone")
+    assert known["time"] == "2016-12-01T02:09:55+00:00"
 
 
 def test_the_story_of_the_kb_can_be_read_from_top_to_bottom(run):

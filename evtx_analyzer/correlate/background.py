@@ -20,7 +20,18 @@ from datetime import timedelta
 from msgspec import Struct
 
 from evtx_analyzer.constants import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
-from evtx_analyzer.model import Certificate, CertificateFile, Delivery, Event, Fields, Operation, Rejection, Setting
+from evtx_analyzer.model import (
+    Certificate,
+    CertificateFile,
+    Delivery,
+    Event,
+    Fields,
+    Operation,
+    Origin,
+    Rejection,
+    Setting,
+    place,
+)
 
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
 SHOWS_CERTIFICATES = ("send-connector",)
@@ -35,6 +46,13 @@ class Background(Struct, frozen=True, kw_only=True):
     settings: tuple[Setting, ...] = ()
     certificates: Mapping[str, Certificate] = {}
     deliveries: tuple[Delivery, ...] = ()
+
+    def places(self) -> dict[str, Origin]:
+        """Where the first exported object of each cmdlet stands."""
+        found: dict[str, Origin] = {}
+        for item in sorted(self.settings, key=lambda item: place(item.origin)):
+            found.setdefault(item.cmdlet, item.origin)
+        return found
 
     def objects(self, cmdlet: str) -> list[Mapping[str, str]]:
         """Properties of every exported object of a cmdlet."""

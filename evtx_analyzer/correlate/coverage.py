@@ -97,7 +97,7 @@ class Span:
         lost = [
             (item.first_record, item.last_record or item.first_record)
             for item in losses
-            if item.origin.source == self.source and item.first_record is not None
+            if item.first_record is not None
         ]
         runs = self.runs()
         whole = _merged([*runs, *(others.runs() if others else [])]) if runs else []

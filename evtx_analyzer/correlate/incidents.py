@@ -44,6 +44,8 @@ def _incident(
         certificate=_certificate(rejections, links, operations),
         rejections=rejections,
         links=links,
+        senders=tuple(sorted({item.mail_from for item in rejections if item.stage or item.mail_from})),
+        recipients=tuple(sorted({name for item in rejections for name in item.rcpt_to.split("; ") if name})),
     )
 
 

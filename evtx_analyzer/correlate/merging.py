@@ -146,7 +146,9 @@ def _recipients(item: Rejection) -> set[str]:
 
 def _told_of(told: Told) -> set[tuple[str, str]]:
     """The layer with each recipient: one reply may refuse several, and other logs have a row for each of them."""
-    return {(told.layer, recipient) for recipient in _recipients(told.rejection) or {""}}
+    # Only one service hands a message over to Exchange Online: what two protocol logs tell are two refusals.
+    layer = "wire" if told.layer in ("send-connector", "iis-smtp") else told.layer
+    return {(layer, recipient) for recipient in _recipients(told.rejection) or {""}}
 
 
 def _may_join(told: Told, group: _Group, reach: timedelta) -> bool:

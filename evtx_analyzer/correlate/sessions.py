@@ -4,7 +4,7 @@ Sessions interleave and cross files, so rows are kept per open session and a ses
 names a session (``session-id``, with the folder, for it is unique per server process only). IIS does not: there a
 row belongs to the open connection to the same address whose start (time minus time-taken) fits and whose time-taken
 is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
-began in the same two seconds, a reply goes to one that waits for it.
+began in the same two seconds, a reply goes to one that waits for it, then to the nearest in time-taken (a guess).
 
 With pipelining the n-th reply answers the n-th command; the banner answers none, and the reply after the end of
 DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
@@ -127,8 +127,12 @@ def _connection(row: SmtpEvent, running: list[_Open]) -> _Open | None:
         running[0].ended = row.direction == "-"
         return running[0]
     start = row.time - timedelta(milliseconds=row.elapsed_ms or 0)
-    fitting = [item for item in running if _fits(item, row, start)]
-    current = min(fitting, key=lambda item: (not _awaits(item, row), abs(item.start - start)), default=None)
+    fitting = [item for item in running if _fits(item, row, start) and not _repeats(item, row)]
+    current = min(
+        fitting,
+        key=lambda item: (not _awaits(item, row), (row.elapsed_ms or 0) - item.elapsed, abs(item.start - start)),
+        default=None,
+    )
     if current is None and row.direction == "<" and row.text.startswith("221"):
         return None
     if current is None or (_is_banner(row) and not _awaits_tls(current)):
@@ -144,6 +148,13 @@ def _fits(item: _Open, row: SmtpEvent, start: datetime) -> bool:
     if row.elapsed_ms is None:
         return True
     return abs(item.start - start) <= _SAME_CONNECTION and row.elapsed_ms >= item.elapsed
+
+
+def _repeats(item: _Open, row: SmtpEvent) -> bool:
+    """Whether a row is a second MAIL without anything between: no connection does that."""
+    last = item.matches[-1].event if item.matches else None
+    mail = row.direction == ">" and _verb(row.text) == "MAIL"
+    return mail and isinstance(last, SmtpEvent) and last.direction == ">" and _verb(last.text) == "MAIL"
 
 
 def _awaits(item: _Open, row: SmtpEvent) -> bool:

@@ -9,42 +9,55 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
-from msgspec import Struct
-
+from evtx_analyzer.discover.archives import Archives
+from evtx_analyzer.discover.limits import Limits
+from evtx_analyzer.discover.remote import is_url, remote_sources
+from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.errors import InputError
+from evtx_analyzer.model import Origin
+from evtx_analyzer.model import folder as folder_of
+
+__all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
+
+Input = str | os.PathLike[str] | Source
 
 STDIN = "-"
 _DIGITS = re.compile(r"(\d+)")
 
 
-class Source(Struct, frozen=True, kw_only=True):
-    """A named run of bytes that can be opened more than once; ``open`` gives a stream at its start."""
+def discover(inputs: Sequence[Input], limits: Limits | None = None, password: bytes | None = None) -> list[Source]:
+    """Every file below ``inputs`` and every member of archives, sorted so that ``SEND-2`` comes before ``SEND-10``.
 
-    path: str
-    size: int
-    open: Callable[[], BinaryIO]
-
-
-def discover(inputs: Sequence[str | os.PathLike[str]]) -> list[Source]:
-    """Every file below ``inputs``, sorted so that ``SEND-2`` comes before ``SEND-10``.
-
-    A file that is named twice is one source. A missing path raises InputError.
+    A file that is named twice is one source. What cannot be read in an archive is a source with a fault. A missing
+    path raises InputError.
     """
-    wanted = [os.fspath(item) for item in inputs]
+    archives = Archives(limits or Limits(), password)
+    found = [member for source in files(inputs) for member in archives.expand(source)]
+    return sorted(found, key=lambda source: natural_key(source.path))
+
+
+def files(inputs: Sequence[Input]) -> list[Source]:
+    """Every file below ``inputs``, archives as they are; what is a source already is given as it is."""
+    ready = [item for item in inputs if isinstance(item, Source)]
+    wanted = [os.fspath(item) for item in inputs if not isinstance(item, Source)]
+    if not wanted and ready:
+        return ready
     if not wanted:
         raise InputError("no input: name a file, a folder, several of these, or - for standard input")
-    paths = [Path(item) for item in wanted if item != STDIN]
+    urls = [item for item in wanted if is_url(item)]
+    paths = [Path(item) for item in wanted if item != STDIN and item not in urls]
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks")
     root = _root(paths)
     found = {path.resolve(): path for top in paths for path in _files(top)}
-    sources = [_file_source(path, root) for path in found.values()]
+    sources = ready + [_file_source(path, root) for path in found.values()]
+    sources += [source for url in urls for source in remote_sources(url)]
     if STDIN in wanted:
         sources.append(_stdin_source())
     return sorted(sources, key=lambda source: natural_key(source.path))
@@ -78,11 +91,19 @@ def _files(top: Path) -> Iterator[Path]:
 def _file_source(path: Path, root: Path | None) -> Source:
     full = path.absolute() if path.is_symlink() else path.resolve()
     name = full.relative_to(root) if root is not None and full.is_relative_to(root) else _without_drive(full)
+    origin = Origin(source=_text(PurePath(name).as_posix()))
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError:
-        size = 0
-    return Source(path=PurePath(name).as_posix(), size=size, open=lambda: path.open("rb"))
+        return Source(origin=origin, size=0, open=lambda: path.open("rb"))
+    if not stat.S_ISREG(status.st_mode):
+        return faulty(origin, 0, "not a file that can be read to its end (a device or a pipe)")
+    return Source(origin=origin, size=status.st_size, open=lambda: path.open("rb"))
+
+
+def _text(name: str) -> str:
+    """A name without the surrogates that stand for bytes of no encoding: no report could be written with them."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _without_drive(path: Path) -> PurePath:
@@ -92,12 +113,12 @@ def _without_drive(path: Path) -> PurePath:
 def _stdin_source() -> Source:
     """Standard input is kept in memory: it can be read once only, and the pipeline reads a CAPI2 export twice."""
     content = sys.stdin.buffer.read()
-    return Source(path="stdin", size=len(content), open=lambda: io.BytesIO(content))
+    return Source(origin=Origin(source="stdin"), size=len(content), open=lambda: io.BytesIO(content))
 
 
 def folders(sources: Iterable[Source]) -> dict[str, list[Source]]:
     """Sources by the folder that holds them, in order: sessions of a protocol log cross its files."""
     grouped: dict[str, list[Source]] = {}
     for source in sources:
-        grouped.setdefault(PurePath(source.path).parent.as_posix(), []).append(source)
+        grouped.setdefault(folder_of(source.origin), []).append(source)
     return grouped

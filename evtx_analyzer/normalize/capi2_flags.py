@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evtx_analyzer.constants import flag_names, flag_table, from_hex
+from evtx_analyzer.constants import FLAG_ELEMENTS, flag_names, flag_table, from_hex
 from evtx_analyzer.normalize.windows_event import attribute, local_name
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ def correct_flags(body: etree._Element, event_id: int) -> tuple[bool, tuple[str,
 
 
 def _flagged(body: etree._Element, event_id: int) -> Iterator[tuple[etree._Element, dict[int, str]]]:
-    for element in body.iter():
-        table = flag_table(event_id, local_name(element))
-        if table is not None:
-            yield element, table
+    tables = {name: table for (number, name), table in FLAG_ELEMENTS.items() if number in (0, event_id)}
+    for element in body.iter(*(f"{{*}}{name}" for name in tables)):
+        yield element, tables[local_name(element)]
 
 
 def _disagreement(element: etree._Element, value: int, named: set[str], meant: set[str]) -> str:

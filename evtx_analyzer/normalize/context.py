@@ -164,7 +164,6 @@ def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent |
         code=reply_code(error),
         title=f"queue {values.get('Identity', '')} to {values['NextHopDomain']}",
         text=error,
-        time_basis="unknown",
         fields={name: (value,) for name, value in values.items() if value},
     )
 

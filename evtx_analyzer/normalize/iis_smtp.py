@@ -18,6 +18,7 @@ from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
 KIND = "iis-smtp"
 _DIRECTIONS = {"outboundconnectioncommand": ">", "outboundconnectionresponse": "<"}
 _ABSENT = ("-", "")
+_MOST_DIGITS = 9  # of milliseconds since the connect: eleven days
 _ODBC = {
     "clienthost": "c-ip",
     "username": "cs-username",
@@ -64,7 +65,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         connector=_present(values.get("s-sitename", "")),
         remote=_present(values.get("c-ip", "")),
         resolution=1.0,
-        elapsed_ms=int(elapsed) if elapsed.isdigit() and timed else None,
+        elapsed_ms=int(elapsed) if elapsed.isdigit() and len(elapsed) <= _MOST_DIGITS and timed else None,
         time_basis=found.basis,
         other_time=found.other,
         fields={name: (value,) for name, value in values.items() if value not in _ABSENT and not name.startswith("#")},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from lxml import etree
 from msgspec import Struct
@@ -74,12 +75,12 @@ def parse(xml: str) -> WindowsEvent | None:
 
 def child(element: etree._Element, name: str) -> etree._Element | None:
     """First child with that local name, whatever its namespace."""
-    return next((item for item in element if local_name(item) == name), None)
+    return next(element.iterchildren(f"{{*}}{name}"), None)
 
 
 def children(element: etree._Element, name: str) -> list[etree._Element]:
     """All children with that local name."""
-    return [item for item in element if local_name(item) == name]
+    return list(element.iterchildren(f"{{*}}{name}"))
 
 
 def find(element: etree._Element, path: str) -> etree._Element | None:
@@ -104,7 +105,13 @@ def text(element: etree._Element | None) -> str:
 
 def local_name(element: etree._Element) -> str:
     """Tag without namespace; empty for comments and the like."""
-    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+    tag = element.tag
+    return _without_namespace(tag) if isinstance(tag, str) else ""
+
+
+@lru_cache(maxsize=4096)  # an export has some hundred names, and asks for them a thousand times per event
+def _without_namespace(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def _parse_xml(xml: str) -> etree._Element | None:

@@ -32,7 +32,8 @@ def _is_evtx(head: bytes) -> bool:
     return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
 
 
-# In order of certainty: a magic number, then XML and mail, then headers that any text may quote, then rows alone.
+# In order of certainty: a magic number, then XML, lists of events and mail, then headers that any text may quote, then
+# rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, read_evtx),
     ("outlook-message", is_outlook_message, read_outlook_message),

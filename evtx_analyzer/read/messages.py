@@ -58,6 +58,8 @@ _FORMS = (
         _MESSAGES,
     ),
 )
+_LISTINGS = (_FORMS[0], _FORMS[-1])
+_OTHER_PROVIDERS = re.compile(r"\b(?:Schannel|MSExchangeTransport)\b", re.IGNORECASE)
 
 
 def is_message_export(head: bytes) -> bool:
@@ -81,4 +83,6 @@ def _form(head: bytes) -> _Form | None:
     text = decode(head[mark:], encoding).replace("\r\n", "\n")
     if "CAPI2" not in text:
         return None
-    return next((form for form in _FORMS if form.pattern.search(text)), None)
+    found = next((form for form in _FORMS if form.pattern.search(text)), None)
+    # Object files and listings of several providers are read for the others' sake.
+    return None if found in _LISTINGS and _OTHER_PROVIDERS.search(text) else found

@@ -1,4 +1,8 @@
-"""Report to text. To add an output: one file here, its suffix in ``SUFFIXES``."""
+"""Report to text or bytes. To add an output: one file here, its suffix in ``SUFFIXES``.
+
+The longest suffix that a file name ends in decides: ``x.csv`` holds the refusals, ``x.operations.csv`` the certificate
+checks, ``x.links.csv`` the pairs of both.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,82 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.report.document import Report, to_json
+from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import ENGLISH, Language
 
-SUFFIXES: dict[str, Callable[[Report], str]] = {
-    ".json": to_json,
+Renderer = Callable[[Report, Language], str | bytes]
+
+
+def _json(report: Report, say: Language) -> str:  # noqa: ARG001  JSON is the same in every language
+    from evtx_analyzer.report.document import to_json
+
+    return to_json(report)
+
+
+def _html(report: Report, say: Language) -> str:
+    from evtx_analyzer.report.html import to_html
+
+    return to_html(report, say)
+
+
+def _markdown(report: Report, say: Language) -> str:
+    from evtx_analyzer.report.markdown import to_markdown
+
+    return to_markdown(report, say)
+
+
+def _text(report: Report, say: Language) -> str:
+    from evtx_analyzer.report.terminal import to_terminal
+
+    return to_terminal(report, say)
+
+
+def _timesketch(report: Report, say: Language) -> str:
+    from evtx_analyzer.report.timesketch import to_timesketch
+
+    return to_timesketch(report, say)
+
+
+def _table(name: str, form: str) -> Renderer:
+    def render(report: Report, say: Language) -> str | bytes:
+        from evtx_analyzer.report import flat
+
+        table = {"rejections": flat.REJECTIONS, "operations": flat.OPERATIONS, "links": flat.LINKS}[name]
+        return flat.to_csv(table)(report, say) if form == "csv" else flat.to_parquet(table)(report, say)
+
+    return render
+
+
+# The first one that fits is taken, so longer suffixes stand before those that they end in.
+SUFFIXES: dict[str, Renderer] = {
+    ".json": _json,
+    ".html": _html,
+    ".md": _markdown,
+    ".txt": _text,
+    ".timesketch.jsonl": _timesketch,
+    ".operations.csv": _table("operations", "csv"),
+    ".links.csv": _table("links", "csv"),
+    ".csv": _table("rejections", "csv"),
+    ".operations.parquet": _table("operations", "parquet"),
+    ".links.parquet": _table("links", "parquet"),
+    ".parquet": _table("rejections", "parquet"),
 }
 
 
-def render_for(path: str | Path) -> Callable[[Report], str]:
+def render_for(path: str | Path) -> Renderer:
     """The renderer for a file name; raises ReportError where its suffix is none of ours."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise ReportError(f"{path}: the suffix picks the format of an output; expected one of {known}")
-    return SUFFIXES[suffix]
+    name = Path(path).name.lower()
+    for suffix, render in SUFFIXES.items():
+        if name.endswith(suffix):
+            return render
+    raise ReportError(f"{path}: the suffix picks the format of an output; expected one of {', '.join(SUFFIXES)}")
+
+
+def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
+    """Write a report to a file in the format of its suffix; raises ReportError where that cannot be done."""
+    content = render_for(path)(report, say)
+    data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be written ({error.strerror})") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec import Struct
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model import (
     ClockSkew,
+    CollectorBundle,
     Context,
     Coverage,
     Delivery,
@@ -24,6 +25,7 @@ from evtx_analyzer.model import (
     OtherError,
     SourceStatus,
     Verdict,
+    named,
     place,
 )
 
@@ -46,6 +48,21 @@ class Options(Struct, frozen=True, kw_only=True):
     since: str | None = None
     until: str | None = None
     rules: str | None = None
+    redact: str | None = None
+
+
+class BatchEntry(Struct, frozen=True, kw_only=True):
+    """What a batch knows of the bundle that a report is about; saved reports do not hold the bundle's name.
+
+    ``content`` is the SHA-256 over names and contents of the bundle's files; ``settings`` is one over everything else
+    that decides what the report says: rules, options, version.
+    """
+
+    bundle: str
+    content: str
+    settings: str
+    status: Literal["read", "partial", "not-read", "failed"]
+    reason: str = ""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -62,16 +79,21 @@ class Report(Struct, frozen=True, kw_only=True):
     sources: tuple[SourceStatus, ...]
     coverage: tuple[Coverage, ...]
     losses: tuple[Loss, ...]
+    bundles: tuple[CollectorBundle, ...] = ()
+    batch: BatchEntry | None = None
     other_errors: tuple[OtherError, ...] = ()
     context: tuple[Context, ...] = ()
     clocks: tuple[ClockSkew, ...] = ()
 
-    def save(self, path: str | Path) -> None:
-        """Write the report; the suffix picks the format. Raises ReportError for an unknown one."""
-        # Here and not above: rendering is needed when a report is written only.
-        from evtx_analyzer.report import render_for  # noqa: PLC0415
+    def save(self, path: str | Path, *, lang: str = "en") -> None:
+        """Write the report; the suffix picks the format, ``lang`` the language of a readable one.
 
-        Path(path).write_text(render_for(path)(self), encoding="utf-8", newline="\n")
+        Raises ReportError for an unknown suffix, OptionError for an unknown language.
+        """
+        # Here and not above: rendering is needed when a report is written only.
+        from evtx_analyzer.report import language, write  # noqa: PLC0415
+
+        write(self, path, language.load(lang))
 
     @property
     def rejection_count(self) -> int:
@@ -124,7 +146,7 @@ def place_text(origin: Origin | None) -> str:
     """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
     if origin is None:
         return ""
-    name = origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+    name = named(origin)
     if origin.line is not None:
         return f"{name} line {origin.line}"
     if origin.record is not None:

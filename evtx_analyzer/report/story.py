@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from evtx_analyzer import clock
 from evtx_analyzer.constants import from_hex, result_name
 from evtx_analyzer.model import Certificate, ChainElement, Coverage, Operation
-from evtx_analyzer.report.terminal import clean
+from evtx_analyzer.report.tables import clean
 
 _TITLES = {
     "chain": "Certificate check",

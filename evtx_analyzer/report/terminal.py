@@ -14,7 +14,6 @@ the output is plain text; commands stand on lines of their own so that they can 
 from __future__ import annotations
 
 import io
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -24,8 +23,21 @@ from rich.table import Table
 from rich.text import Text
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import Coverage, Evidence, Finding, Grade, Incident, Link, Operation, Rejection
+from evtx_analyzer.model import Evidence, Finding, Grade, Incident
+from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
+from evtx_analyzer.report.tables import (
+    clean,
+    clip,
+    context_text,
+    other_error_text,
+    other_errors,
+    pair_cells,
+    pairs,
+    span_text,
+    spans,
+)
 
 PLAIN_WIDTH = 110
 _GRADES: dict[Grade | None, str] = {
@@ -37,64 +49,122 @@ _GRADES: dict[Grade | None, str] = {
     None: "bold green",
 }
 _MOST_PAIRS = 12
+_MOST_EVIDENCE = 16
+_MOST_INCIDENTS = 20
+_LONGEST = 1500
+_LONGEST_CELL = 120
 _MOST_LOSSES = 20
 _MOST_ERRORS = 15
 _MOST_OTHERS = 3
 _MOST_SOURCES = 40
-_COMMAND = "> "
+_SYMBOLS: dict[timeline.LaneName, str] = {"failures": "x", "successes": "o", "handshakes": "^", "refusals": "#"}
+_LANES: dict[timeline.LaneName, str] = {
+    "failures": "red",
+    "successes": "green",
+    "handshakes": "blue",
+    "refusals": "yellow",
+}
 
 
-def to_terminal(report: Report, *, width: int = PLAIN_WIDTH, color: bool = False) -> str:
+def to_terminal(report: Report, say: Language = ENGLISH, *, width: int = PLAIN_WIDTH, color: bool = False) -> str:
     """The report as text of the given width, with color codes where asked for."""
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False, markup=False)
-    for part in _parts(report):
+    for part in _parts(report, say, width):
         # Commands are printed whole, however long, so that they can be copied.
         whole = isinstance(part, Text) and part.no_wrap is True
         console.print(part, soft_wrap=whole, crop=not whole)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def clean(text: str) -> str:
-    """Text of a log with control, format and surrogate characters replaced, so that it can not act on a terminal."""
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char for char in text)
-
-
-def _parts(report: Report) -> Iterable[RenderableType]:
-    yield from _verdict(report)
+def _parts(report: Report, say: Language, width: int) -> Iterable[RenderableType]:
+    yield from _verdict(report, say)
     if report.findings:
-        best = report.findings[0]
-        yield from _best(best, report)
-        yield from _others(report.findings[1:])
-        yield from _section("Incidents", [_incidents(report.incidents)])
-    yield from _section("Beside the refusals", _context(report))
-    yield from _section("Other errors, not counted", _other_errors(report))
-    yield from _section("What was read", _sources(report))
-    yield from _losses(report)
+        best, *others = (language.finding(item, say) for item in report.findings)
+        yield from _best(best, report, say, width)
+        yield from _others(others, say)
+        more = _more(len(report.incidents), _MOST_INCIDENTS, say)
+        yield from _section(say("Incidents"), [_incidents(report.incidents, say), *more])
+    yield from _section(say("Beside the refusals"), _context(report, say))
+    yield from _section(say("Other errors, not counted"), _other_errors(report, say))
+    yield from _section(say("Inputs and what they cover"), _sources(report, say))
+    yield from _losses(report, say)
 
 
-def _verdict(report: Report) -> Iterable[RenderableType]:
+def _verdict(report: Report, say: Language) -> Iterable[RenderableType]:
     verdict = report.verdict
     style = _GRADES[verdict.grade]
-    grade = f"{verdict.grade}: " if verdict.grade and verdict.cause != "unexplained" else ""
-    yield Text(clean(grade + verdict.title), style=style)
+    grade = f"{say(verdict.grade)}: " if verdict.grade and verdict.cause != "unexplained" else ""
+    yield Text(_shown(grade + say.sentence(verdict.title)), style=style)
     cause = f"{verdict.cause} | " if verdict.cause else ""
-    yield Text(clean(cause + verdict.summary))
+    yield Text(_shown(cause + say.sentence(verdict.summary)))
+    if report.options.redact:
+        yield Text(say("Names in this report are aliases (--redact)."), style="dim")
 
 
-def _best(best: Finding, report: Report) -> Iterable[RenderableType]:
-    yield from _section("Why", [Text(clean(best.why))])
-    if best.supports or best.cause != "unexplained":
-        yield from _section("Evidence for", _evidence(best.supports, "+", "none"))
-        yield from _section("Evidence against", _evidence(best.contradicts, "-", "none was found"))
-    pairs = _pairs(report)
-    if pairs is not None:
-        yield from _section("Refusals and the certificate checks beside them", [pairs])
-    yield from _section("Missing", _missing(best))
+def _best(best: Finding, report: Report, say: Language, width: int) -> Iterable[RenderableType]:
+    explained = best.cause != "unexplained"
+    yield from _section(say("Why"), [Text(_shown(best.why))])
+    if best.supports or explained:
+        yield from _section(say("Evidence for"), _evidence(best.supports, "+", say("none"), say))
+        yield from _section(say("Evidence against"), _evidence(best.contradicts, "-", say("none was found"), say))
+    found = _pairs(report, say)
+    if found is not None:
+        yield from _section(say("Refusals and the certificate checks beside them"), [found])
+    line = timeline.close_up(report) or timeline.overview(report)
+    if line is not None:
+        yield from _section(say("Time line"), _timeline(line, say, width - 4))
+    yield from _section(say("Missing"), _missing(best))
     if best.remedy is not None:
-        yield from _section("Fix" if best.cause != "unexplained" else "Next", _steps(best.remedy.steps))
-        yield from _section("Verify", _steps(best.remedy.verify))
-        yield from _section("References", [Text(item) for item in best.remedy.references])
+        yield from _section(say("Fix") if explained else say("Next"), _steps(best.remedy.steps))
+        yield from _section(say("Verify"), _steps(best.remedy.verify))
+        yield from _section(say("References"), [Text(item) for item in best.remedy.references])
+
+
+def _timeline(line: timeline.Timeline, say: Language, width: int) -> list[RenderableType]:
+    """Four lanes of characters: a mark, a digit where several share a cell, dots where logs cover the time."""
+    names = [f"{say(lane.title)} ({lane.count})" for lane in line.lanes]
+    left = max(len(name) for name in names) + 1
+    cells = max(width - left - 2, 20)
+    body: list[RenderableType] = []
+    for name, lane in zip(names, line.lanes, strict=True):
+        text = Text(name.ljust(left) + "|", no_wrap=True)
+        for count, covered in _cells(lane, cells):
+            text.append(_symbol(lane.name, count, covered), style=_LANES[lane.name] if count else "dim")
+        body.append(text.append("|"))
+    start, end = clock.as_text(line.start), clock.as_text(line.end)
+    body.append(Text(" " * left + start + end.rjust(max(cells + 2 - len(start), len(end) + 1)), style="dim"))
+    return [_whole(item) for item in body if isinstance(item, Text)]
+
+
+def _whole(text: Text) -> Text:
+    return Text("  ", no_wrap=True).append_text(text)
+
+
+def _cells(lane: timeline.Lane, cells: int) -> list[tuple[int, bool]]:
+    """Per character cell: how many marks fall into it, and whether a log covers it."""
+    counts = [0] * cells
+    for x, count in [*((mark.x, 1) for mark in lane.marks), *((bin_.x, bin_.count) for bin_ in lane.bins)]:
+        counts[min(int(x * cells), cells - 1)] += count
+    middles = [(number + 0.5) / cells for number in range(cells)]
+    return [(count, any(a <= x <= b for a, b in lane.covered)) for count, x in zip(counts, middles, strict=True)]
+
+
+def _symbol(lane: timeline.LaneName, count: int, covered: bool) -> str:
+    if count == 1:
+        return _SYMBOLS[lane]
+    if count:
+        return str(count) if count <= 9 else "*"  # noqa: PLR2004  one digit
+    return "." if covered else " "
+
+
+def _shown(text: str) -> str:
+    """A text of the report, safe and of a length that can be read."""
+    return clip(clean(text), _LONGEST)
+
+
+def _cell(text: str) -> str:
+    return clip(clean(text), _LONGEST_CELL)
 
 
 def _section(title: str, body: Sequence[RenderableType]) -> Iterable[RenderableType]:
@@ -105,8 +175,9 @@ def _section(title: str, body: Sequence[RenderableType]) -> Iterable[RenderableT
             yield item if isinstance(item, Text) and item.no_wrap else Padding(item, (0, 0, 0, 2))
 
 
-def _evidence(items: Sequence[Evidence], sign: str, nothing: str) -> list[RenderableType]:
-    return [_bullet(sign, item.text, item.time, item) for item in items] or [Text(nothing, style="dim")]
+def _evidence(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> list[RenderableType]:
+    shown = [_bullet(sign, item.text, item.time, item) for item in items[:_MOST_EVIDENCE]]
+    return [*shown, *_more(len(items), _MOST_EVIDENCE, say)] or [Text(nothing, style="dim")]
 
 
 def _bullet(sign: str, text: str, time: object, item: Evidence) -> RenderableType:
@@ -114,17 +185,17 @@ def _bullet(sign: str, text: str, time: object, item: Evidence) -> RenderableTyp
     grid.add_column(width=1)
     grid.add_column(overflow="fold")
     when = f"{clock.as_text(item.time)}  " if time else ""
-    grid.add_row(sign, Text(when + clean(text)))
+    grid.add_row(sign, Text(when + _shown(text)))
     place = place_text(item.origin)
     if place:
-        grid.add_row("", Text(clean(place), style="dim"))
+        grid.add_row("", Text(_shown(place), style="dim"))
     return grid
 
 
 def _missing(best: Finding) -> list[RenderableType]:
     body: list[RenderableType] = []
     for item in best.missing:
-        body.append(Text(clean(item.text)))
+        body.append(Text(_shown(item.text)))
         body += _steps(item.collect)
     return body
 
@@ -134,14 +205,14 @@ def _steps(steps: Sequence[str]) -> list[RenderableType]:
     body: list[RenderableType] = []
     number = 0
     for step in steps:
-        if step.startswith(_COMMAND):
-            body.append(Text("       " + clean(step.removeprefix(_COMMAND)), style="green", no_wrap=True))
+        if step.startswith(COMMAND):
+            body.append(Text("       " + clean(step.removeprefix(COMMAND)), style="green", no_wrap=True))
             continue
         number += 1
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=2)
         grid.add_column(overflow="fold")
-        grid.add_row(f"{number}.", Text(clean(step)))
+        grid.add_row(f"{number}.", Text(_shown(step)))
         body.append(grid)
     return body
 
@@ -153,123 +224,85 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _pairs(report: Report) -> Table | None:
+def _pairs(report: Report, say: Language) -> Table | None:
     """The pairs with their time difference, nearest first, those that rest on identity before the others."""
-    operations = {item.id: item for item in report.operations}
-    rows = [
-        (link, rejection, operations[link.operation])
-        for incident in report.incidents
-        for rejection in incident.rejections
-        for link in incident.links
-        if link.rejection == rejection.id
-    ]
-    if not rows:
+    found = pairs(report)
+    if not found:
         return None
-    order = ("thumbprint", "subject", "time")
-    rows.sort(key=lambda row: (order.index(row[0].basis), abs(row[0].delta_seconds), row[1].time))
-    table = _table("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
+    titles = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
+    table = _table(*(say(item) for item in titles))
     for column in table.columns[:4]:
         column.no_wrap = True
-    for row in rows[:_MOST_PAIRS]:
-        table.add_row(*(clean(cell) for cell in _pair(*row)))
-    if len(rows) > _MOST_PAIRS:
-        table.add_row(f"and {len(rows) - _MOST_PAIRS} more", "", "", "", "", "", "")
+    for item in found[:_MOST_PAIRS]:
+        table.add_row(*(_cell(cell) for cell in pair_cells(item, say)))
+    if len(found) > _MOST_PAIRS:
+        table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * 6)
     return table
 
 
-def _pair(link: Link, rejection: Rejection, operation: Operation) -> tuple[str, ...]:
-    broken = "; passed later" if link.broken_by else ""
-    handshake = f"{rejection.handshake_time:%H:%M:%S.%f}"[:-3] if rejection.handshake_time else "not known"
-    return (
-        f"{rejection.time:%Y-%m-%d %H:%M:%S.%f}"[:-3],
-        handshake,
-        f"{operation.time:%H:%M:%S.%f}"[:-3],
-        f"{link.delta_seconds:+.3f} s",
-        link.basis,
-        link.host,
-        f"{operation.result}{broken}",
-    )
-
-
-def _others(findings: Sequence[Finding]) -> Iterable[RenderableType]:
+def _others(findings: Sequence[Finding], say: Language) -> Iterable[RenderableType]:
     body: list[RenderableType] = []
     for item in findings:
         line = Text()
-        line.append(item.grade, style=_GRADES[item.grade])
-        line.append(f"  {item.cause}: {clean(item.title)}")
+        line.append(say(item.grade), style=_GRADES[item.grade])
+        line.append(f"  {item.cause}: {_shown(item.title)}")
         body.append(line)
         against = list(dict.fromkeys(text.text for text in item.contradicts))[:_MOST_OTHERS]
-        body += [Padding(Text("- " + clean(text)), (0, 0, 0, 2)) for text in against]
+        body += [Padding(Text("- " + _shown(text)), (0, 0, 0, 2)) for text in against]
         if item.grade in ("possible", "probable", "coincident"):
-            body += [Padding(Text("+ " + clean(text.text)), (0, 0, 0, 2)) for text in item.supports[:1]]
-    yield from _section("Other causes", body)
+            body += [Padding(Text("+ " + _shown(text.text)), (0, 0, 0, 2)) for text in item.supports[:1]]
+    yield from _section(say("Other causes, and why not"), body)
 
 
-def _incidents(incidents: Sequence[Incident]) -> Table:
-    table = _table("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
-    for item in incidents:
-        certificate = item.certificate.thumbprint if item.certificate else "not shown by the log"
-        basis = item.rejections[0].host_basis
-        host = item.host + (f" ({basis})" if basis != "row" else "")
+def _incidents(incidents: Sequence[Incident], say: Language) -> Table:
+    titles = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
+    table = _table(*(say(item) for item in titles))
+    for item in incidents[:_MOST_INCIDENTS]:
+        certificate = item.certificate.thumbprint if item.certificate else say("not shown by the log")
+        basis = item.rejections[0].host_basis if item.rejections else "row"
+        host = item.host + (f" ({say(basis)})" if basis != "row" else "")
         times = (f"{item.start:%Y-%m-%d %H:%M:%S}", f"{item.end:%Y-%m-%d %H:%M:%S}")
         row = (*times, str(item.rejection_count), host.strip(), item.kind, item.connector, certificate)
-        table.add_row(*(clean(cell) for cell in row))
+        table.add_row(*(_cell(cell) for cell in row))
     return table
 
 
-def _other_errors(report: Report) -> list[RenderableType]:
+def _other_errors(report: Report, say: Language) -> list[RenderableType]:
     """Failures that are not 5.7.64, those that look like it first."""
-    rows = sorted(report.other_errors, key=lambda item: (not item.meaning, -item.count))
-    body: list[RenderableType] = []
-    for item in rows[:_MOST_ERRORS]:
-        what = item.meaning or item.text
-        where = f", {item.host}" if item.host else ""
-        body.append(
-            Text(clean(f"{item.count} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"))
-        )
-    if len(rows) > _MOST_ERRORS:
-        body.append(Text(f"and {len(rows) - _MOST_ERRORS} more, all in the JSON report"))
-    return body
+    rows = other_errors(report)
+    body: list[RenderableType] = [Text(_shown(other_error_text(item, say))) for item in rows[:_MOST_ERRORS]]
+    return body + _more(len(rows), _MOST_ERRORS, say)
 
 
-def _context(report: Report) -> list[RenderableType]:
-    body: list[RenderableType] = []
-    for item in report.context[:_MOST_ERRORS]:
-        times = f", {clock.as_text(item.first)}" if item.first else ""
-        code = f" {item.code}" if item.code else ""
-        body.append(Text(clean(f"{item.count} x {item.kind}{code}{times}: {item.title}")))
-    if len(report.context) > _MOST_ERRORS:
-        body.append(Text(f"and {len(report.context) - _MOST_ERRORS} more, all in the JSON report"))
-    return body
+def _context(report: Report, say: Language) -> list[RenderableType]:
+    body: list[RenderableType] = [Text(_shown(context_text(item, say))) for item in report.context[:_MOST_ERRORS]]
+    return body + _more(len(report.context), _MOST_ERRORS, say)
 
 
-def _sources(report: Report) -> list[RenderableType]:
-    spans: dict[str, list[Coverage]] = {}
-    for span in report.coverage:
-        spans.setdefault(span.source, []).append(span)
+def _sources(report: Report, say: Language) -> list[RenderableType]:
+    covered = spans(report)
     body: list[RenderableType] = []
     for item in report.sources[:_MOST_SOURCES]:
-        line = f"{item.path}: {item.kind}, {item.status}{' - ' + item.reason if item.reason else ''}"
-        body.append(Text(clean(line)))
-        for span in spans.get(item.path, ()):
-            body += [Padding(Text(clean(text), style="dim"), (0, 0, 0, 2)) for text in (_span(span), *span.notes)]
-    if len(report.sources) > _MOST_SOURCES:
-        body.append(Text(f"and {len(report.sources) - _MOST_SOURCES} more files, all in the JSON report"))
-    return body
+        reason = f" - {say.sentence(item.reason)}" if item.reason else ""
+        body.append(Text(_shown(f"{item.path}: {item.kind}, {say(item.status)}{reason}")))
+        for span in covered.get(item.path, ()):
+            texts = (span_text(span, say), *(say.sentence(note) for note in span.notes))
+            body += [Padding(Text(_shown(text), style="dim"), (0, 0, 0, 2)) for text in texts]
+    return body + _more(len(report.sources), _MOST_SOURCES, say)
 
 
-def _span(span: Coverage) -> str:
-    host = f", {span.host}" if span.host else ""
-    if span.first is None or span.last is None:
-        return f"{span.kind}: {span.records} records{host}"
-    return f"{span.records} records, {clock.as_text(span.first)} to {clock.as_text(span.last)}{host}"
-
-
-def _losses(report: Report) -> Iterable[RenderableType]:
+def _losses(report: Report, say: Language) -> Iterable[RenderableType]:
     body: list[RenderableType] = [
-        Text(clean(f"! {place_text(item.origin)}: {item.reason} ({item.extent})"), style="red")
+        Text(
+            _shown(f"! {place_text(item.origin)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})"),
+            style="red",
+        )
         for item in report.losses[:_MOST_LOSSES]
     ]
-    if len(report.losses) > _MOST_LOSSES:
-        body.append(Text(f"and {len(report.losses) - _MOST_LOSSES} more, all in the JSON report"))
-    yield from _section("Losses: what could not be read", body or [Text("none", style="dim")])
+    body += _more(len(report.losses), _MOST_LOSSES, say)
+    yield from _section(say("Losses: what could not be read"), body or [Text(say("none"), style="dim")])
+
+
+def _more(count: int, most: int, say: Language) -> list[RenderableType]:
+    text = say("$shown of $count are shown; the JSON report holds all.", shown=most, count=count)
+    return [Text(text)] if count > most else []

@@ -1,0 +1,1 @@
+"""Programs that measure; each makes its own input and prints ratios."""

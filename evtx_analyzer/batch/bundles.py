@@ -1,0 +1,147 @@
+"""What a bundle is: one case of many.
+
+One folder alone stands for what lies in it: every subfolder and every archive is a bundle, and loose files together are
+one. Of several inputs, of the matches of a glob and of the lines of a list (``@bundles.txt``), each is one bundle.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from evtx_analyzer.discover import natural_key
+from evtx_analyzer.discover.archives import archive_kind
+from evtx_analyzer.discover.remote import children, is_url, listing
+from evtx_analyzer.errors import InputError
+
+_ARCHIVES = ("zip", "7z", "cab", "rar", "tar")
+_ARCHIVE_SUFFIXES = (".zip", ".7z", ".cab", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tbz", ".txz")
+_GLOB = "*?["
+
+
+class Bundle(Struct, frozen=True, kw_only=True):
+    """One case: its name in the summary, what to read, and about how many bytes that is."""
+
+    name: str
+    inputs: tuple[str, ...]
+    size: int = 0
+
+
+def bundles(inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]) -> list[Bundle]:
+    """The bundles that the inputs name, in the order of names; raises InputError where one names nothing."""
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    ready = [item for item in inputs if isinstance(item, Bundle)]
+    texts = [os.fspath(item) for item in inputs if not isinstance(item, Bundle)]
+    if not texts and not ready:
+        raise InputError("no input: name a folder of bundles, archives, a glob, or a list as @bundles.txt")
+    alone = _folder_of_bundles(texts[0]) if len(texts) == 1 and not ready else None
+    found = alone if alone is not None else ready + _each(texts)
+    return sorted(found, key=lambda bundle: natural_key(bundle.name))
+
+
+def _folder_of_bundles(text: str) -> list[Bundle] | None:
+    """The bundles in a folder; None where the input is none."""
+    if is_url(text):
+        found = children(text)
+        if found is None:
+            return None
+        top = posixpath.basename(text.rstrip("/"))
+        rows = [(posixpath.basename(url.rstrip("/")), url, size, folder) for url, size, folder in found]
+        return _split(top, [(name, url, size, folder or _named_archive(name)) for name, url, size, folder in rows])
+    path = Path(text)
+    if not path.is_dir():
+        return None
+    entries = sorted(path.iterdir())
+    return _split(
+        path.resolve().name,
+        [(item.name, str(item), _size(item), item.is_dir() or _is_archive(item)) for item in entries],
+    )
+
+
+def _split(top: str, entries: Iterable[tuple[str, str, int, bool]]) -> list[Bundle]:
+    """Bundles of a folder from (name, address, size, whether it is a bundle of its own)."""
+    loose: list[tuple[str, int]] = []
+    found = []
+    for name, address, size, own in entries:
+        if own:
+            found.append(Bundle(name=name, inputs=(address,), size=size))
+        else:
+            loose.append((address, size))
+    if loose:
+        files = tuple(address for address, _ in loose)
+        found.append(Bundle(name=top or "files", inputs=files, size=sum(size for _, size in loose)))
+    return found
+
+
+def _each(texts: Iterable[str]) -> list[Bundle]:
+    """One bundle for each input, named from the folder that holds them all."""
+    whole = list(dict.fromkeys(item for text in texts for item in _expanded(text)))
+    keys = [item.replace("://", ":/", 1) if is_url(item) else Path(item).resolve().as_posix() for item in whole]
+    parents = {posixpath.dirname(key.rstrip("/")) for key in keys}
+    try:
+        top = posixpath.commonpath(parents) if parents else ""
+    except ValueError:
+        top = ""
+    found: dict[str, Bundle] = {}
+    for item, key in zip(whole, keys, strict=True):
+        name = key[len(top) :].strip("/") if top else key.rpartition(":")[2].strip("/")
+        size = sum(size for _, size in listing(item)) if is_url(item) else _size(Path(item))
+        found.setdefault(name, Bundle(name=name, inputs=(item,), size=size))
+    return list(found.values())
+
+
+def _expanded(text: str) -> Iterator[str]:
+    if text.startswith("@"):
+        yield from _listed(Path(text[1:]))
+    elif is_url(text):
+        yield from (url for url, _ in listing(text)) if any(sign in text for sign in _GLOB) else [text]
+    elif any(sign in text for sign in _GLOB) and not Path(text).exists():
+        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+        if not matches:
+            raise InputError(f"{text}: nothing matches; check the pattern")
+        yield from matches
+    else:
+        yield text
+
+
+def _listed(path: Path) -> Iterator[str]:
+    """Lines of a list; relative paths are relative to the list, ``#`` begins a comment."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"@{path}: the list cannot be read ({error}); expected one path or URL in each line") from None
+    for line in lines:
+        text = line.strip()
+        if text and not text.startswith("#"):
+            yield text if is_url(text) else str(path.parent / text)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is an archive of several members; a log that is compressed alone is a loose file."""
+    if path.name.lower().endswith(_ARCHIVE_SUFFIXES):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return archive_kind(stream.read(1024)) in _ARCHIVES
+    except OSError:
+        return False
+
+
+def _named_archive(name: str) -> bool:
+    return name.lower().endswith(_ARCHIVE_SUFFIXES)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file or of all files below a folder; 0 where they cannot be told."""
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    except OSError:
+        return 0

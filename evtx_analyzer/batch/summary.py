@@ -1,0 +1,341 @@
+"""Many reports in one: a row per bundle, counts per cause and grade, incidents over time, certificates.
+
+``merge`` is associative and has the empty summary as identity, so parts may be made anywhere and put together in any
+order. As JSON:
+
+    {"bundles": [{"bundle", "status", "cause", "grade", "rejection_count", "report", ...}],
+     "causes": [{"cause", "grade", "bundles", "rejections"}],
+     "timeline": [...], "certificates": [...], "not_read": [...]}
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+from msgspec import Struct
+
+from evtx_analyzer.discover import natural_key
+from evtx_analyzer.model import Grade, Incident
+from evtx_analyzer.report.document import SCHEMA_VERSION, Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORTS = "reports"
+_NAME_LENGTH = 24
+_GRADES: tuple[Grade | None, ...] = (*get_args(Grade), None)
+_NAMED = ("probable", "possible")
+_TOP_CERTIFICATES = 50
+_BINS = 60
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One bundle. ``report`` is the path of its JSON report, empty where there is none; times are of its refusals."""
+
+    bundle: str
+    status: str
+    cause: str | None
+    grade: Grade | None
+    rejection_count: int
+    report: str
+    title: str
+    incident_count: int
+    first: datetime | None
+    last: datetime | None
+    hosts: tuple[str, ...]
+    source_count: int
+    loss_count: int
+    reason: str
+
+
+class FleetIncident(Struct, frozen=True, kw_only=True):
+    """One incident of one bundle; ``cause`` is the best supported for it, ``unexplained`` where none is possible."""
+
+    start: datetime
+    end: datetime
+    bundle: str
+    incident: str
+    host: str
+    connector: str
+    kind: str
+    rejection_count: int
+    cause: str
+    grade: Grade
+    thumbprint: str
+    subject: str
+    issuer: str
+
+
+class CauseCount(Struct, frozen=True, kw_only=True):
+    """How many bundles have a verdict; ``cause`` is None where there is no refusal."""
+
+    cause: str | None
+    grade: Grade | None
+    bundles: int
+    rejections: int
+
+
+class CertificateCount(Struct, frozen=True, kw_only=True):
+    """What one certificate that was sent stands for over all bundles."""
+
+    thumbprint: str
+    subject: str
+    issuer: str
+    bundles: int
+    incidents: int
+    rejections: int
+    first: datetime
+    last: datetime
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What many reports say together; rows in the order of bundles, incidents in the order of time."""
+
+    rows: tuple[Row, ...] = ()
+    incidents: tuple[FleetIncident, ...] = ()
+
+    @property
+    def rejection_count(self) -> int:
+        """Refusals with 5.7.64 in all bundles."""
+        return sum(row.rejection_count for row in self.rows)
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many bundles were read, partly read, not read, or failed."""
+        found = Counter(row.status for row in self.rows)
+        return {status: found[status] for status in ("read", "partial", "not-read", "failed")}
+
+    @property
+    def not_read(self) -> tuple[Row, ...]:
+        """Bundles of which nothing could be read, and those that could not be analyzed."""
+        return tuple(row for row in self.rows if row.status in ("not-read", "failed"))
+
+    @property
+    def causes(self) -> tuple[CauseCount, ...]:
+        """Bundles and refusals per cause and grade, the most frequent first."""
+        counts: dict[tuple[str | None, Grade | None], list[int]] = {}
+        for row in self.rows:
+            if row.status in ("read", "partial"):
+                counts.setdefault((row.cause, row.grade), []).append(row.rejection_count)
+        made = [
+            CauseCount(cause=cause, grade=grade, bundles=len(found), rejections=sum(found))
+            for (cause, grade), found in counts.items()
+        ]
+        return tuple(sorted(made, key=lambda item: (-item.bundles, item.cause or "", _GRADES.index(item.grade))))
+
+    @property
+    def certificates(self) -> tuple[CertificateCount, ...]:
+        """Certificates of incidents, those with the most refusals first."""
+        groups: dict[str, list[FleetIncident]] = {}
+        for item in self.incidents:
+            if item.thumbprint:
+                groups.setdefault(item.thumbprint, []).append(item)
+        made = [_certificate(thumbprint, group) for thumbprint, group in groups.items()]
+        return tuple(sorted(made, key=lambda item: (-item.rejections, item.thumbprint)))
+
+    @property
+    def exit_code(self) -> int:
+        """As for one case: 1 refusals found, 2 nothing could be read, 3 no refusal but losses, else 0."""
+        if self.rejection_count:
+            return 1
+        if all(row.status in ("not-read", "failed") for row in self.rows):
+            return 2
+        return 3 if any(row.loss_count or row.status != "read" for row in self.rows) else 0
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per bundle, columns as in ``summary.csv``; times are ``datetime64[ns, UTC]``."""
+        # Slow to import, and needed here only.
+        import pandas as pd  # noqa: PLC0415
+
+        frame = pd.DataFrame([_cells(row) for row in self.rows], columns=list(Row.__struct_fields__))
+        for name in ("first", "last"):
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601").astype("datetime64[ns, UTC]")
+        return frame
+
+
+def merge(parts: Iterable[Report | Summary]) -> Summary:
+    """Reports and summaries as one summary."""
+    rows: list[Row] = []
+    incidents: list[FleetIncident] = []
+    for part in parts:
+        if isinstance(part, Summary):
+            rows += part.rows
+            incidents += part.incidents
+        else:
+            row = _row(part)
+            rows.append(row)
+            incidents += (_incident(item, row.bundle, part) for item in part.incidents)
+    return Summary(
+        rows=tuple(sorted(rows, key=lambda row: (natural_key(row.bundle), row.bundle, row.report))),
+        incidents=tuple(sorted(incidents, key=lambda item: (item.start, item.bundle, item.incident))),
+    )
+
+
+def _row(report: Report) -> Row:
+    entry, verdict = report.batch, report.verdict
+    status = entry.status if entry else ("partial" if report.losses else "read")
+    first = min((item.start for item in report.incidents), default=None)
+    last = max((item.end for item in report.incidents), default=None)
+    written = entry is not None and bool(entry.content) and status != "failed"
+    return Row(
+        bundle=entry.bundle if entry else _named(report),
+        status=status,
+        cause=verdict.cause,
+        grade=verdict.grade,
+        rejection_count=report.rejection_count,
+        report=f"{REPORTS}/{entry.content[:_NAME_LENGTH]}.json" if entry and written else "",
+        title=verdict.title,
+        incident_count=len(report.incidents),
+        first=first,
+        last=last,
+        hosts=tuple(sorted({item.host for item in report.incidents if item.host})),
+        source_count=len(report.sources),
+        loss_count=len(report.losses),
+        reason=entry.reason if entry else "",
+    )
+
+
+def _named(report: Report) -> str:
+    """A name for a report that no batch made: that of its first input."""
+    return report.sources[0].path.partition("!")[0] if report.sources else ""
+
+
+def _incident(item: Incident, bundle: str, report: Report) -> FleetIncident:
+    cause, grade = _best(item, report)
+    certificate = item.certificate
+    return FleetIncident(
+        start=item.start,
+        end=item.end,
+        bundle=bundle,
+        incident=item.id,
+        host=item.host,
+        connector=item.connector,
+        kind=item.kind,
+        rejection_count=item.rejection_count,
+        cause=cause,
+        grade=grade,
+        thumbprint=certificate.thumbprint if certificate else "",
+        subject=certificate.subject if certificate else "",
+        issuer=certificate.issuer if certificate else "",
+    )
+
+
+def _best(item: Incident, report: Report) -> tuple[str, Grade]:
+    """The best supported cause of an incident; of equal grades the one that the report names first."""
+    order = [finding.cause for finding in report.findings]
+    graded = [
+        (_GRADES.index(grade), order.index(cause), cause) for cause, grade in item.grades.items() if cause in order
+    ]
+    if not graded or (best := min(graded))[0] >= len(_NAMED):
+        return "unexplained", "no-evidence"
+    return best[2], _NAMED[best[0]]  # type: ignore[return-value]
+
+
+def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCount:
+    return CertificateCount(
+        thumbprint=thumbprint,
+        subject=group[0].subject,
+        issuer=group[0].issuer,
+        bundles=len({item.bundle for item in group}),
+        incidents=len(group),
+        rejections=sum(item.rejection_count for item in group),
+        first=min(item.start for item in group),
+        last=max(item.end for item in group),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- outputs
+
+
+def to_json(summary: Summary) -> str:
+    """The whole summary; everything that is counted is there as rows too."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "statuses": summary.statuses,
+        "rejection_count": summary.rejection_count,
+        "causes": summary.causes,
+        "certificates": summary.certificates,
+        "timeline": summary.incidents,
+        "not_read": [{"bundle": row.bundle, "status": row.status, "reason": row.reason} for row in summary.not_read],
+        "bundles": summary.rows,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def to_csv(summary: Summary) -> str:
+    """One row per bundle; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(Row.__struct_fields__)
+    for row in summary.rows:
+        writer.writerow([_safe(value) for value in _cells(row).values()])
+    return out.getvalue()
+
+
+def to_html(summary: Summary) -> str:
+    """One page without script: counts, incidents over time, certificates, what was not read, and all bundles."""
+    page: str = _template().render(
+        summary=summary,
+        bins=_bins(summary.incidents),
+        certificates=summary.certificates[:_TOP_CERTIFICATES],
+        certificate_count=len(summary.certificates),
+    )
+    return page
+
+
+@cache
+def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it is used
+    # Slow to import, and needed when a summary is written only.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        loader=PackageLoader("evtx_analyzer.batch", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("summary.html.j2")
+
+
+class _Bin(Struct, frozen=True):
+    start: datetime
+    rejections: int
+    incidents: int
+    share: float
+
+
+def _bins(incidents: tuple[FleetIncident, ...]) -> list[_Bin]:
+    """Refusals over time in equal spans, by the start of their incident; ``share`` is of the highest."""
+    if not incidents:
+        return []
+    first, last = incidents[0].start, incidents[-1].start
+    step = max((last - first) / _BINS, timedelta(seconds=1))
+    counts = [[0, 0] for _ in range(_BINS + 1)]
+    for item in incidents:
+        place = counts[int((item.start - first) / step)]
+        place[0] += item.rejection_count
+        place[1] += 1
+    counts = counts[: int((last - first) / step) + 1]
+    most = max(rejections for rejections, _ in counts)
+    return [_Bin(first + step * number, found, many, found / most) for number, (found, many) in enumerate(counts)]
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    return {name: _cell(getattr(row, name)) for name in Row.__struct_fields__}
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, tuple):
+        return "; ".join(str(item) for item in value)
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+
+
+def _safe(value: object) -> object:
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

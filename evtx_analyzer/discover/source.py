@@ -1,0 +1,38 @@
+"""A named run of bytes: a file, a member of an archive, or standard input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+from msgspec import Struct
+
+from evtx_analyzer.model import Origin, named
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """A named run of bytes that can be opened more than once; ``open`` gives a stream at its start.
+
+    ``origin`` names the file and, in an archive, the member. ``fault`` says why a source can not be opened at all
+    (an encrypted member, a damaged archive) and ``extent`` how much that is; it is empty for all others.
+    """
+
+    origin: Origin
+    size: int
+    open: Callable[[], BinaryIO]
+    fault: str = ""
+    extent: str = "the whole file"
+
+    @property
+    def path(self) -> str:
+        """The name that reports show: ``case.zip!SRV1/SEND1.LOG``."""
+        return named(self.origin)
+
+
+def faulty(origin: Origin, size: int, fault: str, extent: str = "the whole file") -> Source:
+    """A source that is known not to be readable."""
+    return Source(origin=origin, size=size, open=lambda: cast("BinaryIO", _refuse(fault)), fault=fault, extent=extent)
+
+
+def _refuse(fault: str) -> None:
+    raise OSError(fault)

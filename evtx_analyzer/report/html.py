@@ -1,0 +1,111 @@
+"""The report as one HTML page that opens offline: no script, no request, light and dark, for screen and paper.
+
+    <section id="verdict">  grade, cause, reason, one-line fix
+    <section id="evidence"> for and against, and the pairs with both times and their difference
+    <section id="time">     the time line as SVG, with a table of the same marks
+    <section id="chain">    the certificate chain, element by element, and where it breaks
+    ...                     other causes, fix, what is missing, inputs, losses, versions
+
+Everything that comes from a log is escaped by Jinja2 and stripped of control characters. Tables are capped, and say
+so, which keeps the page under 300 KB for any case; the JSON report holds everything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import partial
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from evtx_analyzer import clock
+from evtx_analyzer.report import language, tables, timeline
+from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.language import ENGLISH, Language
+
+MOST = {
+    "evidence": 16,
+    "pairs": 60,
+    "incidents": 60,
+    "chains": 4,
+    "elements": 12,
+    "causes": 20,
+    "sources": 120,
+    "losses": 80,
+    "errors": 40,
+    "marks": 120,
+    "characters": 1200,
+}
+LARGEST = 300 * 1024
+_FEWEST = {"characters": 80}
+
+
+def to_html(report: Report, say: Language = ENGLISH) -> str:
+    """The report as a page in the given language; a page that grew too large is made again with half of the rows."""
+    values = _values(report, say)
+    shrink = 1
+    while True:
+        most = {name: max(value // shrink, _FEWEST.get(name, 4)) for name, value in MOST.items()}
+        page = _environment(say, most).get_template("report.html.j2").render(values)
+        if len(page.encode()) <= LARGEST or shrink > max(MOST.values()):
+            return page
+        shrink *= 2
+
+
+def _values(report: Report, say: Language) -> dict[str, Any]:
+    """Everything that the template shows."""
+    style = resources.files("evtx_analyzer.report").joinpath("templates", "style.css").read_text("utf-8")
+    findings = [language.finding(item, say) for item in report.findings[: MOST["causes"]]]
+    pictures = (("close-up", timeline.close_up(report)), ("overview", timeline.overview(report)))
+    return {
+        "report": report,
+        "verdict_title": say.sentence(report.verdict.title),
+        "verdict_summary": say.sentence(report.verdict.summary),
+        "best": findings[0] if findings else None,
+        "others": findings[1:],
+        "pairs": tables.pairs(report),
+        "chains": tables.chains(report),
+        "other_errors": tables.other_errors(report),
+        "spans": tables.spans(report),
+        "pictures": [(kind, item) for kind, item in pictures if item is not None],
+        "marks": timeline.marks(report),
+        "style": Markup(style),  # noqa: S704  our own file
+        "style_hash": base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    }
+
+
+def _environment(say: Language, most: dict[str, int]) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("evtx_analyzer", "report/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=partial(_shown, longest=most["characters"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        _=say,
+        say=say.sentence,
+        lang=say.code,
+        place=place_text,
+        when=clock.as_text,
+        moment=tables.moment,
+        clock_time=tables.clock_time,
+        difference=tables.difference,
+        steps=tables.steps,
+        other_error_text=partial(tables.other_error_text, say=say),
+        context_text=partial(tables.context_text, say=say),
+        first_sentence=tables.first_sentence,
+        **{f"most_{name}": value for name, value in most.items()},
+    )
+    return environment
+
+
+def _shown(value: Any, longest: int) -> Any:  # noqa: ANN401  whatever a template prints
+    """Every printed text passes here: control characters replaced, overlong values cut."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return tables.clip(tables.clean(value), longest)
+    return "" if value is None else value

@@ -1,0 +1,202 @@
+"""Reports in the reader's language: pairs of English and translated text, looked up when a report is rendered.
+
+A report's own sentences are English, in JSON always, so a saved report can be shown in any language later. A catalogue
+holds templates in both languages::
+
+    - en: "CAPI2 event 30: $process got $result, $delta."
+      de: "CAPI2-Ereignis 30: $process erhielt $result, $delta."
+
+A sentence is recognized by the English template, and the other one is filled with the values found; a sentence that
+no template knows stays English. Three sections keep user data out of it: ``labels`` are looked up whole (headings),
+``sentences`` are recognized whole, ``phrases`` only as a value inside of a sentence. A changed English text is found
+by test, because its translation no longer matches. Ids, field names and commands are never translated.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+from evtx_analyzer.errors import OptionError
+from evtx_analyzer.model import Evidence, Finding, Missing, Remedy
+
+LANGUAGES = ("en", "de")
+VARIABLE = "EVTX_ANALYZER_LANG"
+COMMAND = "> "
+_LONGEST = 6000  # a longer text is no sentence of ours; matching it would only cost time
+_SHAPES = {
+    "count": r"[\d,]+",
+    "number": r"-?[\d,.]+",
+    "result": r"[0-9A-F]{1,8}|\?",
+    "result_name": r"\S+",
+    "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
+    "process": r"[^ ]+|\?",
+    "remote": r"\S+|the remote side",
+    "cause": r"[a-z-]+",
+    "start": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC(?: to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC)?",
+    "rejection_time": r"[\d-]+ [\d:.]+ UTC|\?",
+    "end": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC",
+}
+
+
+class _Template(Struct, frozen=True):
+    """An English template as a pattern, what it begins with, and its translation."""
+
+    start: str
+    pattern: re.Pattern[str]
+    translation: string.Template
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """Pairs of English and translated text, by section."""
+
+    labels: Mapping[str, str] = {}
+    sentences: Mapping[str, str] = {}
+    phrases: Mapping[str, str] = {}
+
+
+class Language:
+    """A language as a function: English text in, the reader's text out."""
+
+    def __init__(self, code: str = "en", catalogue: Catalogue | None = None) -> None:
+        self.code = code
+        self.catalogue = catalogue or Catalogue()
+        self._known: dict[str, str] = {}
+
+    def __call__(self, label: str, **values: object) -> str:
+        """A heading or other fixed text of the program, its ``$names`` filled."""
+        text = self.catalogue.labels.get(label, label)
+        return string.Template(text).substitute(values) if values else text
+
+    def sentence(self, text: str) -> str:
+        """A sentence of a report; unchanged where no template knows it. Commands stay."""
+        if self.code == "en" or not text or len(text) > _LONGEST or text.startswith(COMMAND):
+            return text
+        if text not in self._known:
+            self._known[text] = self._filled(text, self._sentences) or text
+        return self._known[text]
+
+    def knows(self, text: str) -> bool:
+        """Whether a template recognizes the sentence."""
+        return self._filled(text, self._sentences) is not None
+
+    def _filled(self, text: str, templates: Iterable[_Template]) -> str | None:
+        for item in templates:
+            if text.startswith(item.start) and (found := item.pattern.fullmatch(text)):
+                values = {
+                    name: self._filled(value, self._phrases) or value for name, value in found.groupdict().items()
+                }
+                return item.translation.substitute(values)
+        return None
+
+    @cached_property
+    def _sentences(self) -> tuple[_Template, ...]:
+        return _templates(self.catalogue.sentences)
+
+    @cached_property
+    def _phrases(self) -> tuple[_Template, ...]:
+        return _templates(self.catalogue.phrases)
+
+
+ENGLISH = Language()
+
+
+def load(code: str, rules: str | Path | None = None) -> Language:
+    """A language by its code; translations of a rule folder's own texts lie in its ``translations``.
+
+    Raises OptionError for a language that is not there.
+    """
+    if code not in LANGUAGES:
+        raise OptionError(f"--lang {code}: expected one of {', '.join(LANGUAGES)} (or unset {VARIABLE})")
+    if code == "en":
+        return ENGLISH
+    folders = [resources.files("evtx_analyzer.report").joinpath("languages"), _translations()]
+    folders += [Path(rules, "translations")] if rules is not None else []
+    files = [folder.joinpath(f"{code}.yml") for folder in folders]
+    return Language(code, _merged([yaml.safe_load(file.read_text("utf-8")) for file in files if file.is_file()], code))
+
+
+def _translations() -> Traversable:
+    """Translations of the rules that ship with the package; in a checkout they lie beside the package."""
+    try:
+        return resources.files("evtx_analyzer.ruleset").joinpath("translations")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "rules" / "translations"
+
+
+def _merged(documents: Iterable[Mapping[str, Any]], code: str) -> Catalogue:
+    parts: dict[str, dict[str, str]] = {"labels": {}, "sentences": {}, "phrases": {}}
+    for document in documents:
+        for section, pairs in document.items():
+            parts[section].update({flat(pair["en"]): flat(pair[code]) for pair in pairs or ()})
+    return Catalogue(**parts)
+
+
+def flat(text: str) -> str:
+    """A text on one line, as rule files are read."""
+    return " ".join(text.split())
+
+
+def _templates(pairs: Mapping[str, str]) -> tuple[_Template, ...]:
+    """Templates with the most fixed text first, for they say the most."""
+    made = [(len(_NAME.sub("", english)), english, translated) for english, translated in pairs.items()]
+    return tuple(_template(english, translated) for _, english, translated in sorted(made, reverse=True))
+
+
+_NAME = re.compile(r"\$(?:(\$)|([a-z_]+)|\{([a-z_]+)\})")
+
+
+def _template(english: str, translated: str) -> _Template:
+    parts, at, seen = [], 0, set()
+    for found in _NAME.finditer(english):
+        parts.append(re.escape(english[at : found.start()]))
+        at = found.end()
+        name = found[2] or found[3]
+        if name is None:
+            parts.append(re.escape("$"))
+        elif name in seen:
+            parts.append(f"(?P={name})")
+        else:
+            seen.add(name)
+            parts.append(f"(?P<{name}>{_SHAPES.get(name, '.+?')})")
+    parts.append(re.escape(english[at:]))
+    return _Template(english.partition("$")[0], re.compile("".join(parts), re.DOTALL), string.Template(translated))
+
+
+# -------------------------------------------------------------------------------------------- parts of a report
+
+
+def finding(item: Finding, say: Language) -> Finding:
+    """A finding with its sentences in another language."""
+    return Finding(
+        cause=item.cause,
+        grade=item.grade,
+        title=say.sentence(item.title),
+        why=say.sentence(item.why),
+        supports=tuple(_evidence(part, say) for part in item.supports),
+        contradicts=tuple(_evidence(part, say) for part in item.contradicts),
+        missing=tuple(Missing(text=say.sentence(part.text), collect=_all(part.collect, say)) for part in item.missing),
+        remedy=None if item.remedy is None else _remedy(item.remedy, say),
+        incidents=item.incidents,
+    )
+
+
+def _evidence(item: Evidence, say: Language) -> Evidence:
+    return Evidence(text=say.sentence(item.text), origin=item.origin, time=item.time)
+
+
+def _remedy(item: Remedy, say: Language) -> Remedy:
+    return Remedy(steps=_all(item.steps, say), verify=_all(item.verify, say), references=item.references)
+
+
+def _all(texts: Iterable[str], say: Language) -> tuple[str, ...]:
+    return tuple(say.sentence(text) for text in texts)

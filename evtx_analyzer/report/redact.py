@@ -1,0 +1,277 @@
+"""A report with aliases in place of names, so that it can be shown outside of the house.
+
+    a@servername.com            -> user1@domain1.example
+    CORP-SMTP1.ServerName.com   -> host1.domain1.example
+    10.10.248.7:16547           -> ip1:16547
+    CN=*.ServerName.com, O=...  -> CN=*.domain1.example, O=org1
+
+One value has one alias everywhere, whatever its letter case: in fields, in sentences, in replies, in paths. Names are
+found in the fields that hold them and in every text by their form (addresses, IPs), then replaced in all texts at
+once. Folders and files keep only names that the log's own product gives them. With ``everything``, thumbprints, serial
+numbers and key ids get aliases too. What no field names and no form shows (a person in a free text) cannot be found.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from evtx_analyzer.report.document import Report
+
+# Values from a fixed vocabulary, ids and digests: nothing of the customer is in them, and outputs rely on them.
+_VOCABULARY = frozenset(
+    {
+        *("schema_version", "tool", "id", "cause", "grade", "grades", "kind", "kinds", "status", "sha256", "size"),
+        *("policy", "result", "result_name", "chain_ref", "task_id", "chain_result", "chain_status", "signals", "rule"),
+        *("basis", "host_basis", "anchor", "rejection", "operation", "stage", "attribution", "tls", "session"),
+        *("errors", "infos", "time", "start", "end", "first", "last", "handshake_time", "chain_time"),
+        *("not_before", "not_after", "window", "since", "until", "redact", "references", "process"),
+        *("time_basis", "code", "attribution", "meaning", "remote_clock", "other_time", "tz"),
+    }
+)
+_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name")
+_NAMES = ("subject", "issuer")
+_PATHS = ("source", "member", "path", "folder")
+_IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
+_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+_IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
+_IP6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])")
+_DNS = re.compile(r"(?<![\w@.-])(?:[\w-]+\.)+[A-Za-z][\w-]+(?![\w-])")
+_RDN = re.compile(
+    r"(?:^|[,;+]\s*)([A-Za-z][A-Za-z0-9.]*|[\d.]+)=(\"(?:[^\"]|\"\")*\"|[^,;+]*(?:,(?!\s*[A-Za-z\d.]+=)[^,;+]*)*)"
+)
+_RDN_ALIASES = {"CN": "name", "O": "org", "OU": "unit", "L": "place", "S": "state", "ST": "state", "DC": "domain"}
+# Domains that name a service and no customer; what stands before them is replaced.
+_SERVICES = (
+    *("mail.protection.outlook.com", "mail.onmicrosoft.com", "onmicrosoft.com", "mx.microsoft", "outlook.com"),
+    *("outbound.protection.outlook.com", "prod.outlook.com", "microsoft.com", "office365.com", "office.com"),
+)
+_PRODUCT_PATH = re.compile(
+    r"(?:SmtpSend|SmtpReceive|ProtocolLog|TransportRoles|Logs|Hub|FrontEnd|Edge|Mailbox|SMTPSVC\d+|MessageTracking"
+    r"|(?:SEND|RECV|MSGTRK[A-Z]*)[\d-]+\.LOG|(?:u_)?ex\d+\.log|capi2\.(?:evtx|xml)"
+    r"|Microsoft-Windows-CAPI2(?:%4|_|-|/)Operational\.evtx|\.{1,2}|-)",
+    re.IGNORECASE,
+)
+# Names that the product gives, or that are words of our own sentences.
+_PRODUCT_CONNECTORS = ("Outbound to Office 365", "SMTPSVC", "Partner", "Internet", "Default", "EdgeSync")
+_SHORTEST = 3  # a shorter name inside of a sentence is more likely a word
+
+
+def redacted(report: Report, *, everything: bool = False) -> tuple[Report, dict[str, str]]:
+    """The report with aliases, and the originals by alias; ``everything`` adds thumbprints, serials and key ids."""
+    marked = replace(report, options=replace(report.options, redact="all" if everything else "names"))
+    data = msgspec.to_builtins(marked)
+    aliases = _Aliases()
+    for key, text in _texts(data):
+        _learn(key, text, aliases, everything)
+    for key, text in _texts(data):
+        if key in _PATHS:
+            aliases.add_path(text)
+    put = aliases.replacer()
+    clean = _mapped(data, put)
+    return msgspec.convert(clean, type=Report), aliases.originals()
+
+
+def mapping_text(originals: dict[str, str]) -> str:
+    """The mapping file: JSON, alias to original value."""
+    return json.dumps(originals, indent=2, ensure_ascii=False) + "\n"
+
+
+class _Aliases:
+    """Aliases by value (letter case folded), counted per sort of value in the order of appearance."""
+
+    def __init__(self) -> None:
+        self._alias: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self._whole_paths: list[tuple[str, str]] = []
+
+    def get(self, sort: str, value: str, make: Callable[[int], str]) -> str:
+        """The alias of a value; ``make`` gives a new one from the next number of its sort."""
+        key = value.casefold()
+        if key not in self._alias:
+            self._counts[sort] = self._counts.get(sort, 0) + 1
+            self._alias[key] = make(self._counts[sort])
+            self._written[key] = value
+        return self._alias[key]
+
+    def add_email(self, text: str) -> None:
+        user, _, domain = text.rpartition("@")
+        where = self.domain(domain)
+        self.get("user", text, lambda number: f"user{number}@{where}")
+        if len(user) >= _SHORTEST:
+            self.get("user", user, lambda number: f"user{number}")
+
+    def add_host(self, text: str) -> None:
+        """A machine by its DNS or NetBIOS name; a name and its first label share their number."""
+        name = text.strip().strip("[]").rstrip(".")
+        if not name or _is_ip(name):
+            return
+        label, _, domain = name.removeprefix("*.").partition(".")
+        if not domain:
+            self.get("host", label, lambda number: f"host{number}")
+            return
+        if name.startswith("*.") or name.casefold() in self._alias or _service(name) == name.casefold():
+            self.domain(name.removeprefix("*."))
+            return
+        where = self.domain(domain)
+        if label.casefold() in _COMMON_LABELS:
+            self.get("host", name, lambda number: f"host{number}.{where}")
+            return
+        short = self.get("host", label, lambda number: f"host{number}")
+        self.get("fqdn", name, lambda _: f"{short}.{where}")
+
+    def domain(self, text: str) -> str:
+        """Alias of a domain; service domains stay, tenants in front of them do not."""
+        name = text.casefold().rstrip(".")
+        service = _service(name)
+        if service == name:
+            return name
+        if service:
+            tenant = name.removesuffix(f".{service}")
+            put = self.get("tenant", tenant, lambda number: f"tenant{number}")
+            return self.get("tenant-domain", name, lambda _: f"{put}.{service}")
+        alias = self.get("domain", name, lambda number: f"domain{number}.example")
+        labels = [part for part in name.split(".")[:-1] if len(part) > _SHORTEST and part not in _COMMON_LABELS]
+        for label in labels:
+            self.get("label", label, lambda _: alias.partition(".")[0])
+        return alias
+
+    def add_name(self, text: str) -> None:
+        """A subject or issuer: a distinguished name, or the display name that CAPI2 shows."""
+        parts = _RDN.findall(text)
+        if not parts:
+            self._add_value("CN", text)
+        for kind, value in parts:
+            self._add_value(kind.upper(), value)
+
+    def _add_value(self, kind: str, value: str) -> None:
+        value = value.strip().strip('"').strip()
+        if not value or (kind == "C" and len(value) == 2) or value.casefold() in _COMMON_LABELS:  # noqa: PLR2004
+            return  # a country, or a label that names nobody
+        if _DNS.fullmatch(value.removeprefix("*.")) and " " not in value:
+            if kind == "CN" and not value.startswith("*."):
+                self.add_host(value)
+            self.domain(value.removeprefix("*."))
+            return
+        if _EMAIL.fullmatch(value):
+            self.add_email(value)
+            return
+        sort = _RDN_ALIASES.get(kind, "name")
+        self.get(sort, value, lambda number: f"{sort}{number}")
+
+    def add_ip(self, text: str) -> None:
+        self.get("ip", text, lambda number: f"ip{number}")
+
+    def add_path(self, text: str) -> None:
+        """A path: parts that the product names stay, all others get an alias that keeps the suffix."""
+        for part in re.split(r"([/\\!])", text):
+            if part and part not in "/\\!" and not _PRODUCT_PATH.fullmatch(part) and part not in self._paths:
+                suffix = re.search(r"(\.[A-Za-z0-9]{1,5})*$", part)
+                number = len(self._paths) + 1
+                self._paths[part] = f"path{number}{suffix[0].lower() if suffix and suffix.start() else ''}"
+
+    def replacer(self) -> Callable[[str, str], str]:
+        """Replaces all known values in a text of the given key, longest first, in one pass."""
+        known = sorted(self._alias, key=lambda item: (-len(item), item))
+        words = [re.escape(item) for item in known if len(item) >= _SHORTEST]
+        pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])", re.IGNORECASE) if words else None
+
+        def put(key: str, text: str) -> str:
+            if key in _PATHS:
+                return self._path(text)
+            for path, alias in self._whole_paths:
+                text = text.replace(path, alias)
+            if text.casefold() in self._alias:
+                return self._alias[text.casefold()]
+            return pattern.sub(lambda found: self._alias[found[0].casefold()], text) if pattern else text
+
+        self._whole_paths = sorted(self._paths.items(), key=lambda item: -len(item[0]))
+        return put
+
+    def _path(self, text: str) -> str:
+        return "".join(self._paths.get(part, part) for part in re.split(r"([/\\!])", text))
+
+    def originals(self) -> dict[str, str]:
+        """Original values by alias, for the mapping file; a value written in several ways is shown as first seen."""
+        found = {self._paths[key]: key for key in self._paths}
+        for key, alias in self._alias.items():
+            found.setdefault(alias, self._written[key])
+        return dict(sorted(found.items()))
+
+
+_COMMON_LABELS = frozenset({"mail", "smtp", "local", "internal", "corp", "com", "net", "org", "example"})
+
+
+def _service(name: str) -> str:
+    name = name.casefold()
+    return next((item for item in _SERVICES if name == item or name.endswith(f".{item}")), "")
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  JSON
+    """Every text that may hold a name, with the key that it stands under."""
+    if isinstance(data, str):
+        yield key, data
+    elif isinstance(data, dict):
+        for name, value in data.items():
+            if not _fixed(name, key):
+                # What a log says beside a refusal names machines as a reply does.
+                as_reply = key in ("context", "other_errors") and name in ("title", "text")
+                yield from _texts(value, "reply" if as_reply else name)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from _texts(value, key)
+
+
+def _fixed(key: str, parent: str) -> bool:
+    """Whether a value comes from a fixed vocabulary; a link's ``host`` is a relation, a clock's ``source`` a sort."""
+    return key in _VOCABULARY or (key, parent) in (("host", "links"), ("source", "clocks"))
+
+
+def _mapped(data: Any, put: Callable[[str, str], str], key: str = "") -> Any:  # noqa: ANN401  JSON
+    if isinstance(data, str):
+        return put(key, data)
+    if isinstance(data, dict):
+        return {name: value if _fixed(name, key) else _mapped(value, put, name) for name, value in data.items()}
+    return [_mapped(value, put, key) for value in data] if isinstance(data, list | tuple) else data
+
+
+def _learn(key: str, text: str, aliases: _Aliases, everything: bool) -> None:
+    """Note every name in a text, by the key that it stands under and by its form."""
+    for address in _EMAIL.findall(text):
+        aliases.add_email(address)
+    for address in _addresses(text):
+        aliases.add_ip(address)
+    if key in _HOSTS:
+        aliases.add_host(text)
+    elif key in _NAMES:
+        aliases.add_name(text)
+    elif key == "alternate_names":
+        aliases.domain(text.removeprefix("*."))
+    elif key == "connector" and text and not text.startswith(_PRODUCT_CONNECTORS):
+        aliases.get("connector", text, lambda number: f"connector{number}")
+    elif key == "reply":
+        for name in _DNS.findall(text):
+            aliases.add_host(name)
+    elif key in _IDENTITIES and everything and text:
+        sort = "KEYID" if key.endswith("key_id") else key.upper()
+        aliases.get(sort, text, lambda number: f"{sort}-{number}")
+
+
+def _addresses(text: str) -> Iterable[str]:
+    return (item for form in (_IP4, _IP6) for item in form.findall(text) if _is_ip(item.partition("%")[0]))

@@ -1,0 +1,202 @@
+"""What several outputs show in the same way: pairs, chains, and times as people read them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer import clock
+from evtx_analyzer.model import (
+    Certificate,
+    ChainElement,
+    Context,
+    Coverage,
+    Incident,
+    Link,
+    Operation,
+    OtherError,
+    Rejection,
+)
+from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import COMMAND, Language
+
+_BASES = ("thumbprint", "subject", "time")
+_PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """A refusal beside a certificate check; ``count`` refusals of one session share the row (one per recipient)."""
+
+    incident: Incident
+    rejection: Rejection
+    operation: Operation
+    link: Link
+    count: int
+
+
+class Chain(Struct, frozen=True, kw_only=True):
+    """A chain as event 11 tells it, leaf first, with the issuer that was not found where the chain stops early."""
+
+    operation: Operation
+    elements: tuple[ChainElement, ...]
+    stops: bool
+    missing_issuer: Certificate | None
+    count: int
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """A sentence of a remedy with the commands that follow it; ``number`` is 0 for commands before any sentence."""
+
+    number: int
+    text: str
+    commands: tuple[str, ...]
+
+
+def clean(text: str) -> str:
+    """Text of a log with control, format and surrogate characters replaced, so that it can not act on a terminal."""
+    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char for char in text)
+
+
+def clip(text: str, most: int) -> str:
+    """Text of at most so many characters, the cut marked."""
+    return text if len(text) <= most else text[: most - 1] + "\u2026"
+
+
+def pairs(report: Report) -> list[Pair]:
+    """All pairs, those that rest on identity before the others, the nearest in time first."""
+    operations = {item.id: item for item in report.operations}
+    rows: dict[tuple[object, ...], Pair] = {}
+    for incident in report.incidents:
+        rejections = {item.id: item for item in incident.rejections}
+        for link in incident.links:
+            rejection, operation = rejections.get(link.rejection), operations.get(link.operation)
+            if rejection is None or operation is None:
+                continue
+            key = (incident.id, operation.id, rejection.session, rejection.handshake_time, rejection.time, link.basis)
+            first = rows.get(key) or Pair(
+                incident=incident, rejection=rejection, operation=operation, link=link, count=0
+            )
+            rows[key] = replace(first, count=first.count + 1)
+    return sorted(rows.values(), key=_strength)
+
+
+def _strength(item: Pair) -> tuple[int, float, datetime, datetime, str]:
+    link = item.link
+    return (
+        _BASES.index(link.basis),
+        abs(link.delta_seconds),
+        item.rejection.time,
+        item.operation.time,
+        item.incident.id,
+    )
+
+
+def chains(report: Report) -> list[Chain]:
+    """Distinct chains of the checks that are paired with a refusal, strongest pair first."""
+    operations = list({pair.operation.id: pair.operation for pair in pairs(report)}.values())
+    found: dict[tuple[object, ...], list[Operation]] = {}
+    for item in operations:
+        if item.elements:
+            shape = tuple((part.thumbprint, part.error, part.info) for part in item.elements)
+            found.setdefault((item.host, shape, item.result), []).append(item)
+    return [
+        Chain(
+            operation=same[0],
+            elements=same[0].elements,
+            stops=any(name in _PARTIAL for name in same[0].chain_status),
+            missing_issuer=same[0].missing_issuer,
+            count=len(same),
+        )
+        for same in found.values()
+    ]
+
+
+def steps(texts: Iterable[str]) -> list[Step]:
+    """Sentences numbered, each with the commands that follow it."""
+    found: list[Step] = []
+    for text in texts:
+        if not text.startswith(COMMAND):
+            number = sum(1 for item in found if item.number) + 1
+            found.append(Step(number=number, text=text, commands=()))
+            continue
+        last = found.pop() if found else Step(number=0, text="", commands=())
+        command = text.removeprefix(COMMAND)
+        found.append(Step(number=last.number, text=last.text, commands=(*last.commands, command)))
+    return found
+
+
+def spans(report: Report) -> dict[str, list[Coverage]]:
+    """Coverage by source."""
+    found: dict[str, list[Coverage]] = {}
+    for span in report.coverage:
+        found.setdefault(span.source, []).append(span)
+    return found
+
+
+def moment(time: datetime | None) -> str:
+    """Date and time to the millisecond, without the zone: ``2016-12-01 03:09:55.456``; empty for no time."""
+    return "" if time is None else f"{time:%Y-%m-%d} {clock_time(time)}"
+
+
+def clock_time(time: datetime | None) -> str:
+    """Time of day to the millisecond: ``03:09:55.456``."""
+    return "" if time is None else f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}"
+
+
+def difference(seconds: float) -> str:
+    """A signed difference in the unit a person would use: ``+0.255 s``, ``-3.5 min``, ``-2.0 h``."""
+    minute, hour = 60, 3600
+    if abs(seconds) < minute:
+        return f"{seconds:+.3f} s"
+    return f"{seconds / minute:+.1f} min" if abs(seconds) < hour else f"{seconds / hour:+.1f} h"
+
+
+def first_sentence(texts: Sequence[str]) -> str:
+    """The first step that is a sentence, for the one line on top of a report."""
+    return next((text for text in texts if not text.startswith(COMMAND)), "")
+
+
+def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
+    """A pair as the cells of a row: both times, their difference, and what joins them."""
+    passed = f"; {say('passed later')}" if item.link.broken_by else ""
+    return (
+        moment(item.rejection.time),
+        clock_time(item.rejection.handshake_time) or say("not known"),
+        clock_time(item.operation.time),
+        difference(item.link.delta_seconds),
+        say(item.link.basis),
+        say(item.link.host),
+        f"{item.operation.result}{passed}",
+    )
+
+
+def span_text(span: Coverage, say: Language) -> str:
+    """What a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
+    count = say("$count records", count=span.records)
+    host = f", {span.host}" if span.host else ""
+    if span.first is None or span.last is None:
+        return f"{count}{host}"
+    return f"{count}, {clock.as_text(span.first)} \u2013 {clock.as_text(span.last)}{host}"
+
+
+def other_errors(report: Report) -> list[OtherError]:
+    """Failures that are not 5.7.64, those that look like it first, then by count."""
+    return sorted(report.other_errors, key=lambda item: (not item.meaning, -item.count))
+
+
+def other_error_text(item: OtherError, say: Language) -> str:
+    """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
+    what = say.sentence(item.meaning) if item.meaning else item.text
+    where = f", {item.host}" if item.host else ""
+    return f"{item.count} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
+
+
+def context_text(item: Context, say: Language) -> str:
+    """Supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent a fatal TLS alert``."""
+    times = f", {clock.as_text(item.first)}" if item.first else ""
+    code = f" {item.code}" if item.code else ""
+    return f"{item.count} x {item.kind}{code}{times}: {say.sentence(item.title)}"
