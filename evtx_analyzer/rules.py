@@ -23,7 +23,7 @@ from sigma.rule import SigmaRule
 
 from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
-from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, compile_condition, literals
+from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, clauses, compile_condition, either
 from evtx_analyzer.model import Grade, LinkBasis
 
 # Sigma log source (product, service or category) -> kind of event that we read.
@@ -201,9 +201,14 @@ def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> Signa
         known = ", ".join(f"{product}/{service}" for product, service in LOG_SOURCES)
         mistakes.append(RuleError(file, "logsource", f"no log of this kind is read; known product/service: {known}"))
         return None
-    parts = [literals(condition) for condition in conditions]
-    texts = None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
-    return Signal(name=_stem(file), title=rule.title, kind=kind, matches=_any_of(predicates), literals=texts)
+    found = clauses(conditions[0]) if len(conditions) == 1 else either(clauses(condition) for condition in conditions)
+    return Signal(
+        name=_stem(file),
+        title=rule.title,
+        kind=kind,
+        matches=_any_of(predicates),
+        clauses=found,
+    )
 
 
 def _any_of(predicates: list[Predicate]) -> Predicate:

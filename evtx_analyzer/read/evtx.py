@@ -31,46 +31,55 @@ _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, _FILE_
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(_FILE_HEADER_SIZE, b"\0")
 
 
+class Chunks:
+    """Which chunks of a file must be decoded; those that were only counted are remembered for later readings.
+
+    ``wanted`` is asked with a chunk (64 KiB) as it stands in the file; ``countable`` with provider and channel of its
+    records.
+    """
+
+    def __init__(
+        self, wanted: Callable[[bytes], bool], countable: Callable[[str, str], bool], counted: set[int]
+    ) -> None:
+        self.wanted, self.countable, self.counted = wanted, countable, counted
+
+
 def read_evtx(
-    stream: BinaryIO,
-    source: Origin,
-    *,
-    wanted: Callable[[bytes], bool] | None = None,
-    countable: Callable[[str, str], bool] | None = None,
+    stream: BinaryIO, source: Origin, chunks: Chunks | None = None
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Read records in the order in which they stand, and losses beside them, one chunk at a time.
 
-    The stream is only read forwards. A chunk (64 KiB as it stands in the file) that ``wanted`` declines is accounted
-    for, but its records are neither decoded nor given. With ``countable``, which is asked for provider and channel,
-    they are counted instead; where they cannot be counted they are decoded and given after all.
+    The stream is only read forwards. The records of a chunk that ``chunks`` declines are counted and not decoded; where
+    they cannot be counted they are decoded and given after all.
     """
     raw_header = _read(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
     yield from log.header_losses()
     if len(raw_header) < _FILE_HEADER_SIZE:
         return
-    counter = Counter(source, countable, _first_text) if wanted is not None and countable is not None else None
+    counter = None if chunks is None else Counter(source, chunks.countable, _first_text)
     offset = _FILE_HEADER_SIZE
     while raw := _read(stream, CHUNK_SIZE):
-        declined = wanted is not None and not wanted(raw)
-        counted = counter.count(raw, offset) if counter is not None and declined else None
-        chunk = account(raw) if counted is None else counted[0]
-        if chunk is not None:
+        counted = None
+        if chunks is not None and counter is not None and not chunks.wanted(raw):
+            counted = counter.count(raw, offset)
+        if chunks is not None and counted is not None:
+            chunks.counted.add(offset)
+            yield from log.chunk_losses(counted[0], offset)
+            yield counted[1]
+        elif (chunk := account(raw)) is not None:
             yield from log.chunk_losses(chunk, offset)
-            if counted is not None:
-                yield counted[1]
-            elif not declined or counter is not None:
-                yield from _records(chunk, offset, source)
+            yield from _records(chunk, offset, source)
         offset += len(raw)
     yield from log.final_losses()
 
 
-def reread_evtx(stream: BinaryIO, source: Origin, wanted: Callable[[bytes], bool]) -> Iterator[EventRecord]:
-    """The records of those chunks that ``wanted`` accepts, of a file whose losses are known from a first reading."""
+def reread_evtx(stream: BinaryIO, source: Origin, chunks: Chunks) -> Iterator[EventRecord]:
+    """The records of a file that was read before, without those of chunks that were counted and are not wanted."""
     _read(stream, _FILE_HEADER_SIZE)
     offset = _FILE_HEADER_SIZE
     while raw := _read(stream, CHUNK_SIZE):
-        chunk = account(raw) if wanted(raw) else None
+        chunk = account(raw) if offset not in chunks.counted or chunks.wanted(raw) else None
         for record in _records(chunk, offset, source) if chunk is not None else ():
             if isinstance(record, EventRecord):
                 yield record
