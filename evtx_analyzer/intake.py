@@ -161,7 +161,9 @@ class Ledger:
                     elif isinstance(thing, Loss):
                         self._lose(thing, first_time)
                     elif wanted is None or wanted(thing):
-                        yield from self._normalized(item, thing, first_time)
+                        event = self._normalized(item, thing, first_time)
+                        if event is not None:
+                            yield event
                 self._stopped(item, _failure(stream), first_time)
         except OSError as error:
             self._stopped(item, f"reading stopped: {error.strerror or error}", first_time)
@@ -186,7 +188,7 @@ class Ledger:
             extent = f"what is behind its first {item.size:,} bytes"
             self._lose(Loss(origin=item.source.origin, reason=reason, extent=extent), first_time)
 
-    def _normalized(self, item: Examined, record: Record, first_time: bool) -> Iterator[Event]:
+    def _normalized(self, item: Examined, record: Record, first_time: bool) -> Event | None:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + first_time
         found = normalize(record, self._zone)
@@ -196,14 +198,14 @@ class Ledger:
             # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
             if first_time and item.syntax == "evtx" and isinstance(record, EventRecord) and record.record_id:
                 self._others.setdefault(path, RecordIds()).add(record.record_id)
-            return
+            return None
         kind, event = found
         if isinstance(event, Loss):
             self._lose(event, first_time)
-            return
+            return None
         if first_time:
             self._count(item, kind, event)
-        yield event
+        return event
 
     def _count(self, item: Examined, kind: str, event: Event) -> None:
         path = item.source.path

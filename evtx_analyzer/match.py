@@ -90,8 +90,7 @@ def compile_condition(condition: object) -> Predicate:
     """Predicate over the flat view of an event for a parsed pySigma condition (``rule.detection.parsed_condition``)."""
     match condition:
         case ConditionAND(args=args):
-            parts = [compile_condition(arg) for arg in args]
-            return lambda fields: all(part(fields) for part in parts)
+            return _all_of([compile_condition(arg) for arg in args])
         case ConditionOR(args=args):
             parts = [compile_condition(arg) for arg in args]
             return lambda fields: any(part(fields) for part in parts)
@@ -104,6 +103,17 @@ def compile_condition(condition: object) -> Predicate:
             test = _value_test(value)
             return lambda fields: any(test(item) for values in fields.values() for item in values)
     raise UnsupportedConditionError(f"{type(condition).__name__} is not supported")
+
+
+def _all_of(parts: list[Predicate]) -> Predicate:
+    def hold(fields: Fields) -> bool:
+        # A loop, not all(): see _field_test.
+        for part in parts:  # noqa: SIM110
+            if not part(fields):
+                return False
+        return True
+
+    return hold
 
 
 def clauses(condition: object) -> Clauses:
@@ -151,7 +161,15 @@ def _field_test(name: str, value: SigmaType) -> Predicate:
     if isinstance(value, SigmaFieldReference):
         return _reference_test(name, value)
     test = _value_test(value)
-    return lambda fields: any(test(item) for item in fields.get(name, ()))
+
+    def holds(fields: Fields) -> bool:
+        # A loop, not any(): this is the innermost one of the program.
+        for item in fields.get(name, ()):  # noqa: SIM110
+            if test(item):
+                return True
+        return False
+
+    return holds
 
 
 def _reference_test(name: str, value: SigmaFieldReference) -> Predicate:
@@ -174,6 +192,10 @@ def _value_test(value: SigmaType) -> ValueTest:
             return lambda text: any(test(text) for test in tests)
         case SigmaString():
             pattern = _string_pattern(value)
+            if all(isinstance(part, str) for part in value.s):
+                # Without wildcards a text of another length cannot match, and most have another.
+                length = sum(len(part) for part in value.s if isinstance(part, str))
+                return lambda text: len(text) == length and pattern.fullmatch(text) is not None
             return lambda text: pattern.fullmatch(text) is not None
         case SigmaRegularExpression():
             flags = re.RegexFlag(0)
@@ -236,7 +258,7 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
     for event in events:
         kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
         fields: Fields = getattr(event, "fields", {})
-        names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields))
+        names = tuple([signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields)])
         yield Match(event=event, signals=names)
 
 
