@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from samples import cases
-from samples.capi2 import Recorder
+from samples.capi2 import Recorder, check
 from samples.evtx_writer import CHUNK_HEADER_SIZE, CHUNK_SIZE, FILE_HEADER_SIZE, write_evtx
 from samples.smtp import REFUSAL, SEND_HEADER, SendSession, iso
 
@@ -50,8 +50,15 @@ def _chunks(*, failing: bool) -> list[bytes]:
     for _ in range(8):
         recorder.events.clear()
         if failing:
-            kwargs = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": 0x10000}
-            cases.capi2.check(recorder, START, [(cases.LEAF, 0)], seed=f"{recorder.next_record}", **kwargs)  # type: ignore[arg-type]
+            check(
+                recorder,
+                START,
+                [(cases.LEAF, 0)],
+                policy_result="800B0109",
+                chain_result="800B010A",
+                chain_error=0x10000,
+                seed=f"{recorder.next_record}",
+            )
         # The samples' noise, without its routine failures: these are what the share of hits is about.
         while len(recorder.events) < 80:
             cases.noise(recorder, START + timedelta(seconds=7 * len(recorder.events)), 9)
