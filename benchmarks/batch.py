@@ -122,7 +122,8 @@ def _cluster(found: list[object], place: Path, workers: int) -> Summary:
     with LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster:
-        watch = Watch(lambda: os.kill(cluster.workers[0].pid, 9))
+        # A worker that is being started again has no process yet.
+        watch = Watch(lambda: os.kill(next(item.pid for item in cluster.workers.values() if item.pid), 9))
         summary = run(
             found,  # type: ignore[arg-type]
             place / "cluster",

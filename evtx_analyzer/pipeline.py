@@ -126,7 +126,14 @@ def analyze(
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=metadata.version("evtx-analyzer")),
-        options=Options(window=window, host=_host_text(given), tz=tz, since=_text(since), until=_text(until)),
+        options=Options(
+            window=window,
+            host=_host_text(given),
+            tz=tz,
+            since=_text(since),
+            until=_text(until),
+            rules=rules.added or None,
+        ),
         verdict=diagnose.verdict(findings, grouped, case, len(losses)),
         findings=tuple(findings),
         incidents=tuple(diagnose.graded(grouped, rules.causes, case)),

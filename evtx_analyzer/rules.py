@@ -8,6 +8,7 @@ collected, and the remedy. File name = rule name. ``docs/rules.md`` is the manua
 
 from __future__ import annotations
 
+import hashlib
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -17,6 +18,7 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 from msgspec import Struct
+from msgspec.structs import replace
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
@@ -99,11 +101,12 @@ class Cause(Struct, frozen=True, kw_only=True):
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """A whole rule set, checked."""
+    """A whole rule set, checked; ``added`` is the version of the set where a folder of one's own is in it."""
 
     signals: tuple[Signal, ...]
     links: tuple[LinkRule, ...]
     causes: tuple[Cause, ...]
+    added: str = ""
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Rules:
@@ -111,7 +114,8 @@ class Rules(Struct, frozen=True, kw_only=True):
 
         Raises RuleSetError with all mistakes of the set.
         """
-        return load(*rule_folders(folder))
+        rules = load(*rule_folders(folder))
+        return rules if folder is None else replace(rules, added=rules_version(folder))
 
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
@@ -136,6 +140,17 @@ def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
         message = "no rule file found; expected signals/, links/ or causes/ in it"
         raise RuleSetError((RuleError(own.as_posix(), "", message),))
     return builtin_rules(), own
+
+
+def rules_version(folder: str | Path | None) -> str:
+    """SHA-256 over the names and contents of all rule files, ours and those of a folder."""
+    digest = hashlib.sha256()
+    for number, root in enumerate(rule_folders(folder)):
+        for part in ("signals", "links", "causes"):
+            for name, file in rule_files([root], part).items():
+                content = hashlib.sha256(file.read_bytes()).hexdigest()
+                digest.update(f"{number}/{part}/{name}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 def load(*folders: Traversable) -> Rules:

@@ -19,7 +19,8 @@ from evtx_analyzer.batch import bundles, merge, run, settings_for
 from evtx_analyzer.batch.cluster import mismatches
 from evtx_analyzer.batch.outcome import BundleError
 from evtx_analyzer.batch.summary import Summary, to_csv, to_html, to_json
-from evtx_analyzer.batch.work import Task, report_on, rules_version, summarize
+from evtx_analyzer.batch.work import Task, report_on, summarize
+from evtx_analyzer.rules import rules_version
 from samples.build import CASES
 from samples.fleet import write_fleet, zipped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -223,3 +224,12 @@ def test_own_rules_are_added_to_ours(tmp_path):
     )
     report = json.loads(run("analyze", SAMPLES / "no-capi2", "--rules", tmp_path, "--format", "json").stdout)
     assert report["verdict"]["title"] == "The evidence tells nobody why relaying was refused"
+
+
+def test_a_report_says_that_own_rules_were_used(tmp_path):
+    (tmp_path / "causes").mkdir()
+    shutil.copy(SAMPLES.parent / "rules" / "causes" / "unexplained.yml", tmp_path / "causes")
+    own = json.loads(run("analyze", SAMPLES / "no-capi2", "--rules", tmp_path, "--format", "json").stdout)
+    ours = json.loads(run("analyze", SAMPLES / "no-capi2", "--format", "json").stdout)
+    assert re.fullmatch(r"[0-9a-f]{64}", own["options"]["rules"])
+    assert ours["options"]["rules"] is None

@@ -283,3 +283,54 @@ def test_json_of_something_else_is_unrecognized_and_broken_json_a_loss(tmp_path)
     assert statuses["other.json"] == "unrecognized"
     assert statuses["broken.json"] == "not-read"
     assert [Path(item.origin.source).name for item in report.losses] == ["broken.json"]
+
+
+LIST = """
+
+Name                         : From CORP
+Enabled                      : True
+ConnectorType                : OnPremises
+TlsSenderCertificateName     : mail.contoso.com
+SenderIPAddresses            : {198.51.100.0/24, 203.0.113.0/24}
+SenderDomains                : {smtp:*;1}
+
+Name                         : Partner
+Enabled                      : False
+ConnectorType                : Partner
+TlsSenderCertificateName     :
+SenderIPAddresses            : {}
+SenderDomains                : {smtp:contoso.com;1}
+
+"""
+CSV = (
+    "#TYPE Selected.Microsoft.Exchange.Data.Directory\r\n"
+    '"Name","Enabled","ConnectorType","TlsSenderCertificateName"\r\n'
+    '"From CORP","True","OnPremises","mail.contoso.com"\r\n'
+)
+CLIXML = """<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">
+  <Obj RefId="0"><TN RefId="0"><T>Selected.Object</T></TN><MS>
+    <S N="Name">From CORP</S><B N="Enabled">true</B><S N="ConnectorType">OnPremises</S>
+    <S N="TlsSenderCertificateName">mail.contoso.com</S>
+    <Obj N="SenderIPAddresses" RefId="1"><LST><S>198.51.100.0/24</S></LST></Obj>
+  </MS></Obj>
+</Objs>"""
+
+
+@pytest.mark.parametrize(("content", "count"), [(LIST, 2), (CSV, 1), (CLIXML, 1)], ids=["list", "csv", "clixml"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_other_forms_of_powershell(tmp_path, content, count, encoding):
+    (tmp_path / "export.txt").write_text(content, encoding=encoding)
+    found = [event for event in ea.events(tmp_path) if isinstance(event, Setting)]
+    assert [item.cmdlet for item in found] == ["Get-InboundConnector"] * count
+    assert found[0].values["TlsSenderCertificateName"] == "mail.contoso.com"
+    got = view(*found, sent=sent(alternate_names=("mail.contoso.com",)), seen_address="198.51.100.7")
+    assert got["InboundConnector.Working"] == "true"
+    assert got["InboundConnector.CertificateMatches"] == "true"
+    if content is not CSV:
+        assert got["InboundConnector.AddressMatches"] == "true"
+
+
+def test_a_receive_connector_is_not_taken_for_a_send_connector(tmp_path):
+    item = {"Name": "Default Frontend", "TlsCertificateName": "<I>CN=a<S>CN=b", "Bindings": ["[::]:25"]}
+    (tmp_path / "r.json").write_text(json.dumps(item))
+    assert [event for event in ea.events(tmp_path) if isinstance(event, Setting)] == []

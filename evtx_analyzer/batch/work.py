@@ -27,7 +27,7 @@ from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportE
 from evtx_analyzer.model import Loss, Origin, Verdict
 from evtx_analyzer.pipeline import analyze
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool, load
-from evtx_analyzer.rules import Rules, rule_folders
+from evtx_analyzer.rules import Rules, rules_version
 
 _BLOCK = 1 << 20
 _NAME_LENGTH = 24
@@ -69,19 +69,6 @@ class Task(Struct, frozen=True, kw_only=True):
     folder: str | None = None
     suffixes: tuple[str, ...] = (".json",)
     resume: bool = False
-
-
-def rules_version(folder: str | Path | None) -> str:
-    """SHA-256 over the names and contents of all rule files, ours and those of a folder."""
-    digest = hashlib.sha256()
-    for number, root in enumerate(rule_folders(folder)):
-        for part in ("signals", "links", "causes"):
-            place = root.joinpath(part)
-            for file in sorted(place.iterdir(), key=lambda item: item.name) if place.is_dir() else ():
-                if file.name.endswith((".yml", ".yaml")):
-                    content = hashlib.sha256(file.read_bytes()).hexdigest()
-                    digest.update(f"{number}/{part}/{file.name}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def summarize(task: Task) -> Summary:

@@ -13,6 +13,8 @@ from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Setting
 
 KIND = "configuration"
+# Get-ReceiveConnector shares its other properties with Get-SendConnector and tells of the other direction.
+_OF_RECEIVING = {"Bindings", "RemoteIPRanges", "PermissionGroups"}
 
 
 def recognize_object(names: set[str] | frozenset[str]) -> str | None:
@@ -22,7 +24,7 @@ def recognize_object(names: set[str] | frozenset[str]) -> str | None:
 
 def is_configuration(row: LogRow) -> bool:
     """Whether a row is an exported configuration object."""
-    return _cmdlet(row) is not None
+    return _cmdlet(row) is not None and not _OF_RECEIVING & row.values.keys()
 
 
 def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times

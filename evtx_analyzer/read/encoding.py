@@ -48,8 +48,3 @@ def decode(data: bytes, encoding: str) -> str:
         return data.decode("cp1252")
     except UnicodeDecodeError:
         return data.decode("cp850", errors="replace")
-
-
-def needle(text: str, encoding: str) -> bytes:
-    """``text`` as it stands in a file of that encoding."""
-    return text.encode(encoding)
