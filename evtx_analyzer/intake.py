@@ -161,7 +161,8 @@ class Ledger:
                     elif isinstance(thing, Loss):
                         self._lose(thing, first_time)
                     elif wanted is None or wanted(thing):
-                        event = self._normalized(item, thing, first_time)
+                        counts = first_time and not getattr(thing, "counted", False)
+                        event = self._normalized(item, thing, counts)
                         if event is not None:
                             yield event
                 self._stopped(item, _failure(stream), first_time)

@@ -80,17 +80,19 @@ class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
     """One Windows event as XML text, from an .evtx file or an XML export; not yet parsed.
 
     ``time`` is the record header's FILETIME where the container has one. ``record_id`` is None where the
-    container does not number its records (the XML may still hold an EventRecordID).
+    container does not number its records (the XML may still hold an EventRecordID). ``counted`` is set where the
+    record is one of ``CountedRecords`` that came before it.
     """
 
     origin: Origin
     xml: str
     record_id: int | None = None
     time: datetime | None = None
+    counted: bool = False
 
 
 class CountedRecords(Struct, frozen=True, kw_only=True):
-    """Records of one chunk that were counted and not decoded: ids run from ``origin.record`` to ``last_record``.
+    """Records of one chunk that were counted without being decoded: ids run from ``origin.record`` to ``last_record``.
 
     ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
     """

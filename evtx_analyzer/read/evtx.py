@@ -34,8 +34,8 @@ _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(_FILE_HEADER_SIZE, b"\0")
 class Chunks:
     """Which chunks of a file must be decoded; those that were only counted are remembered for later readings.
 
-    ``wanted`` is asked with a chunk (64 KiB) as it stands in the file; ``countable`` with provider and channel of its
-    records.
+    ``wanted`` is asked with a chunk (64 KiB) as it stands in the file, or with the XML of one record in UTF-16LE;
+    ``countable`` with provider and channel of a chunk's records.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ def read_evtx(
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Read records in the order in which they stand, and losses beside them, one chunk at a time.
 
-    The stream is only read forwards. The records of a chunk that ``chunks`` declines are counted and not decoded; where
-    they cannot be counted they are decoded and given after all.
+    The stream is only read forwards. With ``chunks``, the records of a chunk are counted; if it is wanted it is decoded
+    too, and those records are given whose text is wanted. Where they cannot be counted all of them are given.
     """
     raw_header = _read(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
@@ -60,13 +60,13 @@ def read_evtx(
     counter = None if chunks is None else Counter(source, chunks.countable, _first_text)
     offset = _FILE_HEADER_SIZE
     while raw := _read(stream, CHUNK_SIZE):
-        counted = None
-        if chunks is not None and counter is not None and not chunks.wanted(raw):
-            counted = counter.count(raw, offset)
+        counted = None if counter is None else counter.count(raw, offset)
         if chunks is not None and counted is not None:
             chunks.counted.add(offset)
             yield from log.chunk_losses(counted[0], offset)
             yield counted[1]
+            if chunks.wanted(raw):
+                yield from _wanted(raw, offset, source, chunks.wanted)
         elif (chunk := account(raw)) is not None:
             yield from log.chunk_losses(chunk, offset)
             yield from _records(chunk, offset, source)
@@ -107,6 +107,16 @@ def _records(chunk: Chunk, offset: int, source: Origin) -> Iterator[EventRecord 
             yield EventRecord(origin=origin, xml=xml, record_id=head.id, time=clock.from_filetime(head.filetime))
         else:
             yield _undecodable(head, origin, xml)
+
+
+def _wanted(raw: bytes, offset: int, source: Origin, wanted: Callable[[bytes], bool]) -> Iterator[EventRecord | Loss]:
+    """Of a chunk that was counted, the records whose text is wanted; and what cannot be decoded after all."""
+    chunk = account(raw)
+    for record in _records(chunk, offset, source) if chunk is not None else ():
+        if isinstance(record, Loss):
+            yield record
+        elif wanted(record.xml.encode("utf-16-le", "replace")):
+            yield msgspec.structs.replace(record, counted=True)
 
 
 def _decoded(chunk: bytes) -> dict[int, list[str]]:

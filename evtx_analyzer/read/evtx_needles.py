@@ -75,7 +75,7 @@ def _one_of(texts: frozenset[str]) -> Test:
 
 
 def _pattern(text: str) -> bytes:
-    """The text in UTF-16LE and both cases, without the last NUL: the search then ends on a byte that says something."""
+    """The text in UTF-16LE and both cases, without the last NUL: the search then ends on a byte that counts."""
     return rb"\x00".join(
         f"[{letter.upper()}{letter.lower()}]".encode() if letter.isalpha() else re.escape(letter).encode()
         for letter in text
