@@ -1,0 +1,197 @@
+"""``analyze``, ``render`` and ``schema``: one report, made or read back, to files and stdout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evtx_analyzer.cli.app import EPILOG, app
+from evtx_analyzer.cli.options import (
+    BareRedact,
+    Format,
+    Lang,
+    MaxDepth,
+    MaxMembers,
+    MaxName,
+    MaxRatio,
+    MaxUnpacked,
+    Output,
+    PasswordFile,
+    Redact,
+    Redaction,
+    RedactMap,
+    Stdout,
+    limits,
+    time_of,
+    window_of,
+)
+from evtx_analyzer.cli.streams import progress_on_stderr, require_writable, write_text
+from evtx_analyzer.errors import OptionError
+
+if TYPE_CHECKING:
+    from evtx_analyzer.report.document import Report
+    from evtx_analyzer.report.language import Language
+
+
+@app.command(epilog=EPILOG, cls=BareRedact)
+def analyze(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
+    ],
+    output: Output = None,
+    format_: Stdout = Format.terminal,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BEFORE,AFTER",
+            help="Seconds before and after the TLS handshake in which a CAPI2 event may lie (default 10,5).",
+        ),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PATTERN=]NAME",
+            help="The machine that wrote the SMTP logs: NAME for all of them, or PATTERN=NAME for those whose path, "
+            "folder or file name fits (EX01*=EX01). Repeatable.",
+        ),
+    ] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE",
+            help="Time zone of logs in local time (IIS format, ODBC, PowerShell exports), such as Europe/Berlin.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only refusals from this time on, for example 2016-12-01T03:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Add the rules of this folder (signals/, links/, causes/); a rule of the same name overrides ours.",
+        ),
+    ] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+    password_file: PasswordFile = None,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = None,
+    max_depth: MaxDepth = None,
+    max_members: MaxMembers = None,
+    max_name: MaxName = None,
+) -> None:
+    """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
+
+    For example:
+
+    evtx-analyzer analyze case-4711 -o report.html -o report.json
+
+    evtx-analyzer analyze capi2.evtx SmtpSend --host EX01 --window 60,30
+
+    evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
+    """
+    # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.discover.limits import read_password
+    from evtx_analyzer.pipeline import analyze as run
+    from evtx_analyzer.rules import Rules
+
+    say = _ready(output, lang, redact, redact_map, rules)
+    with progress_on_stderr() as tell:
+        report = run(
+            list(inputs),
+            rules=Rules.load(rules) if rules else None,
+            window=window_of(window),
+            host=host or None,
+            tz=tz,
+            since=time_of("--since", since),
+            until=time_of("--until", until),
+            limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+            password=read_password(password_file),
+            progress=tell,
+        )
+    _deliver(report, output, format_, say, redact, redact_map)
+    code = report.exit_code
+    raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
+
+
+@app.command(cls=BareRedact)
+def render(
+    saved: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json.")],
+    output: Output = None,
+    format_: Stdout = Format.terminal,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+) -> None:
+    """Render a saved report again, without its inputs; exits with 0.
+
+    Example: evtx-analyzer render report.json -o report.html --lang de
+    """
+    from evtx_analyzer.report.document import load
+
+    say = _ready(output, lang, redact, redact_map, None)
+    _deliver(load(saved), output, format_, say, redact, redact_map)
+
+
+def _ready(
+    output: list[Path] | None, lang: str, redact: Redact | None, redact_map: Path | None, rules: Path | None
+) -> Language:
+    """The language, after everything was checked that would spoil the run at its end."""
+    from evtx_analyzer.report import language, render_for
+
+    for path in output or []:
+        render_for(path)
+        require_writable(path)
+    if redact_map is not None:
+        require_writable(redact_map)
+        if redact is None:
+            raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    return language.load(lang, rules)
+
+
+def _deliver(
+    report: Report,
+    output: list[Path] | None,
+    format_: Format,
+    say: Language,
+    redact: Redact | None,
+    redact_map: Path | None,
+) -> None:
+    """Write a report to its files and to stdout."""
+    from evtx_analyzer.report import render_for, write
+
+    if redact is not None:
+        from evtx_analyzer.report.redact import mapping_text, redacted
+
+        report, originals = redacted(report, everything=redact is Redact.all)
+        if redact_map is not None:
+            redact_map.write_text(mapping_text(originals), encoding="utf-8", newline="\n")
+    for path in output or []:
+        write(report, path, say)
+    if format_ is not Format.terminal:
+        suffix = {"markdown": "md"}.get(format_, format_.value)
+        write_text(str(render_for(f"stdout.{suffix}")(report, say)))
+        return
+    from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
+    write_text(to_terminal(report, say, width=max(width, 60), color=color))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the report."""
+    from evtx_analyzer.report.document import json_schema
+
+    write_text(json_schema())

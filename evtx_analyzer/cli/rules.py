@@ -1,0 +1,84 @@
+"""``rules list``, ``check``, ``test``, ``convert``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.streams import write_text
+
+rules_app = typer.Typer(help="List, check, test and convert rules.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+RulesFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules", metavar="DIR", help="Add the rules of this folder; a rule of the same name overrides ours."
+    ),
+]
+
+
+@rules_app.command("list")
+def rules_list(rules: RulesFolder = None) -> None:
+    """List all signals, links and causes with their titles."""
+    from evtx_analyzer.rules import Rules
+
+    found = Rules.load(rules)
+    rows = [("signal", item.name, item.title) for item in found.signals]
+    rows += [("link", item.name, item.title) for item in found.links]
+    rows += [("cause", item.id, item.title) for item in found.causes]
+    width = max(len(name) for _, name, _ in rows)
+    write_text("".join(f"{kind:6}  {name:{width}}  {title}\n" for kind, name, title in rows))
+
+
+@rules_app.command("check")
+def rules_check(rules: RulesFolder = None) -> None:
+    """Check all rule files and report every mistake at once, as file:key: message (exit status 2)."""
+    from evtx_analyzer.rules import Rules
+
+    found = Rules.load(rules)
+    write_text(
+        f"{len(found.signals)} signals, {len(found.links)} links, {len(found.causes)} causes: no mistake found\n"
+    )
+
+
+@rules_app.command("test")
+def rules_test(rules: RulesFolder = None) -> None:
+    """Run the cases of every rule (cases/signals, cases/links, cases/causes); exit status 1 where one fails."""
+    from evtx_analyzer.rule_cases import run_cases
+    from evtx_analyzer.rules import Rules, rule_folders
+
+    outcomes = run_cases(Rules.load(rules), rule_folders(rules))
+    failed = [item for item in outcomes if item.problem]
+    for item in failed:
+        write_text(f"{item.file}:{item.case}: {item.problem}\n")
+    write_text(f"{len(outcomes) - len(failed)} cases passed, {len(failed)} failed\n")
+    raise typer.Exit(1 if failed else 0)
+
+
+@rules_app.command("convert")
+def rules_convert(
+    target: Annotated[str, typer.Option("--target", metavar="BACKEND", help="A pySigma backend, for example splunk.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RULE]...", help="Signals or links (default: all).")
+    ] = None,
+    rules: RulesFolder = None,
+) -> None:
+    """Convert signals and links to queries of a SIEM; needs the extra siem.
+
+    Example: evtx-analyzer rules convert --target splunk chain_policy_failed
+    """
+    from evtx_analyzer.rule_convert import convert
+    from evtx_analyzer.rules import Rules, rule_folders
+
+    Rules.load(rules)
+    found = list(convert(rule_folders(rules), target, names or ()))
+    for item in found:
+        if item.problem:
+            sys.stderr.write(f"evtx-analyzer: {item.name} cannot be converted: {item.problem}\n")
+        else:
+            write_text(f"# {item.name}\n{item.query}\n\n")
+    raise typer.Exit(0 if any(item.query for item in found) else 2)
