@@ -1,1 +1,1 @@
-"""Programs that measure; each makes its own input and prints ratios."""
+"""How fast the analyzer is beside its peers, on inputs that it makes itself: ``python -m benchmarks``."""

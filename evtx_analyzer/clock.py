@@ -21,6 +21,8 @@ _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|UTC|[+-]\d\d:?\d\d)?$",
     re.ASCII,
 )
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_USUAL = len("2016-12-01T03:09:55.456Z")
 
 
 def from_filetime(ticks: int) -> datetime | None:
@@ -35,6 +37,12 @@ def from_filetime(ticks: int) -> datetime | None:
 
 def from_iso(text: str) -> datetime | None:
     """ISO 8601 text with ``Z`` or an offset as UTC; text without a zone is taken as UTC. None if it is no time."""
+    if len(text) == _USUAL and _PLAIN.match(text):
+        # What Exchange writes in every row; the standard library reads it ten times faster.
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            return None
     found = _ISO.match(text.strip())
     if found is None:
         return None

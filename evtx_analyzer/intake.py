@@ -19,10 +19,22 @@ from msgspec.structs import replace
 from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
-from evtx_analyzer.model import Capi2Event, Coverage, Event, EventRecord, LogNotice, Loss, SourceStatus, named
-from evtx_analyzer.normalize import normalize
+from evtx_analyzer.model import (
+    Capi2Event,
+    CountedRecords,
+    Coverage,
+    Event,
+    EventRecord,
+    LogNotice,
+    Loss,
+    SourceStatus,
+    named,
+)
+from evtx_analyzer.normalize import capi2, normalize
+from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
-from evtx_analyzer.read import HEAD, Record, read, recognize, remarks
+from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
+from evtx_analyzer.read.evtx import Chunks
 
 NEEDLE = "5.7.64"
 _BLOCK = 1 << 20
@@ -39,6 +51,7 @@ _LOCAL_TWICE = (
 )
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
+ChunkTest = Callable[[bytes], bool]
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -128,27 +141,55 @@ class Ledger:
         self._notices: list[LogNotice] = []
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
+        self._counted: dict[str, set[int]] = {}
 
-    def events(self, item: Examined, progress: Progress, wanted: Wanted | None = None) -> Iterator[Event]:
-        """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice."""
+    def events(
+        self, item: Examined, progress: Progress, wanted: Wanted | None = None, chunks: ChunkTest | None = None
+    ) -> Iterator[Event]:
+        """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
+
+        ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
+        not be looked at for anything else are counted only, and not given.
+        """
         first_time = wanted is None
         try:
             with closing(item.source.open()) as stream:
-                for thing in _records(item, cast("BinaryIO", _Counted(stream, item.source.path, progress))):
-                    if isinstance(thing, Loss):
+                counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
+                for thing in self._readable(item, counted, chunks, first_time=first_time):
+                    if isinstance(thing, CountedRecords):
+                        self._add(item, thing)
+                    elif isinstance(thing, Loss):
                         self._lose(thing, first_time)
                     elif wanted is None or wanted(thing):
-                        yield from self._normalized(item, thing, first_time)
+                        counts = first_time and not getattr(thing, "counted", False)
+                        event = self._normalized(item, thing, counts)
+                        if event is not None:
+                            yield event
                 self._stopped(item, _failure(stream), first_time)
         except OSError as error:
             self._stopped(item, f"reading stopped: {error.strerror or error}", first_time)
+
+    def _readable(
+        self, item: Examined, stream: BinaryIO, test: ChunkTest | None, *, first_time: bool
+    ) -> Iterator[Readable]:
+        assert item.syntax is not None
+        known = self._counted.setdefault(item.source.path, set())
+        chunks = None if test is None else Chunks(test, is_capi2_channel, known)
+        return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
+
+    def _add(self, item: Examined, found: CountedRecords) -> None:
+        """Count records that were not decoded: of the CAPI2 channel, for only these are left out."""
+        assert found.origin.record is not None
+        path = item.source.path
+        self._records[path] = self._records.get(path, 0) + found.last_record - found.origin.record + 1
+        self._span(item, capi2.KIND).add_counted(found)
 
     def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:
         if reason:
             extent = f"what is behind its first {item.size:,} bytes"
             self._lose(Loss(origin=item.source.origin, reason=reason, extent=extent), first_time)
 
-    def _normalized(self, item: Examined, record: Record, first_time: bool) -> Iterator[Event]:
+    def _normalized(self, item: Examined, record: Record, first_time: bool) -> Event | None:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + first_time
         found = normalize(record, self._zone)
@@ -158,21 +199,18 @@ class Ledger:
             # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
             if first_time and item.syntax == "evtx" and isinstance(record, EventRecord) and record.record_id:
                 self._others.setdefault(path, RecordIds()).add(record.record_id)
-            return
+            return None
         kind, event = found
         if isinstance(event, Loss):
             self._lose(event, first_time)
-            return
+            return None
         if first_time:
             self._count(item, kind, event)
-        yield event
+        return event
 
     def _count(self, item: Examined, kind: str, event: Event) -> None:
         path = item.source.path
-        span = self._spans.get((path, kind))
-        if span is None:
-            span = self._spans[path, kind] = Span(path, kind, ring=item.syntax == "evtx")
-            span.notes.extend(item.remarks)
+        span = self._span(item, kind)
         basis = getattr(event, "time_basis", "utc")
         if basis != "utc":
             self._bases.setdefault((path, kind), Counter())[basis] += 1
@@ -183,6 +221,14 @@ class Ledger:
             span.add(event.time, event.origin.record, event.host, event.event_id)
         else:
             span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
+
+    def _span(self, item: Examined, kind: str) -> Span:
+        key = (item.source.path, kind)
+        span = self._spans.get(key)
+        if span is None:
+            span = self._spans[key] = Span(*key, ring=item.syntax == "evtx")
+            span.notes.extend(item.remarks)
+        return span
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
         if first_time:
@@ -275,11 +321,6 @@ def _why_unrecognized(item: Examined) -> str:
     if _DISPLAY_TEXTS.search(item.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     return "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
-
-
-def _records(item: Examined, stream: BinaryIO) -> Iterator[Record | Loss]:
-    assert item.syntax is not None
-    return read(item.syntax, stream, item.source.origin)
 
 
 class _Counted:

@@ -4,9 +4,10 @@ pySigma parses; here its condition tree becomes a predicate over the flat view o
 the Sigma specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
 if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
 
-``literals`` gives, for a condition, texts of which at least one stands in every event that can match. They come from
-equality on plain strings only; ``not``, wildcards at both ends, regular expressions, numbers and ``null`` give none,
-and a condition of which any alternative gives none has none as a whole: then every event must be looked at.
+``clauses`` gives, for a condition, sets of texts: of each set at least one text stands in every event that can match.
+They come from equality on plain strings only; ``not``, regular expressions, numbers, ``null`` and keywords give none,
+nor do fields that an event log keeps as numbers, GUIDs or SIDs; and a condition of which any alternative gives none
+has none as a whole: then every event must be looked at.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rej
 Predicate = Callable[[Fields], bool]
 Correlated = TypeVar("Correlated", Operation, Rejection)
 ValueTest = Callable[[str], bool]
+Clauses = tuple[frozenset[str], ...]
 
 _FLAGS = {
     SigmaRegularExpressionFlag.IGNORECASE: re.IGNORECASE,
@@ -63,16 +65,21 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 # Escaped differently by different renderings of an event, so no basis for a search in its text.
 _UNSAFE = set("&<>\"'\r\n\t")
 _SHORTEST_LITERAL = 4
+# Fields of System that EVTX keeps as typed values: their text stands nowhere in the file.
+_TYPED = re.compile(
+    r"(EventID|Version|Level|Task|Opcode|Keywords|EventRecordID)$|Provider_(?!Name$)|"
+    r"(EventID|TimeCreated|Correlation|Execution|Security)_"
+)
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``; ``literals`` as in ``literals()``."""
+    """A Sigma rule ready to run over events of one ``kind``; ``clauses`` as the function of that name gives them."""
 
     name: str
     title: str
     kind: str
     matches: Predicate
-    literals: frozenset[str] | None
+    clauses: Clauses
 
 
 class UnsupportedConditionError(ValueError):
@@ -83,8 +90,7 @@ def compile_condition(condition: object) -> Predicate:
     """Predicate over the flat view of an event for a parsed pySigma condition (``rule.detection.parsed_condition``)."""
     match condition:
         case ConditionAND(args=args):
-            parts = [compile_condition(arg) for arg in args]
-            return lambda fields: all(part(fields) for part in parts)
+            return _all_of([compile_condition(arg) for arg in args])
         case ConditionOR(args=args):
             parts = [compile_condition(arg) for arg in args]
             return lambda fields: any(part(fields) for part in parts)
@@ -99,18 +105,35 @@ def compile_condition(condition: object) -> Predicate:
     raise UnsupportedConditionError(f"{type(condition).__name__} is not supported")
 
 
-def literals(condition: object) -> frozenset[str] | None:
-    """Lower-case texts of which every matching event holds at least one; None where there are no such texts."""
+def _all_of(parts: list[Predicate]) -> Predicate:
+    def hold(fields: Fields) -> bool:
+        # A loop, not all(): see _field_test.
+        for part in parts:  # noqa: SIM110
+            if not part(fields):
+                return False
+        return True
+
+    return hold
+
+
+def clauses(condition: object) -> Clauses:
+    """Sets of lower-case texts; every matching event holds at least one text of each set."""
     match condition:
         case ConditionAND(args=args):
-            known = [found for arg in args if (found := literals(arg)) is not None]
-            return max(known, key=_selectivity) if known else None
+            return tuple(dict.fromkeys(clause for arg in args for clause in clauses(arg)))
         case ConditionOR(args=args):
-            parts = [literals(arg) for arg in args]
-            return None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
-        case ConditionFieldEqualsValueExpression(value=value) | ConditionValueExpression(value=value):
-            return _value_literals(value)
-    return None
+            return either([clauses(arg) for arg in args])
+        case ConditionFieldEqualsValueExpression(field=name, value=value) if not _TYPED.match(name):
+            found = _value_literals(value)
+            return () if found is None else (found,)
+    return ()
+
+
+def either(parts: Iterable[Clauses]) -> Clauses:
+    """The clauses of alternatives: one set, of the rarest texts of each; none where an alternative has none."""
+    best = [max(part, key=_selectivity, default=None) for part in parts]
+    known = [item for item in best if item is not None]
+    return (frozenset[str]().union(*known),) if known and len(known) == len(best) else ()
 
 
 def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
@@ -138,7 +161,15 @@ def _field_test(name: str, value: SigmaType) -> Predicate:
     if isinstance(value, SigmaFieldReference):
         return _reference_test(name, value)
     test = _value_test(value)
-    return lambda fields: any(test(item) for item in fields.get(name, ()))
+
+    def holds(fields: Fields) -> bool:
+        # A loop, not any(): this is the innermost one of the program.
+        for item in fields.get(name, ()):  # noqa: SIM110
+            if test(item):
+                return True
+        return False
+
+    return holds
 
 
 def _reference_test(name: str, value: SigmaFieldReference) -> Predicate:
@@ -161,6 +192,10 @@ def _value_test(value: SigmaType) -> ValueTest:
             return lambda text: any(test(text) for test in tests)
         case SigmaString():
             pattern = _string_pattern(value)
+            if all(isinstance(part, str) for part in value.s):
+                # Without wildcards a text of another length cannot match, and most have another.
+                length = sum(len(part) for part in value.s if isinstance(part, str))
+                return lambda text: len(text) == length and pattern.fullmatch(text) is not None
             return lambda text: pattern.fullmatch(text) is not None
         case SigmaRegularExpression():
             flags = re.RegexFlag(0)
@@ -223,7 +258,7 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
     for event in events:
         kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
         fields: Fields = getattr(event, "fields", {})
-        names = tuple(signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields))
+        names = tuple([signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields)])
         yield Match(event=event, signals=names)
 
 

@@ -2,12 +2,14 @@
 
 The names of the report's parts are the JSON contract (``schema_version`` 1): more may be added, none renamed.
 All times are aware UTC ``datetime`` (microseconds; CAPI2's 100 ns digit is cut) and RFC 3339 in JSON.
+What there is one of per row is made with ``gc=False``: frozen, so never part of a cycle, and many.
 Hex identities (thumbprints, HRESULTs) are upper case without ``0x``.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -17,7 +19,7 @@ Fields = dict[str, tuple[str, ...]]
 """Flat view of an event for Sigma: dotted path of the log's own names -> every value found there."""
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class Origin(Struct, frozen=True, kw_only=True, gc=False):
     """Where a fact stands: open ``source`` (and ``member`` of an archive) there and find it again.
 
     ``record`` is an EventRecordID, ``line`` counts from 1, ``offset`` is in bytes from the start of the file.
@@ -45,10 +47,15 @@ def folder(origin: Origin) -> str:
 
     Sessions of a protocol log cross the files of one folder.
     """
-    container, _, name = (origin.member or "").rpartition("!")
-    container = f"{origin.source}!{container}" if container else origin.source
-    if origin.member is None or container.endswith(tuple(f"{name}{end}" for end in (".gz", ".bz2", ".xz"))):
-        *outer, last = container.split("!") if origin.member is not None else [origin.source]
+    return _folder(origin.source, origin.member)
+
+
+@lru_cache(maxsize=256)
+def _folder(source: str, member: str | None) -> str:
+    container, _, name = (member or "").rpartition("!")
+    container = f"{source}!{container}" if container else source
+    if member is None or container.endswith(tuple(f"{name}{end}" for end in (".gz", ".bz2", ".xz"))):
+        *outer, last = container.split("!") if member is not None else [source]
         return "!".join([*outer, PurePosixPath(last).parent.as_posix()])
     return f"{container}!{PurePosixPath(name).parent.as_posix()}"
 
@@ -69,17 +76,35 @@ class Loss(Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------------------------------------------- read
 
 
-class EventRecord(Struct, frozen=True, kw_only=True):
+class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
     """One Windows event as XML text, from an .evtx file or an XML export; not yet parsed.
 
     ``time`` is the record header's FILETIME where the container has one. ``record_id`` is None where the
-    container does not number its records (the XML may still hold an EventRecordID).
+    container does not number its records (the XML may still hold an EventRecordID). ``counted`` is set where the
+    record is one of ``CountedRecords`` that came before it.
     """
 
     origin: Origin
     xml: str
     record_id: int | None = None
     time: datetime | None = None
+    counted: bool = False
+
+
+class CountedRecords(Struct, frozen=True, kw_only=True):
+    """Records of one chunk that were counted without being decoded: ids run from ``origin.record`` to ``last_record``.
+
+    ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
+    """
+
+    origin: Origin
+    last_record: int
+    provider: str
+    channel: str
+    host: str
+    first: datetime | None
+    last: datetime | None
+    event_ids: dict[int, int]
 
 
 class LogNotice(Struct, frozen=True, kw_only=True):
@@ -91,7 +116,7 @@ class LogNotice(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class LogRow(Struct, frozen=True, kw_only=True):
+class LogRow(Struct, frozen=True, kw_only=True, gc=False):
     """One row of a text log with ``#Fields``: values by column name as the log writes it, meaning not yet decoded.
 
     ``log`` is the header's ``#Log-type`` (``SMTP Send Protocol Log``) or ``W3C``.
@@ -160,7 +185,7 @@ TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "unknown"]
 repeats, by a zone that the remote side's clock shows to be wrong, or not at all (local digits, no zone known)."""
 
 
-class SmtpEvent(Struct, frozen=True, kw_only=True):
+class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One row of an SMTP protocol log, the same for all log kinds.
 
     ``kind`` is ``send-connector``, ``receive-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+``
@@ -262,7 +287,7 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
 Event = Capi2Event | SmtpEvent | MessageEvent | ContextEvent | Setting | CertificateFile
 
 
-class Match(Struct, frozen=True, kw_only=True):
+class Match(Struct, frozen=True, kw_only=True, gc=False):
     """An event together with the names of all signals that it matches (none is allowed: context of a match)."""
 
     event: Event

@@ -31,10 +31,22 @@ from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import Input, Limits, Source, discover, folders
 from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, examine, is_event_log, is_text_log, without_copies
+from evtx_analyzer.intake import (
+    ChunkTest,
+    Examined,
+    Ledger,
+    Progress,
+    Wanted,
+    examine,
+    is_event_log,
+    is_text_log,
+    without_copies,
+)
 from evtx_analyzer.match import matches, recognized
 from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
+from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read import Record
+from evtx_analyzer.read.evtx_needles import holding, naming
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
@@ -56,6 +68,7 @@ def analyze(
     limits: Limits | None = None,
     password: bytes | None = None,
     anyway: bool = False,
+    prefilter: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Analyze one case: a file, a folder, or several of these.
@@ -64,7 +77,8 @@ def analyze(
     machine of SMTP logs: one name for all, or by pattern of their path (``{"EX01*": "EX01"}``, ``["EX01*=EX01"]``);
     ``tz`` is the IANA time zone of logs in local time; ``since`` and ``until`` (aware) limit the refusals. ``limits``
     bounds what archives may unpack to; ``password`` opens encrypted members. ``progress`` is called with a source's
-    path and a number of bytes read. Raises InputError where nothing can be read (with ``anyway`` such a report is
+    path and a number of bytes read. ``prefilter=False`` decodes every event, also those that no rule can match: slower,
+    with the same report. Raises InputError where nothing can be read (with ``anyway`` such a report is
     given instead), OptionError for an option that cannot be used, RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
@@ -76,8 +90,8 @@ def analyze(
 
     refused = [item for item in _sessions(examined, rules, ledger, notes, tell) if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
-    checks = list(_failures(examined, rules, ledger, notes, anchors, tell))
-    checks += _details(examined, rules, ledger, _certificates(checks, refused), tell)
+    checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
+    checks += _details(examined, rules, ledger, _certificates(checks, refused), tell, prefilter=prefilter)
     if not anyway:
         require_readable(examined, ledger)
 
@@ -181,13 +195,18 @@ def _failures(
     notes: Notes,
     anchors: Sequence[datetime],
     tell: Progress,
+    *,
+    prefilter: bool,
 ) -> Iterator[Match]:
     """First pass over CAPI2: events that links look for by name, and by time where they are near a refusal."""
     by_name = {rule.operation_signal for rule in rules.links if rule.basis == "subject"}
     by_time = {rule.operation_signal: rule for rule in rules.links if rule.basis == "time"}
     reach = max((max(rule.before, rule.after) for rule in by_time.values()), default=0.0)
+    sought = by_name | (set(by_time) if anchors else set())
+    clauses = [item.clauses for item in rules.signals if item.kind == KIND and item.name in sought]
+    chunks = holding(clauses) if prefilter else None
     for item in filter(is_event_log, examined):
-        for match in matches(notes.events(ledger.events(item, tell)), rules.signals):
+        for match in matches(notes.events(ledger.events(item, tell, chunks=chunks)), rules.signals):
             names = set(match.signals)
             time = getattr(match.event, "time", None)
             if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
@@ -195,21 +214,35 @@ def _failures(
 
 
 def _details(
-    examined: Iterable[Examined], rules: Rules, ledger: Ledger, certificates: frozenset[str], tell: Progress
+    examined: Iterable[Examined],
+    rules: Rules,
+    ledger: Ledger,
+    certificates: frozenset[str],
+    tell: Progress,
+    *,
+    prefilter: bool,
 ) -> list[Match]:
-    """Second pass over CAPI2: everything that the log says of the certificates that matter."""
-    if not certificates:
-        return []
-    named = list(_again(examined, rules, ledger, _naming(_THUMBPRINT, certificates), tell))
-    tasks = frozenset(event.task_id for match in named if isinstance(event := match.event, Capi2Event)) - {""}
-    return named + list(_again(examined, rules, ledger, _naming(_TASK, tasks), tell)) if tasks else named
+    """Second pass over CAPI2: everything that the log says of the certificates that matter; third: of their tasks."""
+    found: list[Match] = []
+    names = certificates
+    for pattern in (_THUMBPRINT, _TASK):
+        if names:
+            chunks = naming(names) if prefilter else None
+            found += _again(examined, rules, ledger, _naming(pattern, names), chunks, tell)
+        names = frozenset(event.task_id for match in found if isinstance(event := match.event, Capi2Event)) - {""}
+    return found
 
 
 def _again(
-    examined: Iterable[Examined], rules: Rules, ledger: Ledger, wanted: Wanted, tell: Progress
+    examined: Iterable[Examined],
+    rules: Rules,
+    ledger: Ledger,
+    wanted: Wanted,
+    chunks: ChunkTest | None,
+    tell: Progress,
 ) -> Iterator[Match]:
     """Events of a later pass over CAPI2: only of records that ``wanted`` accepts."""
-    found = (event for item in filter(is_event_log, examined) for event in ledger.events(item, tell, wanted))
+    found = (event for item in filter(is_event_log, examined) for event in ledger.events(item, tell, wanted, chunks))
     return matches(found, rules.signals)
 
 

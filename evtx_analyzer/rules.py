@@ -25,7 +25,7 @@ from sigma.rule import SigmaRule
 
 from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
-from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, compile_condition, literals
+from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, clauses, compile_condition, either
 from evtx_analyzer.model import Grade, LinkBasis
 
 # Sigma log source (product, service or category) -> kind of event that we read.
@@ -118,6 +118,10 @@ class Rules(Struct, frozen=True, kw_only=True):
         return rules if folder is None else replace(rules, added=rules_version(folder))
 
 
+# libyaml reads the rules six times faster; PyYAML may be built without it.
+_LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def builtin_rules() -> Traversable:
     """Folder of the rules that ship with the package."""
     try:
@@ -185,7 +189,7 @@ def _documents(
     for file in rule_files(folders, part).values():
         name = f"{part}/{file.name}"
         try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+            data = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506  both are safe loaders
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             mistakes.append(RuleError(name, "", f"not readable as YAML: {error}".replace("\n", " ")))
             continue
@@ -216,9 +220,14 @@ def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> Signa
         known = ", ".join(f"{product}/{service}" for product, service in LOG_SOURCES)
         mistakes.append(RuleError(file, "logsource", f"no log of this kind is read; known product/service: {known}"))
         return None
-    parts = [literals(condition) for condition in conditions]
-    texts = None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
-    return Signal(name=_stem(file), title=rule.title, kind=kind, matches=_any_of(predicates), literals=texts)
+    found = clauses(conditions[0]) if len(conditions) == 1 else either(clauses(condition) for condition in conditions)
+    return Signal(
+        name=_stem(file),
+        title=rule.title,
+        kind=kind,
+        matches=_any_of(predicates),
+        clauses=found,
+    )
 
 
 def _any_of(predicates: list[Predicate]) -> Predicate:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sigma.rule import SigmaRule
 
-from evtx_analyzer.match import compile_condition, literals
+from evtx_analyzer.match import clauses, compile_condition
 from evtx_analyzer.rules import Rules
 
 # The rule as SigmaHQ publishes it (win_capi2_acquire_certificate_private_key.yml), but for its texts.
@@ -92,18 +92,25 @@ def test_a_public_sigma_rule_for_capi2_runs_unchanged(tmp_path):
 @pytest.mark.parametrize(
     ("detection", "expected"),
     [
-        ("  s: {EventID: 30, Result.value: [800B0109, 800B010A]}\n  condition: s", {"800b0109", "800b010a"}),
-        ("  s: {P: 'MSExchange*.exe'}\n  condition: s", {"msexchange"}),
-        ("  s: {P: 'a*'}\n  condition: s", None),
-        ("  s: {P|re: 'abcdef'}\n  condition: s", None),
-        ("  s: {P: abcdef}\n  t: {EventID: 1}\n  condition: s or t", None),
-        ("  s: {P: abcdef}\n  t: {EventID: 1}\n  condition: s and t", {"abcdef"}),
-        ("  s: {P: abcdef}\n  condition: not s", None),
-        ("  s: {P: 'ab<cdef'}\n  condition: s", None),
+        ("  s: {EventID: 30, Result.value: [800B0109, 800B010A]}\n  condition: s", [{"800b0109", "800b010a"}]),
+        ("  s: {P: 'MSExchange*.exe'}\n  condition: s", [{"msexchange"}]),
+        ("  s: {P: 'a*'}\n  condition: s", []),
+        ("  s: {P|re: 'abcdef'}\n  condition: s", []),
+        ("  s: {P: abcdef}\n  t: {EventID: 1}\n  condition: s or t", []),
+        ("  s: {P: abcdef}\n  t: {EventID: 1}\n  condition: s and t", [{"abcdef"}]),
+        ("  s: {P: abcdef}\n  t: {Q: [ghijkl, mnopqr]}\n  condition: s and t", [{"abcdef"}, {"ghijkl", "mnopqr"}]),
+        ("  s: {P: abcdef, R: stuvwxyz}\n  t: {Q: ghijkl}\n  condition: s or t", [{"stuvwxyz", "ghijkl"}]),
+        ("  s: {P: abcdef}\n  condition: not s", []),
+        ("  s: {P: 'ab<cdef'}\n  condition: s", []),
+        # Kept as a SID, as a number, as a GUID: the text stands in no file.
+        ("  s: {Security_UserID: S-1-5-18}\n  condition: s", []),
+        ("  s: {Keywords: '0x4000000000000003'}\n  condition: s", []),
+        ("  s: {Provider_Guid: 5BBCA4A8-B209-48DC-A8C7-B23D3E5216FB}\n  condition: s", []),
+        ("  k: [abcdef]\n  condition: k", []),
     ],
 )
-def test_literals(detection, expected):
-    assert literals(condition(detection)) == (None if expected is None else frozenset(expected))
+def test_clauses(detection, expected):
+    assert clauses(condition(detection)) == tuple(frozenset(item) for item in expected)
 
 
 BUILT_IN = Rules.load().signals
@@ -114,11 +121,12 @@ VALUES = st.sampled_from(["800B0109", "800b010a", "0", "lsass.exe", "EdgeTranspo
     st.dictionaries(st.sampled_from(["EventID", "Result.value", "Policy.constant", "EventAuxInfo.ProcessName"]), VALUES)
 )
 def test_no_built_in_signal_matches_without_one_of_its_literals(event):
-    """Soundness of literals: what the prefilter would drop can not match."""
+    """Soundness of clauses: what the prefilter would drop can not match."""
     flat = {name: (value,) for name, value in event.items()}
     text = " ".join(event.values()).lower()
     for signal in BUILT_IN:
-        if signal.kind == "capi2" and signal.literals and not any(item in text for item in signal.literals):
+        hit = all(any(item in text for item in clause) for clause in signal.clauses)
+        if signal.kind == "capi2" and not hit:
             assert not signal.matches(flat)
 
 

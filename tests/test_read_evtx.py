@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from evtx_analyzer.model import EventRecord, Loss, Origin
-from evtx_analyzer.read.evtx import read_evtx
+from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
+from evtx_analyzer.read.evtx import Chunks, read_evtx
 
 EXPORTS = Path(__file__).parents[2] / "shared/data/capi2"
 pytestmark = pytest.mark.skipif(not EXPORTS.is_dir(), reason="the real CAPI2 exports are not beside this checkout")
@@ -123,11 +123,16 @@ def test_a_stream_that_cannot_seek_and_gives_little_at_a_time_reads_alike():
 
 def test_chunks_that_are_not_wanted_are_accounted_for_all_the_same():
     data = damaged(heads(export(), 2)[3][1], b"\xff" * 60)
-    seen = []
-    records, losses = read(data, wanted=lambda chunk: seen.append(chunk) or len(seen) == 1)
-    assert ids(records) == list(range(1, 36))
-    assert losses == read(data)[1]
-    assert seen == [data[start(n) : start(n + 1)] for n in range(1, 14)]
+    first = data[start(1) : start(2)]
+    chunks = Chunks(lambda asked: asked == first or len(asked) < CHUNK, lambda *_: True, set())
+    found = list(read_evtx(BytesIO(data), SOURCE, chunks))
+    # The damaged chunk, the second, cannot be counted.
+    given = [item for item in found if isinstance(item, EventRecord)]
+    assert [item.record_id for item in given] == [item for item in ids(read(data)[0]) if item <= 58]
+    assert [item.record_id for item in given if item.counted] == list(range(1, 36))
+    assert [item for item in found if isinstance(item, Loss)] == read(data)[1]
+    assert chunks.counted == {start(n) for n in range(1, 14)} - {start(2)}
+    assert [item.last_record for item in found if isinstance(item, CountedRecords)][:3] == [35, 79, 105]
 
 
 # --------------------------------------------------------------------------------------------------- file header

@@ -18,6 +18,7 @@ app = typer.Typer(
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it in boxes costs more than half of the start
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

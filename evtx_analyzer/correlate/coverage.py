@@ -17,7 +17,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from evtx_analyzer.constants import CAPI2_EVENTS
-from evtx_analyzer.model import Coverage, Gap, LogNotice, Loss, place
+from evtx_analyzer.model import CountedRecords, Coverage, Gap, LogNotice, Loss, place
 
 _MOST_GAPS = 50
 _FEW_IDS = 5
@@ -41,6 +41,12 @@ class RecordIds:
             run[0], run[1] = min(run[0], record), max(run[1], record)
         else:
             self._runs.append([record, record])
+
+    def add_run(self, first: int, last: int) -> None:
+        """Note ids that follow on each other, in their order."""
+        self.add(first)
+        self._last = last
+        self._runs[-1][1] = max(self._runs[-1][1], last)
 
     def runs(self) -> _Runs:
         """Runs of ids without holes, in order."""
@@ -74,11 +80,24 @@ class Span:
             self._hosts[host] = None
         if event_id is not None:
             self._event_ids[event_id] = self._event_ids.get(event_id, 0) + 1
+        self._add_time(time)
+        if record is not None:
+            self._ids.add(record)
+
+    def _add_time(self, time: datetime | None) -> None:
         if time is not None:
             self._first = time if self._first is None or time < self._first else self._first
             self._last = time if self._last is None or time > self._last else self._last
-        if record is not None:
-            self._ids.add(record)
+
+    def add_counted(self, found: CountedRecords) -> None:
+        """Count records that were not decoded."""
+        assert found.origin.record is not None
+        self.records += found.last_record - found.origin.record
+        self.add(found.first, host=found.host)
+        self._add_time(found.last)
+        for event_id, count in found.event_ids.items():
+            self._event_ids[event_id] = self._event_ids.get(event_id, 0) + count
+        self._ids.add_run(found.origin.record, found.last_record)
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -54,6 +54,11 @@ def is_capi2(record: EventRecord) -> bool:
     return CAPI2_PROVIDER in record.xml
 
 
+def is_capi2_channel(provider: str, channel: str) -> bool:
+    """Whether records of that provider and channel are CAPI2 events, and nothing else is read from them."""
+    return provider == CAPI2_PROVIDER and channel.casefold() == CAPI2_CHANNEL.casefold()
+
+
 def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
     """The typed event; None for an event of another channel; a Loss for one that cannot be read."""
     if not is_capi2(record):

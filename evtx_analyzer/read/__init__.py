@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from evtx_analyzer.model import CertificateFile, EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.model import CertificateFile, CountedRecords, EventRecord, LogRow, Loss, Origin
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.csvtable import is_csv_table, read_csv_table
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
-from evtx_analyzer.read.evtx import read_evtx
+from evtx_analyzer.read.evtx import Chunks, read_evtx, reread_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
 from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
 from evtx_analyzer.read.mail import is_mail_report, read_mail_report
@@ -19,7 +19,8 @@ from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, 
 from evtx_analyzer.read.psjson import is_json, read_json
 
 Record = EventRecord | LogRow | CertificateFile
-Reader = Callable[[BinaryIO, Origin], Iterator[Record | Loss]]
+Readable = Record | CountedRecords | Loss
+Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
 
 HEAD = 64 * 1024
 """How many bytes of a file decide what it is."""
@@ -67,6 +68,15 @@ def remarks(syntax: str | None, head: bytes) -> tuple[str, ...]:
     return ()
 
 
-def read(syntax: str, stream: BinaryIO, source: Origin) -> Iterator[Record | Loss]:
-    """Records and losses of a stream in the given syntax."""
+def read(syntax: str, stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -> Iterator[Readable]:
+    """Records and losses of a stream in the given syntax; with ``chunks``, an event log's may be counted only."""
+    if syntax == "evtx" and chunks is not None:
+        return read_evtx(stream, source, chunks)
     return next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
+
+
+def reread(syntax: str, stream: BinaryIO, source: Origin, chunks: Chunks | None) -> Iterator[Readable]:
+    """Records of a stream that was read before; of an event log, without the chunks that ``chunks`` declines."""
+    if syntax == "evtx" and chunks is not None:
+        return reread_evtx(stream, source, chunks)
+    return read(syntax, stream, source)

@@ -18,9 +18,10 @@ import msgspec
 from Evtx.Evtx import ChunkHeader, FileHeader, Record
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import EventRecord, Loss, Origin
+from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
 from evtx_analyzer.read import binxml
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
+from evtx_analyzer.read.evtx_counting import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,28 +31,59 @@ _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, _FILE_
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(_FILE_HEADER_SIZE, b"\0")
 
 
+class Chunks:
+    """Which chunks of a file must be decoded; those that were only counted are remembered for later readings.
+
+    ``wanted`` is asked with a chunk (64 KiB) as it stands in the file, or with the XML of one record in UTF-16LE;
+    ``countable`` with provider and channel of a chunk's records.
+    """
+
+    def __init__(
+        self, wanted: Callable[[bytes], bool], countable: Callable[[str, str], bool], counted: set[int]
+    ) -> None:
+        self.wanted, self.countable, self.counted = wanted, countable, counted
+
+
 def read_evtx(
-    stream: BinaryIO, source: Origin, *, wanted: Callable[[bytes], bool] | None = None
-) -> Iterator[EventRecord | Loss]:
+    stream: BinaryIO, source: Origin, chunks: Chunks | None = None
+) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Read records in the order in which they stand, and losses beside them, one chunk at a time.
 
-    The stream is only read forwards. A chunk (64 KiB as it stands in the file) that ``wanted`` declines is accounted
-    for, but its records are neither decoded nor given.
+    The stream is only read forwards. With ``chunks``, the records of a chunk are counted; if it is wanted it is decoded
+    too, and those records are given whose text is wanted. Where they cannot be counted all of them are given.
     """
     raw_header = _read(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
     yield from log.header_losses()
     if len(raw_header) < _FILE_HEADER_SIZE:
         return
+    counter = None if chunks is None else Counter(source, chunks.countable, _first_text)
     offset = _FILE_HEADER_SIZE
     while raw := _read(stream, CHUNK_SIZE):
-        chunk = account(raw)
-        if chunk is not None:
+        counted = None if counter is None else counter.count(raw, offset)
+        if chunks is not None and counted is not None:
+            chunks.counted.add(offset)
+            yield from log.chunk_losses(counted[0], offset)
+            yield counted[1]
+            if chunks.wanted(raw):
+                yield from _wanted(raw, offset, source, chunks.wanted)
+        elif (chunk := account(raw)) is not None:
             yield from log.chunk_losses(chunk, offset)
-            if wanted is None or wanted(raw):
-                yield from _records(chunk, offset, source)
+            yield from _records(chunk, offset, source)
         offset += len(raw)
     yield from log.final_losses()
+
+
+def reread_evtx(stream: BinaryIO, source: Origin, chunks: Chunks) -> Iterator[EventRecord]:
+    """The records of a file that was read before, without those of chunks that were counted and are not wanted."""
+    _read(stream, _FILE_HEADER_SIZE)
+    offset = _FILE_HEADER_SIZE
+    while raw := _read(stream, CHUNK_SIZE):
+        chunk = account(raw) if offset not in chunks.counted or chunks.wanted(raw) else None
+        for record in _records(chunk, offset, source) if chunk is not None else ():
+            if isinstance(record, EventRecord):
+                yield record
+        offset += len(raw)
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:
@@ -77,6 +109,16 @@ def _records(chunk: Chunk, offset: int, source: Origin) -> Iterator[EventRecord 
             yield _undecodable(head, origin, xml)
 
 
+def _wanted(raw: bytes, offset: int, source: Origin, wanted: Callable[[bytes], bool]) -> Iterator[EventRecord | Loss]:
+    """Of a chunk that was counted, the records whose text is wanted; and what cannot be decoded after all."""
+    chunk = account(raw)
+    for record in _records(chunk, offset, source) if chunk is not None else ():
+        if isinstance(record, Loss):
+            yield record
+        elif wanted(record.xml.encode("utf-16-le", "replace")):
+            yield msgspec.structs.replace(record, counted=True)
+
+
 def _decoded(chunk: bytes) -> dict[int, list[str]]:
     """The XML of all records that ``evtx`` gives, by id; an id may stand twice in a damaged chunk."""
     texts: dict[int, list[str]] = defaultdict(list)
@@ -94,6 +136,11 @@ def _decoded(chunk: bytes) -> dict[int, list[str]]:
             break
         texts[record["event_record_id"]].append(record["data"])
     return texts
+
+
+def _first_text(chunk: bytes) -> list[str]:
+    """The XML of the first record of a chunk, if ``evtx`` gives it."""
+    return next(iter(_decoded(chunk).values()), [])
 
 
 def _recovered(chunk: Chunk, head: Head) -> str | Exception:

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import BinaryIO
 
-from msgspec.structs import replace
-
 from evtx_analyzer import clock
 from evtx_analyzer.model import LogRow, Loss, Origin
 from evtx_analyzer.read.lines import head_text, lines, split_cells
@@ -65,7 +63,7 @@ def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Los
             elif name.casefold() == "log-type":
                 log = value.strip()
             continue
-        origin = replace(source, line=number, offset=offset)
+        origin = Origin(source=source.source, member=source.member, line=number, offset=offset)
         values = split_cells(line)
         if values is None or len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
@@ -93,7 +91,7 @@ def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
             elif name.casefold() == "date":
                 date, _, time = value.strip().partition(" ")
             continue
-        origin = replace(source, line=number, offset=offset)
+        origin = Origin(source=source.source, member=source.member, line=number, offset=offset)
         values = line.split(" ")
         if not columns:
             yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")

@@ -12,6 +12,7 @@ from evtx_analyzer.read.encoding import decode, guess
 
 _BLOCK = 1 << 20
 _MARK = "\ufeff"
+_AROUND = "\r\n\0" + _MARK
 
 
 def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
@@ -23,12 +24,16 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
     while True:
         block = stream.read(_BLOCK)
         position = 0
-        while (end := _find_ending(buffer, ending, position)) >= 0:
+        for data in _ended(buffer, ending):
             number += 1
-            yield from _line(buffer[position:end], number, base + position, encoding)
-            position = end + len(ending)
+            text = _text(data, encoding)
+            if text:
+                yield number, base + position, text
+            position += len(data) + len(ending)
         if not block:
-            yield from _line(buffer[position:], number + 1, base + position, encoding)
+            text = _text(buffer[position:], encoding)
+            if text:
+                yield number + 1, base + position, text
             return
         # A crash leaves a tail of NULs, sometimes of many megabytes: it is no line and is not kept.
         buffer, base = _without_nul_tail(buffer[position:]) + block, base + position
@@ -36,6 +41,22 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
 
 def _without_nul_tail(buffer: bytes) -> bytes:
     return b"" if len(buffer) >= _BLOCK and not buffer.strip(b"\0") else buffer
+
+
+def _ended(buffer: bytes, ending: bytes) -> Iterable[bytes]:
+    """The lines of a buffer that have an end, without it."""
+    if len(ending) == 1:
+        found = buffer.split(ending)
+        del found[-1]
+        return found
+    return _ended_wide(buffer, ending)
+
+
+def _ended_wide(buffer: bytes, ending: bytes) -> Iterator[bytes]:
+    position = 0
+    while (end := _find_ending(buffer, ending, position)) >= 0:
+        yield buffer[position:end]
+        position = end + len(ending)
 
 
 def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
@@ -46,10 +67,10 @@ def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
     return end
 
 
-def _line(data: bytes, number: int, offset: int, encoding: str) -> Iterator[tuple[int, int, str]]:
-    text = decode(data, encoding).strip("\r\n\0" + _MARK)
-    if text.strip():
-        yield number, offset, text
+def _text(data: bytes, encoding: str) -> str:
+    """A line's text; empty where it holds blanks only."""
+    text = decode(data, encoding).strip(_AROUND)
+    return "" if text.isspace() else text
 
 
 def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
