@@ -106,8 +106,17 @@ def weigh(cause: Cause, incident: Incident, case: Case) -> Grade:
     return _weigh(cause, incident, case).grade
 
 
-def verdict(findings: Sequence[Finding], incidents: Sequence[Incident], case: Case, losses: int) -> Verdict:
-    """The best supported cause in a sentence; without a refusal, what that absence is worth."""
+def verdict(
+    findings: Sequence[Finding], incidents: Sequence[Incident], case: Case, losses: int, left_out: int = 0
+) -> Verdict:
+    """The best supported cause in a sentence; without a refusal, what that absence is worth.
+
+    ``left_out`` is how many refusals lie outside of the time that was asked for.
+    """
+    if not incidents and left_out:
+        title = "No 5.7.64 refusal was found in the time asked for"
+        text = f"{left_out} refusals with 5.7.64 lie outside of it: take the limits of time away to see them."
+        return Verdict(cause=None, grade=None, title=title, summary=text)
     if not incidents:
         return Verdict(cause=None, grade=None, title="No 5.7.64 refusal was found", summary=_absence(case, losses))
     best = findings[0]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import metadata
 
@@ -68,6 +68,7 @@ def analyze(
     limits: Limits | None = None,
     password: bytes | None = None,
     anyway: bool = False,
+    leave_out: Collection[str | os.PathLike[str]] = (),
     prefilter: bool = True,
     progress: Progress | None = None,
 ) -> Report:
@@ -76,15 +77,16 @@ def analyze(
     ``window`` replaces the seconds before and after the handshake in which a CAPI2 event may lie; ``host`` names the
     machine of SMTP logs: one name for all, or by pattern of their path (``{"EX01*": "EX01"}``, ``["EX01*=EX01"]``);
     ``tz`` is the IANA time zone of logs in local time; ``since`` and ``until`` (aware) limit the refusals. ``limits``
-    bounds what archives may unpack to; ``password`` opens encrypted members. ``progress`` is called with a source's
-    path and a number of bytes read. ``prefilter=False`` decodes every event, also those that no rule can match: slower,
+    bounds what archives may unpack to; ``leave_out`` are files that are no input, such as an earlier report;
+    ``password`` opens encrypted members. ``progress`` is called with a source's path and a number of bytes read.
+    ``prefilter=False`` decodes every event, also those that no rule can match: slower,
     with the same report. Raises InputError where nothing can be read (with ``anyway`` such a report is
     given instead), OptionError for an option that cannot be used, RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
     given = _given(host)
     tell = progress or _silent
-    sources = discover(_paths(inputs), limits, password)
+    sources = discover(_paths(inputs), limits, password, leave_out)
     examined = without_copies(examine(source, tell) for source in sources)
     ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
@@ -134,7 +136,7 @@ def analyze(
             until=_text(until),
             rules=rules.added or None,
         ),
-        verdict=diagnose.verdict(findings, grouped, case, len(losses)),
+        verdict=diagnose.verdict(findings, grouped, case, len(losses), len(merged) - len(found)),
         findings=tuple(findings),
         incidents=tuple(diagnose.graded(grouped, rules.causes, case)),
         operations=tuple(checked),

@@ -269,6 +269,8 @@ def _silent(path: str, size: int) -> None:
 
 def format_for(path: str | os.PathLike[str]) -> Format:
     """The format that a file's suffix stands for; raises OptionError for an unknown one."""
+    if os.fspath(path).lower().endswith(".timesketch.jsonl"):
+        return "timesketch"
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122  a name, not a file
     if suffix not in SUFFIXES:
         raise OptionError(

@@ -233,3 +233,50 @@ def test_a_report_says_that_own_rules_were_used(tmp_path):
     ours = json.loads(run("analyze", SAMPLES / "no-capi2", "--format", "json").stdout)
     assert re.fullmatch(r"[0-9a-f]{64}", own["options"]["rules"])
     assert ours["options"]["rules"] is None
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+@pytest.mark.parametrize("command", [("analyze", SAMPLES / "no-capi2"), ("schema",), ("rules", "list")])
+def test_a_full_disk_is_an_error_and_not_a_finding(command):
+    with Path("/dev/full").open("wb") as full:
+        arguments = [sys.executable, "-m", "evtx_analyzer", *map(str, command)]
+        result = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert result.returncode == 2
+    assert b"cannot be written" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_an_earlier_report_in_the_folder_is_no_input(tmp_path):
+    case = shutil.copytree(SAMPLES / "attr35", tmp_path / "case")
+    codes = [run("analyze", case, "-o", case / "report.json", "-o", case / "report.html").returncode for _ in range(2)]
+    assert codes == [0, 0]
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    file = Path(shutil.copy(SAMPLES / "name-mismatch" / "Get-InboundConnector.json", tmp_path / "in.json"))
+    before = file.read_bytes()
+    assert "is an input" in error_of(run("analyze", SAMPLES / "no-capi2", file, "-o", file))
+    assert file.read_bytes() == before
+
+
+def test_limits_of_time_are_said():
+    result = run("analyze", SAMPLES / "no-capi2", "--since", "2020-01-01")
+    assert result.returncode == 0
+    assert "2 refusals with 5.7.64 lie outside of it" in " ".join(result.stdout.decode().split())
+    assert "--since lies after --until" in error_of(
+        run("analyze", SAMPLES / "no-capi2", "--since", "2016-12-02", "--until", "2016-12-01")
+    )
+
+
+def test_a_link_to_a_folder_is_a_loss(tmp_path):
+    case = shutil.copytree(SAMPLES / "attr35", tmp_path / "case")
+    (case / "more").symlink_to(SAMPLES / "kb-3212877", target_is_directory=True)
+    result = run("analyze", case)
+    assert result.returncode == 3
+    assert "a link to a folder, which is not followed" in " ".join(result.stdout.decode().split())
+
+
+def test_a_report_of_another_schema_version_is_not_rendered(tmp_path):
+    text = run("analyze", SAMPLES / "no-capi2", "--format", "json").stdout.decode()
+    (tmp_path / "r.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2', 1))
+    assert "has schema version 2" in error_of(run("render", tmp_path / "r.json"))

@@ -57,7 +57,9 @@ def _folder_of_bundles(text: str) -> list[Bundle] | None:
     path = Path(text)
     if not path.is_dir():
         return None
-    entries = sorted(path.iterdir())
+    # A link that leads back to the folder itself, or above it, would count everything again.
+    above = {path.resolve(), *path.resolve().parents}
+    entries = sorted(item for item in path.iterdir() if item.resolve() not in above)
     return _split(
         path.resolve().name,
         [(item.name, str(item), _size(item), item.is_dir() or _is_archive(item)) for item in entries],
@@ -127,6 +129,8 @@ def _is_archive(path: Path) -> bool:
     if path.name.lower().endswith(_ARCHIVE_SUFFIXES):
         return True
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             return archive_kind(stream.read(1024)) in _ARCHIVES
     except OSError:

@@ -9,7 +9,7 @@ import sys
 
 from evtx_analyzer.cli import analyze, batch, events, rules
 from evtx_analyzer.cli.app import app
-from evtx_analyzer.errors import AnalyzerError
+from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
 __all__ = ["analyze", "app", "batch", "events", "main", "rules"]
 
@@ -19,9 +19,22 @@ def main() -> None:
     try:
         app(prog_name="evtx-analyzer")
     except AnalyzerError as error:
-        # All mistakes of a rule set stand in one error, a line each.
-        sys.stderr.write("".join(f"evtx-analyzer: {line}\n" for line in str(error).splitlines()))
+        # All mistakes of a rule set stand in one error, a line each; anything else is one line.
+        mistakes = error.mistakes if isinstance(error, RuleSetError) else (error,)
+        for mistake in mistakes:
+            _complain(str(mistake))
+        sys.exit(2)
+    except OSError as error:
+        # Inputs that cannot be read are losses, so what fails here is an output: a full disk, a folder without rights.
+        _complain(f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("evtx-analyzer: interrupted\n")
         sys.exit(130)
+
+
+def _complain(text: str) -> None:
+    """One line on stderr; names of files and members can not act on the terminal."""
+    from evtx_analyzer.report.tables import clean
+
+    sys.stderr.write(f"evtx-analyzer: {clean(text)}\n")

@@ -105,6 +105,12 @@ def analyze(
     from evtx_analyzer.pipeline import analyze as run
     from evtx_analyzer.rules import Rules
 
+    first, last = time_of("--since", since), time_of("--until", until)
+    if first is not None and last is not None and first > last:
+        raise OptionError("--since lies after --until, so that no time is left")
+    for path in output or ():
+        if any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
+            raise OptionError(f"{path}: is an input; name another file for the report")
     say = _ready(output, lang, redact, redact_map, rules)
     with progress_on_stderr() as tell:
         report = run(
@@ -113,10 +119,11 @@ def analyze(
             window=window_of(window),
             host=host or None,
             tz=tz,
-            since=time_of("--since", since),
-            until=time_of("--until", until),
+            since=first,
+            until=last,
             limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
             password=read_password(password_file),
+            leave_out=output or (),
             progress=tell,
         )
     _deliver(report, output, format_, say, redact, redact_map)
@@ -186,7 +193,7 @@ def _deliver(
 
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
-    write_text(to_terminal(report, say, width=max(width, 60), color=color))
+    write_text(to_terminal(report, say, width=max(width, 40), color=color))
 
 
 @app.command()

@@ -98,6 +98,8 @@ def batch(
     )
     require_writable(output)
     found = bundles(inputs)
+    # The results of an earlier run, written into the folder of the bundles, are no bundle.
+    found = [item for item in found if [Path(name).resolve() for name in item.inputs] != [output.resolve()]]
     if not found:
         raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
     with Meter(len(found)) as meter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -22,6 +23,8 @@ def require_writable(path: Path) -> None:
 def write_text(text: str) -> None:
     """Write to stdout in UTF-8 where it is no terminal; a closed pipe is the reader's choice, not an error."""
     stream = sys.stdout
+    if stream is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace") if stream.isatty() else stream.reconfigure(encoding="utf-8", newline="\n")
     try:

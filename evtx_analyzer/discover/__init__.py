@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from evtx_analyzer.discover.archives import Archives
@@ -30,19 +30,27 @@ STDIN = "-"
 _DIGITS = re.compile(r"(\d+)")
 
 
-def discover(inputs: Sequence[Input], limits: Limits | None = None, password: bytes | None = None) -> list[Source]:
+def discover(
+    inputs: Sequence[Input],
+    limits: Limits | None = None,
+    password: bytes | None = None,
+    leave_out: Collection[str | os.PathLike[str]] = (),
+) -> list[Source]:
     """Every file below ``inputs`` and every member of archives, sorted so that ``SEND-2`` comes before ``SEND-10``.
 
     A file that is named twice is one source. What cannot be read in an archive is a source with a fault. A missing
-    path raises InputError.
+    path raises InputError. ``leave_out`` are files that are not input, such as the report of an earlier run.
     """
     archives = Archives(limits or Limits(), password)
-    found = [member for source in files(inputs) for member in archives.expand(source)]
+    found = [member for source in files(inputs, leave_out) for member in archives.expand(source)]
     return sorted(found, key=lambda source: natural_key(source.path))
 
 
-def files(inputs: Sequence[Input]) -> list[Source]:
-    """Every file below ``inputs``, archives as they are; what is a source already is given as it is."""
+def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]] = ()) -> list[Source]:
+    """Every file below ``inputs``, archives as they are; what is a source already is given as it is.
+
+    A folder that cannot be listed, and a link to a folder (which could lead in circles), is a source with a fault.
+    """
     ready = [item for item in inputs if isinstance(item, Source)]
     wanted = [os.fspath(item) for item in inputs if not isinstance(item, Source)]
     if not wanted and ready:
@@ -55,8 +63,11 @@ def files(inputs: Sequence[Input]) -> list[Source]:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks")
     root = _root(paths)
-    found = {path.resolve(): path for top in paths for path in _files(top)}
-    sources = ready + [_file_source(path, root) for path in found.values()]
+    unwanted = {Path(item).resolve() for item in leave_out}
+    walked = [(path, fault) for top in paths for path, fault in _files(top)]
+    found = {path.resolve(): path for path, fault in walked if not fault}
+    sources = ready + [_file_source(path, root) for full, path in found.items() if full not in unwanted]
+    sources += [faulty(_origin(path, root), 0, fault) for path, fault in walked if fault]
     sources += [source for url in urls for source in remote_sources(url)]
     if STDIN in wanted:
         sources.append(_stdin_source())
@@ -79,19 +90,30 @@ def _root(paths: Sequence[Path]) -> Path | None:
         return None
 
 
-def _files(top: Path) -> Iterator[Path]:
+def _files(top: Path) -> Iterator[tuple[Path, str]]:
+    """Every file, and every folder that is not gone through together with the reason."""
     if not top.is_dir():
-        yield top
+        yield top, ""
         return
-    for folder, _, names in os.walk(top):
+    faults: list[OSError] = []
+    for folder, below, names in os.walk(top, onerror=faults.append):
         for name in names:
-            yield Path(folder) / name
+            yield Path(folder) / name, ""
+        for name in below:
+            if (Path(folder) / name).is_symlink():
+                yield Path(folder) / name, "a link to a folder, which is not followed"
+    for error in faults:
+        yield Path(error.filename), f"the folder cannot be read: {error.strerror}"
+
+
+def _origin(path: Path, root: Path | None) -> Origin:
+    full = path.absolute() if path.is_symlink() else path.resolve()
+    name = full.relative_to(root) if root is not None and full.is_relative_to(root) else _without_drive(full)
+    return Origin(source=_text(PurePath(name).as_posix()))
 
 
 def _file_source(path: Path, root: Path | None) -> Source:
-    full = path.absolute() if path.is_symlink() else path.resolve()
-    name = full.relative_to(root) if root is not None and full.is_relative_to(root) else _without_drive(full)
-    origin = Origin(source=_text(PurePath(name).as_posix()))
+    origin = _origin(path, root)
     try:
         status = path.stat()
     except OSError:

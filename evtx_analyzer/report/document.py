@@ -123,11 +123,14 @@ def load(path: str | Path) -> Report:
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        return msgspec.json.decode(data, type=Report)
+        report = msgspec.json.decode(data, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReportError(
             f"{path}: is no report of this program (expected JSON of schema version 1): {error}"
         ) from error
+    if report.schema_version != SCHEMA_VERSION:
+        raise ReportError(f"{path}: has schema version {report.schema_version}; this program reads {SCHEMA_VERSION}")
+    return report
 
 
 def json_schema() -> str:
