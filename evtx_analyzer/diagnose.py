@@ -184,7 +184,13 @@ def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding
 
 def _steps(cause: Cause, relevant: Sequence[_Weighed], case: Case) -> tuple[str, ...]:
     """Steps for all incidents of the finding: a step that names other things for another incident is given again."""
-    filled = [_names(item.incident, case) for item in relevant]
+    filled: list[dict[str, str]] = []
+    of_certificate: dict[str, dict[str, str]] = {}
+    for item in relevant:
+        names = _names(item.incident, case)
+        # Logs write one certificate's name in different ways: the first is kept, so that no step comes twice for it.
+        first = of_certificate.setdefault(names["thumbprint"], names)
+        filled.append({**names, **{key: first[key] for key in ("subject", "issuer", "missing_issuer")}})
     return tuple(text for step in cause.steps for text in dict.fromkeys(_fill(step, names) for names in filled))
 
 
