@@ -6,17 +6,21 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 from reports import NAMES, enormous, hostile, report
 
+import evtx_analyzer
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.report import SUFFIXES, language, render_for, write
 from evtx_analyzer.report.flat import LINKS, OPERATIONS, REJECTIONS, safe, to_csv
 from evtx_analyzer.report.markdown import to_markdown
 from evtx_analyzer.report.terminal import to_terminal
 from evtx_analyzer.report.timesketch import to_timesketch
+
+SAMPLES = Path(__file__).parent.parent / "samples"
 
 EN = language.ENGLISH
 TABLES = {"rejections": REJECTIONS, "operations": OPERATIONS, "links": LINKS}
@@ -193,3 +197,18 @@ def test_the_terminal_report_of_a_large_case_stays_readable():
     text = to_terminal(enormous(500))
     assert len(text.splitlines()) < 5000
     assert "are shown; the JSON report holds all." in text
+
+
+@pytest.mark.parametrize("suffix", ["txt", "md", "html"])
+def test_a_collector_bundle_is_said_in_every_readable_output(tmp_path, suffix):
+    folder = tmp_path / "case" / "20261123" / "EX01"
+    (folder / "Hub_Send_Protocol_Logs").mkdir(parents=True)
+    (folder / "Message_Tracking_Logs").mkdir()
+    source = next((SAMPLES / "no-capi2" / "SmtpSend").iterdir())
+    (folder / "Hub_Send_Protocol_Logs" / source.name).write_bytes(source.read_bytes())
+    (folder / "Message_Tracking_Logs" / "NoFilesDetected.txt").touch()
+    report = evtx_analyzer.analyze(tmp_path / "case")
+    report.save(tmp_path / f"report.{suffix}")
+    text = " ".join((tmp_path / f"report.{suffix}").read_text(encoding="utf-8").replace("\\", "").split())
+    assert "is a bundle of ExchangeLogCollector (EX01)" in text
+    assert "NoFilesDetected.txt" in text

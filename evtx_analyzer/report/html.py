@@ -69,6 +69,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "pairs": tables.pairs(report),
         "chains": tables.chains(report),
         "other_errors": tables.other_errors(report),
+        "bundle_texts": tables.bundle_texts(report, say),
         "spans": tables.spans(report),
         "pictures": [(kind, item) for kind, item in pictures if item is not None],
         "marks": timeline.marks(report),

@@ -168,7 +168,7 @@ def _incidents(incidents: Sequence[Incident], say: Language) -> Iterable[str]:
 
 
 def _inputs(report: Report, say: Language) -> Iterable[str]:
-    lines = []
+    lines = [f"- {escape(text)}" for text in tables.bundle_texts(report, say)]
     spans = tables.spans(report)
     for item in report.sources[:_MOST_ROWS]:
         reason = f" - {escape(say.sentence(item.reason))}" if item.reason else ""

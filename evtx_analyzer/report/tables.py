@@ -183,6 +183,25 @@ def span_text(span: Coverage, say: Language) -> str:
     return f"{count}, {clock.as_text(span.first)} \u2013 {clock.as_text(span.last)}{host}"
 
 
+def bundle_texts(report: Report, say: Language) -> list[str]:
+    """What is known of collector bundles: whose they are, what they never hold, and where the collector got nothing."""
+    texts = []
+    for item in report.bundles:
+        never = "; ".join(say.sentence(part) for part in item.never_collected)
+        texts.append(
+            say(
+                "$path is a bundle of $collector ($server). The collector never takes: $never.",
+                path=item.path or ".",
+                collector=item.collector,
+                server=item.server or "?",
+                never=never,
+            )
+        )
+        if item.markers:
+            texts.append(say("The collector says that it got nothing here: $places.", places=", ".join(item.markers)))
+    return texts
+
+
 def other_errors(report: Report) -> list[OtherError]:
     """Failures that are not 5.7.64, those that look like it first, then by count."""
     return sorted(report.other_errors, key=lambda item: (not item.meaning, -item.count))

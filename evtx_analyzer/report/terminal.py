@@ -28,6 +28,7 @@ from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
 from evtx_analyzer.report.tables import (
+    bundle_texts,
     clean,
     clip,
     context_text,
@@ -281,7 +282,7 @@ def _context(report: Report, say: Language) -> list[RenderableType]:
 
 def _sources(report: Report, say: Language) -> list[RenderableType]:
     covered = spans(report)
-    body: list[RenderableType] = []
+    body: list[RenderableType] = [Text(_shown(text)) for text in bundle_texts(report, say)]
     for item in report.sources[:_MOST_SOURCES]:
         reason = f" - {say.sentence(item.reason)}" if item.reason else ""
         body.append(Text(_shown(f"{item.path}: {item.kind}, {say(item.status)}{reason}")))
