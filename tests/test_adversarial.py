@@ -163,3 +163,16 @@ def test_remote_desktop_noise_does_not_hide_the_own_certificate(tmp_path):
     session.message(710, "a@servername.com", [("b@fabrikam.com", REFUSAL)], 4).quit(1100)
     report = analyze(tmp_path, {"capi2.xml": xml(recorder), SEND_FILE: send(session)})
     assert grade(report, "missing-intermediate") == "possible"
+
+
+def test_an_iis_log_without_its_replies_does_not_show_absence(tmp_path):
+    log = (
+        "#Software: Microsoft Internet Information Services 8.5\r\n"
+        "#Fields: date time c-ip cs-username s-computername cs-method\r\n"
+        "2016-12-01 03:14:20 216.32.181.234 OutboundConnectionCommand CORP-SMTP1 MAIL\r\n"
+        "2016-12-01 03:14:20 216.32.181.234 OutboundConnectionResponse CORP-SMTP1 -\r\n"
+        "2016-12-01 03:14:21 216.32.181.234 OutboundConnectionResponse CORP-SMTP1 -\r\n"
+    )
+    report = analyze(tmp_path, {"ex161201.log": log.encode()})
+    assert report.exit_code == 3
+    assert [item.extent for item in report.losses] == ["all replies of the file"]

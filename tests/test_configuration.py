@@ -131,11 +131,17 @@ def test_accepted_domains(accepted_domain, expected):
 
 def test_send_connector_and_bound_certificates():
     own = setting("Get-SendConnector", Name="outbound", TlsCertificateName="<I>CN=CA, O=x<S>CN=old")
-    bound = setting("Get-ExchangeCertificate", Thumbprint="B" * 40, Services="IIS, SMTP", Subject="CN=new")
+    bound = setting("Get-ExchangeCertificate", Thumbprint=OWN, Services="IIS", Subject="CN=new")
     got = view(own, bound, sent=sent(subject="CN=new", issuer="CN=CA,O=x"))
     assert got["SendConnector.CertificateMatches"] == "false"
-    assert got["SendConnector.Subject"] == "CN=old"
+    assert got["SendConnector.Subject"] == "CN=old (issued by CN=CA, O=x)"
     assert got["ExchangeCertificate.BoundToSmtp"] == "false"
+    # An export that does not list the certificate at all is another server's, or older.
+    other = setting("Get-ExchangeCertificate", Thumbprint="B" * 40, Services="IIS, SMTP", Subject="CN=new")
+    assert "ExchangeCertificate.BoundToSmtp" not in view(other, sent=sent(subject="CN=new"))
+    # Two exports of one connector that disagree tell nothing.
+    new = setting("Get-SendConnector", Name="Outbound", TlsCertificateName="<I>CN=CA, O=x<S>CN=new")
+    assert "SendConnector.CertificateMatches" not in view(own, new, sent=sent(subject="CN=new", issuer="CN=CA,O=x"))
 
 
 def delivery(thumbprint, first, last):

@@ -539,7 +539,8 @@ HOST_CASES = {
     "nothing names it": ({"SEND.LOG": SEND}, {}, ("", "unknown")),
     "option for all": ({"SEND.LOG": SEND}, {"host": "ex09.contoso.com"}, ("EX09", "option")),
     "option by pattern": ({"EX01/SEND.LOG": SEND}, {"host": ["EX01=EX09", "EX02=EX08"]}, ("EX09", "option")),
-    "option of another folder": ({"EX01/SEND.LOG": SEND}, {"host": ["EX02=EX08"]}, ("EX08", "assumed")),
+    # A folder that is called like another machine is not taken for the one that is known.
+    "option of another folder": ({"EX01/SEND.LOG": SEND}, {"host": ["EX02=EX08"]}, ("", "unknown")),
     "collector's archive": ({"EX01-1123.zip/Hub_Send.zip/SEND.LOG": SEND}, {}, ("EX01", "folder")),
     "collector's folder": ({"20261123/EX01/SEND.LOG": SEND}, {}, ("EX01", "folder")),
     "copied share": ({"EX01/c$/logs/SEND.LOG": SEND}, {}, ("EX01", "folder")),

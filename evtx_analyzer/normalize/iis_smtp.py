@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from evtx_analyzer import clock
 from evtx_analyzer.clock import DateOrder, LocalTime
 from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
@@ -52,6 +54,14 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
             reason="the row has no date (the fields are switched off in the log's settings) or one that is none",
             extent="1 row; it cannot be joined with anything",
         )
+    direction = _DIRECTIONS[values["cs-username"].strip().casefold()]
+    if direction == "<" and "cs-uri-query" not in values:
+        # The same for every row of the file, so it is told once: without a line.
+        return Loss(
+            origin=replace(row.origin, line=None, offset=None),
+            reason="the log's fields leave out cs-uri-query, which holds the replies: no refusal can be seen in it",
+            extent="all replies of the file",
+        )
     elapsed = values.get("time-taken", "")
     timed = row.log != "W3C" or "time" in values
     return SmtpEvent(
@@ -59,7 +69,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         kind=KIND,
         scope=folder(row.origin),
         time=found.time,
-        direction=_DIRECTIONS[values["cs-username"].strip().casefold()],
+        direction=direction,
         text=_text(values, plus=row.log in ("W3C", "NCSA")),
         host=_present(values.get("s-computername", "")),
         connector=_present(values.get("s-sitename", "")),
