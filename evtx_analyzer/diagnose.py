@@ -46,8 +46,7 @@ RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contra
 _IDENTITY = ("thumbprint", "subject")
 _PAIRED = ("same", "assumed")
 _SIDES = ("supports", "contradicts")
-# Links that say of a session's own certificate that it was sound; a failure of another certificate is no such thing.
-_OWN_CHECKS = ("sent_certificate_verified_at_handshake",)
+_PASSED = "0"
 _MOST_EVIDENCE = 5
 _SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
@@ -213,17 +212,17 @@ def _weigh(cause: Cause, incident: Incident, case: Case) -> _Weighed:
     seen = tuple(item for rule in cause.observations if (item := _see(rule, incident, identified, case)) is not None)
     names = frozenset(item.observation.name for item in seen)
     capped = frozenset(item.observation.name for item in seen if item.capped)
-    grade = _against_its_own(cause, incident, grade_of(cause, names, capped))
+    grade = _against_its_own(cause, incident, case, grade_of(cause, names, capped))
     return _Weighed(incident=incident, grade=grade, seen=seen)
 
 
-def _against_its_own(cause: Cause, incident: Incident, grade: Grade) -> Grade:
+def _against_its_own(cause: Cause, incident: Incident, case: Case, grade: Grade) -> Grade:
     """The grade, lowered where other refusals of the same incident show the contrary on the same machine.
 
     A refusal whose own handshake shows the opposite was not caused by this: where most refusals do, the cause is
     contradicted, where some do, it is ``possible`` at most. A check on the machine itself beats one elsewhere.
     """
-    pro, contra = _sides(cause, incident)
+    pro, contra = _sides(cause, incident, case)
     spoken = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in _PAIRED}
     if not spoken or not pro:
         return grade
@@ -232,15 +231,18 @@ def _against_its_own(cause: Cause, incident: Incident, grade: Grade) -> Grade:
     return min(grade, "possible", key=lambda item: RANK[item])
 
 
-def _sides(cause: Cause, incident: Incident) -> tuple[list[Link], list[Link]]:
-    """Sound links that speak for the cause, and those on the same machine that speak against it."""
+def _sides(cause: Cause, incident: Incident, case: Case) -> tuple[list[Link], list[Link]]:
+    """Sound links that speak for the cause, and those on the same machine that speak against it by a check that passed.
+
+    A failed check of another certificate (the remote side's) is no such thing.
+    """
     rules = {
         side: {item.of for item in cause.observations if item.kind == "link" and getattr(item, side)} for side in _SIDES
     }
     sound = [link for link in incident.links if link.broken_by is None and link.basis in _IDENTITY]
     against = [link for link in sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
     return [link for link in sound if link.rule in rules["supports"]], [
-        link for link in against if link.host in _PAIRED and link.rule in _OWN_CHECKS
+        link for link in against if link.host in _PAIRED and case.operations[link.operation].result == _PASSED
     ]
 
 
