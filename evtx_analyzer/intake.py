@@ -22,22 +22,27 @@ from evtx_analyzer.discover import Source
 from evtx_analyzer.model import (
     Capi2Event,
     CountedRecords,
+    CountedRows,
     Coverage,
     Event,
     EventRecord,
     LogNotice,
     Loss,
+    RoutineSessions,
     SourceStatus,
     named,
 )
-from evtx_analyzer.normalize import capi2, normalize
+from evtx_analyzer.normalize import capi2, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
 from evtx_analyzer.read.evtx import Chunks
+from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG
+from evtx_analyzer.read.shapes import Shapes
 
 NEEDLE = "5.7.64"
-_BLOCK = 1 << 20
+_BLOCK = _LARGE = 1 << 20
+_ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND}
 _EVENT_LOG = "event-log"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
@@ -144,20 +149,30 @@ class Ledger:
         self._counted: dict[str, set[int]] = {}
 
     def events(
-        self, item: Examined, progress: Progress, wanted: Wanted | None = None, chunks: ChunkTest | None = None
+        self,
+        item: Examined,
+        progress: Progress,
+        wanted: Wanted | None = None,
+        chunks: ChunkTest | None = None,
+        shapes: Shapes | None = None,
     ) -> Iterator[Event]:
         """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
 
         ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
-        not be looked at for anything else are counted only, and not given.
+        not be looked at for anything else are counted only, and not given. With ``shapes``, sessions of a Send log that
+        went well are given together as ``RoutineSessions``.
         """
         first_time = wanted is None
         try:
             with closing(item.source.open()) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
-                for thing in self._readable(item, counted, chunks, first_time=first_time):
+                for thing in self._readable(item, counted, chunks, shapes, first_time=first_time):
                     if isinstance(thing, CountedRecords):
                         self._add(item, thing)
+                    elif isinstance(thing, CountedRows):
+                        self._add_rows(item, thing)
+                    elif isinstance(thing, RoutineSessions):
+                        yield thing
                     elif isinstance(thing, Loss):
                         self._lose(thing, first_time)
                     elif wanted is None or wanted(thing):
@@ -170,9 +185,14 @@ class Ledger:
             self._stopped(item, f"reading stopped: {error.strerror or error}", first_time)
 
     def _readable(
-        self, item: Examined, stream: BinaryIO, test: ChunkTest | None, *, first_time: bool
-    ) -> Iterator[Readable]:
+        self, item: Examined, stream: BinaryIO, test: ChunkTest | None, shapes: Shapes | None, *, first_time: bool
+    ) -> Iterator[Readable | CountedRows | RoutineSessions]:
         assert item.syntax is not None
+        if shapes is not None and item.syntax == "exchange-log" and item.size >= _LARGE:
+            # What it needs (numpy) takes longer to load than a small log to read.
+            from evtx_analyzer.read.protocol_sessions import read_protocol_log  # noqa: PLC0415
+
+            return read_protocol_log(stream, item.source.origin, shapes)
         known = self._counted.setdefault(item.source.path, set())
         chunks = None if test is None else Chunks(test, is_capi2_channel, known)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
@@ -183,6 +203,12 @@ class Ledger:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + found.last_record - found.origin.record + 1
         self._span(item, capi2.KIND).add_counted(found)
+
+    def _add_rows(self, item: Examined, found: CountedRows) -> None:
+        """Count rows of a protocol log that were not given."""
+        path = item.source.path
+        self._records[path] = self._records.get(path, 0) + found.rows
+        self._span(item, _ROW_KINDS[found.log]).add_rows(found.rows, found.first, found.last)
 
     def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:
         if reason:

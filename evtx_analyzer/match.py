@@ -13,6 +13,7 @@ has none as a whole: then every event must be looked at.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -65,6 +66,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 # Escaped differently by different renderings of an event, so no basis for a search in its text.
 _UNSAFE = set("&<>\"'\r\n\t")
 _SHORTEST_LITERAL = 4
+_ESCAPED, _CLASS = re.compile(r"\\."), re.compile(r"\[\^?\]?[^\]]*\]")
+_ANCHORED = re.compile(r"\^([A-Za-z0-9]+)([?*{]?)")
 # Fields of System that EVTX keeps as typed values: their text stands nowhere in the file.
 _TYPED = re.compile(
     r"(EventID|Version|Level|Task|Opcode|Keywords|EventRecordID)$|Provider_(?!Name$)|"
@@ -73,13 +76,14 @@ _TYPED = re.compile(
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``; ``clauses`` as the function of that name gives them."""
+    """A Sigma rule ready to run over events of one ``kind``; see the functions ``clauses`` and ``openings``."""
 
     name: str
     title: str
     kind: str
     matches: Predicate
     clauses: Clauses
+    openings: dict[str, str]
 
 
 class UnsupportedConditionError(ValueError):
@@ -127,6 +131,53 @@ def clauses(condition: object) -> Clauses:
             found = _value_literals(value)
             return () if found is None else (found,)
     return ()
+
+
+def openings(condition: object) -> dict[str, str]:
+    """What the values of some fields begin with in every event that can match, without case; by field."""
+    match condition:
+        case ConditionAND(args=args):
+            found: dict[str, str] = {}
+            for arg in args:
+                for name, text in openings(arg).items():
+                    found[name] = max(found.get(name, ""), text, key=len)
+            return found
+        case ConditionOR(args=args):
+            parts = [openings(arg) for arg in args]
+            shared = {name: os.path.commonprefix([part.get(name, "") for part in parts]) for name in parts[0]}
+            return {name: text for name, text in shared.items() if text}
+        case ConditionFieldEqualsValueExpression(field=name, value=value):
+            text = _opening(value)
+            return {name: text} if text else {}
+    return {}
+
+
+def _opening(value: SigmaType) -> str:
+    if isinstance(value, SigmaExpansion):
+        return os.path.commonprefix([_opening(item) for item in value.values])
+    if isinstance(value, SigmaString):
+        return value.s[0].lower() if value.s and isinstance(value.s[0], str) else ""
+    if isinstance(value, SigmaRegularExpression) and not value.flags - {SigmaRegularExpressionFlag.IGNORECASE}:
+        return _anchored(str(value.regexp))
+    return ""
+
+
+def _anchored(regex: str) -> str:
+    """The letters and digits with which a text must begin that the expression finds."""
+    found = _ANCHORED.match(regex)
+    if found is None or _has_alternatives(regex):
+        return ""
+    return (found[1][:-1] if found[2] else found[1]).lower()
+
+
+def _has_alternatives(regex: str) -> bool:
+    """Whether there may be a ``|`` outside of all groups; one in brackets counts as one, which costs only speed."""
+    depth = 0
+    for letter in re.sub(r"\\\\.", "", regex):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "|" and depth <= 0:
+            return True
+    return False
 
 
 def either(parts: Iterable[Clauses]) -> Clauses:

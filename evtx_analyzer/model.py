@@ -127,6 +127,50 @@ class LogRow(Struct, frozen=True, kw_only=True, gc=False):
     values: dict[str, str]
 
 
+class CountedRows(Struct, frozen=True, kw_only=True):
+    """Rows of a protocol log that were counted and not given: ``first`` and ``last`` are the limits of their times."""
+
+    origin: Origin
+    log: str
+    rows: int
+    first: datetime
+    last: datetime
+
+
+class Routine(Struct, frozen=True):
+    """What a session without any failure adds to the delivery history, told by its rows.
+
+    ``accepted`` are the numbers (from 0) of the rows that say that a message was accepted.
+    """
+
+    thumbprint: str
+    accepted: tuple[int, ...]
+
+
+class Times(Struct, frozen=True):
+    """How often something happened, and when first and last."""
+
+    count: int
+    first: datetime
+    last: datetime
+
+
+class RoutineSessions(Struct, frozen=True, kw_only=True):
+    """Sessions of a Send log that ran alike and without any failure, counted and not given; their rows are counted too.
+
+    ``sessions`` are their first rows' times. ``banners`` are time and text of banners at the beginning of the file.
+    """
+
+    origin: Origin
+    log: str
+    connector: str
+    local: str
+    thumbprint: str
+    sessions: Times
+    accepted: Times | None
+    banners: tuple[tuple[datetime, str], ...] = ()
+
+
 # ----------------------------------------------------------------------------------------------- normalize
 
 
@@ -284,7 +328,7 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
     fields: Fields = field(default_factory=dict)
 
 
-Event = Capi2Event | SmtpEvent | MessageEvent | ContextEvent | Setting | CertificateFile
+Event = Capi2Event | SmtpEvent | MessageEvent | ContextEvent | Setting | CertificateFile | RoutineSessions
 
 
 class Match(Struct, frozen=True, kw_only=True, gc=False):

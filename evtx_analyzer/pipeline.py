@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import metadata
 
 from evtx_analyzer import clock, diagnose
@@ -21,13 +22,15 @@ from evtx_analyzer.correlate.background import background, operation_fields, rej
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.clocks import noted, session_clock, settled
 from evtx_analyzer.correlate.context import CONNECTIVITY
+from evtx_analyzer.correlate.history import routine
 from evtx_analyzer.correlate.hosts import Given, survey
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.merging import merge
-from evtx_analyzer.correlate.notes import Notes
+from evtx_analyzer.correlate.notes import SEND, Notes
 from evtx_analyzer.correlate.rejections import message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
+from evtx_analyzer.correlate.sessions import tell as session
 from evtx_analyzer.discover import Input, Limits, Source, discover, folders
 from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.errors import InputError, OptionError
@@ -42,11 +45,13 @@ from evtx_analyzer.intake import (
     is_text_log,
     without_copies,
 )
-from evtx_analyzer.match import matches, recognized
-from evtx_analyzer.model import Capi2Event, ContextEvent, Event, Match, Rejection
+from evtx_analyzer.match import Signal, matches, recognized
+from evtx_analyzer.model import Capi2Event, ContextEvent, Event, LogRow, Match, Rejection, Routine, SmtpEvent
+from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read import Record
 from evtx_analyzer.read.evtx_needles import holding, naming
+from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 
@@ -90,7 +95,8 @@ def analyze(
     examined = without_copies(examine(source, tell) for source in sources)
     ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
-    refused = [item for item in _sessions(examined, rules, ledger, notes, tell) if _counted(item, notes)]
+    told = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)
+    refused = [item for item in told if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell, prefilter=prefilter)
@@ -99,10 +105,10 @@ def analyze(
 
     hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.nameless)
     skews = notes.clocks.skews(hosts)
-    told = [(item, session_clock(session)) for session in refused for item in rejections(session, hosts)]
-    remote = {item.rejection.id: time for item, time in told if time is not None}
+    one_by_one = [(item, session_clock(session)) for session in refused for item in rejections(session, hosts)]
+    remote = {item.rejection.id: time for item, time in one_by_one if time is not None}
     messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
-    merged, offsets = merge(settled([*(item for item, _ in told), *messages], skews, remote))
+    merged, offsets = merge(settled([*(item for item, _ in one_by_one), *messages], skews, remote))
     found = [item for item in merged if _within(item, since, until)]
     _connections(examined, ledger, notes, frozenset(item.session for item in found) - {""}, tell)
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
@@ -160,13 +166,30 @@ def events(inputs: Inputs) -> Iterator[Event]:
 
 
 def _sessions(
-    examined: Iterable[Examined], rules: Rules, ledger: Ledger, notes: Notes, tell: Progress
+    examined: Iterable[Examined], rules: Rules, ledger: Ledger, notes: Notes, tell: Progress, *, prefilter: bool
 ) -> Iterator[Session]:
-    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files."""
+    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files.
+
+    Sessions of a Send log that went well are counted in bulk, unless a signal looks for something in them.
+    """
     by_path = {item.source.path: item for item in examined if is_text_log(item)}
+    in_bulk = prefilter and all(_looks_for_failure(item) for item in rules.signals if item.kind == SEND)
     for group in folders(item.source for item in by_path.values()).values():
-        rows = (event for source in group for event in ledger.events(by_path[source.path], tell))
+        shapes = Shapes(partial(_routine, rules)) if in_bulk else None
+        rows = (event for source in group for event in ledger.events(by_path[source.path], tell, shapes=shapes))
         yield from sessions(notes.protocol(matches(rows, rules.signals)))
+
+
+def _looks_for_failure(signal: Signal) -> bool:
+    """Whether a signal of Send logs can only match replies that say no."""
+    return signal.openings.get("event") == "<" and signal.openings.get("data", "")[:1] in ("4", "5")
+
+
+def _routine(rules: Rules, rows: Sequence[LogRow]) -> Routine | None:
+    """What a session adds to the delivery history if nothing in it failed, told from its rows."""
+    events = [found[1] for row in rows if (found := normalize(row)) is not None]
+    told = [match for match in matches((e for e in events if isinstance(e, SmtpEvent)), rules.signals)]
+    return routine(session(told)) if len(told) == len(rows) else None
 
 
 def _counted(session: Session, notes: Notes) -> bool:

@@ -25,7 +25,15 @@ from sigma.rule import SigmaRule
 
 from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
-from evtx_analyzer.match import Predicate, Signal, UnsupportedConditionError, clauses, compile_condition, either
+from evtx_analyzer.match import (
+    Predicate,
+    Signal,
+    UnsupportedConditionError,
+    clauses,
+    compile_condition,
+    either,
+    openings,
+)
 from evtx_analyzer.model import Grade, LinkBasis
 
 # Sigma log source (product, service or category) -> kind of event that we read.
@@ -227,6 +235,7 @@ def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> Signa
         kind=kind,
         matches=_any_of(predicates),
         clauses=found,
+        openings=openings(conditions[0]) if len(conditions) == 1 else {},
     )
 
 

@@ -19,17 +19,18 @@ from evtx_analyzer import clock
 from evtx_analyzer.correlate.hosts import Hosts, Whence, folder_of
 from evtx_analyzer.correlate.rejections import Told, session_whence
 from evtx_analyzer.correlate.sessions import Session, bracket
-from evtx_analyzer.model import ClockSkew, Coverage, Origin, SmtpEvent, named
+from evtx_analyzer.model import ClockSkew, Coverage, Origin, named
 
 _READY = re.compile(r"ready at\s+(.*)$")
-_MOST_SAMPLES = 2000
+_HEAD_LINES = 2000
 _NOTABLE = 5.0
 _CLOSE_ENOUGH = 900.0
 _FLUSH = 300.0
+_FAILED = 400
 
 
 class Clocks:
-    """Differences of clocks per folder and machine; a bounded sample of each."""
+    """Differences of clocks per folder and machine: of banners at the beginning of each file, and of failures."""
 
     def __init__(self) -> None:
         self._samples: dict[tuple[str, Whence, str], list[float]] = {}
@@ -38,22 +39,24 @@ class Clocks:
     def add(self, session: Session) -> None:
         """Compare the rows of a session with the remote clock that their text shows."""
         near = session_whence(session)
-        key = Whence(near.name, folder_of(near.path))
-        self._paths.setdefault(key, near.path)
         for row in session.rows:
-            if row.direction != "<":
-                continue
-            banner = banner_clock(row)
-            stamp = bracket(row.text).clock
-            if banner is not None:
-                self._add((session.kind, key, "banner"), (row.time - banner).total_seconds())
-            elif stamp is not None:
-                self._add((session.kind, key, "bracket"), (row.time - stamp).total_seconds())
+            if row.direction == "<" and (row.origin.line or 0) <= _HEAD_LINES:
+                self.add_banner(session.kind, near, row.time, row.text)
+        for reply in session.replies:
+            stamp = bracket(reply.row.text).clock if reply.code >= _FAILED else None
+            if stamp is not None:
+                self._add(session.kind, near, "bracket", (reply.row.time - stamp).total_seconds())
 
-    def _add(self, key: tuple[str, Whence, str], seconds: float) -> None:
-        samples = self._samples.setdefault(key, [])
-        if len(samples) < _MOST_SAMPLES:
-            samples.append(seconds)
+    def add_banner(self, kind: str, near: Whence, time: datetime, text: str) -> None:
+        """Compare the time of a row with the clock that its text shows, if it is a banner."""
+        banner = banner_clock(text)
+        if banner is not None:
+            self._add(kind, near, "banner", (time - banner).total_seconds())
+
+    def _add(self, kind: str, near: Whence, source: str, seconds: float) -> None:
+        key = Whence(near.name, folder_of(near.path))
+        self._paths[key] = min(self._paths.get(key, near.path), near.path)
+        self._samples.setdefault((kind, key, source), []).append(seconds)
 
     def skews(self, hosts: Hosts) -> tuple[ClockSkew, ...]:
         """The medians, sorted; that of the brackets where there are any, for they are finer."""
@@ -74,13 +77,13 @@ class Clocks:
 
 def session_clock(session: Session) -> datetime | None:
     """The remote clock that a session shows first."""
-    times = (banner_clock(row) or bracket(row.text).clock for row in session.rows if row.direction == "<")
+    times = (banner_clock(row.text) or bracket(row.text).clock for row in session.rows if row.direction == "<")
     return next((time for time in times if time is not None), None)
 
 
-def banner_clock(row: SmtpEvent) -> datetime | None:
-    """The remote clock in a banner; None where the row is none or shows none."""
-    found = _READY.search(row.text) if row.text.startswith("220") else None
+def banner_clock(text: str) -> datetime | None:
+    """The remote clock in a banner; None where the text is none or shows none."""
+    found = _READY.search(text) if text.startswith("220") else None
     if found is None:
         return None
     # In IIS logs + stands for a blank, so the sign of the offset is lost: two blanks and four digits.

@@ -99,6 +99,12 @@ class Span:
             self._event_ids[event_id] = self._event_ids.get(event_id, 0) + count
         self._ids.add_run(found.origin.record, found.last_record)
 
+    def add_rows(self, count: int, first: datetime, last: datetime) -> None:
+        """Count rows of a text log that were not looked at one by one."""
+        self.records += count
+        self._add_time(first)
+        self._add_time(last)
+
     @property
     def hosts(self) -> tuple[str, ...]:
         """Names of machines that its records bear, in the order in which they came."""

@@ -9,10 +9,11 @@ from datetime import datetime
 
 from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
-from evtx_analyzer.correlate.sessions import Session
-from evtx_analyzer.model import Delivery
+from evtx_analyzer.correlate.sessions import Reply, Session
+from evtx_analyzer.model import Delivery, Routine, RoutineSessions, Times, named
 
 _ACCEPTED = range(200, 300)
+_FAILED = 400
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
 
 
@@ -28,6 +29,11 @@ class _Span:
         self.count += 1
         self.first = time if self.first is None or time < self.first else self.first
         self.last = time if self.last is None or time > self.last else self.last
+
+    def add_all(self, times: Times) -> None:
+        self.add(times.first)
+        self.add(times.last)
+        self.count += times.count - 2
 
     def join(self, other: _Span) -> None:
         if other.first is not None and other.last is not None:
@@ -65,8 +71,7 @@ class History:
     def add(self, session: Session) -> None:
         """Count a session, whether it was refused or not."""
         thumbprint = session.sent.thumbprint if session.sent else ""
-        row = self._rows.setdefault((_near(session), session.connector, session.kind, thumbprint), _Row())
-        row.path = row.path or session_whence(session).path
+        row = self._row(session_whence(session), session.connector, session.kind, thumbprint)
         row.sessions.add(session.first)
         if session.tls_error:
             newest = row.tls_failed.last is None or row.tls_failed.last <= session.last
@@ -75,8 +80,22 @@ class History:
         for reply in session.replies:
             if reply.signals:
                 row.refused.add(reply.row.time)
-            elif reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED:
+            elif _is_acceptance(reply):
                 row.accepted.add(reply.row.time)
+
+    def add_routine(self, found: RoutineSessions, kind: str) -> None:
+        """Count sessions that were not told one by one."""
+        row = self._row(Whence("", named(found.origin), found.local), found.connector, kind, found.thumbprint)
+        row.sessions.add_all(found.sessions)
+        if found.accepted is not None:
+            row.accepted.add_all(found.accepted)
+
+    def _row(self, whence: Whence, connector: str, kind: str, thumbprint: str) -> _Row:
+        """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
+        near = Whence(whence.name, folder_of(whence.path), address_of(whence.address))
+        row = self._rows.setdefault((near, connector, kind, thumbprint), _Row())
+        row.path = min(row.path or whence.path, whence.path)
+        return row
 
     def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
         """The history, sorted; hosts that no row names are labelled as for rejections."""
@@ -110,7 +129,14 @@ class History:
         return tuple(sorted(found, key=lambda item: (item.host, item.connector, item.kind, item.thumbprint)))
 
 
-def _near(session: Session) -> Whence:
-    """A session's machine as far as a whole folder shares it, so that the history does not grow with files."""
-    whence = session_whence(session)
-    return Whence(whence.name, folder_of(whence.path), address_of(whence.address))
+def routine(session: Session) -> Routine | None:
+    """What a session adds to the history where nothing in it failed; None for any other."""
+    if session.tls_error or any(reply.signals or reply.code >= _FAILED for reply in session.replies):
+        return None
+    places = {id(row): number for number, row in enumerate(session.rows)}
+    accepted = [places[id(reply.row)] for reply in session.replies if _is_acceptance(reply)]
+    return Routine(session.sent.thumbprint if session.sent else "", tuple(accepted))
+
+
+def _is_acceptance(reply: Reply) -> bool:
+    return not reply.signals and reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED

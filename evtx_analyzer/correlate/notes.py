@@ -8,12 +8,12 @@ from datetime import datetime
 from evtx_analyzer.correlate.clocks import Clocks
 from evtx_analyzer.correlate.context import CONNECTIVITY, Contexts
 from evtx_analyzer.correlate.history import History
-from evtx_analyzer.correlate.hosts import address_of
+from evtx_analyzer.correlate.hosts import Whence, address_of
 from evtx_analyzer.correlate.other_errors import OtherErrors
 from evtx_analyzer.correlate.sessions import Session, has_code
-from evtx_analyzer.model import ContextEvent, Event, Match, MessageEvent, SmtpEvent
+from evtx_analyzer.model import ContextEvent, Event, Match, MessageEvent, RoutineSessions, SmtpEvent, named
 
-RECEIVED = "receive-connector"
+SEND, RECEIVED = "send-connector", "receive-connector"
 
 
 class Notes:
@@ -34,6 +34,8 @@ class Notes:
                 yield match
             elif isinstance(event, SmtpEvent):
                 self._received(event)
+            elif isinstance(event, RoutineSessions):
+                self._routine(event)
             elif isinstance(event, MessageEvent):
                 self._message(match, event)
             elif isinstance(event, ContextEvent):
@@ -58,6 +60,13 @@ class Notes:
         self.errors.add(session)
         self.clocks.add(session)
 
+    def _routine(self, found: RoutineSessions) -> None:
+        """Count sessions that went well and were not told one by one."""
+        self.history.add_routine(found, SEND)
+        self.nameless.add((found.origin.source, address_of(found.local)))
+        for time, text in found.banners:
+            self.clocks.add_banner(SEND, Whence("", named(found.origin), found.local), time, text)
+
     def message_times(self) -> list[datetime]:
         """When the messages were refused that logs of messages tell of."""
         return [time for match in self.messages if (time := getattr(match.event, "time", None)) is not None]
@@ -68,7 +77,7 @@ class Notes:
 
     def _received(self, row: SmtpEvent) -> None:
         self._own(row.local, row.host)
-        if row.direction == ">" and has_code(row.text):
+        if row.direction == ">" and row.text[:1] not in ("2", "3") and has_code(row.text):
             self.errors.add_received(row)
 
     def _message(self, match: Match, event: MessageEvent) -> None:

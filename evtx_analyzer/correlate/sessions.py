@@ -256,7 +256,7 @@ def _helo(rows: Sequence[SmtpEvent]) -> str:
 def _tls_error(rows: Sequence[SmtpEvent]) -> str:
     """The error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
     for row in rows:
-        found = _TLS_FAILED.search(row.context) or _TLS_FAILED.search(row.text) if row.direction == "*" else None
+        found = _TLS_FAILED.match(row.context) or _TLS_FAILED.match(row.text) if row.direction == "*" else None
         if found is not None:
             return found[1]
     return ""

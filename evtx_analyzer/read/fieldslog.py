@@ -48,31 +48,48 @@ def is_w3c_log(head: bytes) -> bool:
 
 
 def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    r"""Rows of an Exchange log; a row with too few columns is a Loss (live copies are cut in their last row).
-
-    A cut row whose text still shows 5.7.64 is given as well, as far as it goes. Rows without any header have the
-    columns of a protocol log; only a Receive connector's name holds a backslash (``SERVER\Default SERVER``).
-    """
-    columns: tuple[str, ...] = SEND_FIELDS
-    log = ""
+    """Rows of an Exchange log, in order; see ``ExchangeRows``."""
+    rows = ExchangeRows(source)
     for number, offset, line in lines(stream):
+        yield from rows.read(number, offset, line)
+
+
+class ExchangeRows:
+    r"""Reads an Exchange log line by line; knows the columns that hold for the next line.
+
+    A row with too few columns is a Loss (live copies are cut in their last row). A cut row whose text still shows
+    5.7.64 is given as well, as far as it goes. Rows without any header have the columns of a protocol log; only a
+    Receive connector's name holds a backslash (``SERVER\Default SERVER``).
+    """
+
+    def __init__(self, source: Origin) -> None:
+        self.columns: tuple[str, ...] = SEND_FIELDS
+        self.log = ""
+        self._source = source
+
+    def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
+        """What one line holds: nothing where it belongs to a header."""
         if line.startswith("#"):
-            name, _, value = line[1:].partition(":")
-            if name.casefold() == "fields":
-                columns = tuple(value.strip().split(","))
-            elif name.casefold() == "log-type":
-                log = value.strip()
-            continue
-        origin = Origin(source=source.source, member=source.member, line=number, offset=offset)
+            self._header(line)
+            return
+        columns = self.columns
+        origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
         values = split_cells(line)
         if values is None or len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
             values = line.split(",", len(columns) - 2)
             if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
-                continue
+                return
             values = [*values[:-1], values[-1].lstrip('"').replace('""', '"'), ""]
-        kind = log or (RECEIVE_LOG if "\\" in values[1] else SEND_LOG)
+        kind = self.log or (RECEIVE_LOG if "\\" in values[1] else SEND_LOG)
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
+
+    def _header(self, line: str) -> None:
+        name, _, value = line[1:].partition(":")
+        if name.casefold() == "fields":
+            self.columns = tuple(value.strip().split(","))
+        elif name.casefold() == "log-type":
+            self.log = value.strip()
 
 
 def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:

@@ -26,20 +26,21 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
         position = 0
         for data in _ended(buffer, ending):
             number += 1
-            text = _text(data, encoding)
+            text = line_text(data, encoding)
             if text:
                 yield number, base + position, text
             position += len(data) + len(ending)
         if not block:
-            text = _text(buffer[position:], encoding)
+            text = line_text(buffer[position:], encoding)
             if text:
                 yield number + 1, base + position, text
             return
         # A crash leaves a tail of NULs, sometimes of many megabytes: it is no line and is not kept.
-        buffer, base = _without_nul_tail(buffer[position:]) + block, base + position
+        buffer, base = without_nul_tail(buffer[position:]) + block, base + position
 
 
-def _without_nul_tail(buffer: bytes) -> bytes:
+def without_nul_tail(buffer: bytes) -> bytes:
+    """What was read behind the last line end; nothing where it is a tail of NULs."""
     return b"" if len(buffer) >= _BLOCK and not buffer.strip(b"\0") else buffer
 
 
@@ -67,7 +68,7 @@ def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
     return end
 
 
-def _text(data: bytes, encoding: str) -> str:
+def line_text(data: bytes, encoding: str) -> str:
     """A line's text; empty where it holds blanks only."""
     text = decode(data, encoding).strip(_AROUND)
     return "" if text.isspace() else text

@@ -1,0 +1,24 @@
+"""What was learned of the sessions of a folder while its Send logs are read: see ``protocol_sessions``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from evtx_analyzer.model import LogRow, Routine
+
+Learn = Callable[[Sequence[LogRow]], Routine | None]
+
+HEAD_LINES = 2000
+"""Banners are compared with the clock in so many lines of each file."""
+
+
+class Shapes:
+    """Shapes of sessions that were told, each with what it adds to the delivery history; None where it must be told.
+
+    ``learn`` tells one session from its rows. ``texts`` are numbers drawn for texts that are compared as a whole.
+    """
+
+    def __init__(self, learn: Learn) -> None:
+        self.learn = learn
+        self.known: dict[int, Routine | None] = {}
+        self.texts: dict[bytes, int] = {}
