@@ -52,11 +52,11 @@ _ONES, _TOPS, _BLANKS = (np.uint64(number * 0x0101010101010101) for number in (1
 class Text:
     """Bytes of a block, read eight at a time at any place (little-endian; behind the end there are zeros)."""
 
-    def __init__(self, data: bytes) -> None:
-        padded = data + bytes(16 + -len(data) % 8)
-        self.data = data
-        self.bytes = np.frombuffer(padded, np.uint8)[: len(data)]
-        self._words: Words = np.frombuffer(padded, "<u8")
+    def __init__(self, *parts: bytes | memoryview) -> None:
+        size = sum(len(part) for part in parts)
+        self.data = b"".join((*parts, bytes(16 + -size % 8)))
+        self.bytes = np.frombuffer(self.data, np.uint8)[:size]
+        self._words: Words = np.frombuffer(self.data, "<u8")
 
     def word(self, at: Ints) -> Words:
         """The eight bytes from each of these places."""
@@ -98,14 +98,14 @@ def first_word(words: Words) -> tuple[Words, Flags]:
 class Columns:
     """Cells of all rows of a block that ends with a line end; those of rows that are not ``regular`` mean nothing."""
 
-    def __init__(self, data: bytes) -> None:
-        self.text = text = Text(data)
+    def __init__(self, *parts: bytes | memoryview) -> None:
+        self.text = text = Text(*parts)
         ends = text.places(_NEWLINE)
         self.start: Ints = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
         self.end = ends
         self.stop: Ints = ends - ((text.bytes[np.maximum(ends - 1, 0)] == _RETURN) & (ends > self.start))
         commas = text.places(_COMMA)
-        commas = np.append(commas, len(data))
+        commas = np.append(commas, len(text.bytes))
         self._commas = commas
         first = np.searchsorted(commas, self.start)
         self._count: Ints = np.diff(first, append=len(commas) - 1)
@@ -153,8 +153,8 @@ class Columns:
         quotes = self.text.places(_QUOTE)
         if not len(quotes):
             return
-        rows = np.unique(np.searchsorted(self.end, quotes))
-        rows = rows[rows < len(self.start)]
+        rows = np.searchsorted(self.end, quotes)
+        rows = rows[np.append(rows[1:] != rows[:-1], True)]  # noqa: FBT003
         at = np.searchsorted(quotes, self.start[rows])
         count = np.searchsorted(quotes, self.stop[rows]) - at
         place = [quotes[np.minimum(at + number, len(quotes) - 1)] for number in range(4)]
@@ -173,8 +173,9 @@ class Columns:
         self.regular[rows] &= both | one | context
 
     def _odd_bytes(self) -> None:
-        if 0 in self.text.data:
-            self.regular[np.minimum(np.searchsorted(self.end, self.text.places(0)), len(self.end) - 1)] = False
+        zeros = self.text.places(0)
+        if len(zeros):
+            self.regular[np.minimum(np.searchsorted(self.end, zeros), len(self.end) - 1)] = False
         if not self.text.data.isascii():
             places = np.flatnonzero(self.text.bytes >= 128)  # noqa: PLR2004  beyond ASCII
             rows = np.minimum(np.searchsorted(self.end, places), len(self.end) - 1)
@@ -217,7 +218,9 @@ def key_of(session: str) -> int:
 def _days(found: Ints, sound: Flags) -> Ints:
     """Days since 1970 of year, month and day written as one number; far in the past where there is no such day."""
     days: Ints = np.full(len(found), -(1 << 30), np.int64)
-    for one in np.unique(found[sound]).tolist():
+    known = found[sound]
+    several = len(known) and known.min() != known.max()
+    for one in np.unique(known).tolist() if several else known[:1].tolist():
         try:
             days[found == one] = date(one // 10000, one // 100 % 100, one % 100).toordinal() - _EPOCH
         except ValueError:

@@ -49,7 +49,7 @@ from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
 
 Given = LogRow | Loss | CountedRows | RoutineSessions
 
-_BLOCK = 4 << 20
+_BLOCK = 2 << 20
 _MOST_CARRIED = 1 << 20
 _MOST_SHAPES = 10_000
 _PLUS, _MINUS, _MORE, _LESS, _STAR = (ord(letter) for letter in "+-><*")
@@ -90,8 +90,9 @@ def read_protocol_log(stream: BinaryIO, source: Origin, shapes: Shapes) -> Itera
     while rest:
         cut = rest.rfind(b"\n") + 1
         if cut:
-            yield from reader.block(rest[:cut], number, offset)
-            number += rest.count(b"\n", 0, cut)
+            rows = _Rows(reader.carried, memoryview(rest)[:cut], number, offset)
+            yield from reader.block(rows)
+            number = int(rows.lines[-1])
         offset += cut
         more = stream.read(_BLOCK)
         if not more:
@@ -115,8 +116,9 @@ class _Joined:
 class _Rows:
     """The rows of one block with what was carried over from the one before it."""
 
-    def __init__(self, carried: _Carried, fresh: bytes, number: int, offset: int) -> None:
-        self.columns = Columns(carried.data + fresh)
+    def __init__(self, carried: _Carried, fresh: memoryview, number: int, offset: int) -> None:
+        """``number`` lines and ``offset`` bytes of the file are before the fresh ones, which are whole lines."""
+        self.columns = Columns(carried.data, fresh)
         self.count = len(self.columns.start)
         old = len(carried.lines)
         self.lines: Ints = np.concatenate((carried.lines, number + 1 + np.arange(self.count - old)))
@@ -139,7 +141,7 @@ class _Reader:
     def __init__(self, source: Origin, shapes: Shapes) -> None:
         self.rows = ExchangeRows(source)
         self._source, self._shapes = source, shapes
-        self._carried = _NOTHING
+        self.carried = _NOTHING
         self._seen: set[int] = set()
 
     def begins(self, head: bytes) -> bool:
@@ -152,10 +154,9 @@ class _Reader:
             list(known.read(0, 0, text or "#"))
         return _kind(known) != ""
 
-    def block(self, fresh: bytes, number: int, offset: int) -> Iterator[Given]:
-        """Give and count the rows of a block of whole lines; ``number`` lines and ``offset`` bytes are before it."""
-        rows = _Rows(self._carried, fresh, number, offset)
-        self._carried = _NOTHING
+    def block(self, rows: _Rows) -> Iterator[Given]:
+        """Give and count the rows of a block."""
+        self.carried = _NOTHING
         given: dict[int, list[LogRow | Loss]] = {}
         plain = self._last_change(rows) + 1
         for at in range(plain):
@@ -182,7 +183,7 @@ class _Reader:
 
     def end(self, rest: bytes, number: int, offset: int) -> Iterator[LogRow | Loss]:
         """Give what has not ended, and a last line without an end."""
-        carried, self._carried = self._carried, _NOTHING
+        carried, self.carried = self.carried, _NOTHING
         for line, place, text in zip(carried.lines, carried.offsets, carried.data.split(b"\n"), strict=False):
             yield from self.rows.read(int(line), int(place), line_text(text, "utf-8"))
         text = line_text(rest, "utf-8")
@@ -215,30 +216,28 @@ class _Reader:
         ``irregular`` are sessions that have a row which was given already.
         """
         found = _Sessions(rows.columns, chosen, irregular, self._shapes.texts)
-        told: list[int] = []
-        groups: dict[tuple[int, bytes, bytes], list[int]] = {}
-        for number in np.flatnonzero(found.routine).tolist():
-            shape = int(found.shape[number])
-            if self._known(shape, rows, found, number) is None:
-                told += found.rows(number)
+        groups = []
+        for numbers in found.alike():
+            routine = self._known(rows, found, int(numbers[0]))
+            if routine is None:
+                found.loud[numbers] = True
             else:
-                groups.setdefault((shape, *found.place(number)), []).append(number)
+                groups.append((routine, numbers))
         self._carry(rows, found)
-        told += np.concatenate([np.zeros(0, np.int64), *found.all_rows(found.loud)]).tolist()
+        told: list[int] = np.concatenate([np.zeros(0, np.int64), *found.all_rows(found.loud)]).tolist()
         counted: list[CountedRows | RoutineSessions] = [
-            self._together(rows, found, self._shapes.known[key[0]] or _NO_ROUTINE, numbers)
-            for key, numbers in groups.items()
+            self._together(rows, found, routine, numbers) for routine, numbers in groups
         ]
-        inside = np.concatenate([np.array(numbers) for numbers in groups.values()]) if groups else np.zeros(0, np.int64)
-        if len(inside):
+        if groups:
+            inside = np.concatenate([numbers for _, numbers in groups])
             size = int(found.size[inside].sum())
             limits = (moment(found.first_time[inside].min()), moment(found.last_time[inside].max()))
             counted.append(self._counted(SEND_LOG, rows, size, limits))
         return told, counted
 
-    def _known(self, shape: int, rows: _Rows, found: _Sessions, number: int) -> Routine | None:
-        """What is known of a shape; the first session that has it is told."""
-        known = self._shapes.known
+    def _known(self, rows: _Rows, found: _Sessions, number: int) -> Routine | None:
+        """What is known of the shape of a session; the first one that has it is told."""
+        known, shape = self._shapes.known, int(found.shape[number])
         if shape not in known:
             if len(known) >= _MOST_SHAPES:
                 return None
@@ -255,13 +254,12 @@ class _Reader:
         if len(data) > _MOST_CARRIED:
             found.loud |= found.waiting
             return
-        self._carried = _Carried(data, rows.lines[waiting], rows.offsets[waiting])
+        self.carried = _Carried(data, rows.lines[waiting], rows.offsets[waiting])
 
-    def _together(self, rows: _Rows, found: _Sessions, routine: Routine, numbers: list[int]) -> RoutineSessions:
-        members = np.array(numbers)
+    def _together(self, rows: _Rows, found: _Sessions, routine: Routine, members: Ints) -> RoutineSessions:
         columns, first = rows.columns, found.first_row[members]
         time = columns.time
-        local = found.local(numbers[0])
+        local = found.local(int(members[0]))
         accepted = np.concatenate(
             [np.zeros(0, np.int64), *(time[found.order[found.head[members] + at]] for at in routine.accepted)]
         )
@@ -309,9 +307,6 @@ class _Reader:
         return CountedRows(origin=origin, log=log, rows=size, first=limits[0], last=limits[1])
 
 
-_NO_ROUTINE = Routine("", ())
-
-
 class _Sessions:
     """Rows of a block by session: ``order`` are row numbers, session after session; each begins at its ``head``."""
 
@@ -353,9 +348,11 @@ class _Sessions:
         text = self.columns.text
         connector = text.hashes(*self.columns.connector)[self.order]
         local = text.hashes(*self.columns.local)[self.order]
-        self._local = np.maximum.reduceat(local, self.head)
-        same = (local == 0) | (local == np.repeat(self._local, self.size))
-        same &= connector == np.repeat(connector[self.head], self.size)
+        # It is empty in the rows before the connection stands, and never again.
+        last = np.repeat(local[self.head + self.size - 1], self.size)
+        same = (local == 0) | (local == last)
+        self._connector = connector[self.head]
+        same &= connector == np.repeat(self._connector, self.size)
         return np.logical_and.reduceat(same, self.head)
 
     def rows(self, number: int) -> list[int]:
@@ -369,24 +366,27 @@ class _Sessions:
             yield self.order[self.head[number] : self.head[number] + self.size[number]]
 
     def local(self, number: int) -> bytes:
-        """The local endpoint of a session: that of its last row, else the first that any row has."""
-        columns = self.columns
-        for at in (int(self.last_row[number]), *self.rows(number)):
-            found = columns.text.data[columns.local[0][at] : columns.local[1][at]]
-            if found:
-                return found
-        return b""
+        """The local endpoint in the last row of a session."""
+        columns, at = self.columns, int(self.last_row[number])
+        return columns.text.data[columns.local[0][at] : columns.local[1][at]]
 
-    def place(self, number: int) -> tuple[bytes, bytes]:
-        """Connector and local address of a session."""
-        columns, at = self.columns, int(self.first_row[number])
-        connector = columns.text.data[columns.connector[0][at] : columns.connector[1][at]]
-        return connector, self.local(number).rpartition(b":")[0]
+    def alike(self) -> list[Ints]:
+        """The routine sessions in groups of one shape, connector and local address (without its port)."""
+        numbers = np.flatnonzero(self.routine)
+        start, stop = (edge[self.last_row[numbers]] for edge in self.columns.local)
+        address = stop.copy()
+        for back in range(2, 7):  # a colon and a port of one to five digits
+            colon = (stop - back >= start) & (self.columns.text.bytes[np.maximum(stop - back, 0)] == ord(":"))
+            address = np.where(colon & (address == stop), stop - back, address)
+        keys = self.shape[numbers] + self._connector[numbers] * WEIGHTS[2]
+        keys += self.columns.text.hashes(start, address) * WEIGHTS[3]
+        _, group = np.unique(keys, return_inverse=True)
+        return [numbers[group == one] for one in range(int(group.max(initial=-1)) + 1)]
 
     def is_banner(self, at: int) -> bool:
         """Whether a row is a reply with the code of a banner."""
-        columns = self.columns
-        return bool(columns.event[at] == _LESS) and columns.text.data[columns.data[0][at] :][:3] == b"220"
+        columns, start = self.columns, int(self.columns.data[0][at])
+        return bool(columns.event[at] == _LESS) and columns.text.data[start : start + 3] == b"220"
 
 
 _LOW = np.uint64((1 << 20) - 1)
