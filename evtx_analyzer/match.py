@@ -44,7 +44,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rejection
+from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rejection, SmtpEvent
 
 Predicate = Callable[[Fields], bool]
 Correlated = TypeVar("Correlated", Operation, Rejection)
@@ -308,9 +308,21 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
         by_kind.setdefault(signal.kind, []).append(signal)
     for event in events:
         kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
-        fields: Fields = getattr(event, "fields", {})
-        names = tuple([signal.name for signal in by_kind.get(kind, ()) if signal.matches(fields)])
+        possible = by_kind.get(kind, ())
+        if isinstance(event, SmtpEvent):
+            possible = [signal for signal in possible if _may_match(signal, event.values)]
+        fields: Fields = getattr(event, "fields", {}) if possible else {}
+        names = tuple([signal.name for signal in possible if signal.matches(fields)])
         yield Match(event=event, signals=names)
+
+
+def _may_match(signal: Signal, values: dict[str, str]) -> bool:
+    """Whether the cells of a row begin as the signal needs them: so most rows need no flat view."""
+    # A loop, not all(): it is run for every row.
+    for name, text in signal.openings.items():  # noqa: SIM110
+        if values.get(name, "")[: len(text)].lower() != text:
+            return False
+    return True
 
 
 def recognized(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:

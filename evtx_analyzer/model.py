@@ -236,6 +236,7 @@ class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
     connect, ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may
     belong to one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds:
     the true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
+    ``values`` are the cells as written.
     """
 
     origin: Origin
@@ -255,7 +256,13 @@ class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
     elapsed_ms: int | None = None
     time_basis: TimeBasis = "utc"
     other_time: datetime | None = None
-    fields: Fields = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> Fields:
+        """The cells that say something, by column; made on demand, for few rows are looked at by a signal."""
+        absent = ("", "-") if self.kind == "iis-smtp" else ("",)
+        return {name: (value,) for name, value in self.values.items() if value not in absent and name[0] != "#"}
 
 
 class Setting(Struct, frozen=True, kw_only=True):

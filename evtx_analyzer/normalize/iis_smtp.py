@@ -9,6 +9,7 @@ of certificates. ``fields`` has W3C names for all formats, so that one signal fi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
@@ -41,7 +42,13 @@ _ODBC = {
 
 def is_iis_smtp(row: LogRow) -> bool:
     """Whether a row tells of an outbound SMTP connection."""
-    return _named(row).get("cs-username", "").strip().casefold() in _DIRECTIONS
+    return _direction(_named(row).get("cs-username", "")) != ""
+
+
+@lru_cache(maxsize=64)
+def _direction(user: str) -> str:
+    """``>`` or ``<``; empty for a row that is none of an outbound connection."""
+    return _DIRECTIONS.get(user.strip().casefold(), "")
 
 
 def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
@@ -54,7 +61,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
             reason="the row has no date (the fields are switched off in the log's settings) or one that is none",
             extent="1 row; it cannot be joined with anything",
         )
-    direction = _DIRECTIONS[values["cs-username"].strip().casefold()]
+    direction = _direction(values["cs-username"])
     if direction == "<" and "cs-uri-query" not in values:
         # The same for every row of the file, so it is told once: without a line.
         return Loss(
@@ -78,7 +85,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         elapsed_ms=int(elapsed) if elapsed.isdigit() and len(elapsed) <= _MOST_DIGITS and timed else None,
         time_basis=found.basis,
         other_time=found.other,
-        fields={name: (value,) for name, value in values.items() if value not in _ABSENT and not name.startswith("#")},
+        values=values,
     )
 
 
@@ -91,10 +98,19 @@ def _named(row: LogRow) -> dict[str, str]:
 def _w3c_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  always UTC
     """UTC; a row without time has that of the last directive, which places it nowhere."""
     date = values.get("date") or values.get("#date", "")
-    time = clock.from_iso(f"{date} {values.get('time') or values.get('#time', '')}")
-    if time is None:
-        return None
-    return LocalTime(time, None, "utc" if values.get("time") else "unknown")
+    return _utc(date, values["time"]) if values.get("time") else _of_directive(date, values.get("#time", ""))
+
+
+@lru_cache(maxsize=256)
+def _utc(date: str, time: str) -> LocalTime | None:
+    """Many rows share their second."""
+    found = clock.from_iso(f"{date} {time}")
+    return None if found is None else LocalTime(found, None, "utc")
+
+
+def _of_directive(date: str, time: str) -> LocalTime | None:
+    found = clock.from_iso(f"{date} {time}")
+    return None if found is None else LocalTime(found, None, "unknown")
 
 
 def _iis_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:

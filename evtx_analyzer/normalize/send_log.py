@@ -51,7 +51,7 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         sequence=int(sequence) if sequence.isdigit() else None,
         local=values.get("local-endpoint", ""),
         remote=values.get("remote-endpoint", ""),
-        fields={name: (value,) for name, value in values.items() if value},
+        values=values,
     )
 
 

@@ -100,11 +100,13 @@ def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """
     columns: tuple[str, ...] = ()
     date = time = ""
+    undated = False
     for number, offset, line in lines(stream):
         if line.startswith("#"):
             name, _, value = line[1:].partition(":")
             if name.casefold() == "fields":
                 columns = tuple(value.split())
+                undated = "time" in columns and "date" not in columns
             elif name.casefold() == "date":
                 date, _, time = value.strip().partition(" ")
             continue
@@ -115,10 +117,12 @@ def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         elif len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
         else:
-            row = dict(zip(columns, values, strict=False))
-            if "time" in row and "date" not in row:
-                date, time = _after(date, time, row["time"]), row["time"]
-            yield LogRow(origin=origin, log=W3C_LOG, values={"#date": date, "#time": time, **row})
+            if undated:
+                now = values[columns.index("time")]
+                date, time = _after(date, time, now), now
+            row = {"#date": date, "#time": time}
+            row.update(zip(columns, values, strict=False))
+            yield LogRow(origin=origin, log=W3C_LOG, values=row)
 
 
 def _after(date: str, before: str, now: str) -> str:

@@ -464,6 +464,6 @@ def _note_codes(columns: Columns, rows: Ints, texts: dict[bytes, int]) -> tuple[
         found[same] = WEIGHTS[20 + number]
         for at in np.flatnonzero(same & (end > data)).tolist():
             written = text.data[data[at] : end[at]]
-            found[at] += np.uint64(texts.setdefault(written, secrets.randbits(64)))
+            found[at] ^= np.uint64(texts.setdefault(written, secrets.randbits(64)))
     odd |= (words[0] == _TLS_FAILED) | ((text.cell(data, end - data) | _LOWER) == _TLS_FAILED)
     return found, ~odd

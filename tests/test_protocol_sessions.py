@@ -1,0 +1,283 @@
+"""Sessions of protocol logs that went well, counted in bulk: the report is the one of reading row by row."""
+
+import csv
+import random
+from datetime import timedelta
+from io import BytesIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import evtx_analyzer as ea
+from evtx_analyzer import clock, intake
+from evtx_analyzer.model import CountedRows, LogRow, Origin, Routine, RoutineSessions
+from evtx_analyzer.read import protocol_sessions
+from evtx_analyzer.read.fieldslog import read_exchange_log
+from evtx_analyzer.read.protocol_columns import Columns, key_of, moment
+from evtx_analyzer.read.protocol_sessions import read_protocol_log
+from evtx_analyzer.read.shapes import Shapes
+from evtx_analyzer.report.document import to_json
+from evtx_analyzer.rules import Rules
+from samples import cases
+from samples.smtp import REFUSAL, SEND_HEADER, SendSession, iso, send_log
+
+OK = "250 2.1.5 Recipient OK"
+SOURCE = Origin(source="SEND.LOG")
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Small files are read in bulk too, and sessions cross many blocks."""
+    monkeypatch.setattr(intake, "_LARGE", 0)
+    monkeypatch.setattr(protocol_sessions, "_BLOCK", 3000)
+    monkeypatch.setattr(protocol_sessions, "_MOST_CARRIED", 20_000)
+
+
+def session(number, chosen, at):
+    """One session with something of everything that a log may hold."""
+    made = SendSession(
+        cases.KB_TIME + at,
+        f"08D50D3D{number:08X}",
+        connector=chosen.choice(["Outbound to Office 365", "Outbound to Office 365", '"Ä, B"', "Ä, C"]),
+        local=chosen.choice(["10.10.248.7:16547", "10.10.248.8:25", "[2001:db8::7]:4711", "10.10.248.7"]),
+    )
+    made.connect(helo=chosen.choice(["mail.servername.com", "MAIL"]))
+    what = chosen.randrange(14)
+    if what == 0:
+        made.add(250, "*", "", "TLS negotiation failed with error SocketError").add(260, "-", "", "Remote")
+        return made
+    if what != 1:
+        made.starttls(chosen.choice([cases.LEAF, cases.LEAF, cases.MICROSOFT, None]), one_row=chosen.random() < 0.3)
+    if what == 2:
+        made.add(600, "*", '"quoted, text"', "certificate subject").add(601, "?", "x", "")
+    if what == 3:
+        made.add(602, ">", " MAIL FROM:<x@y>").add(603, "<", "250").add(604, "<", "no code")
+    if what == 4:
+        made.add(605, "*", "CN=Müller", " Sending certificate ").add(606, "*", "A" * 40, "CERTIFICATE THUMBPRINT")
+    for item in range(chosen.randrange(4)):
+        reply = chosen.choice([OK] * 6 + [REFUSAL, "550 5.1.10 no such user", "451 4.7.500 195.35.7.64 busy"])
+        made.message(700 + item, "a@servername.com", [("b@fabrikam.com", reply)] * chosen.randrange(1, 3), item)
+    if what != 5:
+        made.quit(1300)
+    if what == 6:
+        made.add(1500, chosen.choice(["*", "-", "<"]), "421 late", "late")
+    return made
+
+
+def log(seed, count, *, spread):
+    chosen = random.Random(seed)
+    sessions = [session(number, chosen, timedelta(milliseconds=chosen.randrange(spread))) for number in range(count)]
+    return send_log(sessions)
+
+
+def damaged(text, chosen):
+    """The rows with one of the things that happen to logs."""
+    rows = text.split("\r\n")
+    at = chosen.randrange(5, len(rows))
+    what = chosen.randrange(9)
+    if what == 0:
+        rows[at] = rows[at][: chosen.randrange(len(rows[at]) + 1)]
+    elif what == 1:
+        rows[at:at] = SEND_HEADER.format(date=iso(cases.KB_TIME)).splitlines()
+    elif what == 2:
+        rows.insert(at, "\ufeff#Log-type: SMTP Receive Protocol Log")
+    elif what == 3:
+        rows.insert(at, "#Fields: date-time,connector-id,session-id,sequence-number,event,data,context")
+    elif what == 4:
+        rows[at:at] = rows[at : at + 3]
+    elif what == 5:
+        rows[at] = rows[at].replace("T", "T2", 1).replace("-12-", "-13-")
+    elif what == 6:
+        rows[at] += "\0\0"
+    elif what == 7:
+        del rows[at]
+    return "\r\n".join(rows)
+
+
+def same(folder, rules=None):
+    fast = ea.analyze(folder, rules=rules, anyway=True)
+    assert to_json(fast) == to_json(ea.analyze(folder, rules=rules, anyway=True, prefilter=False))
+    return fast
+
+
+@given(seed=st.integers(0, 1 << 20), count=st.integers(1, 30), spread=st.sampled_from([1, 3000, 100_000]))
+@SETTINGS
+def test_fast_equals_plain_on_generated_logs(tmp_path, seed, count, spread):
+    """Sessions interleaved, cut off, cut in two files, damaged, refused; the same bytes of report."""
+    chosen = random.Random(seed)
+    folder = tmp_path / f"{seed}-{count}-{spread}"
+    folder.mkdir(exist_ok=True)
+    text = log(seed, count, spread=spread)
+    if chosen.random() < 0.7:
+        text = damaged(text, chosen)
+    rows = text.splitlines(keepends=True)
+    cut = chosen.randrange(1, len(rows)) if chosen.random() < 0.5 else len(rows)
+    (folder / "SEND1.LOG").write_text("".join(rows[:cut]), encoding="utf-8", newline="")
+    if cut < len(rows):
+        header = SEND_HEADER.format(date=iso(cases.KB_TIME)) if chosen.random() < 0.8 else ""
+        (folder / "SEND2.LOG").write_text(header + "".join(rows[cut:]), encoding="utf-8", newline="")
+    same(folder)
+
+
+@pytest.mark.parametrize("end", ["", "\r\n", "\r\n\0\0\0\0", "\r\n\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_fast_equals_plain_in_every_encoding_and_with_every_end(tmp_path, encoding, end):
+    text = log(7, 12, spread=5000).rstrip("\r\n")
+    (tmp_path / "SEND.LOG").write_bytes((text + end).encode(encoding, "replace"))
+    report = same(tmp_path)
+    assert sum(item.sessions for item in report.deliveries) >= 10
+
+
+def test_a_receive_log_is_counted_but_for_new_clients_and_refusals(tmp_path):
+    rows = [
+        f"{iso(cases.KB_TIME + timedelta(seconds=at))},EX01\\Default EX01,08D50D3D{at:08X},{at % 3},10.0.0.{at % 2}:25,"
+        f"10.0.0.9:4711,{'>' if at % 5 else '<'},{'550 5.7.64 TenantAttribution' if at == 77 else '250 OK'},"
+        for at in range(200)
+    ]
+    head = SEND_HEADER.format(date=iso(cases.KB_TIME)).replace("Send", "Receive")
+    (tmp_path / "RECV.LOG").write_text(head + "".join(f"{row}\r\n" for row in rows), newline="")
+    report = same(tmp_path)
+    assert [(item.kind, item.records) for item in report.coverage] == [("receive-connector", 200)]
+    assert [(item.kind, item.count) for item in report.other_errors] == [("receive-connector", 1)]
+
+
+def test_a_signal_that_looks_for_more_than_failures_is_not_missed(tmp_path):
+    """A rule set that watches for a banner: then every row must be looked at."""
+    signals = tmp_path / "rules/signals"
+    signals.mkdir(parents=True)
+    (signals / "banner.yml").write_text(
+        "title: made\nid: 7d1f8c55-6f6b-4d58-9d6e-2f0f5d1c6b98\nstatus: test\n"
+        "logsource: {product: exchange, service: smtp-send}\n"
+        "detection:\n  s:\n    data|startswith: '221 '\n  condition: s\n"
+    )
+    case = tmp_path / "case"
+    case.mkdir()
+    (case / "SEND.LOG").write_text(log(3, 8, spread=9000), encoding="utf-8", newline="")
+    report = same(case, Rules.load(tmp_path / "rules"))
+    assert any("banner" in item.signals for incident in report.incidents for item in incident.rejections)
+
+
+# ------------------------------------------------------------------------------------------------- parts
+
+
+def found(text, learn):
+    return list(read_protocol_log(BytesIO(text.encode()), SOURCE, Shapes(learn)))
+
+
+def test_what_is_alike_is_told_once_and_counted():
+    sessions = [
+        SendSession(cases.KB_TIME.replace(microsecond=0) + timedelta(seconds=at), f"08D50D3D{at:08X}", local=f"10.1.1.{at % 2}:{5000 + at}")
+        .connect()
+        .starttls(cases.LEAF)
+        .message(700, f"{at}@servername.com", [("b@fabrikam.com", OK)], at)
+        .quit(1300)
+        for at in range(50)
+    ]
+    told = []
+
+    def learn(rows):
+        told.append(rows)
+        return Routine("AA", (25,))
+
+    given = found(send_log(sessions), learn)
+    assert len(told) == 1
+    assert [row.values["sequence-number"] for row in told[0]] == [str(number) for number in range(29)]
+    groups = [item for item in given if isinstance(item, RoutineSessions)]
+    assert sum(item.sessions.count for item in groups) == sum(item.accepted.count for item in groups) == 50
+    assert {item.local.partition(":")[0] for item in groups} == {"10.1.1.0", "10.1.1.1"}
+    assert min(item.sessions.first for item in groups) == sessions[0].start
+    assert min(item.accepted.first for item in groups) == sessions[0].start + timedelta(milliseconds=1110)
+    counted = [item for item in given if isinstance(item, CountedRows)]
+    assert sum(item.rows for item in counted) == 50 * 29
+    assert max(item.last for item in counted) == sessions[-1].start + timedelta(milliseconds=1386)
+    assert not [item for item in given if isinstance(item, LogRow)]
+
+
+def test_a_session_of_which_a_row_is_given_is_given_whole_and_as_read_one_by_one():
+    text = log(11, 25, spread=4000)
+    plain = [item for item in read_exchange_log(BytesIO(text.encode()), SOURCE) if isinstance(item, LogRow)]
+    given = [item for item in found(text, lambda _: Routine("", ())) if isinstance(item, LogRow)]
+    assert 0 < len(given) < len(plain)
+    for name in {item.values["session-id"] for item in given}:
+        rows = [item for item in plain if item.values["session-id"] == name]
+        ended = next((at for at, row in enumerate(rows) if row.values["event"] == "-"), len(rows)) + 1
+        # What comes behind a disconnect row belongs to no session that went before.
+        assert [row for row in given if row.values["session-id"] == name] in (rows, rows[ended:])
+
+
+def test_a_shape_that_is_no_routine_is_given_every_time():
+    text = log(5, 25, spread=4000)
+    plain = [item for item in read_exchange_log(BytesIO(text.encode()), SOURCE) if isinstance(item, LogRow)]
+    given = found(text, lambda _: None)
+    assert sorted(given, key=lambda item: item.origin.line) == plain
+
+
+CELLS = st.text(alphabet='ab ,"\0é+2', max_size=12)
+
+
+@given(
+    st.lists(
+        st.tuples(CELLS, st.sampled_from(["<", ">", "*", "+", "-", "--"]), CELLS, CELLS, st.booleans()), max_size=8
+    )
+)
+@settings(deadline=None)
+def test_cells_of_regular_rows_are_those_of_a_csv_reader(rows):
+    lines = []
+    for number, (connector, event, data, context, quoted) in enumerate(rows):
+        cells = [
+            f"2016-12-0{number + 1}T03:09:55.456Z",
+            connector,
+            f"08D50D3D{number:08X}",
+            str(number),
+            "10.1.1.1:25",
+            "",
+            event,
+            data,
+            context,
+        ]
+        out = [f'"{cell.replace(chr(34), chr(34) * 2)}"' if quoted and ("," in cell or '"' in cell) else cell for cell in cells]
+        lines.append(",".join(out))
+    data = "".join(f"{line}\r\n" for line in lines).encode()
+    if not lines:
+        return
+    columns = Columns(data)
+    keys, numbered = columns.keys(), columns.numbered(columns.start * 0 + range(len(lines)))
+    for at, line in enumerate(lines):
+        assert columns.row(at) == line.encode()
+        if not columns.regular[at]:
+            continue
+        cells = next(csv.reader([line], strict=True))
+        assert len(cells) >= 9
+        assert moment(columns.time[at]) == clock.from_iso(cells[0])
+        for place, cell in ((columns.connector, 1), (columns.local, 4), (columns.data, 7), (columns.context, 8)):
+            assert data[place[0][at] : place[1][at]].decode() == cells[cell]
+        assert chr(columns.event[at]) == cells[6]
+        assert int(keys[at]) == key_of(cells[2])
+        assert bool(numbered[at])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,data",
+        "2016-12-01T03:09:60.456Z,C,08D50D3D00000001,0,,,*,,",
+        "2016-13-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,,",
+        "2016-12-01T24:00:00.000Z,C,08D50D3D00000001,0,,,*,,",
+        "2016-12-01T03:09:55.45:Z,C,08D50D3D00000001,0,,,*,,",
+        "2016-12-01 03:09:55.456Z,C,08D50D3D00000001,0,,,*,,",
+        "2016-12-01T03:09:55.456Z,C,08D50D3D0000001,0,,,*,,",
+        '2016-12-01T03:09:55.456Z,"C,D",08D50D3D00000001,0,,,*,,',
+        '2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"open,',
+        '2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"a""b",c',
+        "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,, blank",
+        "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,,caf\u00e9",
+        "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,a\0,b",
+        "#Fields: date-time,connector-id",
+        "",
+    ],
+)
+def test_rows_of_which_anything_is_uncertain_are_not_regular(row):
+    good = "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,d,c"
+    assert Columns(f"{good}\r\n{row}\r\n{good}\n".encode()).regular.tolist() == [True, False, True]
