@@ -13,7 +13,6 @@ has none as a whole: then every event must be looked at.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -144,7 +143,7 @@ def openings(condition: object) -> dict[str, str]:
             return found
         case ConditionOR(args=args):
             parts = [openings(arg) for arg in args]
-            shared = {name: os.path.commonprefix([part.get(name, "") for part in parts]) for name in parts[0]}
+            shared = {name: _shared([part.get(name, "") for part in parts]) for name in parts[0]}
             return {name: text for name, text in shared.items() if text}
         case ConditionFieldEqualsValueExpression(field=name, value=value):
             text = _opening(value)
@@ -154,12 +153,19 @@ def openings(condition: object) -> dict[str, str]:
 
 def _opening(value: SigmaType) -> str:
     if isinstance(value, SigmaExpansion):
-        return os.path.commonprefix([_opening(item) for item in value.values])
+        return _shared([_opening(item) for item in value.values])
     if isinstance(value, SigmaString):
         return value.s[0].lower() if value.s and isinstance(value.s[0], str) else ""
     if isinstance(value, SigmaRegularExpression) and not value.flags - {SigmaRegularExpressionFlag.IGNORECASE}:
         return _anchored(str(value.regexp))
     return ""
+
+
+def _shared(texts: list[str]) -> str:
+    """What all the texts begin with."""
+    first, last = min(texts), max(texts)
+    same = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:same]
 
 
 def _anchored(regex: str) -> str:

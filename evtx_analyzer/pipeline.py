@@ -188,7 +188,7 @@ def _looks_for_failure(signal: Signal) -> bool:
 def _routine(rules: Rules, rows: Sequence[LogRow]) -> Routine | None:
     """What a session adds to the delivery history if nothing in it failed, told from its rows."""
     events = [found[1] for row in rows if (found := normalize(row)) is not None]
-    told = [match for match in matches((e for e in events if isinstance(e, SmtpEvent)), rules.signals)]
+    told = list(matches((event for event in events if isinstance(event, SmtpEvent)), rules.signals))
     return routine(session(told)) if len(told) == len(rows) else None
 
 

@@ -62,7 +62,8 @@ class Text:
         """The eight bytes from each of these places."""
         place, shift = at >> 3, ((at & 7) << 3).astype(np.uint64)
         low, high = self._words[place], self._words[np.minimum(place + 1, len(self._words) - 1)]
-        return (low >> shift) | ((high << np.uint64(1)) << (np.uint64(63) - shift))
+        found: Words = (low >> shift) | ((high << np.uint64(1)) << (np.uint64(63) - shift))
+        return found
 
     def cell(self, at: Ints, size: Ints) -> Words:
         """Up to eight bytes from each place, zeros behind its size."""
@@ -83,8 +84,9 @@ class Text:
 
 def mixed(words: Words) -> Words:
     """The words with their bits spread; 0 stays 0."""
-    found = words * WEIGHTS[-1]
-    return found ^ (found >> np.uint64(29))
+    found: Words = words * WEIGHTS[-1]
+    found ^= found >> np.uint64(29)
+    return found
 
 
 def first_word(words: Words) -> tuple[Words, Flags]:
@@ -130,9 +132,11 @@ class Columns:
     def _tell_time(self) -> None:
         """Milliseconds since 1970; and whether the row begins with a time of the calendar."""
         digits = []
-        for number, form in enumerate(_TIME_FORM):
-            found = self.text.word(self.start + 8 * number) ^ form
-            self.regular &= ((found & _HIGH) == 0) & (((found + _SIX) & _HIGH) == 0) & ((found & _SEPARATORS[number]) == 0)
+        for part, form in enumerate(_TIME_FORM):
+            found = self.text.word(self.start + 8 * part) ^ form
+            self.regular &= (
+                ((found & _HIGH) == 0) & (((found + _SIX) & _HIGH) == 0) & ((found & _SEPARATORS[part]) == 0)
+            )
             digits.append(found)
 
         def number(word: int, *places: int) -> Ints:
@@ -154,7 +158,7 @@ class Columns:
         if not len(quotes):
             return
         rows = np.searchsorted(self.end, quotes)
-        rows = rows[np.append(rows[1:] != rows[:-1], True)]  # noqa: FBT003
+        rows = rows[np.append(rows[1:] != rows[:-1], True)]
         at = np.searchsorted(quotes, self.start[rows])
         count = np.searchsorted(quotes, self.stop[rows]) - at
         place = [quotes[np.minimum(at + number, len(quotes) - 1)] for number in range(4)]
@@ -193,7 +197,7 @@ class Columns:
     def numbered(self, expected: Ints) -> Flags:
         """Whether each row has that sequence-number."""
         start, stop = self._cut[2] + 1, self._cut[3]
-        same = self.text.cell(start, stop - start) == _NUMBERS[np.minimum(expected, MANY - 1)]
+        same: Flags = self.text.cell(start, stop - start) == _NUMBERS[np.minimum(expected, MANY - 1)]
         return same & (expected < MANY) & (stop - start <= 8)  # noqa: PLR2004
 
     def row(self, number: int) -> bytes:

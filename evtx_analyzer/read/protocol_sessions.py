@@ -19,8 +19,9 @@ and address are given, and all rows that say no.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -37,7 +38,6 @@ from evtx_analyzer.read.protocol_columns import (
     Columns,
     Flags,
     Ints,
-    Text,
     Words,
     first_word,
     key_of,
@@ -169,7 +169,9 @@ class _Reader:
         for at in np.flatnonzero(~usable).tolist():
             if at not in given:
                 given[at] = self._read(rows, at)
-        irregular = {row.values.get("session-id", "") for found in given.values() for row in found if isinstance(row, LogRow)}
+        irregular = {
+            row.values.get("session-id", "") for found in given.values() for row in found if isinstance(row, LogRow)
+        }
         chosen = np.flatnonzero(usable)
         if len(chosen):
             if kind == SEND_LOG:
@@ -184,8 +186,8 @@ class _Reader:
     def end(self, rest: bytes, number: int, offset: int) -> Iterator[LogRow | Loss]:
         """Give what has not ended, and a last line without an end."""
         carried, self.carried = self.carried, _NOTHING
-        for line, place, text in zip(carried.lines, carried.offsets, carried.data.split(b"\n"), strict=False):
-            yield from self.rows.read(int(line), int(place), line_text(text, "utf-8"))
+        for line, place, row in zip(carried.lines, carried.offsets, carried.data.split(b"\n"), strict=False):
+            yield from self.rows.read(int(line), int(place), line_text(row, "utf-8"))
         text = line_text(rest, "utf-8")
         if text:
             yield from self.rows.read(number, offset, text)
@@ -276,7 +278,10 @@ class _Reader:
             sessions=_times(found.first_time[members]),
             accepted=_times(accepted) if len(accepted) else None,
             banners=tuple(
-                (moment(time[at]), columns.text.data[columns.data[0][at] : columns.data[1][at]].decode("utf-8", "replace"))
+                (
+                    moment(time[at]),
+                    columns.text.data[columns.data[0][at] : columns.data[1][at]].decode("utf-8", "replace"),
+                )
                 for at in banners
                 if rows.lines[at] <= HEAD_LINES
             ),
@@ -403,7 +408,12 @@ def _codes(columns: Columns, texts: dict[bytes, int]) -> tuple[Words, Flags]:
     """A number for what each row adds to the shape of its session, and whether it may stand in a routine one."""
     code = columns.event.astype(np.uint64) * WEIGHTS[1]
     fine = columns.regular & np.isin(columns.event, np.array([_PLUS, _MINUS, _MORE, _LESS, _STAR], np.uint8))
-    for event, tell in ((_LESS, _reply_codes), (_MORE, _command_codes), (_STAR, lambda *args: _note_codes(*args, texts))):
+    tellers: tuple[tuple[int, Callable[[Columns, Ints], tuple[Words, Flags]]], ...] = (
+        (_LESS, _reply_codes),
+        (_MORE, _command_codes),
+        (_STAR, partial(_note_codes, texts)),
+    )
+    for event, tell in tellers:
         rows = np.flatnonzero(fine & (columns.event == event))
         if len(rows):
             found, good = tell(columns, rows)
@@ -437,7 +447,7 @@ def _command_codes(columns: Columns, rows: Ints) -> tuple[Words, Flags]:
     return found, over & ((stop <= start) | (first > 32))  # noqa: PLR2004  no blank in front
 
 
-def _note_codes(columns: Columns, rows: Ints, texts: dict[bytes, int]) -> tuple[Words, Flags]:
+def _note_codes(texts: dict[bytes, int], columns: Columns, rows: Ints) -> tuple[Words, Flags]:
     """Of information rows, those about certificates; fine is what tells of no failed handshake."""
     text = columns.text
     start, stop = columns.context[0][rows], columns.context[1][rows]
