@@ -32,17 +32,17 @@ from evtx_analyzer.model import (
     SourceStatus,
     named,
 )
-from evtx_analyzer.normalize import capi2, normalize, send_log
+from evtx_analyzer.normalize import capi2, iis_smtp, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
 from evtx_analyzer.read.evtx import Chunks
-from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG
+from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
 from evtx_analyzer.read.shapes import Shapes
 
 NEEDLE = "5.7.64"
 _BLOCK = _LARGE = 1 << 20
-_ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND}
+_ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 _EVENT_LOG = "event-log"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
@@ -188,11 +188,14 @@ class Ledger:
         self, item: Examined, stream: BinaryIO, test: ChunkTest | None, shapes: Shapes | None, *, first_time: bool
     ) -> Iterator[Readable | CountedRows | RoutineSessions]:
         assert item.syntax is not None
-        if shapes is not None and item.syntax == "exchange-log" and item.size >= _LARGE:
+        if shapes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
             # What it needs (numpy) takes longer to load than a small log to read.
-            from evtx_analyzer.read.protocol_sessions import read_protocol_log  # noqa: PLC0415
+            from evtx_analyzer.read.bulk import read_in_bulk  # noqa: PLC0415
+            from evtx_analyzer.read.iis_sessions import IisReader  # noqa: PLC0415
+            from evtx_analyzer.read.protocol_sessions import ProtocolReader  # noqa: PLC0415
 
-            return read_protocol_log(stream, item.source.origin, shapes)
+            reader = (IisReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, shapes)
+            return read_in_bulk(stream, reader)
         known = self._counted.setdefault(item.source.path, set())
         chunks = None if test is None else Chunks(test, is_capi2_channel, known)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
@@ -208,7 +211,8 @@ class Ledger:
         """Count rows of a protocol log that were not given."""
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + found.rows
-        self._span(item, _ROW_KINDS[found.log]).add_rows(found.rows, found.first, found.last)
+        if found.log:
+            self._span(item, _ROW_KINDS[found.log]).add_rows(found)
 
     def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:
         if reason:

@@ -128,13 +128,17 @@ class LogRow(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CountedRows(Struct, frozen=True, kw_only=True):
-    """Rows of a protocol log that were counted and not given: ``first`` and ``last`` are the limits of their times."""
+    """Rows of a log that were counted and not given: ``first`` and ``last`` are the limits of their times.
+
+    ``log`` is empty for rows of which nothing is typed. ``host`` is the machine that all of them name.
+    """
 
     origin: Origin
     log: str
     rows: int
     first: datetime
     last: datetime
+    host: str = ""
 
 
 class Routine(Struct, frozen=True):
@@ -156,7 +160,7 @@ class Times(Struct, frozen=True):
 
 
 class RoutineSessions(Struct, frozen=True, kw_only=True):
-    """Sessions of a Send log that ran alike and without any failure, counted and not given; their rows are counted too.
+    """Sessions that ran alike and without any failure, counted and not given; their rows are counted too.
 
     ``sessions`` are their first rows' times. ``banners`` are time and text of banners at the beginning of the file.
     """
@@ -169,6 +173,7 @@ class RoutineSessions(Struct, frozen=True, kw_only=True):
     sessions: Times
     accepted: Times | None
     banners: tuple[tuple[datetime, str], ...] = ()
+    host: str = ""
 
 
 # ----------------------------------------------------------------------------------------------- normalize

@@ -27,7 +27,7 @@ from evtx_analyzer.correlate.hosts import Given, survey
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.merging import merge
-from evtx_analyzer.correlate.notes import SEND, Notes
+from evtx_analyzer.correlate.notes import IIS, SEND, Notes
 from evtx_analyzer.correlate.rejections import message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.correlate.sessions import tell as session
@@ -170,10 +170,10 @@ def _sessions(
 ) -> Iterator[Session]:
     """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files.
 
-    Sessions of a Send log that went well are counted in bulk, unless a signal looks for something in them.
+    Sessions that went well are counted in bulk, unless a signal looks for something in them.
     """
     by_path = {item.source.path: item for item in examined if is_text_log(item)}
-    in_bulk = prefilter and all(_looks_for_failure(item) for item in rules.signals if item.kind == SEND)
+    in_bulk = prefilter and all(_looks_for_failure(item) for item in rules.signals if item.kind in (SEND, IIS))
     for group in folders(item.source for item in by_path.values()).values():
         shapes = Shapes(partial(_routine, rules)) if in_bulk else None
         rows = (event for source in group for event in ledger.events(by_path[source.path], tell, shapes=shapes))
@@ -181,8 +181,10 @@ def _sessions(
 
 
 def _looks_for_failure(signal: Signal) -> bool:
-    """Whether a signal of Send logs can only match replies that say no."""
-    return signal.openings.get("event") == "<" and signal.openings.get("data", "")[:1] in ("4", "5")
+    """Whether a signal of Send or IIS logs can only match replies that say no."""
+    who, what = ("event", "data") if signal.kind == SEND else ("cs-username", "cs-uri-query")
+    says = {SEND: "<", IIS: "outboundconnectionresponse"}[signal.kind]
+    return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
 
 
 def _routine(rules: Rules, rows: Sequence[LogRow]) -> Routine | None:

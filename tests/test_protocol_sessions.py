@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 import evtx_analyzer as ea
 from evtx_analyzer import clock, intake
 from evtx_analyzer.model import CountedRows, LogRow, Origin, Routine, RoutineSessions
-from evtx_analyzer.read import protocol_sessions
+from evtx_analyzer.read import bulk
+from evtx_analyzer.read.bulk import read_in_bulk
+from evtx_analyzer.read.columns import moment
 from evtx_analyzer.read.fieldslog import read_exchange_log
-from evtx_analyzer.read.protocol_columns import Columns, key_of, moment
-from evtx_analyzer.read.protocol_sessions import read_protocol_log
+from evtx_analyzer.read.protocol_columns import Columns, key_of
+from evtx_analyzer.read.protocol_sessions import ProtocolReader
 from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.rules import Rules
@@ -31,8 +33,8 @@ SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[Healt
 def small_blocks(monkeypatch):
     """Small files are read in bulk too, and sessions cross many blocks."""
     monkeypatch.setattr(intake, "_LARGE", 0)
-    monkeypatch.setattr(protocol_sessions, "_BLOCK", 3000)
-    monkeypatch.setattr(protocol_sessions, "_MOST_CARRIED", 20_000)
+    monkeypatch.setattr(bulk, "_BLOCK", 3000)
+    monkeypatch.setattr(bulk, "_MOST_CARRIED", 20_000)
 
 
 def session(number, chosen, at):
@@ -163,7 +165,7 @@ def test_a_signal_that_looks_for_more_than_failures_is_not_missed(tmp_path):
 
 
 def found(text, learn):
-    return list(read_protocol_log(BytesIO(text.encode()), SOURCE, Shapes(learn)))
+    return list(read_in_bulk(BytesIO(text.encode()), ProtocolReader(SOURCE, Shapes(learn))))
 
 
 def test_what_is_alike_is_told_once_and_counted():

@@ -17,7 +17,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from evtx_analyzer.constants import CAPI2_EVENTS
-from evtx_analyzer.model import CountedRecords, Coverage, Gap, LogNotice, Loss, place
+from evtx_analyzer.model import CountedRecords, CountedRows, Coverage, Gap, LogNotice, Loss, place
 
 _MOST_GAPS = 50
 _FEW_IDS = 5
@@ -99,11 +99,11 @@ class Span:
             self._event_ids[event_id] = self._event_ids.get(event_id, 0) + count
         self._ids.add_run(found.origin.record, found.last_record)
 
-    def add_rows(self, count: int, first: datetime, last: datetime) -> None:
+    def add_rows(self, found: CountedRows) -> None:
         """Count rows of a text log that were not looked at one by one."""
-        self.records += count
-        self._add_time(first)
-        self._add_time(last)
+        self.records += found.rows - 1
+        self.add(found.first, host=found.host)
+        self._add_time(found.last)
 
     @property
     def hosts(self) -> tuple[str, ...]:

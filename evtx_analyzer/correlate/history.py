@@ -10,7 +10,7 @@ from datetime import datetime
 from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
 from evtx_analyzer.correlate.sessions import Reply, Session
-from evtx_analyzer.model import Delivery, Routine, RoutineSessions, Times, named
+from evtx_analyzer.model import Delivery, Routine, RoutineSessions, Times
 
 _ACCEPTED = range(200, 300)
 _FAILED = 400
@@ -83,9 +83,9 @@ class History:
             elif _is_acceptance(reply):
                 row.accepted.add(reply.row.time)
 
-    def add_routine(self, found: RoutineSessions, kind: str) -> None:
+    def add_routine(self, found: RoutineSessions, whence: Whence, kind: str) -> None:
         """Count sessions that were not told one by one."""
-        row = self._row(Whence("", named(found.origin), found.local), found.connector, kind, found.thumbprint)
+        row = self._row(whence, found.connector, kind, found.thumbprint)
         row.sessions.add_all(found.sessions)
         if found.accepted is not None:
             row.accepted.add_all(found.accepted)

@@ -13,7 +13,7 @@ from evtx_analyzer.correlate.other_errors import OtherErrors
 from evtx_analyzer.correlate.sessions import Session, has_code
 from evtx_analyzer.model import ContextEvent, Event, Match, MessageEvent, RoutineSessions, SmtpEvent, named
 
-SEND, RECEIVED = "send-connector", "receive-connector"
+SEND, RECEIVED, IIS = "send-connector", "receive-connector", "iis-smtp"
 
 
 class Notes:
@@ -62,10 +62,13 @@ class Notes:
 
     def _routine(self, found: RoutineSessions) -> None:
         """Count sessions that went well and were not told one by one."""
-        self.history.add_routine(found, SEND)
-        self.nameless.add((found.origin.source, address_of(found.local)))
+        whence = Whence(found.host, named(found.origin), found.local)
+        kind = IIS if found.log == "W3C" else SEND
+        self.history.add_routine(found, whence, kind)
+        if not found.host:
+            self.nameless.add((found.origin.source, address_of(found.local)))
         for time, text in found.banners:
-            self.clocks.add_banner(SEND, Whence("", named(found.origin), found.local), time, text)
+            self.clocks.add_banner(kind, whence, time, text)
 
     def message_times(self) -> list[datetime]:
         """When the messages were refused that logs of messages tell of."""

@@ -84,6 +84,16 @@ class ExchangeRows:
         kind = self.log or (RECEIVE_LOG if "\\" in values[1] else SEND_LOG)
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
 
+    def header(self) -> tuple[tuple[str, ...], str]:
+        """Columns and kind of log that hold for the next row."""
+        return self.columns, self.log
+
+    def copy(self) -> ExchangeRows:
+        """Another reader in the same state."""
+        other = ExchangeRows(self._source)
+        other.columns, other.log = self.columns, self.log
+        return other
+
     def _header(self, line: str) -> None:
         name, _, value = line[1:].partition(":")
         if name.casefold() == "fields":
@@ -93,36 +103,63 @@ class ExchangeRows:
 
 
 def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows of a W3C extended log; ``#date`` in a row is the day of the last ``#Date:`` directive.
+    """Rows of a W3C extended log, in order; see ``W3cRows``."""
+    rows = W3cRows(source)
+    for number, offset, line in lines(stream):
+        yield from rows.read(number, offset, line)
+
+
+class W3cRows:
+    """Reads a W3C extended log line by line; ``#date`` in a row is the day of the last ``#Date:`` directive.
 
     Where rows have a time and no date, the day goes on at every midnight that they cross. Where they have neither,
     ``#time`` is the directive's time: all that is known of them.
     """
-    columns: tuple[str, ...] = ()
-    date = time = ""
-    undated = False
-    for number, offset, line in lines(stream):
+
+    def __init__(self, source: Origin) -> None:
+        self.columns: tuple[str, ...] = ()
+        self._date = self._time = ""
+        self._undated = False
+        self._source = source
+
+    def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
+        """What one line holds: nothing where it belongs to a header."""
         if line.startswith("#"):
-            name, _, value = line[1:].partition(":")
-            if name.casefold() == "fields":
-                columns = tuple(value.split())
-                undated = "time" in columns and "date" not in columns
-            elif name.casefold() == "date":
-                date, _, time = value.strip().partition(" ")
-            continue
-        origin = Origin(source=source.source, member=source.member, line=number, offset=offset)
+            self._header(line)
+            return
+        columns = self.columns
+        origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
         values = line.split(" ")
         if not columns:
             yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")
         elif len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
         else:
-            if undated:
+            if self._undated:
                 now = values[columns.index("time")]
-                date, time = _after(date, time, now), now
-            row = {"#date": date, "#time": time}
+                self._date, self._time = _after(self._date, self._time, now), now
+            row = {"#date": self._date, "#time": self._time}
             row.update(zip(columns, values, strict=False))
             yield LogRow(origin=origin, log=W3C_LOG, values=row)
+
+    def header(self) -> tuple[str, ...]:
+        """Columns that hold for the next row."""
+        return self.columns
+
+    def copy(self) -> W3cRows:
+        """Another reader in the same state."""
+        other = W3cRows(self._source)
+        other.columns, other._undated = self.columns, self._undated
+        other._date, other._time = self._date, self._time
+        return other
+
+    def _header(self, line: str) -> None:
+        name, _, value = line[1:].partition(":")
+        if name.casefold() == "fields":
+            self.columns = tuple(value.split())
+            self._undated = "time" in self.columns and "date" not in self.columns
+        elif name.casefold() == "date":
+            self._date, _, self._time = value.strip().partition(" ")
 
 
 def _after(date: str, before: str, now: str) -> str:

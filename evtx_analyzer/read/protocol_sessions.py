@@ -19,39 +19,32 @@ and address are given, and all rows that say no.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO, cast
 
 import numpy as np
 from msgspec.structs import replace
 
-from evtx_analyzer.model import CountedRows, LogRow, Loss, Origin, Routine, RoutineSessions, Times
-from evtx_analyzer.read.encoding import guess
-from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
-from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
-from evtx_analyzer.read.protocol_columns import (
+from evtx_analyzer.model import LogRow, Origin, Routine, RoutineSessions
+from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader
+from evtx_analyzer.read.columns import (
     LONGEST,
     MANY,
     WEIGHTS,
-    Columns,
     Flags,
     Ints,
     Words,
     first_word,
-    key_of,
+    in_order,
     mixed,
     moment,
+    times,
     word_of,
 )
+from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
+from evtx_analyzer.read.protocol_columns import Columns, key_of
 from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
 
-Given = LogRow | Loss | CountedRows | RoutineSessions
-
-_BLOCK = 2 << 20
-_MOST_CARRIED = 1 << 20
-_MOST_SHAPES = 10_000
 _PLUS, _MINUS, _MORE, _LESS, _STAR = (ord(letter) for letter in "+-><*")
 _TWO, _THREE, _DIGITS = ord("2"), ord("3"), (ord("0"), ord("9"))
 _TLS_FAILED = word_of(b"tls nego")
@@ -67,249 +60,91 @@ _SIDES = ("sending certificate", "local certificate", "received certificate", "r
 _TELLING = b"certificate thumbprint"
 
 
-def _kind(rows: ExchangeRows) -> str:
+def _kind(rows: RowReader) -> str:
     """The kind of log that the header tells; empty where rows must be given one by one."""
+    assert isinstance(rows, ExchangeRows)
     kinds = (log for log in (SEND_LOG, RECEIVE_LOG) if log.casefold() == rows.log.casefold())
     return next(kinds, "") if rows.columns == SEND_FIELDS else ""
 
 
-def read_protocol_log(stream: BinaryIO, source: Origin, shapes: Shapes) -> Iterator[Given]:
-    """Read a log forwards: rows that are given in their order, counts of all others, and losses.
-
-    A session whose rows are given is given whole, also where it goes on in the next file that is read with the same
-    ``shapes``. Logs of other kinds, encodings and columns are given whole.
-    """
-    head = stream.read(_BLOCK)
-    encoding, mark = guess(head)
-    reader = _Reader(source, shapes)
-    if encoding != "utf-8" or not reader.begins(head[mark:]):
-        for number, offset, line in lines(cast("BinaryIO", _Joined(head, stream))):
-            yield from reader.rows.read(number, offset, line)
-        return
-    number, offset, rest = 0, mark, head[mark:]
-    while rest:
-        cut = rest.rfind(b"\n") + 1
-        if cut:
-            rows = _Rows(reader.carried, memoryview(rest)[:cut], number, offset)
-            yield from reader.block(rows)
-            number = int(rows.lines[-1])
-        offset += cut
-        more = stream.read(_BLOCK)
-        if not more:
-            yield from reader.end(rest[cut:], number + 1, offset)
-            return
-        rest = without_nul_tail(rest[cut:]) + more
-    yield from reader.end(b"", number, offset)
-
-
-class _Joined:
-    """A stream of which the beginning was read already."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head, self._stream = head, stream
-
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._stream.read(size)
-
-
-class _Rows:
-    """The rows of one block with what was carried over from the one before it."""
-
-    def __init__(self, carried: _Carried, fresh: memoryview, number: int, offset: int) -> None:
-        """``number`` lines and ``offset`` bytes of the file are before the fresh ones, which are whole lines."""
-        self.columns = Columns(carried.data, fresh)
-        self.count = len(self.columns.start)
-        old = len(carried.lines)
-        self.lines: Ints = np.concatenate((carried.lines, number + 1 + np.arange(self.count - old)))
-        self.offsets: Ints = np.concatenate((carried.offsets, self.columns.start[old:] - len(carried.data) + offset))
-
-
-class _Carried:
-    """Rows of sessions that had not ended at the end of a block."""
-
-    def __init__(self, data: bytes, lines: Ints, offsets: Ints) -> None:
-        self.data, self.lines, self.offsets = data, lines, offsets
-
-
-_NOTHING = _Carried(b"", np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-
-class _Reader:
-    """State of one file: which header holds, which rows wait for the next block, which clients were seen."""
+class ProtocolReader(BulkReader):
+    """Reads an Exchange protocol log in bulk."""
 
     def __init__(self, source: Origin, shapes: Shapes) -> None:
-        self.rows = ExchangeRows(source)
-        self._source, self._shapes = source, shapes
-        self.carried = _NOTHING
+        super().__init__(source, shapes, ExchangeRows(source))
         self._seen: set[int] = set()
 
-    def begins(self, head: bytes) -> bool:
-        """Whether a file begins with the header of a protocol log with the usual columns."""
-        known = ExchangeRows(self._source)
-        for line in head[: 64 << 10].splitlines():
-            text = line_text(line, "utf-8")
-            if text and not text.startswith("#"):
-                break
-            list(known.read(0, 0, text or "#"))
-        return _kind(known) != ""
+    def in_bulk(self, rows: RowReader) -> bool:
+        """Whether the header is that of a Send or Receive connector, with the usual columns."""
+        return _kind(rows) != ""
 
-    def block(self, rows: _Rows) -> Iterator[Given]:
-        """Give and count the rows of a block."""
-        self.carried = _NOTHING
-        given: dict[int, list[LogRow | Loss]] = {}
-        plain = self._last_change(rows) + 1
-        for at in range(plain):
-            given[at] = self._read(rows, at)
-        usable = rows.columns.regular.copy()
-        usable[:plain] = False
-        kind = _kind(self.rows)
-        if not kind:
-            usable[:] = False
-        for at in np.flatnonzero(~usable).tolist():
-            if at not in given:
-                given[at] = self._read(rows, at)
-        irregular = {
-            row.values.get("session-id", "") for found in given.values() for row in found if isinstance(row, LogRow)
-        }
-        chosen = np.flatnonzero(usable)
-        if len(chosen):
-            if kind == SEND_LOG:
-                told, counted = self._sessions(rows, chosen, {key_of(session) for session in irregular})
-            else:
-                told, counted = self._clients(rows, chosen)
-            yield from counted
-            given.update((at, self._read(rows, at)) for at in told)
-        for at in sorted(given):
-            yield from given[at]
+    def columns(self, *parts: bytes | memoryview) -> Columns:
+        """The rows of a block as columns."""
+        return Columns(*parts)
 
-    def end(self, rest: bytes, number: int, offset: int) -> Iterator[LogRow | Loss]:
-        """Give what has not ended, and a last line without an end."""
-        carried, self.carried = self.carried, _NOTHING
-        for line, place, row in zip(carried.lines, carried.offsets, carried.data.split(b"\n"), strict=False):
-            yield from self.rows.read(int(line), int(place), line_text(row, "utf-8"))
-        text = line_text(rest, "utf-8")
-        if text:
-            yield from self.rows.read(number, offset, text)
-
-    def _read(self, rows: _Rows, at: int) -> list[LogRow | Loss]:
-        text = line_text(rows.columns.row(at), "utf-8")
-        return list(self.rows.read(int(rows.lines[at]), int(rows.offsets[at]), text)) if text else []
-
-    def _last_change(self, rows: _Rows) -> int:
-        """Number of the last row of the block that changes the header; -1 where none does."""
-        state, last = ExchangeRows(self._source), -1
-        state.columns, state.log = self.rows.columns, self.rows.log
-        for at in np.flatnonzero(~rows.columns.regular).tolist():
-            text = line_text(rows.columns.row(at), "utf-8")
-            before = (state.columns, state.log)
-            if text.startswith("#"):
-                list(state.read(0, 0, text))
-                last = at if (state.columns, state.log) != before else last
-        return last
-
-    # ------------------------------------------------------------------------------------------ Send connectors
-
-    def _sessions(
-        self, rows: _Rows, chosen: Ints, irregular: set[int]
-    ) -> tuple[list[int], list[CountedRows | RoutineSessions]]:
-        """Rows that must be given, and what was counted of the others; rows of open sessions are carried over.
-
-        ``irregular`` are sessions that have a row which was given already.
-        """
-        found = _Sessions(rows.columns, chosen, irregular, self._shapes.texts)
+    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[list[int], list[Counted]]:
+        """Rows that must be given, and what was counted of the others; rows of open sessions are carried over."""
+        if _kind(self.rows) == RECEIVE_LOG:
+            return self._clients(block, chosen)
+        irregular = {key_of(session) for session in {row.values.get("session-id", "") for row in given}}
+        found = _Sessions(_columns(block), chosen, irregular, self.shapes.texts)
         groups = []
         for numbers in found.alike():
-            routine = self._known(rows, found, int(numbers[0]))
+            first = int(numbers[0])
+            routine = self.learned(int(found.shape[first]), block, found.rows(first))
             if routine is None:
                 found.loud[numbers] = True
             else:
                 groups.append((routine, numbers))
-        self._carry(rows, found)
-        told: list[int] = np.concatenate([np.zeros(0, np.int64), *found.all_rows(found.loud)]).tolist()
-        counted: list[CountedRows | RoutineSessions] = [
-            self._together(rows, found, routine, numbers) for routine, numbers in groups
-        ]
-        if groups:
-            inside = np.concatenate([numbers for _, numbers in groups])
-            size = int(found.size[inside].sum())
-            limits = (moment(found.first_time[inside].min()), moment(found.last_time[inside].max()))
-            counted.append(self._counted(SEND_LOG, rows, size, limits))
-        return told, counted
-
-    def _known(self, rows: _Rows, found: _Sessions, number: int) -> Routine | None:
-        """What is known of the shape of a session; the first one that has it is told."""
-        known, shape = self._shapes.known, int(found.shape[number])
-        if shape not in known:
-            if len(known) >= _MOST_SHAPES:
-                return None
-            read = [row for at in found.rows(number) for row in self._read(rows, at)]
-            known[shape] = self._shapes.learn([row for row in read if isinstance(row, LogRow)])
-        return known[shape]
-
-    def _carry(self, rows: _Rows, found: _Sessions) -> None:
-        """Keep rows of open sessions for the next block; those of too many are given."""
-        waiting = np.sort(np.concatenate([np.zeros(0, np.int64), *found.all_rows(found.waiting)]))
-        columns = rows.columns
-        parts = [columns.text.data[columns.start[at] : columns.end[at] + 1] for at in waiting.tolist()]
-        data = b"".join(parts)
-        if len(data) > _MOST_CARRIED:
+        if not self.carry(block, found.all_rows(found.waiting)):
             found.loud |= found.waiting
-            return
-        self.carried = _Carried(data, rows.lines[waiting], rows.offsets[waiting])
+        counted: list[Counted] = [self._together(block, found, routine, numbers) for routine, numbers in groups]
+        if groups:
+            inside = np.zeros(len(found.head), np.bool_)
+            inside[np.concatenate([numbers for _, numbers in groups])] = True
+            counted.append(self.counted(SEND_LOG, block, found.all_rows(inside)))
+        return found.all_rows(found.loud).tolist(), counted
 
-    def _together(self, rows: _Rows, found: _Sessions, routine: Routine, members: Ints) -> RoutineSessions:
-        columns, first = rows.columns, found.first_row[members]
-        time = columns.time
-        local = found.local(int(members[0]))
-        accepted = np.concatenate(
-            [np.zeros(0, np.int64), *(time[found.order[found.head[members] + at]] for at in routine.accepted)]
-        )
-        early = members[rows.lines[first] <= HEAD_LINES]
+    def _together(self, block: Block, found: _Sessions, routine: Routine, members: Ints) -> RoutineSessions:
+        columns, first = found.columns, found.first_row[members]
+        accepted = [columns.time[found.order[found.head[members] + at]] for at in routine.accepted]
+        early = members[block.lines[first] <= HEAD_LINES]
         banners = [at for number in early.tolist() for at in found.rows(number) if found.is_banner(at)]
         return RoutineSessions(
-            origin=replace(self._source, line=int(rows.lines[first].min())),
-            log=self.rows.log,
-            connector=columns.text.data[columns.connector[0][first[0]] : columns.connector[1][first[0]]].decode(
-                "utf-8", "replace"
-            ),
-            local=local.decode("utf-8", "replace"),
+            origin=replace(self.source, line=int(block.lines[first].min())),
+            log=SEND_LOG,
+            connector=columns.text.decoded(*(edge[first[0]] for edge in columns.connector)),
+            local=columns.text.decoded(*(edge[found.last_row[members[0]]] for edge in columns.local)),
             thumbprint=routine.thumbprint,
-            sessions=_times(found.first_time[members]),
-            accepted=_times(accepted) if len(accepted) else None,
+            sessions=times(found.first_time[members]),
+            accepted=times(np.concatenate(accepted)) if accepted else None,
             banners=tuple(
-                (
-                    moment(time[at]),
-                    columns.text.data[columns.data[0][at] : columns.data[1][at]].decode("utf-8", "replace"),
-                )
+                (moment(columns.time[at]), columns.text.decoded(*(edge[at] for edge in columns.data)))
                 for at in banners
-                if rows.lines[at] <= HEAD_LINES
+                if block.lines[at] <= HEAD_LINES
             ),
         )
 
-    # --------------------------------------------------------------------------------------- Receive connectors
-
-    def _clients(self, rows: _Rows, chosen: Ints) -> tuple[list[int], list[CountedRows | RoutineSessions]]:
-        columns = rows.columns
+    def _clients(self, block: Block, chosen: Ints) -> tuple[list[int], list[Counted]]:
+        """Of a Receive log: rows of new pairs of connector and address, and what this server refused."""
+        columns = _columns(block)
         start = columns.data[0]
-        digit = columns.text.bytes[np.minimum(start, len(columns.text.bytes) - 1)]
+        digit = columns.byte(start)
         says_no = (columns.event == _MORE) & (columns.data[1] > start) & (digit != _TWO) & (digit != _THREE)
         pairs = columns.text.hashes(*columns.connector) + mixed(columns.text.hashes(*columns.local))
         _, firsts = np.unique(pairs[chosen], return_index=True)
         new = [at for at in chosen[firsts].tolist() if int(pairs[at]) not in self._seen]
         self._seen.update(int(pairs[at]) for at in new)
         told = sorted({*new, *chosen[says_no[chosen]].tolist()})
-        kept = np.ones(rows.count, np.bool_)
+        kept = np.ones(block.count, np.bool_)
         kept[told] = False
         rest = chosen[kept[chosen]]
-        if not len(rest):
-            return told, []
-        limits = (moment(columns.time[rest].min()), moment(columns.time[rest].max()))
-        return told, [self._counted(RECEIVE_LOG, rows, len(rest), limits)]
+        return told, [self.counted(RECEIVE_LOG, block, rest)] if len(rest) else []
 
-    def _counted(self, log: str, rows: _Rows, size: int, limits: tuple[datetime, datetime]) -> CountedRows:
-        origin = replace(self._source, line=int(rows.lines.min()))
-        return CountedRows(origin=origin, log=log, rows=size, first=limits[0], last=limits[1])
+
+def _columns(block: Block) -> Columns:
+    assert isinstance(block.columns, Columns)
+    return block.columns
 
 
 class _Sessions:
@@ -318,11 +153,7 @@ class _Sessions:
     def __init__(self, columns: Columns, chosen: Ints, irregular: set[int], texts: dict[bytes, int]) -> None:
         self.columns = columns
         keys = columns.keys()
-        # Sorting the numbers of rows together with the upper bits of the hash is ten times as fast as an argsort. Two
-        # sessions that share these bits come apart in pieces, are numbered wrong then, and their rows are given.
-        packed = (keys[chosen] & ~_LOW) | np.arange(len(chosen), dtype=np.uint64)
-        packed.sort()
-        self.order: Ints = chosen[(packed & _LOW).astype(np.int64)]
+        self.order = in_order(keys, chosen)
         ordered = keys[self.order]
         changes = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         self.head: Ints = np.concatenate((np.zeros(1, np.int64), changes))
@@ -365,15 +196,10 @@ class _Sessions:
         found: list[int] = self.order[self.head[number] : self.head[number] + self.size[number]].tolist()
         return found
 
-    def all_rows(self, wanted: Flags) -> Iterator[Ints]:
+    def all_rows(self, wanted: Flags) -> Ints:
         """Numbers of the rows of some sessions."""
-        for number in np.flatnonzero(wanted).tolist():
-            yield self.order[self.head[number] : self.head[number] + self.size[number]]
-
-    def local(self, number: int) -> bytes:
-        """The local endpoint in the last row of a session."""
-        columns, at = self.columns, int(self.last_row[number])
-        return columns.text.data[columns.local[0][at] : columns.local[1][at]]
+        found: Ints = self.order[np.repeat(wanted, self.size)]
+        return found
 
     def alike(self) -> list[Ints]:
         """The routine sessions in groups of one shape, connector and local address (without its port)."""
@@ -381,7 +207,7 @@ class _Sessions:
         start, stop = (edge[self.last_row[numbers]] for edge in self.columns.local)
         address = stop.copy()
         for back in range(2, 7):  # a colon and a port of one to five digits
-            colon = (stop - back >= start) & (self.columns.text.bytes[np.maximum(stop - back, 0)] == ord(":"))
+            colon = (stop - back >= start) & (self.columns.byte(stop - back) == ord(":"))
             address = np.where(colon & (address == stop), stop - back, address)
         keys = self.shape[numbers] + self._connector[numbers] * WEIGHTS[2]
         keys += self.columns.text.hashes(start, address) * WEIGHTS[3]
@@ -392,13 +218,6 @@ class _Sessions:
         """Whether a row is a reply with the code of a banner."""
         columns, start = self.columns, int(self.columns.data[0][at])
         return bool(columns.event[at] == _LESS) and columns.text.data[start : start + 3] == b"220"
-
-
-_LOW = np.uint64((1 << 20) - 1)
-
-
-def _times(milliseconds: Ints) -> Times:
-    return Times(len(milliseconds), moment(milliseconds.min()), moment(milliseconds.max()))
 
 
 # ------------------------------------------------------------------------------------------------- shapes
@@ -443,7 +262,7 @@ def _command_codes(columns: Columns, rows: Ints) -> tuple[Words, Flags]:
         word, blank = first_word(columns.text.cell(np.minimum(at, stop), stop - at))
         found += np.where(over, np.uint64(0), mixed(word) * WEIGHTS[2 + part])
         over |= blank | (stop - at <= 8)  # noqa: PLR2004
-    first = columns.text.bytes[np.minimum(start, len(columns.text.bytes) - 1)]
+    first = columns.byte(start)
     return found, over & ((stop <= start) | (first > 32))  # noqa: PLR2004  no blank in front
 
 

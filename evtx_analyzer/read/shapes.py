@@ -1,4 +1,4 @@
-"""What was learned of the sessions of a folder while its Send logs are read: see ``protocol_sessions``."""
+"""What was learned of the sessions of a folder while its logs are read: see ``protocol_sessions``, ``iis_sessions``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ class Shapes:
     """Shapes of sessions that were told, each with what it adds to the delivery history; None where it must be told.
 
     ``learn`` tells one session from its rows. ``texts`` are numbers drawn for texts that are compared as a whole.
+    ``newest`` is when the newest connection began that was given, by address, and ``floor`` that of all addresses (in
+    milliseconds since 1970): logs without session ids need it.
     """
 
     def __init__(self, learn: Learn) -> None:
         self.learn = learn
         self.known: dict[int, Routine | None] = {}
         self.texts: dict[bytes, int] = {}
+        self.newest: dict[int, int] = {}
+        self.floor = 0

@@ -1,0 +1,176 @@
+"""Rows of a text log as columns of numbers, a block of some megabytes at a time.
+
+Most rows of a log need not become text: where its cells stand, its time, and a few hashes are all that is asked of
+them. Hashes are sums of words with weights drawn anew for each process, so that no log can be made to collide.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evtx_analyzer.model import Times
+
+Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+
+LONGEST = 64
+"""Bytes of a cell that is compared by its hash."""
+_NEWLINE, _RETURN = 10, 13
+_RANDOM = np.random.default_rng()
+MANY = 4096
+"""Rows of the longest session that is compared as a whole."""
+WEIGHTS: Words = _RANDOM.integers(1, 1 << 63, MANY, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+_MASKS: Words = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY, _HOUR, _MINUTE, _SECOND = 86_400_000, 3_600_000, 60_000, 1000
+
+
+def word_of(text: bytes) -> np.uint64:
+    """Up to eight bytes as ``Text.word`` gives them."""
+    return np.uint64(int.from_bytes(text, "little"))
+
+
+_HIGH, _SIX = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x0606060606060606)
+_LOW = np.uint64((1 << 20) - 1)
+_ONES, _TOPS, _BLANKS = (np.uint64(number * 0x0101010101010101) for number in (1, 0x80, 0x20))
+
+
+class Text:
+    """Bytes of a block, read eight at a time at any place (little-endian; behind the end there are zeros)."""
+
+    def __init__(self, *parts: bytes | memoryview) -> None:
+        size = sum(len(part) for part in parts)
+        self.data = b"".join((*parts, bytes(16 + -size % 8)))
+        self.bytes = np.frombuffer(self.data, np.uint8)[:size]
+        self._words: Words = np.frombuffer(self.data, "<u8")
+
+    def word(self, at: Ints) -> Words:
+        """The eight bytes from each of these places."""
+        place, shift = at >> 3, ((at & 7) << 3).astype(np.uint64)
+        low, high = self._words[place], self._words[np.minimum(place + 1, len(self._words) - 1)]
+        found: Words = (low >> shift) | ((high << np.uint64(1)) << (np.uint64(63) - shift))
+        return found
+
+    def cell(self, at: Ints, size: Ints) -> Words:
+        """Up to eight bytes from each place, zeros behind its size."""
+        return self.word(at) & _MASKS[np.clip(size, 0, 8)]
+
+    def hashes(self, start: Ints, stop: Ints) -> Words:
+        """A hash of each of these cells; equal cells have equal ones, an empty cell has 0."""
+        size = stop - start
+        found = size.astype(np.uint64) * WEIGHTS[0]
+        for part in range(int(size.max(initial=0) + 7) // 8):
+            found += mixed(self.cell(np.minimum(start + 8 * part, stop), size - 8 * part)) * WEIGHTS[part + 1]
+        return mixed(found)
+
+    def decoded(self, start: int, stop: int) -> str:
+        """A cell as text."""
+        return self.data[start:stop].decode("utf-8", "replace")
+
+    def places(self, letter: int) -> Ints:
+        """Where a byte stands."""
+        return np.flatnonzero(self.bytes == letter)
+
+
+def mixed(words: Words) -> Words:
+    """The words with their bits spread; 0 stays 0."""
+    found: Words = words * WEIGHTS[-1]
+    found ^= found >> np.uint64(29)
+    return found
+
+
+def first_word(words: Words) -> tuple[Words, Flags]:
+    """What stands before the first blank of each eight bytes, and whether there is one."""
+    blank = words ^ _BLANKS
+    marks = (blank - _ONES) & ~blank & _TOPS
+    lowest = marks & (~marks + np.uint64(1))
+    return np.where(marks == 0, words, words & ((lowest >> np.uint64(7)) - np.uint64(1))), marks != 0
+
+
+class Lines:
+    """The rows of a block that ends with a line end: ``start``, ``stop`` (without its end) and ``end`` of each.
+
+    ``regular`` are rows of which everything is certain; of others the cells mean nothing. ``time`` is in milliseconds
+    since 1970.
+    """
+
+    def __init__(self, *parts: bytes | memoryview) -> None:
+        self.text = text = Text(*parts)
+        self.end: Ints = text.places(_NEWLINE)
+        self.start: Ints = np.concatenate((np.zeros(1, np.int64), self.end[:-1] + 1))
+        self.stop: Ints = self.end - ((text.bytes[np.maximum(self.end - 1, 0)] == _RETURN) & (self.end > self.start))
+        self.regular: Flags = self.stop > self.start
+        self.time: Ints = np.zeros(0, np.int64)
+        zeros = text.places(0)
+        if len(zeros):
+            self.regular[np.minimum(np.searchsorted(self.end, zeros), len(self.end) - 1)] = False
+
+    def row(self, number: int) -> bytes:
+        """The bytes of a row without its line end."""
+        return self.text.data[self.start[number] : self.stop[number]]
+
+    def byte(self, at: Ints) -> NDArray[np.uint8]:
+        """The byte at each place; the last one for a place behind the end."""
+        return self.text.bytes[np.clip(at, 0, len(self.text.bytes) - 1)]
+
+    def tell_time(self, *forms: bytes) -> None:
+        """Read the time at the beginning of each row: eight bytes for each form, in which 0 stands for a digit.
+
+        Year, month, day, hour, minute and second in this order, then milliseconds if there are any.
+        """
+        digits = []
+        for part, form in enumerate(forms):
+            found = self.text.word(self.start + 8 * part) & _MASKS[len(form)] ^ word_of(form)
+            others = np.uint64(sum(0xFF << 8 * at for at, letter in enumerate(form) if letter != ord("0")))
+            self.regular &= ((found & _HIGH) == 0) & (((found + _SIX) & _HIGH) == 0) & ((found & others) == 0)
+            digits += [(found, 8 * at) for at, letter in enumerate(form) if letter == ord("0")]
+
+        def number(first: int, last: int) -> Ints:
+            value: Ints = np.zeros(len(self.start), np.int64)
+            for word, shift in digits[first:last]:
+                value = value * 10 + ((word >> np.uint64(shift)) & np.uint64(15)).astype(np.int64)
+            return value
+
+        hour, minute, second, milli = number(8, 10), number(10, 12), number(12, 14), number(14, 17)
+        self.regular &= (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
+        day = _days(number(0, 8), self.regular) * _DAY
+        self.time = day + hour * _HOUR + minute * _MINUTE + second * _SECOND + milli
+        self.regular &= self.time > 0
+
+
+def in_order(keys: Words, chosen: Ints) -> Ints:
+    """The chosen row numbers, equal keys together and each key's in their order.
+
+    Sorting the numbers together with the upper bits of the keys is ten times as fast as an argsort. Keys that share
+    these bits (random for each process) come apart in pieces.
+    """
+    packed = (keys[chosen] & ~_LOW) | np.arange(len(chosen), dtype=np.uint64)
+    packed.sort()
+    return chosen[(packed & _LOW).astype(np.int64)]
+
+
+def times(milliseconds: Ints) -> Times:
+    """How often, and when first and last."""
+    return Times(len(milliseconds), moment(milliseconds.min()), moment(milliseconds.max()))
+
+
+def _days(found: Ints, sound: Flags) -> Ints:
+    """Days since 1970 of year, month and day written as one number; far in the past where there is no such day."""
+    days: Ints = np.full(len(found), -(1 << 30), np.int64)
+    known = found[sound]
+    several = len(known) and known.min() != known.max()
+    for one in np.unique(known).tolist() if several else known[:1].tolist():
+        try:
+            days[found == one] = date(one // 10000, one // 100 % 100, one % 100).toordinal() - _EPOCH
+        except ValueError:
+            continue
+    return days
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time of ``Columns.time`` as UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(milliseconds))
