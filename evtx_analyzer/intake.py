@@ -34,7 +34,6 @@ from evtx_analyzer.normalize import capi2, normalize
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
-from evtx_analyzer.read.evtx import Chunks
 
 NEEDLE = "5.7.64"
 _BLOCK = 1 << 20
@@ -174,7 +173,11 @@ class Ledger:
     ) -> Iterator[Readable]:
         assert item.syntax is not None
         known = self._counted.setdefault(item.source.path, set())
-        chunks = None if test is None else Chunks(test, is_capi2_channel, known)
+        chunks = None
+        if test is not None and item.syntax == "evtx":
+            from evtx_analyzer.read.evtx import Chunks  # noqa: PLC0415  start-up cost: only where an event log is read
+
+            chunks = Chunks(test, is_capi2_channel, known)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evtx_analyzer.cli.command import PlainGroup
 from evtx_analyzer.version import VERSION
 
 EPILOG = (
@@ -15,6 +16,7 @@ EPILOG = (
 
 app = typer.Typer(
     name="evtx-analyzer",
+    cls=PlainGroup,
     help="Find out why mail to Exchange Online is refused with 550 5.7.64 TenantAttribution; Relay Access Denied.",
     epilog=EPILOG,
     no_args_is_help=True,

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.command import PlainCommand, PlainGroup
 from evtx_analyzer.cli.streams import write_text
 
-rules_app = typer.Typer(help="List, check, test and convert rules.", no_args_is_help=True)
+rules_app = typer.Typer(cls=PlainGroup, help="List, check, test and convert rules.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 RulesFolder = Annotated[
     Path | None,
@@ -21,7 +22,7 @@ RulesFolder = Annotated[
 ]
 
 
-@rules_app.command("list")
+@rules_app.command("list", cls=PlainCommand)
 def rules_list(rules: RulesFolder = None) -> None:
     """List all signals, links and causes with their titles."""
     from evtx_analyzer.rules import load, rule_folders
@@ -34,7 +35,7 @@ def rules_list(rules: RulesFolder = None) -> None:
     write_text("".join(f"{kind:6}  {name:{width}}  {title}\n" for kind, name, title in rows))
 
 
-@rules_app.command("check")
+@rules_app.command("check", cls=PlainCommand)
 def rules_check(rules: RulesFolder = None) -> None:
     """Check all rule files and report every mistake at once, as file:key: message (exit status 2)."""
     from evtx_analyzer.rules import load, rule_folders
@@ -45,7 +46,7 @@ def rules_check(rules: RulesFolder = None) -> None:
     )
 
 
-@rules_app.command("test")
+@rules_app.command("test", cls=PlainCommand)
 def rules_test(rules: RulesFolder = None) -> None:
     """Run the cases of every rule (cases/signals, cases/links, cases/causes); exit status 1 where one fails."""
     from evtx_analyzer.rule_cases import run_cases
@@ -59,7 +60,7 @@ def rules_test(rules: RulesFolder = None) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-@rules_app.command("convert")
+@rules_app.command("convert", cls=PlainCommand)
 def rules_convert(
     target: Annotated[str, typer.Option("--target", metavar="BACKEND", help="A pySigma backend, for example splunk.")],
     names: Annotated[
