@@ -1,4 +1,4 @@
-"""The delivery status in a mail; apart from ``mail``, for Python's mail parser is imported only where there is a mail."""
+"""The delivery status in a mail; apart from ``mail``, for Python's mail parser is imported only where a mail is."""
 
 from __future__ import annotations
 
