@@ -64,13 +64,18 @@ def folder() -> Path | None:
 
 
 def _user_caches() -> Path:
-    """The user's folder for what can be made again: of the XDG Base Directory Specification, or of the system."""
+    """The user's folder for what can be made again: ``XDG_CACHE_HOME`` where that is set, or that of the system.
+
+    The XDG Base Directory Specification says that a relative path there is to be ignored.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):  # noqa: PTH117  "" is no path
+        return Path(given)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given) if os.path.isabs(given) else Path.home() / ".cache"  # noqa: PTH117  "" is no path
+    return Path.home() / ".cache"
 
 
 def entry(texts: RuleTexts) -> Path | None:
