@@ -70,6 +70,17 @@ def test_imports_point_one_way(name, path):
         assert (own, other) in ALLOWED or layer(other) < layer(own), f"{name} imports {target}"
 
 
+def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
+    """All else works on conditions of our own, so that rules from the cache need no parser."""
+    importers = set()
+    for name, path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            targets += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            importers |= {name for target in targets if target.partition(".")[0] == "sigma"}
+    assert importers == {"rules.from_sigma", "rules.parsing", "rule_convert"}
+
+
 def test_only_the_command_line_prints_or_exits():
     for name, path in modules():
         if stage(name) in ("cli", "__main__"):
