@@ -17,65 +17,96 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError, RuleError, RuleSetError
-from evtx_analyzer.model import (
-    Attempt,
-    Capi2Event,
-    Certificate,
-    ChainElement,
-    ClockSkew,
-    CollectorBundle,
-    Context,
-    ContextEvent,
-    Coverage,
-    Delivery,
-    Evidence,
-    Finding,
-    Gap,
-    Incident,
-    IncidentCertificate,
-    Link,
-    Loss,
-    MessageEvent,
-    Missing,
-    Operation,
-    Origin,
-    OtherError,
-    RecipientStatus,
-    Rejection,
-    Remedy,
-    Retrieval,
-    Revocation,
-    SmtpEvent,
-    SourceStatus,
-    Step,
-    Verdict,
-)
-from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
-
 if TYPE_CHECKING:
     from evtx_analyzer.batch import Bundle, Summary, analyze_many, merge
     from evtx_analyzer.discover import Limits
+    from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError, RuleError, RuleSetError
+    from evtx_analyzer.model import (
+        Attempt,
+        Capi2Event,
+        Certificate,
+        ChainElement,
+        ClockSkew,
+        CollectorBundle,
+        Context,
+        ContextEvent,
+        Coverage,
+        Delivery,
+        Evidence,
+        Finding,
+        Gap,
+        Incident,
+        IncidentCertificate,
+        Link,
+        Loss,
+        MessageEvent,
+        Missing,
+        Operation,
+        Origin,
+        OtherError,
+        RecipientStatus,
+        Rejection,
+        Remedy,
+        Retrieval,
+        Revocation,
+        SmtpEvent,
+        SourceStatus,
+        Step,
+        Verdict,
+    )
     from evtx_analyzer.pipeline import analyze, events
+    from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
     from evtx_analyzer.rules import Rules
     from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
     from evtx_analyzer.tables import read_capi2
 
-# Parsers load when they are first asked for, so that the command line can show its help without them.
+# Names load when they are first asked for, so that the command line can show its help without msgspec and parsers.
 _LAZY = {
-    "Bundle": "batch",
-    "Limits": "discover",
-    "Rules": "rules",
-    "Summary": "batch",
-    "analyze": "pipeline",
-    "analyze_many": "batch",
-    "events": "pipeline",
-    "merge": "batch",
-    "read_capi2": "tables",
-    "read_iis_smtp": "smtp_tables",
-    "read_ndr": "smtp_tables",
-    "read_send_log": "smtp_tables",
-    "read_tracking": "smtp_tables",
+    name: module
+    for module, names in {
+        "batch": ("Bundle", "Summary", "analyze_many", "merge"),
+        "discover": ("Limits",),
+        "errors": ("AnalyzerError", "InputError", "OptionError", "ReportError", "RuleError", "RuleSetError"),
+        "model": (
+            "Attempt",
+            "Capi2Event",
+            "Certificate",
+            "ChainElement",
+            "ClockSkew",
+            "CollectorBundle",
+            "Context",
+            "ContextEvent",
+            "Coverage",
+            "Delivery",
+            "Evidence",
+            "Finding",
+            "Gap",
+            "Incident",
+            "IncidentCertificate",
+            "Link",
+            "Loss",
+            "MessageEvent",
+            "Missing",
+            "Operation",
+            "Origin",
+            "OtherError",
+            "RecipientStatus",
+            "Rejection",
+            "Remedy",
+            "Retrieval",
+            "Revocation",
+            "SmtpEvent",
+            "SourceStatus",
+            "Step",
+            "Verdict",
+        ),
+        "pipeline": ("analyze", "events"),
+        "report.document": ("BatchEntry", "Options", "Report", "Tool", "load"),
+        "rules": ("Rules",),
+        "smtp_tables": ("read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
+        "tables": ("read_capi2",),
+    }.items()
+    for name in names
 }
 
 __all__ = [

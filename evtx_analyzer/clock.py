@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -157,6 +156,8 @@ def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
 
 def from_mail(text: str) -> datetime | None:
     """An RFC 5322 date as UTC (``-0000`` and a missing zone are taken as UTC); None if it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  start-up cost: only where mail is in the input
+
     try:
         time = parsedate_to_datetime(text.strip())
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

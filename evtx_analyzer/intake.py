@@ -36,7 +36,6 @@ from evtx_analyzer.normalize import capi2, iis_smtp, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
-from evtx_analyzer.read.evtx import Chunks
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
 from evtx_analyzer.read.shapes import Shapes
 
@@ -197,7 +196,11 @@ class Ledger:
             reader = (IisReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, shapes)
             return read_in_bulk(stream, reader)
         known = self._counted.setdefault(item.source.path, set())
-        chunks = None if test is None else Chunks(test, is_capi2_channel, known)
+        chunks = None
+        if test is not None and item.syntax == "evtx":
+            from evtx_analyzer.read.evtx import Chunks  # noqa: PLC0415  start-up cost: only where an event log is read
+
+            chunks = Chunks(test, is_capi2_channel, known)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:

@@ -1,7 +1,7 @@
 """Sigma conditions over events: the plain meaning of a signal.
 
-pySigma parses; here its condition tree becomes a predicate over the flat view of an event. Semantics are those of
-the Sigma specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
+A condition (``conditions``) becomes a predicate over the flat view of an event. Semantics are those of the Sigma
+specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
 if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
 
 ``clauses`` gives, for a condition, sets of texts: of each set at least one text stands in every event that can match.
@@ -14,35 +14,33 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sigma.conditions import (
-    ConditionAND,
-    ConditionFieldEqualsValueExpression,
-    ConditionNOT,
-    ConditionOR,
-    ConditionValueExpression,
-)
-from sigma.types import (
-    SigmaBool,
-    SigmaCasedString,
-    SigmaCIDRExpression,
-    SigmaCompareExpression,
-    SigmaExists,
-    SigmaExpansion,
-    SigmaFieldReference,
-    SigmaNull,
-    SigmaNumber,
-    SigmaRegularExpression,
-    SigmaRegularExpressionFlag,
-    SigmaString,
-    SigmaType,
-    SpecialChars,
-)
 
+from evtx_analyzer.conditions import (
+    And,
+    Boolean,
+    Compare,
+    Condition,
+    Exists,
+    FieldIs,
+    FieldReference,
+    Keyword,
+    Network,
+    Not,
+    Null,
+    Number,
+    OneOf,
+    Or,
+    Regex,
+    Text,
+    Value,
+    Wildcard,
+)
 from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rejection, SmtpEvent
 
 Predicate = Callable[[Fields], bool]
@@ -50,11 +48,7 @@ Correlated = TypeVar("Correlated", Operation, Rejection)
 ValueTest = Callable[[str], bool]
 Clauses = tuple[frozenset[str], ...]
 
-_FLAGS = {
-    SigmaRegularExpressionFlag.IGNORECASE: re.IGNORECASE,
-    SigmaRegularExpressionFlag.MULTILINE: re.MULTILINE,
-    SigmaRegularExpressionFlag.DOTALL: re.DOTALL,
-}
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "LT": lambda left, right: left < right,
     "LTE": lambda left, right: left <= right,
@@ -85,27 +79,38 @@ class Signal(Struct, frozen=True, kw_only=True):
     openings: dict[str, str]
 
 
-class UnsupportedConditionError(ValueError):
-    """A Sigma construct that this matcher does not evaluate (a query expression, a placeholder)."""
+def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
+    """A rule ready to run; it matches where any of its conditions holds."""
+    predicates = [compile_condition(condition) for condition in conditions]
+    return Signal(
+        name=name,
+        title=title,
+        kind=kind,
+        matches=predicates[0] if len(predicates) == 1 else _any_of(predicates),
+        clauses=clauses(conditions[0] if len(conditions) == 1 else Or(tuple(conditions))),
+        openings=openings(conditions[0]) if len(conditions) == 1 else {},
+    )
 
 
-def compile_condition(condition: object) -> Predicate:
-    """Predicate over the flat view of an event for a parsed pySigma condition (``rule.detection.parsed_condition``)."""
+def compile_condition(condition: Condition) -> Predicate:
+    """Predicate over the flat view of an event; re.error or ValueError for a pattern or a network that is none."""
     match condition:
-        case ConditionAND(args=args):
+        case And(args=args):
             return _all_of([compile_condition(arg) for arg in args])
-        case ConditionOR(args=args):
-            parts = [compile_condition(arg) for arg in args]
-            return lambda fields: any(part(fields) for part in parts)
-        case ConditionNOT(args=[arg]):
+        case Or(args=args):
+            return _any_of([compile_condition(arg) for arg in args])
+        case Not(arg=arg):
             inner = compile_condition(arg)
             return lambda fields: not inner(fields)
-        case ConditionFieldEqualsValueExpression(field=name, value=value):
+        case FieldIs(field=name, value=value):
             return _field_test(name, value)
-        case ConditionValueExpression(value=value):
+        case Keyword(value=value):
             test = _value_test(value)
             return lambda fields: any(test(item) for values in fields.values() for item in values)
-    raise UnsupportedConditionError(f"{type(condition).__name__} is not supported")
+
+
+def _any_of(parts: list[Predicate]) -> Predicate:
+    return lambda fields: any(part(fields) for part in parts)
 
 
 def _all_of(parts: list[Predicate]) -> Predicate:
@@ -119,45 +124,46 @@ def _all_of(parts: list[Predicate]) -> Predicate:
     return hold
 
 
-def clauses(condition: object) -> Clauses:
+def clauses(condition: Condition) -> Clauses:
     """Sets of lower-case texts; every matching event holds at least one text of each set."""
     match condition:
-        case ConditionAND(args=args):
+        case And(args=args):
             return tuple(dict.fromkeys(clause for arg in args for clause in clauses(arg)))
-        case ConditionOR(args=args):
-            return either([clauses(arg) for arg in args])
-        case ConditionFieldEqualsValueExpression(field=name, value=value) if not _TYPED.match(name):
+        case Or(args=args):
+            return _either([clauses(arg) for arg in args])
+        case FieldIs(field=name, value=value) if not _TYPED.match(name):
             found = _value_literals(value)
             return () if found is None else (found,)
     return ()
 
 
-def openings(condition: object) -> dict[str, str]:
+def openings(condition: Condition) -> dict[str, str]:
     """What the values of some fields begin with in every event that can match, without case; by field."""
     match condition:
-        case ConditionAND(args=args):
+        case And(args=args):
             found: dict[str, str] = {}
             for arg in args:
                 for name, text in openings(arg).items():
                     found[name] = max(found.get(name, ""), text, key=len)
             return found
-        case ConditionOR(args=args):
+        case Or(args=args):
             parts = [openings(arg) for arg in args]
             shared = {name: _shared([part.get(name, "") for part in parts]) for name in parts[0]}
             return {name: text for name, text in shared.items() if text}
-        case ConditionFieldEqualsValueExpression(field=name, value=value):
+        case FieldIs(field=name, value=value):
             text = _opening(value)
-            return {name: text} if text else {}
+            return {name: text} if text and text.isascii() else {}
     return {}
 
 
-def _opening(value: SigmaType) -> str:
-    if isinstance(value, SigmaExpansion):
-        return _shared([_opening(item) for item in value.values])
-    if isinstance(value, SigmaString):
-        return value.s[0].lower() if value.s and isinstance(value.s[0], str) else ""
-    if isinstance(value, SigmaRegularExpression) and not value.flags - {SigmaRegularExpressionFlag.IGNORECASE}:
-        return _anchored(str(value.regexp))
+def _opening(value: Value | Null | Exists | FieldReference) -> str:
+    match value:
+        case OneOf(values=values):
+            return _shared([_opening(item) for item in values])
+        case Text(parts=[str(first), *_]):
+            return first.lower()
+        case Regex(pattern=pattern, flags=flags) if set(flags) <= {"i"}:
+            return _anchored(pattern)
     return ""
 
 
@@ -177,16 +183,16 @@ def _anchored(regex: str) -> str:
 
 
 def _has_alternatives(regex: str) -> bool:
-    """Whether there may be a ``|`` outside of all groups; one in brackets counts as one, which costs only speed."""
+    """Whether there is a ``|`` outside of all groups."""
     depth = 0
-    for letter in re.sub(r"\\\\.", "", regex):
+    for letter in _CLASS.sub("", _ESCAPED.sub("", regex)):
         depth += {"(": 1, ")": -1}.get(letter, 0)
         if letter == "|" and depth <= 0:
             return True
     return False
 
 
-def either(parts: Iterable[Clauses]) -> Clauses:
+def _either(parts: Iterable[Clauses]) -> Clauses:
     """The clauses of alternatives: one set, of the rarest texts of each; none where an alternative has none."""
     best = [max(part, key=_selectivity, default=None) for part in parts]
     known = [item for item in best if item is not None]
@@ -198,24 +204,24 @@ def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
     return min(len(text) for text in texts), -len(texts)
 
 
-def _value_literals(value: SigmaType) -> frozenset[str] | None:
-    if isinstance(value, SigmaExpansion):
+def _value_literals(value: Value | Null | Exists | FieldReference) -> frozenset[str] | None:
+    if isinstance(value, OneOf):
         parts = [_value_literals(item) for item in value.values]
         return None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
-    if not isinstance(value, SigmaString):
+    if not isinstance(value, Text):
         return None
-    runs = [part for part in value.s if isinstance(part, str) and not _UNSAFE & set(part) and part.isascii()]
+    runs = [part for part in value.parts if isinstance(part, str) and not _UNSAFE & set(part) and part.isascii()]
     longest = max(runs, key=len, default="")
     return frozenset({longest.lower()}) if len(longest) >= _SHORTEST_LITERAL else None
 
 
-def _field_test(name: str, value: SigmaType) -> Predicate:
-    if isinstance(value, SigmaNull):
+def _field_test(name: str, value: Value | Null | Exists | FieldReference) -> Predicate:
+    if isinstance(value, Null):
         return lambda fields: not any(fields.get(name, ()))
-    if isinstance(value, SigmaExists):
-        expected = value.exists
+    if isinstance(value, Exists):
+        expected = value.expected
         return lambda fields: (name in fields) is expected
-    if isinstance(value, SigmaFieldReference):
+    if isinstance(value, FieldReference):
         return _reference_test(name, value)
     test = _value_test(value)
 
@@ -229,7 +235,7 @@ def _field_test(name: str, value: SigmaType) -> Predicate:
     return holds
 
 
-def _reference_test(name: str, value: SigmaFieldReference) -> Predicate:
+def _reference_test(name: str, value: FieldReference) -> Predicate:
     other = value.field
 
     def holds(left: str, right: str) -> bool:
@@ -241,53 +247,57 @@ def _reference_test(name: str, value: SigmaFieldReference) -> Predicate:
     return lambda fields: any(holds(left, right) for left in fields.get(name, ()) for right in fields.get(other, ()))
 
 
-def _value_test(value: SigmaType) -> ValueTest:
-    """Test of one value against a Sigma value."""
+def _value_test(value: Value) -> ValueTest:
+    """Test of one value of an event."""
     match value:
-        case SigmaExpansion(values=values):
+        case OneOf(values=values):
             tests = [_value_test(item) for item in values]
             return lambda text: any(test(text) for test in tests)
-        case SigmaString():
-            pattern = _string_pattern(value)
-            if all(isinstance(part, str) for part in value.s):
-                # Without wildcards a text of another length cannot match, and most have another.
-                length = sum(len(part) for part in value.s if isinstance(part, str))
-                return lambda text: len(text) == length and pattern.fullmatch(text) is not None
-            return lambda text: pattern.fullmatch(text) is not None
-        case SigmaRegularExpression():
+        case Text():
+            return _text_test(value)
+        case Regex(pattern=pattern, flags=names):
             flags = re.RegexFlag(0)
-            for flag in value.flags:
-                flags |= _FLAGS[flag]
-            regex = re.compile(str(value.regexp), flags)
+            for name in names:
+                flags |= _FLAGS[name]
+            regex = re.compile(pattern, flags)
             return lambda text: regex.search(text) is not None
-        case SigmaCIDRExpression():
-            network = ipaddress.ip_network(value.cidr, strict=False)
+        case Network(cidr=cidr):
+            network = ipaddress.ip_network(cidr, strict=False)
             return lambda text: _address_in(text, network)
-        case SigmaCompareExpression(number=number, op=operator):
-            compare, right = _COMPARE[operator.name], float(number.number)
+        case Compare(operator=operator, number=right):
+            compare = _COMPARE[operator]
             return lambda text: (left := _as_number(text)) is not None and compare(left, right)
-        case SigmaNumber():
-            expected = float(value.number)
+        case Number(number=expected):
             return lambda text: _as_number(text) == expected
-        case SigmaBool():
-            wanted = "true" if value.boolean else "false"
+        case Boolean(value=boolean):
+            wanted = "true" if boolean else "false"
             return lambda text: text.casefold() == wanted
-    raise UnsupportedConditionError(f"values of type {type(value).__name__} are not supported")
 
 
-def _string_pattern(value: SigmaString) -> re.Pattern[str]:
-    parts = []
-    for part in value.s:
-        if isinstance(part, str):
-            parts.append(re.escape(part))
-        elif part == SpecialChars.WILDCARD_MULTI:
-            parts.append(".*")
-        elif part == SpecialChars.WILDCARD_SINGLE:
-            parts.append(".")
-        else:
-            raise UnsupportedConditionError(f"the placeholder {part} is not expanded")
-    flags = re.DOTALL if isinstance(value, SigmaCasedString) else re.DOTALL | re.IGNORECASE
-    return re.compile("".join(parts), flags)
+def _text_test(value: Text) -> ValueTest:
+    pattern = cache(lambda: _text_pattern(value))
+    literal = "".join(part for part in value.parts if isinstance(part, str))
+    if any(isinstance(part, Wildcard) for part in value.parts):
+        return lambda text: pattern().fullmatch(text) is not None
+    if value.cased:
+        return lambda text: text == literal
+    # Without wildcards a text of another length cannot match, and most have another. Of two ASCII texts the regular
+    # expression says what lower case says; other letters it folds in its own way (K is also the sign of Kelvin).
+    length, lower, plain = len(literal), literal.lower(), literal.isascii()
+
+    def holds(text: str) -> bool:
+        if len(text) != length:
+            return False
+        return text.lower() == lower if plain and text.isascii() else pattern().fullmatch(text) is not None
+
+    return holds
+
+
+def _text_pattern(value: Text) -> re.Pattern[str]:
+    """A text as a regular expression; made when it is first needed, for most texts of most rules never are."""
+    wildcards = {Wildcard.ONE: ".", Wildcard.MANY: ".*"}
+    source = "".join(re.escape(part) if isinstance(part, str) else wildcards[part] for part in value.parts)
+    return re.compile(source, re.DOTALL if value.cased else re.DOTALL | re.IGNORECASE)
 
 
 def _as_number(text: str) -> float | None:
@@ -325,8 +335,10 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
 def _may_match(signal: Signal, values: dict[str, str]) -> bool:
     """Whether the cells of a row begin as the signal needs them: so most rows need no flat view."""
     # A loop, not all(): it is run for every row.
-    for name, text in signal.openings.items():  # noqa: SIM110
-        if values.get(name, "")[: len(text)].lower() != text:
+    for name, text in signal.openings.items():
+        found = values.get(name, "")[: len(text)]
+        # Letters beyond ASCII may be equal to ASCII ones without case (the long s): then the signal itself decides.
+        if found.lower() != text and found.isascii():
             return False
     return True
 

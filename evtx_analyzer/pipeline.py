@@ -15,7 +15,6 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from importlib import metadata
 
 from evtx_analyzer import clock, diagnose
 from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
@@ -54,6 +53,7 @@ from evtx_analyzer.read.evtx_needles import holding, naming
 from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.version import VERSION
 
 _THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
@@ -133,7 +133,7 @@ def analyze(
     findings = diagnose.diagnose(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
-        tool=Tool(name="evtx-analyzer", version=metadata.version("evtx-analyzer")),
+        tool=Tool(name="evtx-analyzer", version=VERSION),
         options=Options(
             window=window,
             host=_host_text(given),

@@ -15,7 +15,7 @@ README = PACKAGE.parent / "README.md"
 
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
-    ("errors", "model", "constants"),
+    ("errors", "model", "constants", "conditions", "version"),
     ("clock",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
@@ -68,6 +68,17 @@ def test_imports_point_one_way(name, path):
         if other == own or (other == "" and own == ""):
             continue
         assert (own, other) in ALLOWED or layer(other) < layer(own), f"{name} imports {target}"
+
+
+def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
+    """All else works on conditions of our own, so that rules from the cache need no parser."""
+    importers = set()
+    for name, path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            targets += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            importers |= {name for target in targets if target.partition(".")[0] == "sigma"}
+    assert importers == {"rules.from_sigma", "rules.parsing", "rule_convert"}
 
 
 def test_only_the_command_line_prints_or_exits():

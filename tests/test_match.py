@@ -9,6 +9,7 @@ from sigma.rule import SigmaRule
 
 from evtx_analyzer.match import clauses, compile_condition
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.from_sigma import condition_of
 
 # The rule as SigmaHQ publishes it (win_capi2_acquire_certificate_private_key.yml), but for its texts.
 PUBLIC_RULE = """
@@ -28,7 +29,7 @@ level: medium
 
 def condition(detection):
     rule = SigmaRule.from_yaml(f"title: t\nlogsource:\n  product: windows\n  service: capi2\ndetection:\n{detection}\n")
-    return rule.detection.parsed_condition[0].parsed
+    return condition_of(rule.detection.parsed_condition[0].parsed)
 
 
 def fields(**values):

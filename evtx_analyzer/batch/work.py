@@ -11,7 +11,6 @@ import os
 from contextlib import closing
 from datetime import datetime
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -28,6 +27,7 @@ from evtx_analyzer.model import Loss, Origin, Verdict
 from evtx_analyzer.pipeline import analyze
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool, load
 from evtx_analyzer.rules import Rules, rules_version
+from evtx_analyzer.version import VERSION
 
 _BLOCK = 1 << 20
 _NAME_LENGTH = 24
@@ -57,7 +57,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Hash of the settings and of this program's version."""
         told = replace(self, rules=None, password_file=None)
         secret = read_password(self.password_file) is not None
-        data = msgspec.json.encode([told, metadata.version("evtx-analyzer"), SCHEMA_VERSION, secret])
+        data = msgspec.json.encode([told, VERSION, SCHEMA_VERSION, secret])
         return hashlib.sha256(data).hexdigest()
 
 
@@ -108,7 +108,7 @@ def not_read(bundle: Bundle, status: str, reason: str, entry: BatchEntry | None 
     known = entry or BatchEntry(bundle=bundle.name, content="", settings="", status="read")
     return Report(
         schema_version=SCHEMA_VERSION,
-        tool=Tool(name="evtx-analyzer", version=metadata.version("evtx-analyzer")),
+        tool=Tool(name="evtx-analyzer", version=VERSION),
         options=Options(),
         verdict=Verdict(cause=None, grade=None, title=title, summary=reason),
         findings=(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -189,6 +188,8 @@ def _deliver(
         suffix = {"markdown": "md"}.get(format_, format_.value)
         write_text(str(render_for(f"stdout.{suffix}")(report, say)))
         return
+    import shutil
+
     from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
 
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ

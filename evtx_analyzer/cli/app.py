@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Annotated
 
 import typer
+
+from evtx_analyzer.cli.command import PlainGroup
+from evtx_analyzer.version import VERSION
 
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
@@ -14,6 +16,7 @@ EPILOG = (
 
 app = typer.Typer(
     name="evtx-analyzer",
+    cls=PlainGroup,
     help="Find out why mail to Exchange Online is refused with 550 5.7.64 TenantAttribution; Relay Access Denied.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -25,7 +28,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"evtx-analyzer {metadata.version('evtx-analyzer')}")
+        typer.echo(f"evtx-analyzer {VERSION}")
         raise typer.Exit
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
+from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.cli.options import (
     MaxDepth,
     MaxMembers,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.batch import Progress
 
 
-@app.command(epilog=EPILOG)
+@app.command(epilog=EPILOG, cls=PlainCommand)
 def batch(
     inputs: Annotated[
         list[str],

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.cli.options import time_of
 from evtx_analyzer.cli.streams import require_writable, write_bytes, write_text
 from evtx_analyzer.errors import OptionError
@@ -27,8 +28,9 @@ class TableFormat(StrEnum):
 
 
 @app.command(
+    cls=PlainCommand,
     epilog="Exit status: 0 everything was read; 2 usage error or nothing could be read; 3 parts could not be read, "
-    "they are listed on stderr."
+    "they are listed on stderr.",
 )
 def events(
     inputs: Annotated[

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Redact(StrEnum):
     all = "all"
 
 
-class BareRedact(TyperCommand):
+class BareRedact(PlainCommand):
     """A command that takes ``--redact`` without a value, and does not take the next argument for one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type

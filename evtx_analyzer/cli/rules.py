@@ -1,4 +1,4 @@
-"""``rules list``, ``check``, ``test``, ``convert``."""
+"""``rules list``, ``check``, ``test``, ``convert``: of the rule files themselves, never of the cache."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.command import PlainCommand, PlainGroup
 from evtx_analyzer.cli.streams import write_text
 
-rules_app = typer.Typer(help="List, check, test and convert rules.", no_args_is_help=True)
+rules_app = typer.Typer(cls=PlainGroup, help="List, check, test and convert rules.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 RulesFolder = Annotated[
     Path | None,
@@ -21,12 +22,12 @@ RulesFolder = Annotated[
 ]
 
 
-@rules_app.command("list")
+@rules_app.command("list", cls=PlainCommand)
 def rules_list(rules: RulesFolder = None) -> None:
     """List all signals, links and causes with their titles."""
-    from evtx_analyzer.rules import Rules
+    from evtx_analyzer.rules import load, rule_folders
 
-    found = Rules.load(rules)
+    found = load(*rule_folders(rules))
     rows = [("signal", item.name, item.title) for item in found.signals]
     rows += [("link", item.name, item.title) for item in found.links]
     rows += [("cause", item.id, item.title) for item in found.causes]
@@ -34,24 +35,24 @@ def rules_list(rules: RulesFolder = None) -> None:
     write_text("".join(f"{kind:6}  {name:{width}}  {title}\n" for kind, name, title in rows))
 
 
-@rules_app.command("check")
+@rules_app.command("check", cls=PlainCommand)
 def rules_check(rules: RulesFolder = None) -> None:
     """Check all rule files and report every mistake at once, as file:key: message (exit status 2)."""
-    from evtx_analyzer.rules import Rules
+    from evtx_analyzer.rules import load, rule_folders
 
-    found = Rules.load(rules)
+    found = load(*rule_folders(rules))
     write_text(
         f"{len(found.signals)} signals, {len(found.links)} links, {len(found.causes)} causes: no mistake found\n"
     )
 
 
-@rules_app.command("test")
+@rules_app.command("test", cls=PlainCommand)
 def rules_test(rules: RulesFolder = None) -> None:
     """Run the cases of every rule (cases/signals, cases/links, cases/causes); exit status 1 where one fails."""
     from evtx_analyzer.rule_cases import run_cases
-    from evtx_analyzer.rules import Rules, rule_folders
+    from evtx_analyzer.rules import load, rule_folders
 
-    outcomes = run_cases(Rules.load(rules), rule_folders(rules))
+    outcomes = run_cases(load(*rule_folders(rules)), rule_folders(rules))
     failed = [item for item in outcomes if item.problem]
     for item in failed:
         write_text(f"{item.file}:{item.case}: {item.problem}\n")
@@ -59,7 +60,7 @@ def rules_test(rules: RulesFolder = None) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-@rules_app.command("convert")
+@rules_app.command("convert", cls=PlainCommand)
 def rules_convert(
     target: Annotated[str, typer.Option("--target", metavar="BACKEND", help="A pySigma backend, for example splunk.")],
     names: Annotated[
@@ -72,9 +73,9 @@ def rules_convert(
     Example: evtx-analyzer rules convert --target splunk chain_policy_failed
     """
     from evtx_analyzer.rule_convert import convert
-    from evtx_analyzer.rules import Rules, rule_folders
+    from evtx_analyzer.rules import load, rule_folders
 
-    Rules.load(rules)
+    load(*rule_folders(rules))
     found = list(convert(rule_folders(rules), target, names or ()))
     for item in found:
         if item.problem:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parseaddr
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer import clock
@@ -28,6 +27,8 @@ def is_ndr(row: LogRow) -> bool:
 
 def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:  # noqa: ARG001  has an offset
     """The typed record, or a Loss where no field tells a time."""
+    from email.utils import parseaddr  # noqa: PLC0415  start-up cost: only where reports are in the input
+
     values = {name.casefold(): value for name, value in row.values.items()}
     times = (values.get(name, "") for name in ("last-attempt-date", "date", "arrival-date"))
     time = next((found for text in times if text and (found := clock.from_iso(text) or clock.from_mail(text))), None)

@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from lxml import etree
 from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.model import Fields
+
+if TYPE_CHECKING:
+    from lxml import etree
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -115,6 +118,8 @@ def _without_namespace(tag: str) -> str:
 
 
 def _parse_xml(xml: str) -> etree._Element | None:
+    from lxml import etree  # noqa: PLC0415  start-up cost: only where there are events
+
     data = _DECLARATION.sub("", xml, count=1)
     for attempt in (data, _FORBIDDEN.sub("\ufffd", data)):
         try:
@@ -126,6 +131,8 @@ def _parse_xml(xml: str) -> etree._Element | None:
 
 def _parser() -> etree.XMLParser:
     """A parser that fetches, expands and validates nothing: certificate subjects are written by strangers."""
+    from lxml import etree  # noqa: PLC0415  start-up cost: only where there are events
+
     return etree.XMLParser(
         encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer.model import CertificateFile, CountedRecords, EventRecord, LogRow, Loss, Origin
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.csvtable import is_csv_table, read_csv_table
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
-from evtx_analyzer.read.evtx import Chunks, read_evtx, reread_evtx
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
 from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
 from evtx_analyzer.read.mail import is_mail_report, read_mail_report
@@ -17,6 +16,9 @@ from evtx_analyzer.read.messages import is_message_export, read_message_export
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.psjson import is_json, read_json
+
+if TYPE_CHECKING:
+    from evtx_analyzer.read.evtx import Chunks
 
 Record = EventRecord | LogRow | CertificateFile
 Readable = Record | CountedRecords | Loss
@@ -33,10 +35,17 @@ def _is_evtx(head: bytes) -> bool:
     return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
 
 
+def _read_evtx(stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -> Iterator[Readable]:
+    """The reader of event logs, imported with both of its decoders where there is one."""
+    from evtx_analyzer.read.evtx import read_evtx  # noqa: PLC0415  start-up cost
+
+    return read_evtx(stream, source, chunks)
+
+
 # In order of certainty: a magic number, then XML, lists of events and mail, then headers that any text may quote, then
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
-    ("evtx", _is_evtx, read_evtx),
+    ("evtx", _is_evtx, _read_evtx),
     ("outlook-message", is_outlook_message, read_outlook_message),
     ("event-xml", is_event_xml, read_event_xml),
     ("message-export", is_message_export, read_message_export),
@@ -71,12 +80,14 @@ def remarks(syntax: str | None, head: bytes) -> tuple[str, ...]:
 def read(syntax: str, stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -> Iterator[Readable]:
     """Records and losses of a stream in the given syntax; with ``chunks``, an event log's may be counted only."""
     if syntax == "evtx" and chunks is not None:
-        return read_evtx(stream, source, chunks)
+        return _read_evtx(stream, source, chunks)
     return next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
 
 
 def reread(syntax: str, stream: BinaryIO, source: Origin, chunks: Chunks | None) -> Iterator[Readable]:
     """Records of a stream that was read before; of an event log, without the chunks that ``chunks`` declines."""
     if syntax == "evtx" and chunks is not None:
+        from evtx_analyzer.read.evtx import reread_evtx  # noqa: PLC0415  as above
+
         return reread_evtx(stream, source, chunks)
     return read(syntax, stream, source)

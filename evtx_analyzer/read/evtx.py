@@ -19,7 +19,6 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 
 from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
-from evtx_analyzer.read import binxml
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
 from evtx_analyzer.read.evtx_counting import Counter
 
@@ -144,6 +143,8 @@ def _first_text(chunk: bytes) -> list[str]:
 
 
 def _recovered(chunk: Chunk, head: Head) -> str | Exception:
+    from evtx_analyzer.read import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
+
     try:
         return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)))
     except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from lxml import etree
 from msgspec.structs import replace
 
 from evtx_analyzer.clock import DateOrder
@@ -20,6 +19,9 @@ from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Loss, Origin
 from evtx_analyzer.read.csvtable import QUEUE_EXPORT, TRACKING_EXPORT
 from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
+
+if TYPE_CHECKING:
+    from lxml import etree
 
 EVENT_EXPORT = "Get-EventLog"
 # Get-InboundConnector and its kin: the properties that tell them apart.
@@ -54,6 +56,8 @@ def is_list_text(head: bytes) -> bool:
 
 def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Known objects of a Clixml file; a list is joined by ``;``; an unknown object is passed over."""
+    from lxml import etree  # noqa: PLC0415  start-up cost: only where there is such a file
+
     place = 0
     try:
         context = etree.iterparse(
@@ -85,7 +89,7 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 def _properties(element: etree._Element) -> dict[str, str]:
     values: dict[str, str] = {}
     for bag in element:
-        if etree.QName(bag).localname in ("Props", "MS"):
+        if _local_name(bag) in ("Props", "MS"):
             for item in bag:
                 name = item.get("N")
                 if name and name not in values:
@@ -93,14 +97,17 @@ def _properties(element: etree._Element) -> dict[str, str]:
     return values
 
 
+def _local_name(element: etree._Element) -> str:
+    """The name without its namespace; empty for a comment, which has none."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
 def _value(item: etree._Element) -> str:
     """Text of a value; the members of a list joined, an object by its own text (``ToString``)."""
-    if etree.QName(item).localname != "Obj":
+    if _local_name(item) != "Obj":
         return _unescaped(item.text or "")
-    members = [
-        _value(member) for part in item if etree.QName(part).localname in ("LST", "IE", "STK", "QUE") for member in part
-    ]
-    own = next((part.text or "" for part in item if etree.QName(part).localname == "ToString"), "")
+    members = [_value(member) for part in item if _local_name(part) in ("LST", "IE", "STK", "QUE") for member in part]
+    own = next((part.text or "" for part in item if _local_name(part) == "ToString"), "")
     return ";".join(members) or _unescaped(own)
 
 

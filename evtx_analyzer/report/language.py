@@ -23,7 +23,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from msgspec import Struct
 
 from evtx_analyzer.errors import OptionError
@@ -119,6 +118,8 @@ def load(code: str, rules: str | Path | None = None) -> Language:
         raise OptionError(f"--lang {code}: expected one of {', '.join(LANGUAGES)} (or unset {VARIABLE})")
     if code == "en":
         return ENGLISH
+    import yaml  # noqa: PLC0415  start-up cost: English needs none
+
     folders = [resources.files("evtx_analyzer.report").joinpath("languages"), _translations()]
     folders += [Path(rules, "translations")] if rules is not None else []
     files = [folder.joinpath(f"{code}.yml") for folder in folders]

@@ -1,40 +1,34 @@
-"""Rule files to signals, links and causes; every mistake of a rule set is reported at once.
+"""The text of rule files to rules; every mistake of a set is reported at once.
 
-``signals/*.yml`` are Sigma rules (one recognizable event), ``links/*.yml`` are Sigma correlation rules of type
-``temporal`` (a refusal and a certificate check that belong together), ``causes/*.yml`` are ours: named observations
-over signals and links, grades as any-of lists of all-of lists of observations, what would decide if it were
-collected, and the remedy. File name = rule name. ``docs/rules.md`` is the manual.
+Imports YAML and pySigma, which take longer than a small analysis: only where the cache does not know the rules.
 """
 
 from __future__ import annotations
 
-import hashlib
 import string
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, cast, get_args
 
 import yaml
-from msgspec import Struct
-from msgspec.structs import replace
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
+from evtx_analyzer.conditions import UnsupportedConditionError
 from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
-from evtx_analyzer.match import (
-    Predicate,
-    Signal,
-    UnsupportedConditionError,
-    clauses,
-    compile_condition,
-    either,
-    openings,
-)
 from evtx_analyzer.model import Grade, LinkBasis
+from evtx_analyzer.rules.definitions import (
+    Cause,
+    LinkRule,
+    MissingRule,
+    Observation,
+    ObservationKind,
+    RuleSet,
+    SignalRule,
+)
+from evtx_analyzer.rules.files import RuleTexts
+from evtx_analyzer.rules.from_sigma import condition_of
 
 # Sigma log source (product, service or category) -> kind of event that we read.
 LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
@@ -47,157 +41,41 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
 }
-ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "no-object", "outside-coverage"]
 SOURCE_KINDS = ("capi2", "smtp", "send-connector", "configuration")
 _GRADES = ("probable", "possible", "coincident")
-
-
-class LinkRule(Struct, frozen=True, kw_only=True):
-    """A Sigma temporal correlation of a check's signal and a refusal's signals, both named in ``rules``.
-
-    ``fields`` are the pairs (field of the operation, field of the rejection) that must share a value. The check
-    may lie ``before`` to ``after`` seconds around the handshake.
-    """
-
-    name: str
-    title: str
-    basis: LinkBasis
-    operation_signal: str
-    rejection_signals: tuple[str, ...]
-    fields: tuple[tuple[str, str], ...]
-    before: float
-    after: float
-
-
-class Observation(Struct, frozen=True, kw_only=True):
-    """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
-
-    ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
-    """
-
-    name: str
-    kind: ObservationKind
-    of: str
-    supports: str
-    contradicts: str
-    excludes: bool
-    shown_by: str
-
-
-class MissingRule(Struct, frozen=True, kw_only=True):
-    """Evidence to ask for when all of ``when`` and none of ``unless`` was observed."""
-
-    when: tuple[str, ...]
-    unless: tuple[str, ...]
-    text: str
-    collect: tuple[str, ...]
-
-
-class Cause(Struct, frozen=True, kw_only=True):
-    """A cause: what is observed, which combinations reach which grade, and what to do about it."""
-
-    id: str
-    rank: int
-    title: str
-    why: str
-    observations: tuple[Observation, ...]
-    grades: dict[Grade, tuple[tuple[str, ...], ...]]
-    missing: tuple[MissingRule, ...]
-    steps: tuple[str, ...]
-    verify: tuple[str, ...]
-    references: tuple[str, ...]
-
-
-class Rules(Struct, frozen=True, kw_only=True):
-    """A whole rule set, checked; ``added`` is the version of the set where a folder of one's own is in it."""
-
-    signals: tuple[Signal, ...]
-    links: tuple[LinkRule, ...]
-    causes: tuple[Cause, ...]
-    added: str = ""
-
-    @classmethod
-    def load(cls, folder: str | Path | None = None) -> Rules:
-        """The built-in rules; those of ``folder`` (``signals``, ``links``, ``causes``) are added or, by name, override.
-
-        Raises RuleSetError with all mistakes of the set.
-        """
-        rules = load(*rule_folders(folder))
-        return rules if folder is None else replace(rules, added=rules_version(folder))
-
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def builtin_rules() -> Traversable:
-    """Folder of the rules that ship with the package."""
-    try:
-        return resources.files("evtx_analyzer.ruleset")
-    except ModuleNotFoundError:
-        # In a checkout that is imported without being installed, the folder lies beside the package.
-        return Path(__file__).parent.parent / "rules"
-
-
-def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
-    """The built-in rules and, after them, a folder of one's own; RuleSetError where that holds no rule."""
-    if folder is None:
-        return (builtin_rules(),)
-    own = Path(folder)
-    if not any(own.joinpath(part).is_dir() for part in ("signals", "links", "causes")):
-        message = "no rule file found; expected signals/, links/ or causes/ in it"
-        raise RuleSetError((RuleError(own.as_posix(), "", message),))
-    return builtin_rules(), own
-
-
-def rules_version(folder: str | Path | None) -> str:
-    """SHA-256 over the names and contents of all rule files, ours and those of a folder."""
-    digest = hashlib.sha256()
-    for number, root in enumerate(rule_folders(folder)):
-        for part in ("signals", "links", "causes"):
-            for name, file in rule_files([root], part).items():
-                content = hashlib.sha256(file.read_bytes()).hexdigest()
-                digest.update(f"{number}/{part}/{name}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
-def load(*folders: Traversable) -> Rules:
-    """Rules of all folders together, a later one overriding by file name; raises RuleSetError with all mistakes."""
+def parse(texts: RuleTexts) -> RuleSet:
+    """Rules of files; raises RuleSetError with all mistakes."""
     mistakes: list[RuleError] = []
-    read_signals = [_signal(name, data, mistakes) for name, data in _documents(folders, "signals", mistakes)]
+    read_signals = [_signal(name, data, mistakes) for name, data in _documents(texts, "signals", mistakes)]
     signals = [item for item in read_signals if item is not None]
     known = frozenset(signal.name for signal in signals)
-    read_links = [_link(name, data, known, mistakes) for name, data in _documents(folders, "links", mistakes)]
+    read_links = [_link(name, data, known, mistakes) for name, data in _documents(texts, "links", mistakes)]
     links = [item for item in read_links if item is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
-    read_causes = [_cause(name, data, names, mistakes) for name, data in _documents(folders, "causes", mistakes)]
+    read_causes = [_cause(name, data, names, mistakes) for name, data in _documents(texts, "causes", mistakes)]
     causes = [item for item in read_causes if item is not None]
     if not mistakes and not causes:
         mistakes.append(RuleError("causes", "", "no rule file found; expected signals/, links/ and causes/"))
     if mistakes:
         raise RuleSetError(tuple(mistakes))
-    return Rules(
+    return RuleSet(
         signals=tuple(signals),
         links=tuple(links),
         causes=tuple(sorted(causes, key=lambda cause: (cause.rank, cause.id))),
     )
 
 
-def rule_files(folders: Iterable[Traversable], part: str) -> dict[str, Traversable]:
-    """YAML files of a part by name, in the order of names; a later folder overrides an earlier one."""
-    places = [folder.joinpath(part) for folder in folders]
-    found = {file.name: file for place in places if place.is_dir() for file in place.iterdir()}
-    return {name: found[name] for name in sorted(found) if name.endswith((".yml", ".yaml"))}
-
-
-def _documents(
-    folders: Iterable[Traversable], part: str, mistakes: list[RuleError]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _documents(texts: RuleTexts, part: str, mistakes: list[RuleError]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rule name and content of every YAML file of a part."""
-    for file in rule_files(folders, part).values():
-        name = f"{part}/{file.name}"
+    for file, content in texts[part].items():
+        name = f"{part}/{file}"
         try:
-            data = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506  both are safe loaders
+            data = yaml.load(_text(content), Loader=_LOADER)  # noqa: S506  both are safe loaders
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             mistakes.append(RuleError(name, "", f"not readable as YAML: {error}".replace("\n", " ")))
             continue
@@ -207,6 +85,11 @@ def _documents(
             mistakes.append(RuleError(name, "", "expected a mapping of keys to values"))
 
 
+def _text(content: bytes) -> str:
+    """UTF-8 with the ends of lines that a text file has in Python."""
+    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _stem(file: str) -> str:
     return file.rpartition("/")[2].rpartition(".")[0]
 
@@ -214,11 +97,10 @@ def _stem(file: str) -> str:
 # ---------------------------------------------------------------------------------------------- signals, links
 
 
-def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> Signal | None:
+def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> SignalRule | None:
     try:
         rule = SigmaRule.from_dict(data)
-        conditions = [condition.parsed for condition in rule.detection.parsed_condition]
-        predicates = [compile_condition(condition) for condition in conditions]
+        conditions = tuple(condition_of(condition.parsed) for condition in rule.detection.parsed_condition)
     except (SigmaError, UnsupportedConditionError) as error:
         mistakes.append(RuleError(file, "detection", str(error)))
         return None
@@ -228,21 +110,7 @@ def _signal(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> Signa
         known = ", ".join(f"{product}/{service}" for product, service in LOG_SOURCES)
         mistakes.append(RuleError(file, "logsource", f"no log of this kind is read; known product/service: {known}"))
         return None
-    found = clauses(conditions[0]) if len(conditions) == 1 else either(clauses(condition) for condition in conditions)
-    return Signal(
-        name=_stem(file),
-        title=rule.title,
-        kind=kind,
-        matches=_any_of(predicates),
-        clauses=found,
-        openings=openings(conditions[0]) if len(conditions) == 1 else {},
-    )
-
-
-def _any_of(predicates: list[Predicate]) -> Predicate:
-    if len(predicates) == 1:
-        return predicates[0]
-    return lambda fields: any(predicate(fields) for predicate in predicates)
+    return SignalRule(name=_stem(file), title=rule.title, kind=kind, conditions=conditions)
 
 
 def _link(file: str, data: dict[str, Any], signals: frozenset[str], mistakes: list[RuleError]) -> LinkRule | None:

@@ -1,0 +1,72 @@
+"""Commands that take plain values from the command line themselves.
+
+typer 0.26 and later converts every argument by a pydantic validator; to import pydantic and to make the validators of
+one command takes 110 ms, a third of a small analysis. A value of which it is plain what comes out (a text, a path, one
+of an option's choices, lists of these, nothing) is converted here; any other goes to typer, which has the errors.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from typer.core import TyperCommand, TyperGroup
+
+
+class PlainCommand(TyperCommand):
+    """A command whose parameters are asked for a validator only where one is needed."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
+        """All parameters, ``--help`` among them."""
+        return _shortened(super().get_params(ctx))
+
+
+class PlainGroup(TyperGroup):
+    """The same for what holds commands."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
+        """All parameters, ``--help`` among them."""
+        return _shortened(super().get_params(ctx))
+
+
+def _shortened(params: Any) -> Any:  # noqa: ANN401  as above
+    """Put the short way in front of typer's, where this typer has it and nobody did before."""
+    for param in params:
+        if hasattr(param, "type_descriptor") and "get_runtime_param" not in vars(param):
+            short = _Short(param.get_runtime_param, param.type_descriptor.annotation)
+            param.get_runtime_param = lambda short=short: short
+    return params
+
+
+class _Short:
+    """What typer calls to convert the value of one parameter."""
+
+    def __init__(self, validator: Any, annotation: Any) -> None:  # noqa: ANN401  typer's own types
+        self._validator, self._annotation = validator, annotation
+
+    def coerce(self, value: object, *, param: Any, ctx: Any) -> object:  # noqa: ANN401  as above
+        """The value as the command takes it; raises typer's error for one that does not fit."""
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        found = plain(value, self._annotation)
+        return self._validator().coerce(value, param=param, ctx=ctx) if found is None else found
+
+
+def plain(value: object, annotation: object) -> object | None:
+    """A value of the command line in the type of its parameter; None where that takes more than a look."""
+    if get_origin(annotation) is list:
+        found = [plain(item, get_args(annotation)[0]) for item in value] if isinstance(value, list | tuple) else [None]
+        return None if None in found else found
+    if isinstance(value, bool) and annotation is bool:
+        return value
+    if not isinstance(value, str) or not isinstance(annotation, type):
+        return None
+    if annotation is str:
+        return value
+    if issubclass(annotation, Enum):
+        return next((item for item in annotation if value == item.value), None)
+    # An existing file that may not be read is refused by typer; nothing more is asked of a path by any of our options.
+    readable = annotation is Path and (not os.path.lexists(value) or os.access(value, os.R_OK))
+    return Path(value) if readable else None

@@ -1,0 +1,126 @@
+"""The condition of a signal as data: what a Sigma rule says, in a shape that needs no Sigma parser to be read again.
+
+A tree of conditions with values at its leaves. ``rules.from_sigma`` makes it of what pySigma parsed, ``match`` runs it,
+and the cache of rules keeps it. The meaning of each shape is the Sigma specification's.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+from msgspec import Struct
+
+Operator = Literal["LT", "LTE", "GT", "GTE", "NEQ"]
+RegexFlag = Literal["i", "m", "s"]
+
+
+class Wildcard(IntEnum):
+    """Stands for other characters in a text: exactly one, or any number of them."""
+
+    ONE = 1
+    MANY = 2
+
+
+class Text(Struct, frozen=True, tag="text"):
+    """A text of literal runs and wildcards, compared without case unless ``cased``."""
+
+    parts: tuple[str | Wildcard, ...]
+    cased: bool = False
+
+
+class Regex(Struct, frozen=True, tag="regex"):
+    """A regular expression that is searched for."""
+
+    pattern: str
+    flags: tuple[RegexFlag, ...] = ()
+
+
+class Network(Struct, frozen=True, tag="network"):
+    """An address in this network."""
+
+    cidr: str
+
+
+class Compare(Struct, frozen=True, tag="compare"):
+    """A number that is less, greater or another."""
+
+    operator: Operator
+    number: float
+
+
+class Number(Struct, frozen=True, tag="number"):
+    """A number, however it is written."""
+
+    number: float
+
+
+class Boolean(Struct, frozen=True, tag="boolean"):
+    """``true`` or ``false``."""
+
+    value: bool
+
+
+class OneOf(Struct, frozen=True, tag="one-of"):
+    """Any of several values, which one value of the rule was expanded to."""
+
+    values: tuple[Value, ...]
+
+
+class Null(Struct, frozen=True, tag="null"):
+    """No value that is not empty."""
+
+
+class Exists(Struct, frozen=True, tag="exists"):
+    """Whether the field is there at all."""
+
+    expected: bool
+
+
+class FieldReference(Struct, frozen=True, tag="field-reference"):
+    """The value of another field, or its beginning or end."""
+
+    field: str
+    starts_with: bool = False
+    ends_with: bool = False
+
+
+Value = Text | Regex | Network | Compare | Number | Boolean | OneOf
+
+
+class FieldIs(Struct, frozen=True, tag="field"):
+    """A field has the value."""
+
+    field: str
+    value: Value | Null | Exists | FieldReference
+
+
+class Keyword(Struct, frozen=True, tag="keyword"):
+    """Any field has the value."""
+
+    value: Value
+
+
+class And(Struct, frozen=True, tag="and"):
+    """All of the conditions hold."""
+
+    args: tuple[Condition, ...]
+
+
+class Or(Struct, frozen=True, tag="or"):
+    """Any of the conditions holds."""
+
+    args: tuple[Condition, ...]
+
+
+class Not(Struct, frozen=True, tag="not"):
+    """The condition does not hold."""
+
+    arg: Condition
+
+
+Condition = And | Or | Not | FieldIs | Keyword
+
+
+class UnsupportedConditionError(ValueError):
+    """A Sigma construct that is not evaluated here (a query expression, a placeholder)."""

@@ -1,0 +1,91 @@
+"""Rule files to signals, links and causes; every mistake of a rule set is reported at once.
+
+``signals/*.yml`` are Sigma rules (one recognizable event), ``links/*.yml`` are Sigma correlation rules of type
+``temporal`` (a refusal and a certificate check that belong together), ``causes/*.yml`` are ours: named observations
+over signals and links, grades as any-of lists of all-of lists of observations, what would decide if it were
+collected, and the remedy. File name = rule name. ``docs/rules.md`` is the manual.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from msgspec import Struct
+
+from evtx_analyzer.match import Signal, signal
+from evtx_analyzer.rules import cache
+from evtx_analyzer.rules.definitions import Cause, LinkRule, MissingRule, Observation, ObservationKind, RuleSet
+from evtx_analyzer.rules.files import RuleTexts, builtin_rules, rule_files, rule_folders, rule_texts, rules_version
+
+__all__ = [
+    "Cause",
+    "LinkRule",
+    "MissingRule",
+    "Observation",
+    "ObservationKind",
+    "Rules",
+    "builtin_rules",
+    "load",
+    "rule_files",
+    "rule_folders",
+    "rules_version",
+]
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """A whole rule set, checked; ``added`` is the version of the set where a folder of one's own is in it."""
+
+    signals: tuple[Signal, ...]
+    links: tuple[LinkRule, ...]
+    causes: tuple[Cause, ...]
+    added: str = ""
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> Rules:
+        """The built-in rules; those of ``folder`` (``signals``, ``links``, ``causes``) are added or, by name, override.
+
+        Taken from the cache of parsed rules where it knows these very files. Raises RuleSetError with all mistakes of
+        the set.
+        """
+        texts = rule_texts(rule_folders(folder))
+        return _cached(texts, "" if folder is None else rules_version(folder))
+
+
+def load(*folders: Traversable) -> Rules:
+    """Rules of all folders together, a later one overriding by file name; raises RuleSetError with all mistakes.
+
+    Always read from the files themselves.
+    """
+    return _compiled(_parsed(rule_texts(folders)))
+
+
+def _cached(texts: RuleTexts, added: str) -> Rules:
+    entry = cache.entry(texts)
+    known = cache.read(entry)
+    if known is not None:
+        try:
+            return _compiled(known, added)
+        except (re.error, ValueError):
+            pass  # a pattern that is none, so nothing that we have written
+    parsed = _parsed(texts)
+    rules = _compiled(parsed, added)
+    cache.write(entry, parsed)
+    return rules
+
+
+def _parsed(texts: RuleTexts) -> RuleSet:
+    # pySigma and YAML take longer to import than a small analysis takes: only where the cache does not know the rules.
+    from evtx_analyzer.rules.parsing import parse  # noqa: PLC0415
+
+    return parse(texts)
+
+
+def _compiled(found: RuleSet, added: str = "") -> Rules:
+    return Rules(
+        signals=tuple(signal(rule.name, rule.title, rule.kind, rule.conditions) for rule in found.signals),
+        links=found.links,
+        causes=found.causes,
+        added=added,
+    )

@@ -1,0 +1,165 @@
+"""Parsed rules, kept between runs in the user's cache folder: to parse them takes longer than a small analysis.
+
+An entry is named by a hash of everything that it comes from: the rule files, the modules that read them, and pySigma's
+version. It is JSON with a digest of its own content, so that reading it can run no code, and says nothing that a rule
+file could not say. Whatever does not match is not used; the rules are then parsed and the entry is written again. The
+folder may be deleted at any time, and a cache that cannot be used costs time only: nothing here raises.
+
+``EVTX_ANALYZER_NO_CACHE=1`` turns it off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+from msgspec import Raw, Struct
+
+from evtx_analyzer.rules.definitions import RuleSet
+from evtx_analyzer.rules.files import RuleTexts
+from evtx_analyzer.version import VERSION
+
+VARIABLE = "EVTX_ANALYZER_NO_CACHE"
+KEPT = 8
+"""How many entries stay: one for each rule set in use, and those of other versions."""
+
+_ENTRY, _PART = "*.json", ".part"
+_ABANDONED = 3600.0
+_PACKAGE = Path(__file__).parent.parent
+# What decides how rule files are read, and the shape of what is kept.
+_MAKERS = (
+    "conditions.py",
+    "constants.py",
+    "model.py",
+    "rules/cache.py",
+    "rules/definitions.py",
+    "rules/from_sigma.py",
+    "rules/parsing.py",
+)
+
+
+class _Entry(Struct, frozen=True):
+    """A file of the cache; ``digest`` is the SHA-256 of its own name and of ``rules`` as it stands there."""
+
+    digest: str
+    rules: Raw
+
+
+def folder() -> Path | None:
+    """Where entries are kept; None where the cache is turned off or this system names no place for it."""
+    if os.environ.get(VARIABLE):
+        return None
+    try:
+        return _user_caches() / "evtx-analyzer" / "rules"
+    except RuntimeError:  # there is no home folder
+        return None
+
+
+def _user_caches() -> Path:
+    """The user's folder for what can be made again: ``XDG_CACHE_HOME`` where that is set, or that of the system.
+
+    The XDG Base Directory Specification says that a relative path there is to be ignored.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):  # noqa: PTH117  "" is no path
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path.home() / ".cache"
+
+
+def entry(texts: RuleTexts) -> Path | None:
+    """The file of the cache for these rules; None where there can be none."""
+    place = folder()
+    if place is None:
+        return None
+    try:
+        digest = hashlib.sha256(f"{VERSION}\n{_sigma_version()}\n".encode())
+        for name in _MAKERS:
+            digest.update(hashlib.sha256(_PACKAGE.joinpath(name).read_bytes()).digest())
+    except (OSError, ImportError):  # the packages lie in no folder
+        return None
+    for part, files in texts.items():
+        for name, content in files.items():
+            digest.update(f"{part}/{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return place / f"{digest.hexdigest()}.json"
+
+
+def _sigma_version() -> str:
+    """Version of pySigma, from the name of its metadata: importing ``importlib.metadata`` for it costs 20 ms."""
+    spec = find_spec("sigma")
+    places = spec.submodule_search_locations if spec is not None else None
+    found = {
+        name
+        for place in places or ()
+        for name in os.listdir(Path(place).parent)  # noqa: PTH208  names are all that is asked for
+        if re.fullmatch(r"pysigma-[^-]+\.(dist|egg)-info", name, re.IGNORECASE)
+    }
+    if len(found) == 1:
+        return found.pop()
+    from importlib import metadata  # noqa: PLC0415  see above
+
+    return metadata.version("pysigma")
+
+
+def read(path: Path | None) -> RuleSet | None:
+    """The rules of an entry; None where there is none, or one that is not to be trusted."""
+    if path is None:
+        return None
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Entry)
+        content = bytes(found.rules)
+        return msgspec.json.decode(content, type=RuleSet) if found.digest == _digest(path, content) else None
+    except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return None
+
+
+def write(path: Path | None, rules: RuleSet) -> None:
+    """Keep rules, at once or not at all, and only where they come back as they are; the oldest entries go."""
+    if path is None:
+        return
+    try:
+        content = msgspec.json.encode(rules)
+        if msgspec.json.decode(content, type=RuleSet) != rules:
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _replace(path, msgspec.json.encode(_Entry(digest=_digest(path, content), rules=Raw(content))))
+        _sweep(path.parent)
+    except (OSError, ValueError, RecursionError):
+        return
+
+
+def _digest(path: Path, content: bytes) -> str:
+    """The name is part of it, so that an entry under another's name is none."""
+    return hashlib.sha256(path.name.encode() + b"\n" + content).hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=_PART)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.replace(part, path)  # noqa: PTH105  mkstemp gives a text
+    except OSError:
+        with suppress(OSError):
+            os.unlink(part)  # noqa: PTH108
+        raise
+
+
+def _sweep(place: Path) -> None:
+    """Remove all but the newest entries, and what killed runs left behind."""
+    entries = sorted(((item.stat().st_mtime, item) for item in place.glob(_ENTRY)), reverse=True)
+    left = [item for item in place.glob(f"*{_PART}") if time.time() - item.stat().st_mtime > _ABANDONED]
+    for item in [*(item for _, item in entries[KEPT:]), *left]:
+        with suppress(OSError):
+            item.unlink()

@@ -1,0 +1,85 @@
+"""What rule files say, checked and without their text: plain data, which the cache of rules keeps as it is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from evtx_analyzer.conditions import Condition
+from evtx_analyzer.model import Grade, LinkBasis
+
+ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "no-object", "outside-coverage"]
+
+
+class SignalRule(Struct, frozen=True, kw_only=True):
+    """A Sigma rule over events of one ``kind``; it matches where any of its conditions holds."""
+
+    name: str
+    title: str
+    kind: str
+    conditions: tuple[Condition, ...]
+
+
+class LinkRule(Struct, frozen=True, kw_only=True):
+    """A Sigma temporal correlation of a check's signal and a refusal's signals, both named in ``rules``.
+
+    ``fields`` are the pairs (field of the operation, field of the rejection) that must share a value. The check
+    may lie ``before`` to ``after`` seconds around the handshake.
+    """
+
+    name: str
+    title: str
+    basis: LinkBasis
+    operation_signal: str
+    rejection_signals: tuple[str, ...]
+    fields: tuple[tuple[str, str], ...]
+    before: float
+    after: float
+
+
+class Observation(Struct, frozen=True, kw_only=True):
+    """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
+
+    ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
+    """
+
+    name: str
+    kind: ObservationKind
+    of: str
+    supports: str
+    contradicts: str
+    excludes: bool
+    shown_by: str
+
+
+class MissingRule(Struct, frozen=True, kw_only=True):
+    """Evidence to ask for when all of ``when`` and none of ``unless`` was observed."""
+
+    when: tuple[str, ...]
+    unless: tuple[str, ...]
+    text: str
+    collect: tuple[str, ...]
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """A cause: what is observed, which combinations reach which grade, and what to do about it."""
+
+    id: str
+    rank: int
+    title: str
+    why: str
+    observations: tuple[Observation, ...]
+    grades: dict[Grade, tuple[tuple[str, ...], ...]]
+    missing: tuple[MissingRule, ...]
+    steps: tuple[str, ...]
+    verify: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+class RuleSet(Struct, frozen=True, kw_only=True):
+    """All rules of all folders; causes in the order of their rank."""
+
+    signals: tuple[SignalRule, ...]
+    links: tuple[LinkRule, ...]
+    causes: tuple[Cause, ...]

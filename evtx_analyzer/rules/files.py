@@ -1,0 +1,58 @@
+"""Where rule files lie, which of them count, and a version of what stands in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from evtx_analyzer.errors import RuleError, RuleSetError
+
+PARTS = ("signals", "links", "causes")
+RuleTexts = Mapping[str, Mapping[str, bytes]]
+"""Contents of rule files by part and file name, in order."""
+
+
+def builtin_rules() -> Traversable:
+    """Folder of the rules that ship with the package."""
+    try:
+        return resources.files("evtx_analyzer.ruleset")
+    except ModuleNotFoundError:
+        # In a checkout that is imported without being installed, the folder lies beside the package.
+        return Path(__file__).parent.parent / "rules"
+
+
+def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
+    """The built-in rules and, after them, a folder of one's own; RuleSetError where that holds no rule."""
+    if folder is None:
+        return (builtin_rules(),)
+    own = Path(folder)
+    if not any(own.joinpath(part).is_dir() for part in PARTS):
+        message = "no rule file found; expected signals/, links/ or causes/ in it"
+        raise RuleSetError((RuleError(own.as_posix(), "", message),))
+    return builtin_rules(), own
+
+
+def rules_version(folder: str | Path | None) -> str:
+    """SHA-256 over the names and contents of all rule files, ours and those of a folder."""
+    digest = hashlib.sha256()
+    for number, root in enumerate(rule_folders(folder)):
+        for part, found in rule_texts([root]).items():
+            for name, content in found.items():
+                digest.update(f"{number}/{part}/{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def rule_files(folders: Iterable[Traversable], part: str) -> dict[str, Traversable]:
+    """YAML files of a part by name, in the order of names; a later folder overrides an earlier one."""
+    places = [folder.joinpath(part) for folder in folders]
+    found = {file.name: file for place in places if place.is_dir() for file in place.iterdir()}
+    return {name: found[name] for name in sorted(found) if name.endswith((".yml", ".yaml"))}
+
+
+def rule_texts(folders: Iterable[Traversable]) -> RuleTexts:
+    """Contents of all rule files."""
+    places = tuple(folders)
+    return {part: {name: file.read_bytes() for name, file in rule_files(places, part).items()} for part in PARTS}
