@@ -35,24 +35,29 @@ def word_of(text: bytes) -> np.uint64:
 
 
 _HIGH, _SIX = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x0606060606060606)
+_PADDING = 256
+_ONE, _THREE, _SEVEN, _ALL = (np.uint64(number) for number in (1, 3, 7, 63))
 _LOW = np.uint64((1 << 20) - 1)
 _ONES, _TOPS, _BLANKS = (np.uint64(number * 0x0101010101010101) for number in (1, 0x80, 0x20))
 
 
 class Text:
-    """Bytes of a block, read eight at a time at any place (little-endian; behind the end there are zeros)."""
+    """Bytes of a block, read eight at a time (little-endian) at any place, and a little behind the end: zeros."""
 
     def __init__(self, *parts: bytes | memoryview) -> None:
         size = sum(len(part) for part in parts)
-        self.data = b"".join((*parts, bytes(16 + -size % 8)))
+        self.data = b"".join((*parts, bytes(_PADDING + -size % 8)))
         self.bytes = np.frombuffer(self.data, np.uint8)[:size]
         self._words: Words = np.frombuffer(self.data, "<u8")
 
     def word(self, at: Ints) -> Words:
         """The eight bytes from each of these places."""
-        place, shift = at >> 3, ((at & 7) << 3).astype(np.uint64)
-        low, high = self._words[place], self._words[np.minimum(place + 1, len(self._words) - 1)]
-        found: Words = (low >> shift) | ((high << np.uint64(1)) << (np.uint64(63) - shift))
+        place, shift = at >> 3, (at.view(np.uint64) & _SEVEN) << _THREE
+        found: Words = self._words[place] >> shift
+        high = self._words[place + 1]
+        high <<= _ONE
+        high <<= shift ^ _ALL
+        found |= high
         return found
 
     def cell(self, at: Ints, size: Ints) -> Words:
