@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
+from evtx_analyzer.discover.digests import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.model import (
     Capi2Event,
     CountedRecords,
@@ -55,7 +57,10 @@ ChunkTest = Callable[[bytes], bool]
 
 
 class Examined(Struct, frozen=True, kw_only=True):
-    """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``."""
+    """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``.
+
+    While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
+    """
 
     source: Source
     sha256: str
@@ -65,10 +70,14 @@ class Examined(Struct, frozen=True, kw_only=True):
     error: str = ""
     duplicate_of: str = ""
     remarks: tuple[str, ...] = ()
+    pending: Future[Digest] | None = None
 
 
-def examine(source: Source, progress: Progress) -> Examined:
-    """Read a source once for its digest; an unreadable one is noted, not raised."""
+def examine(source: Source, progress: Progress, digests: Digests | None = None) -> Examined:
+    """Read a source once for its digest; an unreadable one is noted, not raised.
+
+    With ``digests``, that of a large event log in a local file is only begun: nothing else is looked for in it here.
+    """
     if source.fault:
         return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
     digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
@@ -79,6 +88,16 @@ def examine(source: Source, progress: Progress) -> Examined:
                 if not size:
                     syntax = recognize(block[:HEAD])
                     said = remarks(syntax, block)
+                    if digests and syntax == "evtx" and source.size >= LARGE and is_local_file(stream):
+                        return Examined(
+                            source=source,
+                            sha256="",
+                            size=source.size,
+                            syntax=syntax,
+                            holds_code=False,
+                            remarks=said,
+                            pending=digests.begin(source),
+                        )
                 size += len(block)
                 digest.update(block)
                 holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
@@ -86,8 +105,7 @@ def examine(source: Source, progress: Progress) -> Examined:
                 progress(source.path, len(block))
             failure = _failure(stream)
     except OSError as error:
-        reason = f"cannot be opened or read: {error.strerror or error}"
-        return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+        return _unreadable(source, size, error)
     # Of a log that ends in damage everything before it is read, and the loss is told then.
     error_text = f"{failure} (after {size:,} bytes)" if failure and syntax is None else ""
     return Examined(
@@ -101,12 +119,33 @@ def examine(source: Source, progress: Progress) -> Examined:
     )
 
 
+def _unreadable(source: Source, size: int, error: OSError) -> Examined:
+    reason = f"cannot be opened or read: {error.strerror or error}"
+    return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+
+
+def with_digest(item: Examined) -> Examined:
+    """The same source with its digest; waits until it is made. A file that failed meanwhile is unreadable."""
+    if item.pending is None:
+        return item
+    sha256, size, error = item.pending.result()
+    if error is not None:
+        return _unreadable(item.source, size, error)
+    return replace(item, sha256=sha256, size=size, pending=None)
+
+
 def without_copies(examined: Iterable[Examined]) -> list[Examined]:
-    """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice."""
+    """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice.
+
+    Digests that are pending are only waited for where another source has the same size.
+    """
+    given = list(examined)
+    sizes = Counter(item.size for item in given)
     first: dict[str, str] = {}
     found = []
-    for item in examined:
-        original = first.setdefault(item.sha256, item.source.path) if item.size and not item.error else item.source.path
+    for item in [with_digest(item) if sizes[item.size] > 1 else item for item in given]:
+        known = item.size and not item.error and item.pending is None
+        original = first.setdefault(item.sha256, item.source.path) if known else item.source.path
         found.append(item if original == item.source.path else replace(item, duplicate_of=original))
     return found
 
@@ -141,7 +180,7 @@ class Ledger:
         self._notices: list[LogNotice] = []
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
-        self._counted: dict[str, set[int]] = {}
+        self._counted: dict[str, bytearray] = {}
 
     def events(
         self, item: Examined, progress: Progress, wanted: Wanted | None = None, chunks: ChunkTest | None = None
@@ -173,7 +212,7 @@ class Ledger:
         self, item: Examined, stream: BinaryIO, test: ChunkTest | None, *, first_time: bool
     ) -> Iterator[Readable]:
         assert item.syntax is not None
-        known = self._counted.setdefault(item.source.path, set())
+        known = self._counted.setdefault(item.source.path, bytearray())
         chunks = None if test is None else Chunks(test, is_capi2_channel, known)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
@@ -333,3 +372,14 @@ class _Counted:
         data = self._stream.read(size)
         self._progress(self._path, len(data))
         return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer as far as the stream does so at once; not every member of an archive can do it itself."""
+        if hasattr(self._stream, "readinto"):
+            size: int = self._stream.readinto(buffer)
+        else:
+            data = self._stream.read(len(buffer))
+            size = len(data)
+            buffer[:size] = data
+        self._progress(self._path, size)
+        return size

@@ -20,8 +20,10 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
 from evtx_analyzer.read import binxml
+from evtx_analyzer.read.evtx_blocks import Block, blocks, filled
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
 from evtx_analyzer.read.evtx_counting import Counter
+from evtx_analyzer.read.evtx_needles import Test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,63 +37,100 @@ class Chunks:
     """Which chunks of a file must be decoded; those that were only counted are remembered for later readings.
 
     ``wanted`` is asked with a chunk (64 KiB) as it stands in the file, or with the XML of one record in UTF-16LE;
-    ``countable`` with provider and channel of a chunk's records.
+    ``countable`` with provider and channel of a chunk's records. ``counted`` has one byte for each chunk of the file
+    in order, as far as it was read: 1 if it was only counted.
     """
 
-    def __init__(
-        self, wanted: Callable[[bytes], bool], countable: Callable[[str, str], bool], counted: set[int]
-    ) -> None:
+    def __init__(self, wanted: Test, countable: Callable[[str, str], bool], counted: bytearray) -> None:
         self.wanted, self.countable, self.counted = wanted, countable, counted
 
 
 def read_evtx(
     stream: BinaryIO, source: Origin, chunks: Chunks | None = None
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
-    """Read records in the order in which they stand, and losses beside them, one chunk at a time.
+    """Read records in the order in which they stand, and losses beside them.
 
     The stream is only read forwards. With ``chunks``, the records of a chunk are counted; if it is wanted it is decoded
     too, and those records are given whose text is wanted. Where they cannot be counted all of them are given.
     """
-    raw_header = _read(stream, _FILE_HEADER_SIZE)
+    raw_header = filled(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
     yield from log.header_losses()
     if len(raw_header) < _FILE_HEADER_SIZE:
         return
-    counter = None if chunks is None else Counter(source, chunks.countable, _first_text)
-    offset = _FILE_HEADER_SIZE
-    while raw := _read(stream, CHUNK_SIZE):
-        counted = None if counter is None else counter.count(raw, offset)
-        if chunks is not None and counted is not None:
-            chunks.counted.add(offset)
-            yield from log.chunk_losses(counted[0], offset)
-            yield counted[1]
-            if chunks.wanted(raw):
-                yield from _wanted(raw, offset, source, chunks.wanted)
-        elif (chunk := account(raw)) is not None:
-            yield from log.chunk_losses(chunk, offset)
-            yield from _records(chunk, offset, source)
-        offset += len(raw)
+    if chunks is None:
+        for offset, raw in _each(blocks(stream, _FILE_HEADER_SIZE)):
+            yield from _decode(log, raw, offset, source)
+    else:
+        chunks.counted.clear()
+        counter = Counter(source, chunks.countable, _first_text)
+        for block in blocks(stream, _FILE_HEADER_SIZE):
+            yield from _counted(log, block, counter, chunks, source)
     yield from log.final_losses()
 
 
 def reread_evtx(stream: BinaryIO, source: Origin, chunks: Chunks) -> Iterator[EventRecord]:
     """The records of a file that was read before, without those of chunks that were counted and are not wanted."""
-    _read(stream, _FILE_HEADER_SIZE)
-    offset = _FILE_HEADER_SIZE
-    while raw := _read(stream, CHUNK_SIZE):
-        chunk = account(raw) if offset not in chunks.counted or chunks.wanted(raw) else None
-        for record in _records(chunk, offset, source) if chunk is not None else ():
-            if isinstance(record, EventRecord):
-                yield record
-        offset += len(raw)
+    filled(stream, _FILE_HEADER_SIZE)
+    number = 0
+    for block in blocks(stream, _FILE_HEADER_SIZE):
+        wanted = block.holding(chunks.wanted)
+        for place in range(block.chunks):
+            if place in wanted or not any(chunks.counted[number : number + 1]):
+                offset = block.offset + place * CHUNK_SIZE
+                chunk = account(block.chunk(place))
+                for record in _records(chunk, offset, source) if chunk is not None else ():
+                    if isinstance(record, EventRecord):
+                        yield record
+            number += 1
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
-    """That many bytes, or all that are left; an archive member may give less than it was asked for."""
-    data = stream.read(size)
-    while len(data) < size and (more := stream.read(size - len(data))):
-        data += more
-    return data
+def _each(found: Iterator[Block]) -> Iterator[tuple[int, bytes]]:
+    for block in found:
+        for place in range(block.chunks):
+            yield block.offset + place * CHUNK_SIZE, block.chunk(place)
+
+
+def _decode(log: _Log, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
+    chunk = account(raw)
+    if chunk is not None:
+        yield from log.chunk_losses(chunk, offset)
+        yield from _records(chunk, offset, source)
+
+
+def _counted(
+    log: _Log, block: Block, counter: Counter, chunks: Chunks, source: Origin
+) -> Iterator[EventRecord | CountedRecords | Loss]:
+    """Count the chunks of a block, many at once where that pays, and decode those that must be."""
+    wanted = block.holding(chunks.wanted)
+    place = 0
+    for run in [*block.counted(counter), None]:
+        while place < (block.chunks if run is None else run.first):
+            yield from _counted_one(log, block, place, counter, chunks, source, wanted=place in wanted)
+            place += 1
+        if run is None:
+            return
+        chunks.counted.extend(b"\1" * (run.stop - run.first))
+        yield from log.chunk_losses(run.chunk, block.offset + run.first * CHUNK_SIZE)
+        yield run.records
+        for number in sorted(item for item in wanted if run.first <= item < run.stop):
+            yield from _wanted(block.chunk(number), block.offset + number * CHUNK_SIZE, source, chunks.wanted)
+        place = run.stop
+
+
+def _counted_one(
+    log: _Log, block: Block, place: int, counter: Counter, chunks: Chunks, source: Origin, *, wanted: bool
+) -> Iterator[EventRecord | CountedRecords | Loss]:
+    raw, offset = block.chunk(place), block.offset + place * CHUNK_SIZE
+    counted = counter.count(raw, offset)
+    chunks.counted.append(counted is not None)
+    if counted is None:
+        yield from _decode(log, raw, offset, source)
+        return
+    yield from log.chunk_losses(counted[0], offset)
+    yield counted[1]
+    if wanted:
+        yield from _wanted(raw, offset, source, chunks.wanted)
 
 
 # ------------------------------------------------------------------------------------------------- decoding
@@ -109,7 +148,7 @@ def _records(chunk: Chunk, offset: int, source: Origin) -> Iterator[EventRecord 
             yield _undecodable(head, origin, xml)
 
 
-def _wanted(raw: bytes, offset: int, source: Origin, wanted: Callable[[bytes], bool]) -> Iterator[EventRecord | Loss]:
+def _wanted(raw: bytes, offset: int, source: Origin, wanted: Test) -> Iterator[EventRecord | Loss]:
     """Of a chunk that was counted, the records whose text is wanted; and what cannot be decoded after all."""
     chunk = account(raw)
     for record in _records(chunk, offset, source) if chunk is not None else ():
