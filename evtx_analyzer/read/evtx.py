@@ -20,7 +20,7 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
 from evtx_analyzer.read import binxml
-from evtx_analyzer.read.evtx_blocks import Block, blocks, filled
+from evtx_analyzer.read.evtx_blocks import SEARCH_BLOCK, Block, blocks, filled
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
 from evtx_analyzer.read.evtx_counting import Counter
 from evtx_analyzer.read.evtx_needles import Test
@@ -73,7 +73,7 @@ def reread_evtx(stream: BinaryIO, source: Origin, chunks: Chunks) -> Iterator[Ev
     """The records of a file that was read before, without those of chunks that were counted and are not wanted."""
     filled(stream, _FILE_HEADER_SIZE)
     number = 0
-    for block in blocks(stream, _FILE_HEADER_SIZE):
+    for block in blocks(stream, _FILE_HEADER_SIZE, SEARCH_BLOCK):
         wanted = block.holding(chunks.wanted)
         for place in range(block.chunks):
             if place in wanted or not any(chunks.counted[number : number + 1]):

@@ -1,12 +1,10 @@
 r"""Many chunks of an EVTX file counted at once: what ``evtx_counting.Counter.count`` does, in steps of megabytes.
 
-Records stand at multiples of eight, back to back. So all places of a block where a record's magic stands at such a
-place are found in one pass over every second word; those of one chunk are its records if the first stands behind the
-header, each ends where the next begins, the last where free space does, and their ids are the ones that the header
-promises. Then they are what following the sizes one by one would find, and each condition that ``Counter`` asks of a
-record is asked of all at once. A chunk in which one does not hold is not given (magic inside of a record's text,
-records at odd places, more kinds of descriptors than are usual, and all that ``Counter`` itself declines): the caller
-asks ``Counter``. So nothing is counted here that would not be counted there.
+Records stand back to back, and the size of each leads to the next: so all chunks of a block are walked in lockstep, the
+first record of each, then the second of each, until free space. What was found are places; every condition that
+``Counter`` asks of a record is then asked of all records at once, and a chunk in which one does not hold is not given
+(nor one with more kinds of descriptors than are usual): the caller asks ``Counter``. So nothing is counted here that
+would not be counted there.
 
 Chunks that follow on each other in place and in ids and bear the same names are given as one run: what an export covers
 is told by its runs of ids, by sums and by extremes, which are the same for a run as for its chunks.
@@ -90,7 +88,7 @@ class _Block:
 
     def within(self, places: _Ints) -> _Ints:
         """The places, those that lie outside moved to where something can be read that means nothing."""
-        return np.clip(places, 0, self.last)
+        return np.minimum(places, self.last)
 
 
 def count_block(counter: Counter, buffer: bytearray, size: int, offset: int) -> list[Run]:
@@ -133,30 +131,18 @@ def _heads(counter: Counter, block: _Block, chunks: int) -> _Heads:
 
 def _records(counter: Counter, block: _Block, heads: _Heads) -> tuple[_Flags, _Records]:
     """Which chunks can be counted, and their records."""
-    chunks = len(heads.sound)
     free = heads.fields["free"].astype(np.int64)
-    at = np.flatnonzero(block.u4[: block.size : 8] == _RECORD_MAGIC) * 8
-    chunk, inside = at // CHUNK_SIZE, at % CHUNK_SIZE
-    kept = heads.sound[chunk] & (inside >= HEADER_SIZE) & (inside < free[chunk])
-    at, chunk, inside = at[kept], chunk[kept], inside[kept]
-    counts = np.bincount(chunk, minlength=chunks)
-    good = heads.sound & (counts == heads.fields["last"] - heads.fields["first"] + np.uint64(1))
-    good &= block.u4[block.within(np.arange(chunks) * CHUNK_SIZE + free)] != _RECORD_MAGIC
+    at, chunk, number, good = _walked(block, heads, free)
     if not len(at):
-        return good & (counts > 0), _Records(chunk, np.empty(0, np.uint16), np.empty(0, np.uint64))
-    starts = np.cumsum(counts) - counts
-
+        return good, _Records(chunk, np.empty(0, np.uint16), np.empty(0, np.uint64))
     size = block.u4[at + 4].astype(np.int64)
     end = at + size
-    ends = np.append(at[1:], 0)
-    last = np.append(chunk[1:] != chunk[:-1], True)
-    ends[last] = (chunk * CHUNK_SIZE + free[chunk])[last]
-    opening = np.append(True, last[:-1])
-    ids = heads.fields["first"][chunk] + (np.arange(len(at)) - starts[chunk]).astype(np.uint64)
-    fine = (end == ends) & (~opening | (inside == HEADER_SIZE)) & (block.u8[at + 8] == ids)
+    ids = heads.fields["first"][chunk] + number.astype(np.uint64)
+    fine = (block.u4[at] == _RECORD_MAGIC) & (block.u8[at + 8] == ids)
     fine &= (block.u8[at + 24] & np.uint64(_PRELUDE_MASK)) == _PRELUDE
     fine &= block.u4[at + 34] == one.DEFINITION
     fine &= block.u4[block.within(end - 4)] == size
+    opening = number == 0
 
     place = at + one.RECORD_SIZE
     place[opening] = (chunk * CHUNK_SIZE + heads.values[chunk])[opening]
@@ -175,6 +161,38 @@ def _records(counter: Counter, block: _Block, heads: _Heads) -> tuple[_Flags, _R
     good[chunk[~fine]] = False
     kept = good[chunk]
     return good, _Records(chunk[kept], block.u2[event_at][kept], time[kept])
+
+
+def _walked(block: _Block, heads: _Heads, free: _Ints) -> tuple[_Ints, _Ints, _Ints, _Flags]:
+    """Place, chunk and number in its chunk of every record, in order, and in which chunks they end where they should.
+
+    Sizes that are too small to be one are left to the caller's conditions, but end the walk.
+    """
+    good = heads.sound.copy()
+    left = np.flatnonzero(good)
+    at = left * CHUNK_SIZE + HEADER_SIZE
+    ends = left * CHUNK_SIZE + free[left]
+    places, chunks = [], []
+    while len(left):
+        places.append(at)
+        chunks.append(left)
+        size = block.u4[at + 4].astype(np.int64)
+        at = at + size
+        going = (at < ends) & (size >= one.RECORD_SIZE)
+        if not going.all():
+            good[left[~going & (at != ends)]] = False
+            at, ends, left = at[going], ends[going], left[going]
+    if not places:
+        return at, left, left, good
+    numbers = np.repeat(np.arange(len(places)), [len(item) for item in places])
+    chunk, place = np.concatenate(chunks), np.concatenate(places)
+    order = np.lexsort((numbers, chunk))
+    place, chunk, numbers = place[order], chunk[order], numbers[order]
+    counts = np.bincount(chunk, minlength=len(good))
+    good &= counts == heads.fields["last"] - heads.fields["first"] + np.uint64(1)
+    good &= block.u4[block.within(np.arange(len(good)) * CHUNK_SIZE + free)] != _RECORD_MAGIC
+    kept = good[chunk]
+    return place[kept], chunk[kept], numbers[kept], good
 
 
 def _layouts(counter: Counter, block: _Block, place: _Ints) -> tuple[list[_Ints], _Ints]:

@@ -80,10 +80,10 @@ class Words:
         words = every[::step] | _CASES
         keys = words * _FACTOR
         keys >>= np.uint64(64 - _INDEX_BITS)
-        likely = np.empty(len(keys), np.bool_)
+        likely = np.zeros(-(-len(keys) // _WORD) * _WORD, np.bool_)
         # With "clip" and a place to put it, numpy neither checks nor copies: twice as fast; no key is out of range.
-        np.take(self._table, keys.view(np.int64), out=likely, mode="clip")
-        chosen = np.flatnonzero(likely)
+        np.take(self._table, keys.view(np.int64), out=likely[: len(keys)], mode="clip")
+        chosen = _set(likely)
         if self._pairs is not None and len(chosen):
             first = words[chosen]
             places = chosen * step
@@ -102,6 +102,14 @@ class Words:
 
 def _upper(numbers: _Numbers, bits: int) -> NDArray[np.int64]:
     return (numbers >> np.uint64(64 - bits)).view(np.int64)
+
+
+def _set(flags: NDArray[np.bool_]) -> _Places:
+    """Places of the flags that are set; eight at a time, for most are not."""
+    groups = np.flatnonzero(flags.view(np.uint64))
+    found = np.flatnonzero(flags.reshape(-1, _WORD)[groups])
+    places: _Places = groups[found // _WORD] * _WORD + found % _WORD
+    return places
 
 
 def _words(texts: Collection[str], stride: int) -> tuple[_Numbers, _Numbers]:
