@@ -37,6 +37,7 @@ from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
 from evtx_analyzer.read.evtx import Chunks
+from evtx_analyzer.read.evtx_blocks import read_into
 
 NEEDLE = "5.7.64"
 _BLOCK = 1 << 20
@@ -374,12 +375,6 @@ class _Counted:
         return data
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer as far as the stream does so at once; not every member of an archive can do it itself."""
-        if hasattr(self._stream, "readinto"):
-            size: int = self._stream.readinto(buffer)
-        else:
-            data = self._stream.read(len(buffer))
-            size = len(data)
-            buffer[:size] = data
+        size = read_into(self._stream, buffer)
         self._progress(self._path, size)
         return size

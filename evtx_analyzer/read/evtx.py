@@ -20,7 +20,7 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
 from evtx_analyzer.read import binxml
-from evtx_analyzer.read.evtx_blocks import SEARCH_BLOCK, Block, blocks, filled
+from evtx_analyzer.read.evtx_blocks import BLOCK, SEARCH_BLOCK, Block, blocks, filled
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
 from evtx_analyzer.read.evtx_counting import Counter
 from evtx_analyzer.read.evtx_needles import Test
@@ -59,12 +59,12 @@ def read_evtx(
     if len(raw_header) < _FILE_HEADER_SIZE:
         return
     if chunks is None:
-        for offset, raw in _each(blocks(stream, _FILE_HEADER_SIZE)):
+        for offset, raw in _each(blocks(stream, _FILE_HEADER_SIZE, BLOCK)):
             yield from _decode(log, raw, offset, source)
     else:
         chunks.counted.clear()
         counter = Counter(source, chunks.countable, _first_text)
-        for block in blocks(stream, _FILE_HEADER_SIZE):
+        for block in blocks(stream, _FILE_HEADER_SIZE, BLOCK):
             yield from _counted(log, block, counter, chunks, source)
     yield from log.final_losses()
 
@@ -111,7 +111,7 @@ def _counted(
         if run is None:
             return
         chunks.counted.extend(b"\1" * (run.stop - run.first))
-        yield from log.chunk_losses(run.chunk, block.offset + run.first * CHUNK_SIZE)
+        yield from log.chunk_losses(run.chunk, block.offset + run.first * CHUNK_SIZE, run.stop - run.first)
         yield run.records
         for number in sorted(item for item in wanted if run.first <= item < run.stop):
             yield from _wanted(block.chunk(number), block.offset + number * CHUNK_SIZE, source, chunks.wanted)
@@ -226,8 +226,12 @@ class _Log:
         elif not self._sound:
             yield self._loss(0, "the file header's checksum is wrong", "0 records lost")
 
-    def chunk_losses(self, chunk: Chunk, offset: int) -> Iterator[Loss]:
-        """The chunk's faults as one loss, and one more per gap between its records."""
+    def chunk_losses(self, chunk: Chunk, offset: int, chunks: int = 1) -> Iterator[Loss]:
+        """The chunk's faults as one loss, and one more per gap between its records.
+
+        A run of several ``chunks`` without a fault, whose ids run on, may be told as if it were one.
+        """
+        self._chunks += chunks
         self._enter(chunk)
         if chunk.faults:
             loss = self._loss(offset, "; ".join(chunk.faults), _extent(chunk))
@@ -238,7 +242,6 @@ class _Log:
             yield self._gap(gap, offset)
 
     def _enter(self, chunk: Chunk) -> None:
-        self._chunks += 1
         self._certain = self._certain and chunk.promise.trusted
         if chunk.promise.trusted:
             self._shifts.add(chunk.promise.shift if chunk.promise.dense else -1)

@@ -60,7 +60,7 @@ class Block:
         return count_block(counter, self._buffer, self._size, self.offset)
 
 
-def blocks(stream: BinaryIO, offset: int, most: int = BLOCK) -> Iterator[Block]:
+def blocks(stream: BinaryIO, offset: int, most: int) -> Iterator[Block]:
     """The rest of a stream, which stands at ``offset``, in blocks of ``most`` bytes but the last."""
     first = filled(stream, SEARCH_BLOCK)
     if len(first) < SEARCH_BLOCK:
@@ -87,6 +87,16 @@ def filled(stream: BinaryIO, size: int) -> bytes:
 
 def _fill(stream: BinaryIO, view: memoryview) -> int:
     size = 0
-    while size < len(view) and (more := stream.readinto(view[size:])):  # type: ignore[attr-defined]
+    while size < len(view) and (more := read_into(stream, view[size:])):
         size += more
     return size
+
+
+def read_into(stream: BinaryIO, view: memoryview) -> int:
+    """Read into a buffer, as much as comes at once; not every member of an archive can do it itself."""
+    if hasattr(stream, "readinto"):
+        size: int = stream.readinto(view)
+        return size
+    data = stream.read(len(view))
+    view[: len(data)] = data
+    return len(data)
