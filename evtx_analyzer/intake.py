@@ -32,7 +32,7 @@ from evtx_analyzer.model import (
     SourceStatus,
     named,
 )
-from evtx_analyzer.normalize import capi2, normalize
+from evtx_analyzer.normalize import capi2, concerns, normalize
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
@@ -214,14 +214,18 @@ class Ledger:
     ) -> Iterator[Readable]:
         assert item.syntax is not None
         known = self._counted.setdefault(item.source.path, bytearray())
-        chunks = None if test is None else Chunks(test, is_capi2_channel, known)
+        chunks = None if test is None else Chunks(test, is_capi2_channel, known, concerns)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:
-        """Count records that were not decoded: of the CAPI2 channel, for only these are left out."""
+        """Count records that are not given: of the CAPI2 channel, or (without names) of no known kind."""
         assert found.origin.record is not None
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + found.last_record - found.origin.record + 1
+        if not found.provider:
+            # Only .evtx files are counted; there all channels share one numbering.
+            self._others.setdefault(path, RecordIds()).add_run(found.origin.record, found.last_record)
+            return
         self._span(item, capi2.KIND).add_counted(found)
 
     def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:

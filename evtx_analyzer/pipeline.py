@@ -255,8 +255,9 @@ def _again(
     chunks: ChunkTest | None,
     tell: Progress,
 ) -> Iterator[Match]:
-    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts."""
-    found = (event for item in filter(is_event_log, examined) for event in ledger.events(item, tell, wanted, chunks))
+    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts, of files that hold any."""
+    logs = (item for item in examined if is_event_log(item) and KIND in ledger.kinds(item))
+    found = (event for item in logs for event in ledger.events(item, tell, wanted, chunks))
     return matches(found, rules.signals)
 
 

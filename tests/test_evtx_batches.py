@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import evtx_analyzer as ea
 from evtx_analyzer import intake
-from evtx_analyzer.model import Origin
+from evtx_analyzer.model import CountedRecords, EventRecord, Origin
 from evtx_analyzer.read import evtx, evtx_blocks
 from evtx_analyzer.read.evtx import Chunks, read_evtx
 from evtx_analyzer.read.evtx_batches import PADDING, count_block
@@ -79,7 +79,7 @@ def counts_of(runs):
         (
             run.records.origin.record,
             run.records.last_record,
-            run.records.host,
+            (run.records.provider, run.records.channel, run.records.host),
             run.records.first,
             run.records.last,
             dict(sorted(run.records.event_ids.items())),
@@ -98,7 +98,8 @@ def plainly(counter, body):
         one = found[1]
         ids = dict(one.event_ids)
         last = joined[-1] if joined else None
-        if last and last["stop"] == place and last["last"] + 1 == one.origin.record and last["host"] == one.host:
+        names = (one.provider, one.channel, one.host)
+        if last and last["stop"] == place and last["last"] + 1 == one.origin.record and last["names"] == names:
             for number, count in ids.items():
                 last["ids"][number] = last["ids"].get(number, 0) + count
             last |= {"stop": place + 1, "last": one.last_record, "to": max(last["to"], one.last)}
@@ -110,7 +111,7 @@ def plainly(counter, body):
                     "stop": place + 1,
                     "first": one.origin.record,
                     "last": one.last_record,
-                    "host": one.host,
+                    "names": names,
                     "from": one.first,
                     "to": one.last,
                     "ids": ids,
@@ -132,7 +133,7 @@ def same_counts(body):
         (item["start"], item["stop"], item["offset"]) for item in plain
     ]
     assert counts_of(runs) == [
-        (item["first"], item["last"], item["host"], item["from"], item["to"], dict(sorted(item["ids"].items())))
+        (item["first"], item["last"], item["names"], item["from"], item["to"], dict(sorted(item["ids"].items())))
         for item in plain
     ]
     return runs
@@ -244,6 +245,65 @@ def test_many_machines_and_chunks_give_the_same_account(as_large):
     assert [item for item in found if isinstance(item, ea.Loss)] == losses
     assert losses
     assert [at for at, flag in enumerate(made.counted) if not flag] == [3, 4, 9]
+
+
+OTHER = """<Event xmlns="http://schemas.microsoft.com/win/2004/08/events/event"><System><Provider Name="{provider}"/>
+<EventID>{event_id}</EventID><Version>0</Version><Level>4</Level><Task>0</Task><Opcode>0</Opcode>
+<Keywords>0x80000000000000</Keywords><TimeCreated SystemTime="2016-12-01T03:09:{second:02d}.456Z"/>
+<EventRecordID>{record}</EventRecordID><Correlation/><Execution ProcessID="4" ThreadID="8"/><Channel>{channel}</Channel>
+<Computer>EX01</Computer><Security/></System><EventData><Data Name="a">{text}</Data></EventData></Event>"""
+
+
+def other(record, provider="Service Control Manager", channel="System", event_id=7036, text="stopped"):
+    return OTHER.format(
+        provider=provider, channel=channel, event_id=event_id, text=text, record=record, second=record % 60
+    ).replace("\n", "")
+
+
+def system_log(count=600):
+    """A System log in which few events are of Schannel; and ids are missing, as in one that was filtered."""
+    texts = [other(number) for number in range(1, count) if number not in (50, 51)]
+    texts[100] = other(103, provider="Schannel", event_id=36888, text="40")
+    texts[300] = other(303, provider="Microsoft-Windows-ſchannel-Events", event_id=36874)
+    texts[301] = other(304, text="Microsoft-Windows-CAPI2/Operational")
+    return write_evtx(texts)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_logs_of_other_channels_give_the_same_report(tmp_path, large, request):
+    (tmp_path / "System.evtx").write_bytes(system_log())
+    (tmp_path / "capi2.evtx").write_bytes((SAMPLES / "kb-3212877" / cases.CAPI2_FILE).read_bytes())
+    (tmp_path / "SEND.LOG").write_bytes((SAMPLES / "kb-3212877" / cases.SEND_FILE).read_bytes())
+    plain = to_json(ea.analyze(tmp_path, prefilter=False))
+    if large:
+        request.getfixturevalue("as_large")
+    fast = ea.analyze(tmp_path)
+    assert to_json(fast) == plain
+    assert {item.code for item in fast.context} == {"36888", "36874"}
+
+
+def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
+    made = Chunks(lambda _: False, intake.is_capi2_channel, bytearray(), intake.concerns)
+    found = list(read_evtx(BytesIO(system_log()), SOURCE, made))
+    assert [item.record_id for item in found if isinstance(item, EventRecord)] == [103, 303, 304]
+    runs = [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)]
+    ids = {number for first, last in runs for number in range(first, last + 1)}
+    assert ids == set(range(1, 600)) - {50, 51, 103, 303, 304}
+    assert {item.provider for item in found if isinstance(item, CountedRecords)} == {""}
+
+
+def test_a_record_of_another_channel_that_cannot_be_decoded_is_a_loss():
+    data = bytearray(write_evtx([other(number) for number in range(1, 5)]))
+    at = HEADER + records(data[HEADER : HEADER + CHUNK])[2]
+    data[at + 24 : at + 60] = b"\xff" * 36
+    sealed(data, HEADER)
+    made = Chunks(lambda _: False, intake.is_capi2_channel, bytearray(), intake.concerns)
+    found = list(read_evtx(BytesIO(bytes(data)), SOURCE, made))
+    assert [item.first_record for item in found if isinstance(item, ea.Loss)] == [3]
+    assert [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)] == [
+        (1, 2),
+        (4, 4),
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- searching

@@ -26,7 +26,7 @@ from evtx_analyzer.read.evtx_counting import Counter
 from evtx_analyzer.read.evtx_needles import Test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 _FILE_HEADER_SIZE = 4096
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, _FILE_HEADER_SIZE, 1)
@@ -38,11 +38,18 @@ class Chunks:
 
     ``wanted`` is asked with a chunk (64 KiB) as it stands in the file, or with the XML of one record in UTF-16LE;
     ``countable`` with provider and channel of a chunk's records. ``counted`` has one byte for each chunk of the file
-    in order, as far as it was read: 1 if it was only counted.
+    in order, as far as it was read: 1 if it was only counted. ``concerns`` is asked with the XML of a record that was
+    decoded: others are counted without a word of what they say.
     """
 
-    def __init__(self, wanted: Test, countable: Callable[[str, str], bool], counted: bytearray) -> None:
-        self.wanted, self.countable, self.counted = wanted, countable, counted
+    def __init__(
+        self,
+        wanted: Test,
+        countable: Callable[[str, str], bool],
+        counted: bytearray,
+        concerns: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self.wanted, self.countable, self.counted, self.concerns = wanted, countable, counted, concerns
 
 
 def read_evtx(
@@ -51,7 +58,8 @@ def read_evtx(
     """Read records in the order in which they stand, and losses beside them.
 
     The stream is only read forwards. With ``chunks``, the records of a chunk are counted; if it is wanted it is decoded
-    too, and those records are given whose text is wanted. Where they cannot be counted all of them are given.
+    too, and those records are given whose text is wanted. Where they cannot be counted they are decoded, and all those
+    are given that concern anybody.
     """
     raw_header = filled(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
@@ -95,7 +103,9 @@ def _decode(log: _Log, raw: bytes, offset: int, source: Origin) -> Iterator[Even
     chunk = account(raw)
     if chunk is not None:
         yield from log.chunk_losses(chunk, offset)
-        yield from _records(chunk, offset, source)
+        for record in _records(chunk, offset, source):
+            assert not isinstance(record, int)
+            yield record
 
 
 def _counted(
@@ -123,10 +133,14 @@ def _counted_one(
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     raw, offset = block.chunk(place), block.offset + place * CHUNK_SIZE
     counted = counter.count(raw, offset)
-    chunks.counted.append(counted is not None)
     if counted is None:
-        yield from _decode(log, raw, offset, source)
+        chunks.counted.append(0)
+        chunk = account(raw)
+        if chunk is not None:
+            yield from log.chunk_losses(chunk, offset)
+            chunks.counted[-1] = yield from _concerning(chunk, offset, source, chunks.concerns)
         return
+    chunks.counted.append(1)
     yield from log.chunk_losses(counted[0], offset)
     yield counted[1]
     if wanted:
@@ -136,16 +150,49 @@ def _counted_one(
 # ------------------------------------------------------------------------------------------------- decoding
 
 
-def _records(chunk: Chunk, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
+def _records(
+    chunk: Chunk, offset: int, source: Origin, concerns: Callable[[str], bool] | None = None
+) -> Iterator[EventRecord | Loss | int]:
+    """The records of a chunk; of those that do not concern anybody only the id."""
     texts = _decoded(chunk.data)
     for head in chunk.heads:
-        origin = msgspec.structs.replace(source, record=head.id, offset=offset + head.at)
         given = texts.get(head.id)
         xml = given.pop(0) if given else _recovered(chunk, head)
+        if concerns is not None and head.id and isinstance(xml, str) and not concerns(xml):
+            yield head.id
+            continue
+        origin = msgspec.structs.replace(source, record=head.id, offset=offset + head.at)
         if isinstance(xml, str):
             yield EventRecord(origin=origin, xml=xml, record_id=head.id, time=clock.from_filetime(head.filetime))
         else:
             yield _undecodable(head, origin, xml)
+
+
+def _concerning(
+    chunk: Chunk, offset: int, source: Origin, concerns: Callable[[str], bool]
+) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
+    """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
+    others: list[int] = []
+    none = True
+    for record in _records(chunk, offset, source, concerns):
+        if isinstance(record, int):
+            if others and record != others[-1] + 1:
+                yield _others(others, source)
+                others = []
+            others.append(record)
+        else:
+            none = none and isinstance(record, Loss)
+            yield record
+    if others:
+        yield _others(others, source)
+    return none
+
+
+def _others(ids: list[int], source: Origin) -> CountedRecords:
+    origin = msgspec.structs.replace(source, record=ids[0])
+    return CountedRecords(
+        origin=origin, last_record=ids[-1], provider="", channel="", host="", first=None, last=None, event_ids={}
+    )
 
 
 def _wanted(raw: bytes, offset: int, source: Origin, wanted: Test) -> Iterator[EventRecord | Loss]:
@@ -154,7 +201,7 @@ def _wanted(raw: bytes, offset: int, source: Origin, wanted: Test) -> Iterator[E
     for record in _records(chunk, offset, source) if chunk is not None else ():
         if isinstance(record, Loss):
             yield record
-        elif wanted(record.xml.encode("utf-16-le", "replace")):
+        elif isinstance(record, EventRecord) and wanted(record.xml.encode("utf-16-le", "replace")):
             yield msgspec.structs.replace(record, counted=True)
 
 
