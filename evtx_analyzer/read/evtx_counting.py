@@ -10,7 +10,8 @@ values that differ by record are numbers at known places.
 What a definition means is not parsed but tried: a copy of its first record is given numbers of our own and decoded by
 ``evtx``; they must come out as event id, time and record id, and the names of provider, channel and machine must stand
 in the definition itself. Whatever is not as described here (a damaged chunk, another first record, ids with holes, a
-record without UserData or with a template in it) is not counted, and the caller decodes the chunk.
+record without UserData or with a template in it) is not counted, and the caller decodes the chunk. ``evtx_batches``
+asks the same of many chunks at once.
 
 What this rests on beyond that: BinXML that passes the chunk's checksum can be decoded. A record for which that is not
 so (edited, with the checksum put right) is counted like its neighbors instead of being told as a loss.

@@ -9,6 +9,9 @@ Not found are texts of which a part is written as an entity or character referen
 needles hold none of them, and no known writer does it to letters and digits), and letters that only Unicode calls the
 same as ASCII ones (``ſ`` and ``s``, the Kelvin sign and ``k``). A text found in the remains of older records, across
 two values or in another event is no mistake: the chunk is decoded for nothing.
+
+A chunk of a small file is tested by itself. Of a large file many are searched at once (``evtx_words``) for what must be
+in a chunk that passes; texts that cannot be looked for so (short ones, and no certain ones) leave it to the plain test.
 """
 
 from __future__ import annotations

@@ -49,18 +49,32 @@ class Words:
         self._reach = 2 * max(len(text) for text in texts)
         shortest = 2 * min(len(text) for text in texts) - 1
         self._stride = next(size for size in _STRIDES if size + _WORD - 1 <= shortest)
+        self._table = np.zeros(1 << _INDEX_BITS, np.bool_)
+        # A text of 24 bytes has a neighbor on one side of any word in it.
+        self._pair_bits = min(_MOST_BITS, max(_INDEX_BITS, (len(texts) * self._stride).bit_length() + 4))
+        self._pairs = np.zeros(1 << self._pair_bits, np.bool_) if shortest >= 3 * _WORD else None
         by_length: dict[int, list[str]] = {}
         for text in texts:
             by_length.setdefault(len(text), []).append(text)
-        found = [_words(same, self._stride) for same in by_length.values()]
-        words, pairs = (np.concatenate([item[kind] for item in found]) for kind in (0, 1))
-        self._table = np.zeros(1 << _INDEX_BITS, np.bool_)
-        self._table[_upper(words * _FACTOR, _INDEX_BITS)] = True
-        # A text of 24 bytes has a neighbor on one side of any word in it.
-        self._pair_bits = min(_MOST_BITS, max(_INDEX_BITS, len(pairs).bit_length() + 4))
-        self._pairs = np.zeros(1 << self._pair_bits, np.bool_) if shortest >= 3 * _WORD else None
-        if self._pairs is not None:
-            self._pairs[_upper(pairs, self._pair_bits)] = True
+        for same in by_length.values():
+            self._enter(same)
+
+    def _enter(self, texts: Collection[str]) -> None:
+        """Note, of texts of one length, the words that can stand at a multiple of the stride, with their neighbors."""
+        data = np.frombuffer(b"".join(text.encode("utf-16-le") for text in texts), np.uint8)
+        data = data.reshape(len(texts), -1) | np.uint8(_CASE)
+        size = data.shape[1] - 1
+
+        def at(place: int) -> _Numbers:
+            return np.ascontiguousarray(data[:, place : place + _WORD]).view("<u8")[:, 0]
+
+        for place in range(self._stride):
+            keys = at(place) * _FACTOR
+            self._table[_upper(keys, _INDEX_BITS)] = True
+            if self._pairs is not None:
+                behind = place + 2 * _WORD <= size
+                other = at(place + _WORD) * _NEXT if behind else at(place - _WORD) * _PREVIOUS
+                self._pairs[_upper((keys ^ other) * _FACTOR, self._pair_bits)] = True
 
     def chunks(self, data: memoryview) -> set[int]:
         """Numbers of the chunks (64 KiB each, the first is 0) of a block that hold one of the texts."""
@@ -85,11 +99,10 @@ class Words:
         np.take(self._table, keys.view(np.int64), out=likely[: len(keys)], mode="clip")
         chosen = _set(likely)
         if self._pairs is not None and len(chosen):
-            first = words[chosen]
-            places = chosen * step
+            first, places = words[chosen] * _FACTOR, chosen * step
             following = every[np.minimum(places + 1, len(every) - 1)] | _CASES
             previous = every[np.maximum(places - 1, 0)] | _CASES
-            pairs = (first * _FACTOR) ^ (following * _NEXT), (first * _FACTOR) ^ (previous * _PREVIOUS)
+            pairs = first ^ (following * _NEXT), first ^ (previous * _PREVIOUS)
             known = [self._pairs[_upper(pair * _FACTOR, self._pair_bits)] for pair in pairs]
             chosen = chosen[known[0] | known[1]]
         return chosen * self._stride
@@ -110,23 +123,3 @@ def _set(flags: NDArray[np.bool_]) -> _Places:
     found = np.flatnonzero(flags.reshape(-1, _WORD)[groups])
     places: _Places = groups[found // _WORD] * _WORD + found % _WORD
     return places
-
-
-def _words(texts: Collection[str], stride: int) -> tuple[_Numbers, _Numbers]:
-    """Of texts of one length: the words that can stand at a multiple of ``stride``, and each with its neighbor."""
-    data = np.frombuffer(b"".join(text.encode("utf-16-le") for text in texts), np.uint8).reshape(len(texts), -1) | _CASE
-    size = data.shape[1] - 1
-
-    def at(place: int) -> _Numbers:
-        return np.ascontiguousarray(data[:, place : place + _WORD]).view("<u8")[:, 0]
-
-    words, pairs = [], []
-    for place in range(stride):
-        word = at(place)
-        words.append(word)
-        if place + 2 * _WORD <= size:
-            pairs.append(((word * _FACTOR) ^ (at(place + _WORD) * _NEXT)) * _FACTOR)
-        elif place >= _WORD:
-            pairs.append(((word * _FACTOR) ^ (at(place - _WORD) * _PREVIOUS)) * _FACTOR)
-    nothing = [np.empty(0, np.uint64)]
-    return np.concatenate(words), np.concatenate(pairs or nothing)
