@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
+from evtx_analyzer.discover.digests import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.model import (
     Capi2Event,
     CountedRecords,
@@ -32,10 +34,11 @@ from evtx_analyzer.model import (
     SourceStatus,
     named,
 )
-from evtx_analyzer.normalize import capi2, iis_smtp, normalize, send_log
+from evtx_analyzer.normalize import capi2, concerns, iis_smtp, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
+from evtx_analyzer.read.evtx_blocks import read_into
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
 from evtx_analyzer.read.shapes import Shapes
 
@@ -59,7 +62,10 @@ ChunkTest = Callable[[bytes], bool]
 
 
 class Examined(Struct, frozen=True, kw_only=True):
-    """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``."""
+    """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``.
+
+    While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
+    """
 
     source: Source
     sha256: str
@@ -69,10 +75,14 @@ class Examined(Struct, frozen=True, kw_only=True):
     error: str = ""
     duplicate_of: str = ""
     remarks: tuple[str, ...] = ()
+    pending: Future[Digest] | None = None
 
 
-def examine(source: Source, progress: Progress) -> Examined:
-    """Read a source once for its digest; an unreadable one is noted, not raised."""
+def examine(source: Source, progress: Progress, digests: Digests | None = None) -> Examined:
+    """Read a source once for its digest; an unreadable one is noted, not raised.
+
+    With ``digests``, that of a large event log in a local file is only begun: nothing else is looked for in it here.
+    """
     if source.fault:
         return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
     digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
@@ -83,6 +93,16 @@ def examine(source: Source, progress: Progress) -> Examined:
                 if not size:
                     syntax = recognize(block[:HEAD])
                     said = remarks(syntax, block)
+                    if digests and syntax == "evtx" and source.size >= LARGE and is_local_file(stream):
+                        return Examined(
+                            source=source,
+                            sha256="",
+                            size=source.size,
+                            syntax=syntax,
+                            holds_code=False,
+                            remarks=said,
+                            pending=digests.begin(source),
+                        )
                 size += len(block)
                 digest.update(block)
                 holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
@@ -90,8 +110,7 @@ def examine(source: Source, progress: Progress) -> Examined:
                 progress(source.path, len(block))
             failure = _failure(stream)
     except OSError as error:
-        reason = f"cannot be opened or read: {error.strerror or error}"
-        return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+        return _unreadable(source, size, error)
     # Of a log that ends in damage everything before it is read, and the loss is told then.
     error_text = f"{failure} (after {size:,} bytes)" if failure and syntax is None else ""
     return Examined(
@@ -105,12 +124,33 @@ def examine(source: Source, progress: Progress) -> Examined:
     )
 
 
+def _unreadable(source: Source, size: int, error: OSError) -> Examined:
+    reason = f"cannot be opened or read: {error.strerror or error}"
+    return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+
+
+def with_digest(item: Examined) -> Examined:
+    """The same source with its digest; waits until it is made. A file that failed meanwhile is unreadable."""
+    if item.pending is None:
+        return item
+    sha256, size, error = item.pending.result()
+    if error is not None:
+        return _unreadable(item.source, size, error)
+    return replace(item, sha256=sha256, size=size, pending=None)
+
+
 def without_copies(examined: Iterable[Examined]) -> list[Examined]:
-    """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice."""
+    """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice.
+
+    Digests that are pending are only waited for where another source has the same size.
+    """
+    given = list(examined)
+    sizes = Counter(item.size for item in given)
     first: dict[str, str] = {}
     found = []
-    for item in examined:
-        original = first.setdefault(item.sha256, item.source.path) if item.size and not item.error else item.source.path
+    for item in [with_digest(item) if sizes[item.size] > 1 else item for item in given]:
+        known = item.size and not item.error and item.pending is None
+        original = first.setdefault(item.sha256, item.source.path) if known else item.source.path
         found.append(item if original == item.source.path else replace(item, duplicate_of=original))
     return found
 
@@ -145,7 +185,7 @@ class Ledger:
         self._notices: list[LogNotice] = []
         self._losses: dict[str, list[Loss]] = {}
         self._records: dict[str, int] = {}
-        self._counted: dict[str, set[int]] = {}
+        self._counted: dict[str, bytearray] = {}
 
     def events(
         self,
@@ -195,19 +235,23 @@ class Ledger:
 
             reader = (IisReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, shapes)
             return read_in_bulk(stream, reader)
-        known = self._counted.setdefault(item.source.path, set())
+        known = self._counted.setdefault(item.source.path, bytearray())
         chunks = None
         if test is not None and item.syntax == "evtx":
             from evtx_analyzer.read.evtx import Chunks  # noqa: PLC0415  start-up cost: only where an event log is read
 
-            chunks = Chunks(test, is_capi2_channel, known)
+            chunks = Chunks(test, is_capi2_channel, known, concerns)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:
-        """Count records that were not decoded: of the CAPI2 channel, for only these are left out."""
+        """Count records that are not given: of the CAPI2 channel, or (without names) of no known kind."""
         assert found.origin.record is not None
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + found.last_record - found.origin.record + 1
+        if not found.provider:
+            # Only .evtx files are counted; there all channels share one numbering.
+            self._others.setdefault(path, RecordIds()).add_run(found.origin.record, found.last_record)
+            return
         self._span(item, capi2.KIND).add_counted(found)
 
     def _add_rows(self, item: Examined, found: CountedRows) -> None:
@@ -366,3 +410,8 @@ class _Counted:
         data = self._stream.read(size)
         self._progress(self._path, len(data))
         return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        size = read_into(self._stream, buffer)
+        self._progress(self._path, size)
+        return size

@@ -92,8 +92,9 @@ class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CountedRecords(Struct, frozen=True, kw_only=True):
-    """Records of one chunk that were counted without being decoded: ids run from ``origin.record`` to ``last_record``.
+    """Records that are counted and not given: their ids run from ``origin.record`` to ``last_record`` without holes.
 
+    Without names they are of no kind that anything is read from, and nothing more is told of them.
     ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
     """
 

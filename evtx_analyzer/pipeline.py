@@ -32,6 +32,7 @@ from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.correlate.sessions import tell as session
 from evtx_analyzer.discover import Input, Limits, Source, discover, folders
 from evtx_analyzer.discover.collector import collector_bundles
+from evtx_analyzer.discover.digests import Digests
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.intake import (
     ChunkTest,
@@ -42,10 +43,11 @@ from evtx_analyzer.intake import (
     examine,
     is_event_log,
     is_text_log,
+    with_digest,
     without_copies,
 )
 from evtx_analyzer.match import Signal, matches, recognized
-from evtx_analyzer.model import Capi2Event, ContextEvent, Event, LogRow, Match, Rejection, Routine, SmtpEvent
+from evtx_analyzer.model import Capi2Event, ContextEvent, Event, LogRow, Match, Origin, Rejection, Routine, SmtpEvent
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read import Record
@@ -92,14 +94,16 @@ def analyze(
     given = _given(host)
     tell = progress or _silent
     sources = discover(_paths(inputs), limits, password, leave_out)
-    examined = without_copies(examine(source, tell) for source in sources)
+    digests = Digests()
+    examined = without_copies(examine(source, tell, digests) for source in sources)
     ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
     told = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)
     refused = [item for item in told if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
-    checks += _details(examined, rules, ledger, _certificates(checks, refused), tell, prefilter=prefilter)
+    checks += _details(examined, rules, ledger, _certificates(checks, refused), checks, tell, prefilter=prefilter)
+    examined = [with_digest(item) for item in examined]
     if not anyway:
         require_readable(examined, ledger)
 
@@ -245,17 +249,25 @@ def _details(
     rules: Rules,
     ledger: Ledger,
     certificates: frozenset[str],
+    checks: Iterable[Match],
     tell: Progress,
     *,
     prefilter: bool,
 ) -> list[Match]:
-    """Second pass over CAPI2: everything that the log says of the certificates that matter; third: of their tasks."""
+    """Second pass over CAPI2: everything that the log says of the certificates that matter; third: of their tasks.
+
+    ``checks`` are what the first pass gave: no record is typed and matched twice.
+    """
     found: list[Match] = []
+    known = {match.event.origin: match for match in checks}
     names = certificates
     for pattern in (_THUMBPRINT, _TASK):
         if names:
             chunks = naming(names) if prefilter else None
-            found += _again(examined, rules, ledger, _naming(pattern, names), chunks, tell)
+            same: list[Match] = []
+            found += _again(examined, rules, ledger, _naming(pattern, names, known, same), chunks, tell)
+            found += same
+            known |= {match.event.origin: match for match in found}
         names = frozenset(event.task_id for match in found if isinstance(event := match.event, Capi2Event)) - {""}
     return found
 
@@ -268,14 +280,29 @@ def _again(
     chunks: ChunkTest | None,
     tell: Progress,
 ) -> Iterator[Match]:
-    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts."""
-    found = (event for item in filter(is_event_log, examined) for event in ledger.events(item, tell, wanted, chunks))
+    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts, of files that hold any."""
+    logs = (item for item in examined if is_event_log(item) and KIND in ledger.kinds(item))
+    found = (event for item in logs for event in ledger.events(item, tell, wanted, chunks))
     return matches(found, rules.signals)
 
 
-def _naming(pattern: re.Pattern[str], names: frozenset[str]) -> Wanted:
-    """Whether a record's text holds one of the names that the pattern finds; one look-up however many there are."""
-    return lambda record: any(name.upper() in names for name in pattern.findall(getattr(record, "xml", "")))
+def _naming(
+    pattern: re.Pattern[str], names: frozenset[str], known: Mapping[Origin, Match], same: list[Match]
+) -> Wanted:
+    """Whether a record's text holds one of the names that the pattern finds; one look-up however many there are.
+
+    Those of ``known`` events are not wanted again: their matches are put to ``same``.
+    """
+
+    def wanted(record: Record) -> bool:
+        if not any(name.upper() in names for name in pattern.findall(getattr(record, "xml", ""))):
+            return False
+        match = known.get(record.origin)
+        if match is not None:
+            same.append(match)
+        return match is None
+
+    return wanted
 
 
 def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:

@@ -26,6 +26,15 @@ EVENT_KINDS = (
 )
 
 
+def concerns(xml: str) -> bool:
+    """Whether a record's text may be of a known kind or a notice of the log service; a first look without parsing.
+
+    Each kind's own look asks for one of these words, the log service for the name of the CAPI2 channel.
+    """
+    folded = xml.casefold()  # some ignore case, and to them "ſ" is an "s"
+    return "capi2" in folded or "schannel" in folded or "msexchangetransport" in folded
+
+
 def normalize(
     record: EventRecord | LogRow | CertificateFile, zone: ZoneInfo | None = None
 ) -> tuple[str, Event | Loss] | None:
@@ -40,6 +49,8 @@ def normalize(
             if recognizes(record):
                 event = typed(record, zone)
                 return (kind, event) if event is not None else None
+        return None
+    if not concerns(record.xml):
         return None
     for kind, recognizes_event, typed_event in EVENT_KINDS:
         if recognizes_event(record) and (found := typed_event(record)) is not None:

@@ -19,11 +19,13 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 
 from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
+from evtx_analyzer.read.evtx_blocks import BLOCK, SEARCH_BLOCK, Block, blocks, filled
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
 from evtx_analyzer.read.evtx_counting import Counter
+from evtx_analyzer.read.evtx_needles import Test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 _FILE_HEADER_SIZE = 4096
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, _FILE_HEADER_SIZE, 1)
@@ -34,87 +36,171 @@ class Chunks:
     """Which chunks of a file must be decoded; those that were only counted are remembered for later readings.
 
     ``wanted`` is asked with a chunk (64 KiB) as it stands in the file, or with the XML of one record in UTF-16LE;
-    ``countable`` with provider and channel of a chunk's records.
+    ``countable`` with provider and channel of a chunk's records. ``counted`` has one byte for each chunk of the file
+    in order, as far as it was read: 1 if it was only counted. ``concerns`` is asked with the XML of a record that was
+    decoded: others are counted without a word of what they say.
     """
 
     def __init__(
-        self, wanted: Callable[[bytes], bool], countable: Callable[[str, str], bool], counted: set[int]
+        self,
+        wanted: Test,
+        countable: Callable[[str, str], bool],
+        counted: bytearray,
+        concerns: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self.wanted, self.countable, self.counted = wanted, countable, counted
+        self.wanted, self.countable, self.counted, self.concerns = wanted, countable, counted, concerns
 
 
 def read_evtx(
     stream: BinaryIO, source: Origin, chunks: Chunks | None = None
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
-    """Read records in the order in which they stand, and losses beside them, one chunk at a time.
+    """Read records in the order in which they stand, and losses beside them.
 
     The stream is only read forwards. With ``chunks``, the records of a chunk are counted; if it is wanted it is decoded
-    too, and those records are given whose text is wanted. Where they cannot be counted all of them are given.
+    too, and those records are given whose text is wanted. Where they cannot be counted they are decoded, and all those
+    are given that concern anybody.
     """
-    raw_header = _read(stream, _FILE_HEADER_SIZE)
+    raw_header = filled(stream, _FILE_HEADER_SIZE)
     log = _Log(source, raw_header)
     yield from log.header_losses()
     if len(raw_header) < _FILE_HEADER_SIZE:
         return
-    counter = None if chunks is None else Counter(source, chunks.countable, _first_text)
-    offset = _FILE_HEADER_SIZE
-    while raw := _read(stream, CHUNK_SIZE):
-        counted = None if counter is None else counter.count(raw, offset)
-        if chunks is not None and counted is not None:
-            chunks.counted.add(offset)
-            yield from log.chunk_losses(counted[0], offset)
-            yield counted[1]
-            if chunks.wanted(raw):
-                yield from _wanted(raw, offset, source, chunks.wanted)
-        elif (chunk := account(raw)) is not None:
-            yield from log.chunk_losses(chunk, offset)
-            yield from _records(chunk, offset, source)
-        offset += len(raw)
+    if chunks is None:
+        for offset, raw in _each(blocks(stream, _FILE_HEADER_SIZE, BLOCK)):
+            yield from _decode(log, raw, offset, source)
+    else:
+        chunks.counted.clear()
+        counter = Counter(source, chunks.countable, _first_text)
+        for block in blocks(stream, _FILE_HEADER_SIZE, BLOCK):
+            yield from _counted(log, block, counter, chunks, source)
     yield from log.final_losses()
 
 
 def reread_evtx(stream: BinaryIO, source: Origin, chunks: Chunks) -> Iterator[EventRecord]:
     """The records of a file that was read before, without those of chunks that were counted and are not wanted."""
-    _read(stream, _FILE_HEADER_SIZE)
-    offset = _FILE_HEADER_SIZE
-    while raw := _read(stream, CHUNK_SIZE):
-        chunk = account(raw) if offset not in chunks.counted or chunks.wanted(raw) else None
-        for record in _records(chunk, offset, source) if chunk is not None else ():
-            if isinstance(record, EventRecord):
-                yield record
-        offset += len(raw)
+    filled(stream, _FILE_HEADER_SIZE)
+    number = 0
+    for block in blocks(stream, _FILE_HEADER_SIZE, SEARCH_BLOCK):
+        wanted = block.holding(chunks.wanted)
+        for place in range(block.chunks):
+            if place in wanted or not any(chunks.counted[number : number + 1]):
+                offset = block.offset + place * CHUNK_SIZE
+                chunk = account(block.chunk(place))
+                for record in _records(chunk, offset, source) if chunk is not None else ():
+                    if isinstance(record, EventRecord):
+                        yield record
+            number += 1
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
-    """That many bytes, or all that are left; an archive member may give less than it was asked for."""
-    data = stream.read(size)
-    while len(data) < size and (more := stream.read(size - len(data))):
-        data += more
-    return data
+def _each(found: Iterator[Block]) -> Iterator[tuple[int, bytes]]:
+    for block in found:
+        for place in range(block.chunks):
+            yield block.offset + place * CHUNK_SIZE, block.chunk(place)
+
+
+def _decode(log: _Log, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
+    chunk = account(raw)
+    if chunk is not None:
+        yield from log.chunk_losses(chunk, offset)
+        for record in _records(chunk, offset, source):
+            assert not isinstance(record, int)
+            yield record
+
+
+def _counted(
+    log: _Log, block: Block, counter: Counter, chunks: Chunks, source: Origin
+) -> Iterator[EventRecord | CountedRecords | Loss]:
+    """Count the chunks of a block, many at once where that pays, and decode those that must be."""
+    wanted = block.holding(chunks.wanted)
+    place = 0
+    for run in [*block.counted(counter), None]:
+        while place < (block.chunks if run is None else run.first):
+            yield from _counted_one(log, block, place, counter, chunks, source, wanted=place in wanted)
+            place += 1
+        if run is None:
+            return
+        chunks.counted.extend(b"\1" * (run.stop - run.first))
+        yield from log.chunk_losses(run.chunk, block.offset + run.first * CHUNK_SIZE, run.stop - run.first)
+        yield run.records
+        for number in sorted(item for item in wanted if run.first <= item < run.stop):
+            yield from _wanted(block.chunk(number), block.offset + number * CHUNK_SIZE, source, chunks.wanted)
+        place = run.stop
+
+
+def _counted_one(
+    log: _Log, block: Block, place: int, counter: Counter, chunks: Chunks, source: Origin, *, wanted: bool
+) -> Iterator[EventRecord | CountedRecords | Loss]:
+    raw, offset = block.chunk(place), block.offset + place * CHUNK_SIZE
+    counted = counter.count(raw, offset)
+    if counted is None:
+        chunks.counted.append(0)
+        chunk = account(raw)
+        if chunk is not None:
+            yield from log.chunk_losses(chunk, offset)
+            chunks.counted[-1] = yield from _concerning(chunk, offset, source, chunks.concerns)
+        return
+    chunks.counted.append(1)
+    yield from log.chunk_losses(counted[0], offset)
+    yield counted[1]
+    if wanted:
+        yield from _wanted(raw, offset, source, chunks.wanted)
 
 
 # ------------------------------------------------------------------------------------------------- decoding
 
 
-def _records(chunk: Chunk, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
+def _records(
+    chunk: Chunk, offset: int, source: Origin, concerns: Callable[[str], bool] | None = None
+) -> Iterator[EventRecord | Loss | int]:
+    """The records of a chunk; of those that do not concern anybody only the id."""
     texts = _decoded(chunk.data)
     for head in chunk.heads:
-        origin = msgspec.structs.replace(source, record=head.id, offset=offset + head.at)
         given = texts.get(head.id)
         xml = given.pop(0) if given else _recovered(chunk, head)
+        if concerns is not None and head.id and isinstance(xml, str) and not concerns(xml):
+            yield head.id
+            continue
+        origin = msgspec.structs.replace(source, record=head.id, offset=offset + head.at)
         if isinstance(xml, str):
             yield EventRecord(origin=origin, xml=xml, record_id=head.id, time=clock.from_filetime(head.filetime))
         else:
             yield _undecodable(head, origin, xml)
 
 
-def _wanted(raw: bytes, offset: int, source: Origin, wanted: Callable[[bytes], bool]) -> Iterator[EventRecord | Loss]:
+def _concerning(
+    chunk: Chunk, offset: int, source: Origin, concerns: Callable[[str], bool]
+) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
+    """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
+    others: list[int] = []
+    none = True
+    for record in _records(chunk, offset, source, concerns):
+        if isinstance(record, int):
+            if others and record != others[-1] + 1:
+                yield _others(others, source)
+                others = []
+            others.append(record)
+        else:
+            none = none and isinstance(record, Loss)
+            yield record
+    if others:
+        yield _others(others, source)
+    return none
+
+
+def _others(ids: list[int], source: Origin) -> CountedRecords:
+    origin = msgspec.structs.replace(source, record=ids[0])
+    return CountedRecords(
+        origin=origin, last_record=ids[-1], provider="", channel="", host="", first=None, last=None, event_ids={}
+    )
+
+
+def _wanted(raw: bytes, offset: int, source: Origin, wanted: Test) -> Iterator[EventRecord | Loss]:
     """Of a chunk that was counted, the records whose text is wanted; and what cannot be decoded after all."""
     chunk = account(raw)
     for record in _records(chunk, offset, source) if chunk is not None else ():
         if isinstance(record, Loss):
             yield record
-        elif wanted(record.xml.encode("utf-16-le", "replace")):
+        elif isinstance(record, EventRecord) and wanted(record.xml.encode("utf-16-le", "replace")):
             yield msgspec.structs.replace(record, counted=True)
 
 
@@ -188,8 +274,12 @@ class _Log:
         elif not self._sound:
             yield self._loss(0, "the file header's checksum is wrong", "0 records lost")
 
-    def chunk_losses(self, chunk: Chunk, offset: int) -> Iterator[Loss]:
-        """The chunk's faults as one loss, and one more per gap between its records."""
+    def chunk_losses(self, chunk: Chunk, offset: int, chunks: int = 1) -> Iterator[Loss]:
+        """The chunk's faults as one loss, and one more per gap between its records.
+
+        A run of several ``chunks`` without a fault, whose ids run on, may be told as if it were one.
+        """
+        self._chunks += chunks
         self._enter(chunk)
         if chunk.faults:
             loss = self._loss(offset, "; ".join(chunk.faults), _extent(chunk))
@@ -200,7 +290,6 @@ class _Log:
             yield self._gap(gap, offset)
 
     def _enter(self, chunk: Chunk) -> None:
-        self._chunks += 1
         self._certain = self._certain and chunk.promise.trusted
         if chunk.promise.trusted:
             self._shifts.add(chunk.promise.shift if chunk.promise.dense else -1)

@@ -10,7 +10,8 @@ values that differ by record are numbers at known places.
 What a definition means is not parsed but tried: a copy of its first record is given numbers of our own and decoded by
 ``evtx``; they must come out as event id, time and record id, and the names of provider, channel and machine must stand
 in the definition itself. Whatever is not as described here (a damaged chunk, another first record, ids with holes, a
-record without UserData or with a template in it) is not counted, and the caller decodes the chunk.
+record without UserData or with a template in it) is not counted, and the caller decodes the chunk. ``evtx_batches``
+asks the same of many chunks at once.
 
 What this rests on beyond that: BinXML that passes the chunk's checksum can be decoded. A record for which that is not
 so (edited, with the checksum put right) is counted like its neighbors instead of being told as a loss.
@@ -29,20 +30,22 @@ from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, Origin
 from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, HEADER_SIZE, Chunk, Promise
 
-_MAGIC, _RECORD_MAGIC, _PRELUDE = b"ElfChnk\0", b"**\0\0", b"\x0f\x01\x01\x00\x0c\x01"
-_HEADER = struct.Struct("<8sQQQQ8xII")  # magic, numbers, ids, (sizes), free space, checksum of the records
-_CHECKSUM = struct.Struct("<124xI")
+MAGIC, RECORD_MAGIC, PRELUDE = b"ElfChnk\0", b"**\0\0", b"\x0f\x01\x01\x00\x0c\x01"
+_HEADER = struct.Struct("<8sQQQQ8xI")  # magic, numbers, ids, (sizes), free space
+_CHECKSUM, _RECORDS_CHECKSUM = struct.Struct("<124xI"), struct.Struct("<52xI")
 _RECORD = struct.Struct("<4sIQQ6s4xI")  # magic, size, id, FILETIME, prelude, (template's id), place of its definition
 _SIZE = struct.Struct("<I")
-_DEFINITION = HEADER_SIZE + _RECORD.size
-_LENGTH = struct.Struct("<20xI")  # (next definition, GUID), bytes that follow
+DEFINITION = HEADER_SIZE + _RECORD.size
+RECORD_SIZE = _RECORD.size
+LENGTH = struct.Struct("<20xI")  # (next definition, GUID), bytes that follow
 
 # The values of Windows' System template by number: size and type (MS-EVEN6 2.2.12.5) of those that are used.
 _VALUES = 20
 _NUMBERS = ((3, 2, 0x06), (6, 8, 0x11), (10, 8, 0x0A))  # EventID, TimeCreated, EventRecordID
-_USER_DATA, _BINXML, _BARE_ELEMENT = 19, 0x21, (0x01, 0x41)
-_FIXED = 4 + 4 * _USER_DATA  # bytes of count and descriptors before that of UserData
+_USER_DATA, BINXML, BARE_ELEMENT = 19, 0x21, (0x01, 0x41)
+FIXED = 4 + 4 * _USER_DATA  # bytes of count and descriptors before that of UserData
 _DESCRIPTOR = struct.Struct("<HBx")
+DESCRIPTOR_SIZE = _DESCRIPTOR.size
 _FORMATS = (struct.Struct("<H"), struct.Struct("<Q"), struct.Struct("<Q"))
 
 _PROBES = (43_981, 133_000_000_123_456_780, 81_985_529_216_486_895)
@@ -57,11 +60,13 @@ _PROBED = tuple(
 _NAMES = tuple(
     re.compile(text) for text in (r'<Provider Name="([^"&]+)"', r"<Channel>([^<&]+)<", r"<Computer>([^<&]+)<")
 )
-_CALENDAR = range(119_600_064_000_000_000, 157_469_184_000_000_000)  # FILETIME, 1980 to 2099
+CALENDAR = range(119_600_064_000_000_000, 157_469_184_000_000_000)  # FILETIME, 1980 to 2099
+Buffer = bytes | memoryview
 Names = tuple[str, str, str]
+"""Provider, channel and machine."""
 
 
-class _Layout:
+class Layout:
     """Where the numbers of a record stand behind its descriptors, for one run of descriptors."""
 
     def __init__(self, places: list[int], user_data: int) -> None:
@@ -77,18 +82,18 @@ class Counter:
         self, source: Origin, countable: Callable[[str, str], bool], decode: Callable[[bytes], list[str]]
     ) -> None:
         """``countable`` is asked for provider and channel; ``decode`` gives the XML of a chunk's first record."""
-        self._source, self._countable, self._decode = source, countable, decode
+        self.source, self._countable, self._decode = source, countable, decode
         self._names: dict[bytes, Names | None] = {}
-        self._layouts: dict[bytes, _Layout | None] = {}
+        self._layouts: dict[bytes, Layout | None] = {}
 
     def count(self, raw: bytes, offset: int) -> tuple[Chunk, CountedRecords] | None:
         """Account and count of a chunk as it stands in the file; None where it must be decoded."""
         promise = _sound(raw)
         if promise is None:
             return None
-        values = _DEFINITION + _LENGTH.size + _LENGTH.unpack_from(raw, _DEFINITION)[0]
-        names = self._meaning(raw, values)
-        if names is None or not self._countable(names[0], names[1]):
+        values = DEFINITION + LENGTH.size + LENGTH.unpack_from(raw, DEFINITION)[0]
+        names = self.names(raw, values)
+        if names is None:
             return None
         found = self._numbers(raw, promise, values)
         if found is None:
@@ -98,7 +103,7 @@ class Counter:
         for number in event_ids:
             counts[number] = counts.get(number, 0) + 1
         counted = CountedRecords(
-            origin=replace(self._source, record=promise.ids[0], offset=offset + HEADER_SIZE),
+            origin=replace(self.source, record=promise.ids[0], offset=offset + HEADER_SIZE),
             last_record=promise.ids[-1],
             provider=names[0],
             channel=names[1],
@@ -109,16 +114,17 @@ class Counter:
         )
         return Chunk(data=raw, promise=promise, heads=[], gaps=[], faults=[], whole=True), counted
 
-    def _meaning(self, raw: bytes, values: int) -> Names | None:
-        """Provider, channel and machine of the definition in the chunk's first record."""
-        definition = raw[_DEFINITION:values]
+    def names(self, raw: Buffer, values: int) -> Names | None:
+        """What the definition in a chunk's first record says, which ends at ``values``; None if it is not countable."""
+        definition = bytes(raw[DEFINITION:values])
         if definition not in self._names:
-            self._names[definition] = self._tried(raw, definition)
+            names = self._tried(raw, definition)
+            self._names[definition] = names if names is not None and self._countable(names[0], names[1]) else None
         return self._names[definition]
 
-    def _tried(self, raw: bytes, definition: bytes) -> Names | None:
-        values = _DEFINITION + len(definition)
-        layout = self._layout(raw, values)
+    def _tried(self, raw: Buffer, definition: bytes) -> Names | None:
+        values = DEFINITION + len(definition)
+        layout = self.layout(bytes(raw[values : values + FIXED]))
         if layout is None:
             return None
         probe = bytearray(raw)
@@ -141,54 +147,62 @@ class Counter:
                 return None
             magic, size, identifier, _, prelude, definition = _RECORD.unpack_from(raw, at)
             end = at + size
-            if magic != _RECORD_MAGIC or identifier != number or prelude != _PRELUDE or definition != _DEFINITION:
+            if magic != RECORD_MAGIC or identifier != number or prelude != PRELUDE or definition != DEFINITION:
                 return None
             place = values if at == HEADER_SIZE else at + _RECORD.size
-            layout = self._layout(raw, place)
+            layout = self.layout(raw[place : place + FIXED])
             if layout is None or not place < end <= free or _SIZE.unpack_from(raw, end - 4)[0] != size:
                 return None
-            place += _FIXED
+            place += FIXED
+            if place + DESCRIPTOR_SIZE + layout.user_data >= end:
+                return None
             length, kind = _DESCRIPTOR.unpack_from(raw, place)
             event_id, time, written = layout.numbers.unpack_from(raw, place + 4)
             body = place + 4 + layout.user_data
-            if kind != _BINXML or not length or body + length > end or raw[body] not in _BARE_ELEMENT:
+            if kind != BINXML or not length or body + length > end or raw[body] not in BARE_ELEMENT:
                 return None
-            if written != number or time not in _CALENDAR:
+            if written != number or time not in CALENDAR:
                 return None
             event_ids.append(event_id)
             ticks.append(time)
             at = end
         # A record behind free space may be one that was being written.
-        return (event_ids, ticks) if at == free and raw[free : free + 4] != _RECORD_MAGIC else None
+        return (event_ids, ticks) if at == free and raw[free : free + 4] != RECORD_MAGIC else None
 
-    def _layout(self, raw: bytes, at: int) -> _Layout | None:
-        descriptors = raw[at : at + _FIXED]
+    def layout(self, descriptors: bytes) -> Layout | None:
+        """Where the numbers of records with such descriptors (their count and all before UserData's) stand."""
         if descriptors not in self._layouts:
             self._layouts[descriptors] = _layout_of(descriptors)
         return self._layouts[descriptors]
 
 
-def _layout_of(descriptors: bytes) -> _Layout | None:
-    if len(descriptors) < _FIXED or _SIZE.unpack_from(descriptors)[0] != _VALUES:
+def _layout_of(descriptors: bytes) -> Layout | None:
+    if len(descriptors) < FIXED or _SIZE.unpack_from(descriptors)[0] != _VALUES:
         return None
     described = list(_DESCRIPTOR.iter_unpack(descriptors[4:]))
     starts = [sum(size for size, _ in described[:number]) for number in range(_USER_DATA + 1)]
     if any(described[number] != (size, kind) for number, size, kind in _NUMBERS) or starts[-1] > CHUNK_SIZE // 2:
         return None
-    return _Layout([starts[number] for number, _, _ in _NUMBERS], starts[_USER_DATA])
+    return Layout([starts[number] for number, _, _ in _NUMBERS], starts[_USER_DATA])
 
 
 def _sound(raw: bytes) -> Promise | None:
     """What the header of a whole chunk says, where both checksums agree and its ids run without holes."""
     if len(raw) < CHUNK_SIZE:
         return None
-    magic, number, last_number, first, last, free, records = _HEADER.unpack_from(raw)
-    if magic != _MAGIC or not 0 < first <= last < ANY_ID.stop or last - first != last_number - number:
+    magic, number, last_number, first, last, free = _HEADER.unpack_from(raw)
+    if magic != MAGIC or not 0 < first <= last < ANY_ID.stop or last - first != last_number - number:
         return None
-    if not _DEFINITION + _LENGTH.size < free <= CHUNK_SIZE or last - first > CHUNK_SIZE:
+    if not DEFINITION + LENGTH.size < free <= CHUNK_SIZE or last - first > CHUNK_SIZE:
         return None
-    if zlib.crc32(raw[128:HEADER_SIZE], zlib.crc32(raw[:120])) != _CHECKSUM.unpack_from(raw)[0]:
-        return None
-    if zlib.crc32(memoryview(raw)[HEADER_SIZE:free]) != records:
+    if not intact(memoryview(raw), free):
         return None
     return Promise(ids=range(first, last + 1), shift=first - number, dense=True, free=free, trusted=True)
+
+
+def intact(raw: memoryview, free: int) -> bool:
+    """Whether both checksums of a chunk agree: of its header and of its records, which end at ``free``."""
+    header = zlib.crc32(raw[128:HEADER_SIZE], zlib.crc32(raw[:120]))
+    if (header,) != _CHECKSUM.unpack_from(raw):
+        return False
+    return (zlib.crc32(raw[HEADER_SIZE:free]),) == _RECORDS_CHECKSUM.unpack_from(raw)

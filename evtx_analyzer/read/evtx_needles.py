@@ -9,23 +9,65 @@ Not found are texts of which a part is written as an entity or character referen
 needles hold none of them, and no known writer does it to letters and digits), and letters that only Unicode calls the
 same as ASCII ones (``ſ`` and ``s``, the Kelvin sign and ``k``). A text found in the remains of older records, across
 two values or in another event is no mistake: the chunk is decoded for nothing.
+
+A chunk of a small file is tested by itself. Of a large file many are searched at once (``evtx_words``) for what must be
+in a chunk that passes; texts that cannot be looked for so (short ones, and no certain ones) leave it to the plain test.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
+
+from evtx_analyzer.read.evtx_chunks import CHUNK_SIZE
+
+if TYPE_CHECKING:
+    from evtx_analyzer.read.evtx_words import Words
 
 Test = Callable[[bytes], bool]
 
 _UPPER = bytes(range(256)).upper()
 _PREFIX = 4
-_FEW = 16
 _GUID = re.compile(r"\{[0-9A-Fa-f-]{36}\}")
 _GUIDS = re.compile(rb"\{[0-9A-F-]{36}\}")
+_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+_THUMBPRINTS = re.compile(rb"[0-9A-F]{40,}")
+_FEW = 16
+SHORTEST = 8  # letters; what ``evtx_words`` can look for
 
 
-def holding(signals: Iterable[Collection[frozenset[str]]]) -> Test | None:
+class Needles:
+    """Test of a piece of a file, and of many chunks at once.
+
+    ``necessary`` are texts of which each piece that passes holds one; empty where none are known that ``evtx_words``
+    can look for. ``near`` tests for these alone; ``enough`` says that to hold one of them is to pass.
+    """
+
+    def __init__(self, test: Test, necessary: frozenset[str], near: Test, *, enough: bool) -> None:
+        self._test, self._near, self._enough = test, near, enough
+        self._necessary = necessary
+        self.sampled = bool(necessary) and min(len(text) for text in necessary) >= SHORTEST
+        self._words: Words | None = None
+
+    def __call__(self, data: bytes) -> bool:
+        """Whether a piece passes."""
+        return self._test(data)
+
+    def among(self, data: memoryview) -> set[int]:
+        """Numbers of the chunks of a block that pass; only of a test that is ``sampled``."""
+        if self._words is None:
+            # Numpy takes a tenth of a second to import, and small files do not need it.
+            from evtx_analyzer.read.evtx_words import Words  # noqa: PLC0415
+
+            self._words = Words(self._necessary, self._near)
+        found = self._words.chunks(data)
+        if self._enough:
+            return found
+        return {at for at in found if self._test(bytes(data[at * CHUNK_SIZE : (at + 1) * CHUNK_SIZE]))}
+
+
+def holding(signals: Iterable[Collection[frozenset[str]]]) -> Needles | None:
     """Test for chunks that may hold an event of one of the signals, each given as sets of texts that it cannot lack.
 
     An event holds at least one text of each set. None where a signal has no set: then every chunk may hold one.
@@ -33,19 +75,50 @@ def holding(signals: Iterable[Collection[frozenset[str]]]) -> Test | None:
     given = {frozenset(clauses) for clauses in signals}
     if frozenset() in given:
         return None
-    needed = [clauses for clauses in given if not any(other < clauses for other in given)]
-    tests = [[_one_of(texts) for texts in sorted(clauses, key=_rarest)] for clauses in needed]
-    return lambda chunk: any(all(test(chunk) for test in parts) for parts in tests)
+    needed = [sorted(clauses, key=_rarest) for clauses in given if not any(other < clauses for other in given)]
+    tests = [[_one_of(texts) for texts in clauses] for clauses in needed]
+    # The rarest set of each signal that is long enough to be looked for.
+    chosen = [next((texts for texts in clauses if _long(texts)), frozenset[str]()) for clauses in needed]
+    necessary = frozenset[str]().union(*chosen) if all(chosen) else frozenset[str]()
+    return Needles(
+        lambda chunk: any(all(test(chunk) for test in parts) for parts in tests),
+        necessary,
+        _one_of(necessary) if necessary else _never,
+        enough=False,
+    )
 
 
-def naming(names: Collection[str]) -> Test | None:
+def naming(names: Collection[str]) -> Needles | None:
     """Test for chunks that may hold one of the names; None where looking for them costs as much as decoding."""
-    if all(_GUID.fullmatch(name) for name in names):
-        wanted = {name.upper().encode() for name in names}
-        return lambda chunk: not wanted.isdisjoint(_GUIDS.findall(_squeezed(chunk)))
-    if len(names) > _FEW or not all(name.isascii() and name.isalnum() for name in names):
+    wanted = frozenset(name.upper() for name in names)
+    if all(_GUID.fullmatch(name) for name in wanted):
+        test = _one_in(frozenset(name.encode() for name in wanted), _GUIDS)
+    elif all(_THUMBPRINT.fullmatch(name) for name in wanted):
+        test = _one_in(frozenset(name.encode() for name in wanted), _THUMBPRINTS)
+    elif len(wanted) <= _FEW and all(name.isascii() and name.isalnum() for name in wanted):
+        test = _one_of(frozenset(name.lower() for name in wanted))
+    else:
         return None
-    return _one_of(frozenset(name.lower() for name in names))
+    return Needles(test, wanted, test, enough=True)
+
+
+def _long(texts: frozenset[str]) -> bool:
+    return min(len(text) for text in texts) >= SHORTEST
+
+
+def _never(piece: bytes) -> bool:  # noqa: ARG001  a test
+    return False
+
+
+def _one_in(names: frozenset[bytes], shape: re.Pattern[bytes]) -> Test:
+    """Search for names of one length that all have the same shape; it costs the same however many they are."""
+    size = len(next(iter(names), b""))
+
+    def holds_one(chunk: bytes) -> bool:
+        runs = shape.findall(_squeezed(chunk))
+        return any(run[at : at + size] in names for run in runs for at in range(len(run) - size + 1))
+
+    return holds_one
 
 
 def _rarest(texts: frozenset[str]) -> tuple[int, list[str]]:

@@ -1,0 +1,64 @@
+"""SHA-256 of large local files, made beside everything else that is done with them.
+
+Reading and hashing leave the interpreter to other threads, so on a machine with a second core this costs no time. One
+thread for all files, for several would read against each other; it does not keep the program from ending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from concurrent.futures import Future
+from contextlib import closing
+from typing import BinaryIO
+
+from evtx_analyzer.discover.source import Source
+
+Digest = tuple[str, int, OSError | None]
+"""SHA-256 in hex, how many bytes were read, and what ended that before the file did."""
+
+LARGE = 8 << 20
+"""Bytes. Smaller files are hashed sooner than it takes to ask for it."""
+_BLOCK = 1 << 20
+
+
+def is_local_file(stream: BinaryIO) -> bool:
+    """Whether a stream is a file of this machine, which may be read twice at once; members of archives may not."""
+    return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
+
+
+class Digests:
+    """Begins digests, in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        self._last: threading.Thread | None = None
+
+    def begin(self, source: Source) -> Future[Digest]:
+        """A digest to come."""
+        made: Future[Digest] = Future()
+        self._last = threading.Thread(target=_run, args=(source, self._last, made), daemon=True)
+        self._last.start()
+        return made
+
+
+def _run(source: Source, before: threading.Thread | None, made: Future[Digest]) -> None:
+    if before is not None:
+        before.join()
+    try:
+        made.set_result(_digest(source))
+    except BaseException as error:  # noqa: BLE001  it is raised again where the result is asked for
+        made.set_exception(error)
+
+
+def _digest(source: Source) -> Digest:
+    digest, size, buffer = hashlib.sha256(), 0, bytearray(_BLOCK)
+    view = memoryview(buffer)
+    try:
+        with closing(source.open()) as stream:
+            while more := stream.readinto(view):  # type: ignore[attr-defined]
+                digest.update(view[:more])
+                size += more
+    except OSError as error:
+        return "", size, error
+    return digest.hexdigest(), size, None
