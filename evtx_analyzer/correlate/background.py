@@ -15,7 +15,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
@@ -39,8 +40,19 @@ SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 _RECENT = timedelta(minutes=10)
 
 
-class Background(Struct, frozen=True, kw_only=True):
-    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90 and from files."""
+class _Past(Struct, frozen=True):
+    """What one connector did with one certificate: first acceptance and refusal, and the certificate before it."""
+
+    accepted: datetime | None
+    refused: datetime | None
+    previous: Delivery | None
+
+
+class Background(Struct, frozen=True, kw_only=True, dict=True):
+    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90 and from files.
+
+    What thousands of refusals ask in the same way is answered once (``dict`` keeps the answers).
+    """
 
     settings: tuple[Setting, ...] = ()
     certificates: Mapping[str, Certificate] = {}
@@ -55,7 +67,38 @@ class Background(Struct, frozen=True, kw_only=True):
 
     def objects(self, cmdlet: str) -> list[Mapping[str, str]]:
         """Properties of every exported object of a cmdlet."""
-        return [item.values for item in self.settings if item.cmdlet == cmdlet]
+        return self._objects.get(cmdlet, [])
+
+    @cached_property
+    def _objects(self) -> Mapping[str, list[Mapping[str, str]]]:
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for item in self.settings:
+            found.setdefault(item.cmdlet, []).append(item.values)
+        return found
+
+    @cached_property
+    def history(self) -> Mapping[tuple[str, str, str], list[Delivery]]:
+        """Deliveries by connector, log kind and host."""
+        found: dict[tuple[str, str, str], list[Delivery]] = {}
+        for item in self.deliveries:
+            found.setdefault((item.connector, item.kind, item.host), []).append(item)
+        return found
+
+    @cached_property
+    def failures(self) -> Mapping[tuple[str, str, str], list[Delivery]]:
+        """Deliveries in which a TLS negotiation failed, by the same."""
+        found = {key: [item for item in rows if item.last_tls_failure] for key, rows in self.history.items()}
+        return {key: rows for key, rows in found.items() if rows}
+
+    @cached_property
+    def pasts(self) -> dict[tuple[str, str, str, str], _Past]:
+        """What ``_past`` found, by connector, log kind, host and thumbprint."""
+        return {}
+
+    @cached_property
+    def configured(self) -> dict[tuple[Certificate | None, str, str, str], dict[str, list[str]]]:
+        """What ``_configuration`` found, by what it looks at."""
+        return {}
 
 
 def background(aside: Iterable[Event], operations: Iterable[Operation], deliveries: tuple[Delivery, ...]) -> Background:
@@ -124,10 +167,22 @@ def rejection_fields(rejection: Rejection, background: Background) -> Fields:
     if sent is not None:
         _add_certificate(found, sent, rejection)
     _add_history(found, rejection, background)
-    _add_inbound(found, rejection, sent, background)
-    _add_send(found, rejection, sent, background)
-    _add_domains(found, rejection, sent, background)
+    if background.settings:
+        found.update(_configuration(rejection, sent, background))
     return _fields(found)
+
+
+def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> dict[str, list[str]]:
+    """The exported objects against what the session showed; the same for all refusals that showed the same."""
+    domain = rejection.mail_from.rpartition("@")[2]
+    key = (sent, rejection.connector, domain, rejection.seen_address)
+    if key not in background.configured:
+        found: dict[str, list[str]] = {}
+        _add_inbound(found, rejection, sent, background)
+        _add_send(found, rejection, sent, background)
+        _add_domains(found, rejection, sent, background)
+        background.configured[key] = found
+    return background.configured[key]
 
 
 def _completed(sent: Certificate | None, background: Background) -> Certificate | None:
@@ -158,7 +213,7 @@ def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: 
     found["SentThumbprint"] = [sent.thumbprint]
     found["SentSubject"] = [sent.subject]
     found["SentIssuer"] = [sent.issuer]
-    found["SentName"] = sorted(certificate_names(sent))
+    found["SentName"] = list(_sorted_names(sent.subject, sent.alternate_names))
     if sent.subject and sent.issuer:
         found["SentSelfSigned"] = [_yes(same_name(sent.subject, sent.issuer))]
     if sent.not_after and sent.not_before:
@@ -171,29 +226,39 @@ def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: 
 def _add_history(found: dict[str, list[str]], rejection: Rejection, background: Background) -> None:
     """What the same connector did before: with this certificate, and with the one before it."""
     own = rejection.sent.thumbprint if rejection.sent else ""
-    rows = [
-        item
-        for item in background.deliveries
-        if item.connector == rejection.connector and item.kind == rejection.kind and item.host == rejection.host
-    ]
-    same = [item for item in rows if item.thumbprint == own]
-    before = [item for item in same if item.first_accepted and item.first_accepted < rejection.time]
-    refused = min((item.first_refused for item in same if item.first_refused), default=rejection.time)
     if own:
-        found["AcceptedBeforeWithThisCertificate"] = [_yes(bool(before))]
-        others = [
-            item
-            for item in rows
-            if item.thumbprint not in ("", own) and item.last_accepted and item.last_accepted < refused
-        ]
-        last = max(others, key=lambda item: item.last_accepted or rejection.time, default=None)
+        past = _past(rejection, own, background)
+        before = past.accepted is not None and past.accepted < rejection.time
+        found["AcceptedBeforeWithThisCertificate"] = [_yes(before)]
+        last = past.previous if past.refused else _previous(rejection, own, rejection.time, background)
         # A certificate that still succeeds after the refusals has not been replaced: both are in use.
         if last is not None and not before:
             found["PreviousThumbprint"] = [last.thumbprint]
+    rows = background.failures.get((rejection.connector, rejection.kind, rejection.host), ())
     failures = [item for item in rows if _tls_failed_shortly_before(item, rejection)]
     if failures:
         found["TlsFailedBefore"] = ["true"]
         found["TlsFailure"] = sorted({item.tls_error for item in failures})
+
+
+def _past(rejection: Rejection, own: str, background: Background) -> _Past:
+    key = (rejection.connector, rejection.kind, rejection.host)
+    if (*key, own) not in background.pasts:
+        same = [item for item in background.history.get(key, ()) if item.thumbprint == own]
+        refused = min((item.first_refused for item in same if item.first_refused), default=None)
+        background.pasts[(*key, own)] = _Past(
+            accepted=min((item.first_accepted for item in same if item.first_accepted), default=None),
+            refused=refused,
+            previous=_previous(rejection, own, refused, background) if refused else None,
+        )
+    return background.pasts[(*key, own)]
+
+
+def _previous(rejection: Rejection, own: str, refused: datetime, background: Background) -> Delivery | None:
+    """The other certificate with which mail was accepted last before this one was refused."""
+    rows = background.history.get((rejection.connector, rejection.kind, rejection.host), ())
+    others = [(item.last_accepted, item) for item in rows if item.thumbprint not in ("", own) and item.last_accepted]
+    return max((pair for pair in others if pair[0] < refused), key=lambda pair: pair[0], default=(None, None))[1]
 
 
 def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
@@ -318,8 +383,14 @@ def _accepts(domain: str, subdomains: bool, name: str) -> bool:
 
 def certificate_names(certificate: Certificate) -> set[str]:
     """DNS names of a certificate, folded: the common name of the subject and the alternate names."""
-    names = {_common_name(certificate.subject), *certificate.alternate_names}
-    return {name.casefold() for name in names if "." in name and " " not in name}
+    return set(_sorted_names(certificate.subject, certificate.alternate_names))
+
+
+# Few certificates are sent again and again.
+@lru_cache(maxsize=1024)
+def _sorted_names(subject: str, alternate: tuple[str, ...]) -> tuple[str, ...]:
+    names = {_common_name(subject), *alternate}
+    return tuple(sorted({name.casefold() for name in names if "." in name and " " not in name}))
 
 
 def covers(pattern: str, name: str) -> bool:
@@ -332,6 +403,7 @@ def _wildcard(pattern: str, name: str) -> bool:
     return pattern.startswith("*.") and not name.startswith("*.") and name.partition(".")[2] == pattern[2:]
 
 
+@lru_cache(maxsize=1024)
 def same_name(left: str, right: str) -> bool:
     """Whether two distinguished names are the same, whatever the blanks after commas and the case."""
     return _name_parts(left) == _name_parts(right)
@@ -389,4 +461,4 @@ def _yes(value: bool) -> str:
 
 
 def _fields(found: Mapping[str, Iterable[str]]) -> Fields:
-    return {name: kept for name, values in found.items() if (kept := tuple(value for value in values if value))}
+    return {name: kept for name, values in found.items() if (kept := tuple([value for value in values if value]))}
