@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import metadata
 
 from evtx_analyzer import clock, diagnose
@@ -110,8 +111,8 @@ def analyze(
     deliveries = notes.history.deliveries(hosts)
     beside = background(notes.aside, checked, deliveries)
     checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
-    views = {item.id: rejection_fields(item, beside) for item in found}
-    found = [recognized(item, rules.signals, "smtp-session", views[item.id]) for item in found]
+    view = partial(rejection_fields, background=beside)
+    found = [recognized(item, rules.signals, "smtp-session", view(item)) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
@@ -121,10 +122,10 @@ def analyze(
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
         settings=beside.places(),
-        views=views,
+        view=view,
         certificates=beside.certificates,
     )
-    findings = diagnose.diagnose(grouped, rules.causes, case)
+    findings, graded = diagnose.diagnosed(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=metadata.version("evtx-analyzer")),
@@ -138,7 +139,7 @@ def analyze(
         ),
         verdict=diagnose.verdict(findings, grouped, case, len(losses), len(merged) - len(found)),
         findings=tuple(findings),
-        incidents=tuple(diagnose.graded(grouped, rules.causes, case)),
+        incidents=tuple(graded),
         operations=tuple(checked),
         deliveries=deliveries,
         other_errors=notes.errors.rows(hosts),
