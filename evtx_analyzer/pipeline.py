@@ -100,8 +100,10 @@ def analyze(
 
     hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.nameless)
     skews = notes.clocks.skews(hosts)
-    told = [(item, session_clock(session)) for session in refused for item in rejections(session, hosts)]
-    remote = {item.rejection.id: time for item, time in told if time is not None}
+    told = [(item, session) for session in refused for item in rejections(session, hosts)]
+    # Only the hour that daylight saving repeats is settled by the session's own clock.
+    twice = [(item.rejection.id, session) for item, session in told if item.rejection.time_basis == "ambiguous"]
+    remote = {name: time for name, session in twice if (time := session_clock(session)) is not None}
     messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
     merged, offsets = merge(settled([*(item for item, _ in told), *messages], skews, remote))
     found = [item for item in merged if _within(item, since, until)]

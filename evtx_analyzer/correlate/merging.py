@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,7 +48,8 @@ def merge(found: Iterable[Told]) -> tuple[list[Rejection], list[tuple[Origin, in
     index, copies = _Index(), _Copies()
     offsets: list[tuple[Origin, int]] = []
     for told in sorted(found, key=_strength):
-        copy = copies.find(told)
+        rows = copies.like(told)
+        copy = rows.find(told)
         if copy is not None:
             copy.copies.append(told.rejection.origin)
             continue
@@ -61,29 +63,44 @@ def merge(found: Iterable[Told]) -> tuple[list[Rejection], list[tuple[Origin, in
             group.members.append(told)
             group.layers |= _told_of(told)
         index.add(told, group)
-        copies.add(told, group)
+        rows.add(told, group)
     merged = [_merged(group) for group in groups]
     return sorted(merged, key=lambda item: (item.time, place(item.origin), item.id)), offsets
 
 
-class _Copies:
-    """Rows that another file repeats: by what a copy must share, the first row, and the first of another file."""
+class _Alike:
+    """Rows that share what a copy must share: the first one, and the first one of another file."""
+
+    __slots__ = ("_rows",)
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[object, ...], list[tuple[str, _Group]]] = {}
+        self._rows: tuple[tuple[Origin, _Group], ...] = ()
 
     def find(self, told: Told) -> _Group | None:
         """The group that holds the same row from another file."""
         file = named(told.rejection.origin)
-        same = self._rows.get(_copy_key(told), ())
-        return next((group for other, group in same if other != file), None)
+        return next((group for origin, group in self._rows if named(origin) != file), None)
 
     def add(self, told: Told, group: _Group) -> None:
-        file = named(told.rejection.origin)
-        same = self._rows.setdefault(_copy_key(told), [])
-        # Of one file the first row answers for all: two are enough to find one of another file.
-        if not same or (len(same) == 1 and same[0][0] != file):
-            same.append((file, group))
+        """Note a row; of one file the first answers for all, so two are enough to find one of another file."""
+        origin = told.rejection.origin
+        if not self._rows or (len(self._rows) == 1 and named(self._rows[0][0]) != named(origin)):
+            self._rows = (*self._rows, (origin, group))
+
+
+class _Copies:
+    """Rows by what a copy must share."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[object, ...], _Alike] = {}
+
+    def like(self, told: Told) -> _Alike:
+        """The rows that are like this one."""
+        key = _copy_key(told)
+        found = self._rows.get(key)
+        if found is None:
+            found = self._rows[key] = _Alike()
+        return found
 
 
 class _Entry(Struct, frozen=True, gc=False):
@@ -303,8 +320,14 @@ def _id(item: Rejection) -> str:
     return item.message_id.strip("<> ").casefold()
 
 
-def _recipients(item: Rejection) -> set[str]:
-    return {part.strip().casefold() for part in item.rcpt_to.split(";")} - {""}
+def _recipients(item: Rejection) -> frozenset[str]:
+    return _addresses(item.rcpt_to)
+
+
+# Asked again and again of the same refusal, and an outage has few recipients.
+@lru_cache(maxsize=4096)
+def _addresses(text: str) -> frozenset[str]:
+    return frozenset({part.strip().casefold() for part in text.split(";")} - {""})
 
 
 def _told_of(told: Told) -> set[tuple[str, str]]:
@@ -363,6 +386,10 @@ def _merged(group: _Group) -> Rejection:
 
 
 def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
+    """What the first member does not know, from the others."""
     names = ("connector", "session", "remote_name", "mail_from", "rcpt_to", "message_id", "remote_host")
     for name in names:
-        yield name, next((value for item in members if (value := getattr(item, name))), "")
+        value = getattr(members[0], name)
+        if not value:
+            value = next((value for item in members[1:] if (value := getattr(item, name))), "")
+            yield name, value
