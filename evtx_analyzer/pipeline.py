@@ -22,12 +22,12 @@ from evtx_analyzer.correlate.background import background, operation_fields, rej
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.clocks import noted, session_clock, settled
 from evtx_analyzer.correlate.context import CONNECTIVITY
-from evtx_analyzer.correlate.hosts import Given, survey
+from evtx_analyzer.correlate.hosts import Given, Hosts, survey
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.merging import merge
 from evtx_analyzer.correlate.notes import Notes
-from evtx_analyzer.correlate.rejections import message_rejections, refusals, rejections
+from evtx_analyzer.correlate.rejections import Told, message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.discover import Input, Limits, Source, discover, folders
 from evtx_analyzer.discover.collector import collector_bundles
@@ -100,13 +100,11 @@ def analyze(
 
     hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.nameless)
     skews = notes.clocks.skews(hosts)
-    told = [(item, session) for session in refused for item in rejections(session, hosts)]
-    # Only the hour that daylight saving repeats is settled by the session's own clock.
-    twice = [(item.rejection.id, session) for item, session in told if item.rejection.time_basis == "ambiguous"]
-    remote = {name: time for name, session in twice if (time := session_clock(session)) is not None}
-    messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
-    merged, offsets = merge(settled([*(item for item, _ in told), *messages], skews, remote))
+    merged, offsets = merge(settled(*_told(refused, notes.messages, hosts), skews))
     found = [item for item in merged if _within(item, since, until)]
+    left_out = len(merged) - len(found)
+    # An outage has thousands of them, and what they told is in the refusals now.
+    del refused, merged
     _connections(examined, ledger, notes, frozenset(item.session for item in found) - {""}, tell)
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts, coverage)
@@ -139,7 +137,7 @@ def analyze(
             until=_text(until),
             rules=rules.added or None,
         ),
-        verdict=diagnose.verdict(findings, grouped, case, len(losses), len(merged) - len(found)),
+        verdict=diagnose.verdict(findings, grouped, case, len(losses), left_out),
         findings=tuple(findings),
         incidents=tuple(graded),
         operations=tuple(checked),
@@ -176,6 +174,21 @@ def _counted(session: Session, notes: Notes) -> bool:
     """Count a session; whether it was refused with 5.7.64 and must be kept."""
     notes.session(session)
     return bool(refusals(session))
+
+
+def _told(
+    refused: Iterable[Session], messages: Iterable[Match], hosts: Hosts
+) -> tuple[list[Told], dict[str, datetime]]:
+    """Refusals as every log tells them; by id the session's own clock where the hour that it names comes twice."""
+    found: list[Told] = []
+    clocks: dict[str, datetime] = {}
+    for session in refused:
+        for item in rejections(session, hosts):
+            found.append(item)
+            if item.rejection.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
+                clocks[item.rejection.id] = time
+    found += [item for match in messages for item in message_rejections(match, hosts)]
+    return found, clocks
 
 
 def _connections(
