@@ -24,6 +24,7 @@ from evtx_analyzer.correlate.clocks import noted, session_clock, settled
 from evtx_analyzer.correlate.context import CONNECTIVITY
 from evtx_analyzer.correlate.hosts import Given, Hosts, survey
 from evtx_analyzer.correlate.incidents import incidents
+from evtx_analyzer.correlate.keeping import Keeper
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.merging import merge
 from evtx_analyzer.correlate.notes import Notes
@@ -91,7 +92,9 @@ def analyze(
     examined = without_copies(examine(source, tell) for source in sources)
     ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
-    refused = [item for item in _sessions(examined, rules, ledger, notes, tell) if _counted(item, notes)]
+    keeper = Keeper()
+    passing = _sessions(examined, rules, ledger, notes, tell)
+    refused = [keeper.session(item) for item in passing if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), tell, prefilter=prefilter)
