@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -77,21 +78,33 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     @cached_property
-    def history(self) -> Mapping[tuple[str, str, str], list[Delivery]]:
-        """Deliveries by connector, log kind and host."""
-        found: dict[tuple[str, str, str], list[Delivery]] = {}
+    def history(self) -> Mapping[tuple[str, ...], list[Delivery]]:
+        """Deliveries by connector, log kind, host and thumbprint."""
+        found: dict[tuple[str, ...], list[Delivery]] = {}
         for item in self.deliveries:
-            found.setdefault((item.connector, item.kind, item.host), []).append(item)
+            found.setdefault((*_sender(item), item.thumbprint), []).append(item)
         return found
 
     @cached_property
-    def failures(self) -> Mapping[tuple[str, str, str], list[Delivery]]:
-        """Deliveries in which a TLS negotiation failed, by the same."""
-        found = {key: [item for item in rows if item.last_tls_failure] for key, rows in self.history.items()}
-        return {key: rows for key, rows in found.items() if rows}
+    def accepted(self) -> Mapping[tuple[str, ...], list[tuple[datetime, Delivery]]]:
+        """Last acceptances with a certificate, in order, by connector, log kind and host."""
+        found: dict[tuple[str, ...], list[tuple[datetime, Delivery]]] = {}
+        for item in self.deliveries:
+            if item.thumbprint and item.last_accepted:
+                found.setdefault(_sender(item), []).append((item.last_accepted, item))
+        return {key: sorted(rows, key=_first) for key, rows in found.items()}
 
     @cached_property
-    def pasts(self) -> dict[tuple[str, str, str, str], _Past]:
+    def failures(self) -> Mapping[tuple[str, ...], list[tuple[datetime, str]]]:
+        """First and last failures of TLS negotiations with their errors, in order, by the same."""
+        found: dict[tuple[str, ...], list[tuple[datetime, str]]] = {}
+        for item in self.deliveries:
+            times = (item.first_tls_failure, item.last_tls_failure)
+            found.setdefault(_sender(item), []).extend((time, item.tls_error) for time in times if time is not None)
+        return {key: sorted(rows, key=_first) for key, rows in found.items()}
+
+    @cached_property
+    def pasts(self) -> dict[tuple[str, ...], _Past]:
         """What ``_past`` found, by connector, log kind, host and thumbprint."""
         return {}
 
@@ -234,36 +247,47 @@ def _add_history(found: dict[str, list[str]], rejection: Rejection, background: 
         # A certificate that still succeeds after the refusals has not been replaced: both are in use.
         if last is not None and not before:
             found["PreviousThumbprint"] = [last.thumbprint]
-    rows = background.failures.get((rejection.connector, rejection.kind, rejection.host), ())
-    failures = [item for item in rows if _tls_failed_shortly_before(item, rejection)]
-    if failures:
+    failures = background.failures.get(_sender(rejection), [])
+    # The failures of the ten minutes up to the refusal.
+    low = bisect_left(failures, rejection.time - _RECENT, key=_first)
+    shortly_before = failures[low : bisect_right(failures, rejection.time, key=_first)]
+    if shortly_before:
         found["TlsFailedBefore"] = ["true"]
-        found["TlsFailure"] = sorted({item.tls_error for item in failures})
+        found["TlsFailure"] = sorted({error for _, error in shortly_before})
+
+
+def _sender(item: Delivery | Rejection) -> tuple[str, ...]:
+    return item.connector, item.kind, item.host
+
+
+def _first(row: tuple[datetime, object]) -> datetime:
+    return row[0]
 
 
 def _past(rejection: Rejection, own: str, background: Background) -> _Past:
-    key = (rejection.connector, rejection.kind, rejection.host)
-    if (*key, own) not in background.pasts:
-        same = [item for item in background.history.get(key, ()) if item.thumbprint == own]
+    key = (*_sender(rejection), own)
+    if key not in background.pasts:
+        same = background.history.get(key, ())
         refused = min((item.first_refused for item in same if item.first_refused), default=None)
-        background.pasts[(*key, own)] = _Past(
+        background.pasts[key] = _Past(
             accepted=min((item.first_accepted for item in same if item.first_accepted), default=None),
             refused=refused,
             previous=_previous(rejection, own, refused, background) if refused else None,
         )
-    return background.pasts[(*key, own)]
+    return background.pasts[key]
 
 
 def _previous(rejection: Rejection, own: str, refused: datetime, background: Background) -> Delivery | None:
-    """The other certificate with which mail was accepted last before this one was refused."""
-    rows = background.history.get((rejection.connector, rejection.kind, rejection.host), ())
-    others = [(item.last_accepted, item) for item in rows if item.thumbprint not in ("", own) and item.last_accepted]
-    return max((pair for pair in others if pair[0] < refused), key=lambda pair: pair[0], default=(None, None))[1]
-
-
-def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
-    first, last = item.first_tls_failure, item.last_tls_failure
-    return any(time is not None and timedelta() <= rejection.time - time <= _RECENT for time in (first, last))
+    """The other certificate with which mail was accepted last before this one was refused; the first of equals."""
+    rows = background.accepted.get(_sender(rejection), [])
+    found: Delivery | None = None
+    for at in range(bisect_left(rows, refused, key=_first) - 1, -1, -1):
+        time, item = rows[at]
+        if found is not None and time != found.last_accepted:
+            break
+        if item.thumbprint != own:
+            found = item
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
