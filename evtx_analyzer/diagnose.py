@@ -188,6 +188,8 @@ class _Scene:
         self._refused: dict[tuple[str, str], list[_Fact]] = {}
         self._paired: dict[tuple[str, str], tuple[list[_Fact], bool]] = {}
         self._texts: dict[tuple[object, ...], str] = {}
+        self._views: dict[str, tuple[str, ...]] = {}
+        self._equal: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @cached_property
     def hits(self) -> Mapping[str, list[Rejection]]:
@@ -257,11 +259,23 @@ class _Scene:
         if fact.link is not None or fact.operation is not None or fact.rejection is None:
             return _fill(text, self.names(fact))
         used = _placeholders(text)
-        view = self.case.view(fact.rejection) if not used.isdisjoint(_FROM_VIEW) else {}
-        key = (text, *(get(fact.rejection, view) for name, get in _OF_REJECTION.items() if name in used))
+        values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
+        key = (text, *values, () if used.isdisjoint(_FROM_VIEW) else self._of_view(fact.rejection))
         if key not in self._texts:
             self._texts[key] = _fill(text, self.names(fact))
         return self._texts[key]
+
+    def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
+        """What sentences name of a session's view; the view is made once for all of them, and equal values are shared.
+
+        Sessions of one outage show much the same, so little is kept.
+        """
+        found = self._views.get(rejection.id)
+        if found is None:
+            view = self.case.view(rejection)
+            values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
+            found = self._views[rejection.id] = self._equal.setdefault(values, values)
+        return found
 
     def names(self, fact: _Fact | None = None) -> dict[str, str]:
         """Values of the placeholders that rule files may use; what is not known reads as an instruction to fill it in.
