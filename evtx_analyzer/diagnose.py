@@ -13,10 +13,14 @@ Only a wire trace or a fix that worked could make a cause certain, so nothing he
 
 from __future__ import annotations
 
+import heapq
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache, cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -51,58 +55,80 @@ _MOST_EVIDENCE = 5
 _SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
+def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of ``Case.view``
+    return {}
+
+
 class Case(Struct, frozen=True, kw_only=True):
-    """What the diagnosis looks at besides the incident itself."""
+    """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
+
+    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals.
+    """
 
     operations: Mapping[str, Operation]
     coverage: Sequence[Coverage]
     kinds: frozenset[str]
     settings: Mapping[str, Origin] = {}
-    views: Mapping[str, Fields] = {}
+    view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
 
 
+class _Fact(Struct, frozen=True, kw_only=True):
+    """What one sentence of evidence is about, where that stands and when it was; worded only where it is shown."""
+
+    origin: Origin | None = None
+    time: datetime | None = None
+    link: Link | None = None
+    operation: Operation | None = None
+    rejection: Rejection | None = None
+
+
 class _Seen(Struct, frozen=True, kw_only=True):
-    """One observation that holds for an incident: its sentences, and how far its pairs may carry a grade."""
+    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade."""
 
     observation: Observation
-    evidence: tuple[Evidence, ...]
+    scene: _Scene
+    facts: Sequence[_Fact]
     capped: bool
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
     """A cause weighed against one incident."""
 
-    incident: Incident
+    scene: _Scene
     grade: Grade
     seen: tuple[_Seen, ...]
+
+    @property
+    def incident(self) -> Incident:
+        return self.scene.incident
 
 
 def diagnose(incidents: Sequence[Incident], causes: Iterable[Cause], case: Case) -> list[Finding]:
     """Findings, best supported first; ``unexplained`` is among them only where no cause reaches ``possible``."""
+    return diagnosed(incidents, causes, case)[0]
+
+
+def diagnosed(
+    incidents: Sequence[Incident], causes: Iterable[Cause], case: Case
+) -> tuple[list[Finding], list[Incident]]:
+    """The findings, and the incidents with the grade of every cause that has any evidence for or against it."""
     if not incidents:
-        return []
+        return [], []
+    causes = list(causes)
+    scenes = [_Scene(incident, case) for incident in incidents]
+    weighed = {cause.id: [_weigh(cause, scene) for scene in scenes] for cause in causes}
+    found = [_finding(cause, weighed[cause.id]) for cause in causes]
     order = {cause.id: (cause.rank, cause.id) for cause in causes}
-    found = [_finding(cause, incidents, case) for cause in causes]
     explained = any(RANK[item.grade] >= RANK["possible"] for item in found)
     kept = [item for item in found if item.cause != UNEXPLAINED or not explained]
-    return sorted(kept, key=lambda item: (item.cause != UNEXPLAINED, -RANK[item.grade], order[item.cause]))
-
-
-def graded(incidents: Sequence[Incident], causes: Iterable[Cause], case: Case) -> list[Incident]:
-    """The incidents with the grade of every cause that has any evidence for or against it."""
-    causes = list(causes)
-    return [
-        replace(
-            item, grades={cause.id: grade for cause in causes if (grade := weigh(cause, item, case)) != "no-evidence"}
-        )
-        for item in incidents
-    ]
-
-
-def weigh(cause: Cause, incident: Incident, case: Case) -> Grade:
-    """Grade of one cause for one incident."""
-    return _weigh(cause, incident, case).grade
+    kept.sort(key=lambda item: (item.cause != UNEXPLAINED, -RANK[item.grade], order[item.cause]))
+    grades: list[dict[str, Grade]] = [{} for _ in incidents]
+    for cause in causes:
+        for held, item in zip(grades, weighed[cause.id], strict=True):
+            if item.grade != "no-evidence":
+                held[cause.id] = item.grade
+    return kept, [replace(item, grades=held) for item, held in zip(incidents, grades, strict=True)]
 
 
 def verdict(
@@ -152,14 +178,152 @@ def _claim(best: Finding) -> str:
 # ------------------------------------------------------------------------------------------------------ weighing
 
 
-def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding:
-    weighed = [_weigh(cause, incident, case) for incident in incidents]
+class _Scene:
+    """An incident with what the causes ask of it: thousands of refusals are gone through once, not for each cause."""
+
+    def __init__(self, incident: Incident, case: Case) -> None:
+        self.incident, self.case = incident, case
+        self.sound = [link for link in incident.links if link.broken_by is None and link.basis in _IDENTITY]
+        self.first_link = next((item for item in incident.links if item.basis in _IDENTITY), None)
+        self._refused: dict[tuple[str, str], list[_Fact]] = {}
+        self._paired: dict[tuple[str, str], tuple[list[_Fact], bool]] = {}
+        self._texts: dict[tuple[object, ...], str] = {}
+        self._views: dict[str, tuple[str, ...]] = {}
+        self._equal: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    @cached_property
+    def hits(self) -> Mapping[str, list[Rejection]]:
+        """Refusals by signal."""
+        found: dict[str, list[Rejection]] = {}
+        for item in self.incident.rejections:
+            for name in set(item.signals):
+                found.setdefault(name, []).append(item)
+        return found
+
+    @cached_property
+    def links(self) -> Mapping[str, list[Link]]:
+        """Links by rule."""
+        found: dict[str, list[Link]] = {}
+        for link in self.incident.links:
+            found.setdefault(link.rule, []).append(link)
+        return found
+
+    @cached_property
+    def free(self) -> frozenset[str]:
+        """Checks that are joined by thumbprint on the same machine."""
+        links = self.incident.links
+        return frozenset(link.operation for link in links if link.basis == "thumbprint" and link.host in _PAIRED)
+
+    @cached_property
+    def anchors(self) -> list[datetime]:
+        """Times of the handshakes, in order."""
+        return sorted(item.handshake_time or item.time for item in self.incident.rejections)
+
+    def refused(self, signal: str, shown_by: str) -> list[_Fact]:
+        """The refusals of a signal as facts; they stand in the export that shows them, where there is one."""
+        key = (signal, shown_by)
+        if key not in self._refused:
+            place_of = self.case.settings.get(shown_by)
+            self._refused[key] = [
+                _Fact(origin=place_of or item.origin, time=item.time, rejection=item)
+                for item in self.hits.get(signal, ())
+            ]
+        return self._refused[key]
+
+    def paired(self, rule: str, kind: str) -> tuple[list[_Fact], bool]:
+        """Sound or broken links of a rule as facts, one for each check, and whether any may carry a grade freely."""
+        key = (rule, kind)
+        if key not in self._paired:
+            links = self.links.get(rule, [])
+            sound = [link for link in links if link.broken_by is None]
+            # Where one pair of the rule is sound, broken pairs of other sessions do not speak against it.
+            wanted = sound if kind == "link" else ([] if sound else links)
+            rejections = {item.id: item for item in self.incident.rejections} if wanted else {}
+            facts = [
+                _Fact(
+                    origin=link.broken_by if kind == "broken-link" else operation.origin,
+                    time=operation.time,
+                    link=link,
+                    operation=operation,
+                    rejection=rejections[link.rejection],
+                )
+                for link in _nearest_per_operation(wanted)
+                for operation in (self.case.operations[link.operation],)
+            ]
+            free = any(link.basis == "thumbprint" and link.host in _PAIRED for link in wanted)
+            self._paired[key] = facts, free
+        return self._paired[key]
+
+    def worded(self, text: str, fact: _Fact) -> str:
+        """The sentence of a fact; refusals that differ in nothing that it names share it."""
+        if fact.link is not None or fact.operation is not None or fact.rejection is None:
+            return _fill(text, self.names(fact))
+        used = _placeholders(text)
+        values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
+        key = (text, *values, () if used.isdisjoint(_FROM_VIEW) else self._of_view(fact.rejection))
+        if key not in self._texts:
+            self._texts[key] = _fill(text, self.names(fact))
+        return self._texts[key]
+
+    def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
+        """What sentences name of a session's view; the view is made once for all of them, and equal values are shared.
+
+        Sessions of one outage show much the same, so little is kept.
+        """
+        found = self._views.get(rejection.id)
+        if found is None:
+            view = self.case.view(rejection)
+            values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
+            found = self._views[rejection.id] = self._equal.setdefault(values, values)
+        return found
+
+    def names(self, fact: _Fact | None = None) -> dict[str, str]:
+        """Values of the placeholders that rule files may use; what is not known reads as an instruction to fill it in.
+
+        Without a fact they are those of the first refusal and of the first check that is joined by more than time.
+        """
+        link = (fact.link if fact else None) or self.first_link
+        operation = fact.operation if fact else None
+        if operation is None and link is not None:
+            operation = self.case.operations[link.operation]
+        rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
+        certificate = self.incident.certificate
+        issuer = operation.missing_issuer if operation else None
+        known = self.case.certificates.get(certificate.thumbprint) if certificate else None
+        view = self.case.view(rejection)
+        return {
+            **self._of_incident,
+            **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
+            **_operation_names(operation),
+            "missing_issuer": _issuer_text(issuer, known, certificate.issuer if certificate else ""),
+            "delta": _delta(link),
+        }
+
+    @cached_property
+    def _of_incident(self) -> dict[str, str]:
+        incident = self.incident
+        certificate = incident.certificate
+        return {
+            "host": incident.host or "<the sending server>",
+            "connector": incident.connector or "<the connector>",
+            "thumbprint": certificate.thumbprint if certificate else "<thumbprint of the SMTP certificate>",
+            "subject": certificate.subject if certificate else "<subject of the SMTP certificate>",
+            "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
+            "start": clock.as_text(incident.start),
+            "end": clock.as_text(incident.end),
+            "refused": str(incident.rejection_count),
+            "coverage": _coverage_text(self.case),
+        }
+
+
+def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
+    incidents = [item.incident for item in weighed]
     best = max(weighed, key=lambda item: RANK[item.grade])
     least = min(RANK[best.grade], RANK["possible"])
     relevant = [item for item in weighed if RANK[item.grade] >= least]
     seen = [item for part in relevant for item in part.seen]
     against = [item for part in weighed for item in part.seen]
-    names = _names(best.incident, case)
+    names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
     return Finding(
         cause=cause.id,
@@ -171,7 +335,7 @@ def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding
         missing=tuple(_missing(cause.missing, best, names)),
         remedy=Remedy(
             # No fix is printed as the answer where the cause is not even possible: checks only.
-            steps=_steps(cause, relevant, case) if confident or cause.id == UNEXPLAINED else (),
+            steps=_steps(cause, relevant) if confident or cause.id == UNEXPLAINED else (),
             verify=tuple(_fill(step, names) for step in cause.verify),
             references=cause.references,
         ),
@@ -181,12 +345,12 @@ def _finding(cause: Cause, incidents: Sequence[Incident], case: Case) -> Finding
     )
 
 
-def _steps(cause: Cause, relevant: Sequence[_Weighed], case: Case) -> tuple[str, ...]:
+def _steps(cause: Cause, relevant: Sequence[_Weighed]) -> tuple[str, ...]:
     """Steps for all incidents of the finding: a step that names other things for another incident is given again."""
     filled: list[dict[str, str]] = []
     of_certificate: dict[str, dict[str, str]] = {}
     for item in relevant:
-        names = _names(item.incident, case)
+        names = item.scene.names()
         # Logs write one certificate's name in different ways: the first is kept, so that no step comes twice for it.
         first = of_certificate.setdefault(names["thumbprint"], names)
         filled.append({**names, **{key: first[key] for key in ("subject", "issuer", "missing_issuer")}})
@@ -207,22 +371,22 @@ def _is_default(cause: Cause) -> bool:
     return cause.id == UNEXPLAINED
 
 
-def _weigh(cause: Cause, incident: Incident, case: Case) -> _Weighed:
-    identified = _identified(cause, incident, case)
-    seen = tuple(item for rule in cause.observations if (item := _see(rule, incident, identified, case)) is not None)
+def _weigh(cause: Cause, scene: _Scene) -> _Weighed:
+    identified = _identified(cause, scene)
+    seen = tuple(item for rule in cause.observations if (item := _see(rule, scene, identified)) is not None)
     names = frozenset(item.observation.name for item in seen)
     capped = frozenset(item.observation.name for item in seen if item.capped)
-    grade = _against_its_own(cause, incident, case, grade_of(cause, names, capped))
-    return _Weighed(incident=incident, grade=grade, seen=seen)
+    grade = _against_its_own(cause, scene, grade_of(cause, names, capped))
+    return _Weighed(scene=scene, grade=grade, seen=seen)
 
 
-def _against_its_own(cause: Cause, incident: Incident, case: Case, grade: Grade) -> Grade:
+def _against_its_own(cause: Cause, scene: _Scene, grade: Grade) -> Grade:
     """The grade, lowered where other refusals of the same incident show the contrary on the same machine.
 
     A refusal whose own handshake shows the opposite was not caused by this: where most refusals do, the cause is
     contradicted, where some do, it is ``possible`` at most. A check on the machine itself beats one elsewhere.
     """
-    pro, contra = _sides(cause, incident, case)
+    pro, contra = _sides(cause, scene)
     spoken = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in _PAIRED}
     if not spoken or not pro:
         return grade
@@ -231,7 +395,7 @@ def _against_its_own(cause: Cause, incident: Incident, case: Case, grade: Grade)
     return min(grade, "possible", key=lambda item: RANK[item])
 
 
-def _sides(cause: Cause, incident: Incident, case: Case) -> tuple[list[Link], list[Link]]:
+def _sides(cause: Cause, scene: _Scene) -> tuple[list[Link], list[Link]]:
     """Sound links that speak for the cause, and those on the same machine that speak against it by a check that passed.
 
     A failed check of another certificate (the remote side's) is no such thing.
@@ -239,10 +403,10 @@ def _sides(cause: Cause, incident: Incident, case: Case) -> tuple[list[Link], li
     rules = {
         side: {item.of for item in cause.observations if item.kind == "link" and getattr(item, side)} for side in _SIDES
     }
-    sound = [link for link in incident.links if link.broken_by is None and link.basis in _IDENTITY]
-    against = [link for link in sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
-    return [link for link in sound if link.rule in rules["supports"]], [
-        link for link in against if link.host in _PAIRED and case.operations[link.operation].result == _PASSED
+    against = [link for link in scene.sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
+    operations = scene.case.operations
+    return [link for link in scene.sound if link.rule in rules["supports"]], [
+        link for link in against if link.host in _PAIRED and operations[link.operation].result == _PASSED
     ]
 
 
@@ -265,70 +429,39 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
     return grade
 
 
-def _identified(cause: Cause, incident: Incident, case: Case) -> list[Operation]:
+def _identified(cause: Cause, scene: _Scene) -> list[Operation]:
     """Operations that speak for the cause and are tied to the incident by more than time: their chain is asked next."""
     rules = {item.of for item in cause.observations if item.kind == "link" and item.supports}
-    sound = [link for link in incident.links if link.broken_by is None and link.basis in _IDENTITY]
-    return [case.operations[name] for name in dict.fromkeys(link.operation for link in sound if link.rule in rules)]
+    found = dict.fromkeys(link.operation for link in scene.sound if link.rule in rules)
+    return [scene.case.operations[name] for name in found]
 
 
-def _see(rule: Observation, incident: Incident, identified: Sequence[Operation], case: Case) -> _Seen | None:
-    """The observation with its evidence where it holds for the incident, else None."""
-    text = rule.supports or rule.contradicts
+def _see(rule: Observation, scene: _Scene, identified: Sequence[Operation]) -> _Seen | None:
+    """The observation with its facts where it holds for the incident, else None."""
     if rule.kind in ("link", "broken-link"):
-        return _see_links(rule, text, incident, case)
+        facts, free = scene.paired(rule.of, rule.kind)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
     if rule.kind == "operation":
         found = [item for item in identified if rule.of in item.signals]
         if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:
             # Another certificate with the server's name remains, of which this is not true.
             return None
-        evidence = [
-            Evidence(
-                text=_fill(text, _names(incident, case, operation=item)),
-                origin=item.chain_origin or item.origin,
-                time=item.chain_time or item.time,
-            )
+        facts = [
+            _Fact(origin=item.chain_origin or item.origin, time=item.chain_time or item.time, operation=item)
             for item in found
         ]
-        free = {link.operation for link in incident.links if link.basis == "thumbprint" and link.host in _PAIRED}
-        capped = not any(item.id in free for item in found)
-        return _Seen(observation=rule, evidence=tuple(evidence), capped=capped) if found else None
+        capped = not any(item.id in scene.free for item in found)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
     if rule.kind == "rejection":
-        hits = [item for item in incident.rejections if rule.of in item.signals]
-        evidence = [
-            Evidence(
-                text=_fill(text, _names(incident, case, rejection=item)),
-                origin=case.settings.get(rule.shown_by, item.origin),
-                time=item.time,
-            )
-            for item in hits
-        ]
+        facts = scene.refused(rule.of, rule.shown_by)
         # What is true of some refusals only does not explain the others.
-        capped = len(hits) < len(incident.rejections)
-        return _Seen(observation=rule, evidence=tuple(evidence), capped=capped) if hits else None
-    held = _absent(rule, incident, case)
-    if not held:
+        capped = len(facts) < len(scene.incident.rejections)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if facts else None
+    if not _absent(rule, scene):
         return None
-    sentence = Evidence(text=_fill(text, _names(incident, case)), origin=None)
-    return _Seen(observation=rule, evidence=(sentence,) if text else (), capped=False)
-
-
-def _see_links(rule: Observation, text: str, incident: Incident, case: Case) -> _Seen | None:
-    links = [link for link in incident.links if link.rule == rule.of]
-    sound = [link for link in links if link.broken_by is None]
-    # Where one pair of the rule is sound, broken pairs of other sessions do not speak against it.
-    wanted = sound if rule.kind == "link" else ([] if sound else links)
-    if not wanted:
-        return None
-    rejections = {item.id: item for item in incident.rejections}
-    evidence = []
-    for link in _nearest_per_operation(wanted):
-        operation, rejection = case.operations[link.operation], rejections[link.rejection]
-        names = _names(incident, case, link=link, operation=operation, rejection=rejection)
-        origin = link.broken_by if rule.kind == "broken-link" else operation.origin
-        evidence.append(Evidence(text=_fill(text, names), origin=origin, time=operation.time))
-    free = any(link.basis == "thumbprint" and link.host in _PAIRED for link in wanted)
-    return _Seen(observation=rule, evidence=tuple(evidence), capped=not free)
+    return _Seen(
+        observation=rule, scene=scene, facts=(_Fact(),) if rule.supports or rule.contradicts else (), capped=False
+    )
 
 
 def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
@@ -338,28 +471,25 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
     return list(nearest.values())
 
 
-def _absent(rule: Observation, incident: Incident, case: Case) -> bool:
+def _absent(rule: Observation, scene: _Scene) -> bool:
     if rule.kind == "no-object":
-        return rule.of not in case.settings
-    return _no_source(rule.of, case) if rule.kind == "no-source" else _outside(rule.of, incident, case)
+        return rule.of not in scene.case.settings
+    return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
 
 
 def _no_source(kind: str, case: Case) -> bool:
     return not case.kinds & (set(_SMTP) if kind == "smtp" else {kind})
 
 
-def _outside(kind: str, incident: Incident, case: Case) -> bool:
+def _outside(kind: str, scene: _Scene) -> bool:
     """Whether the export of that kind exists and does not reach any refusal of the incident."""
-    spans = [
-        (item.first, item.last)
-        for item in case.coverage
-        if item.kind == kind and item.first and item.last and item.records
-    ]
     slack = timedelta(seconds=10)
-    anchors = [item.handshake_time or item.time for item in incident.rejections]
-    return kind in case.kinds and not any(
-        first - slack <= anchor <= last + slack for first, last in spans for anchor in anchors
-    )
+    for item in scene.case.coverage:
+        if item.kind == kind and item.first and item.last and item.records:
+            nearest = bisect_left(scene.anchors, item.first - slack)
+            if nearest < len(scene.anchors) and scene.anchors[nearest] <= item.last + slack:
+                return False
+    return kind in scene.case.kinds
 
 
 def _missing(rules: Iterable[MissingRule], best: _Weighed, names: Mapping[str, str]) -> Iterator[Missing]:
@@ -372,17 +502,40 @@ def _missing(rules: Iterable[MissingRule], best: _Weighed, names: Mapping[str, s
 def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
     """Distinct sentences for or against, the strongest observation first as in the rule; long runs are counted."""
     kept: list[Evidence] = []
-    by_name: dict[str, list[Evidence]] = {}
+    by_name: dict[str, list[_Seen]] = {}
     for item in seen:
         if getattr(item.observation, side):
-            by_name.setdefault(item.observation.name, []).extend(item.evidence)
-    for evidence in by_name.values():
-        distinct = list({(item.text, item.origin): item for item in evidence}.values())
-        distinct.sort(key=lambda item: (item.time is None, item.time or 0, place(item.origin) if item.origin else ()))
-        kept += distinct[:_MOST_EVIDENCE]
+            by_name.setdefault(item.observation.name, []).append(item)
+    for same in by_name.values():
+        distinct = _distinct(same)
+        kept += [
+            Evidence(text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time)
+            for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
+        ]
         if len(distinct) > _MOST_EVIDENCE:
             kept.append(Evidence(text=f"... and {len(distinct) - _MOST_EVIDENCE} more of the same kind", origin=None))
     return tuple(kept)
+
+
+def _text(item: _Seen) -> str:
+    return item.observation.supports or item.observation.contradicts
+
+
+def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, _Fact]]:
+    """Facts that differ in place or in wording; only where several stand at one place are they worded for it."""
+    places = Counter(fact.origin for item in same for fact in item.facts)
+    found: dict[tuple[str, Origin | None], tuple[_Seen, _Fact]] = {}
+    for item in same:
+        text = _text(item)
+        for fact in item.facts:
+            wording = item.scene.worded(text, fact) if places[fact.origin] > 1 else ""
+            found[wording, fact.origin] = item, fact
+    return list(found.values())
+
+
+def _when_and_where(pair: tuple[_Seen, _Fact]) -> tuple[object, ...]:
+    fact = pair[1]
+    return fact.time is None, fact.time or 0, place(fact.origin) if fact.origin else ()
 
 
 # ------------------------------------------------------------------------------------------------------- wording
@@ -392,45 +545,9 @@ def _fill(text: str, names: Mapping[str, str]) -> str:
     return string.Template(text).safe_substitute(names)
 
 
-def _names(
-    incident: Incident,
-    case: Case,
-    *,
-    link: Link | None = None,
-    operation: Operation | None = None,
-    rejection: Rejection | None = None,
-) -> dict[str, str]:
-    """Values of the placeholders that rule files may use; what is not known reads as an instruction to fill it in."""
-    link = link or next((item for item in incident.links if item.basis in _IDENTITY), None)
-    if operation is None and link is not None:
-        operation = case.operations[link.operation]
-    rejection = rejection or incident.rejections[0]
-    certificate = incident.certificate
-    issuer = operation.missing_issuer if operation else None
-    view = case.views.get(rejection.id, {})
-    known = case.certificates.get(certificate.thumbprint) if certificate else None
-    return {
-        "host": incident.host or "<the sending server>",
-        "connector": incident.connector or "<the connector>",
-        "thumbprint": certificate.thumbprint if certificate else "<thumbprint of the SMTP certificate>",
-        "subject": certificate.subject if certificate else "<subject of the SMTP certificate>",
-        "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
-        "start": clock.as_text(incident.start),
-        "end": clock.as_text(incident.end),
-        "refused": str(incident.rejection_count),
-        "rejection_time": clock.as_text(rejection.time),
-        "remote": rejection.remote_name or rejection.remote_endpoint or "the remote side",
-        "mail_from": rejection.mail_from or "<>",
-        "rcpt_to": rejection.rcpt_to or "<recipient>",
-        "helo": rejection.helo or "<EHLO name>",
-        "attribution": rejection.attribution or "no attribution code",
-        "coverage": _coverage_text(case),
-        **{name: _listed(view, key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
-        "sender_domain": rejection.mail_from.rpartition("@")[2] or "no domain",
-        **_operation_names(operation),
-        "missing_issuer": _issuer_text(issuer, known, certificate.issuer if certificate else ""),
-        "delta": _delta(link),
-    }
+@cache
+def _placeholders(text: str) -> frozenset[str]:
+    return frozenset(string.Template(text).get_identifiers())
 
 
 # Placeholder -> field of the session's view, and what to say where it is absent.
@@ -446,8 +563,20 @@ _FROM_VIEW = {
 }
 
 
-def _listed(view: Fields, key: str, nothing: str) -> str:
-    return ", ".join(view.get(key, ())) or nothing
+def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
+    return lambda _, view: ", ".join(view.get(key, ())) or nothing
+
+
+_OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
+    "rejection_time": lambda item, _: clock.as_text(item.time),
+    "remote": lambda item, _: item.remote_name or item.remote_endpoint or "the remote side",
+    "mail_from": lambda item, _: item.mail_from or "<>",
+    "rcpt_to": lambda item, _: item.rcpt_to or "<recipient>",
+    "helo": lambda item, _: item.helo or "<EHLO name>",
+    "attribution": lambda item, _: item.attribution or "no attribution code",
+    "sender_domain": lambda item, _: item.mail_from.rpartition("@")[2] or "no domain",
+    **{name: _listed(key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
+}
 
 
 def _operation_names(operation: Operation | None) -> dict[str, str]:

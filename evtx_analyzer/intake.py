@@ -180,6 +180,7 @@ class Ledger:
     def __init__(self, zone: ZoneInfo | None = None) -> None:
         self._zone = zone
         self._spans: dict[tuple[str, str], Span] = {}
+        self._kinds: dict[str, set[str]] = {}
         self._bases: dict[tuple[str, str], Counter[str]] = {}
         self._others: dict[str, RecordIds] = {}
         self._notices: list[LogNotice] = []
@@ -304,6 +305,7 @@ class Ledger:
         span = self._spans.get(key)
         if span is None:
             span = self._spans[key] = Span(*key, ring=item.syntax == "evtx")
+            self._kinds.setdefault(item.source.path, set()).add(kind)
             span.notes.extend(item.remarks)
         return span
 
@@ -365,7 +367,7 @@ class Ledger:
 
     def kinds(self, item: Examined) -> list[str]:
         """Kinds of log that a source holds, as far as it was read."""
-        return sorted(kind for path, kind in self._spans if path == item.source.path)
+        return sorted(self._kinds.get(item.source.path, ()))
 
     def _judge(self, item: Examined) -> tuple[str, str]:
         if item.error:

@@ -361,7 +361,7 @@ Status = Literal["read", "partial", "unrecognized", "not-read"]
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 
 
-class Certificate(Struct, frozen=True, kw_only=True):
+class Certificate(Struct, frozen=True, kw_only=True, gc=False):
     """What a log says of a certificate; ``thumbprint`` is SHA-1. Absent parts are empty or None.
 
     ``issuer_urls`` are the places of the issuer's certificate (Authority Information Access, RFC 5280 4.2.2.1).
@@ -427,7 +427,7 @@ class Retrieval(Struct, frozen=True, kw_only=True):
     origin: Origin
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class Step(Struct, frozen=True, kw_only=True, gc=False):
     """One event of an operation, in the order of SeqNumber; ``depth`` counts the operations it lies within."""
 
     event_id: int
@@ -442,7 +442,7 @@ class Step(Struct, frozen=True, kw_only=True):
     origin: Origin
 
 
-class ChainElement(Struct, frozen=True, kw_only=True):
+class ChainElement(Struct, frozen=True, kw_only=True, gc=False):
     """One ``ChainElement`` of event 11, leaf first; status values decoded from ``@value`` (hex)."""
 
     thumbprint: str
@@ -458,7 +458,7 @@ class ChainElement(Struct, frozen=True, kw_only=True):
     revocation_result_name: str = ""
 
 
-class Operation(Struct, frozen=True, kw_only=True):
+class Operation(Struct, frozen=True, kw_only=True, gc=False):
     """One operation of CAPI2, told by all its events (joined by chainRef first, then TaskId and SeqNumber).
 
     ``kind`` is ``chain`` for a certificate check (30 with its 11, or an 11 alone); what is in no chain's task stands
@@ -514,7 +514,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
 
 
-class Rejection(Struct, frozen=True, kw_only=True):
+class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     """One message refused with 5.7.64 and what its session tells: handshake, certificates, sender, recipient.
 
     The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
@@ -562,7 +562,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
     other_time: datetime | None = None
 
 
-class Link(Struct, frozen=True, kw_only=True):
+class Link(Struct, frozen=True, kw_only=True, gc=False):
     """A rejection and a chain operation that belong together, and why.
 
     ``delta_seconds`` is the operation's time minus the anchor (the TLS handshake, else the refusal):
@@ -680,7 +680,7 @@ class ClockSkew(Struct, frozen=True, kw_only=True):
 # ------------------------------------------------------------------------------------------------- report
 
 
-class Evidence(Struct, frozen=True, kw_only=True):
+class Evidence(Struct, frozen=True, kw_only=True, gc=False):
     """One sentence of evidence and where it stands."""
 
     text: str

@@ -22,12 +22,13 @@ from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.clocks import noted, session_clock, settled
 from evtx_analyzer.correlate.context import CONNECTIVITY
 from evtx_analyzer.correlate.history import routine
-from evtx_analyzer.correlate.hosts import Given, survey
+from evtx_analyzer.correlate.hosts import Given, Hosts, survey
 from evtx_analyzer.correlate.incidents import incidents
+from evtx_analyzer.correlate.keeping import Keeper
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.merging import merge
 from evtx_analyzer.correlate.notes import IIS, SEND, Notes
-from evtx_analyzer.correlate.rejections import message_rejections, refusals, rejections
+from evtx_analyzer.correlate.rejections import Told, message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session, sessions
 from evtx_analyzer.correlate.sessions import tell as session
 from evtx_analyzer.discover import Input, Limits, Source, discover, folders
@@ -98,8 +99,9 @@ def analyze(
     examined = without_copies(examine(source, tell, digests) for source in sources)
     ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
 
-    told = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)
-    refused = [item for item in told if _counted(item, notes)]
+    keeper = Keeper()
+    passing = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)
+    refused = [keeper.session(item) for item in passing if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
     checks += _details(examined, rules, ledger, _certificates(checks, refused), checks, tell, prefilter=prefilter)
@@ -109,19 +111,19 @@ def analyze(
 
     hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.nameless)
     skews = notes.clocks.skews(hosts)
-    one_by_one = [(item, session_clock(session)) for session in refused for item in rejections(session, hosts)]
-    remote = {item.rejection.id: time for item, time in one_by_one if time is not None}
-    messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
-    merged, offsets = merge(settled([*(item for item, _ in one_by_one), *messages], skews, remote))
+    merged, offsets = merge(settled(*_told(refused, notes.messages, hosts), skews))
     found = [item for item in merged if _within(item, since, until)]
+    left_out = len(merged) - len(found)
+    # An outage has thousands of them, and what they told is in the refusals now.
+    del refused, merged
     _connections(examined, ledger, notes, frozenset(item.session for item in found) - {""}, tell)
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts, coverage)
     deliveries = notes.history.deliveries(hosts)
     beside = background(notes.aside, checked, deliveries)
     checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
-    views = {item.id: rejection_fields(item, beside) for item in found}
-    found = [recognized(item, rules.signals, "smtp-session", views[item.id]) for item in found]
+    view = partial(rejection_fields, background=beside)
+    found = [recognized(item, rules.signals, "smtp-session", view(item)) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
@@ -131,10 +133,10 @@ def analyze(
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
         settings=beside.places(),
-        views=views,
+        view=view,
         certificates=beside.certificates,
     )
-    findings = diagnose.diagnose(grouped, rules.causes, case)
+    findings, graded = diagnose.diagnosed(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
@@ -146,9 +148,9 @@ def analyze(
             until=_text(until),
             rules=rules.added or None,
         ),
-        verdict=diagnose.verdict(findings, grouped, case, len(losses), len(merged) - len(found)),
+        verdict=diagnose.verdict(findings, grouped, case, len(losses), left_out),
         findings=tuple(findings),
-        incidents=tuple(diagnose.graded(grouped, rules.causes, case)),
+        incidents=tuple(graded),
         operations=tuple(checked),
         deliveries=deliveries,
         other_errors=notes.errors.rows(hosts),
@@ -202,6 +204,21 @@ def _counted(session: Session, notes: Notes) -> bool:
     """Count a session; whether it was refused with 5.7.64 and must be kept."""
     notes.session(session)
     return bool(refusals(session))
+
+
+def _told(
+    refused: Iterable[Session], messages: Iterable[Match], hosts: Hosts
+) -> tuple[list[Told], dict[str, datetime]]:
+    """Refusals as every log tells them; by id the session's own clock where the hour that it names comes twice."""
+    found: list[Told] = []
+    clocks: dict[str, datetime] = {}
+    for session in refused:
+        for item in rejections(session, hosts):
+            found.append(item)
+            if item.rejection.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
+                clocks[item.rejection.id] = time
+    found += [item for match in messages for item in message_rejections(match, hosts)]
+    return found, clocks
 
 
 def _connections(

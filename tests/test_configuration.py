@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from evidence import HANDSHAKE, OWN, rejection
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
@@ -340,3 +343,74 @@ def test_a_receive_connector_is_not_taken_for_a_send_connector(tmp_path):
     item = {"Name": "Default Frontend", "TlsCertificateName": "<I>CN=a<S>CN=b", "Bindings": ["[::]:25"]}
     (tmp_path / "r.json").write_text(json.dumps(item))
     assert [event for event in ea.events(tmp_path) if isinstance(event, Setting)] == []
+
+
+def moment(chance):
+    return None if chance.random() < 0.3 else HANDSHAKE + timedelta(minutes=chance.randrange(-12, 12))
+
+
+def some_deliveries(chance):
+    """Histories of few certificates, connectors and hosts, near a refusal in time."""
+    return tuple(
+        Delivery(
+            host=chance.choice(("EX01", "EX02")),
+            connector=chance.choice(("Outbound", "Other")),
+            kind="send-connector",
+            thumbprint=thumbprint,
+            sessions=1,
+            first_session=None,
+            last_session=None,
+            accepted=1,
+            first_accepted=moment(chance),
+            last_accepted=moment(chance),
+            refused=1,
+            first_refused=moment(chance),
+            last_refused=None,
+            first_tls_failure=moment(chance),
+            last_tls_failure=moment(chance),
+            tls_error=chance.choice(("NoCredentials", "SocketError")),
+        )
+        for thumbprint in chance.choices((OWN, "B" * 40, "C" * 40, "D" * 40, ""), k=chance.randrange(10))
+    )
+
+
+def plain_history(made, deliveries):
+    """What ``docs/rules.md`` says of the history, with every delivery asked."""
+    own = made.sent.thumbprint if made.sent else ""
+    rows = [
+        item for item in deliveries if (item.connector, item.kind, item.host) == (made.connector, made.kind, made.host)
+    ]
+    same = [item for item in rows if item.thumbprint == own]
+    found = {}
+    if own:
+        before = any(item.first_accepted and item.first_accepted < made.time for item in same)
+        refused_first = min((item.first_refused for item in same if item.first_refused), default=made.time)
+        others = [item for item in rows if item.thumbprint not in ("", own)]
+        others = [item for item in others if item.last_accepted and item.last_accepted < refused_first]
+        found["AcceptedBeforeWithThisCertificate"] = ("true" if before else "false",)
+        if others and not before:
+            found["PreviousThumbprint"] = (max(others, key=lambda item: item.last_accepted).thumbprint,)
+    ten = timedelta(minutes=10)
+    failed = {
+        item.tls_error
+        for item in rows
+        for time in (item.first_tls_failure, item.last_tls_failure)
+        if time and timedelta() <= made.time - time <= ten
+    }
+    if failed:
+        found |= {"TlsFailedBefore": ("true",), "TlsFailure": tuple(sorted(failed))}
+    return found
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_the_history_that_is_looked_up_is_that_of_asking_every_delivery(seed):
+    chance = random.Random(seed)
+    deliveries = some_deliveries(chance)
+    beside = Background(deliveries=deliveries)
+    names = ("AcceptedBeforeWithThisCertificate", "PreviousThumbprint", "TlsFailedBefore", "TlsFailure")
+    for thumbprint in (OWN, "B" * 40, "E" * 40, None):
+        shown = None if thumbprint is None else Certificate(thumbprint=thumbprint)
+        made = rejection(sent=shown, time=HANDSHAKE + timedelta(minutes=chance.randrange(-5, 15)))
+        found = {name: values for name, values in rejection_fields(made, beside).items() if name in names}
+        assert found == plain_history(made, deliveries)

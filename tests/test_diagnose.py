@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from datetime import timedelta
+
 import pytest
-from evidence import OTHER, operation, rejection, success
+from evidence import HANDSHAKE, OTHER, operation, rejection, success
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evtx_analyzer import diagnose
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
-from evtx_analyzer.model import ChainElement
+from evtx_analyzer.model import ChainElement, Origin
 from evtx_analyzer.rules import Rules
 
 RULES = Rules.load()
@@ -114,3 +119,67 @@ def test_unexplained_only_where_nothing_is_possible():
 def test_no_incident_no_finding():
     case = diagnose.Case(operations={}, coverage=(), kinds=frozenset())
     assert diagnose.diagnose([], RULES.causes, case) == []
+
+
+def wording_everything(same):
+    """What ``_distinct`` must equal: every fact worded, those that say the same of the same place told once."""
+    pairs = [(item, fact) for item in same for fact in item.facts]
+    worded = [(diagnose._fill(diagnose._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
+    return list({(text, fact.origin): (item, fact) for text, item, fact in worded}.values())
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_wording_only_what_is_shown_gives_the_same_findings(seed):
+    chance = random.Random(seed)
+    shown = sorted({name for rule in every_observation() for name in (rule.shown_by,) if name})
+    told = sorted({rule.of for rule in every_observation() if rule.kind == "rejection"})
+    rejections = [
+        rejection(
+            id=f"R-{number}",
+            time=HANDSHAKE + timedelta(seconds=chance.randrange(5)),
+            host=chance.choice(("EX01", "EX02")),
+            mail_from=chance.choice(("a@contoso.com", "b@fabrikam.com", "")),
+            rcpt_to=chance.choice(("c@x.org", "d@x.org")),
+            attribution=chance.choice(("", "ATTR36")),
+            origin=Origin(source="SEND.LOG", line=chance.randrange(12)),
+            signals=("tenant_attribution_refused", *chance.sample(told, chance.randrange(len(told)))),
+        )
+        for number in range(chance.randrange(1, 30))
+    ]
+    operations = [incomplete(chance.randrange(-20, 10), number) for number in range(chance.randrange(8))]
+    by_id = {item.id: item for item in operations}
+    case = diagnose.Case(
+        operations=by_id,
+        coverage=(),
+        kinds=frozenset({"capi2", "send-connector"}),
+        settings={name: Origin(source=f"{name}.json") for name in shown if chance.random() < 0.7},
+        view=lambda item: {"SentName": (item.mail_from,), "SeenAddress": (item.rcpt_to,)},
+    )
+    grouped = incidents(rejections, links(rejections, operations, RULES.links), by_id)
+    found = diagnose.diagnosed(grouped, RULES.causes, case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnose, "_distinct", wording_everything)
+        assert diagnose.diagnosed(grouped, RULES.causes, case) == found
+
+
+def every_observation():
+    return [rule for cause in RULES.causes for rule in cause.observations]
+
+
+def test_a_view_is_made_for_what_is_shown_and_not_for_every_refusal():
+    made = []
+    rejections = [
+        rejection(
+            id=f"R-{number}",
+            signals=("tenant_attribution_refused", "attribution_attr36", "untrusted_root_hint"),
+            origin=Origin(source="SEND.LOG", line=number),
+        )
+        for number in range(500)
+    ]
+    grouped = incidents(rejections, [], {})
+    case = diagnose.Case(
+        operations={}, coverage=(), kinds=frozenset({"send-connector"}), view=lambda item: made.append(item) or {}
+    )
+    assert diagnose.diagnose(grouped, RULES.causes, case)
+    assert len(made) < len(rejections) / 2

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from datetime import timedelta
+from functools import cache
+
 import pytest
-from evidence import OTHER, operation, rejection, success
+from evidence import HANDSHAKE, OTHER, OWN, operation, rejection, success
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from evtx_analyzer.correlate import links as links_module
 from evtx_analyzer.correlate.links import links
+from evtx_analyzer.model import Certificate
 from evtx_analyzer.rules import Rules
 
 
@@ -123,3 +131,90 @@ def test_the_nearest_failure_counts_after_a_success():
 def test_order_of_input_does_not_matter():
     operations = [operation(-8, 1), success(-5, 2), operation(-1, 3), operation(2, 4)]
     assert made(operations) == made(operations[::-1])
+
+
+def plainly(rejections, operations, window):
+    """``links`` with every check in the window asked for every refusal: what choosing the nearest must equal."""
+    table = links_module._successes(operations)
+    found = []
+    for rule in sorted(rules(), key=links_module._strength):
+        before, after = links_module._window(rule, window)
+        for item in rejections:
+            anchor = item.handshake_time or item.time
+            if item.time_basis not in ("utc", "zone") or not set(rule.rejection_signals) & set(item.signals):
+                continue
+            last = after + (item.resolution if item.resolution >= 1 else 0)
+            inside = [
+                check
+                for check in operations
+                if rule.operation_signal in check.signals
+                and timedelta(seconds=-before) <= check.time - anchor <= timedelta(seconds=last)
+            ]
+            fitting = list(links_module._fitting(rule, item, inside))
+            nearest = links_module._nearest(rule, item, fitting)
+            found += [links_module._link(rule, item, check, hosts, table) for check, hosts in nearest]
+    kept = links_module._strongest(found)
+    return sorted(kept, key=lambda link: (link.rejection, link.rule, link.operation))
+
+
+@cache
+def rules():
+    return Rules.load().links
+
+
+def some(chance, refusals, checks):
+    """Refusals and checks near and far from each other, of few certificates, names and hosts."""
+    rejections = [
+        rejection(
+            id=f"R-{number}",
+            handshake_time=chance.choice((None, HANDSHAKE + timedelta(seconds=chance.randrange(-40, 40) / 2))),
+            time=HANDSHAKE + timedelta(seconds=chance.randrange(-30, 50) / 2),
+            sent=chance.choice((None, Certificate(thumbprint=OWN), Certificate(thumbprint=OTHER))),
+            host=chance.choice(("EX01", "EX01", "EX02", "")),
+            host_basis=chance.choice(("row", "assumed")),
+            resolution=chance.choice((0.001, 1.0)),
+            remote_name=chance.choice(("", "x.mail.protection.outlook.com")),
+            time_basis=chance.choice(("utc", "utc", "utc", "unknown")),
+        )
+        for number in range(refusals)
+    ]
+    signals = ("any_chain_policy_failed", "chain_policy_failed", "remote_certificate_failed", "chain_revoked")
+    operations = []
+    for number in range(checks):
+        values = {
+            "host": chance.choice(("EX01", "EX01", "EX02")),
+            "thumbprint": chance.choice((OWN, OWN, OTHER, "C" * 40, "")),
+            "subject": chance.choice(("mail.contoso.com", "x.outlook.com", "y.example.org")),
+            "missing_events": chance.choice(((), (11,))),
+        }
+        seconds = chance.choice((chance.randrange(-40, 40) / 2, -9000, -86400, 3000))
+        if chance.random() < 0.3:
+            operations.append(success(seconds, number, **values))
+        else:
+            told = tuple(sorted(chance.sample(signals, chance.randrange(1, 4))))
+            operations.append(operation(seconds, number, signals=told, **values))
+    return rejections, operations
+
+
+@given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 120), st.sampled_from((None, (60.0, 30.0))))
+@settings(max_examples=150, deadline=None)
+def test_choosing_the_nearest_gives_the_links_of_asking_every_check(seed, refusals, checks, window):
+    rejections, operations = some(random.Random(seed), refusals, checks)
+    assert links(rejections, operations, rules(), window) == plainly(rejections, operations, window)
+
+
+def test_a_refusal_is_not_laid_beside_every_check_of_the_day(monkeypatch):
+    """Thousands of failed checks of one certificate, thousands of refusals: the checks asked grow with the refusals."""
+    asked = []
+    plain = links_module._fitting
+    monkeypatch.setattr(
+        links_module, "_fitting", lambda rule, item, near: plain(rule, item, [asked.append(0) or one for one in near])
+    )
+    moments = [timedelta(seconds=7 * number) for number in range(1000)]
+    rejections = [
+        rejection(id=f"R-{number}", time=HANDSHAKE + moment, handshake_time=HANDSHAKE + moment)
+        for number, moment in enumerate(moments)
+    ]
+    found = made([operation(moment.total_seconds(), number) for number, moment in enumerate(moments)], rejections)
+    assert {link.rejection for link in found} == {item.id for item in rejections}
+    assert len(asked) < 12 * len(rejections)

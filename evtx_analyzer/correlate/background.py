@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
@@ -39,8 +41,19 @@ SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 _RECENT = timedelta(minutes=10)
 
 
-class Background(Struct, frozen=True, kw_only=True):
-    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90 and from files."""
+class _Past(Struct, frozen=True):
+    """What one connector did with one certificate: first acceptance and refusal, and the certificate before it."""
+
+    accepted: datetime | None
+    refused: datetime | None
+    previous: Delivery | None
+
+
+class Background(Struct, frozen=True, kw_only=True, dict=True):
+    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90 and from files.
+
+    What thousands of refusals ask in the same way is answered once (``dict`` keeps the answers).
+    """
 
     settings: tuple[Setting, ...] = ()
     certificates: Mapping[str, Certificate] = {}
@@ -55,7 +68,50 @@ class Background(Struct, frozen=True, kw_only=True):
 
     def objects(self, cmdlet: str) -> list[Mapping[str, str]]:
         """Properties of every exported object of a cmdlet."""
-        return [item.values for item in self.settings if item.cmdlet == cmdlet]
+        return self._objects.get(cmdlet, [])
+
+    @cached_property
+    def _objects(self) -> Mapping[str, list[Mapping[str, str]]]:
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for item in self.settings:
+            found.setdefault(item.cmdlet, []).append(item.values)
+        return found
+
+    @cached_property
+    def history(self) -> Mapping[tuple[str, ...], list[Delivery]]:
+        """Deliveries by connector, log kind, host and thumbprint."""
+        found: dict[tuple[str, ...], list[Delivery]] = {}
+        for item in self.deliveries:
+            found.setdefault((*_sender(item), item.thumbprint), []).append(item)
+        return found
+
+    @cached_property
+    def accepted(self) -> Mapping[tuple[str, ...], list[tuple[datetime, Delivery]]]:
+        """Last acceptances with a certificate, in order, by connector, log kind and host."""
+        found: dict[tuple[str, ...], list[tuple[datetime, Delivery]]] = {}
+        for item in self.deliveries:
+            if item.thumbprint and item.last_accepted:
+                found.setdefault(_sender(item), []).append((item.last_accepted, item))
+        return {key: sorted(rows, key=_first) for key, rows in found.items()}
+
+    @cached_property
+    def failures(self) -> Mapping[tuple[str, ...], list[tuple[datetime, str]]]:
+        """First and last failures of TLS negotiations with their errors, in order, by the same."""
+        found: dict[tuple[str, ...], list[tuple[datetime, str]]] = {}
+        for item in self.deliveries:
+            times = (item.first_tls_failure, item.last_tls_failure)
+            found.setdefault(_sender(item), []).extend((time, item.tls_error) for time in times if time is not None)
+        return {key: sorted(rows, key=_first) for key, rows in found.items()}
+
+    @cached_property
+    def pasts(self) -> dict[tuple[str, ...], _Past]:
+        """What ``_past`` found, by connector, log kind, host and thumbprint."""
+        return {}
+
+    @cached_property
+    def configured(self) -> dict[tuple[Certificate | None, str, str, str], dict[str, list[str]]]:
+        """What ``_configuration`` found, by what it looks at."""
+        return {}
 
 
 def background(aside: Iterable[Event], operations: Iterable[Operation], deliveries: tuple[Delivery, ...]) -> Background:
@@ -124,10 +180,22 @@ def rejection_fields(rejection: Rejection, background: Background) -> Fields:
     if sent is not None:
         _add_certificate(found, sent, rejection)
     _add_history(found, rejection, background)
-    _add_inbound(found, rejection, sent, background)
-    _add_send(found, rejection, sent, background)
-    _add_domains(found, rejection, sent, background)
+    if background.settings:
+        found.update(_configuration(rejection, sent, background))
     return _fields(found)
+
+
+def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> dict[str, list[str]]:
+    """The exported objects against what the session showed; the same for all refusals that showed the same."""
+    domain = rejection.mail_from.rpartition("@")[2]
+    key = (sent, rejection.connector, domain, rejection.seen_address)
+    if key not in background.configured:
+        found: dict[str, list[str]] = {}
+        _add_inbound(found, rejection, sent, background)
+        _add_send(found, rejection, sent, background)
+        _add_domains(found, rejection, sent, background)
+        background.configured[key] = found
+    return background.configured[key]
 
 
 def _completed(sent: Certificate | None, background: Background) -> Certificate | None:
@@ -158,7 +226,7 @@ def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: 
     found["SentThumbprint"] = [sent.thumbprint]
     found["SentSubject"] = [sent.subject]
     found["SentIssuer"] = [sent.issuer]
-    found["SentName"] = sorted(certificate_names(sent))
+    found["SentName"] = list(_sorted_names(sent.subject, sent.alternate_names))
     if sent.subject and sent.issuer:
         found["SentSelfSigned"] = [_yes(same_name(sent.subject, sent.issuer))]
     if sent.not_after and sent.not_before:
@@ -171,34 +239,55 @@ def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: 
 def _add_history(found: dict[str, list[str]], rejection: Rejection, background: Background) -> None:
     """What the same connector did before: with this certificate, and with the one before it."""
     own = rejection.sent.thumbprint if rejection.sent else ""
-    rows = [
-        item
-        for item in background.deliveries
-        if item.connector == rejection.connector and item.kind == rejection.kind and item.host == rejection.host
-    ]
-    same = [item for item in rows if item.thumbprint == own]
-    before = [item for item in same if item.first_accepted and item.first_accepted < rejection.time]
-    refused = min((item.first_refused for item in same if item.first_refused), default=rejection.time)
     if own:
-        found["AcceptedBeforeWithThisCertificate"] = [_yes(bool(before))]
-        others = [
-            item
-            for item in rows
-            if item.thumbprint not in ("", own) and item.last_accepted and item.last_accepted < refused
-        ]
-        last = max(others, key=lambda item: item.last_accepted or rejection.time, default=None)
+        past = _past(rejection, own, background)
+        before = past.accepted is not None and past.accepted < rejection.time
+        found["AcceptedBeforeWithThisCertificate"] = [_yes(before)]
+        last = past.previous if past.refused else _previous(rejection, own, rejection.time, background)
         # A certificate that still succeeds after the refusals has not been replaced: both are in use.
         if last is not None and not before:
             found["PreviousThumbprint"] = [last.thumbprint]
-    failures = [item for item in rows if _tls_failed_shortly_before(item, rejection)]
-    if failures:
+    failures = background.failures.get(_sender(rejection), [])
+    # The failures of the ten minutes up to the refusal.
+    low = bisect_left(failures, rejection.time - _RECENT, key=_first)
+    shortly_before = failures[low : bisect_right(failures, rejection.time, key=_first)]
+    if shortly_before:
         found["TlsFailedBefore"] = ["true"]
-        found["TlsFailure"] = sorted({item.tls_error for item in failures})
+        found["TlsFailure"] = sorted({error for _, error in shortly_before})
 
 
-def _tls_failed_shortly_before(item: Delivery, rejection: Rejection) -> bool:
-    first, last = item.first_tls_failure, item.last_tls_failure
-    return any(time is not None and timedelta() <= rejection.time - time <= _RECENT for time in (first, last))
+def _sender(item: Delivery | Rejection) -> tuple[str, ...]:
+    return item.connector, item.kind, item.host
+
+
+def _first(row: tuple[datetime, object]) -> datetime:
+    return row[0]
+
+
+def _past(rejection: Rejection, own: str, background: Background) -> _Past:
+    key = (*_sender(rejection), own)
+    if key not in background.pasts:
+        same = background.history.get(key, ())
+        refused = min((item.first_refused for item in same if item.first_refused), default=None)
+        background.pasts[key] = _Past(
+            accepted=min((item.first_accepted for item in same if item.first_accepted), default=None),
+            refused=refused,
+            previous=_previous(rejection, own, refused, background) if refused else None,
+        )
+    return background.pasts[key]
+
+
+def _previous(rejection: Rejection, own: str, refused: datetime, background: Background) -> Delivery | None:
+    """The other certificate with which mail was accepted last before this one was refused; the first of equals."""
+    rows = background.accepted.get(_sender(rejection), [])
+    found: Delivery | None = None
+    for at in range(bisect_left(rows, refused, key=_first) - 1, -1, -1):
+        time, item = rows[at]
+        if found is not None and time != found.last_accepted:
+            break
+        if item.thumbprint != own:
+            found = item
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
@@ -318,8 +407,14 @@ def _accepts(domain: str, subdomains: bool, name: str) -> bool:
 
 def certificate_names(certificate: Certificate) -> set[str]:
     """DNS names of a certificate, folded: the common name of the subject and the alternate names."""
-    names = {_common_name(certificate.subject), *certificate.alternate_names}
-    return {name.casefold() for name in names if "." in name and " " not in name}
+    return set(_sorted_names(certificate.subject, certificate.alternate_names))
+
+
+# Few certificates are sent again and again.
+@lru_cache(maxsize=1024)
+def _sorted_names(subject: str, alternate: tuple[str, ...]) -> tuple[str, ...]:
+    names = {_common_name(subject), *alternate}
+    return tuple(sorted({name.casefold() for name in names if "." in name and " " not in name}))
 
 
 def covers(pattern: str, name: str) -> bool:
@@ -332,6 +427,7 @@ def _wildcard(pattern: str, name: str) -> bool:
     return pattern.startswith("*.") and not name.startswith("*.") and name.partition(".")[2] == pattern[2:]
 
 
+@lru_cache(maxsize=1024)
 def same_name(left: str, right: str) -> bool:
     """Whether two distinguished names are the same, whatever the blanks after commas and the case."""
     return _name_parts(left) == _name_parts(right)
@@ -389,4 +485,4 @@ def _yes(value: bool) -> str:
 
 
 def _fields(found: Mapping[str, Iterable[str]]) -> Fields:
-    return {name: kept for name, values in found.items() if (kept := tuple(value for value in values if value))}
+    return {name: kept for name, values in found.items() if (kept := tuple([value for value in values if value]))}

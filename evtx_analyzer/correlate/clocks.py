@@ -91,7 +91,7 @@ def banner_clock(text: str) -> datetime | None:
     return clock.from_mail(text)
 
 
-def settled(found: Iterable[Told], clocks: Sequence[ClockSkew], sessions: dict[str, datetime]) -> list[Told]:
+def settled(found: Iterable[Told], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]) -> list[Told]:
     """Rejections with what the remote clock says of their zone.
 
     The repeated hour of daylight saving is settled where the session's own banner tells which reading is meant
@@ -112,7 +112,7 @@ def _settled(told: Told, wrong: set[tuple[str, str]], remote: dict[str, datetime
             item = replace(item, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
     elif item.time_basis == "zone" and (item.kind, folder_of(path)) in wrong:
         item = replace(item, time_basis="wrong-zone")
-    return Told(item, told.layer)
+    return told if item is told.rejection else Told(item, told.layer)
 
 
 def noted(

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from evtx_analyzer.model import HostBasis, HostRelation
 
@@ -65,6 +65,7 @@ _NO_HOSTS = frozenset(
 _MACHINE = re.compile(
     r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]+\d{1,3}", re.IGNORECASE
 )
+_MOST_KNOWN = 4096
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
 
@@ -88,13 +89,23 @@ class Hosts(Struct, frozen=True):
     folders: Mapping[str, frozenset[str]]
     addresses: Mapping[str, str]
     given: Given = ()
+    _known: dict[Whence, tuple[str, HostBasis]] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
         """Label of a machine by its name as a log writes it; empty for no name."""
         return self.labels.get(name.casefold(), short(name))
 
     def resolve(self, whence: Whence) -> tuple[str, HostBasis]:
-        """Label and how it is known."""
+        """Label and how it is known; a log of thousands of sessions is asked about once."""
+        found = self._known.get(whence)
+        if found is None:
+            # Another name or address may stand in every row: what is remembered stays small.
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[whence] = self._resolve(whence)
+        return found
+
+    def _resolve(self, whence: Whence) -> tuple[str, HostBasis]:
         given = _given(whence.path, self.given)
         if given:
             return self.label(given), "option"

@@ -35,21 +35,74 @@ def links(
     successes = _successes(found_operations)
     made: list[Link] = []
     for rule in sorted(rules, key=_strength):
-        candidates = sorted(
-            (item for item in found_operations if rule.operation_signal in item.signals), key=lambda item: item.time
-        )
-        times = [item.time for item in candidates]
+        wanted = frozenset(rule.rejection_signals)
+        checks = _Checks(rule, found_operations)
         before, after = _window(rule, window)
-        for rejection in found_rejections:
-            if rejection.time_basis not in ("utc", "zone") or not set(rule.rejection_signals) & set(rejection.signals):
+        for rejection in found_rejections if checks.any else ():
+            if rejection.time_basis not in ("utc", "zone") or wanted.isdisjoint(rejection.signals):
                 continue
             anchor = rejection.handshake_time or rejection.time
-            low = bisect_left(times, anchor - timedelta(seconds=before))
-            high = bisect_right(times, anchor + timedelta(seconds=after + _slack(rejection)))
-            fitting = list(_fitting(rule, rejection, candidates[low:high]))
+            first, last = anchor - timedelta(seconds=before), anchor + timedelta(seconds=after + _slack(rejection))
+            fitting = list(_fitting(rule, rejection, checks.near(rejection, anchor, first, last)))
             for operation, hosts in _nearest(rule, rejection, fitting):
                 made.append(_link(rule, rejection, operation, hosts, successes))
     return sorted(_strongest(made), key=lambda item: (item.rejection, item.rule, item.operation))
+
+
+class _Alike:
+    """Checks that a rule cannot tell apart but by time: those of one host, certificate and fields, in order."""
+
+    __slots__ = ("checks", "times")
+
+    def __init__(self) -> None:
+        self.checks: list[Operation] = []
+        self.times: list[datetime] = []
+
+    def add(self, check: Operation) -> None:
+        self.checks.append(check)
+        self.times.append(check.time)
+
+    def nearest(self, anchor: datetime, first: datetime, last: datetime) -> Iterator[Operation]:
+        """The last before the anchor (of equal times the first record) and the first after it, within the window."""
+        low, high = bisect_left(self.times, first), bisect_right(self.times, last)
+        middle = min(max(bisect_right(self.times, anchor), low), high)
+        if middle > low:
+            yield self.checks[max(bisect_left(self.times, self.times[middle - 1]), low)]
+        if middle < high:
+            yield self.checks[middle]
+
+
+class _Checks:
+    """The checks that a rule is about, so that thousands of refusals are not laid beside each of thousands of them.
+
+    ``near`` chooses, ``_fitting`` and ``_nearest`` decide: of checks that are alike only the nearest can be taken.
+    """
+
+    def __init__(self, rule: LinkRule, found: Iterable[Operation]) -> None:
+        checks = [item for item in found if rule.operation_signal in item.signals]
+        self._checks = sorted(checks, key=lambda item: (item.time, place(item.origin)))
+        self._times = [item.time for item in self._checks]
+        self.any = bool(self._checks)
+        alike: dict[tuple[object, ...], _Alike] = {}
+        self._by_value: dict[str, dict[int, _Alike]] = {}
+        for item in self._checks:
+            values = operation_values(item)
+            shared = tuple(frozenset(values.get(left, ())) for left, _ in rule.fields)
+            same = (item.thumbprint, not item.missing_events) if rule.basis != "time" else ()
+            group = alike.setdefault((item.host, shared, same), _Alike())
+            group.add(item)
+            for value in shared[0] if shared else ("",):
+                self._by_value.setdefault(value, {})[id(group)] = group
+        self._field = rule.fields[0][1] if rule.fields else ""
+
+    def near(self, rejection: Rejection, anchor: datetime, first: datetime, last: datetime) -> Iterable[Operation]:
+        """Checks in the window, without those that lie farther off than one that is like them."""
+        values = rejection_values(rejection).get(self._field, set()) if self._field else {""}
+        groups = {key: group for value in values for key, group in self._by_value.get(value, {}).items()}
+        low, high = bisect_left(self._times, first), bisect_right(self._times, last)
+        if high - low <= len(groups):
+            return self._checks[low:high]
+        return [check for group in groups.values() for check in group.nearest(anchor, first, last)]
 
 
 def _strongest(made: Sequence[Link]) -> list[Link]:
@@ -181,8 +234,8 @@ def _link(
     breaking = None
     if operation.result != SUCCESS:
         # Old systems write times in whole ticks of 15 ms: among equal times the record id tells the order.
-        failed = _moment((operation.time, operation.origin))
-        breaking = next((row[1] for row in later if failed < _moment(row) and row[0] <= end), None)
+        after = bisect_right(later, _moment((operation.time, operation.origin)), key=_moment)
+        breaking = later[after][1] if after < len(later) and later[after][0] <= end else None
     return Link(
         rule=rule.name,
         rejection=rejection.id,

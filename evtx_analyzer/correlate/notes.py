@@ -9,6 +9,7 @@ from evtx_analyzer.correlate.clocks import Clocks
 from evtx_analyzer.correlate.context import CONNECTIVITY, Contexts
 from evtx_analyzer.correlate.history import History
 from evtx_analyzer.correlate.hosts import Whence, address_of
+from evtx_analyzer.correlate.keeping import without_row
 from evtx_analyzer.correlate.other_errors import OtherErrors
 from evtx_analyzer.correlate.sessions import Session, has_code
 from evtx_analyzer.model import ContextEvent, Event, Match, MessageEvent, RoutineSessions, SmtpEvent, named
@@ -86,7 +87,7 @@ class Notes:
     def _message(self, match: Match, event: MessageEvent) -> None:
         self._own(event.address, event.host)
         if match.signals:
-            self.messages.append(match)
+            self.messages.append(without_row(match))
         else:
             self.errors.add_message(match)
 

@@ -112,8 +112,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
 def to_json(report: Report) -> str:
     """The report as JSON, two blanks of indentation, keys in the order of the document."""
-    data = msgspec.json.encode(report)
-    return msgspec.json.format(data, indent=2).decode() + "\n"
+    # Nested, so that each form goes when the next is there: a report of an outage is long.
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
 def load(path: str | Path) -> Report:
