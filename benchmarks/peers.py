@@ -1,0 +1,133 @@
+"""The commands that are measured: ours as a user runs it, peers on the same bytes, floors that only read them."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks.checking import check
+from benchmarks.facts import Facts
+from benchmarks.measuring import Entry
+
+REPOSITORY = Path(__file__).parents[1]
+OURS = "evtx-analyzer analyze"
+_INSTALL = 'pip install -e ".[bench]"'
+_RIPGREP = "not there: `apt-get install ripgrep`, `brew install ripgrep`, `winget install BurntSushi.ripgrep.MSVC`"
+_READ_ALL = "import pathlib, sys\npaths = [p for p in pathlib.Path(sys.argv[1]).rglob('*') if p.is_file()]\n"
+CODE = "5.7.64"
+# python-evtx renders no CAPI2 record; what it needs to walk and fail is its time.
+_PYTHON_EVTX = (
+    "import sys, Evtx.Evtx as E\n"
+    "with E.Evtx(sys.argv[1]) as f:\n"
+    "    for r in f.records():\n"
+    "        try: r.xml()\n"
+    "        except Exception: pass"
+)
+_LIBEVTX = (
+    "import sys, pyevtx; f = pyevtx.file(); f.open(sys.argv[1])\n"
+    "for n in range(f.number_of_records):\n"
+    "    try: f.get_record(n).xml_string\n"
+    "    except OSError: pass"
+)
+_EVTX = "import sys, evtx; sum(1 for _ in evtx.PyEvtxParser(sys.argv[1]).records())"
+_PANDAS = (
+    "import sys, pandas; pandas.read_csv(sys.argv[1], sep=sys.argv[2], skiprows=int(sys.argv[3]), header=None, "
+    "dtype=object, on_bad_lines='skip')"
+)
+_POLARS = (
+    "import sys, polars; polars.read_csv(sys.argv[1], separator=sys.argv[2], skip_rows=int(sys.argv[3]), "
+    "has_header=False, infer_schema=False, truncate_ragged_lines=True)"
+)
+_ZIP = (
+    "import sys, zipfile\n"
+    "with zipfile.ZipFile(sys.argv[1]) as z:\n"
+    "    for n in z.namelist():\n"
+    "        with z.open(n) as f:\n"
+    "            while b := f.read(1 << 20): b.count(b'5.7.64')"
+)
+
+
+def ours(path: Path, facts: Facts, name: str = OURS, *, main: bool = True) -> Entry:
+    """The whole analysis to a JSON report, in a process of its own; its answer is checked."""
+    command = [sys.executable, "-m", "evtx_analyzer", "analyze", str(path), "--format", "json"]
+    exits = (1,) if facts.rejections else (0,)
+    return Entry(name, command, facts.size, exits=exits, ours=main, check=lambda report: check(report, facts))
+
+
+def python(name: str, code: str, *arguments: object, size: int = 0, scale: float = 1.0, needs: str = "") -> Entry:
+    """Code in a Python process; ``needs`` is a module and, where it differs from the extra's, the package with it."""
+    missing = f"not there: `{_INSTALL}`" if needs and importlib.util.find_spec(needs) is None else ""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return Entry(name, command, size, scale=scale, missing=missing)
+
+
+def program(name: str, command: list[str], size: int, missing: str = "") -> Entry:
+    """Another program; ripgrep ends with 1 where it finds nothing."""
+    tool = command[0]
+    return Entry(
+        name, command, size, exits=(0, 1), missing="" if shutil.which(tool) else missing or f"{tool}: not there"
+    )
+
+
+def floors(path: Path, size: int) -> list[Entry]:
+    """Programs that only read the bytes: no analysis can be faster, and ours says the digest of its inputs."""
+    if path.is_dir():
+        return [
+            python("read (Python, 1 MB at a time)", _READ_ALL + _reading("pass"), path, size=size),
+            python("sha256 (Python's hashlib)", _READ_ALL + _reading("h.update(b)"), path, size=size),
+        ]
+    return [
+        program("read (`cat`)", ["cat", str(path)], size),
+        program("digest (`sha256sum`)", ["sha256sum", str(path)], size),
+    ]
+
+
+def _reading(each: str) -> str:
+    return (
+        "import hashlib; h = hashlib.sha256()\n"
+        f"for p in paths:\n    with p.open('rb') as f:\n        while b := f.read(1 << 20): {each}"
+    )
+
+
+def ripgrep(path: Path, size: int) -> Entry:
+    """The code as text."""
+    return program(f"ripgrep `-c -F {CODE}`", ["rg", "-c", "-F", CODE, str(path)], size, _RIPGREP)
+
+
+def ripgrep_wide(path: Path, size: int) -> Entry:
+    """The result of a failed check as CAPI2 files hold text: UTF-16LE."""
+    pattern = "(?-u)" + "".join(rf"{letter}\x00" for letter in "800B0109")
+    command = ["rg", "-c", "-a", "--encoding", "none", pattern, str(path)]
+    return program("ripgrep, 800B0109 in UTF-16LE", command, size, _RIPGREP)
+
+
+def event_logs(path: Path, size: int, part: Path, part_size: int) -> list[Entry]:
+    """Readers of EVTX that give all records as XML; python-evtx reads a part, for it would need minutes or hours."""
+    shown = f"{part_size / 1e6:.1f} MB"
+    scale = size / part_size
+    return [
+        python("evtx, every record as XML", _EVTX, path, size=size, needs="evtx"),
+        python("libevtx, every record as XML", _LIBEVTX, path, size=size, needs="pyevtx"),
+        python(f"python-evtx, {shown}, scaled", _PYTHON_EVTX, part, size=size, scale=scale, needs="Evtx"),
+    ]
+
+
+def tables(path: Path, size: int, separator: str, skip: int) -> list[Entry]:
+    """Readers of delimited text that give its columns and no more."""
+    return [
+        python(f"{name}, columns only", code, path, separator, skip, size=size, needs=name)
+        for name, code in (("pandas", _PANDAS), ("polars", _POLARS))
+    ]
+
+
+def unzipped(path: Path, size: int) -> list[Entry]:
+    """The content of a zip, unpacked as a stream and searched."""
+    line = f"unzip -p {shlex.quote(str(path))} | rg -c -a -F {CODE}"
+    missing = "" if shutil.which("unzip") and shutil.which("rg") else f"{_RIPGREP}, and `unzip`"
+    return [
+        Entry("`unzip -p` to ripgrep", ["sh", "-c", line], size, exits=(0, 1), missing=missing),
+        python("zipfile (Python), counting", _ZIP, path, size=size),
+    ]
