@@ -88,6 +88,7 @@ def _run(chosen: list[str], folder: Path, options: argparse.Namespace) -> None:
     found: dict[str, Any] = {"machine": texts["machine"].splitlines(), "sections": []}
     print(texts["machine"], flush=True)
     for name in chosen:
+        sys.stderr.write(f"{name} ...\n")
         if name == "growth":
             by_size, by_share, megabytes = growth.grown(folder, options.largest, options.runs)
             texts[name] = growth.tables(by_size, by_share, megabytes)

@@ -67,7 +67,7 @@ def capi2(path: Path, size: int, hits: float, *, near: Sequence[int] = ()) -> Fa
             for kind in np.unique(chosen[batch]):
                 rows = np.flatnonzero(chosen[batch] == kind)
                 made[rows] = _copies(chunks[kind], first[batch][rows], after[batch][rows], numbers[batch][rows])
-            out.write(made)
+            out.write(made.data)
     return Facts(size=path.stat().st_size, records=int(lengths.sum()), chunks=count, hits=wanted)
 
 
@@ -79,7 +79,8 @@ def _starts(numbers: Longs, loud: NDArray[np.bool_], near: Sequence[int]) -> Lon
     base = int(START.timestamp() * 1000)
     times = np.array([near[number * len(near) // len(at)] - base for number in range(len(at))])
     ends = times[0] - _PERIOD * (at[0] + 1), times[-1] + _PERIOD * (len(numbers) - at[-1])
-    return np.interp(numbers, [-1, *at, len(numbers)], [ends[0], *times, ends[1]]).astype(np.int64)
+    starts: Longs = np.interp(numbers, [-1, *at, len(numbers)], [ends[0], *times, ends[1]]).astype(np.int64)
+    return starts
 
 
 def _chunks(*, failing: bool) -> list[_Chunk]:

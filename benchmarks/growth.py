@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ ONCE = 100  # MB: what is larger runs once
 
 @dataclass
 class Curve:
-    """Costs over sizes in MB, or over shares in percent."""
+    """Costs over sizes in MB, or over shares in percent; a kind of log has the same style in all plots."""
 
     name: str
+    style: int
     points: list[tuple[float, Cost]] = field(default_factory=list)
 
 
@@ -32,6 +34,7 @@ class Kind:
     """An input that can be made of any size and share."""
 
     name: str
+    style: int
     make: Callable[[Path, int, float], Facts]
 
 
@@ -47,12 +50,12 @@ def _send(path: Path, size: int, share: float) -> Facts:
     return inputs.send_log(path, size, share)[0]
 
 
-CAPI2 = Kind("CAPI2, share of chunks hit", _capi2)
-SEND = Kind("Send log, share of sessions refused", _send)
+CAPI2 = Kind("CAPI2, share of chunks hit", 0, _capi2)
+SEND = Kind("Send log, share of sessions refused", 2, _send)
 BY_SIZE = (
-    (Kind(f"CAPI2, {HITS * 100:g} % of chunks hit", _capi2), HITS),
-    (Kind(f"CAPI2, {FIXED} chunks hit at any size", _fixed), HITS),
-    (Kind(f"Send log, {SPARSE * 100:g} % refused", _send), SPARSE),
+    (Kind(f"CAPI2, {HITS * 100:g} % of chunks hit", 0, _capi2), HITS),
+    (Kind(f"CAPI2, {FIXED} chunks hit at any size", 1, _fixed), HITS),
+    (Kind(f"Send log, {SPARSE * 100:g} % refused", 2, _send), SPARSE),
 )
 
 
@@ -64,11 +67,15 @@ def grown(folder: Path, largest: float, runs: int) -> tuple[list[Curve], list[Cu
     sizes = [size for size in SIZES if size < largest] + [largest]
     fixed = min(largest, max(10.0, largest / 10), 100.0)
     by_size = [
-        Curve(kind.name, [(size, _cost(folder, kind, size, share, runs)) for size in _told(kind, sizes)])
+        Curve(kind.name, kind.style, [(size, _cost(folder, kind, size, share, runs)) for size in _told(kind, sizes)])
         for kind, share in BY_SIZE
     ]
     by_share = [
-        Curve(kind.name, [(share * 100, _cost(folder, kind, fixed, share, runs)) for share in _told(kind, SHARES)])
+        Curve(
+            kind.name,
+            kind.style,
+            [(share * 100, _cost(folder, kind, fixed, share, runs)) for share in _told(kind, SHARES)],
+        )
         for kind in (CAPI2, SEND)
     ]
     return by_size, by_share, fixed
@@ -76,7 +83,7 @@ def grown(folder: Path, largest: float, runs: int) -> tuple[list[Curve], list[Cu
 
 def _told(kind: Kind, values: Sequence[float]) -> Iterator[float]:
     for value in values:
-        print(f"growth: {kind.name}, {value:g}", flush=True)
+        sys.stderr.write(f"growth: {kind.name}, {value:g}\n")
         yield value
 
 
@@ -117,7 +124,7 @@ def picture(by_size: Sequence[Curve], by_share: Sequence[Curve], megabytes: floa
     """Four panels as SVG: seconds and memory, by size and by share."""
 
     def series(curves: Sequence[Curve], value: Callable[[Cost], float]) -> list[Series]:
-        return [(curve.name, [(at, value(cost)) for at, cost in curve.points]) for curve in curves]
+        return [(curve.name, curve.style, [(at, value(cost)) for at, cost in curve.points]) for curve in curves]
 
     def wall(cost: Cost) -> float:
         return cost.wall

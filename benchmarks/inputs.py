@@ -59,6 +59,7 @@ def bundle(folder: Path, size: int, *, refused: float = 0.001, hits: float = 0.0
     return Facts(
         size=send.size + iis.size + events.size,
         sessions=send.sessions + iis.sessions,
+        refused=send.refused + iis.refused,
         rejections=send.rejections + iis.rejections,
         records=send.records + iis.records + events.records,
         chunks=events.chunks,

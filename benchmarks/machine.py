@@ -16,10 +16,11 @@ _PACKAGES = ("evtx", "python-evtx", "libevtx-python", "pandas", "polars", "numpy
 
 def described(runs: int) -> str:
     """The machine and its programs, as a Markdown list."""
+    load = os.getloadavg()[0]
     packages = ", ".join(f"{name} {version}" for name in _PACKAGES if (version := _version(name)))
     return "\n".join(
         [
-            f"- {_processor()}, {os.cpu_count()} cores; {_memory()} of memory; load at the start {os.getloadavg()[0]:.1f}",
+            f"- {_processor()}, {os.cpu_count()} cores; {_memory()} of memory; load at the start {load:.1f}",
             f"- {_system()}, Python {platform.python_version()}; {_line(['rg', '--version']) or 'no ripgrep'}",
             f"- {packages}",
             f"- evtx-analyzer {_version('evtx-analyzer')}, commit {_commit()}; median of {runs}, files in the cache",

@@ -94,7 +94,9 @@ def _reading(each: str) -> str:
 
 def ripgrep(path: Path, size: int) -> Entry:
     """The code as text."""
-    return program(f"ripgrep `-c -F {CODE}`", ["rg", "-c", "-F", CODE, str(path)], size, _RIPGREP)
+    # In a folder with an export -a is needed, or the search of that would end at its first zero byte.
+    options = ["-c", "-a", "-F"] if path.is_dir() else ["-c", "-F"]
+    return program(f"ripgrep `{' '.join(options)} {CODE}`", ["rg", *options, CODE, str(path)], size, _RIPGREP)
 
 
 def ripgrep_wide(path: Path, size: int) -> Entry:

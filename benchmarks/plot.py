@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-Series = tuple[str, Sequence[tuple[float, float]]]  # name, points
+Series = tuple[str, int, Sequence[tuple[float, float]]]  # name, number of its color and marks, points
 _WIDTH, _HEIGHT = 480, 360  # of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 24, 104, 56  # around its axes
 _TITLE = 44
@@ -83,8 +83,8 @@ def _panel(panel: Panel) -> str:
         _centered(f'transform="translate(16 {(up.start + up.end) / 2:g}) rotate(-90)"', panel.up),
         _guide(panel, across, up),
     ]
-    for number, series in enumerate(panel.series):
-        parts += [_line(number, series, panel, across, up), _legend(number, series[0])]
+    for row, (name, style, points) in enumerate(panel.series):
+        parts += [_line(name, style, points, panel.up, across, up), _legend(row, style, name)]
     return "".join(parts)
 
 
@@ -93,8 +93,8 @@ def _centered(where: str, text: str) -> str:
 
 
 def _axes(panel: Panel) -> tuple[_Axis, _Axis]:
-    xs = [x for _, points in panel.series for x, _ in points]
-    ys = [y for _, points in panel.series for _, y in points]
+    xs = [x for _, _, points in panel.series for x, _ in points]
+    ys = [y for _, _, points in panel.series for _, y in points]
     places = (_LEFT, _WIDTH - _RIGHT), (_HEIGHT - _BOTTOM, _TOP)
     if panel.log:
         return _Axis(*_decades(xs), *places[0], True), _Axis(*_decades(ys), *places[1], True)
@@ -132,7 +132,7 @@ def _up_tick(axis: _Axis, value: float, other: _Axis) -> str:
 
 
 def _guide(panel: Panel, across: _Axis, up: _Axis) -> str:
-    """A gray line for 1 GB/s, as far as it lies between the axes."""
+    """A gray line for 1 GB/s, as far as it lies between the axes; named at its low end, where no start-up is."""
     if not panel.guide:
         return ""
     left = max(across.least, up.least / panel.guide)
@@ -142,40 +142,40 @@ def _guide(panel: Panel, across: _Axis, up: _Axis) -> str:
     ends = [(across.place(x), up.place(x * panel.guide)) for x in (left, right)]
     return (
         f'<path d="M{ends[0][0]:.1f} {ends[0][1]:.1f}L{ends[1][0]:.1f} {ends[1][1]:.1f}" stroke="#767676"/>\n'
-        f'<text x="{ends[1][0] - 8:.1f}" y="{ends[1][1] + 20:.1f}" text-anchor="end" font-size="12" fill="#595959">'
-        "1 GB/s</text>\n"
+        f'<text x="{ends[0][0] + 36:.1f}" y="{ends[0][1] - 6:.1f}" font-size="12" fill="#595959">1 GB/s</text>\n'
     )
 
 
-def _line(number: int, series: Series, panel: Panel, across: _Axis, up: _Axis) -> str:
-    name, points = series
-    color = _COLORS[number % len(_COLORS)]
+def _stroke(style: int) -> str:
+    dash = f' stroke-dasharray="{_DASHES[style]}"' if _DASHES[style] else ""
+    return f'fill="none" stroke="{_COLORS[style]}" stroke-width="2"{dash}'
+
+
+def _line(name: str, style: int, points: Sequence[tuple[float, float]], unit: str, across: _Axis, up: _Axis) -> str:
     placed = [(across.place(x), up.place(y)) for x, y in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-    dash = f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"' if _DASHES[number % len(_DASHES)] else ""
     marks = "".join(
-        f"<g>{_mark(number, x, y)}<title>{escape(name)}: {value:g}: {amount:.3g} {escape(panel.up)}</title></g>\n"
+        f"<g>{_mark(style, x, y)}<title>{escape(name)}: {value:g}: {amount:.3g} {escape(unit)}</title></g>\n"
         for (x, y), (value, amount) in zip(placed, points, strict=True)
     )
-    return f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"{dash}/>\n{marks}'
+    return f'<polyline points="{line}" {_stroke(style)}/>\n{marks}'
 
 
-def _legend(number: int, name: str) -> str:
-    y, color = 40 + 18 * number, _COLORS[number % len(_COLORS)]
-    dash = f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"' if _DASHES[number % len(_DASHES)] else ""
+def _legend(row: int, style: int, name: str) -> str:
+    y = 40 + 18 * row
     return (
-        f'<path d="M{_LEFT} {y}h36" stroke="{color}" stroke-width="2"{dash}/>\n{_mark(number, _LEFT + 18, y)}\n'
+        f'<path d="M{_LEFT} {y}h36" {_stroke(style)}/>\n{_mark(style, _LEFT + 18, y)}\n'
         f'<text x="{_LEFT + 44}" y="{y + 4.5}">{escape(name)}</text>\n'
     )
 
 
-def _mark(number: int, x: float, y: float) -> str:
+def _mark(style: int, x: float, y: float) -> str:
     """A filled circle, square, triangle or diamond."""
-    color = _COLORS[number % len(_COLORS)]
+    color = _COLORS[style]
     shapes = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{color}"/>',
         f'<path d="M{x - 4:.1f} {y - 4:.1f}h8v8h-8z" fill="{color}"/>',
         f'<path d="M{x:.1f} {y - 5.5:.1f}l5 9h-10z" fill="{color}"/>',
         f'<path d="M{x:.1f} {y - 6:.1f}l5 6l-5 6l-5 -6z" fill="{color}"/>',
     )
-    return shapes[number % len(shapes)]
+    return shapes[style]

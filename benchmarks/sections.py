@@ -55,7 +55,7 @@ def send(folder: Path, megabytes: float) -> Section:
     name = f"{peers.OURS}, files of 10 MB"
     return Section(
         "send",
-        f"Send connector log, {_shown(facts.size)}, {facts.rejections} of {facts.sessions} sessions refused",
+        f"Send connector log, {_shown(facts.size)}, {facts.refused} of {facts.sessions} sessions refused",
         [
             peers.ours(log, facts),
             peers.ours(rolled, parts, name, main=False),
@@ -74,7 +74,7 @@ def dense(folder: Path, megabytes: float) -> Section:
     facts = _log(log, int(megabytes * MEGABYTE), DENSE)
     return Section(
         "dense",
-        f"Outage in a Send log, {_shown(facts.size)}, {facts.rejections} of {facts.sessions} sessions refused",
+        f"Outage in a Send log, {_shown(facts.size)}, {facts.refused} of {facts.sessions} sessions refused",
         [
             peers.ours(log, facts),
             _small_send(folder),
@@ -94,7 +94,7 @@ def iis(folder: Path, megabytes: float) -> Section:
     few = inputs.prepared(small, lambda to: inputs.iis_log(to, 1, ONE)[0], size=1, refused=ONE)
     return Section(
         "iis",
-        f"IIS SMTP log (W3C), {_shown(facts.size)}, {facts.rejections} of {facts.sessions} connections refused",
+        f"IIS SMTP log (W3C), {_shown(facts.size)}, {facts.refused} of {facts.sessions} connections refused",
         [
             peers.ours(log, facts),
             _start(small, few),
@@ -108,14 +108,9 @@ def iis(folder: Path, megabytes: float) -> Section:
 
 def capi2(folder: Path, megabytes: float) -> Section:
     """A CAPI2 export in which few chunks hold a failure."""
-    export, part, small = (folder / name / "capi2.evtx" for name in ("capi2", "part", "small"))
+    export, part, small = (folder / name / "capi2.evtx" for name in ("capi2", "part", "small-capi2"))
     size = int(megabytes * MEGABYTE)
-    facts, piece, few = (
-        inputs.prepared(
-            path, lambda to, wanted=wanted, hits=hits: inputs.capi2(to, wanted, hits), size=wanted, hits=hits
-        )
-        for path, wanted, hits in ((export, size, HITS), (part, PART, HITS), (small, 1, 1))
-    )
+    facts, piece, few = _export(export, size, HITS), _export(part, PART, HITS), _export(small, 1, 1)
     return Section(
         "capi2",
         f"CAPI2 export, {_shown(facts.size)}, {facts.hits} of {facts.chunks} chunks with a failure",
@@ -224,6 +219,10 @@ def main_input(name: str, folder: Path, megabytes: float) -> Entry:
 
 def _log(path: Path, size: int, refused: float) -> Facts:
     return inputs.prepared(path, lambda to: inputs.send_log(to, size, refused)[0], size=size, refused=refused)
+
+
+def _export(path: Path, size: int, hits: float) -> Facts:
+    return inputs.prepared(path, lambda to: inputs.capi2(to, size, hits), size=size, hits=hits)
 
 
 def _small_send(folder: Path) -> Entry:

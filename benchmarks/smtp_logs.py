@@ -25,6 +25,7 @@ HANDSHAKE = 301  # ms after a session's start: the row of the certificate sent, 
 ROLL = 10 << 20  # Exchange begins a new file at 10 MB
 _BATCH = 64  # blocks made at a time: about 5 MB
 _ACCEPTED = "250 2.1.5 Recipient OK"
+_REFUSES = b"5.7.64"
 _ID, _NUMBER, _PORT = "08D50D3DFFFFFFFF", 987654321, 54321
 _TOKENS = re.compile(
     rb"(?P<id>(?<=08D50D3D)FFFFFFFF)|(?P<number>987654321)|(?P<port>(?<=:)54321)|(?P<clock>Thu,.01.Dec.2016.00:00:00)"
@@ -54,6 +55,7 @@ class _Block:
 
     data: Bytes
     rows: int
+    replies: int  # that refuse
     fields: dict[str, tuple[Longs, Longs, Longs]]
     refused: tuple[int, ...]
 
@@ -144,7 +146,7 @@ def _write(
 ) -> tuple[Facts, Times]:
     """Write blocks until the size is reached; ``width`` is that of a row's time."""
     blocks: dict[int, _Block] = {}
-    sessions = refused = rows = written = 0
+    sessions = refused = replies = rows = written = 0
     times: list[int] = []
     step, base = int(period * 1000), int(start.timestamp() * 1000)
     with _Files(path, roll, header) as files:
@@ -165,11 +167,12 @@ def _write(
                 files.write(made[number], at)
                 written += len(made[number])
                 sessions, refused, number = sessions + AT_ONCE, refused + count, number + 1
-                rows += blocks[count].rows
+                rows, replies = rows + blocks[count].rows, replies + blocks[count].replies
                 times += [at + slot * STAGGER + HANDSHAKE for slot in blocks[count].refused]
                 if written >= size:
                     break
-    return Facts(size=files.size, sessions=sessions, rejections=refused, records=rows), Times(tuple(times))
+    facts = Facts(size=files.size, sessions=sessions, refused=refused, rejections=replies, records=rows)
+    return facts, Times(tuple(times))
 
 
 class _Files:
@@ -200,7 +203,7 @@ class _Files:
             self._begin(time)
             self._put(data[cut:])
         else:
-            self._put(block)
+            self._put(block.data)
 
     def _begin(self, time: int) -> None:
         moment = datetime.fromtimestamp(time // 1000, UTC)
@@ -211,7 +214,7 @@ class _Files:
         self._room = self._roll
         self._put(self._header(moment).encode())
 
-    def _put(self, data: Bytes | bytes) -> None:
+    def _put(self, data: memoryview | bytes) -> None:
         assert self._out
         self._out.write(data)
         self.size += len(data)
@@ -220,7 +223,7 @@ class _Files:
 
 def _block(maker: Maker, refused: int, width: int) -> _Block:
     """A block in which that many of its sessions are refused, spread evenly."""
-    bad = tuple(sorted((3 + number * AT_ONCE // refused) % AT_ONCE for number in range(refused)))
+    bad = tuple(sorted((5 + number * AT_ONCE // refused) % AT_ONCE for number in range(refused)))
     rows: list[tuple[int, int, str]] = []
     for slot in range(AT_ONCE):
         made = maker(slot, REFUSAL if slot in bad else _ACCEPTED)
@@ -240,7 +243,7 @@ def _block(maker: Maker, refused: int, width: int) -> _Block:
     for kind, places in found.items():
         table = np.array(places)
         fields[kind] = (table[:, 0], table[:, 1], table[:, 2])
-    return _Block(np.frombuffer(bytes(data), np.uint8), len(rows), fields, bad)
+    return _Block(np.frombuffer(bytes(data), np.uint8), len(rows), data.count(_REFUSES), fields, bad)
 
 
 def _copies(block: _Block, numbers: Longs, starts: Longs) -> Bytes:
