@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from samples.evtx_writer import CHUNK_HEADER_SIZE, CHUNK_SIZE, FILE_HEADER_SIZE,
 
 START = datetime(2016, 12, 1, tzinfo=UTC)
 _PERIOD = 60_000  # ms from chunk to chunk; the events of one lie within half of that
-_VARIANTS = 4
+_VARIANTS = 2
 _BATCH = 128  # chunks made at a time: 8 MB
 _VALUES = 4 + 4 * 20  # count and descriptors of a record's values
 _SYSTEM_TIME, _RECORD_ID = 14, 30  # where these stand in the values of the System template
@@ -83,7 +84,8 @@ def _starts(numbers: Longs, loud: NDArray[np.bool_], near: Sequence[int]) -> Lon
     return starts
 
 
-def _chunks(*, failing: bool) -> list[_Chunk]:
+@cache
+def _chunks(*, failing: bool) -> tuple[_Chunk, ...]:
     """Full chunks of code signing checks; with one failure of the mail server's certificate in each, if asked."""
     made = []
     for number in range(_VARIANTS):
@@ -98,7 +100,7 @@ def _chunks(*, failing: bool) -> list[_Chunk]:
         data = write_evtx(recorder.events)
         assert len(data) > FILE_HEADER_SIZE + CHUNK_SIZE, "the events fill a chunk"
         made.append(_chunk(data[FILE_HEADER_SIZE : FILE_HEADER_SIZE + CHUNK_SIZE]))
-    return made
+    return tuple(made)
 
 
 def _chunk(data: bytes) -> _Chunk:

@@ -17,7 +17,6 @@ from benchmarks.smtp_logs import ROLL, iis_log, send_log
 
 __all__ = ["ROLL", "bundle", "capi2", "iis_log", "prepared", "send_log", "zipped"]
 
-MEGABYTE = 1 << 20
 VERSION = 1  # of what is written below: an older input is made again
 Maker = Callable[[Path], Facts]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LAUNCH = Path(__file__).with_name("launch.py")
-MEGABYTE = 1 << 20
+MEGABYTE = 1_000_000
 PATIENCE = 60.0  # seconds: what takes longer runs once
 
 

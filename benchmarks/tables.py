@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -86,7 +87,7 @@ def _goal(goal: Goal, measured: Sequence[Measured]) -> list[str]:
 
 def verdict(value: float, limit: float, *, least: bool) -> str:
     """Whether a goal is reached, and if not, by which factor it is missed."""
-    factor = limit / value if least and value > 0 else value / limit
+    factor = value / limit if not least else limit / value if value else math.inf
     return "reached" if factor <= 1 else f"**missed** by a factor of {ratio(factor)}"
 
 
