@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.measuring import Measured
 from benchmarks.sections import Goal, Section
 
-_HEAD = ("what", "wall s", "least to most", "CPU s", "peak MB", "GB/s", "ours = 1")
+_HEAD = ("what", "wall s", "least to most", "CPU s", "peak MB", "GB/s", "wall, ours = 1", "CPU, ours = 1")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -35,7 +35,7 @@ def section(item: Section) -> str:
 
 def _row(item: Measured, others: Sequence[Measured]) -> list[str]:
     if not item.costs:
-        return [item.entry.name, item.failed, "", "", "", "", ""]
+        return [item.entry.name, item.failed, *[""] * (len(_HEAD) - 2)]
     least, most = item.spread
     ours = next((other for other in others if other.entry.ours and other.costs), None)
     return [
@@ -46,6 +46,7 @@ def _row(item: Measured, others: Sequence[Measured]) -> list[str]:
         f"{item.memory:.0f}",
         speed(item.entry.size / item.wall) if item.entry.size else "",
         ratio(item.wall / ours.wall) if ours else "",
+        ratio(item.cpu / ours.cpu) if ours and ours.cpu else "",
     ]
 
 
