@@ -34,7 +34,8 @@ class Entry:
 
     ``missing`` tells why it cannot run and how to get it. ``size`` is the bytes of the whole input, ``scale`` how often
     the part that is read goes into it. ``check`` is given the output of a run outside the timing and raises
-    WrongAnswer; all timed runs must then give the same bytes. ``ours`` marks what the others are compared with.
+    WrongAnswer; all timed runs must then give the same bytes. ``prints`` is what a peer must print, such as its number
+    of rows. ``ours`` marks what the others are compared with.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Entry:
     scale: float = 1.0
     exits: tuple[int, ...] = (0,)
     missing: str = ""
+    prints: str = ""
     ours: bool = False
     check: Callable[[Path], None] | None = None
 
@@ -105,7 +107,7 @@ def measure(entries: Sequence[Entry], runs: int, folder: Path) -> list[Measured]
 
 
 def run(entry: Entry, out: Path, errors: Path) -> Cost:
-    """One run; ChildProcessError where its exit status is none of the expected."""
+    """One run; ChildProcessError where its exit status, or what it prints, is not expected."""
     command = [sys.executable, "-I", "-S", str(LAUNCH), str(out), str(errors), *entry.command]
     told = subprocess.run(  # noqa: S603  our own command lines
         command, check=True, capture_output=True, text=True
@@ -114,4 +116,6 @@ def run(entry: Entry, out: Path, errors: Path) -> Cost:
         last = (errors.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
         problem = f"ended with status {told[0]}: {last[:200]}"
         raise WrongAnswer(f"{entry.name} {problem}") if entry.check else ChildProcessError(problem)
+    if entry.prints and out.read_text(encoding="utf-8").strip() != entry.prints:
+        raise ChildProcessError(f"did not print {entry.prints}, so it has not read the whole input")
     return Cost(float(told[1]), float(told[2]), max(int(told[3]), int(told[4])) / MEGABYTE)

@@ -26,25 +26,28 @@ CODE = "5.7.64"
 # python-evtx renders no CAPI2 record; what it needs to walk and fail is its time.
 _PYTHON_EVTX = (
     "import sys, Evtx.Evtx as E\n"
+    "n = 0\n"
     "with E.Evtx(sys.argv[1]) as f:\n"
-    "    for r in f.records():\n"
+    "    for n, r in enumerate(f.records(), 1):\n"
     "        try: r.xml()\n"
-    "        except Exception: pass"
+    "        except Exception: pass\n"
+    "print(n)"
 )
 _LIBEVTX = (
     "import sys, pyevtx; f = pyevtx.file(); f.open(sys.argv[1])\n"
     "for n in range(f.number_of_records):\n"
     "    try: f.get_record(n).xml_string\n"
-    "    except OSError: pass"
+    "    except OSError: pass\n"
+    "print(f.number_of_records)"
 )
-_EVTX = "import sys, evtx; sum(1 for _ in evtx.PyEvtxParser(sys.argv[1]).records())"
+_EVTX = "import sys, evtx; print(sum(1 for _ in evtx.PyEvtxParser(sys.argv[1]).records()))"
 _PANDAS = (
-    "import sys, pandas; pandas.read_csv(sys.argv[1], sep=sys.argv[2], skiprows=int(sys.argv[3]), header=None, "
-    "dtype=object, on_bad_lines='skip')"
+    "import sys, pandas; print(len(pandas.read_csv(sys.argv[1], sep=sys.argv[2], skiprows=int(sys.argv[3]), "
+    "header=None, dtype=object, on_bad_lines='skip')))"
 )
 _POLARS = (
-    "import sys, polars; polars.read_csv(sys.argv[1], separator=sys.argv[2], skip_rows=int(sys.argv[3]), "
-    "has_header=False, infer_schema=False, truncate_ragged_lines=True)"
+    "import sys, polars; print(len(polars.read_csv(sys.argv[1], separator=sys.argv[2], skip_rows=int(sys.argv[3]), "
+    "has_header=False, infer_schema=False, truncate_ragged_lines=True)))"
 )
 _ZIP = (
     "import sys, zipfile\n"
@@ -62,19 +65,19 @@ def ours(path: Path, facts: Facts, name: str = OURS, *, main: bool = True) -> En
     return Entry(name, command, facts.size, exits=exits, ours=main, check=lambda report: check(report, facts))
 
 
-def python(name: str, code: str, *arguments: object, size: int = 0, scale: float = 1.0, needs: str = "") -> Entry:
-    """Code in a Python process; ``needs`` is a module and, where it differs from the extra's, the package with it."""
+def python(
+    name: str, code: str, *arguments: object, size: int = 0, scale: float = 1.0, needs: str = "", prints: str = ""
+) -> Entry:
+    """Code in a Python process that needs a module."""
     missing = f"not there: `{_INSTALL}`" if needs and importlib.util.find_spec(needs) is None else ""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return Entry(name, command, size, scale=scale, missing=missing)
+    return Entry(name, command, size, scale=scale, missing=missing, prints=prints)
 
 
-def program(name: str, command: list[str], size: int, missing: str = "") -> Entry:
-    """Another program; ripgrep ends with 1 where it finds nothing."""
-    tool = command[0]
-    return Entry(
-        name, command, size, exits=(0, 1), missing="" if shutil.which(tool) else missing or f"{tool}: not there"
-    )
+def _ripgrep(name: str, command: list[str], size: int, prints: str = "") -> Entry:
+    """Ripgrep; it ends with 1 where it finds nothing."""
+    missing = "" if shutil.which("rg") else _RIPGREP
+    return Entry(name, ["rg", *command], size, exits=(0, 1), missing=missing, prints=prints)
 
 
 def floors(path: Path, size: int) -> list[Entry]:
@@ -87,35 +90,37 @@ def floors(path: Path, size: int) -> list[Entry]:
     ]
 
 
-def ripgrep(path: Path, size: int) -> Entry:
+def ripgrep(path: Path, facts: Facts) -> Entry:
     """The code as text."""
     # In a folder with an export -a is needed, or the search of that would end at its first zero byte.
     options = ["-c", "-a", "-F"] if path.is_dir() else ["-c", "-F"]
-    return program(f"ripgrep `{' '.join(options)} {CODE}`", ["rg", *options, CODE, str(path)], size, _RIPGREP)
+    prints = str(facts.rejections) if facts.rejections and path.is_file() else ""
+    return _ripgrep(f"ripgrep `{' '.join(options)} {CODE}`", [*options, CODE, str(path)], facts.size, prints)
 
 
 def ripgrep_wide(path: Path, size: int) -> Entry:
     """The result of a failed check as CAPI2 files hold text: UTF-16LE."""
     pattern = "(?-u)" + "".join(rf"{letter}\x00" for letter in "800B0109")
-    command = ["rg", "-c", "-a", "--encoding", "none", pattern, str(path)]
-    return program("ripgrep, 800B0109 in UTF-16LE", command, size, _RIPGREP)
+    return _ripgrep("ripgrep, 800B0109 in UTF-16LE", ["-c", "-a", "--encoding", "none", pattern, str(path)], size)
 
 
-def event_logs(path: Path, size: int, part: Path, part_size: int) -> list[Entry]:
+def event_logs(path: Path, facts: Facts, part: Path, piece: Facts) -> list[Entry]:
     """Readers of EVTX that give all records as XML; python-evtx reads a part, for it would need minutes or hours."""
-    shown = f"{part_size / 1e6:.1f} MB"
-    scale = size / part_size
+    name, scale = f"python-evtx, {piece.size / 1e6:.1f} MB, scaled", facts.size / piece.size
+    whole, few, size = str(facts.records), str(piece.records), facts.size
     return [
-        python("evtx, every record as XML", _EVTX, path, size=size, needs="evtx"),
-        python("libevtx, every record as XML", _LIBEVTX, path, size=size, needs="pyevtx"),
-        python(f"python-evtx, {shown}, scaled", _PYTHON_EVTX, part, size=size, scale=scale, needs="Evtx"),
+        python("evtx, every record as XML", _EVTX, path, size=size, needs="evtx", prints=whole),
+        python("libevtx, every record as XML", _LIBEVTX, path, size=size, needs="pyevtx", prints=whole),
+        python(name, _PYTHON_EVTX, part, size=size, scale=scale, needs="Evtx", prints=few),
     ]
 
 
-def tables(path: Path, size: int, separator: str, skip: int) -> list[Entry]:
+def tables(path: Path, facts: Facts, separator: str, skip: int) -> list[Entry]:
     """Readers of delimited text that give its columns and no more."""
     return [
-        python(f"{name}, columns only", code, path, separator, skip, size=size, needs=name)
+        python(
+            f"{name}, columns only", code, path, separator, skip, size=facts.size, needs=name, prints=str(facts.records)
+        )
         for name, code in (("pandas", _PANDAS), ("polars", _POLARS))
     ]
 

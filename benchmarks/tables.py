@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Measured
-from benchmarks.sections import Goal, Section
+from benchmarks.sections import Goal, Section, net
 
 _HEAD = ("what", "wall s", "least to most", "CPU s", "peak MB", "GB/s", "wall, ours = 1", "CPU, ours = 1")
 
@@ -71,9 +71,10 @@ def _net(measured: Sequence[Measured]) -> str:
     first = next((item for item in measured if item.entry.name.endswith("its start") and item.costs), None)
     if ours is None or first is None:
         return ""
-    rest = ours.wall - first.wall
-    if rest <= 0:
-        return "All of it is the start: no speed can be told from an input of this size."
+    try:
+        rest = net({item.entry.name: item for item in (ours, first)})
+    except ValueError as problem:
+        return f"Speed without the start: {problem}."
     return f"Without its start ({seconds(first.wall)} s) ours reads {speed(ours.entry.size / rest)} GB/s."
 
 
@@ -81,8 +82,8 @@ def _goal(goal: Goal, measured: Sequence[Measured]) -> list[str]:
     found = {item.entry.name: item for item in measured if item.costs}
     try:
         value = goal.value(found)
-    except (KeyError, StopIteration):
-        return [goal.text, "", "not measured: the peer is not there"]
+    except ValueError as problem:
+        return [goal.text, "", str(problem)]
     return [goal.text, f"{ratio(value)} {goal.unit}", verdict(value, goal.limit, least=goal.least)]
 
 

@@ -22,7 +22,7 @@ from benchmarks import growth, inputs, plot, tables
 from benchmarks.checking import check
 from benchmarks.facts import Facts
 from benchmarks.measuring import Cost, Entry, Measured, WrongAnswer, measure, run
-from benchmarks.sections import Goal, Section
+from benchmarks.sections import Goal, Section, _named
 
 CHUNK, FILE_HEADER = 65536, 4096
 UTF16_RESULT = "800B0109".encode("utf-16-le")
@@ -289,7 +289,7 @@ def test_a_section_tells_medians_spread_ratios_and_goals():
         [
             Goal("as fast as peer", lambda found: found["ours"].wall / found["peer"].wall, 1.0, "times"),
             Goal("1 GB/s", lambda found: 2e9 / found["ours"].wall / 1e9, 1.0, "GB/s", least=True),
-            Goal("faster than none", lambda found: found["none"].wall, 1.0, "s"),
+            Goal("faster than none", lambda found: _named(found, "none").wall, 1.0, "s"),
         ],
         "A note.",
         [
@@ -319,7 +319,9 @@ def test_a_section_tells_medians_spread_ratios_and_goals():
         "| 1 GB/s | 0.5 GB/s | **missed** by a factor of 2 |",
         "| faster than none |  | not measured: the peer is not there |",
     ]
-    assert tables.data(section)["rows"][0]["runs"][1] == {"wall": 2.0, "cpu": 1.0, "memory": 50.0}
+    section.measured[0].costs = [Cost(1.1, 1.0, 50.0)]
+    assert "Speed without the start: not to be told" in tables.section(section)
+    assert tables.data(section)["rows"][0]["runs"] == [{"wall": 1.1, "cpu": 1.0, "memory": 50.0}]
 
 
 def test_a_goal_is_reached_at_its_limit():
@@ -361,3 +363,9 @@ def test_a_plot_of_one_point_or_of_nothing_but_zero_can_be_drawn():
     panel = plot.Panel("t", "x", "y", [("one", 0, [(10.0, 1.0)])], log=True, guide=0.001)
     flat = panel._replace(log=False, series=[("zero", 1, [(0.0, 0.0)])])
     ET.fromstring(plot.plot("title", [panel, flat]))
+
+
+def test_a_peer_that_has_not_read_everything_has_no_figures(tmp_path):
+    some, more = measure([python("print(7)", prints="7"), python("print(6)", prints="7")], 1, tmp_path / "out")
+    assert some.costs
+    assert (more.costs, more.failed) == ([], "did not print 7, so it has not read the whole input")
