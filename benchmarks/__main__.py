@@ -76,11 +76,12 @@ def _require_disk(folder: Path, chosen: list[str], options: argparse.Namespace) 
 
 
 def _needed(chosen: list[str], options: argparse.Namespace) -> float:
-    """Bytes; reports are counted as large as the largest input, for a dense outage's are."""
+    """Bytes; two reports of a dense outage are counted as large as its log, each."""
     sizes = [DISK.get(name, 0.0) * options.megabytes * MEGABYTE for name in chosen]
     inputs = sum(sizes) if options.folder else max(sizes, default=0.0)
-    growing = 2.2 * options.largest * MEGABYTE if "growth" in chosen else 0.0
-    return max(inputs + 2 * max(sizes, default=0.0), growing) + BUNDLE_DISK
+    growing = 1.2 * options.largest * MEGABYTE if "growth" in chosen else 0.0
+    reports = 2 * options.megabytes * MEGABYTE if sizes else 0.0
+    return max(inputs + reports, growing) + BUNDLE_DISK
 
 
 def _run(chosen: list[str], folder: Path, options: argparse.Namespace) -> None:

@@ -115,7 +115,8 @@ def _table(curves: Sequence[Curve], shown: Callable[[float], str]) -> str:
     head = ["input", *(shown(value) for value, _ in curves[0].points)]
     rows = []
     for curve in curves:
-        rows.append([f"{curve.name}: s", *(seconds(cost.wall) for _, cost in curve.points)])
+        rows.append([f"{curve.name}: wall s", *(seconds(cost.wall) for _, cost in curve.points)])
+        rows.append([f"{curve.name}: CPU s", *(seconds(cost.cpu) for _, cost in curve.points)])
         rows.append([f"{curve.name}: peak MB", *(f"{cost.memory:.0f}" for _, cost in curve.points)])
     return table(head, rows)
 

@@ -176,12 +176,13 @@ def _write(
 
 
 class _Files:
-    """The file or, if it rolls, the files of a log; each begins with the header."""
+    """The file or, if it rolls, the files of a log, numbered within the hour; each begins with the header."""
 
     def __init__(self, path: Path, roll: int, header: Callable[[datetime], str]) -> None:
         self._path, self._roll, self._header = path, roll, header
         self._out: IO[bytes] | None = None
         self._room = self._number = self.size = 0
+        self._hour = ""
 
     def __enter__(self) -> Self:
         return self
@@ -207,8 +208,10 @@ class _Files:
 
     def _begin(self, time: int) -> None:
         moment = datetime.fromtimestamp(time // 1000, UTC)
-        self._number += 1
-        path = self._path / f"SEND{moment:%Y%m%d%H}-{self._number}.LOG" if self._roll else self._path
+        hour = f"SEND{moment:%Y%m%d%H}"
+        self._number = self._number + 1 if hour == self._hour else 1
+        self._hour = hour
+        path = self._path / f"{hour}-{self._number}.LOG" if self._roll else self._path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._out = path.open("wb")
         self._room = self._roll
