@@ -88,7 +88,7 @@ def _told(kind: Kind, values: Sequence[float]) -> Iterator[float]:
 
 
 def _cost(folder: Path, kind: Kind, megabytes: float, share: float, runs: int) -> Cost:
-    """Medians over the runs; one run of what is large."""
+    """The least of the runs, for a curve is about its shape and a busy machine only adds; one run of what is large."""
     path = folder / "grows"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -96,7 +96,7 @@ def _cost(folder: Path, kind: Kind, megabytes: float, share: float, runs: int) -
         found = measure([peers.ours(path, facts)], 1 if megabytes > ONCE else runs, folder / "out")[0]
     finally:
         inputs.remove(path)
-    return Cost(found.wall, found.cpu, found.memory)
+    return Cost(*(min(values) for values in zip(*found.costs, strict=True)))
 
 
 def tables(by_size: Sequence[Curve], by_share: Sequence[Curve], megabytes: float) -> str:
