@@ -5,7 +5,7 @@ repeated, many at a time, with new times, session ids, ports, message ids and re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -295,9 +295,3 @@ def _dates(times: Longs, form: str) -> Bytes:
 
 def _decimal(values: Longs, width: int) -> Bytes:
     return (values[..., None] // 10 ** np.arange(width - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
-
-
-def lines(path: Path) -> Iterator[bytes]:
-    """Rows of a log without its header, for whoever counts them in another way."""
-    with path.open("rb") as log:
-        yield from (line for line in log if not line.startswith(b"#"))
