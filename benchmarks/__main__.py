@@ -1,201 +1,125 @@
-"""Measure and print: ``python -m benchmarks [--megabytes 100] [--runs 3] [--plot docs/performance.svg]``.
+"""How fast the analyzer is beside its peers, on inputs that it makes itself: tables, ratios, goals, growth.
 
-Every figure is of a process of its own, from its start to its end, with the operating system's account of it; the
-median of the runs is shown. The ratio compares with the peer that is named in the same block, in the same call.
+Every figure is of a process of its own, from its start to its end; commands run in turns, and the median is shown.
+Every answer is held against what the maker of the input knows: a wrong one ends the benchmark.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import shutil
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from benchmarks import inputs
-from benchmarks.plot import plot
+from benchmarks import growth, tables
+from benchmarks.machine import described
+from benchmarks.measuring import MEGABYTE, WrongAnswer
+from benchmarks.profile import profile
+from benchmarks.sections import DISK, SECTIONS, main_input, measured
 
-MEGABYTE = 1 << 20
-PART = 1.5  # MB of CAPI2 that python-evtx is given: it needs minutes for more
-OURS = "import evtx_analyzer as ea; ea.analyze(sys.argv[1])"
-PLAIN = "import evtx_analyzer as ea; ea.analyze(sys.argv[1], prefilter=False)"
-CAPI2_PEERS = (
-    ("evtx, every record as XML", "import evtx; sum(1 for _ in evtx.PyEvtxParser(sys.argv[1]).records())"),
-    (
-        "libevtx, every record as XML",
-        (
-            "import pyevtx; f = pyevtx.file(); f.open(sys.argv[1])\n"
-            "for n in range(f.number_of_records):\n"
-            "    try: f.get_record(n).xml_string\n"
-            "    except OSError: pass"
-        ),
-    ),
-)
-# python-evtx renders no CAPI2 record; what it needs to walk and fail is its time.
-PYTHON_EVTX = (
-    "import Evtx.Evtx as E\n"
-    "with E.Evtx(sys.argv[1]) as f:\n"
-    "    for r in f.records():\n"
-    "        try: r.xml()\n"
-    "        except Exception: pass"
-)
-LOG_PEERS = (
-    (
-        "pandas, columns only",
-        "import pandas; pandas.read_csv(sys.argv[1], skiprows=5, header=None, dtype=object, on_bad_lines='skip')",
-    ),
-    (
-        "polars, columns only",
-        "import polars; polars.read_csv(sys.argv[1], skip_rows=5, has_header=False, infer_schema=False)",
-    ),
-)
+NAMES = (*SECTIONS, "growth")
+BUNDLE_DISK = 150 * MEGABYTE  # the bundle, its zip, and reports
 
 
-class Cost(NamedTuple):
-    """Of one process: seconds by the clock and of processor time, and the most memory in MB."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
-def measure(command: list[str], runs: int) -> Cost | None:
-    """Median over some runs; None where the command fails."""
-    found = []
-    for _ in range(runs):
-        with tempfile.TemporaryFile() as out:  # not the null device: grep stops at the first hit if it writes there
-            start = time.perf_counter()
-            actions = [(os.POSIX_SPAWN_DUP2, out.fileno(), fd) for fd in (1, 2)]
-            pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
-            _, status, usage = os.wait4(pid, 0)
-            wall = time.perf_counter() - start
-        if os.waitstatus_to_exitcode(status) not in (0, 1):
-            return None
-        unit = 1 if sys.platform == "darwin" else 1024
-        found.append(Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / MEGABYTE))
-    return Cost(*(statistics.median(values) for values in zip(*found, strict=True)))
+def main() -> int:
+    """Parse the arguments, measure, print; 1 where an answer was wrong."""
+    options = _options()
+    chosen = [name for name in NAMES if name in options.only] if options.only else list(NAMES)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_disk(folder, chosen, options)
+        try:
+            if options.profile:
+                entry = main_input(options.profile, folder, options.megabytes)
+                print(f"{entry.name}, {options.profile}", flush=True)
+                profile(entry, folder)
+                return 0
+            _run(chosen, folder, options)
+        except WrongAnswer as problem:
+            sys.stderr.write(f"{problem}\n")
+            return 1
+    return 0
 
 
-def python(code: str, *arguments: Path) -> list[str]:
-    """A command that runs code with ``sys`` imported."""
-    return [sys.executable, "-c", f"import sys\n{code}", *map(str, arguments)]
-
-
-def block(title: str, size: int, commands: list[tuple[str, list[str], float]], runs: int) -> None:
-    """A table of commands over one input; the first one is ours, and all others are told as ratios to it."""
-    print(f"\n### {title}\n")
-    print("| what | wall s | CPU s | peak MB | GB/s | wall time, ours = 1 |\n|---|---|---|---|---|---|")
-    ours: Cost | None = None
-    for name, command, scale in commands:
-        cost = measure(command, runs)
-        if cost is None:
-            print(f"| {name} | not there | | | | |")
-            continue
-        wall, cpu = cost.wall * scale, cost.cpu * scale
-        ours = ours or cost
-        speed = f"{size / wall / 1e9:.3f}" if size else ""
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {cost.memory:.0f} | {speed} | {wall / ours.wall:.2f} |", flush=True)
-
-
-def tables(folder: Path, megabytes: float, runs: int) -> None:
-    """All tables on inputs of that size."""
-    size = int(megabytes * MEGABYTE)
-    export, part = folder / "capi2.evtx", folder / "part.evtx"
-    inputs.capi2(export, size, 0.03)
-    inputs.capi2(part, int(PART * MEGABYTE), 0.03)
-    block(
-        f"CAPI2 export of {megabytes:g} MB, 3 % of its chunks with a failure",
-        export.stat().st_size,
-        [
-            ("evtx-analyzer, the whole analysis", python(OURS, export), 1),
-            ("evtx-analyzer without prefilter", python(PLAIN, export), 1),
-            *((name, python(code, export), 1) for name, code in CAPI2_PEERS),
-            (
-                f"python-evtx, {PART:g} MB, scaled",
-                python(PYTHON_EVTX, part),
-                export.stat().st_size / part.stat().st_size,
-            ),
-        ],
-        runs,
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    ripgrep = [("ripgrep 5.7.64", ["rg", "-c", "-F", "5.7.64"], 1.0)] if shutil.which("rg") else []
-    grep = [("grep 5.7.64", ["grep", "-c", "-F", "5.7.64"], 1.0)] if shutil.which("grep") else []
-    for share in (0.001, 0.5):
-        log = folder / f"SEND-{share}.LOG"
-        inputs.send_log(log, size // 2, share)
-        block(
-            f"Send connector log of {megabytes / 2:g} MB, {share * 100:g} % of its sessions refused",
-            log.stat().st_size,
-            [
-                ("evtx-analyzer, the whole analysis", python(OURS, log), 1.0),
-                *((name, [*command, str(log)], scale) for name, command, scale in [*ripgrep, *grep]),
-                *((name, python(code, log), 1.0) for name, code in LOG_PEERS),
-            ],
-            runs,
-        )
-    command = [sys.executable, "-m", "evtx_analyzer"]
-    block(
-        "Start-up",
-        0,
-        [
-            ("evtx-analyzer --help", [*command, "--help"], 1),
-            ("evtx-analyzer analyze of the sample kb-3212877", [*command, "analyze", "samples/kb-3212877"], 1),
-            ("python -c pass", python("pass"), 1),
-            ("import pandas", python("import pandas"), 1),
-        ],
-        max(runs, 3),
+    parser.add_argument("--megabytes", type=float, default=1000, help="size of each input (default: 1000)")
+    parser.add_argument("--only", nargs="+", action="extend", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--runs", type=int, default=3, help="runs of each command; the median is shown (default: 3)")
+    parser.add_argument("--folder", type=Path, help="keep inputs here and use them again (default: a temporary folder)")
+    parser.add_argument(
+        "--largest", type=float, help="MB of the largest input of the growth part (default: MEGABYTES; 10000 for 10 GB)"
     )
-
-
-def growth(folder: Path, megabytes: float) -> tuple[list[tuple[float, Cost]], list[tuple[float, Cost]]]:
-    """Cost by size of a CAPI2 export (to eight times ``megabytes``), and by its share of chunks with a failure."""
-    by_size, by_share = [], []
-    for size in (megabytes / 10, megabytes, megabytes * 4, megabytes * 8):
-        export = folder / "grows.evtx"
-        inputs.capi2(export, int(size * MEGABYTE), 0.03)
-        cost = measure(python(OURS, export), 1)
-        by_size += [(size, cost)] if cost else []
-        export.unlink()
-    for share in (0.0, 0.03, 0.1, 0.25, 0.5, 1.0):
-        export = folder / "share.evtx"
-        inputs.capi2(export, int(megabytes * MEGABYTE), share)
-        cost = measure(python(OURS, export), 1)
-        by_share += [(share * 100, cost)] if cost else []
-    return by_size, by_share
-
-
-def main() -> None:
-    """Parse the arguments, measure, print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=100, help="size of the CAPI2 export (1000 for 1 GB)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each command; the median is shown")
-    parser.add_argument("--plot", type=Path, help="also measure how cost grows, and draw it as SVG")
+    parser.add_argument("--markdown", type=Path, help="write the tables to a file, between its marks if it has them")
+    parser.add_argument("--json", type=Path, help="write every run to a file")
+    parser.add_argument("--plot", type=Path, help="draw the growth part as SVG")
+    parser.add_argument(
+        "--profile", choices=tuple(SECTIONS), metavar="NAME", help="print what costs most, and no table"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        print(f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, median of {options.runs}")
-        tables(Path(name), options.megabytes, options.runs)
-        if options.plot:
-            by_size, by_share = growth(Path(name), options.megabytes)
-            print("\n| CAPI2 MB | wall s | peak MB |\n|---|---|---|")
-            print("\n".join(f"| {size:g} | {cost.wall:.2f} | {cost.memory:.0f} |" for size, cost in by_size))
-            print("\n| chunks hit % | wall s | peak MB |\n|---|---|---|")
-            print("\n".join(f"| {share:g} | {cost.wall:.2f} | {cost.memory:.0f} |" for share, cost in by_share))
-            options.plot.write_text(
-                plot(
-                    [
-                        ("CAPI2 export, MB", [(size, cost.wall) for size, cost in by_size]),
-                        (
-                            f"{options.megabytes:g} MB, % of chunks hit",
-                            [(share, cost.wall) for share, cost in by_share],
-                        ),
-                    ]
-                ),
-                encoding="utf-8",
-            )
+    options.largest = options.largest or options.megabytes
+    return options
 
 
-main()
+def _require_disk(folder: Path, chosen: list[str], options: argparse.Namespace) -> None:
+    """Exit where the inputs would not fit; a temporary folder holds one section's at a time."""
+    needed = _needed(chosen, options)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sys.exit(f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; choose another --folder")
+
+
+def _needed(chosen: list[str], options: argparse.Namespace) -> float:
+    """Bytes; two reports of a dense outage are counted as large as its log, each."""
+    sizes = [DISK.get(name, 0.0) * options.megabytes * MEGABYTE for name in chosen]
+    inputs = sum(sizes) if options.folder else max(sizes, default=0.0)
+    growing = 1.2 * options.largest * MEGABYTE if "growth" in chosen else 0.0
+    reports = 2 * options.megabytes * MEGABYTE if sizes else 0.0
+    return max(inputs + reports, growing) + BUNDLE_DISK
+
+
+def _run(chosen: list[str], folder: Path, options: argparse.Namespace) -> None:
+    texts = {"machine": described(options.runs)}
+    found: dict[str, Any] = {"machine": texts["machine"].splitlines(), "sections": []}
+    print(texts["machine"], flush=True)
+    for name in chosen:
+        sys.stderr.write(f"{name} ...\n")
+        if name == "growth":
+            by_size, by_share, megabytes = growth.grown(folder, options.largest, options.runs)
+            texts[name] = growth.tables(by_size, by_share, megabytes)
+            found["growth"] = [
+                {"what": curve.name, "points": [(value, *cost) for value, cost in curve.points]}
+                for curve in (*by_size, *by_share)
+            ]
+            if options.plot:
+                options.plot.write_text(growth.picture(by_size, by_share, megabytes), encoding="utf-8")
+        else:
+            section = measured(name, folder, options.megabytes, options.runs)
+            texts[name] = tables.section(section)
+            found["sections"].append(tables.data(section))
+            if not options.folder:
+                _empty(folder)
+        print(f"\n{texts[name]}", flush=True)
+        # After each section, so that a run of hours that ends early has not been for nothing.
+        if options.markdown:
+            tables.written(options.markdown, texts)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _empty(folder: Path) -> None:
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

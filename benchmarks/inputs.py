@@ -1,126 +1,76 @@
-"""Inputs of any size: a CAPI2 export and Send connector logs, made of the samples' events and sessions.
+"""The inputs of the benchmarks, made where they are not there yet; each is named by what it is and how large.
 
-Made fast: some chunks and blocks are written once with the samples' own writers and then repeated, with new record
-ids, times and checksums (EVTX), and with new times and session ids (logs).
+A folder that is kept holds beside each input a stamp: its parameters and the facts that its maker knows.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from datetime import UTC, datetime, timedelta
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
-from samples import cases
-from samples.capi2 import Recorder, check
-from samples.evtx_writer import CHUNK_HEADER_SIZE, CHUNK_SIZE, FILE_HEADER_SIZE, write_evtx
-from samples.smtp import REFUSAL, SEND_HEADER, SendSession, iso
+from benchmarks.capi2_export import capi2
+from benchmarks.facts import Facts
+from benchmarks.smtp_logs import ROLL, iis_log, send_log
 
-START = datetime(2016, 12, 1, tzinfo=UTC)
-_ACCEPTED = "250 2.1.5 Recipient OK"
-_VALUES = 4 + 4 * 20  # count and descriptors of a record's values
-_SYSTEM_TIME, _RECORD_ID = 14, 30  # where these stand in the values of the System template
-_HOUR = 36_000_000_000  # FILETIME
+__all__ = ["ROLL", "bundle", "capi2", "iis_log", "prepared", "send_log", "zipped"]
+
+VERSION = 1  # of what is written below: an older input is made again
+Maker = Callable[[Path], Facts]
 
 
-def capi2(path: Path, size: int, hits: float) -> None:
-    """A CAPI2 export of about ``size`` bytes in which the share ``hits`` of chunks holds failures of mail's kind."""
-    quiet, loud = _chunks(failing=False), _chunks(failing=True)
-    count = max(1, size // CHUNK_SIZE)
-    with path.open("wb") as out:
-        out.write(bytes(FILE_HEADER_SIZE))
-        record = 1
-        for number in range(count):
-            wanted = int((number + 1) * hits) > int(number * hits)
-            chunk = (loud if wanted else quiet)[number % 8]
-            moved, record = _moved(chunk, record, number)
-            out.write(moved)
-        start = struct.pack(
-            "<8sQQQIHHHH", b"ElfFile\0", 0, count - 1, record, 128, 1, 3, FILE_HEADER_SIZE, count & 0xFFFF
-        )
-        start = start.ljust(120, b"\0")
-        out.seek(0)
-        out.write(start + struct.pack("<II", 0, zlib.crc32(start)))
+def prepared(path: Path, make: Maker, **parameters: object) -> Facts:
+    """What is known of the input at ``path``; it is made first unless it is there with the same parameters."""
+    wanted = json.dumps({"version": VERSION, **parameters}, sort_keys=True)
+    stamp = path.with_name(f"{path.name}.stamp.json")
+    if stamp.is_file() and path.exists():
+        held = json.loads(stamp.read_text(encoding="utf-8"))
+        if held["parameters"] == wanted:
+            return Facts(**held["facts"])
+    remove(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = make(path)
+    stamp.write_text(json.dumps({"parameters": wanted, "facts": facts._asdict()}), encoding="utf-8")
+    return facts
 
 
-def _chunks(*, failing: bool) -> list[bytes]:
-    """Eight full chunks of code signing checks; with one failure of the mail server's certificate in each."""
-    recorder = Recorder(cases.HOST)
-    made = []
-    for _ in range(8):
-        recorder.events.clear()
-        if failing:
-            check(
-                recorder,
-                START,
-                [(cases.LEAF, 0)],
-                policy_result="800B0109",
-                chain_result="800B010A",
-                chain_error=0x10000,
-                seed=f"{recorder.next_record}",
-            )
-        # The samples' noise, without its routine failures: these are what the share of hits is about.
-        while len(recorder.events) < 80:
-            cases.noise(recorder, START + timedelta(seconds=7 * len(recorder.events)), 9)
-        data = write_evtx(recorder.events)
-        made.append(data[FILE_HEADER_SIZE : FILE_HEADER_SIZE + CHUNK_SIZE])
-    return made
+def remove(path: Path) -> None:
+    """Delete an input and its stamp."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.stamp.json").unlink(missing_ok=True)
 
 
-def _moved(chunk: bytes, record: int, hours: int) -> tuple[bytes, int]:
-    """The chunk with ids from ``record`` on and times that many hours later; and the id after its last one."""
-    data = bytearray(chunk)
-    first, free, definition = record, struct.unpack_from("<I", data, 48)[0], CHUNK_HEADER_SIZE + 38
-    at = CHUNK_HEADER_SIZE
-    while at < free:
-        values = at + 38 + _VALUES
-        if at == CHUNK_HEADER_SIZE:
-            values += 24 + struct.unpack_from("<I", data, definition + 20)[0]
-        time = struct.unpack_from("<Q", data, values + _SYSTEM_TIME)[0] + hours * _HOUR
-        struct.pack_into("<QQ", data, at + 8, record, time)
-        struct.pack_into("<Q", data, values + _SYSTEM_TIME, time)
-        struct.pack_into("<Q", data, values + _RECORD_ID, record)
-        record += 1
-        at += struct.unpack_from("<I", data, at + 4)[0]
-    struct.pack_into("<QQQQ", data, 8, first, record - 1, first, record - 1)
-    struct.pack_into("<I", data, 52, zlib.crc32(data[CHUNK_HEADER_SIZE:free]))
-    struct.pack_into("<I", data, 124, zlib.crc32(data[:120] + data[128:CHUNK_HEADER_SIZE]))
-    return bytes(data), record
+def bundle(folder: Path, size: int, *, refused: float = 0.001, hits: float = 0.03) -> Facts:
+    """A collected bundle of one server over eight hours: 2/7 CAPI2, 4/7 Send connector logs, 1/7 IIS SMTP log.
+
+    The usual one has 70 MB. The failed checks lie next to refused handshakes, so that the verdict is KB 3212877's.
+    """
+    share, seconds = size // 7, 8 * 3600
+    send_period, iis_period = (seconds / max(1, part * share / block) for part, block in ((4, 90_000), (1, 47_000)))
+    folder.mkdir(parents=True)
+    send, times = send_log(folder / "SmtpSend", 4 * share, refused, period=send_period, roll=ROLL)
+    iis, _ = iis_log(folder / "SMTPSVC1" / "ex161201.log", share, refused, period=iis_period)
+    events = capi2(folder / "Microsoft-Windows-CAPI2%4Operational.evtx", 2 * share, hits, near=times.refused)
+    return Facts(
+        size=send.size + iis.size + events.size,
+        sessions=send.sessions + iis.sessions,
+        refused=send.refused + iis.refused,
+        rejections=send.rejections + iis.rejections,
+        records=send.records + iis.records + events.records,
+        chunks=events.chunks,
+        hits=events.hits,
+        cause="probable missing-intermediate",
+    )
 
 
-def send_log(path: Path, size: int, refused: float) -> None:
-    """A Send connector log of about ``size`` bytes, twenty sessions at a time; the share ``refused`` is refused."""
-    good, bad = _session(_ACCEPTED), _session(REFUSAL)
-    written, number, time = 0, 0, START
-    with path.open("w", encoding="utf-8", newline="") as out:
-        out.write(SEND_HEADER.format(date=iso(START)))
-        while written < size:
-            waves = []
-            for slot in range(20):
-                wanted = int((number + 1) * refused) > int(number * refused)
-                waves.append(
-                    (
-                        bad if wanted else good,
-                        f"{0x08D50D3D00000000 + number:016X}",
-                        time + timedelta(milliseconds=slot),
-                    )
-                )
-                number += 1
-            lines = []
-            for row in range(max(len(rows) for rows, _, _ in waves)):
-                for rows, session, start in waves:
-                    if row < len(rows):
-                        after, text = rows[row]
-                        stamp = f"{iso(start)[:17]}{(start.microsecond // 1000 + after) / 1000 % 60:06.3f}Z"
-                        lines.append(f"{stamp}{text.replace('SESSION', session)}\r\n")
-            block = "".join(lines)
-            out.write(block)
-            written += len(block)
-            time += timedelta(seconds=4)
-
-
-def _session(reply: str) -> list[tuple[int, str]]:
-    """Rows of one session as (milliseconds after its start, what follows the time)."""
-    session = SendSession(START, "SESSION").connect().starttls(cases.LEAF)
-    session.message(700, "a@servername.com", [("b@fabrikam.com", reply)], 1).quit(1300)
-    return [(after, text[24:]) for (after, *_), (_, text) in zip(session.rows, session.lines(), strict=True)]
+def zipped(path: Path, folder: Path, facts: Facts) -> Facts:
+    """A zip of a folder, compressed as usual; the facts stay, but for the size, which is still that of the content."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for item in sorted(folder.rglob("*")):
+            if item.is_file():
+                archive.write(item, item.relative_to(folder).as_posix())
+    return facts
