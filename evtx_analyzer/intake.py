@@ -38,9 +38,9 @@ from evtx_analyzer.normalize import capi2, concerns, iis_smtp, normalize, send_l
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
-from evtx_analyzer.read.evtx_blocks import read_into
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
 from evtx_analyzer.read.shapes import Shapes
+from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
 _BLOCK = _LARGE = 1 << 20

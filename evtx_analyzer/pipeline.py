@@ -212,10 +212,10 @@ def _told(
     """Refusals as every log tells them; by id the session's own clock where the hour that it names comes twice."""
     found: list[Told] = []
     clocks: dict[str, datetime] = {}
-    for session in refused:
-        for item in rejections(session, hosts):
+    for one in refused:
+        for item in rejections(one, hosts):
             found.append(item)
-            if item.rejection.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
+            if item.rejection.time_basis == "ambiguous" and (time := session_clock(one)) is not None:
                 clocks[item.rejection.id] = time
     found += [item for match in messages for item in message_rejections(match, hosts)]
     return found, clocks

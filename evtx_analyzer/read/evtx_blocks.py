@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer.read.evtx_chunks import CHUNK_SIZE
 from evtx_analyzer.read.evtx_needles import Needles, Test
+from evtx_analyzer.read.streams import read_into
 
 if TYPE_CHECKING:
     from evtx_analyzer.read.evtx_batches import Run
@@ -90,13 +91,3 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
     while size < len(view) and (more := read_into(stream, view[size:])):
         size += more
     return size
-
-
-def read_into(stream: BinaryIO, view: memoryview) -> int:
-    """Read into a buffer, as much as comes at once; not every member of an archive can do it itself."""
-    if hasattr(stream, "readinto"):
-        size: int = stream.readinto(view)
-        return size
-    data = stream.read(len(view))
-    view[: len(data)] = data
-    return len(data)

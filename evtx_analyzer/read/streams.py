@@ -1,0 +1,15 @@
+"""Reading from streams that can do more or less."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+
+def read_into(stream: BinaryIO, view: memoryview) -> int:
+    """Read into a buffer, as much as comes at once; not every member of an archive can do it itself."""
+    if hasattr(stream, "readinto"):
+        size: int = stream.readinto(view)
+        return size
+    data = stream.read(len(view))
+    view[: len(data)] = data
+    return len(data)
