@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from evtx_analyzer.read.evtx_chunks import CHUNK_SIZE
+CHUNK_SIZE = 0x10000  # as in evtx_chunks, which loads a decoder
 
 if TYPE_CHECKING:
     from evtx_analyzer.read.evtx_words import Words
