@@ -21,6 +21,12 @@ _ISO = re.compile(
     re.ASCII,
 )
 _PLAIN = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_MAIL = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?(\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (\d{4}) "
+    r"(\d\d:\d\d:\d\d) ([+-])([01]\d|2[0-3])([0-5]\d)$",
+    re.ASCII,
+)
 _USUAL = len("2016-12-01T03:09:55.456Z")
 
 
@@ -156,6 +162,14 @@ def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
 
 def from_mail(text: str) -> datetime | None:
     """An RFC 5322 date as UTC (``-0000`` and a missing zone are taken as UTC); None if it is none."""
+    found = _MAIL.match(text)
+    if found is not None:
+        # As servers write it in their banners, and in every session's.
+        day, month, year, time_of_day, sign, hours, minutes = found.groups()
+        iso = f"{year}-{_MONTHS.index(month) // 3 + 1:02d}-{int(day):02d}T{time_of_day}Z"
+        time, offset = from_iso(iso), timedelta(hours=int(hours), minutes=int(minutes))
+        return None if time is None else time - (offset if sign == "+" else -offset)
+
     from email.utils import parsedate_to_datetime  # noqa: PLC0415  start-up cost: only where mail is in the input
 
     try:

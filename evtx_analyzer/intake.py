@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
+from io import BytesIO
 from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from evtx_analyzer.correlate.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.correlate.logs import record_id
 from evtx_analyzer.discover import Source
+from evtx_analyzer.discover.ahead import Ahead
 from evtx_analyzer.discover.digests import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.model import (
     Capi2Event,
@@ -47,6 +49,7 @@ _BLOCK = _LARGE = 1 << 20
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 _EVENT_LOG = "event-log"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
+_LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
     "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
@@ -64,6 +67,7 @@ ChunkTest = Callable[[bytes], bool]
 class Examined(Struct, frozen=True, kw_only=True):
     """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``.
 
+    ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
     """
 
@@ -71,7 +75,7 @@ class Examined(Struct, frozen=True, kw_only=True):
     sha256: str
     size: int
     syntax: str | None
-    holds_code: bool
+    holds_code: bool | None
     error: str = ""
     duplicate_of: str = ""
     remarks: tuple[str, ...] = ()
@@ -81,25 +85,26 @@ class Examined(Struct, frozen=True, kw_only=True):
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> Examined:
     """Read a source once for its digest; an unreadable one is noted, not raised.
 
-    With ``digests``, that of a large event log in a local file is only begun: nothing else is looked for in it here.
+    With ``digests``, that of a large log in a local file is only begun: nothing else is looked for in it here; and what
+    must be unpacked is read ahead.
     """
     if source.fault:
         return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
     digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
     said: tuple[str, ...] = ()
     try:
-        with closing(source.open()) as stream:
+        with closing(_opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
                     syntax = recognize(block[:HEAD])
                     said = remarks(syntax, block)
-                    if digests and syntax == "evtx" and source.size >= LARGE and is_local_file(stream):
+                    if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
                         return Examined(
                             source=source,
                             sha256="",
                             size=source.size,
                             syntax=syntax,
-                            holds_code=False,
+                            holds_code=None,
                             remarks=said,
                             pending=digests.begin(source),
                         )
@@ -155,6 +160,30 @@ def without_copies(examined: Iterable[Examined]) -> list[Examined]:
     return found
 
 
+def _opened(source: Source, *, ahead: bool) -> BinaryIO:
+    """The source's bytes; with ``ahead``, what must be unpacked or fetched is read by a thread of its own."""
+    stream = source.open()
+    if ahead and source.size >= LARGE and not is_local_file(stream) and not isinstance(stream, BytesIO):
+        return cast("BinaryIO", Ahead(stream))
+    return stream
+
+
+def _tells_of_refusals(item: Examined) -> bool:
+    """Whether the text 5.7.64 stands in a source, for which it is read once more if that is not known."""
+    if item.holds_code is not None or item.syntax in _EVENT_SYNTAXES:
+        return bool(item.holds_code)
+    tail = b""
+    try:
+        with closing(item.source.open()) as stream:
+            while block := stream.read(_BLOCK):
+                if _holds_code(tail + block):
+                    return True
+                tail = block[-2 * len(NEEDLE) :]
+    except OSError:
+        return False  # told as a loss where it was read before
+    return False
+
+
 def _failure(stream: BinaryIO) -> str:
     """Why a member of an archive ended too early; empty for files."""
     return str(getattr(stream, "failure", ""))
@@ -177,8 +206,9 @@ def is_text_log(item: Examined) -> bool:
 class Ledger:
     """What was read and what was lost, source by source; grows with losses and gaps, not with records."""
 
-    def __init__(self, zone: ZoneInfo | None = None) -> None:
-        self._zone = zone
+    def __init__(self, zone: ZoneInfo | None = None, *, ahead: bool = False) -> None:
+        """``zone`` is that of logs in local time; with ``ahead``, unpacking goes on in a thread of its own."""
+        self._zone, self._ahead = zone, ahead
         self._spans: dict[tuple[str, str], Span] = {}
         self._kinds: dict[str, set[str]] = {}
         self._bases: dict[tuple[str, str], Counter[str]] = {}
@@ -204,7 +234,7 @@ class Ledger:
         """
         first_time = wanted is None
         try:
-            with closing(item.source.open()) as stream:
+            with closing(_opened(item.source, ahead=self._ahead)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
                 for thing in self._readable(item, counted, chunks, shapes, first_time=first_time):
                     if isinstance(thing, CountedRecords):
@@ -320,7 +350,7 @@ class Ledger:
             origin = item.source.origin
             if item.error:
                 found.append(Loss(origin=origin, reason=item.error, extent=item.source.extent))
-            elif item.holds_code and not item.duplicate_of and not self.kinds(item):
+            elif not item.duplicate_of and not self.kinds(item) and _tells_of_refusals(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found

@@ -60,6 +60,7 @@ from evtx_analyzer.version import VERSION
 
 _THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
+_MOST_JOBS = 4
 Inputs = Input | Sequence[Input]
 HostNames = str | Sequence[str] | Mapping[str, str]
 
@@ -78,6 +79,7 @@ def analyze(
     anyway: bool = False,
     leave_out: Collection[str | os.PathLike[str]] = (),
     prefilter: bool = True,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Analyze one case: a file, a folder, or several of these.
@@ -87,17 +89,21 @@ def analyze(
     ``tz`` is the IANA time zone of logs in local time; ``since`` and ``until`` (aware) limit the refusals. ``limits``
     bounds what archives may unpack to; ``leave_out`` are files that are no input, such as an earlier report;
     ``password`` opens encrypted members. ``progress`` is called with a source's path and a number of bytes read.
-    ``prefilter=False`` decodes every event, also those that no rule can match: slower,
-    with the same report. Raises InputError where nothing can be read (with ``anyway`` such a report is
-    given instead), OptionError for an option that cannot be used, RuleSetError for wrong rules.
+    ``prefilter=False`` decodes every event and reads every row one by one, also those that no rule can match: slower,
+    with the same report. ``jobs`` is how many threads work at once (default: one per core, at most four): beside the
+    analysis, files are hashed and archives unpacked. Raises InputError where nothing can be read (with ``anyway`` such
+    a report is given instead), OptionError for an option that cannot be used, RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
     given = _given(host)
     tell = progress or _silent
     sources = discover(_paths(inputs), limits, password, leave_out)
-    digests = Digests()
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs={jobs}: expected a number of threads from 1 on")
+    others = (jobs or min(os.cpu_count() or 1, _MOST_JOBS)) - 1
+    digests = Digests(others) if others > 0 else None
     examined = without_copies(examine(source, tell, digests) for source in sources)
-    ledger, notes = Ledger(clock.zone(tz) if tz else None), Notes()
+    ledger, notes = Ledger(clock.zone(tz) if tz else None, ahead=others > 0), Notes()
 
     keeper = Keeper()
     passing = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)

@@ -136,6 +136,7 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
             limits=settings.limits,
             password=read_password(settings.password_file),
             anyway=True,
+            jobs=1,
         )
     except InputError as error:
         return not_read(task.bundle, "not-read", str(error), entry)

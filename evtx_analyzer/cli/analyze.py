@@ -78,6 +78,15 @@ def analyze(
             help="Add the rules of this folder (signals/, links/, causes/); a rule of the same name overrides ours.",
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Threads that work at once: beside the analysis, files are hashed and archives unpacked (default: one "
+            "per core, at most 4). The report is the same.",
+        ),
+    ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     lang: Lang = "en",
     redact: Redaction = None,
@@ -123,6 +132,7 @@ def analyze(
             limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
             password=read_password(password_file),
             leave_out=output or (),
+            jobs=jobs,
             progress=tell,
         )
     _deliver(report, output, format_, say, redact, redact_map)

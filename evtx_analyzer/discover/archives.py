@@ -7,20 +7,15 @@ from their start. To add a kind: one function here, one line in ``KINDS``.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import posixpath
 import re
 import struct
-import tarfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,11 +26,15 @@ from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.discover.zips import ENCRYPTED, OFFICE_DOCUMENT, UNPACK, is_zip, zip_entries
 from evtx_analyzer.model import Origin
 
+if TYPE_CHECKING:
+    import tarfile
+
 _HEAD = 1024
 _BLOCK = 1 << 20
 _IN_MEMORY = 16 << 20
 _KEPT_OPEN = 6
 _MOST_CAB = 256 << 20
+_TAR_HEADER, _CHECKSUM, _BINARY = 512, slice(148, 156), 0x80
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MISSING = "needs a library: pip install 'evtx-analyzer[archives]'; or unpack it and give the folder"
 
@@ -59,14 +58,37 @@ def _single(opener: Callable[[IO[bytes]], Any], suffix: str) -> Reader:
     return entries
 
 
+def _gzip(file: IO[bytes]) -> object:
+    import gzip  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    return gzip.GzipFile(fileobj=file)
+
+
+def _bzip2(file: IO[bytes]) -> object:
+    import bz2  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    return bz2.BZ2File(file)
+
+
+def _xz(file: IO[bytes]) -> object:
+    import lzma  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    return lzma.LZMAFile(file)
+
+
 def _zip(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
     del name
     return zip_entries(file, limits, password)
 
 
 def _is_tar(head: bytes) -> bool:
+    # A header has a checksum, as octal digits or with the first bit set: most files need no closer look.
+    if len(head) < _TAR_HEADER or (head[_CHECKSUM].strip(b"01234567 \0") and head[_CHECKSUM.start] < _BINARY):
+        return False
+    import tarfile  # noqa: PLC0415  start-up cost: only where an archive is read
+
     try:
-        tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape")
+        tarfile.TarInfo.frombuf(head[:_TAR_HEADER], "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         return False
     return True
@@ -74,6 +96,8 @@ def _is_tar(head: bytes) -> bool:
 
 def _tar(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
     del name, password
+    import tarfile  # noqa: PLC0415  start-up cost: only where an archive is read
+
     # Without an encoding of its own a name in another one would depend on the machine that reads it.
     archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace")  # noqa: SIM115
     count = 0
@@ -167,9 +191,9 @@ Reader = Callable[[BinaryIO, str, Limits, bytes | None], Iterator[Found]]
 # By magic number; tar, which has a checksum only, stands last.
 KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("zip", is_zip, _zip),
-    ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(lambda file: gzip.GzipFile(fileobj=file), ".gz")),
-    ("bzip2", lambda head: head.startswith(b"BZh") and head[4:10] == b"1AY&SY", _single(bz2.BZ2File, ".bz2")),
-    ("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), _single(lzma.LZMAFile, ".xz")),
+    ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(_gzip, ".gz")),
+    ("bzip2", lambda head: head.startswith(b"BZh") and head[4:10] == b"1AY&SY", _single(_bzip2, ".bz2")),
+    ("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), _single(_xz, ".xz")),
     ("7z", lambda head: head.startswith(b"7z\xbc\xaf\x27\x1c"), _7z),
     ("cab", lambda head: head.startswith(b"MSCF\0\0\0\0"), _cab),
     ("rar", lambda head: head.startswith(b"Rar!\x1a\x07"), _unread("a RAR archive")),
@@ -329,6 +353,8 @@ class Archives:
     def _seekable(self, node: _Node) -> tuple[BinaryIO, list[str]]:
         if not node.depth:
             return node.open(), []
+        from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where an archive is read
+
         spool = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
         with closing(node.open()) as stream:
             while block := stream.read(_BLOCK):

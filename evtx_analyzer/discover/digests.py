@@ -1,7 +1,7 @@
 """SHA-256 of large local files, made beside everything else that is done with them.
 
-Reading and hashing leave the interpreter to other threads, so on a machine with a second core this costs no time. One
-thread for all files, for several would read against each other; it does not keep the program from ending.
+Reading and hashing leave the interpreter to other threads, so on a machine with a second core this costs no time. The
+threads do not keep the program from ending.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from collections import deque
 from concurrent.futures import Future
 from contextlib import closing
 from typing import BinaryIO
@@ -18,7 +19,7 @@ from evtx_analyzer.discover.source import Source
 Digest = tuple[str, int, OSError | None]
 """SHA-256 in hex, how many bytes were read, and what ended that before the file did."""
 
-LARGE = 8 << 20
+LARGE = 1 << 20
 """Bytes. Smaller files are hashed sooner than it takes to ask for it."""
 _BLOCK = 1 << 20
 
@@ -29,16 +30,19 @@ def is_local_file(stream: BinaryIO) -> bool:
 
 
 class Digests:
-    """Begins digests, in the order in which they are asked for."""
+    """Begins digests, in the order in which they are asked for, so many at once."""
 
-    def __init__(self) -> None:
-        self._last: threading.Thread | None = None
+    def __init__(self, at_once: int = 1) -> None:
+        self._running: deque[threading.Thread] = deque()
+        self._at_once = at_once
 
     def begin(self, source: Source) -> Future[Digest]:
         """A digest to come."""
         made: Future[Digest] = Future()
-        self._last = threading.Thread(target=_run, args=(source, self._last, made), daemon=True)
-        self._last.start()
+        before = self._running.popleft() if len(self._running) >= self._at_once else None
+        thread = threading.Thread(target=_run, args=(source, before, made), daemon=True)
+        self._running.append(thread)
+        thread.start()
         return made
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import posixpath
 import weakref
-from tempfile import SpooledTemporaryFile
 from typing import IO, Any, BinaryIO, cast
 
 from evtx_analyzer.discover.source import Source
@@ -116,6 +115,8 @@ class _Fetched:
 
     def _fetch(self) -> IO[bytes]:
         system, path = _system(self._url)
+        from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where a URL is read
+
         spool: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with this object
         try:
             with system.open(path, "rb") as stream:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import stat
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer.discover.entries import Entry, Found
 from evtx_analyzer.discover.limits import GRACE, Limits, Raw
+
+if TYPE_CHECKING:
+    import zipfile
 
 OFFICE_DOCUMENT = "an Office document, not an archive of logs"
 UNPACK = "unpack it with 7-Zip and give the folder"
@@ -36,6 +38,8 @@ def is_zip(head: bytes) -> bool:
 
 def zip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> Iterator[Found]:
     """Members by the directory; without one, by local headers, and a fault that says so."""
+    import zipfile  # noqa: PLC0415  start-up cost: only where an archive is read
+
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:

@@ -6,6 +6,7 @@ them. Hashes are sums of words with weights drawn anew for each process, so that
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -20,10 +21,10 @@ Flags = NDArray[np.bool_]
 LONGEST = 64
 """Bytes of a cell that is compared by its hash."""
 _NEWLINE, _RETURN = 10, 13
-_RANDOM = np.random.default_rng()
 MANY = 4096
 """Rows of the longest session that is compared as a whole."""
-WEIGHTS: Words = _RANDOM.integers(1, 1 << 63, MANY, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+# Odd, so that no bit of a word is lost. Not from numpy.random: that takes as long to load as a megabyte to read.
+WEIGHTS: Words = np.frombuffer(os.urandom(8 * MANY), np.uint64) | np.uint64(1)
 _MASKS: Words = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY, _HOUR, _MINUTE, _SECOND = 86_400_000, 3_600_000, 60_000, 1000
@@ -158,6 +159,15 @@ def in_order(keys: Words, chosen: Ints) -> Ints:
     return chosen[(packed & _LOW).astype(np.int64)]
 
 
+def alike(keys: Words) -> list[Ints]:
+    """The places of equal keys, each key's in their order. Not by numpy.unique, which loads more than it needs."""
+    if not len(keys):
+        return []
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
+
+
 def times(milliseconds: Ints) -> Times:
     """How often, and when first and last."""
     return Times(len(milliseconds), moment(milliseconds.min()), moment(milliseconds.max()))
@@ -166,9 +176,7 @@ def times(milliseconds: Ints) -> Times:
 def _days(found: Ints, sound: Flags) -> Ints:
     """Days since 1970 of year, month and day written as one number; far in the past where there is no such day."""
     days: Ints = np.full(len(found), -(1 << 30), np.int64)
-    known = found[sound]
-    several = len(known) and known.min() != known.max()
-    for one in np.unique(known).tolist() if several else known[:1].tolist():
+    for one in set(found[sound].tolist()):
         try:
             days[found == one] = date(one // 10000, one // 100 % 100, one % 100).toordinal() - _EPOCH
         except ValueError:

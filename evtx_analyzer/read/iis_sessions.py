@@ -30,6 +30,7 @@ from evtx_analyzer.read.columns import (
     Ints,
     Lines,
     Words,
+    alike,
     in_order,
     mixed,
     moment,
@@ -127,13 +128,13 @@ class IisReader(BulkReader):
         elapsed, timed = columns.number("time-taken")
         outbound = chosen[(command | response)[chosen]]
         computer = columns.cell("s-computername")
-        names = np.unique(columns.text.hashes(*computer)[outbound])
+        names = columns.text.hashes(*computer)[outbound]
         known = other | ((command | response) & timed & (computer[1] - computer[0] <= LONGEST))
         aside = chosen[other[chosen]]
         counted: list[Counted] = [self.counted("", block, aside)] if len(aside) else []
-        if given or len(names) > 1 or not known[chosen].all():
+        if given or (names != names[:1]).any() or not known[chosen].all():
             self.shapes.floor = self._latest
-            return np.setdiff1d(chosen, aside).tolist(), counted
+            return chosen[~other[chosen]].tolist(), counted
         if not len(outbound):
             return [], counted
         host = columns.text.decoded(*(edge[outbound[0]] for edge in computer))
@@ -298,8 +299,7 @@ class _Segments:
     def alike(self) -> list[Ints]:
         """The routine segments in groups of one shape and connector."""
         numbers = np.flatnonzero(self.routine)
-        _, group = np.unique(self.shape[numbers] + self._site[numbers] * WEIGHTS[5], return_inverse=True)
-        return [numbers[group == one] for one in range(int(group.max(initial=-1)) + 1)]
+        return [numbers[places] for places in alike(self.shape[numbers] + self._site[numbers] * WEIGHTS[5])]
 
     def rows(self, wanted: Flags) -> Ints:
         """Numbers of the rows of some segments."""

@@ -34,6 +34,7 @@ from evtx_analyzer.read.columns import (
     Flags,
     Ints,
     Words,
+    alike,
     first_word,
     in_order,
     mixed,
@@ -46,6 +47,7 @@ from evtx_analyzer.read.protocol_columns import Columns, key_of
 from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
 
 _PLUS, _MINUS, _MORE, _LESS, _STAR = (ord(letter) for letter in "+-><*")
+_EVENTS: Flags = np.array([number in (_PLUS, _MINUS, _MORE, _LESS, _STAR) for number in range(256)])
 _TWO, _THREE, _DIGITS = ord("2"), ord("3"), (ord("0"), ord("9"))
 _TLS_FAILED = word_of(b"tls nego")
 _LOWER = np.uint64(0x2020202020202020)
@@ -132,8 +134,8 @@ class ProtocolReader(BulkReader):
         digit = columns.byte(start)
         says_no = (columns.event == _MORE) & (columns.data[1] > start) & (digit != _TWO) & (digit != _THREE)
         pairs = columns.text.hashes(*columns.connector) + mixed(columns.text.hashes(*columns.local))
-        _, firsts = np.unique(pairs[chosen], return_index=True)
-        new = [at for at in chosen[firsts].tolist() if int(pairs[at]) not in self._seen]
+        firsts = [int(chosen[places[0]]) for places in alike(pairs[chosen])]
+        new = [at for at in firsts if int(pairs[at]) not in self._seen]
         self._seen.update(int(pairs[at]) for at in new)
         told = sorted({*new, *chosen[says_no[chosen]].tolist()})
         kept = np.ones(block.count, np.bool_)
@@ -174,7 +176,7 @@ class _Sessions:
         self.ended: Flags = columns.event[self.last_row] == _MINUS
         fine_so_far = np.logical_and.reduceat(fine[self.order], self.head) & self._same_places() & (self.size < MANY)
         if irregular:
-            fine_so_far &= ~np.isin(self.key, np.array(list(irregular), np.uint64))
+            fine_so_far &= np.array([one not in irregular for one in self.key.tolist()])
         self.routine: Flags = fine_so_far & (disconnects == 1) & self.ended
         self.waiting: Flags = fine_so_far & (disconnects == 0)
         self.loud: Flags = ~self.routine & ~self.waiting
@@ -211,8 +213,7 @@ class _Sessions:
             address = np.where(colon & (address == stop), stop - back, address)
         keys = self.shape[numbers] + self._connector[numbers] * WEIGHTS[2]
         keys += self.columns.text.hashes(start, address) * WEIGHTS[3]
-        _, group = np.unique(keys, return_inverse=True)
-        return [numbers[group == one] for one in range(int(group.max(initial=-1)) + 1)]
+        return [numbers[places] for places in alike(keys)]
 
     def is_banner(self, at: int) -> bool:
         """Whether a row is a reply with the code of a banner."""
@@ -226,7 +227,7 @@ class _Sessions:
 def _codes(columns: Columns, texts: dict[bytes, int]) -> tuple[Words, Flags]:
     """A number for what each row adds to the shape of its session, and whether it may stand in a routine one."""
     code = columns.event.astype(np.uint64) * WEIGHTS[1]
-    fine = columns.regular & np.isin(columns.event, np.array([_PLUS, _MINUS, _MORE, _LESS, _STAR], np.uint8))
+    fine = columns.regular & _EVENTS[columns.event]
     tellers: tuple[tuple[int, Callable[[Columns, Ints], tuple[Words, Flags]]], ...] = (
         (_LESS, _reply_codes),
         (_MORE, _command_codes),
