@@ -7,6 +7,7 @@ them. Hashes are sums of words with weights drawn anew for each process, so that
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -35,6 +36,7 @@ def word_of(text: bytes) -> np.uint64:
     return np.uint64(int.from_bytes(text, "little"))
 
 
+_TEN, _BYTE, _LAST = np.uint64(10), np.uint64(8), np.uint64(255)
 _HIGH, _SIX = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x0606060606060606)
 _PADDING = 256
 _ONE, _THREE, _SEVEN, _ALL = (np.uint64(number) for number in (1, 3, 7, 63))
@@ -69,8 +71,11 @@ class Text:
         """A hash of each of these cells; equal cells have equal ones, an empty cell has 0."""
         size = stop - start
         found = size.astype(np.uint64) * WEIGHTS[0]
+        full = int(size.min(initial=0)) // 8
         for part in range(int(size.max(initial=0) + 7) // 8):
-            found += mixed(self.cell(np.minimum(start + 8 * part, stop), size - 8 * part)) * WEIGHTS[part + 1]
+            at = start + 8 * part
+            word = self.word(at) if part < full else self.cell(np.minimum(at, stop), size - 8 * part)
+            found += mixed(word) * WEIGHTS[part + 1]
         return mixed(found)
 
     def decoded(self, start: int, stop: int) -> str:
@@ -128,23 +133,23 @@ class Lines:
 
         Year, month, day, hour, minute and second in this order, then milliseconds if there are any.
         """
-        digits = []
+        numbers: list[Ints] = []
         for part, form in enumerate(forms):
             found = self.text.word(self.start + 8 * part) & _MASKS[len(form)] ^ word_of(form)
             others = np.uint64(sum(0xFF << 8 * at for at, letter in enumerate(form) if letter != ord("0")))
             self.regular &= ((found & _HIGH) == 0) & (((found + _SIX) & _HIGH) == 0) & ((found & others) == 0)
-            digits += [(found, 8 * at) for at, letter in enumerate(form) if letter == ord("0")]
-
-        def number(first: int, last: int) -> Ints:
-            value: Ints = np.zeros(len(self.start), np.int64)
-            for word, shift in digits[first:last]:
-                value = value * 10 + ((word >> np.uint64(shift)) & np.uint64(15)).astype(np.int64)
-            return value
-
-        hour, minute, second, milli = number(8, 10), number(10, 12), number(12, 14), number(14, 17)
+            # Each byte becomes ten times itself and the next one: two digits at once.
+            pairs = found * _TEN + (found >> _BYTE)
+            for digits in re.finditer(rb"00?", form):
+                number = ((pairs >> np.uint64(8 * digits.start())) & _LAST).astype(np.int64)
+                numbers.append(number if len(digits[0]) > 1 else number // 10)
+        century, year, month, day, hour, minute, second, *milli = numbers
         self.regular &= (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004
-        day = _days(number(0, 8), self.regular) * _DAY
-        self.time = day + hour * _HOUR + minute * _MINUTE + second * _SECOND + milli
+        time = _days(((century * 100 + year) * 100 + month) * 100 + day, self.regular) * _DAY
+        time += hour * _HOUR + minute * _MINUTE + second * _SECOND
+        for part, number in enumerate(milli):
+            time += number * (10 if part == 0 else 1)
+        self.time = time
         self.regular &= self.time > 0
 
 
@@ -176,7 +181,9 @@ def times(milliseconds: Ints) -> Times:
 def _days(found: Ints, sound: Flags) -> Ints:
     """Days since 1970 of year, month and day written as one number; far in the past where there is no such day."""
     days: Ints = np.full(len(found), -(1 << 30), np.int64)
-    for one in set(found[sound].tolist()):
+    known = found[sound]
+    alone = len(known) > 0 and bool((known == known[0]).all())
+    for one in [int(known[0])] if alone else set(known.tolist()):
         try:
             days[found == one] = date(one // 10000, one // 100 % 100, one % 100).toordinal() - _EPOCH
         except ValueError:
