@@ -36,7 +36,7 @@ from evtx_analyzer.model import (
     SourceStatus,
     named,
 )
-from evtx_analyzer.normalize import capi2, concerns, iis_smtp, normalize, send_log
+from evtx_analyzer.normalize import capi2, concerns, iis_smtp, may_concern, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
@@ -271,7 +271,7 @@ class Ledger:
         if test is not None and item.syntax == "evtx":
             from evtx_analyzer.read.evtx import Chunks  # noqa: PLC0415  start-up cost: only where an event log is read
 
-            chunks = Chunks(test, is_capi2_channel, known, concerns)
+            chunks = Chunks(test, is_capi2_channel, known, concerns, may_concern)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:

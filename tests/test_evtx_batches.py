@@ -292,6 +292,26 @@ def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
     assert {item.provider for item in found if isinstance(item, CountedRecords)} == {""}
 
 
+@pytest.mark.parametrize(
+    "word", ["Schannel", "ſchannel", "MSExchangeTransport", "mentions Microsoft-Windows-capi2", ""]
+)
+@pytest.mark.parametrize("large", [False, True])
+def test_a_chunk_of_another_channel_is_decoded_where_it_holds_a_word_of_ours(word, large, request, monkeypatch):
+    if large:
+        request.getfixturevalue("as_large")
+    decoded = []
+    monkeypatch.setattr(evtx, "_decoded", lambda chunk, plain=evtx._decoded: decoded.append(0) or plain(chunk))
+    data = write_evtx([other(1), other(2, text=word or "nothing"), other(3)])
+    made = Chunks(lambda _: False, intake.is_capi2_channel, bytearray(), intake.concerns, intake.may_concern)
+    found = list(read_evtx(BytesIO(data), SOURCE, made))
+    assert [item.record_id for item in found if isinstance(item, EventRecord)] == ([2] if word else [])
+    assert sum(item.last_record - item.origin.record + 1 for item in found if isinstance(item, CountedRecords)) == (
+        2 if word else 3
+    )
+    # The counter of records tries one chunk of each file; that is no decoding for its events.
+    assert (len(decoded) > 1) is bool(word)
+
+
 def test_a_record_of_another_channel_that_cannot_be_decoded_is_a_loss():
     data = bytearray(write_evtx([other(number) for number in range(1, 5)]))
     at = HEADER + records(data[HEADER : HEADER + CHUNK])[2]

@@ -26,6 +26,10 @@ EVENT_KINDS = (
 )
 
 
+_UPPER = bytes(range(256)).upper()
+_WORDS = (b"CAPI2", b"SCHANNEL", b"\x7f\x01CHANNEL", b"EXCHANGETRAN")
+
+
 def concerns(xml: str) -> bool:
     """Whether a record's text may be of a known kind or a notice of the log service; a first look without parsing.
 
@@ -33,6 +37,16 @@ def concerns(xml: str) -> bool:
     """
     folded = xml.casefold()  # some ignore case, and to them "ſ" is an "s"
     return "capi2" in folded or "schannel" in folded or "msexchangetransport" in folded
+
+
+def may_concern(chunk: bytes) -> bool:
+    """Whether a chunk of an event log may hold a record that ``concerns``, told from its bytes.
+
+    Names of providers and channels, and whatever else an event says in words, stand in its own chunk as UTF-16LE or in
+    one byte a letter (MS-EVEN6 2.2.12): without NULs both look alike. ``ſ`` is 0x7F 0x01.
+    """
+    squeezed = chunk.translate(_UPPER, b"\0")
+    return any(word in squeezed for word in _WORDS)
 
 
 def normalize(
