@@ -61,8 +61,10 @@ def main() -> None:
     out, err, *command = sys.argv[1:]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     actions = [(os.POSIX_SPAWN_OPEN, fd, path, flags, 0o600) for fd, path in ((1, out), (2, err))]
+    # Whoever has installed a program runs it compiled; some development machines tell Python not to keep that.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+    pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
     together = _watch(pid)
     _, status, usage = os.wait4(pid, 0)
     wall = time.perf_counter() - start
