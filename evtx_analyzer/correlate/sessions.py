@@ -97,14 +97,21 @@ class _Open:
 
 
 def sessions(matches: Iterable[Match]) -> Iterator[Session]:
-    """Every session told by the rows, given in file order; each is yielded when it has ended or the rows have."""
+    """Every session told by the rows, given in file order; each is yielded when it has ended or the rows have.
+
+    Where all rows of a session come at once they are told at once, with what an earlier file has of it.
+    """
     open_sessions: dict[tuple[str, ...], list[_Open]] = {}
     newest: datetime | None = None
     for number, match in enumerate(matches):
-        row = match.event
+        row = match.rows[-1].event if match.rows else match.event
         assert isinstance(row, SmtpEvent)
         newest = row.time if newest is None else max(newest, row.time)
         key = (row.kind, row.scope, row.host, row.session or row.remote)
+        if match.rows:
+            begun = open_sessions.pop(key, ())
+            yield tell([*(before for item in begun for before in item.matches), *match.rows])
+            continue
         running = open_sessions.setdefault(key, [])
         current = _connection(row, running)
         if current is None:

@@ -19,14 +19,14 @@ and address are given, and all rows that say no.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
 
-from evtx_analyzer.model import LogRow, Origin, Routine, RoutineSessions
-from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader
+from evtx_analyzer.model import LogRow, Loss, Origin, Routine, RoutineSessions, SessionRows
+from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader, Told
 from evtx_analyzer.read.columns import (
     LONGEST,
     MANY,
@@ -42,6 +42,7 @@ from evtx_analyzer.read.columns import (
     word_of,
 )
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
+from evtx_analyzer.read.lines import line_text, split_cells
 from evtx_analyzer.read.protocol_columns import Columns, key_of
 from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
 
@@ -82,8 +83,8 @@ class ProtocolReader(BulkReader):
         """The rows of a block as columns."""
         return Columns(*parts)
 
-    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[list[int], list[Counted]]:
-        """Rows that must be given, and what was counted of the others; rows of open sessions are carried over."""
+    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[Told, list[Counted]]:
+        """What must be given, and what was counted of the others; rows of open sessions are carried over."""
         if _kind(self.rows) == RECEIVE_LOG:
             return self._clients(block, chosen)
         irregular = {key_of(session) for session in {row.values.get("session-id", "") for row in given}}
@@ -96,14 +97,41 @@ class ProtocolReader(BulkReader):
                 found.loud[numbers] = True
             else:
                 groups.append((routine, numbers))
-        if not self.carry(block, found.all_rows(found.waiting)):
-            found.loud |= found.waiting
+        # Where too many rows wait, those that cannot become routine are given first.
+        for some in (found.waiting, found.waiting & found.fine, found.none):
+            if self.carry(block, found.all_rows(some)):
+                found.loud |= found.waiting & ~some
+                break
         counted: list[Counted] = [self._together(block, found, routine, numbers) for routine, numbers in groups]
         if groups:
             inside = np.zeros(len(found.head), np.bool_)
             inside[np.concatenate([numbers for _, numbers in groups])] = True
             counted.append(self.counted(SEND_LOG, block, found.all_rows(inside)))
-        return found.all_rows(found.loud).tolist(), counted
+        whole = np.flatnonzero(found.loud & found.complete).tolist()
+        rows = found.all_rows(found.loud & ~found.complete).tolist()
+        return {
+            **self.read_all(block, rows),
+            **{int(found.last_row[number]): self._whole(block, found, number) for number in whole},
+        }, counted
+
+    def _whole(self, block: Block, found: _Sessions, number: int) -> Iterator[LogRow | Loss | SessionRows]:
+        """A complete session that is not routine; made when it is asked for, and given in the place of its last row."""
+        at = found.order[found.head[number] : found.head[number] + found.size[number]]
+        text, places = found.columns.text.data, zip(found.columns.start[at], found.columns.stop[at], strict=True)
+        rows = [split_cells(line_text(text[start:stop], "utf-8")) for start, stop in places]
+        cells = [row[: len(SEND_FIELDS)] for row in rows if row is not None]
+        if any(len(row) < len(SEND_FIELDS) or row[2] != cells[0][2] for row in cells) or len(cells) < len(rows):
+            # A regular row is never damaged, but bytes that are not UTF-8 can be read in more ways than one.
+            for row in at.tolist():
+                yield from self.read(block, row)
+            return
+        yield SessionRows(
+            origin=self.source,
+            columns=SEND_FIELDS,
+            lines=block.lines[at].tolist(),
+            offsets=block.offsets[at].tolist(),
+            rows=cells,
+        )
 
     def _together(self, block: Block, found: _Sessions, routine: Routine, members: Ints) -> RoutineSessions:
         columns, first = found.columns, found.first_row[members]
@@ -125,7 +153,7 @@ class ProtocolReader(BulkReader):
             ),
         )
 
-    def _clients(self, block: Block, chosen: Ints) -> tuple[list[int], list[Counted]]:
+    def _clients(self, block: Block, chosen: Ints) -> tuple[Told, list[Counted]]:
         """Of a Receive log: rows of new pairs of connector and address, and what this server refused."""
         columns = _columns(block)
         start = columns.data[0]
@@ -139,7 +167,7 @@ class ProtocolReader(BulkReader):
         kept = np.ones(block.count, np.bool_)
         kept[told] = False
         rest = chosen[kept[chosen]]
-        return told, [self.counted(RECEIVE_LOG, block, rest)] if len(rest) else []
+        return self.read_all(block, told), [self.counted(RECEIVE_LOG, block, rest)] if len(rest) else []
 
 
 def _columns(block: Block) -> Columns:
@@ -148,7 +176,10 @@ def _columns(block: Block) -> Columns:
 
 
 class _Sessions:
-    """Rows of a block by session: ``order`` are row numbers, session after session; each begins at its ``head``."""
+    """Rows of a block by session: ``order`` are row numbers, session after session; each begins at its ``head``.
+
+    A session is ``complete`` from its row 0 to its disconnect row, and ``waiting`` where only the end is missing.
+    """
 
     def __init__(self, columns: Columns, chosen: Ints, irregular: set[int], texts: dict[bytes, int]) -> None:
         self.columns = columns
@@ -168,16 +199,18 @@ class _Sessions:
         expected = np.zeros(len(columns.start), np.int64)
         expected[self.order] = place
         code, fine = _codes(columns, texts)
-        fine &= columns.numbered(expected)
         self.shape = np.add.reduceat(code[self.order] * WEIGHTS[np.minimum(place, MANY - 1)], self.head)
         disconnects = np.add.reduceat((columns.event[self.order] == _MINUS).astype(np.int64), self.head)
         self.ended: Flags = columns.event[self.last_row] == _MINUS
-        fine_so_far = np.logical_and.reduceat(fine[self.order], self.head) & self._same_places() & (self.size < MANY)
+        sound: Flags = np.logical_and.reduceat(columns.numbered(expected)[self.order], self.head) & (self.size < MANY)
         if irregular:
-            fine_so_far &= ~np.isin(self.key, np.array(list(irregular), np.uint64))
-        self.routine: Flags = fine_so_far & (disconnects == 1) & self.ended
-        self.waiting: Flags = fine_so_far & (disconnects == 0)
+            sound &= ~np.isin(self.key, np.array(list(irregular), np.uint64))
+        self.complete: Flags = sound & (disconnects == 1) & self.ended
+        self.waiting: Flags = sound & (disconnects == 0)
+        self.fine: Flags = np.logical_and.reduceat(fine[self.order], self.head) & self._same_places()
+        self.routine: Flags = self.complete & self.fine
         self.loud: Flags = ~self.routine & ~self.waiting
+        self.none: Flags = np.zeros(len(self.head), np.bool_)
 
     def _same_places(self) -> Flags:
         """Whether all rows of a session have one connector, and one local endpoint as far as they have any."""
