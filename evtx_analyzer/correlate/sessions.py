@@ -17,6 +17,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -201,39 +202,47 @@ def tell(matches: Sequence[Match]) -> Session:
     """The story of one session from its rows; rows with a sequence number are put in its order."""
     ordered = sorted(_once(matches), key=lambda match: getattr(match.event, "sequence", None) or 0)
     rows = [match.event for match in ordered if isinstance(match.event, SmtpEvent)]
-    sent, received = certificates(rows)
+    # An outage has thousands of sessions: each question goes only to the rows that may answer it.
+    commands = [row for row in rows if row.direction == ">"]
+    answers = [row for row in rows if row.direction == "<"]
+    notes = [row for row in rows if row.direction == "*"]
+    times = [row.time for row in rows]
+    sent, received = certificates(notes)
     return Session(
         rows=tuple(rows),
-        first=min(row.time for row in rows),
-        last=max(row.time for row in rows),
+        first=min(times),
+        last=max(times),
         kind=rows[0].kind,
         host=next((row.host for row in rows if row.host), ""),
         connector=next((row.connector for row in rows if row.connector), ""),
         id=rows[0].session,
         local=next((row.local for row in rows if row.local), ""),
         remote=next((row.remote for row in rows if row.remote), ""),
-        remote_name=_remote_name(rows),
-        helo=_helo(rows),
-        seen_address=_seen_address(rows),
+        remote_name=_remote_name(answers),
+        helo=_helo(commands),
+        seen_address=_seen_address(answers),
         whole=any(row.direction == "+" or row.sequence in (0, 1) for row in rows) or _is_banner(rows[0]),
-        starttls=any(row.direction == ">" and _verb(row.text) in _TLS_VERBS for row in rows),
+        starttls=any(_verb(row.text) in _TLS_VERBS for row in commands),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
-        tls_error=_tls_error(rows),
+        tls_error=_tls_error(notes),
         sent=sent,
         received=received,
         replies=tuple(_replies(ordered)),
     )
 
 
-def _seen_address(rows: Sequence[SmtpEvent]) -> str:
+def _seen_address(answers: Sequence[SmtpEvent]) -> str:
     """The address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
-    found = (_HELLO.match(row.text) for row in rows if row.direction == "<")
+    found = (_HELLO.match(row.text) for row in answers)
     return next((item[1] for item in found if item), "")
 
 
-def _once(matches: Sequence[Match]) -> list[Match]:
+def _once(matches: Sequence[Match]) -> Sequence[Match]:
     """Rows without those that a second file repeats (a merged copy beside its parts); one file may repeat itself."""
+    origins = [match.event.origin for match in matches]
+    if all(origin.source == origins[0].source and origin.member == origins[0].member for origin in origins):
+        return matches
     seen: dict[tuple[object, ...], str] = {}
     kept = []
     for match in matches:
@@ -246,24 +255,24 @@ def _once(matches: Sequence[Match]) -> list[Match]:
     return kept
 
 
-def _remote_name(rows: Sequence[SmtpEvent]) -> str:
-    banner = next((row.text for row in rows if _is_banner(row)), "")
+def _remote_name(answers: Sequence[SmtpEvent]) -> str:
+    banner = next((row.text for row in answers if _is_banner(row)), "")
     found = _BANNER_NAME.match(banner)
     return found[1] if found else ""
 
 
-def _helo(rows: Sequence[SmtpEvent]) -> str:
-    for row in rows:
+def _helo(commands: Sequence[SmtpEvent]) -> str:
+    for row in commands:
         verb, _, name = row.text.strip().partition(" ")
-        if row.direction == ">" and verb.upper() in ("EHLO", "HELO"):
+        if verb.upper() in ("EHLO", "HELO"):
             return name.strip()
     return ""
 
 
-def _tls_error(rows: Sequence[SmtpEvent]) -> str:
+def _tls_error(notes: Sequence[SmtpEvent]) -> str:
     """The error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
-    for row in rows:
-        found = _TLS_FAILED.match(row.context) or _TLS_FAILED.match(row.text) if row.direction == "*" else None
+    for row in notes:
+        found = _TLS_FAILED.match(row.context) or _TLS_FAILED.match(row.text)
         if found is not None:
             return found[1]
     return ""
@@ -368,7 +377,8 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
         assert isinstance(row, SmtpEvent)
         reply = None
         if row.direction == "*":
-            found = _MESSAGE.search(row.context)
+            # Most information rows name no message: a plain search is cheaper than an expression.
+            found = _MESSAGE.search(row.context) if "InternetMessageId" in row.context else None
             message_id = found[1] if found else message_id
         elif row.direction == ">":
             reply = transaction.finish()
@@ -387,7 +397,11 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
 
 def _verb(text: str) -> str:
     """SMTP verb of a command row; empty for what is no command (authentication data, message text)."""
-    word = text.strip().partition(" ")[0]
+    return _known_verb(text.strip().partition(" ")[0])
+
+
+@lru_cache(maxsize=256)
+def _known_verb(word: str) -> str:
     known = ("EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT", "NOOP")
     return word.upper() if word.upper() in known or _EXTENSION.match(word) else ""
 

@@ -64,9 +64,11 @@ def normalize_session(found: SessionRows) -> WholeSession:
     """
     source, member, scope = found.origin.source, found.origin.member, folder(found.origin)
     rows = []
+    written, moment = "", None
     for cells, line, offset in zip(found.rows, found.lines, found.offsets, strict=True):
         time, connector, session, sequence, local, remote, event, data, context = cells
-        moment = clock.from_iso(time)
+        if time != written:
+            written, moment = time, clock.from_iso(time)
         assert moment is not None, "the reader has read the time of each row"
         rows.append(
             SmtpEvent(

@@ -42,7 +42,7 @@ from evtx_analyzer.read.columns import (
     word_of,
 )
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
-from evtx_analyzer.read.lines import line_text, split_cells
+from evtx_analyzer.read.lines import split_cells
 from evtx_analyzer.read.protocol_columns import Columns, key_of
 from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
 
@@ -50,6 +50,7 @@ _PLUS, _MINUS, _MORE, _LESS, _STAR = (ord(letter) for letter in "+-><*")
 _TWO, _THREE, _DIGITS = ord("2"), ord("3"), (ord("0"), ord("9"))
 _TLS_FAILED = word_of(b"tls nego")
 _LOWER = np.uint64(0x2020202020202020)
+_CELLS, _SESSION_ID = len(SEND_FIELDS), SEND_FIELDS.index("session-id")
 _LABELS = (
     "certificate subject",
     "certificate issuer name",
@@ -117,10 +118,10 @@ class ProtocolReader(BulkReader):
     def _whole(self, block: Block, found: _Sessions, number: int) -> Iterator[LogRow | Loss | SessionRows]:
         """A complete session that is not routine; made when it is asked for, and given in the place of its last row."""
         at = found.order[found.head[number] : found.head[number] + found.size[number]]
-        text, places = found.columns.text.data, zip(found.columns.start[at], found.columns.stop[at], strict=True)
-        rows = [split_cells(line_text(text[start:stop], "utf-8")) for start, stop in places]
-        cells = [row[: len(SEND_FIELDS)] for row in rows if row is not None]
-        if any(len(row) < len(SEND_FIELDS) or row[2] != cells[0][2] for row in cells) or len(cells) < len(rows):
+        rows = [split_cells(text) for text in found.columns.texts(at)]
+        cells = [row if len(row) == _CELLS else row[:_CELLS] for row in rows if row is not None]
+        ids = {row[_SESSION_ID] for row in cells}
+        if len(cells) < len(rows) or len(ids) > 1:
             # A regular row is never damaged, but bytes that are not UTF-8 can be read in more ways than one.
             for row in at.tolist():
                 yield from self.read(block, row)
