@@ -143,7 +143,8 @@ def test_fast_equals_plain_on_generated_logs(tmp_path, monkeypatch, seed, count,
     (folder / "SEND1.LOG").write_text("".join(rows[:cut]), encoding="utf-8", newline="")
     if cut < len(rows):
         header = SEND_HEADER.format(date=iso(cases.KB_TIME)) if chosen.random() < 0.8 else ""
-        (folder / "SEND2.LOG").write_text(header + "".join(rows[cut:]), encoding="utf-8", newline="")
+        start = chosen.randrange(cut) if chosen.random() < 0.3 else cut  # a copy of what the first file has
+        (folder / "SEND2.LOG").write_text(header + "".join(rows[start:]), encoding="utf-8", newline="")
     same(folder)
 
 
@@ -185,21 +186,22 @@ def test_a_signal_that_looks_for_more_than_failures_is_not_missed(tmp_path):
     assert any("banner" in item.signals for incident in report.incidents for item in incident.rejections)
 
 
-def test_a_refused_session_that_an_earlier_file_has_in_part_is_told_once(tmp_path):
+@pytest.mark.parametrize(("reply", "refused"), [(REFUSAL, 1), (OK, 0)])
+def test_a_session_that_an_earlier_file_has_in_part_is_told_once(tmp_path, reply, refused):
     """A merged copy beside its first part: rows that both have count once, and the session is one."""
     whole = (
         SendSession(cases.KB_TIME, "08D50D3D00000001")
         .connect()
         .starttls(cases.LEAF)
-        .message(700, "a@servername.com", [("b@fabrikam.com", REFUSAL)], 1)
+        .message(700, "a@servername.com", [("b@fabrikam.com", reply)], 1)
         .quit(1300)
     )
     rows = send_log([whole]).splitlines(keepends=True)
     (tmp_path / "A.LOG").write_text("".join(rows[:-4]), newline="")
     (tmp_path / "B.LOG").write_text("".join(rows), newline="")
     report = same(tmp_path)
-    assert [item.sessions for item in report.deliveries] == [1]
-    assert sum(len(item.rejections) for item in report.incidents) == 1
+    assert [(item.sessions, item.refused) for item in report.deliveries] == [(1, refused)]
+    assert sum(len(item.rejections) for item in report.incidents) == refused
 
 
 def test_sessions_that_end_in_one_moment_are_told_in_the_order_of_their_last_rows(tmp_path):

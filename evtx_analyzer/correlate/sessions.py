@@ -27,7 +27,7 @@ from evtx_analyzer.model import Certificate, Match, SmtpEvent, named
 
 IDLE = timedelta(hours=6)
 _SAME_CONNECTION = timedelta(seconds=2)
-_REPLY = re.compile(r"(\d{3})([ -]|$)(.*)", re.DOTALL)
+_REPLY = re.compile(r"\d{3}([ -]|$)")
 _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
 _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*<?([^>\s]*)>?", re.IGNORECASE)
@@ -97,12 +97,17 @@ class _Open:
         self.ended = False
 
 
-def sessions(matches: Iterable[Match]) -> Iterator[Session]:
+OpenSessions = dict[tuple[str, ...], list[_Open]]
+"""By kind, scope, host and session (or remote endpoint, where the log does not name sessions)."""
+
+
+def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None) -> Iterator[Session]:
     """Every session told by the rows, given in file order; each is yielded when it has ended or the rows have.
 
     Where all rows of a session come at once they are told at once, with what an earlier file has of it.
+    ``open_sessions`` is kept up to date: what has begun and not ended.
     """
-    open_sessions: dict[tuple[str, ...], list[_Open]] = {}
+    open_sessions = {} if open_sessions is None else open_sessions
     newest: datetime | None = None
     for number, match in enumerate(matches):
         row = match.rows[-1].event if match.rows else match.event
@@ -188,7 +193,7 @@ def _awaits_tls(current: _Open) -> bool:
     return isinstance(last, SmtpEvent) and last.direction == ">" and last.text[:8].upper() == "STARTTLS"
 
 
-def _idle(open_sessions: dict[tuple[str, ...], list[_Open]], before: datetime) -> Iterator[Session]:
+def _idle(open_sessions: OpenSessions, before: datetime) -> Iterator[Session]:
     """Sessions without an end (the log was cut or the service stopped) whose last row is old."""
     for key, running in list(open_sessions.items()):
         for current in [item for item in running if item.newest < before]:
@@ -272,9 +277,9 @@ def _helo(commands: Sequence[SmtpEvent]) -> str:
 def _tls_error(notes: Sequence[SmtpEvent]) -> str:
     """The error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
     for row in notes:
-        found = _TLS_FAILED.match(row.context) or _TLS_FAILED.match(row.text)
-        if found is not None:
-            return found[1]
+        for text in (row.context, row.text):
+            if text[:1] in ("T", "t") and (found := _TLS_FAILED.match(text)) is not None:
+                return found[1]
     return ""
 
 
@@ -322,7 +327,7 @@ class _Transaction:
         if not self._lines:
             return None
         found, self._lines = self._lines, []
-        told = next((match for match in found if match.signals), found[-1])
+        told = found[-1] if len(found) == 1 else next((match for match in found if match.signals), found[-1])
         row = told.event
         assert isinstance(row, SmtpEvent)
         code = int(row.text[:3])
@@ -385,9 +390,10 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
             if verb := _verb(row.text):
                 if not row.session:
                     transaction.answered_before(row.elapsed_ms)
-                transaction.waiting.append(_Command(verb, _address(row.text), message_id, row.elapsed_ms))
+                address = _address(row.text) if verb in ("MAIL", "RCPT") else ""
+                transaction.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
         elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
-            reply = transaction.line(match, goes_on=line[2] == "-")
+            reply = transaction.line(match, goes_on=line[1] == "-")
         if reply is not None:
             yield reply
     last = transaction.finish()

@@ -7,6 +7,7 @@ ASCII. Every other row is left to the reader of single rows.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,7 @@ def key(low: Any, high: Any) -> Words:  # noqa: ANN401  arrays and single words 
     return mixed(mixed(low) * WEIGHTS[1] + mixed(high) * WEIGHTS[2])
 
 
+@lru_cache(maxsize=4096)
 def key_of(session: str) -> int:
     """The same hash of a session-id as text; 0 for one that no regular row has."""
     raw = session.encode("utf-8", "replace")

@@ -9,8 +9,12 @@ to the delivery history is added for each one that looks the same.
 
 Never routine is a session with a reply whose first digit is none of 2 and 3, or whose TLS negotiation failed; with a
 row that is not regular (``protocol_columns``); whose connector or local address changes; that has another row after the
-disconnect row, or none. So a signal can only be missed that looks for something else than failing replies: the caller
-must not come here with such a one. Shapes are compared by hashes with weights drawn at random for each process.
+disconnect row, or none; of which an earlier file has a part. So a signal can only be missed that looks for something
+else than failing replies: the caller must not come here with such a one. Shapes are compared by hashes with weights
+drawn at random for each process.
+
+A session that is not routine is given as a whole (``SessionRows``) where it is complete in a block, with what waited
+for it; else row by row. Both in the order of the log: a whole one in the place of its last row.
 
 Of a Receive log nothing counts but which connector has which address, and what it refused: rows of each new connector
 and address are given, and all rows that say no.
@@ -89,7 +93,8 @@ class ProtocolReader(BulkReader):
         if _kind(self.rows) == RECEIVE_LOG:
             return self._clients(block, chosen)
         irregular = {key_of(session) for session in {row.values.get("session-id", "") for row in given}}
-        found = _Sessions(_columns(block), chosen, irregular, self.shapes.texts)
+        begun = {key_of(session) for session in self.shapes.begun()}
+        found = _Sessions(_columns(block), chosen, irregular, begun, self.shapes.texts)
         groups = []
         for numbers in found.alike():
             first = int(numbers[0])
@@ -182,7 +187,9 @@ class _Sessions:
     A session is ``complete`` from its row 0 to its disconnect row, and ``waiting`` where only the end is missing.
     """
 
-    def __init__(self, columns: Columns, chosen: Ints, irregular: set[int], texts: dict[bytes, int]) -> None:
+    def __init__(
+        self, columns: Columns, chosen: Ints, irregular: set[int], begun: set[int], texts: dict[bytes, int]
+    ) -> None:
         self.columns = columns
         keys = columns.keys()
         self.order = in_order(keys, chosen)
@@ -204,14 +211,17 @@ class _Sessions:
         disconnects = np.add.reduceat((columns.event[self.order] == _MINUS).astype(np.int64), self.head)
         self.ended: Flags = columns.event[self.last_row] == _MINUS
         sound: Flags = np.logical_and.reduceat(columns.numbered(expected)[self.order], self.head) & (self.size < MANY)
-        if irregular:
-            sound &= ~np.isin(self.key, np.array(list(irregular), np.uint64))
+        sound &= ~self._among(irregular)
         self.complete: Flags = sound & (disconnects == 1) & self.ended
         self.waiting: Flags = sound & (disconnects == 0)
         self.fine: Flags = np.logical_and.reduceat(fine[self.order], self.head) & self._same_places()
+        self.fine &= ~self._among(begun)
         self.routine: Flags = self.complete & self.fine
         self.loud: Flags = ~self.routine & ~self.waiting
         self.none: Flags = np.zeros(len(self.head), np.bool_)
+
+    def _among(self, keys: set[int]) -> Flags:
+        return np.isin(self.key, np.array(list(keys), np.uint64))
 
     def _same_places(self) -> Flags:
         """Whether all rows of a session have one connector, and one local endpoint as far as they have any."""
