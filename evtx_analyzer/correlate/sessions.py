@@ -37,6 +37,7 @@ _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
 _BANNER_NAME = re.compile(r"220[ -](\S+)")
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _END_OF_DATA = "end of data"
+_MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
 _TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
 _FAILED = 400
 
@@ -308,6 +309,9 @@ class _Command(Struct, frozen=True):
     elapsed_ms: int | None = None
 
 
+_NO_COMMAND = _Command("", "", "")
+
+
 class _Transaction:
     """Commands and replies of a session in order: whose mail is going on, and which recipients were accepted."""
 
@@ -336,7 +340,7 @@ class _Transaction:
             self.waiting.appendleft(_Command(_END_OF_DATA, "", command.message_id))
             return None
         recipients = self._recipients(command, code)
-        mail = command.verb in ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
+        mail = command.verb in _MAIL_VERBS
         if not mail and not told.signals and code < _FAILED:
             return None
         return Reply(
@@ -356,8 +360,8 @@ class _Transaction:
 
     def _answered(self, row: SmtpEvent) -> _Command:
         """The command that a reply answers; the banner and replies that nothing waits for answer none."""
-        greeting = _is_banner(row) and (not self.waiting or self.waiting[0].verb not in _TLS_VERBS)
-        return _Command("", "", "") if greeting or not self.waiting else self.waiting.popleft()
+        greeting = not self.waiting or (_is_banner(row) and self.waiting[0].verb not in _TLS_VERBS)
+        return _NO_COMMAND if greeting else self.waiting.popleft()
 
     def _recipients(self, command: _Command, code: int) -> list[str]:
         if command.verb == "MAIL":
