@@ -33,7 +33,9 @@ from evtx_analyzer.model import (
     LogNotice,
     Loss,
     RoutineSessions,
+    SessionRows,
     SourceStatus,
+    WholeSession,
     named,
 )
 from evtx_analyzer.normalize import capi2, concerns, iis_smtp, may_concern, normalize, send_log
@@ -230,7 +232,7 @@ class Ledger:
 
         ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
         not be looked at for anything else are counted only, and not given. With ``shapes``, sessions of a Send log that
-        went well are given together as ``RoutineSessions``.
+        went well are given together as ``RoutineSessions``, others as ``WholeSession`` where they stand in one file.
         """
         first_time = wanted is None
         try:
@@ -243,6 +245,8 @@ class Ledger:
                         self._add_rows(item, thing)
                     elif isinstance(thing, RoutineSessions):
                         yield thing
+                    elif isinstance(thing, SessionRows):
+                        yield self._add_session(item, thing)
                     elif isinstance(thing, Loss):
                         self._lose(thing, first_time)
                     elif wanted is None or wanted(thing):
@@ -256,7 +260,7 @@ class Ledger:
 
     def _readable(
         self, item: Examined, stream: BinaryIO, test: ChunkTest | None, shapes: Shapes | None, *, first_time: bool
-    ) -> Iterator[Readable | CountedRows | RoutineSessions]:
+    ) -> Iterator[Readable | SessionRows | CountedRows | RoutineSessions]:
         assert item.syntax is not None
         if shapes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
             # What it needs (numpy) takes longer to load than a small log to read.
@@ -291,6 +295,16 @@ class Ledger:
         self._records[path] = self._records.get(path, 0) + found.rows
         if found.log:
             self._span(item, _ROW_KINDS[found.log]).add_rows(found)
+
+    def _add_session(self, item: Examined, found: SessionRows) -> WholeSession:
+        """The typed rows of a whole session, counted."""
+        event = send_log.normalize_session(found)
+        times = [row.time for row in event.rows]
+        self._add_rows(
+            item,
+            CountedRows(origin=found.origin, log=SEND_LOG, rows=len(times), first=min(times), last=max(times)),
+        )
+        return event
 
     def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:
         if reason:

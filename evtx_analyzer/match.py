@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ from evtx_analyzer.conditions import (
     Value,
     Wildcard,
 )
-from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rejection, SmtpEvent
+from evtx_analyzer.model import Capi2Event, Event, Fields, Match, Operation, Rejection, SmtpEvent, WholeSession
 
 Predicate = Callable[[Fields], bool]
 Correlated = TypeVar("Correlated", Operation, Rejection)
@@ -323,13 +323,22 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
     for signal in signals:
         by_kind.setdefault(signal.kind, []).append(signal)
     for event in events:
-        kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
-        possible = by_kind.get(kind, ())
-        if isinstance(event, SmtpEvent):
-            possible = [signal for signal in possible if _may_match(signal, event.values)]
-        fields: Fields = getattr(event, "fields", {}) if possible else {}
-        names = tuple([signal.name for signal in possible if signal.matches(fields)])
-        yield Match(event=event, signals=names)
+        if isinstance(event, WholeSession):
+            # Rows without values are none that a signal may match.
+            rows = [Match(event=row, signals=_names(row, by_kind) if row.values else ()) for row in event.rows]
+            yield Match(event=event, signals=(), rows=tuple(rows))
+        else:
+            yield Match(event=event, signals=_names(event, by_kind))
+
+
+def _names(event: Event, by_kind: Mapping[str, Sequence[Signal]]) -> tuple[str, ...]:
+    """Names of the signals that an event matches."""
+    kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
+    possible = by_kind.get(kind, ())
+    if isinstance(event, SmtpEvent):
+        possible = [signal for signal in possible if _may_match(signal, event.values)]
+    fields: Fields = getattr(event, "fields", {}) if possible else {}
+    return tuple([signal.name for signal in possible if signal.matches(fields)])
 
 
 def _may_match(signal: Signal, values: dict[str, str]) -> bool:

@@ -128,6 +128,20 @@ class LogRow(Struct, frozen=True, kw_only=True, gc=False):
     values: dict[str, str]
 
 
+class SessionRows(Struct, frozen=True, kw_only=True, gc=False):
+    """All rows of one session of a Send log, from the first to the disconnect row, as they stand in one file.
+
+    ``rows`` are the cells of each in the order of ``columns``, the nine usual ones; ``lines`` and ``offsets`` say where
+    each stands in ``origin``, the file.
+    """
+
+    origin: Origin
+    columns: tuple[str, ...]
+    lines: list[int]
+    offsets: list[int]
+    rows: list[list[str]]
+
+
 class CountedRows(Struct, frozen=True, kw_only=True):
     """Rows of a log that were counted and not given: ``first`` and ``last`` are the limits of their times.
 
@@ -271,6 +285,16 @@ class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
         return {name: (value,) for name, value in self.values.items() if value not in absent and name[0] != "#"}
 
 
+class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
+    """All rows of one session of a Send log; ``values`` have only those that say no (``4..`` and ``5..``).
+
+    ``origin`` is the file in which they stand.
+    """
+
+    origin: Origin
+    rows: tuple[SmtpEvent, ...]
+
+
 class Setting(Struct, frozen=True, kw_only=True):
     """One exported configuration object: the cmdlet that gives it, and its properties as texts."""
 
@@ -341,14 +365,20 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
     fields: Fields = field(default_factory=dict)
 
 
-Event = Capi2Event | SmtpEvent | MessageEvent | ContextEvent | Setting | CertificateFile | RoutineSessions
+Event = (
+    Capi2Event | SmtpEvent | WholeSession | MessageEvent | ContextEvent | Setting | CertificateFile | RoutineSessions
+)
 
 
 class Match(Struct, frozen=True, kw_only=True, gc=False):
-    """An event together with the names of all signals that it matches (none is allowed: context of a match)."""
+    """An event together with the names of all signals that it matches (none is allowed: context of a match).
+
+    ``rows`` are the matches of a whole session's rows.
+    """
 
     event: Event
     signals: tuple[str, ...]
+    rows: tuple[Match, ...] = ()
 
 
 # ----------------------------------------------------------------------------------------------- correlate

@@ -29,7 +29,7 @@ from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.merging import merge
 from evtx_analyzer.correlate.notes import IIS, SEND, Notes
 from evtx_analyzer.correlate.rejections import Told, message_rejections, refusals, rejections
-from evtx_analyzer.correlate.sessions import Session, sessions
+from evtx_analyzer.correlate.sessions import OpenSessions, Session, sessions
 from evtx_analyzer.correlate.sessions import tell as session
 from evtx_analyzer.discover import Input, Limits, Source, discover, folders
 from evtx_analyzer.discover.collector import collector_bundles
@@ -187,9 +187,15 @@ def _sessions(
     by_path = {item.source.path: item for item in examined if is_text_log(item)}
     in_bulk = prefilter and all(_looks_for_failure(item) for item in rules.signals if item.kind in (SEND, IIS))
     for group in folders(item.source for item in by_path.values()).values():
-        shapes = Shapes(partial(_routine, rules)) if in_bulk else None
+        running: OpenSessions = {}
+        shapes = Shapes(partial(_routine, rules), partial(_names, running)) if in_bulk else None
         rows = (event for source in group for event in ledger.events(by_path[source.path], tell, shapes=shapes))
-        yield from sessions(notes.protocol(matches(rows, rules.signals)))
+        yield from sessions(notes.protocol(matches(rows, rules.signals)), running)
+
+
+def _names(running: OpenSessions) -> list[str]:
+    """Names of sessions that have begun."""
+    return [name for *_, name in running]
 
 
 def _looks_for_failure(signal: Signal) -> bool:

@@ -8,10 +8,11 @@ from io import BytesIO
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import evtx_analyzer as ea
 from evtx_analyzer import clock, intake
-from evtx_analyzer.model import CountedRows, LogRow, Origin, Routine, RoutineSessions
+from evtx_analyzer.model import CountedRows, LogRow, Origin, Routine, RoutineSessions, SessionRows
 from evtx_analyzer.read import bulk
 from evtx_analyzer.read.bulk import read_in_bulk
 from evtx_analyzer.read.columns import moment
@@ -37,34 +38,51 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(bulk, "_MOST_CARRIED", 20_000)
 
 
+BUSY = "421 4.3.2 Service not available [AM5.mail.protection.outlook.com 2016-12-01T03:09:56.456Z 0A]"
+ODD_ROWS = {
+    2: [(600, "*", '"quoted, text"', "certificate subject"), (601, "?", "x", "")],
+    3: [(602, ">", " MAIL FROM:<x@y>"), (603, "<", "250"), (604, "<", "no code")],
+    4: [(605, "*", "CN=Müller", " Sending certificate "), (606, "*", "A" * 40, "CERTIFICATE THUMBPRINT")],
+    7: [(607, "<", BUSY)],
+    8: [(608, "<", "500-5.3.3 one"), (609, "<", "500 5.3.3 two"), (610, "*", "4", "5"), (611, ">", "5 x")],
+    9: [(612, "*", "CN=Müller", "Certificate subject"), (613, "<", "550 5.7.64 ü")],
+}
+
+
+def failed(made, chosen):
+    """A session that fails before TLS."""
+    if chosen.random() < 0.5:
+        made.add(0, "*", "", "attempting to connect").add(9, "*", "", "Failed to connect")
+        return made.add(9, "-", "", "Local")
+    made.connect()
+    row = ["", f"TLS negotiation failed with error {chosen.choice(['SocketError', 'NoCredentials'])}"]
+    return made.add(250, "*", *chosen.choice([row, row[::-1]])).add(260, "-", "", "Remote")
+
+
 def session(number, chosen, at):
     """One session with something of everything that a log may hold."""
     made = SendSession(
         cases.KB_TIME + at,
         f"08D50D3D{number:08X}",
-        connector=chosen.choice(["Outbound to Office 365", "Outbound to Office 365", '"Ä, B"', "Ä, C"]),
+        connector=chosen.choice(["Outbound to Office 365", "Outbound to Office 365", "Ä C", '"Ä, C"']),
         local=chosen.choice(["10.10.248.7:16547", "10.10.248.8:25", "[2001:db8::7]:4711", "10.10.248.7"]),
     )
-    made.connect(helo=chosen.choice(["mail.servername.com", "MAIL"]))
-    what = chosen.randrange(14)
+    what = chosen.randrange(18)
     if what == 0:
-        made.add(250, "*", "", "TLS negotiation failed with error SocketError").add(260, "-", "", "Remote")
-        return made
+        return failed(made, chosen)
+    made.connect(helo=chosen.choice(["mail.servername.com", "MAIL"]))
     if what != 1:
         made.starttls(chosen.choice([cases.LEAF, cases.LEAF, cases.MICROSOFT, None]), one_row=chosen.random() < 0.3)
-    if what == 2:
-        made.add(600, "*", '"quoted, text"', "certificate subject").add(601, "?", "x", "")
-    if what == 3:
-        made.add(602, ">", " MAIL FROM:<x@y>").add(603, "<", "250").add(604, "<", "no code")
-    if what == 4:
-        made.add(605, "*", "CN=Müller", " Sending certificate ").add(606, "*", "A" * 40, "CERTIFICATE THUMBPRINT")
+    for row in ODD_ROWS.get(what, ()):
+        made.add(*row)
+    apart = chosen.choice([1, 420, 420])  # rows of messages one millisecond apart are not in the order of their numbers
     for item in range(chosen.randrange(4)):
         reply = chosen.choice([OK] * 6 + [REFUSAL, "550 5.1.10 no such user", "451 4.7.500 195.35.7.64 busy"])
-        made.message(700 + item, "a@servername.com", [("b@fabrikam.com", reply)] * chosen.randrange(1, 3), item)
+        made.message(700 + apart * item, "a@servername.com", [("b@fabrikam.com", reply)] * chosen.randrange(1, 3), item)
     if what != 5:
-        made.quit(1300)
+        made.quit(2300)
     if what == 6:
-        made.add(1500, chosen.choice(["*", "-", "<"]), "421 late", "late")
+        made.add(2500, chosen.choice(["*", "-", "<"]), "421 late", "late")
     return made
 
 
@@ -104,10 +122,16 @@ def same(folder, rules=None):
     return fast
 
 
-@given(seed=st.integers(0, 1 << 20), count=st.integers(1, 30), spread=st.sampled_from([1, 3000, 100_000]))
+@given(
+    seed=st.integers(0, 1 << 20),
+    count=st.integers(1, 30),
+    spread=st.sampled_from([1, 3000, 100_000]),
+    block=st.sampled_from([3000, 3000, 30_000]),
+)
 @SETTINGS
-def test_fast_equals_plain_on_generated_logs(tmp_path, seed, count, spread):
+def test_fast_equals_plain_on_generated_logs(tmp_path, monkeypatch, seed, count, spread, block):
     """Sessions interleaved, cut off, cut in two files, damaged, refused; the same bytes of report."""
+    monkeypatch.setattr(bulk, "_BLOCK", block)
     chosen = random.Random(seed)
     folder = tmp_path / f"{seed}-{count}-{spread}"
     folder.mkdir(exist_ok=True)
@@ -119,7 +143,8 @@ def test_fast_equals_plain_on_generated_logs(tmp_path, seed, count, spread):
     (folder / "SEND1.LOG").write_text("".join(rows[:cut]), encoding="utf-8", newline="")
     if cut < len(rows):
         header = SEND_HEADER.format(date=iso(cases.KB_TIME)) if chosen.random() < 0.8 else ""
-        (folder / "SEND2.LOG").write_text(header + "".join(rows[cut:]), encoding="utf-8", newline="")
+        start = chosen.randrange(cut) if chosen.random() < 0.3 else cut  # a copy of what the first file has
+        (folder / "SEND2.LOG").write_text(header + "".join(rows[start:]), encoding="utf-8", newline="")
     same(folder)
 
 
@@ -161,11 +186,59 @@ def test_a_signal_that_looks_for_more_than_failures_is_not_missed(tmp_path):
     assert any("banner" in item.signals for incident in report.incidents for item in incident.rejections)
 
 
+@pytest.mark.parametrize(("reply", "refused"), [(REFUSAL, 1), (OK, 0)])
+def test_a_session_that_an_earlier_file_has_in_part_is_told_once(tmp_path, reply, refused):
+    """A merged copy beside its first part: rows that both have count once, and the session is one."""
+    whole = (
+        SendSession(cases.KB_TIME, "08D50D3D00000001")
+        .connect()
+        .starttls(cases.LEAF)
+        .message(700, "a@servername.com", [("b@fabrikam.com", reply)], 1)
+        .quit(1300)
+    )
+    rows = send_log([whole]).splitlines(keepends=True)
+    (tmp_path / "A.LOG").write_text("".join(rows[:-4]), newline="")
+    (tmp_path / "B.LOG").write_text("".join(rows), newline="")
+    report = same(tmp_path)
+    assert [(item.sessions, item.refused) for item in report.deliveries] == [(1, refused)]
+    assert sum(len(item.rejections) for item in report.incidents) == refused
+
+
+def test_sessions_that_end_in_one_moment_are_told_in_the_order_of_their_last_rows(tmp_path):
+    """The newest TLS error is that of the session whose end stands last in the log."""
+    made = [
+        SendSession(cases.KB_TIME, f"08D50D3D0000000{number}")
+        .connect()
+        .add(250, "*", "", f"TLS negotiation failed with error {error}")
+        .add(260, "-", "", "Remote")
+        for number, error in ((1, "SocketError"), (2, "NoCredentials"), (3, "UnknownCredentials"))
+    ]
+    rows = send_log(made).splitlines(keepends=True)
+    rows[-3:] = [rows[-2], rows[-3], rows[-1]]
+    rows.insert(-1, rows[-4].replace("000000", "000001"))  # of another session, and never ended
+    (tmp_path / "SEND.LOG").write_text("".join(rows), newline="")
+    report = same(tmp_path)
+    assert [item.tls_error for item in report.deliveries if item.tls_failures] == ["UnknownCredentials"]
+
+
 # ------------------------------------------------------------------------------------------------- parts
 
 
 def found(text, learn):
     return list(read_in_bulk(BytesIO(text.encode()), ProtocolReader(SOURCE, Shapes(learn))))
+
+
+def rows_of(given):
+    """All rows that are given, alone or as a whole session."""
+    for item in given:
+        if isinstance(item, LogRow):
+            yield item
+        elif isinstance(item, SessionRows):
+            for cells, line, offset in zip(item.rows, item.lines, item.offsets, strict=True):
+                origin = replace(item.origin, line=line, offset=offset)
+                yield LogRow(
+                    origin=origin, log="SMTP Send Protocol Log", values=dict(zip(item.columns, cells, strict=True))
+                )
 
 
 def test_what_is_alike_is_told_once_and_counted():
@@ -204,7 +277,7 @@ def test_what_is_alike_is_told_once_and_counted():
 def test_a_session_of_which_a_row_is_given_is_given_whole_and_as_read_one_by_one():
     text = log(11, 25, spread=4000)
     plain = [item for item in read_exchange_log(BytesIO(text.encode()), SOURCE) if isinstance(item, LogRow)]
-    given = [item for item in found(text, lambda _: Routine("", ())) if isinstance(item, LogRow)]
+    given = list(rows_of(found(text, lambda _: Routine("", ()))))
     assert 0 < len(given) < len(plain)
     for name in {item.values["session-id"] for item in given}:
         rows = [item for item in plain if item.values["session-id"] == name]
@@ -214,10 +287,11 @@ def test_a_session_of_which_a_row_is_given_is_given_whole_and_as_read_one_by_one
 
 
 def test_a_shape_that_is_no_routine_is_given_every_time():
-    text = log(5, 25, spread=4000)
+    text = log(5, 25, spread=40_000)
     plain = [item for item in read_exchange_log(BytesIO(text.encode()), SOURCE) if isinstance(item, LogRow)]
     given = found(text, lambda _: None)
-    assert sorted(given, key=lambda item: item.origin.line) == plain
+    assert sum(isinstance(item, SessionRows) for item in given) > 10
+    assert sorted(rows_of(given), key=lambda item: item.origin.line) == plain
 
 
 def _written(cell):
@@ -283,6 +357,9 @@ def test_cells_of_regular_rows_are_those_of_a_csv_reader(rows):
         "2016-12-01T03:09:55.456Z,C,08D50D3D0000001,0,,,*,,",
         '2016-12-01T03:09:55.456Z,"C,D",08D50D3D00000001,0,,,*,,',
         '2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"open,',
+        '2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"a,b",c\rd',
+        '2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"a,b",c\r\r',
+        f'2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"{"a," * 70_000}",c',
         '2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,"a""b",c',
         "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,, blank",
         "2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,,caf\u00e9",

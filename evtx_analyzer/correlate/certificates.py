@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from evtx_analyzer import clock
 from evtx_analyzer.model import Certificate, SmtpEvent
@@ -31,18 +32,29 @@ _FIRST_PART = re.compile(r"(?<=[^,;+\\]) (?=(?:CN|OU|O|E|L|S|ST|C|DC|SERIALNUMBE
 
 def certificates(rows: Sequence[SmtpEvent]) -> tuple[Certificate | None, Certificate | None]:
     """The certificate sent and the one received, from the rows of one session in order."""
+    told = [(context, row.text) for row in rows if row.direction == "*" and (context := _telling(row.context))]
+    return _certificates(tuple(told))
+
+
+@lru_cache(maxsize=256)
+def _telling(context: str) -> str:
+    """The context of a row that tells of a certificate, as it is compared; empty for any other."""
+    folded = context.strip().casefold()
+    return folded if folded in _LABELS or _side(folded) else ""
+
+
+@lru_cache(maxsize=64)
+def _certificates(told: tuple[tuple[str, str], ...]) -> tuple[Certificate | None, Certificate | None]:
+    """As ``certificates``, from context and text of the rows; most sessions of a log show the same ones."""
     found: dict[str, dict[str, str]] = {}
     whole: dict[str, Certificate] = {}
     side = ""
-    for row in rows:
-        if row.direction != "*":
-            continue
-        context = row.context.strip().casefold()
+    for context, text in told:
         side = _side(context) or side
         if context in _LABELS and side:
-            found.setdefault(side, {}).setdefault(_LABELS[context], row.text.strip())
-        elif _side(context) and row.text.strip():
-            whole.setdefault(side, one_row(row.text))
+            found.setdefault(side, {}).setdefault(_LABELS[context], text.strip())
+        elif _side(context) and text.strip():
+            whole.setdefault(side, one_row(text))
     parts = {side: _from_parts(values) for side, values in found.items()}
     return whole.get("sent") or parts.get("sent"), whole.get("received") or parts.get("received")
 

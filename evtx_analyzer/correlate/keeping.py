@@ -6,7 +6,7 @@ thousands of them, with dozens of rows each, and most of what they say is the sa
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -15,11 +15,23 @@ from evtx_analyzer.correlate.rejections import refusals
 from evtx_analyzer.correlate.sessions import Reply, Session
 from evtx_analyzer.model import Fields, Match, MessageEvent, SmtpEvent
 
-_Value = TypeVar("_Value")
 _NO_FIELDS: Fields = {}
 _NO_VALUES: dict[str, str] = {}
 _MOST = 10_000
-_SESSION = ("kind", "host", "connector", "local", "remote", "remote_name", "helo", "seen_address", "tls", "tls_error")
+_SESSION = (
+    "kind",
+    "host",
+    "connector",
+    "local",
+    "remote",
+    "remote_name",
+    "helo",
+    "seen_address",
+    "tls",
+    "tls_error",
+    "sent",
+    "received",
+)
 _REPLY = ("command", "mail_from", "rcpt_to", "signals")
 _ROW = ("kind", "scope", "direction", "text", "context", "host", "connector", "local", "remote")
 
@@ -37,30 +49,26 @@ class Keeper:
         if any(reply.row.time_basis == "ambiguous" for reply in replies):
             told = (row for row in session.rows if session_clock(replace(session, rows=(row,))) is not None)
             rows += tuple(row for row in (next(told, None),) if row is not None)
-        values = {name: self._same(getattr(session, name)) for name in _SESSION}
         return replace(
             session,
-            rows=tuple(self._row(row) for row in rows),
-            replies=tuple(self._reply(reply) for reply in replies),
-            sent=self._same(session.sent),
-            received=self._same(session.received),
-            **values,
+            rows=tuple([self._row(row) for row in rows]),
+            replies=tuple([self._reply(reply) for reply in replies]),
+            **self._same(session, _SESSION),
         )
 
     def _reply(self, reply: Reply) -> Reply:
-        values = {name: self._same(getattr(reply, name)) for name in _REPLY}
-        return replace(reply, row=self._row(reply.row), **values)
+        return replace(reply, row=self._row(reply.row), **self._same(reply, _REPLY))
 
     def _row(self, row: SmtpEvent) -> SmtpEvent:
-        values = {name: self._same(getattr(row, name)) for name in _ROW}
-        return replace(row, values=_NO_VALUES, **values)
+        return replace(row, values=_NO_VALUES, **self._same(row, _ROW))
 
-    def _same(self, value: _Value) -> _Value:
-        """The value as it was first met."""
-        if len(self._known) > _MOST:
-            self._known.clear()
-        found: _Value = self._known.setdefault(value, value)
-        return found
+    def _same(self, item: Session | Reply | SmtpEvent, names: tuple[str, ...]) -> dict[str, Any]:
+        """These of its values as they were first met."""
+        known = self._known
+        if len(known) > _MOST:
+            known.clear()
+        values = [getattr(item, name) for name in names]
+        return {name: known.setdefault(value, value) for name, value in zip(names, values, strict=True)}
 
 
 def without_row(match: Match) -> Match:

@@ -12,7 +12,16 @@ from evtx_analyzer.correlate.hosts import Whence, address_of
 from evtx_analyzer.correlate.keeping import without_row
 from evtx_analyzer.correlate.other_errors import OtherErrors
 from evtx_analyzer.correlate.sessions import Session, has_code
-from evtx_analyzer.model import ContextEvent, Event, Match, MessageEvent, RoutineSessions, SmtpEvent, named
+from evtx_analyzer.model import (
+    ContextEvent,
+    Event,
+    Match,
+    MessageEvent,
+    RoutineSessions,
+    SmtpEvent,
+    WholeSession,
+    named,
+)
 
 SEND, RECEIVED, IIS = "send-connector", "receive-connector", "iis-smtp"
 
@@ -31,7 +40,7 @@ class Notes:
         """The rows that make sessions; all others are noted here."""
         for match in matches:
             event = match.event
-            if isinstance(event, SmtpEvent) and event.kind != RECEIVED:
+            if isinstance(event, WholeSession) or (isinstance(event, SmtpEvent) and event.kind != RECEIVED):
                 yield match
             elif isinstance(event, SmtpEvent):
                 self._received(event)

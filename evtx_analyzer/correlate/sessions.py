@@ -17,6 +17,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -26,7 +27,7 @@ from evtx_analyzer.model import Certificate, Match, SmtpEvent, named
 
 IDLE = timedelta(hours=6)
 _SAME_CONNECTION = timedelta(seconds=2)
-_REPLY = re.compile(r"(\d{3})([ -]|$)(.*)", re.DOTALL)
+_REPLY = re.compile(r"\d{3}([ -]|$)")
 _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
 _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*<?([^>\s]*)>?", re.IGNORECASE)
@@ -36,6 +37,7 @@ _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
 _BANNER_NAME = re.compile(r"220[ -](\S+)")
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _END_OF_DATA = "end of data"
+_MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
 _TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
 _FAILED = 400
 
@@ -96,15 +98,27 @@ class _Open:
         self.ended = False
 
 
-def sessions(matches: Iterable[Match]) -> Iterator[Session]:
-    """Every session told by the rows, given in file order; each is yielded when it has ended or the rows have."""
-    open_sessions: dict[tuple[str, ...], list[_Open]] = {}
+OpenSessions = dict[tuple[str, ...], list[_Open]]
+"""By kind, scope, host and session (or remote endpoint, where the log does not name sessions)."""
+
+
+def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None) -> Iterator[Session]:
+    """Every session told by the rows, given in file order; each is yielded when it has ended or the rows have.
+
+    Where all rows of a session come at once they are told at once, with what an earlier file has of it.
+    ``open_sessions`` is kept up to date: what has begun and not ended.
+    """
+    open_sessions = {} if open_sessions is None else open_sessions
     newest: datetime | None = None
     for number, match in enumerate(matches):
-        row = match.event
+        row = match.rows[-1].event if match.rows else match.event
         assert isinstance(row, SmtpEvent)
         newest = row.time if newest is None else max(newest, row.time)
         key = (row.kind, row.scope, row.host, row.session or row.remote)
+        if match.rows:
+            begun = open_sessions.pop(key, ())
+            yield tell([*(before for item in begun for before in item.matches), *match.rows])
+            continue
         running = open_sessions.setdefault(key, [])
         current = _connection(row, running)
         if current is None:
@@ -180,7 +194,7 @@ def _awaits_tls(current: _Open) -> bool:
     return isinstance(last, SmtpEvent) and last.direction == ">" and last.text[:8].upper() == "STARTTLS"
 
 
-def _idle(open_sessions: dict[tuple[str, ...], list[_Open]], before: datetime) -> Iterator[Session]:
+def _idle(open_sessions: OpenSessions, before: datetime) -> Iterator[Session]:
     """Sessions without an end (the log was cut or the service stopped) whose last row is old."""
     for key, running in list(open_sessions.items()):
         for current in [item for item in running if item.newest < before]:
@@ -194,39 +208,47 @@ def tell(matches: Sequence[Match]) -> Session:
     """The story of one session from its rows; rows with a sequence number are put in its order."""
     ordered = sorted(_once(matches), key=lambda match: getattr(match.event, "sequence", None) or 0)
     rows = [match.event for match in ordered if isinstance(match.event, SmtpEvent)]
-    sent, received = certificates(rows)
+    # An outage has thousands of sessions: each question goes only to the rows that may answer it.
+    commands = [row for row in rows if row.direction == ">"]
+    answers = [row for row in rows if row.direction == "<"]
+    notes = [row for row in rows if row.direction == "*"]
+    times = [row.time for row in rows]
+    sent, received = certificates(notes)
     return Session(
         rows=tuple(rows),
-        first=min(row.time for row in rows),
-        last=max(row.time for row in rows),
+        first=min(times),
+        last=max(times),
         kind=rows[0].kind,
         host=next((row.host for row in rows if row.host), ""),
         connector=next((row.connector for row in rows if row.connector), ""),
         id=rows[0].session,
         local=next((row.local for row in rows if row.local), ""),
         remote=next((row.remote for row in rows if row.remote), ""),
-        remote_name=_remote_name(rows),
-        helo=_helo(rows),
-        seen_address=_seen_address(rows),
+        remote_name=_remote_name(answers),
+        helo=_helo(commands),
+        seen_address=_seen_address(answers),
         whole=any(row.direction == "+" or row.sequence in (0, 1) for row in rows) or _is_banner(rows[0]),
-        starttls=any(row.direction == ">" and _verb(row.text) in _TLS_VERBS for row in rows),
+        starttls=any(_verb(row.text) in _TLS_VERBS for row in commands),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
-        tls_error=_tls_error(rows),
+        tls_error=_tls_error(notes),
         sent=sent,
         received=received,
         replies=tuple(_replies(ordered)),
     )
 
 
-def _seen_address(rows: Sequence[SmtpEvent]) -> str:
+def _seen_address(answers: Sequence[SmtpEvent]) -> str:
     """The address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
-    found = (_HELLO.match(row.text) for row in rows if row.direction == "<")
+    found = (_HELLO.match(row.text) for row in answers)
     return next((item[1] for item in found if item), "")
 
 
-def _once(matches: Sequence[Match]) -> list[Match]:
+def _once(matches: Sequence[Match]) -> Sequence[Match]:
     """Rows without those that a second file repeats (a merged copy beside its parts); one file may repeat itself."""
+    origins = [match.event.origin for match in matches]
+    if all(origin.source == origins[0].source and origin.member == origins[0].member for origin in origins):
+        return matches
     seen: dict[tuple[object, ...], str] = {}
     kept = []
     for match in matches:
@@ -239,26 +261,26 @@ def _once(matches: Sequence[Match]) -> list[Match]:
     return kept
 
 
-def _remote_name(rows: Sequence[SmtpEvent]) -> str:
-    banner = next((row.text for row in rows if _is_banner(row)), "")
+def _remote_name(answers: Sequence[SmtpEvent]) -> str:
+    banner = next((row.text for row in answers if _is_banner(row)), "")
     found = _BANNER_NAME.match(banner)
     return found[1] if found else ""
 
 
-def _helo(rows: Sequence[SmtpEvent]) -> str:
-    for row in rows:
+def _helo(commands: Sequence[SmtpEvent]) -> str:
+    for row in commands:
         verb, _, name = row.text.strip().partition(" ")
-        if row.direction == ">" and verb.upper() in ("EHLO", "HELO"):
+        if verb.upper() in ("EHLO", "HELO"):
             return name.strip()
     return ""
 
 
-def _tls_error(rows: Sequence[SmtpEvent]) -> str:
+def _tls_error(notes: Sequence[SmtpEvent]) -> str:
     """The error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
-    for row in rows:
-        found = _TLS_FAILED.match(row.context) or _TLS_FAILED.match(row.text) if row.direction == "*" else None
-        if found is not None:
-            return found[1]
+    for row in notes:
+        for text in (row.context, row.text):
+            if text[:1] in ("T", "t") and (found := _TLS_FAILED.match(text)) is not None:
+                return found[1]
     return ""
 
 
@@ -287,6 +309,9 @@ class _Command(Struct, frozen=True):
     elapsed_ms: int | None = None
 
 
+_NO_COMMAND = _Command("", "", "")
+
+
 class _Transaction:
     """Commands and replies of a session in order: whose mail is going on, and which recipients were accepted."""
 
@@ -306,7 +331,7 @@ class _Transaction:
         if not self._lines:
             return None
         found, self._lines = self._lines, []
-        told = next((match for match in found if match.signals), found[-1])
+        told = found[-1] if len(found) == 1 else next((match for match in found if match.signals), found[-1])
         row = told.event
         assert isinstance(row, SmtpEvent)
         code = int(row.text[:3])
@@ -315,7 +340,7 @@ class _Transaction:
             self.waiting.appendleft(_Command(_END_OF_DATA, "", command.message_id))
             return None
         recipients = self._recipients(command, code)
-        mail = command.verb in ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
+        mail = command.verb in _MAIL_VERBS
         if not mail and not told.signals and code < _FAILED:
             return None
         return Reply(
@@ -335,8 +360,8 @@ class _Transaction:
 
     def _answered(self, row: SmtpEvent) -> _Command:
         """The command that a reply answers; the banner and replies that nothing waits for answer none."""
-        greeting = _is_banner(row) and (not self.waiting or self.waiting[0].verb not in _TLS_VERBS)
-        return _Command("", "", "") if greeting or not self.waiting else self.waiting.popleft()
+        greeting = not self.waiting or (_is_banner(row) and self.waiting[0].verb not in _TLS_VERBS)
+        return _NO_COMMAND if greeting else self.waiting.popleft()
 
     def _recipients(self, command: _Command, code: int) -> list[str]:
         if command.verb == "MAIL":
@@ -361,16 +386,18 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
         assert isinstance(row, SmtpEvent)
         reply = None
         if row.direction == "*":
-            found = _MESSAGE.search(row.context)
+            # Most information rows name no message: a plain search is cheaper than an expression.
+            found = _MESSAGE.search(row.context) if "InternetMessageId" in row.context else None
             message_id = found[1] if found else message_id
         elif row.direction == ">":
             reply = transaction.finish()
             if verb := _verb(row.text):
                 if not row.session:
                     transaction.answered_before(row.elapsed_ms)
-                transaction.waiting.append(_Command(verb, _address(row.text), message_id, row.elapsed_ms))
+                address = _address(row.text) if verb in ("MAIL", "RCPT") else ""
+                transaction.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
         elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
-            reply = transaction.line(match, goes_on=line[2] == "-")
+            reply = transaction.line(match, goes_on=line[1] == "-")
         if reply is not None:
             yield reply
     last = transaction.finish()
@@ -380,7 +407,11 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
 
 def _verb(text: str) -> str:
     """SMTP verb of a command row; empty for what is no command (authentication data, message text)."""
-    word = text.strip().partition(" ")[0]
+    return _known_verb(text.strip().partition(" ")[0])
+
+
+@lru_cache(maxsize=256)
+def _known_verb(word: str) -> str:
     known = ("EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT", "NOOP")
     return word.upper() if word.upper() in known or _EXTENSION.match(word) else ""
 

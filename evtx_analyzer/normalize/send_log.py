@@ -13,10 +13,12 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
+from evtx_analyzer.model import LogRow, Loss, Origin, SessionRows, SmtpEvent, WholeSession, folder
 
 KIND = "send-connector"
 RECEIVE_KIND = "receive-connector"
+_SAYS_NO = ("4", "5")
+_NO_VALUES: dict[str, str] = {}
 _SEND_TYPE = "smtp send protocol log"
 _RECEIVE_TYPE = "smtp receive protocol log"
 
@@ -53,6 +55,39 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         remote=values.get("remote-endpoint", ""),
         values=values,
     )
+
+
+def normalize_session(found: SessionRows) -> WholeSession:
+    """The typed rows of a session; ``values`` only of those that a signal may look at.
+
+    Only such sessions are given whole of which no signal looks at any other row.
+    """
+    source, member, scope = found.origin.source, found.origin.member, folder(found.origin)
+    rows = []
+    written, moment = "", None
+    for cells, line, offset in zip(found.rows, found.lines, found.offsets, strict=True):
+        time, connector, session, sequence, local, remote, event, data, context = cells
+        if time != written:
+            written, moment = time, clock.from_iso(time)
+        assert moment is not None, "the reader has read the time of each row"
+        rows.append(
+            SmtpEvent(
+                origin=Origin(source=source, member=member, line=line, offset=offset),
+                kind=KIND,
+                scope=scope,
+                time=moment,
+                direction=event,
+                text=data,
+                context=context,
+                connector=connector,
+                session=session,
+                sequence=int(sequence),
+                local=local,
+                remote=remote,
+                values=dict(zip(found.columns, cells, strict=True)) if data[:1] in _SAYS_NO else _NO_VALUES,
+            )
+        )
+    return WholeSession(origin=found.origin, rows=tuple(rows))
 
 
 def normalize_receive_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:

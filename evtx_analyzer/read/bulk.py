@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 from msgspec.structs import replace
 
-from evtx_analyzer.model import CountedRows, LogRow, Loss, Origin, Routine, RoutineSessions
+from evtx_analyzer.model import CountedRows, LogRow, Loss, Origin, Routine, RoutineSessions, SessionRows
 from evtx_analyzer.read.columns import Ints, Lines, moment
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
 from evtx_analyzer.read.shapes import Shapes
 
-Given = LogRow | Loss | CountedRows | RoutineSessions
+Given = LogRow | Loss | SessionRows | CountedRows | RoutineSessions
 Counted = CountedRows | RoutineSessions
+Told = Mapping[int, Iterable[LogRow | Loss | SessionRows]]
 
 _BLOCK = 2 << 20
 _HEADER, _HEADER_LINES = 64 << 10, 50
@@ -73,10 +74,11 @@ class BulkReader:
         """The rows of a block as columns."""
         raise NotImplementedError
 
-    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[list[int], list[Counted]]:
-        """Of the chosen rows, those that must be given, and what was counted of the others; the rest is carried.
+    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[Told, list[Counted]]:
+        """Of the chosen rows, what must be given, and what was counted of the others; the rest is carried.
 
-        ``given`` are rows of the block that are given in any case.
+        ``given`` are rows of the block that are given in any case. What must be given is told by the number of the
+        row in whose place it is given.
         """
         raise NotImplementedError
 
@@ -98,13 +100,14 @@ class BulkReader:
         self.carried = NOTHING
         # Columns mean what the header says that held before the block.
         usable = block.columns.regular & (self.in_bulk(self.rows) and not self._changes(block))
-        given = {at: self.read(block, at) for at in np.flatnonzero(~usable).tolist()}
+        read = {at: self.read(block, at) for at in np.flatnonzero(~usable).tolist()}
+        given: dict[int, Iterable[Given]] = {**read}
         chosen = np.flatnonzero(usable)
         if len(chosen):
-            rows = [row for found in given.values() for row in found if isinstance(row, LogRow)]
+            rows = [row for found in read.values() for row in found if isinstance(row, LogRow)]
             told, counted = self.judge(block, chosen, rows)
             yield from counted
-            given.update((at, self.read(block, at)) for at in told)
+            given.update(told)
         elif given:
             self.unjudged(block)
         for at in sorted(given):
@@ -123,6 +126,10 @@ class BulkReader:
         """One row of a block as it is read alone."""
         text = line_text(block.columns.row(at), "utf-8")
         return list(self.rows.read(int(block.lines[at]), int(block.offsets[at]), text)) if text else []
+
+    def read_all(self, block: Block, rows: Iterable[int]) -> dict[int, Iterable[LogRow | Loss]]:
+        """Some rows of a block as they are read alone, by their number."""
+        return {at: self.read(block, at) for at in rows}
 
     def carry(self, block: Block, rows: Ints) -> bool:
         """Keep rows for the next block; not where they are too many."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evtx_analyzer.model import Times
+from evtx_analyzer.read.encoding import decode
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -82,6 +84,11 @@ class Text:
         """A cell as text."""
         return self.data[start:stop].decode("utf-8", "replace")
 
+    @cached_property
+    def letters(self) -> str | None:
+        """The whole block as text, where bytes and letters are the same."""
+        return self.data.decode("ascii") if self.data.isascii() else None
+
     def places(self, letter: int) -> Ints:
         """Where a byte stands."""
         return np.flatnonzero(self.bytes == letter)
@@ -123,6 +130,14 @@ class Lines:
     def row(self, number: int) -> bytes:
         """The bytes of a row without its line end."""
         return self.text.data[self.start[number] : self.stop[number]]
+
+    def texts(self, rows: Ints) -> list[str]:
+        """Rows as text, as ``line_text`` gives those that are regular: nothing around them is to be stripped."""
+        places = zip(self.start[rows].tolist(), self.stop[rows].tolist(), strict=True)
+        letters = self.text.letters
+        if letters is not None:
+            return [letters[start:stop] for start, stop in places]
+        return [decode(self.text.data[start:stop], "utf-8") for start, stop in places]
 
     def byte(self, at: Ints) -> NDArray[np.uint8]:
         """The byte at each place; the last one for a place behind the end."""

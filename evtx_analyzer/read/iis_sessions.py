@@ -21,7 +21,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from evtx_analyzer.model import LogRow, Loss, Origin, Routine, RoutineSessions
-from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader
+from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader, Told
 from evtx_analyzer.read.columns import (
     LONGEST,
     MANY,
@@ -117,7 +117,7 @@ class IisReader(BulkReader):
         assert isinstance(self.rows, W3cRows)
         return W3cColumns(self.rows.columns if self.in_bulk(self.rows) else ("date", "time", *_NEEDED), *parts)
 
-    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[list[int], list[Counted]]:
+    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[Told, list[Counted]]:
         """Rows that must be given, and what was counted of the others; segments without an end are carried over."""
         columns = block.columns
         assert isinstance(columns, W3cColumns)
@@ -134,12 +134,12 @@ class IisReader(BulkReader):
         counted: list[Counted] = [self.counted("", block, aside)] if len(aside) else []
         if given or (names != names[:1]).any() or not known[chosen].all():
             self.shapes.floor = self._latest
-            return chosen[~other[chosen]].tolist(), counted
+            return self.read_all(block, chosen[~other[chosen]].tolist()), counted
         if not len(outbound):
-            return [], counted
+            return {}, counted
         host = columns.text.decoded(*(edge[outbound[0]] for edge in computer))
         told, found = self._segments(block, outbound, response, elapsed, "" if host == "-" else host)
-        return told, counted + found
+        return self.read_all(block, told), counted + found
 
     def unjudged(self, block: Block) -> None:
         """Connections that begin near the rows of this block are given too."""

@@ -7,6 +7,7 @@ ASCII. Every other row is left to the reader of single rows.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from evtx_analyzer.read.columns import LONGEST, MANY, WEIGHTS, Flags, Ints, Lines, Words, mixed, word_of
 
-_COMMA, _QUOTE = 44, 34
+_COMMA, _QUOTE, _RETURN = 44, 34, 13
+_LONGEST_CELL = 128 << 10
+"""Behind so many letters the csv module gives up a cell."""
 _COLUMNS_BEFORE_DATA = 7
 _SESSION = 16
 _TIME = len("2016-12-01T03:09:55.456Z")
@@ -38,6 +41,8 @@ class Columns(Lines):
         self.tell_time(b"0000-00-", b"00T00:00", b":00.000Z")
         self._quoted()
         self._odd_bytes()
+        self._odd_returns()
+        self.regular &= self.stop - self.start < _LONGEST_CELL
         self.regular &= (self.connector[1] - self.connector[0] <= LONGEST) & (self.local[1] - self.local[0] <= LONGEST)
 
     def _place(self, after: Ints) -> None:
@@ -83,6 +88,14 @@ class Columns(Lines):
         blank = [self.byte(edge) <= 32 for edge in (self.context[0], self.context[1] - 1)]  # noqa: PLR2004  and controls
         self.regular &= (size >= 0) & ((size == 0) | ~(blank[0] | blank[1]))
 
+    def _odd_returns(self) -> None:
+        """Rows with a carriage return that ends no line: a reader of quoted cells takes it for the end of a row."""
+        ends = int(np.count_nonzero(self.end - self.stop))
+        if self.text.data.count(b"\r") != ends:
+            places = self.text.places(_RETURN)
+            rows = np.minimum(np.searchsorted(self.end, places), len(self.end) - 1)
+            self.regular[rows[places < self.stop[rows]]] = False
+
     def keys(self) -> Words:
         """A hash of the session-id of each row."""
         return key(self.text.word(self.session), self.text.word(self.session + 8))
@@ -99,6 +112,7 @@ def key(low: Any, high: Any) -> Words:  # noqa: ANN401  arrays and single words 
     return mixed(mixed(low) * WEIGHTS[1] + mixed(high) * WEIGHTS[2])
 
 
+@lru_cache(maxsize=4096)
 def key_of(session: str) -> int:
     """The same hash of a session-id as text; 0 for one that no regular row has."""
     raw = session.encode("utf-8", "replace")

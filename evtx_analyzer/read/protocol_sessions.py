@@ -9,8 +9,12 @@ to the delivery history is added for each one that looks the same.
 
 Never routine is a session with a reply whose first digit is none of 2 and 3, or whose TLS negotiation failed; with a
 row that is not regular (``protocol_columns``); whose connector or local address changes; that has another row after the
-disconnect row, or none. So a signal can only be missed that looks for something else than failing replies: the caller
-must not come here with such a one. Shapes are compared by hashes with weights drawn at random for each process.
+disconnect row, or none; of which an earlier file has a part. So a signal can only be missed that looks for something
+else than failing replies: the caller must not come here with such a one. Shapes are compared by hashes with weights
+drawn at random for each process.
+
+A session that is not routine is given as a whole (``SessionRows``) where it is complete in a block, with what waited
+for it; else row by row. Both in the order of the log: a whole one in the place of its last row.
 
 Of a Receive log nothing counts but which connector has which address, and what it refused: rows of each new connector
 and address are given, and all rows that say no.
@@ -19,14 +23,14 @@ and address are given, and all rows that say no.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
 
-from evtx_analyzer.model import LogRow, Origin, Routine, RoutineSessions
-from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader
+from evtx_analyzer.model import LogRow, Loss, Origin, Routine, RoutineSessions, SessionRows
+from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader, Told
 from evtx_analyzer.read.columns import (
     LONGEST,
     MANY,
@@ -43,6 +47,7 @@ from evtx_analyzer.read.columns import (
     word_of,
 )
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
+from evtx_analyzer.read.lines import split_cells
 from evtx_analyzer.read.protocol_columns import Columns, key_of
 from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
 
@@ -51,6 +56,7 @@ _EVENTS: Flags = np.array([number in (_PLUS, _MINUS, _MORE, _LESS, _STAR) for nu
 _TWO, _THREE, _DIGITS = ord("2"), ord("3"), (ord("0"), ord("9"))
 _TLS_FAILED = word_of(b"tls nego")
 _LOWER = np.uint64(0x2020202020202020)
+_CELLS, _SESSION_ID = len(SEND_FIELDS), SEND_FIELDS.index("session-id")
 _LABELS = (
     "certificate subject",
     "certificate issuer name",
@@ -84,12 +90,13 @@ class ProtocolReader(BulkReader):
         """The rows of a block as columns."""
         return Columns(*parts)
 
-    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[list[int], list[Counted]]:
-        """Rows that must be given, and what was counted of the others; rows of open sessions are carried over."""
+    def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[Told, list[Counted]]:
+        """What must be given, and what was counted of the others; rows of open sessions are carried over."""
         if _kind(self.rows) == RECEIVE_LOG:
             return self._clients(block, chosen)
         irregular = {key_of(session) for session in {row.values.get("session-id", "") for row in given}}
-        found = _Sessions(_columns(block), chosen, irregular, self.shapes.texts)
+        begun = {key_of(session) for session in self.shapes.begun()}
+        found = _Sessions(_columns(block), chosen, irregular, begun, self.shapes.texts)
         groups = []
         for numbers in found.alike():
             first = int(numbers[0])
@@ -98,14 +105,41 @@ class ProtocolReader(BulkReader):
                 found.loud[numbers] = True
             else:
                 groups.append((routine, numbers))
-        if not self.carry(block, found.all_rows(found.waiting)):
-            found.loud |= found.waiting
+        # Where too many rows wait, those that cannot become routine are given first.
+        for some in (found.waiting, found.waiting & found.fine, found.none):
+            if self.carry(block, found.all_rows(some)):
+                found.loud |= found.waiting & ~some
+                break
         counted: list[Counted] = [self._together(block, found, routine, numbers) for routine, numbers in groups]
         if groups:
             inside = np.zeros(len(found.head), np.bool_)
             inside[np.concatenate([numbers for _, numbers in groups])] = True
             counted.append(self.counted(SEND_LOG, block, found.all_rows(inside)))
-        return found.all_rows(found.loud).tolist(), counted
+        whole = np.flatnonzero(found.loud & found.complete).tolist()
+        rows = found.all_rows(found.loud & ~found.complete).tolist()
+        return {
+            **self.read_all(block, rows),
+            **{int(found.last_row[number]): self._whole(block, found, number) for number in whole},
+        }, counted
+
+    def _whole(self, block: Block, found: _Sessions, number: int) -> Iterator[LogRow | Loss | SessionRows]:
+        """A complete session that is not routine; made when it is asked for, and given in the place of its last row."""
+        at = found.order[found.head[number] : found.head[number] + found.size[number]]
+        rows = [split_cells(text) for text in found.columns.texts(at)]
+        cells = [row if len(row) == _CELLS else row[:_CELLS] for row in rows if row is not None]
+        ids = {row[_SESSION_ID] for row in cells}
+        if len(cells) < len(rows) or len(ids) > 1:
+            # A regular row is never damaged, but bytes that are not UTF-8 can be read in more ways than one.
+            for row in at.tolist():
+                yield from self.read(block, row)
+            return
+        yield SessionRows(
+            origin=self.source,
+            columns=SEND_FIELDS,
+            lines=block.lines[at].tolist(),
+            offsets=block.offsets[at].tolist(),
+            rows=cells,
+        )
 
     def _together(self, block: Block, found: _Sessions, routine: Routine, members: Ints) -> RoutineSessions:
         columns, first = found.columns, found.first_row[members]
@@ -127,7 +161,7 @@ class ProtocolReader(BulkReader):
             ),
         )
 
-    def _clients(self, block: Block, chosen: Ints) -> tuple[list[int], list[Counted]]:
+    def _clients(self, block: Block, chosen: Ints) -> tuple[Told, list[Counted]]:
         """Of a Receive log: rows of new pairs of connector and address, and what this server refused."""
         columns = _columns(block)
         start = columns.data[0]
@@ -141,7 +175,7 @@ class ProtocolReader(BulkReader):
         kept = np.ones(block.count, np.bool_)
         kept[told] = False
         rest = chosen[kept[chosen]]
-        return told, [self.counted(RECEIVE_LOG, block, rest)] if len(rest) else []
+        return self.read_all(block, told), [self.counted(RECEIVE_LOG, block, rest)] if len(rest) else []
 
 
 def _columns(block: Block) -> Columns:
@@ -150,9 +184,14 @@ def _columns(block: Block) -> Columns:
 
 
 class _Sessions:
-    """Rows of a block by session: ``order`` are row numbers, session after session; each begins at its ``head``."""
+    """Rows of a block by session: ``order`` are row numbers, session after session; each begins at its ``head``.
 
-    def __init__(self, columns: Columns, chosen: Ints, irregular: set[int], texts: dict[bytes, int]) -> None:
+    A session is ``complete`` from its row 0 to its disconnect row, and ``waiting`` where only the end is missing.
+    """
+
+    def __init__(
+        self, columns: Columns, chosen: Ints, irregular: set[int], begun: set[int], texts: dict[bytes, int]
+    ) -> None:
         self.columns = columns
         keys = columns.keys()
         self.order = in_order(keys, chosen)
@@ -170,16 +209,21 @@ class _Sessions:
         expected = np.zeros(len(columns.start), np.int64)
         expected[self.order] = place
         code, fine = _codes(columns, texts)
-        fine &= columns.numbered(expected)
         self.shape = np.add.reduceat(code[self.order] * WEIGHTS[np.minimum(place, MANY - 1)], self.head)
         disconnects = np.add.reduceat((columns.event[self.order] == _MINUS).astype(np.int64), self.head)
         self.ended: Flags = columns.event[self.last_row] == _MINUS
-        fine_so_far = np.logical_and.reduceat(fine[self.order], self.head) & self._same_places() & (self.size < MANY)
-        if irregular:
-            fine_so_far &= np.array([one not in irregular for one in self.key.tolist()])
-        self.routine: Flags = fine_so_far & (disconnects == 1) & self.ended
-        self.waiting: Flags = fine_so_far & (disconnects == 0)
+        sound: Flags = np.logical_and.reduceat(columns.numbered(expected)[self.order], self.head) & (self.size < MANY)
+        sound &= ~self._among(irregular)
+        self.complete: Flags = sound & (disconnects == 1) & self.ended
+        self.waiting: Flags = sound & (disconnects == 0)
+        self.fine: Flags = np.logical_and.reduceat(fine[self.order], self.head) & self._same_places()
+        self.fine &= ~self._among(begun)
+        self.routine: Flags = self.complete & self.fine
         self.loud: Flags = ~self.routine & ~self.waiting
+        self.none: Flags = np.zeros(len(self.head), np.bool_)
+
+    def _among(self, keys: set[int]) -> Flags:
+        return np.array([one in keys for one in self.key.tolist()], np.bool_)
 
     def _same_places(self) -> Flags:
         """Whether all rows of a session have one connector, and one local endpoint as far as they have any."""
