@@ -1,10 +1,10 @@
 """The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
 
 SMTP logs are read once: sessions and messages pass by, refused ones stay, the others are counted. CAPI2 exports are
-read three times: first for the failures that the signals look for; then, when it is known which certificates matter
-(those that failed and those that refused sessions sent), for everything that the log says of these; then for the rest
-of the tasks in which it said so, for retrievals and revocation checks name other certificates or none. So memory is
-bounded by the evidence.
+read two or three times: first for the failures that the signals look for; then, when it is known which certificates
+matter (those that failed and those that refused sessions sent), for everything that the log says of these and for the
+rest of the tasks in which it said so, for retrievals and revocation checks name other certificates or none; and once
+more for such tasks that were only then found. So memory is bounded by the evidence.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+
+from msgspec.structs import replace
 
 from evtx_analyzer import clock, diagnose
 from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
@@ -36,7 +38,6 @@ from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.discover.digests import Digests
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.intake import (
-    ChunkTest,
     Examined,
     Ledger,
     Progress,
@@ -273,19 +274,35 @@ def _details(
 ) -> list[Match]:
     """Second pass over CAPI2: everything that the log says of the certificates that matter; third: of their tasks.
 
-    ``checks`` are what the first pass gave: no record is typed and matched twice.
+    Mostly these are the tasks of what failed, so those are looked for in the second pass already, and the third is only
+    made for others. ``checks`` are what the first pass gave: no record is typed and matched twice.
     """
-    found: list[Match] = []
+    if not certificates:
+        return []
     known = {match.event.origin: match for match in checks}
-    names = certificates
-    for pattern in (_THUMBPRINT, _TASK):
-        if names:
-            chunks = naming(names) if prefilter else None
-            same: list[Match] = []
-            found += _again(examined, rules, ledger, _naming(pattern, names, known, same), chunks, tell)
-            found += same
-            known |= {match.event.origin: match for match in found}
-        names = frozenset(event.task_id for match in found if isinstance(event := match.event, Capi2Event)) - {""}
+    likely = _tasks(known.values())
+    naming_tasks: dict[Origin, frozenset[str]] = {}
+
+    def wanted(record: Record) -> bool:
+        if not _named(_THUMBPRINT, record) & certificates:
+            tasks = _named(_TASK, record) & likely
+            if tasks:
+                naming_tasks[_without_record(record.origin)] = tasks
+            return bool(tasks)
+        return True
+
+    given = _again(examined, rules, ledger, wanted, certificates | likely, known, tell, prefilter=prefilter)
+    tasks_of = [naming_tasks.get(_without_record(match.event.origin)) for match in given]
+    tasks = _tasks(match for match, named in zip(given, tasks_of, strict=True) if named is None)
+    found = [match for match, named in zip(given, tasks_of, strict=True) if named is None or named & tasks]
+    others = tasks - likely
+    if others:
+        known |= {match.event.origin: match for match in given}
+
+        def of_others(record: Record) -> bool:
+            return bool(_named(_TASK, record) & others)
+
+        found += _again(examined, rules, ledger, of_others, others, known, tell, prefilter=prefilter)
     return found
 
 
@@ -294,32 +311,45 @@ def _again(
     rules: Rules,
     ledger: Ledger,
     wanted: Wanted,
-    chunks: ChunkTest | None,
+    names: frozenset[str],
+    known: Mapping[Origin, Match],
     tell: Progress,
-) -> Iterator[Match]:
-    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts, of files that hold any."""
-    logs = (item for item in examined if is_event_log(item) and KIND in ledger.kinds(item))
-    found = (event for item in logs for event in ledger.events(item, tell, wanted, chunks))
-    return matches(found, rules.signals)
+    *,
+    prefilter: bool,
+) -> list[Match]:
+    """Events of a later pass over CAPI2: of records that ``wanted`` accepts, all of which hold one of the names.
 
-
-def _naming(
-    pattern: re.Pattern[str], names: frozenset[str], known: Mapping[Origin, Match], same: list[Match]
-) -> Wanted:
-    """Whether a record's text holds one of the names that the pattern finds; one look-up however many there are.
-
-    Those of ``known`` events are not wanted again: their matches are put to ``same``.
+    Only files that hold CAPI2 are read. The matches of ``known`` events are given as they are.
     """
+    same: list[Match] = []
 
-    def wanted(record: Record) -> bool:
-        if not any(name.upper() in names for name in pattern.findall(getattr(record, "xml", ""))):
+    def new(record: Record) -> bool:
+        if not wanted(record):
             return False
         match = known.get(record.origin)
         if match is not None:
             same.append(match)
         return match is None
 
-    return wanted
+    chunks = naming(names) if prefilter else None
+    logs = (item for item in examined if is_event_log(item) and KIND in ledger.kinds(item))
+    found = (event for item in logs for event in ledger.events(item, tell, new, chunks))
+    return [*matches(found, rules.signals), *same]
+
+
+def _named(pattern: re.Pattern[str], record: Record) -> frozenset[str]:
+    """What a record's text names where the pattern looks."""
+    return frozenset(name.upper() for name in pattern.findall(getattr(record, "xml", "")))
+
+
+def _tasks(found: Iterable[Match]) -> frozenset[str]:
+    """The tasks that events belong to."""
+    return frozenset(event.task_id for match in found if isinstance(event := match.event, Capi2Event)) - {""}
+
+
+def _without_record(origin: Origin) -> Origin:
+    """The place of a record in its file; a reader of XML may learn the record's number later."""
+    return replace(origin, record=None)
 
 
 def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:

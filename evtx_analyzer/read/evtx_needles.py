@@ -91,15 +91,24 @@ def holding(signals: Iterable[Collection[frozenset[str]]]) -> Needles | None:
 def naming(names: Collection[str]) -> Needles | None:
     """Test for chunks that may hold one of the names; None where looking for them costs as much as decoding."""
     wanted = frozenset(name.upper() for name in names)
-    if all(_GUID.fullmatch(name) for name in wanted):
-        test = _one_in(frozenset(name.encode() for name in wanted), _GUIDS)
-    elif all(_THUMBPRINT.fullmatch(name) for name in wanted):
-        test = _one_in(frozenset(name.encode() for name in wanted), _THUMBPRINTS)
+    shaped = [
+        (frozenset(name for name in wanted if shape.fullmatch(name)), shape_in)
+        for shape, shape_in in ((_GUID, _GUIDS), (_THUMBPRINT, _THUMBPRINTS))
+    ]
+    tests = [_one_in(frozenset(name.encode() for name in same), shape_in) for same, shape_in in shaped if same]
+    if sum(len(same) for same, _ in shaped) == len(wanted):
+        test = _any_of(tests)
     elif len(wanted) <= _FEW and all(name.isascii() and name.isalnum() for name in wanted):
         test = _one_of(frozenset(name.lower() for name in wanted))
     else:
         return None
     return Needles(test, wanted, test, enough=True)
+
+
+def _any_of(tests: Collection[Test]) -> Test:
+    if len(tests) == 1:
+        return next(iter(tests))
+    return lambda piece: any(test(piece) for test in tests)
 
 
 def _long(texts: frozenset[str]) -> bool:
