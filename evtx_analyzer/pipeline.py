@@ -104,8 +104,12 @@ def analyze(
     passing = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)
     refused = [keeper.session(item) for item in passing if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
-    checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
-    checks += _details(examined, rules, ledger, _certificates(checks, refused), checks, tell, prefilter=prefilter)
+    likely = _Likely()
+    checks = list(_failures(examined, rules, ledger, notes, anchors, tell, likely, prefilter=prefilter))
+    certificates = _certificates(checks, refused)
+    checks += _details(
+        examined, rules, ledger, certificates, checks, tell, likely.tasks(certificates), prefilter=prefilter
+    )
     examined = [with_digest(item) for item in examined]
     if not anyway:
         require_readable(examined, ledger)
@@ -244,6 +248,7 @@ def _failures(
     notes: Notes,
     anchors: Sequence[datetime],
     tell: Progress,
+    likely: _Likely,
     *,
     prefilter: bool,
 ) -> Iterator[Match]:
@@ -255,7 +260,7 @@ def _failures(
     clauses = [item.clauses for item in rules.signals if item.kind == KIND and item.name in sought]
     chunks = holding(clauses) if prefilter else None
     for item in filter(is_event_log, examined):
-        for match in matches(notes.events(ledger.events(item, tell, chunks=chunks)), rules.signals):
+        for match in matches(notes.events(ledger.events(item, tell, chunks=chunks, beside=likely.add)), rules.signals):
             names = set(match.signals)
             time = getattr(match.event, "time", None)
             if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
@@ -269,18 +274,19 @@ def _details(
     certificates: frozenset[str],
     checks: Iterable[Match],
     tell: Progress,
+    likely: frozenset[str],
     *,
     prefilter: bool,
 ) -> list[Match]:
     """Second pass over CAPI2: everything that the log says of the certificates that matter; third: of their tasks.
 
-    Mostly these are the tasks of what failed, so those are looked for in the second pass already, and the third is only
-    made for others. ``checks`` are what the first pass gave: no record is typed and matched twice.
+    Tasks that are ``likely`` to be these are looked for in the second pass already, and the third is only made for
+    others. ``checks`` are what the first pass gave: no record is typed and matched twice.
     """
     if not certificates:
         return []
     known = {match.event.origin: match for match in checks}
-    likely = _tasks(known.values())
+    likely |= _tasks(known.values())
     naming_tasks: dict[Origin, frozenset[str]] = {}
 
     def wanted(record: Record) -> bool:
@@ -339,7 +345,11 @@ def _again(
 
 def _named(pattern: re.Pattern[str], record: Record) -> frozenset[str]:
     """What a record's text names where the pattern looks."""
-    return frozenset(name.upper() for name in pattern.findall(getattr(record, "xml", "")))
+    return _found(pattern, getattr(record, "xml", ""))
+
+
+def _found(pattern: re.Pattern[str], text: str) -> frozenset[str]:
+    return frozenset(name.upper() for name in pattern.findall(text))
 
 
 def _tasks(found: Iterable[Match]) -> frozenset[str]:
@@ -350,6 +360,28 @@ def _tasks(found: Iterable[Match]) -> frozenset[str]:
 def _without_record(origin: Origin) -> Origin:
     """The place of a record in its file; a reader of XML may learn the record's number later."""
     return replace(origin, record=None)
+
+
+class _Likely:
+    """Tasks that say something of the certificates of failed checks, as far as that shows in the chunks around these.
+
+    Only what the second pass looks for beside the certificates depends on it, not what is found in the end. Grows with
+    the failed checks.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, set[str]] = {}
+
+    def add(self, failed: Sequence[str], every: Sequence[str]) -> None:
+        """Note the tasks of all records of a chunk that name the same certificates as those that failed."""
+        names = frozenset[str]().union(*(_found(_THUMBPRINT, xml) for xml in failed))
+        for xml in every:
+            for name in names & _found(_THUMBPRINT, xml):
+                self._tasks.setdefault(name, set()).update(_found(_TASK, xml))
+
+    def tasks(self, certificates: frozenset[str]) -> frozenset[str]:
+        """Those of certain certificates."""
+        return frozenset[str]().union(*(self._tasks.get(name, ()) for name in certificates))
 
 
 def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:
