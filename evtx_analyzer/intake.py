@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from io import BytesIO
@@ -64,6 +64,7 @@ _LOCAL_TWICE = (
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
 ChunkTest = Callable[[bytes], bool]
+Beside = Callable[[Sequence[str], Sequence[str]], None]
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -227,18 +228,20 @@ class Ledger:
         wanted: Wanted | None = None,
         chunks: ChunkTest | None = None,
         shapes: Shapes | None = None,
+        beside: Beside | None = None,
     ) -> Iterator[Event]:
         """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
 
         ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
-        not be looked at for anything else are counted only, and not given. With ``shapes``, sessions of a Send log that
-        went well are given together as ``RoutineSessions``, others as ``WholeSession`` where they stand in one file.
+        not be looked at for anything else are counted only, and not given. ``beside`` is told of each chunk so chosen
+        the texts of the records that are given, and of all. With ``shapes``, sessions of a Send log that went well are
+        given together as ``RoutineSessions``, others as ``WholeSession`` where they stand in one file.
         """
         first_time = wanted is None
         try:
             with closing(_opened(item.source, ahead=self._ahead)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
-                for thing in self._readable(item, counted, chunks, shapes, first_time=first_time):
+                for thing in self._readable(item, counted, chunks, shapes, beside, first_time=first_time):
                     if isinstance(thing, CountedRecords):
                         self._add(item, thing)
                     elif isinstance(thing, CountedRows):
@@ -259,7 +262,14 @@ class Ledger:
             self._stopped(item, f"reading stopped: {error.strerror or error}", first_time)
 
     def _readable(
-        self, item: Examined, stream: BinaryIO, test: ChunkTest | None, shapes: Shapes | None, *, first_time: bool
+        self,
+        item: Examined,
+        stream: BinaryIO,
+        test: ChunkTest | None,
+        shapes: Shapes | None,
+        beside: Beside | None,
+        *,
+        first_time: bool,
     ) -> Iterator[Readable | SessionRows | CountedRows | RoutineSessions]:
         assert item.syntax is not None
         if shapes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
@@ -275,7 +285,7 @@ class Ledger:
         if test is not None and item.syntax == "evtx":
             from evtx_analyzer.read.evtx import Chunks  # noqa: PLC0415  start-up cost: only where an event log is read
 
-            chunks = Chunks(test, is_capi2_channel, known, concerns, may_concern)
+            chunks = Chunks(test, is_capi2_channel, known, concerns, may_concern, beside)
         return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:

@@ -1,10 +1,10 @@
 """The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
 
 SMTP logs are read once: sessions and messages pass by, refused ones stay, the others are counted. CAPI2 exports are
-read three times: first for the failures that the signals look for; then, when it is known which certificates matter
-(those that failed and those that refused sessions sent), for everything that the log says of these; then for the rest
-of the tasks in which it said so, for retrievals and revocation checks name other certificates or none. So memory is
-bounded by the evidence.
+read two or three times: first for the failures that the signals look for; then, when it is known which certificates
+matter (those that failed and those that refused sessions sent), for everything that the log says of these and for the
+rest of the tasks in which it said so, for retrievals and revocation checks name other certificates or none; and once
+more for such tasks that were only then found. So memory is bounded by the evidence.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+
+from msgspec.structs import replace
 
 from evtx_analyzer import clock, diagnose
 from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
@@ -36,7 +38,6 @@ from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.discover.digests import Digests
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.intake import (
-    ChunkTest,
     Examined,
     Ledger,
     Progress,
@@ -109,8 +110,12 @@ def analyze(
     passing = _sessions(examined, rules, ledger, notes, tell, prefilter=prefilter)
     refused = [keeper.session(item) for item in passing if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
-    checks = list(_failures(examined, rules, ledger, notes, anchors, tell, prefilter=prefilter))
-    checks += _details(examined, rules, ledger, _certificates(checks, refused), checks, tell, prefilter=prefilter)
+    likely = _Likely()
+    checks = list(_failures(examined, rules, ledger, notes, anchors, tell, likely, prefilter=prefilter))
+    certificates = _certificates(checks, refused)
+    checks += _details(
+        examined, rules, ledger, certificates, checks, tell, likely.tasks(certificates), prefilter=prefilter
+    )
     examined = [with_digest(item) for item in examined]
     if not anyway:
         require_readable(examined, ledger)
@@ -255,6 +260,7 @@ def _failures(
     notes: Notes,
     anchors: Sequence[datetime],
     tell: Progress,
+    likely: _Likely,
     *,
     prefilter: bool,
 ) -> Iterator[Match]:
@@ -266,7 +272,7 @@ def _failures(
     clauses = [item.clauses for item in rules.signals if item.kind == KIND and item.name in sought]
     chunks = holding(clauses) if prefilter else None
     for item in filter(is_event_log, examined):
-        for match in matches(notes.events(ledger.events(item, tell, chunks=chunks)), rules.signals):
+        for match in matches(notes.events(ledger.events(item, tell, chunks=chunks, beside=likely.add)), rules.signals):
             names = set(match.signals)
             time = getattr(match.event, "time", None)
             if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
@@ -280,24 +286,41 @@ def _details(
     certificates: frozenset[str],
     checks: Iterable[Match],
     tell: Progress,
+    likely: frozenset[str],
     *,
     prefilter: bool,
 ) -> list[Match]:
     """Second pass over CAPI2: everything that the log says of the certificates that matter; third: of their tasks.
 
-    ``checks`` are what the first pass gave: no record is typed and matched twice.
+    Tasks that are ``likely`` to be these are looked for in the second pass already, and the third is only made for
+    others. ``checks`` are what the first pass gave: no record is typed and matched twice.
     """
-    found: list[Match] = []
+    if not certificates:
+        return []
     known = {match.event.origin: match for match in checks}
-    names = certificates
-    for pattern in (_THUMBPRINT, _TASK):
-        if names:
-            chunks = naming(names) if prefilter else None
-            same: list[Match] = []
-            found += _again(examined, rules, ledger, _naming(pattern, names, known, same), chunks, tell)
-            found += same
-            known |= {match.event.origin: match for match in found}
-        names = frozenset(event.task_id for match in found if isinstance(event := match.event, Capi2Event)) - {""}
+    likely |= _tasks(known.values())
+    naming_tasks: dict[Origin, frozenset[str]] = {}
+
+    def wanted(record: Record) -> bool:
+        if not _named(_THUMBPRINT, record) & certificates:
+            tasks = _named(_TASK, record) & likely
+            if tasks:
+                naming_tasks[_without_record(record.origin)] = tasks
+            return bool(tasks)
+        return True
+
+    given = _again(examined, rules, ledger, wanted, certificates | likely, known, tell, prefilter=prefilter)
+    tasks_of = [naming_tasks.get(_without_record(match.event.origin)) for match in given]
+    tasks = _tasks(match for match, named in zip(given, tasks_of, strict=True) if named is None)
+    found = [match for match, named in zip(given, tasks_of, strict=True) if named is None or named & tasks]
+    others = tasks - likely
+    if others:
+        known |= {match.event.origin: match for match in given}
+
+        def of_others(record: Record) -> bool:
+            return bool(_named(_TASK, record) & others)
+
+        found += _again(examined, rules, ledger, of_others, others, known, tell, prefilter=prefilter)
     return found
 
 
@@ -306,32 +329,71 @@ def _again(
     rules: Rules,
     ledger: Ledger,
     wanted: Wanted,
-    chunks: ChunkTest | None,
+    names: frozenset[str],
+    known: Mapping[Origin, Match],
     tell: Progress,
-) -> Iterator[Match]:
-    """Events of a later pass over CAPI2: only of records that ``wanted`` accepts, of files that hold any."""
-    logs = (item for item in examined if is_event_log(item) and KIND in ledger.kinds(item))
-    found = (event for item in logs for event in ledger.events(item, tell, wanted, chunks))
-    return matches(found, rules.signals)
+    *,
+    prefilter: bool,
+) -> list[Match]:
+    """Events of a later pass over CAPI2: of records that ``wanted`` accepts, all of which hold one of the names.
 
-
-def _naming(
-    pattern: re.Pattern[str], names: frozenset[str], known: Mapping[Origin, Match], same: list[Match]
-) -> Wanted:
-    """Whether a record's text holds one of the names that the pattern finds; one look-up however many there are.
-
-    Those of ``known`` events are not wanted again: their matches are put to ``same``.
+    Only files that hold CAPI2 are read. The matches of ``known`` events are given as they are.
     """
+    same: list[Match] = []
 
-    def wanted(record: Record) -> bool:
-        if not any(name.upper() in names for name in pattern.findall(getattr(record, "xml", ""))):
+    def new(record: Record) -> bool:
+        if not wanted(record):
             return False
         match = known.get(record.origin)
         if match is not None:
             same.append(match)
         return match is None
 
-    return wanted
+    chunks = naming(names) if prefilter else None
+    logs = (item for item in examined if is_event_log(item) and KIND in ledger.kinds(item))
+    found = (event for item in logs for event in ledger.events(item, tell, new, chunks))
+    return [*matches(found, rules.signals), *same]
+
+
+def _named(pattern: re.Pattern[str], record: Record) -> frozenset[str]:
+    """What a record's text names where the pattern looks."""
+    return _found(pattern, getattr(record, "xml", ""))
+
+
+def _found(pattern: re.Pattern[str], text: str) -> frozenset[str]:
+    return frozenset(name.upper() for name in pattern.findall(text))
+
+
+def _tasks(found: Iterable[Match]) -> frozenset[str]:
+    """The tasks that events belong to."""
+    return frozenset(event.task_id for match in found if isinstance(event := match.event, Capi2Event)) - {""}
+
+
+def _without_record(origin: Origin) -> Origin:
+    """The place of a record in its file; a reader of XML may learn the record's number later."""
+    return replace(origin, record=None)
+
+
+class _Likely:
+    """Tasks that say something of the certificates of failed checks, as far as that shows in the chunks around these.
+
+    Only what the second pass looks for beside the certificates depends on it, not what is found in the end. Grows with
+    the failed checks.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, set[str]] = {}
+
+    def add(self, failed: Sequence[str], every: Sequence[str]) -> None:
+        """Note the tasks of all records of a chunk that name the same certificates as those that failed."""
+        names = frozenset[str]().union(*(_found(_THUMBPRINT, xml) for xml in failed))
+        for xml in every:
+            for name in names & _found(_THUMBPRINT, xml):
+                self._tasks.setdefault(name, set()).update(_found(_TASK, xml))
+
+    def tasks(self, certificates: frozenset[str]) -> frozenset[str]:
+        """Those of certain certificates."""
+        return frozenset[str]().union(*(self._tasks.get(name, ()) for name in certificates))
 
 
 def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:

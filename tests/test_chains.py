@@ -235,3 +235,10 @@ def test_a_disagreement_shows_on_the_operation():
 
 def test_task_and_chain_of_the_builders_differ():
     assert TASK != CHAIN
+
+
+def test_thousands_of_beginnings_without_an_end_are_no_crash():
+    found = joined(of(*((10, start("CertGetCertificateChain", number)) for number in range(1, 1501))))
+    assert len(found) == 1500
+    assert {item.missing_events for item in found} == {(11,)}
+    assert {step.origin for item in found for step in item.steps} == {item.origin for item in found}

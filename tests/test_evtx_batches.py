@@ -16,6 +16,7 @@ from evtx_analyzer.model import CountedRecords, EventRecord, Origin
 from evtx_analyzer.read import evtx, evtx_blocks
 from evtx_analyzer.read.evtx import Chunks, read_evtx
 from evtx_analyzer.read.evtx_batches import PADDING, count_block
+from evtx_analyzer.read.evtx_chunks import account, counted_chunk
 from evtx_analyzer.read.evtx_counting import Counter
 from evtx_analyzer.read.evtx_needles import holding, naming
 from evtx_analyzer.report.document import to_json
@@ -258,6 +259,15 @@ def other(record, provider="Service Control Manager", channel="System", event_id
     return OTHER.format(
         provider=provider, channel=channel, event_id=event_id, text=text, record=record, second=record % 60
     ).replace("\n", "")
+
+
+def test_a_counted_chunk_has_the_account_that_any_chunk_has():
+    data = export(600)
+    for start in range(HEADER, len(data), CHUNK):
+        raw = data[start : start + CHUNK]
+        assert counted_chunk(raw) == account(raw)
+        for cut in (raw[:-1], b"x" + raw[1:], raw[:520] + b"\xff" + raw[521:], bytes(CHUNK)):
+            assert counted_chunk(cut) == account(cut)
 
 
 def system_log(count=600):

@@ -199,3 +199,7 @@ def test_names_are_looked_for_while_they_are_few_or_guids():
     assert naming(guids)(utf16(guids[50], odd=True))
     assert not naming(guids[:50])(utf16(guids[50], odd=True))
     assert naming([*guids, "task 7"]) is None
+    both = naming([*guids[:50], *thumbprints[:3]])
+    assert both(utf16(guids[7].lower(), odd=True))
+    assert both(utf16(f"ab{thumbprints[2]}", odd=False))
+    assert not both(utf16(guids[50], odd=False) + utf16(thumbprints[9], odd=False))

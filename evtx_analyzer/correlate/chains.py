@@ -31,6 +31,7 @@ class _Task:
     key: _Key
     matches: list[Match]
     nodes: list[Node]
+    certificates: list[Match]  # those of event 90
 
 
 @dataclass
@@ -72,7 +73,10 @@ def _tasks(matches: Iterable[Match]) -> list[_Task]:
     for log, event in distinct(capi2(match) for match in by_place.values()):
         name = event.task_id or identify("T", event.origin, "")
         grouped.setdefault((log, event.process_id, name), []).append(by_place[event.origin])
-    return [_Task(key, group, tree(group)) for key, group in grouped.items()]
+    return [
+        _Task(key, group, tree(group), [match for match in group if capi2(match).event_id == CERTIFICATES])
+        for key, group in grouped.items()
+    ]
 
 
 def _drafts(tasks: Sequence[_Task]) -> Iterator[_Draft]:
@@ -137,8 +141,8 @@ def _parts(draft: _Draft) -> list[tuple[Match, int]]:
         found = list(draft.node.events())
     inside = {match.event.origin for match, _ in found}
     for task in (draft.chain_task, draft.task):
-        for match in task.matches if task else ():
-            if capi2(match).event_id == CERTIFICATES and match.event.origin not in inside:
+        for match in task.certificates if task else ():
+            if match.event.origin not in inside:
                 inside.add(match.event.origin)
                 found.append((match, 0))
     return sorted(found, key=lambda part: _written(part[0]))

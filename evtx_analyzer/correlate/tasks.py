@@ -32,6 +32,10 @@ _KINDS: dict[int, OperationKind] = {
 # What may lie inside of an end whose beginning is not in the export.
 _INNER = {11: (41, 42, 51, 53), 41: (42, 51, 53), 51: (), 53: (), 81: (11, 30, 41, 42, 51, 53, 82, 90)}
 
+_DEEPEST = 32
+"""Levels of what lies inside of what; real ones have four. More is a damaged or forged log that ends nothing it begins,
+and each level would hold all that follows."""
+
 
 @dataclass
 class Node:
@@ -94,7 +98,8 @@ def tree(matches: Iterable[Match]) -> list[Node]:
         if number in ENDS:
             node = Node(ENDS[number], begin=match)
             stack[-1].inner.append(node)
-            stack.append(node)
+            if len(stack) < _DEEPEST:
+                stack.append(node)
         elif number in BEGINS:
             _close(stack, number, match)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -129,6 +129,7 @@ def _parse_xml(xml: str) -> etree._Element | None:
     return None
 
 
+@cache  # to make one takes as long as to parse an event
 def _parser() -> etree.XMLParser:
     """A parser that fetches, expands and validates nothing: certificate subjects are written by strangers."""
     from lxml import etree  # noqa: PLC0415  start-up cost: only where there are events

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -20,16 +21,19 @@ from Evtx.Evtx import ChunkHeader, FileHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
 from evtx_analyzer.read.evtx_blocks import BLOCK, SEARCH_BLOCK, Block, blocks, filled
-from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account
+from evtx_analyzer.read.evtx_chunks import ANY_ID, CHUNK_SIZE, MOST_RECORDS, Chunk, Gap, Head, account, counted_chunk
 from evtx_analyzer.read.evtx_counting import Counter
 from evtx_analyzer.read.evtx_needles import Test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
 _FILE_HEADER_SIZE = 4096
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, _FILE_HEADER_SIZE, 1)
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(_FILE_HEADER_SIZE, b"\0")
+
+
+Beside = Callable[[Sequence[str], Sequence[str]], None]
 
 
 class Chunks:
@@ -40,7 +44,8 @@ class Chunks:
     in order, as far as it was read: 1 if it was only counted. ``concerns`` is asked with the XML of a record that was
     decoded: others are counted without a word of what they say. ``may_concern`` is asked with a chunk: one that is
     sound and can hold no such record is not decoded for it (logs of other channels: one look at their bytes). That it
-    could be decoded is taken for granted there, as in ``evtx_counting``.
+    could be decoded is taken for granted there, as in ``evtx_counting``. ``beside`` is told of each chunk that was
+    counted and decoded the XML of its wanted records, and of all.
     """
 
     def __init__(
@@ -50,9 +55,10 @@ class Chunks:
         counted: bytearray,
         concerns: Callable[[str], bool] = lambda _: True,
         may_concern: Test = lambda _: True,
+        beside: Beside | None = None,
     ) -> None:
         self.wanted, self.countable, self.counted = wanted, countable, counted
-        self.concerns, self.may_concern = concerns, may_concern
+        self.concerns, self.may_concern, self.beside = concerns, may_concern, beside
 
 
 def read_evtx(
@@ -87,9 +93,10 @@ def reread_evtx(stream: BinaryIO, source: Origin, chunks: Chunks) -> Iterator[Ev
     for block in blocks(stream, _FILE_HEADER_SIZE, SEARCH_BLOCK):
         wanted = block.holding(chunks.wanted)
         for place in range(block.chunks):
-            if place in wanted or not any(chunks.counted[number : number + 1]):
+            counted = any(chunks.counted[number : number + 1])
+            if place in wanted or not counted:
                 offset = block.offset + place * CHUNK_SIZE
-                chunk = account(block.chunk(place))
+                chunk = (counted_chunk if counted else account)(block.chunk(place))
                 for record in _records(chunk, offset, source) if chunk is not None else ():
                     if isinstance(record, EventRecord):
                         yield record
@@ -127,7 +134,7 @@ def _counted(
         yield from log.chunk_losses(run.chunk, block.offset + run.first * CHUNK_SIZE, run.stop - run.first)
         yield run.records
         for number in sorted(item for item in wanted if run.first <= item < run.stop):
-            yield from _wanted(block.chunk(number), block.offset + number * CHUNK_SIZE, source, chunks.wanted)
+            yield from _wanted(block.chunk(number), block.offset + number * CHUNK_SIZE, source, chunks)
         place = run.stop
 
 
@@ -147,7 +154,7 @@ def _counted_one(
     yield from log.chunk_losses(counted[0], offset)
     yield counted[1]
     if wanted:
-        yield from _wanted(raw, offset, source, chunks.wanted)
+        yield from _wanted(raw, offset, source, chunks)
 
 
 # ------------------------------------------------------------------------------------------------- decoding
@@ -203,14 +210,22 @@ def _others(ids: list[int], source: Origin) -> CountedRecords:
     )
 
 
-def _wanted(raw: bytes, offset: int, source: Origin, wanted: Test) -> Iterator[EventRecord | Loss]:
+def _wanted(raw: bytes, offset: int, source: Origin, chunks: Chunks) -> Iterator[EventRecord | Loss]:
     """Of a chunk that was counted, the records whose text is wanted; and what cannot be decoded after all."""
-    chunk = account(raw)
+    every: list[str] = []
+    found: list[str] = []
+    chunk = counted_chunk(raw)
     for record in _records(chunk, offset, source) if chunk is not None else ():
         if isinstance(record, Loss):
             yield record
-        elif isinstance(record, EventRecord) and wanted(record.xml.encode("utf-16-le", "replace")):
+        if not isinstance(record, EventRecord):
+            continue
+        every.append(record.xml)
+        if chunks.wanted(record.xml.encode("utf-16-le", "replace")):
+            found.append(record.xml)
             yield msgspec.structs.replace(record, counted=True)
+    if found and chunks.beside is not None:
+        chunks.beside(found, every)
 
 
 def _decoded(chunk: bytes) -> dict[int, list[str]]:

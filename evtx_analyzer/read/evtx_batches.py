@@ -96,8 +96,9 @@ def count_block(counter: Counter, buffer: bytearray, size: int, offset: int) -> 
 
     ``offset`` is where the block begins in the file.
     """
-    assert len(buffer) >= size + PADDING
     chunks = size // CHUNK_SIZE
+    assert len(buffer) >= size + PADDING
+    assert chunks <= 1 << 16
     if not chunks:
         return []
     block = _Block(buffer, chunks * CHUNK_SIZE)
@@ -113,20 +114,18 @@ def _heads(counter: Counter, block: _Block, chunks: int) -> _Heads:
     sound &= (fields["last_number"] >= fields["number"]) & (last - first == fields["last_number"] - fields["number"])
     sound &= (free > _SMALLEST) & (free <= CHUNK_SIZE) & (last - first <= CHUNK_SIZE)
     names: list[Names | None] = [None] * chunks
-    values = np.zeros(chunks, np.int64)
+    values = [0] * chunks
     whole = memoryview(block.raw)
+    # Python's numbers: to take them out of an array one by one costs more than all that is done with them here.
+    frees, lengths = free.tolist(), fields["definition"].tolist()
     for number in np.flatnonzero(sound).tolist():
-        head = fields[number]
         start = number * CHUNK_SIZE
         raw = whole[start : start + CHUNK_SIZE]
-        end = _SMALLEST + int(head["definition"])
-        sound[number] = False
-        if end + one.FIXED > CHUNK_SIZE or not one.intact(raw, int(head["free"])):
-            continue
-        names[number] = counter.names(raw, end)
-        values[number] = end
-        sound[number] = names[number] is not None
-    return _Heads(fields, sound, values, names)
+        end = _SMALLEST + lengths[number]
+        if end + one.FIXED <= CHUNK_SIZE and one.intact(raw, frees[number]):
+            names[number], values[number] = counter.names(raw, end), end
+    sound = np.array([item is not None for item in names])
+    return _Heads(fields, sound, np.array(values, np.int64), names)
 
 
 def _records(counter: Counter, block: _Block, heads: _Heads) -> tuple[_Flags, _Records]:
@@ -176,7 +175,7 @@ def _walked(block: _Block, heads: _Heads, free: _Ints) -> tuple[_Ints, _Ints, _I
     while len(left):
         places.append(at)
         chunks.append(left)
-        size = block.u4[at + 4].astype(np.int64)
+        size = block.u4[at + 4]
         at = at + size
         going = (at < ends) & (size >= one.RECORD_SIZE)
         if not going.all():
@@ -186,7 +185,7 @@ def _walked(block: _Block, heads: _Heads, free: _Ints) -> tuple[_Ints, _Ints, _I
         return at, left, left, good
     numbers = np.repeat(np.arange(len(places)), [len(item) for item in places])
     chunk, place = np.concatenate(chunks), np.concatenate(places)
-    order = np.lexsort((numbers, chunk))
+    order = np.argsort(chunk.astype(np.uint16), kind="stable")  # each by their numbers already
     place, chunk, numbers = place[order], chunk[order], numbers[order]
     counts = np.bincount(chunk, minlength=len(good))
     good &= counts == heads.fields["last"] - heads.fields["first"] + np.uint64(1)
@@ -200,20 +199,23 @@ def _layouts(counter: Counter, block: _Block, place: _Ints) -> tuple[list[_Ints]
 
     Records differ in few ways (with a user or without), so each way is compared with all records at once.
     """
-    rows = np.ascontiguousarray(block.descriptors[place])
-    words = rows.view(np.uint64).reshape(len(rows), -1)
+    rows = np.ascontiguousarray(block.descriptors[place]).view(np.uint64).reshape(len(place), -1)
     known: list[Layout] = []
     which = np.full(len(rows), -1, np.int64)
     left = np.arange(len(rows))
     for _ in range(_MOST_LAYOUTS):
         if not len(left):
             break
-        layout = counter.layout(rows[left[0]].tobytes())
-        same = (words[left] == words[left[0]]).all(axis=1)
+        layout = counter.layout(rows[0].tobytes())
+        same = rows[:, 0] == rows[0, 0]
+        for column in range(1, rows.shape[1]):  # three times as fast as to compare and reduce whole rows
+            same &= rows[:, column] == rows[0, column]
         if layout is not None:
             which[left[same]] = len(known)
             known.append(layout)
-        left = left[~same]
+        if same.all():
+            break
+        left, rows = left[~same], rows[~same]
     columns = [[*item.places, item.user_data] for item in known] or [[0] * 4]
     return [np.array(column, np.int64) for column in zip(*columns, strict=True)], which
 

@@ -29,10 +29,8 @@ Test = Callable[[bytes], bool]
 
 _UPPER = bytes(range(256)).upper()
 _PREFIX = 4
-_GUID = re.compile(r"\{[0-9A-Fa-f-]{36}\}")
-_GUIDS = re.compile(rb"\{[0-9A-F-]{36}\}")
-_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
-_THUMBPRINTS = re.compile(rb"[0-9A-F]{40,}")
+_SHAPED = re.compile(r"\{[0-9A-Fa-f-]{36}\}|[0-9A-Fa-f]{40}")  # a GUID, a thumbprint
+_ALL_SHAPED = re.compile(rb"\{[0-9A-F-]{36}\}|[0-9A-F]{40,}")
 _FEW = 16
 SHORTEST = 8  # letters; what ``evtx_words`` can look for
 
@@ -91,10 +89,8 @@ def holding(signals: Iterable[Collection[frozenset[str]]]) -> Needles | None:
 def naming(names: Collection[str]) -> Needles | None:
     """Test for chunks that may hold one of the names; None where looking for them costs as much as decoding."""
     wanted = frozenset(name.upper() for name in names)
-    if all(_GUID.fullmatch(name) for name in wanted):
-        test = _one_in(frozenset(name.encode() for name in wanted), _GUIDS)
-    elif all(_THUMBPRINT.fullmatch(name) for name in wanted):
-        test = _one_in(frozenset(name.encode() for name in wanted), _THUMBPRINTS)
+    if all(_SHAPED.fullmatch(name) for name in wanted):
+        test = _one_in(frozenset(name.encode() for name in wanted))
     elif len(wanted) <= _FEW and all(name.isascii() and name.isalnum() for name in wanted):
         test = _one_of(frozenset(name.lower() for name in wanted))
     else:
@@ -110,13 +106,17 @@ def _never(piece: bytes) -> bool:  # noqa: ARG001  a test
     return False
 
 
-def _one_in(names: frozenset[bytes], shape: re.Pattern[bytes]) -> Test:
-    """Search for names of one length that all have the same shape; it costs the same however many they are."""
-    size = len(next(iter(names), b""))
+def _one_in(names: frozenset[bytes]) -> Test:
+    """Search for GUIDs and thumbprints; it costs the same however many they are."""
+    sizes = sorted({len(name) for name in names})
 
     def holds_one(chunk: bytes) -> bool:
-        runs = shape.findall(_squeezed(chunk))
-        return any(run[at : at + size] in names for run in runs for at in range(len(run) - size + 1))
+        for run in _ALL_SHAPED.findall(_squeezed(chunk)):
+            for size in sizes:
+                for at in range(len(run) - size + 1):
+                    if run[at : at + size] in names:
+                        return True
+        return False
 
     return holds_one
 
