@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -72,6 +73,7 @@ class Examined(Struct, frozen=True, kw_only=True):
 
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
+    ``head`` is a checksum of the beginning: where it differs, so do the contents.
     """
 
     source: Source
@@ -83,6 +85,7 @@ class Examined(Struct, frozen=True, kw_only=True):
     duplicate_of: str = ""
     remarks: tuple[str, ...] = ()
     pending: Future[Digest] | None = None
+    head: int = 0
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> Examined:
@@ -93,7 +96,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
     """
     if source.fault:
         return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
-    digest, size, holds, syntax, tail = hashlib.sha256(), 0, False, None, b""
+    digest, size, holds, syntax, tail, head = hashlib.sha256(), 0, False, None, b"", 0
     said: tuple[str, ...] = ()
     try:
         with closing(_opened(source, ahead=digests is not None)) as stream:
@@ -101,6 +104,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
                 if not size:
                     syntax = recognize(block[:HEAD])
                     said = remarks(syntax, block)
+                    head = zlib.crc32(block[:HEAD])
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
                         return Examined(
                             source=source,
@@ -110,6 +114,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
                             holds_code=None,
                             remarks=said,
                             pending=digests.begin(source),
+                            head=head,
                         )
                 size += len(block)
                 digest.update(block)
@@ -129,6 +134,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
         holds_code=holds,
         error=error_text,
         remarks=said,
+        head=head,
     )
 
 
@@ -150,13 +156,13 @@ def with_digest(item: Examined) -> Examined:
 def without_copies(examined: Iterable[Examined]) -> list[Examined]:
     """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice.
 
-    Digests that are pending are only waited for where another source has the same size.
+    Digests that are pending are only waited for where another source has the same size and begins in the same way.
     """
     given = list(examined)
-    sizes = Counter(item.size for item in given)
+    alike = Counter((item.size, item.head) for item in given)
     first: dict[str, str] = {}
     found = []
-    for item in [with_digest(item) if sizes[item.size] > 1 else item for item in given]:
+    for item in [with_digest(item) if alike[item.size, item.head] > 1 else item for item in given]:
         known = item.size and not item.error and item.pending is None
         original = first.setdefault(item.sha256, item.source.path) if known else item.source.path
         found.append(item if original == item.source.path else replace(item, duplicate_of=original))
