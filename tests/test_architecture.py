@@ -19,6 +19,7 @@ LAYERS = (
     ("clock",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
+    ("passes",),
     ("pipeline", "smtp_tables"),
     ("tables",),
     ("batch", "rule_cases", "rule_convert"),
