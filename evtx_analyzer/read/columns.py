@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
@@ -41,6 +42,7 @@ def word_of(text: bytes) -> np.uint64:
 _TEN, _BYTE, _LAST = np.uint64(10), np.uint64(8), np.uint64(255)
 _HIGH, _SIX = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x0606060606060606)
 _PADDING = 256
+_AT_ONCE = 16  # words, from any place in the text; the padding holds them
 _ONE, _THREE, _SEVEN, _ALL = (np.uint64(number) for number in (1, 3, 7, 63))
 _LOW = np.uint64((1 << 20) - 1)
 _ONES, _TOPS, _BLANKS = (np.uint64(number * 0x0101010101010101) for number in (1, 0x80, 0x20))
@@ -55,29 +57,39 @@ class Text:
         self.bytes = np.frombuffer(self.data, np.uint8)[:size]
         self._words: Words = np.frombuffer(self.data, "<u8")
 
-    def word(self, at: Ints) -> Words:
-        """The eight bytes from each of these places."""
+    def words(self, at: Ints, count: int) -> Iterator[Words]:
+        """The eight bytes from each of these places, then the next eight, and so on: at most 24 of them."""
         place, shift = at >> 3, (at.view(np.uint64) & _SEVEN) << _THREE
-        found: Words = self._words[place] >> shift
-        high = self._words[place + 1]
-        high <<= _ONE
-        high <<= shift ^ _ALL
-        found |= high
-        return found
+        rest = shift ^ _ALL
+        low = self._words[place]
+        for part in range(1, count + 1):
+            high = self._words[place + part]
+            found = high << _ONE
+            found <<= rest
+            found |= low >> shift
+            yield found
+            low = high
 
     def cell(self, at: Ints, size: Ints) -> Words:
         """Up to eight bytes from each place, zeros behind its size."""
-        return self.word(at) & _MASKS[np.clip(size, 0, 8)]
+        return next(self.words(at, 1)) & _MASKS[np.clip(size, 0, 8)]
+
+    def cells(self, start: Ints, stop: Ints, count: int) -> Iterator[Words]:
+        """The first eight bytes of each of these cells, the next eight, and so on; zeros behind its end."""
+        size = stop - start
+        for part, word in enumerate(self.words(start, count)):
+            yield word & _MASKS[np.clip(size - 8 * part, 0, 8)]
 
     def hashes(self, start: Ints, stop: Ints) -> Words:
         """A hash of each of these cells; equal cells have equal ones, an empty cell has 0."""
         size = stop - start
         found = size.astype(np.uint64) * WEIGHTS[0]
-        full = int(size.min(initial=0)) // 8
-        for part in range(int(size.max(initial=0) + 7) // 8):
-            at = start + 8 * part
-            word = self.word(at) if part < full else self.cell(np.minimum(at, stop), size - 8 * part)
-            found += mixed(word) * WEIGHTS[part + 1]
+        full, parts = int(size.min(initial=0)) // 8, int(size.max(initial=0) + 7) // 8
+        for part, word in enumerate(self.words(start, min(parts, _AT_ONCE))):
+            whole = word if part < full else word & _MASKS[np.clip(size - 8 * part, 0, 8)]
+            found += mixed(whole) * WEIGHTS[part + 1]
+        for part in range(_AT_ONCE, parts):
+            found += mixed(self.cell(np.minimum(start + 8 * part, stop), size - 8 * part)) * WEIGHTS[part + 1]
         return mixed(found)
 
     def decoded(self, start: int, stop: int) -> str:
@@ -149,8 +161,8 @@ class Lines:
         Year, month, day, hour, minute and second in this order, then milliseconds if there are any.
         """
         numbers: list[Ints] = []
-        for part, form in enumerate(forms):
-            found = self.text.word(self.start + 8 * part) & _MASKS[len(form)] ^ word_of(form)
+        for word, form in zip(self.text.words(self.start, len(forms)), forms, strict=True):
+            found = word & _MASKS[len(form)] ^ word_of(form)
             others = np.uint64(sum(0xFF << 8 * at for at, letter in enumerate(form) if letter != ord("0")))
             self.regular &= ((found & _HIGH) == 0) & (((found + _SIX) & _HIGH) == 0) & ((found & others) == 0)
             # Each byte becomes ten times itself and the next one: two digits at once.

@@ -93,9 +93,8 @@ class W3cColumns(Lines):
         """Which cells of a column are exactly this text."""
         start, stop = self.cell(name)
         same: Flags = stop - start == len(text)
-        for part in range(0, len(text), 8):
-            piece = text[part : part + 8]
-            same &= self.text.cell(np.minimum(start + part, stop), np.minimum(stop - start - part, 8)) == word_of(piece)
+        for part, word in enumerate(self.text.cells(start, stop, (len(text) + 7) // 8)):
+            same &= word == word_of(text[8 * part : 8 * part + 8])
         return same
 
 

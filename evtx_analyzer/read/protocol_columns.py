@@ -98,7 +98,7 @@ class Columns(Lines):
 
     def keys(self) -> Words:
         """A hash of the session-id of each row."""
-        return key(self.text.word(self.session), self.text.word(self.session + 8))
+        return key(*self.text.words(self.session, 2))
 
     def numbered(self, expected: Ints) -> Flags:
         """Whether each row has that sequence-number."""

@@ -302,11 +302,10 @@ def _command_codes(columns: Columns, rows: Ints) -> tuple[Words, Flags]:
     start, stop = columns.data[0][rows], columns.data[1][rows]
     found: Words = np.zeros(len(rows), np.uint64)
     over: Flags = np.zeros(len(rows), np.bool_)
-    for part in range(3):
-        at = start + 8 * part
-        word, blank = first_word(columns.text.cell(np.minimum(at, stop), stop - at))
+    for part, cell in enumerate(columns.text.cells(start, stop, 3)):
+        word, blank = first_word(cell)
         found += np.where(over, np.uint64(0), mixed(word) * WEIGHTS[2 + part])
-        over |= blank | (stop - at <= 8)  # noqa: PLR2004
+        over |= blank | (stop - start <= 8 * part + 8)
     first = columns.byte(start)
     return found, over & ((stop <= start) | (first > 32))  # noqa: PLR2004  no blank in front
 
@@ -316,7 +315,7 @@ def _note_codes(texts: dict[bytes, int], columns: Columns, rows: Ints) -> tuple[
     text = columns.text
     start, stop = columns.context[0][rows], columns.context[1][rows]
     data, end = columns.data[0][rows], columns.data[1][rows]
-    words = [text.cell(np.minimum(start + 8 * part, stop), stop - start - 8 * part) | _LOWER for part in range(4)]
+    words = [word | _LOWER for word in text.cells(start, stop, 4)]
     size = stop - start
     found: Words = np.zeros(len(rows), np.uint64)
     odd: Flags = np.zeros(len(rows), np.bool_)
