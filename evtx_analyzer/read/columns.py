@@ -56,6 +56,7 @@ class Text:
         self.data = b"".join((*parts, bytes(_PADDING + -size % 8)))
         self.bytes = np.frombuffer(self.data, np.uint8)[:size]
         self._words: Words = np.frombuffer(self.data, "<u8")
+        self._same: Flags = np.empty(size, np.bool_)
 
     def words(self, at: Ints, count: int) -> Iterator[Words]:
         """The eight bytes from each of these places, then the next eight, and so on: at most 24 of them."""
@@ -103,7 +104,11 @@ class Text:
 
     def places(self, letter: int) -> Ints:
         """Where a byte stands."""
-        return np.flatnonzero(self.bytes == letter)
+        return np.flatnonzero(np.equal(self.bytes, letter, out=self._same))
+
+    def count(self, letter: int) -> int:
+        """How often a byte stands; several times as fast as ``bytes.count``."""
+        return int(np.count_nonzero(np.equal(self.bytes, letter, out=self._same)))
 
 
 def mixed(words: Words) -> Words:

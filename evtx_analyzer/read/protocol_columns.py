@@ -91,7 +91,7 @@ class Columns(Lines):
     def _odd_returns(self) -> None:
         """Rows with a carriage return that ends no line: a reader of quoted cells takes it for the end of a row."""
         ends = int(np.count_nonzero(self.end - self.stop))
-        if self.text.data.count(b"\r") != ends:
+        if self.text.count(_RETURN) != ends:
             places = self.text.places(_RETURN)
             rows = np.minimum(np.searchsorted(self.end, places), len(self.end) - 1)
             self.regular[rows[places < self.stop[rows]]] = False
