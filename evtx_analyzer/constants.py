@@ -9,6 +9,9 @@ value. A log's own text for a code is localized and is never used.
 
 from __future__ import annotations
 
+HEAD_LINES = 2000
+"""Not Windows': banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""
+
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
 EXPORT_AGAIN = f"wevtutil epl {CAPI2_CHANNEL} capi2.evtx"

@@ -221,6 +221,22 @@ def test_sessions_that_end_in_one_moment_are_told_in_the_order_of_their_last_row
     assert [item.tls_error for item in report.deliveries if item.tls_failures] == ["UnknownCredentials"]
 
 
+def test_clocks_are_compared_in_the_same_rows_however_they_are_read(tmp_path):
+    """Only in the first 2,000 lines of a file: counted here in the text itself."""
+    sessions = [
+        SendSession(cases.KB_TIME.replace(microsecond=0) + timedelta(seconds=5 * at), f"08D50D3D{at:08X}")
+        .connect()
+        .message(700, "a@servername.com", [("b@fabrikam.com", OK)], at)
+        .quit(1300)
+        for at in range(150)
+    ]
+    text = send_log(sessions)
+    banners = [number for number, line in enumerate(text.splitlines(), 1) if "ready at" in line]
+    assert banners[-1] > 2000
+    (tmp_path / "SEND.LOG").write_text(text, newline="")
+    assert [item.samples for item in same(tmp_path).clocks] == [sum(number <= 2000 for number in banners)]
+
+
 # ------------------------------------------------------------------------------------------------- parts
 
 

@@ -16,13 +16,13 @@ from statistics import median
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
+from evtx_analyzer.constants import HEAD_LINES
 from evtx_analyzer.correlate.hosts import Hosts, Whence, folder_of
 from evtx_analyzer.correlate.rejections import Told, session_whence
 from evtx_analyzer.correlate.sessions import Session, bracket
 from evtx_analyzer.model import ClockSkew, Coverage, Origin, named
 
 _READY = re.compile(r"ready at\s+(.*)$")
-_HEAD_LINES = 2000
 _NOTABLE = 5.0
 _CLOSE_ENOUGH = 900.0
 _FLUSH = 300.0
@@ -40,7 +40,7 @@ class Clocks:
         """Compare the rows of a session with the remote clock that their text shows."""
         near = session_whence(session)
         for row in session.rows:
-            if row.direction == "<" and (row.origin.line or 0) <= _HEAD_LINES:
+            if row.direction == "<" and (row.origin.line or 0) <= HEAD_LINES:
                 self.add_banner(session.kind, near, row.time, row.text)
         for reply in session.replies:
             stamp = bracket(reply.row.text).clock if reply.code >= _FAILED else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -59,30 +60,30 @@ class Block:
         self.offsets: Ints = np.concatenate((carried.offsets, columns.start[old:] - len(carried.data) + offset))
 
 
-class BulkReader:
+class BulkReader(ABC):
     """State of one file; a log kind says in which header it is read in bulk, and judges the rows of a block."""
 
     def __init__(self, source: Origin, shapes: Shapes, rows: RowReader) -> None:
         self.source, self.shapes, self.rows = source, shapes, rows
         self.carried = NOTHING
 
+    @abstractmethod
     def in_bulk(self, rows: RowReader) -> bool:
         """Whether rows below this header can be judged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self, *parts: bytes | memoryview) -> Lines:
         """The rows of a block as columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, block: Block, chosen: Ints, given: list[LogRow]) -> tuple[Told, list[Counted]]:
         """Of the chosen rows, what must be given, and what was counted of the others; the rest is carried.
 
         ``given`` are rows of the block that are given in any case. What must be given is told by the number of the
         row in whose place it is given.
         """
-        raise NotImplementedError
 
-    def unjudged(self, block: Block) -> None:
+    def unjudged(self, block: Block) -> None:  # noqa: B027  nothing to note, unless a log kind needs it
         """Note that all rows of a block are given."""
 
     def begins(self, head: bytes) -> bool:

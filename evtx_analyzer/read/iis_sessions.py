@@ -20,6 +20,7 @@ from datetime import timedelta
 import numpy as np
 from msgspec.structs import replace
 
+from evtx_analyzer.constants import HEAD_LINES
 from evtx_analyzer.model import LogRow, Loss, Origin, Routine, RoutineSessions
 from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader, Told
 from evtx_analyzer.read.columns import (
@@ -38,7 +39,7 @@ from evtx_analyzer.read.columns import (
     word_of,
 )
 from evtx_analyzer.read.fieldslog import W3C_LOG, W3cRows
-from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
+from evtx_analyzer.read.shapes import Shapes
 
 _NEEDED = ("c-ip", "cs-username", "s-sitename", "s-computername", "cs-method", "cs-uri-query", "time-taken")
 _COMMAND, _RESPONSE = b"OutboundConnectionCommand", b"OutboundConnectionResponse"

@@ -29,6 +29,7 @@ from functools import partial
 import numpy as np
 from msgspec.structs import replace
 
+from evtx_analyzer.constants import HEAD_LINES
 from evtx_analyzer.model import LogRow, Loss, Origin, Routine, RoutineSessions, SessionRows
 from evtx_analyzer.read.bulk import Block, BulkReader, Counted, RowReader, Told
 from evtx_analyzer.read.columns import (
@@ -49,7 +50,7 @@ from evtx_analyzer.read.columns import (
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
 from evtx_analyzer.read.lines import split_cells
 from evtx_analyzer.read.protocol_columns import Columns, key_of
-from evtx_analyzer.read.shapes import HEAD_LINES, Shapes
+from evtx_analyzer.read.shapes import Shapes
 
 _PLUS, _MINUS, _MORE, _LESS, _STAR = (ord(letter) for letter in "+-><*")
 _EVENTS: Flags = np.array([number in (_PLUS, _MINUS, _MORE, _LESS, _STAR) for number in range(256)])

@@ -8,9 +8,6 @@ from evtx_analyzer.model import LogRow, Routine
 
 Learn = Callable[[Sequence[LogRow]], Routine | None]
 
-HEAD_LINES = 2000
-"""Banners are compared with the clock in so many lines of each file."""
-
 
 class Shapes:
     """Shapes of sessions that were told, each with what it adds to the delivery history; None where it must be told.
