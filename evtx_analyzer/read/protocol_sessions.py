@@ -206,7 +206,6 @@ class _Sessions:
         place = np.arange(len(self.order)) - np.repeat(self.head, self.size)
         time = columns.time[self.order]
         self.first_time: Ints = np.minimum.reduceat(time, self.head)
-        self.last_time: Ints = np.maximum.reduceat(time, self.head)
         expected = np.zeros(len(columns.start), np.int64)
         expected[self.order] = place
         code, fine = _codes(columns, texts)
