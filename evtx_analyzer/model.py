@@ -381,6 +381,35 @@ class Match(Struct, frozen=True, kw_only=True, gc=False):
     rows: tuple[Match, ...] = ()
 
 
+class Acceptance(Struct, frozen=True, gc=False):
+    """One message that the remote side took: when it answered, and whose domains the envelope names.
+
+    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains`` are
+    those of the accepted recipients, folded, each once, sorted.
+    """
+
+    time: datetime
+    sender_domain: str | None
+    recipient_domains: tuple[str, ...]
+
+
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
+    """What one session adds to the delivery history, whether it was refused or not.
+
+    ``tls`` is None where the log does not show whether TLS was used. ``seen_address`` is the client address in the
+    remote side's answer to EHLO, empty where there is none. ``online`` is whether the remote side is Exchange Online,
+    None where nothing tells.
+    """
+
+    first: datetime
+    connector: str
+    thumbprint: str
+    tls: bool | None
+    seen_address: str
+    online: bool | None
+    accepted: tuple[Acceptance, ...] = ()
+
+
 # ----------------------------------------------------------------------------------------------- correlate
 
 HostBasis = Literal["row", "option", "folder", "address", "assumed", "unknown"]
@@ -551,6 +580,9 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
     ``from_start`` says that the log holds the session's beginning, so that what is not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
+    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows neither:
+    ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the keywords of
+    its answer to the first EHLO.
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
     """
@@ -590,6 +622,9 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     tls_error: str = ""
     time_basis: TimeBasis = "utc"
     other_time: datetime | None = None
+    null_sender: bool | None = None
+    banner: str = ""
+    ehlo: tuple[str, ...] = ()
 
 
 class Link(Struct, frozen=True, kw_only=True, gc=False):
@@ -659,6 +694,23 @@ class Delivery(Struct, frozen=True, kw_only=True):
     first_tls_failure: datetime | None = None
     last_tls_failure: datetime | None = None
     tls_error: str = ""
+
+
+class CommonTrait(Struct, frozen=True, kw_only=True):
+    """What all refusals share, beside how much of the accepted mail has it too: what only refused mail has is a clue.
+
+    ``trait`` is one of ``null-sender``, ``sender-domain``, ``outside-recipients``, ``host``, ``connector``,
+    ``certificate``, ``no-tls`` and ``seen-address``; ``value`` is the domain, name, thumbprint or address, empty for a
+    trait that has none. ``refused`` counts the refusals (every one has the trait), ``accepted`` the accepted messages
+    that have it too, of the ``compared`` accepted messages whose logs show it or its absence. All messages of the same
+    logs are compared; mail to recipients of the own tenant is left out, for it is accepted whatever the attribution.
+    """
+
+    trait: str
+    value: str
+    refused: int
+    accepted: int
+    compared: int
 
 
 class OtherError(Struct, frozen=True, kw_only=True):

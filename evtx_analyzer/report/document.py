@@ -14,6 +14,7 @@ from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model import (
     ClockSkew,
     CollectorBundle,
+    CommonTrait,
     Context,
     Coverage,
     Delivery,
@@ -84,6 +85,7 @@ class Report(Struct, frozen=True, kw_only=True):
     other_errors: tuple[OtherError, ...] = ()
     context: tuple[Context, ...] = ()
     clocks: tuple[ClockSkew, ...] = ()
+    common: tuple[CommonTrait, ...] = ()
 
     def save(self, path: str | Path, *, lang: str = "en") -> None:
         """Write the report; the suffix picks the format, ``lang`` the language of a readable one.
