@@ -578,11 +578,12 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
 
     The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
-    ``from_start`` says that the log holds the session's beginning, so that what is not in it did not happen.
+    ``from_start`` says that the log holds every row of the session from the first one to the refusal, so that what is
+    not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
     ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows neither:
-    ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the keywords of
-    its answer to the first EHLO.
+    ``mail_from`` is empty where it is not False. ``ehlo`` are the keywords of the remote side's answer to
+    the first EHLO.
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
     """
@@ -623,7 +624,6 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     time_basis: TimeBasis = "utc"
     other_time: datetime | None = None
     null_sender: bool | None = None
-    banner: str = ""
     ehlo: tuple[str, ...] = ()
 
 
@@ -674,7 +674,9 @@ class Incident(Struct, frozen=True, kw_only=True):
 class Delivery(Struct, frozen=True, kw_only=True):
     """What one host, connector and certificate sent achieved over time (first and last of each, and counts).
 
-    ``tls_error`` is the error of the last TLS negotiation that failed.
+    ``accepted`` counts all messages that the remote side took, ``accepted_outside`` those among them that show that
+    relaying worked: Exchange Online took them for recipients outside of the own tenant. ``tls_error`` is the error of the
+    last TLS negotiation that failed.
     """
 
     host: str
@@ -694,6 +696,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     first_tls_failure: datetime | None = None
     last_tls_failure: datetime | None = None
     tls_error: str = ""
+    accepted_outside: int = 0
+    first_accepted_outside: datetime | None = None
+    last_accepted_outside: datetime | None = None
 
 
 class CommonTrait(Struct, frozen=True, kw_only=True):

@@ -1,94 +1,127 @@
 """Delivery history: what each host, connector and certificate sent achieved, first and last, counted as it passes by.
 
-"Renewed between the last success and the first refusal" and "accepted since" rest on it.
+"Renewed between the last success and the first refusal" and "accepted since" rest on it, and so does the comparison of
+refused mail with accepted mail (``acceptances``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from msgspec import Struct
+
+from evtx_analyzer.correlate.acceptances import MailState, Span, Spread, joined, scope_of
 from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
 from evtx_analyzer.correlate.sessions import Reply, Session
-from evtx_analyzer.model import Delivery, Routine, RoutineSessions, Times
+from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.exchange_online import is_remote_side
+from evtx_analyzer.model import (
+    Acceptance,
+    Certificate,
+    Delivery,
+    Outcome,
+    Routine,
+    RoutineSessions,
+    Times,
+)
 
 _ACCEPTED = range(200, 300)
 _FAILED = 400
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
-
-
-class _Span:
-    """How often something happened, and when first and last."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: datetime | None = None
-        self.last: datetime | None = None
-
-    def add(self, time: datetime) -> None:
-        self.count += 1
-        self.first = time if self.first is None or time < self.first else self.first
-        self.last = time if self.last is None or time > self.last else self.last
-
-    def add_all(self, times: Times) -> None:
-        self.add(times.first)
-        self.add(times.last)
-        self.count += times.count - 2
-
-    def join(self, other: _Span) -> None:
-        if other.first is not None and other.last is not None:
-            self.add(other.first)
-            self.add(other.last)
-            self.count += other.count - 2
+_MOST_SENDERS = 1000
 
 
 class _Row:
     """Spans of one host, connector, log kind and certificate."""
 
     def __init__(self) -> None:
-        self.sessions, self.accepted, self.refused, self.tls_failed = _Span(), _Span(), _Span(), _Span()
+        self.sessions: Span | None = None
+        self.accepted: Span | None = None
+        self.refused: Span | None = None
+        self.tls_failed: Span | None = None
         self.tls_error = ""
         self.path = ""
+        self.mail: dict[tuple[bool | None, str, str | None, str], Spread] = {}
+
+    def failed(self, error: str, span: Span) -> None:
+        """Note failures of TLS; the error of the last one stays."""
+        if self.tls_failed is None or self.tls_failed.last <= span.last:
+            self.tls_error = error
+        self.tls_failed = both(self.tls_failed, span)
 
     def join(self, other: _Row) -> None:
-        self.sessions.join(other.sessions)
-        self.accepted.join(other.accepted)
-        self.refused.join(other.refused)
-        if (
-            other.tls_failed.last is not None
-            and (self.tls_failed.last or other.tls_failed.last) <= other.tls_failed.last
-        ):
-            self.tls_error = other.tls_error
-        self.tls_failed.join(other.tls_failed)
+        self.sessions = both(self.sessions, other.sessions)
+        self.accepted = both(self.accepted, other.accepted)
+        self.refused = both(self.refused, other.refused)
+        if other.tls_failed is not None:
+            self.failed(other.tls_error, other.tls_failed)
+        for state, spread in other.mail.items():
+            self.mail.setdefault(state, Spread()).join(spread)
+
+
+def both(left: Span | None, right: Span | None) -> Span | None:
+    """Two spans as one; either may be absent."""
+    return joined(span for span in (left, right) if span is not None)
+
+
+class AcceptedMail(Struct, frozen=True):
+    """What Exchange Online took in one state, and when."""
+
+    state: MailState
+    times: Spread
 
 
 class History:
-    """Counts that grow with certificates and connectors, not with sessions."""
+    """Counts that grow with certificates, connectors and sender domains, not with sessions."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[Whence, str, str, str], _Row] = {}
+        self._senders: set[str] = set()
+        self.own_domains: frozenset[str] = frozenset()
+        self.certificates: dict[str, Certificate] = {}
 
     def add(self, session: Session) -> None:
         """Count a session, whether it was refused or not."""
-        thumbprint = session.sent.thumbprint if session.sent else ""
-        row = self._row(session_whence(session), session.connector, session.kind, thumbprint)
-        row.sessions.add(session.first)
-        if session.tls_error:
-            newest = row.tls_failed.last is None or row.tls_failed.last <= session.last
-            row.tls_error = session.tls_error if newest else row.tls_error
-            row.tls_failed.add(session.last)
+        if session.sent is not None and session.sent.thumbprint:
+            self.certificates.setdefault(session.sent.thumbprint, session.sent)
+        names = certificate_names(session.sent) if session.sent is not None else set()
+        whence = session_whence(session)
+        row = self.add_outcome(outcome_of(session), whence, session.kind, {session.helo, *names})
         for reply in session.replies:
             if reply.signals:
-                row.refused.add(reply.row.time)
-            elif _is_acceptance(reply):
-                row.accepted.add(reply.row.time)
+                row.refused = both(row.refused, _at(reply.row.time))
+        if session.tls_error:
+            row.failed(session.tls_error, _at(session.last))
+
+    def add_outcome(self, outcome: Outcome, whence: Whence, kind: str, own_names: Iterable[str] = ()) -> _Row:
+        """Count what a session achieved; ``own_names`` are those by which the sending side calls itself."""
+        row = self._row(whence, outcome.connector, kind, outcome.thumbprint)
+        row.sessions = both(row.sessions, _at(outcome.first))
+        for message in outcome.accepted:
+            row.accepted = both(row.accepted, _at(message.time))
+            if outcome.online:
+                own = (*self.own_domains, *own_names, message.sender_domain or "")
+                scope = scope_of(message.recipient_domains, own)
+                state = (outcome.tls, outcome.seen_address, self._sender(message.sender_domain), scope)
+                row.mail.setdefault(state, Spread()).add(_at(message.time))
+        return row
 
     def add_routine(self, found: RoutineSessions, whence: Whence, kind: str) -> None:
         """Count sessions that were not told one by one."""
         row = self._row(whence, found.connector, kind, found.thumbprint)
-        row.sessions.add_all(found.sessions)
+        row.sessions = both(row.sessions, _span(found.sessions))
         if found.accepted is not None:
-            row.accepted.add_all(found.accepted)
+            row.accepted = both(row.accepted, _span(found.accepted))
+
+    def _sender(self, domain: str | None) -> str | None:
+        """A sender's domain; None (unknown) for those that come when too many are known already."""
+        if domain and domain not in self._senders:
+            if len(self._senders) >= _MOST_SENDERS:
+                return None
+            self._senders.add(domain)
+        return domain
 
     def _row(self, whence: Whence, connector: str, kind: str, thumbprint: str) -> _Row:
         """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
@@ -97,36 +130,102 @@ class History:
         row.path = min(row.path or whence.path, whence.path)
         return row
 
-    def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
-        """The history, sorted; hosts that no row names are labelled as for rejections."""
+    def _by_host(self, hosts: Hosts) -> Mapping[tuple[str, str, str, str], _Row]:
         merged: dict[tuple[str, str, str, str], _Row] = {}
         for (whence, connector, kind, thumbprint), row in self._rows.items():
-            merged.setdefault(
-                (hosts.resolve(Whence(whence.name, row.path, whence.address))[0], connector, kind, thumbprint), _Row()
-            ).join(row)
-        found = [
-            Delivery(
-                host=host,
-                connector=connector,
-                kind=kind,
-                thumbprint=thumbprint,
-                sessions=row.sessions.count,
-                first_session=row.sessions.first,
-                last_session=row.sessions.last,
-                accepted=row.accepted.count,
-                first_accepted=row.accepted.first,
-                last_accepted=row.accepted.last,
-                refused=row.refused.count,
-                first_refused=row.refused.first,
-                last_refused=row.refused.last,
-                tls_failures=row.tls_failed.count,
-                first_tls_failure=row.tls_failed.first,
-                last_tls_failure=row.tls_failed.last,
-                tls_error=row.tls_error,
-            )
-            for (host, connector, kind, thumbprint), row in merged.items()
-        ]
-        return tuple(sorted(found, key=lambda item: (item.host, item.connector, item.kind, item.thumbprint)))
+            host = hosts.resolve(Whence(whence.name, row.path, whence.address))[0]
+            merged.setdefault((host, connector, kind, thumbprint), _Row()).join(row)
+        return dict(sorted(merged.items()))
+
+    def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
+        """The history, sorted; hosts that no row names are labelled as for rejections."""
+        return tuple(_delivery(key, row) for key, row in self._by_host(hosts).items())
+
+    def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
+        """What Exchange Online took, by state."""
+        return tuple(
+            AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)  # type: ignore[arg-type]
+            for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
+            for state, spread in row.mail.items()
+        )
+
+
+def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
+    host, connector, kind, thumbprint = key
+    outside = joined(
+        span for (*_, scope), spread in row.mail.items() if scope == "outside" and (span := spread.all()) is not None
+    )
+    return Delivery(
+        host=host,
+        connector=connector,
+        kind=kind,
+        thumbprint=thumbprint,
+        sessions=_count(row.sessions),
+        first_session=_first(row.sessions),
+        last_session=_last(row.sessions),
+        accepted=_count(row.accepted),
+        first_accepted=_first(row.accepted),
+        last_accepted=_last(row.accepted),
+        refused=_count(row.refused),
+        first_refused=_first(row.refused),
+        last_refused=_last(row.refused),
+        tls_failures=_count(row.tls_failed),
+        first_tls_failure=_first(row.tls_failed),
+        last_tls_failure=_last(row.tls_failed),
+        tls_error=row.tls_error,
+        accepted_outside=_count(outside),
+        first_accepted_outside=_first(outside),
+        last_accepted_outside=_last(outside),
+    )
+
+
+def _at(time: datetime) -> Span:
+    return Span(1, time, time)
+
+
+def _span(times: Times) -> Span:
+    return Span(times.count, times.first, times.last)
+
+
+def _count(span: Span | None) -> int:
+    return 0 if span is None else span.count
+
+
+def _first(span: Span | None) -> datetime | None:
+    return None if span is None else span.first
+
+
+def _last(span: Span | None) -> datetime | None:
+    return None if span is None else span.last
+
+
+def outcome_of(session: Session) -> Outcome:
+    """What a session adds to the history besides its failures."""
+    return Outcome(
+        first=session.first,
+        connector=session.connector,
+        thumbprint=session.sent.thumbprint if session.sent else "",
+        tls=uses_tls(session),
+        seen_address=session.seen_address,
+        online=is_remote_side(session.remote_name, session.received, session.remote),
+        accepted=tuple(_acceptance(reply) for reply in session.replies if _is_acceptance(reply)),
+    )
+
+
+def uses_tls(session: Session) -> bool | None:
+    """Whether TLS was used; None where the log does not hold the rows that would show it."""
+    if session.tls or session.sent is not None or session.received is not None:
+        return True
+    if session.starttls:
+        # IIS writes the command and no outcome; Exchange writes an error where the negotiation fails.
+        return None if session.tls_error else True
+    return False if session.whole else None
+
+
+def _acceptance(reply: Reply) -> Acceptance:
+    domains = {address.strip().rpartition("@")[2].casefold() for address in reply.rcpt_to.split(";")}
+    sender = None if reply.null_sender is None else reply.mail_from.rpartition("@")[2].casefold()
+    return Acceptance(time=reply.row.time, sender_domain=sender, recipient_domains=tuple(sorted(domains - {""})))
 
 
 def routine(session: Session) -> Routine | None:

@@ -31,6 +31,7 @@ _SESSION = (
     "tls_error",
     "sent",
     "received",
+    "ehlo",
 )
 _REPLY = ("command", "mail_from", "rcpt_to", "signals")
 _ROW = ("kind", "scope", "direction", "text", "context", "host", "connector", "local", "remote")

@@ -85,6 +85,8 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
             tls_error=session.tls_error,
             time_basis=row.time_basis,
             other_time=row.other_time,
+            null_sender=reply.null_sender,
+            ehlo=session.ehlo,
         )
         yield Told(found, INTERNAL if internal else session.kind)
 

@@ -36,6 +36,8 @@ _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECA
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
 _BANNER_NAME = re.compile(r"220[ -](\S+)")
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
+_REPLY_GOES_ON = re.compile(r"\d{3}-")
+_GREETING = re.compile(r"250[ -]\s*\S*(?:\s+Hello\s+\[[^\]]*\])?", re.IGNORECASE)
 _END_OF_DATA = "end of data"
 _MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
 _TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
@@ -46,7 +48,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     """A reply and the command it answers; ``signals`` are those that saw 5.7.64 in one of its lines.
 
     ``rcpt_to`` is the recipient that was answered; all accepted ones after the end of data; after MAIL those that were
-    named before the reply came.
+    named before the reply came. ``null_sender`` is True after MAIL FROM:<>, False after a sender, None where the log
+    shows no MAIL FROM; ``mail_from`` is empty in both other cases.
     """
 
     row: SmtpEvent
@@ -56,12 +59,16 @@ class Reply(Struct, frozen=True, kw_only=True):
     rcpt_to: str
     message_id: str
     signals: tuple[str, ...]
+    null_sender: bool | None = None
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """One SMTP session as far as the logs hold it (``whole`` where they hold its beginning).
+    """One SMTP session as far as the logs hold it.
 
-    ``replies`` are those to MAIL, RCPT, DATA and BDAT, and failures.
+    ``whole`` says that they hold every row from the first one to the last refusal (to the last row where nothing was
+    refused), so that what is not among them did not happen. ``ehlo`` are the keywords of the
+    remote side's answer to the first EHLO (RFC 5321 4.1.1.1). ``replies`` are those to MAIL, RCPT, DATA and BDAT, and
+    failures.
     """
 
     rows: tuple[SmtpEvent, ...]
@@ -84,6 +91,7 @@ class Session(Struct, frozen=True, kw_only=True):
     sent: Certificate | None
     received: Certificate | None
     replies: tuple[Reply, ...]
+    ehlo: tuple[str, ...] = ()
 
 
 class _Open:
@@ -214,6 +222,8 @@ def tell(matches: Sequence[Match]) -> Session:
     notes = [row for row in rows if row.direction == "*"]
     times = [row.time for row in rows]
     sent, received = certificates(notes)
+    replies = tuple(_replies(ordered))
+    banner = next((row.text for row in answers if _is_banner(row)), "")
     return Session(
         rows=tuple(rows),
         first=min(times),
@@ -224,18 +234,62 @@ def tell(matches: Sequence[Match]) -> Session:
         id=rows[0].session,
         local=next((row.local for row in rows if row.local), ""),
         remote=next((row.remote for row in rows if row.remote), ""),
-        remote_name=_remote_name(answers),
+        remote_name=_remote_name(banner),
         helo=_helo(commands),
         seen_address=_seen_address(answers),
-        whole=any(row.direction == "+" or row.sequence in (0, 1) for row in rows) or _is_banner(rows[0]),
+        whole=_is_whole(rows, replies),
         starttls=any(_verb(row.text) in _TLS_VERBS for row in commands),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
         tls_error=_tls_error(notes),
         sent=sent,
         received=received,
-        replies=tuple(_replies(ordered)),
+        replies=replies,
+        ehlo=_ehlo(rows),
     )
+
+
+def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
+    """Whether every row up to the last refusal is there; excerpts, filtered logs and deleted files leave some out.
+
+    Exchange numbers the rows of a session from 0. IIS does not: there the banner must come first, and no reply may
+    answer a command that is not written (an answer that is not written is usual).
+    """
+    refused = [id(reply.row) for reply in replies if reply.signals]
+    last = max((number for number, row in enumerate(rows) if id(row) in refused), default=len(rows) - 1)
+    before = rows[: last + 1]
+    if before[0].sequence is not None:
+        return [row.sequence for row in before] == list(range(len(before)))
+    return _is_banner(before[0]) and not _answers_without_command(before[1:])
+
+
+def _answers_without_command(rows: Sequence[SmtpEvent]) -> bool:
+    waiting = 0
+    for row in rows:
+        if row.direction == ">":
+            waiting += 1 + (_verb(row.text) == "DATA")  # answered twice: go ahead, and what became of the message
+        elif row.direction == "<" and not _REPLY_GOES_ON.match(row.text):
+            if not waiting:
+                return True
+            waiting -= 1
+    return False
+
+
+def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
+    """The keywords of the answer to the first EHLO, in one row (Exchange 2016 and later) or in several."""
+    lines: list[str] = []
+    asked = False
+    for row in rows:
+        if row.direction == ">":
+            if asked:
+                break
+            asked = _verb(row.text) == "EHLO"
+        elif asked and row.direction == "<" and row.text.startswith("250"):
+            lines.append(row.text)
+    # The first line names the host and greets; one row for all has its keywords behind the greeting.
+    greeting, rest = "".join(lines[:1]), lines[1:]
+    keywords = _GREETING.sub("", greeting).split() + [text[4:].partition(" ")[0] for text in rest]
+    return tuple(word.upper() for word in keywords)
 
 
 def _seen_address(answers: Sequence[SmtpEvent]) -> str:
@@ -261,8 +315,7 @@ def _once(matches: Sequence[Match]) -> Sequence[Match]:
     return kept
 
 
-def _remote_name(answers: Sequence[SmtpEvent]) -> str:
-    banner = next((row.text for row in answers if _is_banner(row)), "")
+def _remote_name(banner: str) -> str:
     found = _BANNER_NAME.match(banner)
     return found[1] if found else ""
 
@@ -317,9 +370,13 @@ class _Transaction:
 
     def __init__(self) -> None:
         self.waiting: deque[_Command] = deque()
-        self._sender = ""
         self._accepted: list[str] = []
         self._lines: list[Match] = []
+        self._named: str | None = None
+
+    def mail(self, sender: str) -> None:
+        """Note the sender of a MAIL command: it holds until the next one, also where its answer is not in the log."""
+        self._named = sender
 
     def line(self, match: Match, *, goes_on: bool) -> Reply | None:
         """One row of a reply; the reply where it is complete and of interest."""
@@ -347,10 +404,11 @@ class _Transaction:
             row=row,
             code=code,
             command=command.verb,
-            mail_from=self._sender,
+            mail_from=self._named or "",
             rcpt_to="; ".join(recipients),
             message_id=command.message_id,
             signals=tuple(sorted({name for match in found for name in match.signals})),
+            null_sender=None if self._named is None else not self._named,
         )
 
     def answered_before(self, elapsed_ms: int | None) -> None:
@@ -365,7 +423,7 @@ class _Transaction:
 
     def _recipients(self, command: _Command, code: int) -> list[str]:
         if command.verb == "MAIL":
-            self._sender, self._accepted = command.address, []
+            self._accepted = []
             named = []
             for later in self.waiting:
                 if later.verb != "RCPT":
@@ -395,6 +453,8 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
                 if not row.session:
                     transaction.answered_before(row.elapsed_ms)
                 address = _address(row.text) if verb in ("MAIL", "RCPT") else ""
+                if verb == "MAIL":
+                    transaction.mail(address)
                 transaction.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
         elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
             reply = transaction.line(match, goes_on=line[1] == "-")

@@ -1,0 +1,66 @@
+"""Names in certificates: distinguished names as logs and connectors write them, DNS names, and what a wildcard covers."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from evtx_analyzer.model import Certificate
+
+
+def certificate_names(certificate: Certificate) -> set[str]:
+    """DNS names of a certificate, folded: the common name of the subject and the alternate names."""
+    return set(sorted_names(certificate.subject, certificate.alternate_names))
+
+
+# Few certificates are sent again and again.
+@lru_cache(maxsize=1024)
+def sorted_names(subject: str, alternate: tuple[str, ...]) -> tuple[str, ...]:
+    """The same in order, from the parts of a certificate."""
+    names = {common_name(subject), *alternate}
+    return tuple(sorted({name.casefold() for name in names if "." in name and " " not in name}))
+
+
+def connector_covers(pattern: str, name: str) -> bool:
+    """Whether a connector's TlsSenderCertificateName holds for a certificate's name.
+
+    The connector's ``*.contoso.com`` means contoso.com and every subdomain ("Wildcards are supported to indicate a
+    domain and all subdomains", Set-InboundConnector). The certificate's own ``*.contoso.com`` stands for one label
+    (RFC 6125 6.4.3).
+    """
+    left, right = pattern.strip().casefold(), name.strip().casefold()
+    if left == right:
+        return True
+    if left.startswith("*."):
+        domain = right.removeprefix("*.")
+        return domain == left[2:] or domain.endswith(left[1:])
+    return right.startswith("*.") and left.partition(".")[2] == right[2:]
+
+
+@lru_cache(maxsize=1024)
+def same_name(left: str, right: str) -> bool:
+    """Whether two distinguished names are the same, whatever the blanks after commas and the case."""
+    return name_parts(left) == name_parts(right)
+
+
+def name_parts(text: str) -> tuple[tuple[str, str], ...]:
+    """Attributes of a distinguished name, folded; ``ST`` is RFC 4514's word for what Windows writes as ``S``."""
+    parts = [part.partition("=") for part in re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())]
+    return tuple(({"st": "s"}.get(key.strip(), key.strip()), value.strip().strip('"')) for key, _, value in parts)
+
+
+def has_domain_component(text: str) -> bool:
+    """Whether a distinguished name holds ``DC=``: the mark of an authority in a company's own directory."""
+    return any(key == "dc" for key, _ in name_parts(text))
+
+
+def issuer_and_subject(name: str) -> tuple[str, str] | None:
+    """Issuer and subject of ``<I>CN=...<S>CN=...``, as connectors name certificates; None where it is no such name."""
+    parts = re.fullmatch(r"\s*<I>(.*)<S>(.*)", name, re.DOTALL | re.IGNORECASE)
+    return (parts[1].strip(), parts[2].strip()) if parts else None
+
+
+def common_name(subject: str) -> str:
+    """The common name of a distinguished name; the whole text where it has none."""
+    part = re.search(r"(?:^|,\s*)CN=\"?([^,\"]+)", subject, re.IGNORECASE)
+    return part[1].strip() if part else subject.strip()

@@ -1,0 +1,92 @@
+"""How Exchange Online is recognized in a session, and which domains are a tenant's own.
+
+Names: front ends and certificates of the worldwide service lie under outlook.com and office365.com, those of the
+sovereign clouds under office365.us, partner.outlook.cn and (closed) outlook.de, MX records of new domains under
+mx.microsoft. A tenant always has its initial domain, ``NAME.onmicrosoft.com`` or its equal in a sovereign cloud.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.model import Certificate
+
+_SERVICE = (
+    "outlook.com",
+    "office365.com",
+    "office365.us",
+    "mx.microsoft",
+    "partner.outlook.cn",
+    "outlook.de",
+    "exchangelabs.com",
+)
+_INITIAL = ("onmicrosoft.com", "onmicrosoft.us", "onmicrosoft.de", "partner.onmschina.cn")
+
+
+def is_service_name(name: str) -> bool:
+    """Whether a host or certificate name is one of Exchange Online's own."""
+    return _below(name, _SERVICE)
+
+
+def is_initial_domain(domain: str) -> bool:
+    """Whether a domain is one that every tenant gets (``contoso.onmicrosoft.com``) or lies below it."""
+    return _below(domain, _INITIAL)
+
+
+def is_remote_side(banner_name: str, received: Certificate | None, remote: str) -> bool | None:
+    """Whether a session's remote side is Exchange Online; None where nothing tells.
+
+    The certificate received decides where the log shows its names: a TLS inspection passes the banner on, not the
+    certificate. Else the name in the banner, and where a firewall masks that (``220 ****``), a private ``remote``
+    address, at which Exchange Online never is.
+    """
+    names = certificate_names(received) if received is not None else set()
+    if names:
+        return any(is_service_name(name) for name in names)
+    if "." in banner_name:
+        return is_service_name(banner_name)
+    return False if is_private(remote) else None
+
+
+def is_private(address: str) -> bool:
+    """Whether an address, with or without a port, belongs to a private network (RFC 1918, RFC 4193, RFC 6598)."""
+    parsed = parse_address(address)
+    return parsed is not None and any(parsed in network for network in _PRIVATE if network.version == parsed.version)
+
+
+def parse_address(endpoint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address of ``192.0.2.1``, ``192.0.2.1:25`` or ``[2001:db8::1]:25``; None where it is none."""
+    text = endpoint.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+# ``is_private`` of the standard library also holds for documentation networks (RFC 5737), which samples use as public.
+_PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "127.0.0.0/8",
+        "fc00::/7",
+        "fe80::/10",
+        "::1/128",
+    )
+)
+
+
+def _below(name: str, domains: tuple[str, ...]) -> bool:
+    folded = name.strip().rstrip(".").casefold()
+    return folded.startswith(tuple(f"*.{domain}" for domain in domains)) or any(
+        folded == domain or folded.endswith("." + domain) for domain in domains
+    )
