@@ -5,8 +5,12 @@ YAML says which observations reach which grade; three laws stand above every rul
 
 - nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
 - a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
-- an observation that excludes the cause makes it ``contradicted``, whatever else was seen; one that only speaks
-  against it does so where the cause does not reach ``possible``.
+- an observation that excludes the cause makes it ``contradicted``, whatever else was seen, and so do groups of them
+  under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
+  contradicts where the cause does not reach ``possible``.
+
+Of causes with the same grade, one that is capped (mail was accepted in the very state that it claims decides) stands
+behind the others, whatever its rank.
 
 Only a wire trace or a fix that worked could make a cause certain, so nothing here says certain.
 """
@@ -119,7 +123,7 @@ def diagnosed(
     scenes = [_Scene(incident, case) for incident in incidents]
     weighed = {cause.id: [_weigh(cause, scene) for scene in scenes] for cause in causes}
     found = [_finding(cause, weighed[cause.id]) for cause in causes]
-    order = {cause.id: (cause.rank, cause.id) for cause in causes}
+    order = {cause.id: (_is_capped(cause, weighed[cause.id]), cause.rank, cause.id) for cause in causes}
     explained = any(RANK[item.grade] >= RANK["possible"] for item in found)
     kept = [item for item in found if item.cause != UNEXPLAINED or not explained]
     kept.sort(key=lambda item: (item.cause != UNEXPLAINED, -RANK[item.grade], order[item.cause]))
@@ -288,14 +292,13 @@ class _Scene:
             operation = self.case.operations[link.operation]
         rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
         certificate = self.incident.certificate
-        issuer = operation.missing_issuer if operation else None
         known = self.case.certificates.get(certificate.thumbprint) if certificate else None
         view = self.case.view(rejection)
         return {
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
             **_operation_names(operation),
-            "missing_issuer": _issuer_text(issuer, known, certificate.issuer if certificate else ""),
+            "missing_issuer": _issuer_text(operation, known, certificate.issuer if certificate else ""),
             "delta": _delta(link),
         }
 
@@ -367,6 +370,14 @@ def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], conf
     return (Evidence(text=text, origin=None),)
 
 
+def _is_capped(cause: Cause, weighed: Sequence[_Weighed]) -> bool:
+    """Whether an observation that caps the cause holds wherever the cause reaches its best grade."""
+    best = max(RANK[item.grade] for item in weighed)
+    return all(
+        any(seen.observation.caps for seen in item.seen) for item in weighed if RANK[item.grade] == best
+    )
+
+
 def _is_default(cause: Cause) -> bool:
     return cause.id == UNEXPLAINED
 
@@ -424,7 +435,10 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
             grade = candidate if free or RANK[candidate] <= RANK["possible"] else "possible"
             break
     against = [item for item in cause.observations if item.contradicts and item.name in observed]
-    if any(item.excludes for item in against) or (against and RANK[grade] < RANK["possible"]):
+    if any(item.caps for item in against):
+        grade = min(grade, "possible", key=lambda item: RANK[item])
+    excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))
+    if excluded or any(item.excludes for item in against) or (against and RANK[grade] < RANK["possible"]):
         return "contradicted"
     return grade
 
@@ -559,6 +573,21 @@ _FROM_VIEW = {
     "configured_subject": ("SendConnector.Subject", "no certificate"),
     "previous_thumbprint": ("PreviousThumbprint", "no certificate"),
     "seen_address": ("SeenAddress", "<the public address of the server>"),
+    "accepted_same_security": ("AcceptedSameSecurity", "no message"),
+    "accepted_since_failed_check": ("AcceptedSinceFailedCheck", "no message"),
+    "accepted_since_expiry": ("AcceptedSinceExpiry", "no message"),
+    "accepted_same_address": ("AcceptedSameAddress", "no message"),
+    "accepted_again": ("PreviousAcceptedAgain", "no message"),
+    "accepted_addresses": ("AcceptedFromAddress", "no address"),
+    "accepted_senders": ("AcceptedSender", "no domain"),
+    "accepted_connectors": ("AcceptedOnAnotherConnector", "no connector"),
+    "associated_domains": ("InboundConnector.AssociatedDomain", "no domain"),
+    "fitting_certificates": ("ExchangeCertificate.FittingOneName", "no certificate"),
+    "received_names": ("ReceivedName", "no certificate name"),
+    "private_issuer": ("SentIssuerPrivate", "no issuer"),
+    "reply_certificate": ("ReplyCertificateName", "no name"),
+    "reply_verdict": ("ReplyCertificateVerdict", "no verdict"),
+    "schannel_events": ("SchannelEvent", "no event"),
     "tls": ("TlsFailure", "the log names no error"),
 }
 
@@ -582,7 +611,7 @@ _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
 def _operation_names(operation: Operation | None) -> dict[str, str]:
     if operation is None:
         return dict.fromkeys(
-            ("result", "result_name", "process", "operation_time", "chain_status", "last_element"), "?"
+            ("result", "result_name", "process", "operation_time", "chain_status", "last_element", "blamed_element"), "?"
         )
     return {
         "result": operation.result,
@@ -591,18 +620,40 @@ def _operation_names(operation: Operation | None) -> dict[str, str]:
         "operation_time": clock.as_text(operation.time),
         "chain_status": ", ".join(operation.chain_status) or "no error",
         "last_element": operation.elements[-1].subject if operation.elements else "?",
+        "blamed_element": _out_of_date(operation),
     }
 
 
-def _issuer_text(missing: Certificate | None, leaf: Certificate | None, issuer: str) -> str:
-    """The issuer that is missing, by name and key id as far as known, and where the leaf says that it is published."""
-    subject = missing.subject if missing else ""
-    key_id = missing.subject_key_id if missing else ""
-    if leaf is not None and not subject:
-        subject, key_id = leaf.issuer, leaf.authority_key_id
-    text = subject or issuer or "<the issuer of the certificate>"
-    text += f" (key id {key_id})" if key_id else ""
-    urls = leaf.issuer_urls if leaf else ()
+def _out_of_date(operation: Operation) -> str:
+    """The first element of the chain that is out of its validity period, else the one that event 30 blames."""
+    late = [item.subject for item in operation.elements if "CERT_TRUST_IS_NOT_TIME_VALID" in item.errors]
+    at = operation.element_index
+    if late:
+        return late[0]
+    if at is not None and 0 <= at < len(operation.elements):
+        return operation.elements[at].subject
+    return "a certificate above it" if at is None or at > 0 else operation.subject
+
+
+def _issuer_text(operation: Operation | None, leaf: Certificate | None, issuer: str) -> str:
+    """The issuer that is missing, by name and key id as far as known, and where it is published.
+
+    The last element of the chain names its issuer and that address. The leaf's own address is that of *its* issuer, so
+    it only counts where the leaf is the last element, or where no chain is known.
+    """
+    missing = operation.missing_issuer if operation else None
+    urls = operation.missing_issuer_urls if operation else ()
+    if missing is not None and missing.subject:
+        return _with_place(missing.subject, missing.subject_key_id, urls)
+    if operation is not None and len(operation.elements) > 1:
+        return _with_place(f"the issuer of {operation.elements[-1].subject}", "", urls)
+    if leaf is not None:
+        return _with_place(leaf.issuer, leaf.authority_key_id, urls or leaf.issuer_urls)
+    return issuer or "<the issuer of the certificate>"
+
+
+def _with_place(subject: str, key_id: str, urls: Sequence[str]) -> str:
+    text = f"{subject} (key id {key_id})" if key_id else subject
     return f"{text}, published at {', '.join(urls)}" if urls else text
 
 

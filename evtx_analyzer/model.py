@@ -296,11 +296,15 @@ class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """One exported configuration object: the cmdlet that gives it, and its properties as texts."""
+    """One exported configuration object: the cmdlet that gives it, and its properties as texts.
+
+    ``cut`` names the properties whose values the export does not hold whole (Format-List ends long lists in ``...``).
+    """
 
     origin: Origin
     cmdlet: str
     values: dict[str, str]
+    cut: frozenset[str] = frozenset()
 
 
 class CertificateFile(Struct, frozen=True, kw_only=True):
@@ -571,6 +575,9 @@ class Operation(Struct, frozen=True, kw_only=True, gc=False):
     revocations: tuple[Revocation, ...] = ()
     retrievals: tuple[Retrieval, ...] = ()
     steps: tuple[Step, ...] = ()
+    element_index: int | None = None
+    missing_issuer_urls: tuple[str, ...] = ()
+    missing_issuer_role: Literal["root", "intermediate", "unknown"] | None = None
 
 
 class Rejection(Struct, frozen=True, kw_only=True, gc=False):

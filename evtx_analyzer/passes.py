@@ -33,6 +33,7 @@ from evtx_analyzer.read.evtx_needles import holding, naming
 from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.rules import Rules
 
+_PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 _THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
 
@@ -56,7 +57,10 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     by_path = {item.source.path: item for item in reading.examined if is_text_log(item)}
     signals = reading.rules.signals
     in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in (SEND, IIS))
-    for group in folders(item.source for item in by_path.values()).values():
+    # Exports come first: which domains are the tenant's own decides what an accepted message shows.
+    exports = [item.source for item in by_path.values() if item.syntax not in _PROTOCOLS]
+    protocols = [item.source for item in by_path.values() if item.syntax in _PROTOCOLS]
+    for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
         shapes = Shapes(partial(_routine, signals), partial(_names, running)) if in_bulk else None
         logs = (by_path[source.path] for source in group)

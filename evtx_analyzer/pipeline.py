@@ -14,6 +14,7 @@ from evtx_analyzer import clock, diagnose
 from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.clocks import noted, session_clock, settled
+from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.correlate.hosts import Given, Hosts, survey
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.keeping import Keeper
@@ -109,7 +110,19 @@ def analyze(
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts, coverage)
     deliveries = notes.history.deliveries(hosts)
-    beside = background(notes.aside, checked, deliveries)
+    errors, contexts = notes.errors.rows(hosts), notes.contexts.rows(hosts)
+    accepted_mail = notes.history.accepted_mail(hosts)
+    beside = background(
+        notes.aside,
+        checked,
+        deliveries,
+        accepted_mail=accepted_mail,
+        tls_failures=notes.history.tls_failures(hosts),
+        shown=notes.history.certificates,
+        context=contexts,
+        other_errors=errors,
+        rejections=found,
+    )
     checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
     view = partial(rejection_fields, background=beside)
     found = [recognized(item, rules.signals, "smtp-session", view(item)) for item in found]
@@ -142,13 +155,14 @@ def analyze(
         incidents=tuple(graded),
         operations=tuple(checked),
         deliveries=deliveries,
-        other_errors=notes.errors.rows(hosts),
-        context=notes.contexts.rows(hosts),
+        other_errors=errors,
+        context=contexts,
         clocks=skews,
         sources=tuple(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
         bundles=tuple(collector_bundles(sources)),
+        common=common_traits(found, accepted_mail, notes.history.own_domains),
     )
 
 

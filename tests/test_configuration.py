@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer.correlate.background import Background, covers, rejection_fields, same_name
+from evtx_analyzer.correlate.background import Background, rejection_fields
+from evtx_analyzer.distinguished_names import connector_covers, same_name
 from evtx_analyzer.model import Certificate, CertificateFile, Delivery, Loss, Origin, Setting
 from evtx_analyzer.read import read, recognize
 from samples.causes import accepted, inbound, refused, send
@@ -55,14 +56,19 @@ def sent(**values):
         ("mail.contoso.com", "*.contoso.com", True),
         ("*.contoso.com", "*.Contoso.com", True),
         ("mail.contoso.com", "MAIL.contoso.com", True),
-        ("*.contoso.com", "a.b.contoso.com", False),  # a wildcard covers one label
-        ("*.contoso.com", "contoso.com", False),
+        ("*.contoso.com", "a.b.contoso.com", True),  # a connector's wildcard is the domain and all subdomains
+        ("*.contoso.com", "contoso.com", True),
+        ("*.contoso.com", "*.eu.contoso.com", True),
+        ("*.eu.contoso.com", "*.contoso.com", False),
+        ("a.b.contoso.com", "*.contoso.com", False),  # a certificate's wildcard stands for one label
+        ("contoso.com", "*.contoso.com", False),
+        ("contoso.com", "mail.contoso.com", False),
         ("*.contoso.com", "evilcontoso.com", False),
         ("mail.contoso.com", "mail.fabrikam.com", False),
     ],
 )
 def test_certificate_names(pattern, name, expected):
-    assert covers(pattern, name) is expected
+    assert connector_covers(pattern, name) is expected
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,37 @@
-"""What surrounds a refusal: configuration, certificates and delivery history, laid beside each refused session and
-check.
+"""What surrounds a refusal: configuration, certificates, delivery history and other events, laid beside each refused
+session and check.
 
 The result is a flat view per refusal (Sigma service ``smtp-session``) and per chain operation (``chain-
 operation``), on which signals run as on any event; ``docs/rules.md`` lists the fields. A field is absent where
-nothing tells: no export, no certificate shown by the log. Absence is never read as "no".
-
-Relay rules since 2023-11-01: relaying needs an inbound connector of type OnPremises that matches by certificate
-name or by source address, and a certificate or sender domain that is an accepted domain of the tenant (Exchange
-team: Updated requirements for SMTP relay through Exchange Online).
+nothing tells: no export, no certificate shown by the log, rows of the session missing. Absence is never read as "no".
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.constants import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
+from evtx_analyzer import clock
+from evtx_analyzer.correlate import connector_checks
+from evtx_analyzer.correlate.acceptances import Span, joined
+from evtx_analyzer.correlate.connector_checks import Facts, same_text, texts, yes
+from evtx_analyzer.correlate.history import AcceptedMail, TlsFailures
+from evtx_analyzer.distinguished_names import certificate_names, has_domain_component, same_name, sorted_names
+from evtx_analyzer.exchange_online import is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model import (
     Certificate,
     CertificateFile,
+    Context,
     Delivery,
     Event,
     Fields,
     Operation,
     Origin,
+    OtherError,
     Rejection,
     Setting,
     place,
@@ -38,19 +40,18 @@ from evtx_analyzer.model import (
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
 SHOWS_CERTIFICATES = ("send-connector",)
 SHOWS_COMMANDS = ("send-connector", "iis-smtp")
+# Errors of a TLS negotiation that speak of the own certificate: it is there and cannot be used.
+CREDENTIAL_ERRORS = ("nocredentials", "unknowncredentials")
 _RECENT = timedelta(minutes=10)
-
-
-class _Past(Struct, frozen=True):
-    """What one connector did with one certificate: first acceptance and refusal, and the certificate before it."""
-
-    accepted: datetime | None
-    refused: datetime | None
-    previous: Delivery | None
+# A firewall that inspects SMTP writes X over verbs that it does not know (Cisco ASA: ``250 XXXXXXXA`` for STARTTLS).
+_MASKED = re.compile(r"X{4,}[A-Z]?")
+_NOT_TIME_VALID = "CERT_TRUST_IS_NOT_TIME_VALID"
+_EXPIRED = "800B0101"
+_PASSED = "0"
 
 
 class Background(Struct, frozen=True, kw_only=True, dict=True):
-    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90 and from files.
+    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90, files and Send logs.
 
     What thousands of refusals ask in the same way is answered once (``dict`` keeps the answers).
     """
@@ -58,6 +59,12 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
     settings: tuple[Setting, ...] = ()
     certificates: Mapping[str, Certificate] = {}
     deliveries: tuple[Delivery, ...] = ()
+    accepted_mail: tuple[AcceptedMail, ...] = ()
+    tls_failures: tuple[TlsFailures, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    context: tuple[Context, ...] = ()
+    other_errors: tuple[OtherError, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
 
     def places(self) -> dict[str, Origin]:
         """Where the first exported object of each cmdlet stands."""
@@ -66,73 +73,123 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
             found.setdefault(item.cmdlet, item.origin)
         return found
 
-    def objects(self, cmdlet: str) -> list[Mapping[str, str]]:
-        """Properties of every exported object of a cmdlet."""
-        return self._objects.get(cmdlet, [])
-
     @cached_property
-    def _objects(self) -> Mapping[str, list[Mapping[str, str]]]:
-        found: dict[str, list[Mapping[str, str]]] = {}
+    def objects(self) -> Mapping[str, list[Setting]]:
+        """Exported objects by cmdlet."""
+        found: dict[str, list[Setting]] = {}
         for item in self.settings:
-            found.setdefault(item.cmdlet, []).append(item.values)
+            found.setdefault(item.cmdlet, []).append(item)
         return found
 
     @cached_property
-    def history(self) -> Mapping[tuple[str, ...], list[Delivery]]:
-        """Deliveries by connector, log kind, host and thumbprint."""
-        found: dict[tuple[str, ...], list[Delivery]] = {}
-        for item in self.deliveries:
-            found.setdefault((*_sender(item), item.thumbprint), []).append(item)
+    def outside(self) -> Mapping[tuple[str, str], list[AcceptedMail]]:
+        """Mail that Exchange Online took for recipients outside of the own tenant, by host and log kind."""
+        found: dict[tuple[str, str], list[AcceptedMail]] = {}
+        for mail in self.accepted_mail:
+            if mail.state.scope == "outside":
+                found.setdefault((mail.state.host, mail.state.kind), []).append(mail)
         return found
 
     @cached_property
-    def accepted(self) -> Mapping[tuple[str, ...], list[tuple[datetime, Delivery]]]:
-        """Last acceptances with a certificate, in order, by connector, log kind and host."""
-        found: dict[tuple[str, ...], list[tuple[datetime, Delivery]]] = {}
+    def refused(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
+        """First and last refusal by connector, log kind, host and thumbprint."""
+        found: dict[tuple[str, ...], tuple[datetime, datetime]] = {}
         for item in self.deliveries:
-            if item.thumbprint and item.last_accepted:
-                found.setdefault(_sender(item), []).append((item.last_accepted, item))
-        return {key: sorted(rows, key=_first) for key, rows in found.items()}
+            if item.first_refused and item.last_refused:
+                key = (*_sender(item), item.thumbprint)
+                first, last = found.get(key, (item.first_refused, item.last_refused))
+                found[key] = min(first, item.first_refused), max(last, item.last_refused)
+        return found
 
     @cached_property
-    def failures(self) -> Mapping[tuple[str, ...], list[tuple[datetime, str]]]:
-        """First and last failures of TLS negotiations with their errors, in order, by the same."""
-        found: dict[tuple[str, ...], list[tuple[datetime, str]]] = {}
-        for item in self.deliveries:
-            times = (item.first_tls_failure, item.last_tls_failure)
-            found.setdefault(_sender(item), []).extend((time, item.tls_error) for time in times if time is not None)
-        return {key: sorted(rows, key=_first) for key, rows in found.items()}
+    def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
+        """Failed TLS negotiations by connector, log kind and host."""
+        found: dict[tuple[str, ...], list[TlsFailures]] = {}
+        for item in self.tls_failures:
+            found.setdefault((item.connector, item.kind, item.host), []).append(item)
+        return found
 
     @cached_property
-    def pasts(self) -> dict[tuple[str, ...], _Past]:
-        """What ``_past`` found, by connector, log kind, host and thumbprint."""
+    def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
+        """Checks of a certificate's chain under a policy, in order of time, by host and thumbprint."""
+        found: dict[tuple[str, str], list[Operation]] = {}
+        for item in self.operations:
+            if item.policy and item.thumbprint:
+                found.setdefault((item.host, item.thumbprint), []).append(item)
+        return found
+
+    @cached_property
+    def schannel(self) -> Mapping[str, list[Context]]:
+        """Schannel events by the machine that wrote them."""
+        found: dict[str, list[Context]] = {}
+        for item in self.context:
+            if item.kind == "schannel" and item.host:
+                found.setdefault(item.host, []).append(item)
+        return found
+
+    @cached_property
+    def hosts_called_untrusted(self) -> frozenset[str]:
+        """Machines in whose logs Exchange Online says 450 4.4.317 UntrustedRoot: it could not verify their chain."""
+        told = (item for item in self.other_errors if "4.4.317" in item.code)
+        return frozenset(item.host for item in told if "untrustedroot" in item.text.casefold())
+
+    @cached_property
+    def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
+        """Domains of all refused senders (empty: no sender, None: not known), by host, log kind and thumbprint."""
+        found: dict[tuple[str, str, str], set[str | None]] = {}
+        for item in self.rejections:
+            found.setdefault((item.host, item.kind, _thumbprint(item)), set()).add(_sender_domain(item))
+        return {key: frozenset(domains) for key, domains in found.items()}
+
+    @cached_property
+    def answers(self) -> dict[object, Facts]:
+        """What was found for refusals that ask the same, by what they ask."""
         return {}
 
-    @cached_property
-    def configured(self) -> dict[tuple[Certificate | None, str, str, str], dict[str, list[str]]]:
-        """What ``_configuration`` found, by what it looks at."""
-        return {}
 
+def background(
+    aside: Iterable[Event],
+    operations: Iterable[Operation],
+    deliveries: tuple[Delivery, ...],
+    *,
+    accepted_mail: tuple[AcceptedMail, ...] = (),
+    tls_failures: tuple[TlsFailures, ...] = (),
+    shown: Mapping[str, Certificate] | None = None,
+    context: Iterable[Context] = (),
+    other_errors: Iterable[OtherError] = (),
+    rejections: Iterable[Rejection] = (),
+) -> Background:
+    """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
 
-def background(aside: Iterable[Event], operations: Iterable[Operation], deliveries: tuple[Delivery, ...]) -> Background:
-    """Settings and certificate files from what was put aside, certificates that event 90 shows, delivery history.
-
-    A file tells more of a certificate than event 90 does, so it wins.
+    A file tells more of a certificate than event 90 does, and that more than a Send log, so the best wins.
     """
-    things = list(aside)
-    shown = [item.certificate for item in operations if item.certificate]
+    things, checked = list(aside), tuple(operations)
+    events = [item.certificate for item in checked if item.certificate]
     files = [item.certificate for item in things if isinstance(item, CertificateFile)]
     return Background(
         settings=tuple(item for item in things if isinstance(item, Setting)),
-        certificates={item.thumbprint: item for item in (*shown, *files) if item.thumbprint and item.subject},
+        certificates={
+            item.thumbprint: item
+            for item in (*(shown or {}).values(), *events, *files)
+            if item.thumbprint and item.subject
+        },
         deliveries=deliveries,
+        accepted_mail=accepted_mail,
+        tls_failures=tls_failures,
+        operations=checked,
+        context=tuple(context),
+        other_errors=tuple(other_errors),
+        rejections=tuple(rejections),
     )
+
+
+# ------------------------------------------------------------------------------------------------------------ checks
 
 
 def operation_fields(operation: Operation, background: Background) -> Fields:
     """The view of one certificate check."""
     known = background.certificates.get(operation.thumbprint) or operation.certificate
-    found: dict[str, list[str]] = {
+    found: Facts = {
         "Policy": [operation.policy],
         "Result": [operation.result],
         "ResultName": [operation.result_name],
@@ -142,63 +199,80 @@ def operation_fields(operation: Operation, background: Background) -> Fields:
         "Subject": [operation.subject],
         "ServerName": [operation.server_name],
         "ProcessName": [operation.process],
-        "RemoteName": [name for name in (operation.subject, operation.server_name) if _is_exchange_online(name)],
+        "RemoteName": [name for name in (operation.subject, operation.server_name) if is_service_name(name)],
+        "MissingIssuer": [operation.missing_issuer_role or ""],
+        "BlamedElement": ["" if operation.element_index is None else str(operation.element_index)],
     }
     if operation.elements:
         found["Elements"] = [str(len(operation.elements))]
-        found["LastElementSelfSigned"] = [_yes(operation.elements[-1].self_signed)]
-        found["SelfSigned"] = [_yes(len(operation.elements) == 1 and operation.elements[0].self_signed)]
+        found["LastElementSelfSigned"] = [yes(operation.elements[-1].self_signed)]
+        found["SelfSigned"] = [yes(len(operation.elements) == 1 and operation.elements[0].self_signed)]
         found["LeafStatus"] = list(operation.elements[0].errors)
+        found["IssuerStatus"] = sorted({error for element in operation.elements[1:] for error in element.errors})
     if known and known.not_after and known.not_before:
-        found["Expired"] = [_yes(known.not_after < operation.time)]
-        found["NotYetValid"] = [_yes(known.not_before > operation.time)]
-    return _fields(found)
+        found["Expired"] = [yes(known.not_after < operation.time)]
+        found["NotYetValid"] = [yes(known.not_before > operation.time)]
+    if operation.result == _EXPIRED and (out_of_date := _out_of_date(operation, found)):
+        found["OutOfDate"] = [out_of_date]
+    return texts(found)
+
+
+def _out_of_date(operation: Operation, found: Facts) -> str:
+    """Whose validity a check under CERT_E_EXPIRED found wanting: ``leaf``, ``issuer``, or empty where nothing tells."""
+    if _NOT_TIME_VALID in found.get("LeafStatus", ()):
+        return "leaf"
+    if _NOT_TIME_VALID in found.get("IssuerStatus", ()):
+        return "issuer"
+    if "true" in (*found.get("Expired", ()), *found.get("NotYetValid", ())):
+        return "leaf"
+    if operation.element_index is not None and operation.element_index >= 0:
+        return "issuer" if operation.element_index else "leaf"
+    return "issuer" if "Expired" in found else ""
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
 
 
 def rejection_fields(rejection: Rejection, background: Background) -> Fields:
     """The view of one refused session."""
-    sent = _completed(rejection.sent, background)
-    found: dict[str, list[str]] = {
+    sent = completed(rejection.sent, background)
+    found: Facts = {
         "Kind": [rejection.kind],
         "Computer": [rejection.host],
         "Connector": [rejection.connector],
         "RemoteName": [rejection.remote_name],
         "MailFrom": [rejection.mail_from],
         "MailFromDomain": [rejection.mail_from.rpartition("@")[2]],
-        "NullSender": [_yes(not rejection.mail_from)] if rejection.stage else [],
+        "NullSender": [] if rejection.null_sender is None else [yes(rejection.null_sender)],
         "Stage": [rejection.stage],
         "Reply": [rejection.reply],
         "Attribution": [rejection.attribution],
-        "UntrustedRootHint": [_yes(rejection.untrusted_root_hint)],
+        "UntrustedRootHint": [yes(rejection.untrusted_root_hint)],
         "TlsProtocol": re.findall(r"SP_PROT_\w+", rejection.tls),
     }
-    # A log that begins in the middle of a session does not show whether TLS was started before.
-    if rejection.kind in SHOWS_COMMANDS and rejection.helo and (rejection.from_start or rejection.starttls):
-        found["StartTls"] = [_yes(rejection.starttls or bool(rejection.tls))]
-    if rejection.kind in SHOWS_CERTIFICATES and rejection.tls:
-        found["CertificateSent"] = [_yes(rejection.sent is not None)]
+    _add_reply(found, rejection)
+    _add_session(found, rejection)
+    _add_remote_side(found, rejection)
     if sent is not None:
         _add_certificate(found, sent, rejection)
-    _add_history(found, rejection, background)
+    _add_history(found, rejection, sent, background)
+    _add_surroundings(found, rejection, background)
     if background.settings:
         found.update(_configuration(rejection, sent, background))
-    return _fields(found)
+    _add_issuer(found, sent)
+    return texts(found)
 
 
-def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> dict[str, list[str]]:
+def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> Facts:
     """The exported objects against what the session showed; the same for all refusals that showed the same."""
     domain = rejection.mail_from.rpartition("@")[2]
-    key = (sent, rejection.connector, domain, rejection.seen_address)
-    if key not in background.configured:
-        found: dict[str, list[str]] = {}
-        _add_inbound(found, rejection, sent, background)
-        _add_send(found, rejection, sent, background)
-        _add_domains(found, rejection, sent, background)
-        background.configured[key] = found
-    return background.configured[key]
+    key = ("configuration", sent, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
+    if key not in background.answers:
+        background.answers[key] = connector_checks.check(rejection, sent, background.objects)
+    return background.answers[key]
 
 
-def _completed(sent: Certificate | None, background: Background) -> Certificate | None:
+def completed(sent: Certificate | None, background: Background) -> Certificate | None:
     """The certificate as the log shows it, with names and dates from event 90 or a file where the log has none."""
     if sent is None or not sent.thumbprint:
         return sent
@@ -219,270 +293,282 @@ def _completed(sent: Certificate | None, background: Background) -> Certificate 
     )
 
 
-# ------------------------------------------------------------------------------------------------ certificate, history
+def _add_reply(found: Facts, rejection: Rejection) -> None:
+    """What the refusal itself says of the certificate that arrived (``... app01 is untrustedroot``)."""
+    name = getattr(rejection, "certificate_name", "")
+    found["ReplyCertificateName"] = [name]
+    found["ReplyCertificateVerdict"] = [getattr(rejection, "certificate_verdict", "")]
+    own = {part.casefold() for part in (rejection.helo, rejection.host) if part}
+    short = {part.partition(".")[0] for part in own}
+    if name and own:
+        # The machine's own name, with or without its domain: the certificate that enrollment gives every machine.
+        found["ReplyNamesHost"] = [yes(name.casefold() in own | short or name.casefold().partition(".")[0] in short)]
 
 
-def _add_certificate(found: dict[str, list[str]], sent: Certificate, rejection: Rejection) -> None:
+def _add_session(found: Facts, rejection: Rejection) -> None:
+    """Commands and certificates of the session; what is not there counts only where its rows are whole."""
+    whole = rejection.from_start
+    if rejection.kind not in SHOWS_COMMANDS:
+        return
+    found["Whole"] = [yes(whole)]
+    used = rejection.starttls or bool(rejection.tls)
+    if used or (whole and rejection.helo):
+        found["StartTls"] = [yes(used)]
+    if whole and not used and rejection.ehlo:
+        found["StartTlsOffer"] = [_offer(rejection.ehlo)]
+    if rejection.kind in SHOWS_CERTIFICATES:
+        if rejection.sent is not None:
+            found["CertificateSent"] = ["true"]
+        elif whole and rejection.tls:
+            found["CertificateSent"] = ["false"]
+
+
+def _offer(keywords: Sequence[str]) -> str:
+    """How the remote side's answer to EHLO stands to STARTTLS, for a session that did not use it."""
+    if "STARTTLS" in keywords:
+        return "ignored"
+    return "masked" if any(_MASKED.fullmatch(word) for word in keywords) else "not-offered"
+
+
+def _add_remote_side(found: Facts, rejection: Rejection) -> None:
+    """Whether the session reached Exchange Online, by banner, by certificate, and both together."""
+    if rejection.kind not in SHOWS_COMMANDS:
+        return
+    if "." in rejection.remote_name:
+        found["BannerIsExchangeOnline"] = [yes(is_service_name(rejection.remote_name))]
+    names = certificate_names(rejection.received) if rejection.received is not None else set()
+    if names:
+        found["ReceivedIsExchangeOnline"] = [yes(any(is_service_name(name) for name in names))]
+        found["ReceivedName"] = sorted(names)
+    found["RemoteAddressPrivate"] = [yes(True)] if is_private(rejection.remote_endpoint) else []
+    online = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
+    found["RemoteIsExchangeOnline"] = [] if online is None else [yes(online)]
+
+
+def _add_certificate(found: Facts, sent: Certificate, rejection: Rejection) -> None:
     found["SentThumbprint"] = [sent.thumbprint]
     found["SentSubject"] = [sent.subject]
     found["SentIssuer"] = [sent.issuer]
-    found["SentName"] = list(_sorted_names(sent.subject, sent.alternate_names))
+    found["SentName"] = list(sorted_names(sent.subject, sent.alternate_names))
     if sent.subject and sent.issuer:
-        found["SentSelfSigned"] = [_yes(same_name(sent.subject, sent.issuer))]
+        found["SentSelfSigned"] = [yes(same_name(sent.subject, sent.issuer))]
     if sent.not_after and sent.not_before:
         # What counts is the moment of the handshake: a session may go on for hours.
         moment = rejection.handshake_time or rejection.time
-        found["SentExpired"] = [_yes(sent.not_after < moment)]
-        found["SentNotYetValid"] = [_yes(sent.not_before > moment)]
+        found["SentExpired"] = [yes(sent.not_after < moment)]
+        found["SentNotYetValid"] = [yes(sent.not_before > moment)]
 
 
-def _add_history(found: dict[str, list[str]], rejection: Rejection, background: Background) -> None:
-    """What the same connector did before: with this certificate, and with the one before it."""
-    own = rejection.sent.thumbprint if rejection.sent else ""
-    if own:
-        past = _past(rejection, own, background)
-        before = past.accepted is not None and past.accepted < rejection.time
-        found["AcceptedBeforeWithThisCertificate"] = [_yes(before)]
-        last = past.previous if past.refused else _previous(rejection, own, rejection.time, background)
-        # A certificate that still succeeds after the refusals has not been replaced: both are in use.
-        if last is not None and not before:
-            found["PreviousThumbprint"] = [last.thumbprint]
-    failures = background.failures.get(_sender(rejection), [])
-    # The failures of the ten minutes up to the refusal.
-    low = bisect_left(failures, rejection.time - _RECENT, key=_first)
-    shortly_before = failures[low : bisect_right(failures, rejection.time, key=_first)]
-    if shortly_before:
+def _add_issuer(found: Facts, sent: Certificate | None) -> None:
+    """Whether the certificate comes from a company's own authority, whatever this machine trusts."""
+    root = "".join(found.get("ExchangeCertificate.RootCAType", ())[:1])
+    if same_text(root, "Enterprise"):
+        found["SentIssuerPrivate"] = ["Get-ExchangeCertificate: RootCAType Enterprise"]
+    elif sent is not None and has_domain_component(sent.issuer):
+        found["SentIssuerPrivate"] = [f"the issuer's name has domain components: {sent.issuer}"]
+
+
+# ----------------------------------------------------------------------------------------------------------- history
+
+
+def _add_history(found: Facts, rejection: Rejection, sent: Certificate | None, background: Background) -> None:
+    """What the same server did before, between and after: with this certificate, address, sender, and with others."""
+    found.update(_accepted(rejection, sent, found, background))
+    failures = background.failures.get(_sender(rejection), ())
+    since = rejection.time - _RECENT
+    errors = sorted({item.error for item in failures if item.times.between(since, rejection.time)})
+    if errors:
         found["TlsFailedBefore"] = ["true"]
-        found["TlsFailure"] = sorted({error for _, error in shortly_before})
+        found["TlsFailure"] = errors
+        found["CredentialFailedBefore"] = [yes(any(error.casefold() in CREDENTIAL_ERRORS for error in errors))]
+
+
+def _accepted(rejection: Rejection, sent: Certificate | None, found: Facts, background: Background) -> Facts:
+    """Accepted mail to outside recipients, compared with the refusal; the same for all refusals that ask the same."""
+    if rejection.kind not in SHOWS_COMMANDS:
+        return {}
+    plain = found.get("StartTls") == ["false"]
+    own, domain = _thumbprint(rejection), _sender_domain(rejection)
+    failed = _failed_check(rejection, background)
+    expiry = _expiry(sent, rejection)
+    # A refusal that the history does not hold is compared by its own time.
+    alone = None if (*_sender(rejection), own) in background.refused else rejection.time
+    key = ("accepted", *_sender(rejection), own, plain, rejection.seen_address, domain, failed, expiry, alone)
+    if key not in background.answers:
+        background.answers[key] = _compared(rejection, found, background, failed, expiry)
+    return background.answers[key]
+
+
+def _compared(
+    rejection: Rejection,
+    found: Facts,
+    background: Background,
+    failed: tuple[datetime, datetime | None] | None,
+    expiry: datetime | None,
+) -> Facts:
+    mail = background.outside.get((rejection.host, rejection.kind), [])
+    here = [item for item in mail if item.state.connector == rejection.connector]
+    same = [item for item in here if _same_security(item, rejection, found)]
+    facts: Facts = {
+        "AcceptedSameSecurity": _spans(item.times.all() for item in same),
+        "AcceptedSinceFailedCheck": _spans(item.times.between(*failed) for item in same) if failed else [],
+        "AcceptedSinceExpiry": _spans(item.times.between(expiry, None) for item in same) if expiry else [],
+    }
+    if rejection.seen_address:
+        facts["SeenAddress"] = [rejection.seen_address]
+        facts["SeenAddressPrivate"] = [yes(is_private(rejection.seen_address))]
+        address = parse_address(rejection.seen_address)
+        facts["SeenAddressVersion"] = [] if address is None else [str(address.version)]
+        _add_addresses(facts, rejection, same, here)
+    _add_senders(facts, rejection, same, background)
+    _add_certificates(facts, rejection, here, background)
+    elsewhere = [item for item in mail if _thumbprint(rejection) and _is_elsewhere(item, rejection)]
+    facts["AcceptedOnAnotherConnector"] = sorted({item.state.connector for item in elsewhere})
+    return facts
+
+
+def _same_security(item: AcceptedMail, rejection: Rejection, found: Facts) -> bool:
+    """Whether mail was sent with the same certificate, or without any as the refused one."""
+    if own := _thumbprint(rejection):
+        return item.state.thumbprint == own
+    if item.state.thumbprint:
+        return False
+    if found.get("StartTls") == ["false"]:
+        return item.state.tls is False
+    return found.get("CertificateSent") == ["false"] and item.state.tls is True
+
+
+def _is_elsewhere(item: AcceptedMail, rejection: Rejection) -> bool:
+    return item.state.thumbprint == _thumbprint(rejection) and item.state.connector != rejection.connector
+
+
+def _add_addresses(
+    facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], here: Sequence[AcceptedMail]
+) -> None:
+    """Whether mail was accepted from the address that Exchange Online saw, or from other public ones only."""
+    facts["AcceptedSameAddress"] = _spans(
+        item.times.all() for item in here if item.state.seen_address == rejection.seen_address
+    )
+    others = sorted({item.state.seen_address for item in same if item.state.seen_address})
+    public = [address for address in others if not is_private(address) and parse_address(address) is not None]
+    if public and not facts["AcceptedSameAddress"] and not is_private(rejection.seen_address):
+        facts["AcceptedFromAddress"] = public
+
+
+def _add_senders(
+    facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], background: Background
+) -> None:
+    """Whether only mail without a sender, or only mail of certain foreign senders, is refused in a state that works."""
+    refused = background.senders.get((rejection.host, rejection.kind, _thumbprint(rejection)), frozenset())
+    accepted = {item.state.sender_domain for item in same}
+    if not accepted or None in refused or refused & accepted:
+        return
+    facts["AcceptedSender"] = sorted({domain for domain in accepted if domain})[:5]
+    # Which senders were accepted is not known whole where one of them is not.
+    if refused == {""}:
+        facts["OnlyNullSenderRefused"] = ["true"]
+    elif None not in accepted and facts["AcceptedSender"]:
+        facts["OnlyOtherSendersRefused"] = ["true"]
+
+
+def _add_certificates(
+    facts: Facts, rejection: Rejection, here: Sequence[AcceptedMail], background: Background
+) -> None:
+    """The certificate with which mail was accepted last before this one was refused, and what became of it."""
+    own = _thumbprint(rejection)
+    if not own:
+        return
+    first, last = background.refused.get((*_sender(rejection), own), (rejection.time, rejection.time))
+    before = joined(_known(item.times.between(None, first) for item in here if item.state.thumbprint == own))
+    facts["AcceptedBeforeWithThisCertificate"] = [yes(before is not None)]
+    others: dict[str, list[AcceptedMail]] = {}
+    for item in here:
+        if item.state.thumbprint not in ("", own):
+            others.setdefault(item.state.thumbprint, []).append(item)
+    earlier = {
+        thumbprint: span.last
+        for thumbprint, rows in others.items()
+        if (span := joined(_known(row.times.between(None, first) for row in rows))) is not None
+    }
+    if before is not None or not earlier:
+        return
+    newest = max(earlier.values())
+    previous = min(thumbprint for thumbprint, time in earlier.items() if time == newest)
+    # A certificate that is accepted between the refusals has not been replaced: both are in use.
+    if first < last and any(row.times.between(first, last) for row in others[previous]):
+        return
+    facts["PreviousThumbprint"] = [previous]
+    facts["PreviousAcceptedAgain"] = _spans(row.times.between(last, None) for row in others[previous])
+    old, new = background.certificates.get(previous), background.certificates.get(own)
+    if old and new and old.issuer and new.issuer:
+        same = same_name(old.subject, new.subject) and same_name(old.issuer, new.issuer)
+        facts["PreviousHasSameName"] = [yes(same)]
+
+
+def _failed_check(rejection: Rejection, background: Background) -> tuple[datetime, datetime | None] | None:
+    """The time in which checks of the certificate that was sent failed: from the first of the failures that no success
+    interrupts, up to the next success (None: there is none); None where no check failed before the refusal.
+    """
+    checks = background.checks.get((rejection.host, _thumbprint(rejection)), ())
+    began: datetime | None = None
+    for check in checks:
+        if check.time > rejection.time:
+            if began is not None and check.result == _PASSED:
+                return began, check.time
+        elif check.result == _PASSED:
+            began = None
+        else:
+            began = began or check.time
+    return None if began is None else (began, None)
+
+
+def _expiry(sent: Certificate | None, rejection: Rejection) -> datetime | None:
+    """When the certificate that was sent expired, where that is before the handshake."""
+    moment = rejection.handshake_time or rejection.time
+    return sent.not_after if sent is not None and sent.not_after is not None and sent.not_after < moment else None
+
+
+def _spans(spans: Iterable[Span | None]) -> list[str]:
+    """Spans together as rules show them: ``14 messages, 2026-... UTC to 2026-... UTC``; none for no message."""
+    whole = joined(_known(spans))
+    if whole is None:
+        return []
+    if whole.count == 1:
+        return [f"1 message, {clock.as_text(whole.first)}"]
+    return [f"{whole.count} messages, {clock.as_text(whole.first)} to {clock.as_text(whole.last)}"]
+
+
+def _known(spans: Iterable[Span | None]) -> Iterable[Span]:
+    return (span for span in spans if span is not None)
+
+
+# ------------------------------------------------------------------------------------------------------ surroundings
+
+
+def _add_surroundings(found: Facts, rejection: Rejection, background: Background) -> None:
+    """Schannel events on the same machine around the handshake, and what Exchange Online says elsewhere in the logs."""
+    moment = rejection.handshake_time or rejection.time
+    events = background.schannel.get(rejection.host, ())
+    found["SchannelEvent"] = sorted({item.code for item in events if _surrounds(item, moment)})
+    found["UntrustedRootElsewhere"] = [yes(True)] if rejection.host in background.hosts_called_untrusted else []
+
+
+def _surrounds(item: Context, moment: datetime) -> bool:
+    if item.first is None or item.last is None:
+        return False
+    return item.first - _RECENT <= moment <= item.last + _RECENT
 
 
 def _sender(item: Delivery | Rejection) -> tuple[str, ...]:
     return item.connector, item.kind, item.host
 
 
-def _first(row: tuple[datetime, object]) -> datetime:
-    return row[0]
+def _thumbprint(rejection: Rejection) -> str:
+    return rejection.sent.thumbprint if rejection.sent else ""
 
 
-def _past(rejection: Rejection, own: str, background: Background) -> _Past:
-    key = (*_sender(rejection), own)
-    if key not in background.pasts:
-        same = background.history.get(key, ())
-        refused = min((item.first_refused for item in same if item.first_refused), default=None)
-        background.pasts[key] = _Past(
-            accepted=min((item.first_accepted for item in same if item.first_accepted), default=None),
-            refused=refused,
-            previous=_previous(rejection, own, refused, background) if refused else None,
-        )
-    return background.pasts[key]
+def _sender_domain(rejection: Rejection) -> str | None:
+    """The sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
+    return None if rejection.null_sender is None else rejection.mail_from.rpartition("@")[2].casefold()
 
 
-def _previous(rejection: Rejection, own: str, refused: datetime, background: Background) -> Delivery | None:
-    """The other certificate with which mail was accepted last before this one was refused; the first of equals."""
-    rows = background.accepted.get(_sender(rejection), [])
-    found: Delivery | None = None
-    for at in range(bisect_left(rows, refused, key=_first) - 1, -1, -1):
-        time, item = rows[at]
-        if found is not None and time != found.last_accepted:
-            break
-        if item.thumbprint != own:
-            found = item
-    return found
-
-
-# ------------------------------------------------------------------------------------------------------ configuration
-
-
-def _add_inbound(
-    found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
-) -> None:
-    """Inbound connectors of the tenant against what the session showed."""
-    connectors = background.objects(INBOUND_CONNECTOR)
-    if not connectors:
-        return
-    working = [item for item in connectors if _is(item, "ConnectorType", "OnPremises") and _enabled(item)]
-    found["InboundConnector.Working"] = [_yes(bool(working))]
-    found["InboundConnector.Name"] = [item.get("Name", "") for item in working]
-    found["InboundConnector.Partner"] = [_yes(any(_is(item, "ConnectorType", "Partner") for item in connectors))]
-    disabled = [item for item in connectors if _is(item, "ConnectorType", "OnPremises") and not _enabled(item)]
-    found["InboundConnector.Disabled"] = [_yes(bool(disabled))]
-    names = [name for item in working if (name := _connector_name(item))]
-    found["InboundConnector.CertificateName"] = names
-    scopes = [address for item in working for address in _listed(item.get("SenderIPAddresses", ""))]
-    found["InboundConnector.Address"] = scopes
-    found["InboundConnector.ByCertificate"] = [_yes(bool(names))]
-    found["InboundConnector.ByAddress"] = [_yes(bool(scopes))]
-    if names and sent is not None and certificate_names(sent):
-        found["InboundConnector.MatchingName"] = [
-            item.get("Name", "")
-            for item in working
-            if any(covers(_connector_name(item), own) for own in certificate_names(sent))
-        ]
-        matching = any(covers(name, own) for name in names for own in certificate_names(sent))
-        found["InboundConnector.CertificateMatches"] = [_yes(matching)]
-    seen = rejection.seen_address
-    if scopes and seen:
-        found["SeenAddress"] = [seen]
-        found["InboundConnector.AddressMatches"] = [_yes(any(_inside(seen, scope) for scope in scopes))]
-    _add_restrictions(found, rejection, working)
-
-
-def _add_restrictions(found: dict[str, list[str]], rejection: Rejection, working: Sequence[Mapping[str, str]]) -> None:
-    """Whether every working connector is limited to sender domains, and to others than the refused one."""
-    domain = rejection.mail_from.rpartition("@")[2].casefold()
-    limits = [_sender_domains(item) for item in working]
-    if not domain or not limits or not all(limits):
-        return
-    allowed = any(covers(name, domain) or name == domain for names in limits for name in names)
-    found["InboundConnector.SenderDomainMatches"] = [_yes(allowed)]
-
-
-def _sender_domains(item: Mapping[str, str]) -> list[str]:
-    """Domains that a connector is limited to; empty where it takes all."""
-    listed = _listed(item.get("SenderDomains", ""))
-    domains = [re.sub(r"^smtp:|;\d+$", "", name, flags=re.IGNORECASE).casefold() for name in listed]
-    return [] if "*" in domains else domains
-
-
-def _connector_name(item: Mapping[str, str]) -> str:
-    name = item.get("TlsSenderCertificateName", "").strip()
-    parts = issuer_and_subject(name)
-    return _common_name(parts[1]) if parts else name
-
-
-def _add_send(
-    found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
-) -> None:
-    """The Send connector's own setting and the certificates bound to SMTP, against the certificate that was sent."""
-    own = [item for item in background.objects(SEND_CONNECTOR) if _same_text(item.get("Name", ""), rejection.connector)]
-    verdicts: set[bool] = set()
-    for item in own:
-        wanted = issuer_and_subject(item.get("TlsCertificateName", ""))
-        found["SendConnector.CertificateSet"] = [_yes(bool(item.get("TlsCertificateName", "").strip()))]
-        if wanted and sent is not None and sent.subject and sent.issuer:
-            matches = same_name(wanted[0], sent.issuer) and same_name(wanted[1], sent.subject)
-            verdicts.add(matches)
-            found["SendConnector.Subject"] = [f"{wanted[1]} (issued by {wanted[0]})"]
-    # Two exports of one connector, from before and after a change, tell nothing together.
-    if len(verdicts) == 1:
-        found["SendConnector.CertificateMatches"] = [_yes(verdicts.pop())]
-    # A certificate that the export does not list at all is another server's, or the export is older than it.
-    listed = [
-        item
-        for item in background.objects(EXCHANGE_CERTIFICATE)
-        if sent is not None and _same_text(item.get("Thumbprint", ""), sent.thumbprint)
-    ]
-    if listed:
-        bound = any("smtp" in item.get("Services", "").casefold() for item in listed)
-        found["ExchangeCertificate.BoundToSmtp"] = [_yes(bound)]
-
-
-def _add_domains(
-    found: dict[str, list[str]], rejection: Rejection, sent: Certificate | None, background: Background
-) -> None:
-    """Whether sender and certificate belong to accepted domains of the tenant; a null sender tells nothing."""
-    domains = [(item.get("DomainName", "").casefold(), item) for item in background.objects(ACCEPTED_DOMAIN)]
-    accepted = [(name, _same_text(item.get("MatchSubDomains", ""), "True")) for name, item in domains if name]
-    if not accepted:
-        return
-    sender = rejection.mail_from.rpartition("@")[2].casefold()
-    if sender:
-        found["AcceptedDomain.Sender"] = [_yes(any(_accepts(*domain, sender) for domain in accepted))]
-    if sent is not None and certificate_names(sent):
-        # A certificate's name counts with the domain above it.
-        own = [name.removeprefix("*.") for name in certificate_names(sent)]
-        found["AcceptedDomain.Certificate"] = [
-            _yes(any(_accepts(domain, True, name) for domain, _ in accepted for name in own))
-        ]
-
-
-def _accepts(domain: str, subdomains: bool, name: str) -> bool:
-    """Whether an accepted domain holds a name: its own, and those below it where the tenant says so."""
-    plain = domain.removeprefix("*.")
-    return name == plain or ((subdomains or domain.startswith("*.")) and name.endswith("." + plain))
-
-
-# -------------------------------------------------------------------------------------------------------------- names
-
-
-def certificate_names(certificate: Certificate) -> set[str]:
-    """DNS names of a certificate, folded: the common name of the subject and the alternate names."""
-    return set(_sorted_names(certificate.subject, certificate.alternate_names))
-
-
-# Few certificates are sent again and again.
-@lru_cache(maxsize=1024)
-def _sorted_names(subject: str, alternate: tuple[str, ...]) -> tuple[str, ...]:
-    names = {_common_name(subject), *alternate}
-    return tuple(sorted({name.casefold() for name in names if "." in name and " " not in name}))
-
-
-def covers(pattern: str, name: str) -> bool:
-    """Whether two certificate names match: equal, or one is a wildcard for exactly one label of the other."""
-    left, right = pattern.strip().casefold(), name.strip().casefold()
-    return left == right or _wildcard(left, right) or _wildcard(right, left)
-
-
-def _wildcard(pattern: str, name: str) -> bool:
-    return pattern.startswith("*.") and not name.startswith("*.") and name.partition(".")[2] == pattern[2:]
-
-
-@lru_cache(maxsize=1024)
-def same_name(left: str, right: str) -> bool:
-    """Whether two distinguished names are the same, whatever the blanks after commas and the case."""
-    return _name_parts(left) == _name_parts(right)
-
-
-def _name_parts(text: str) -> tuple[tuple[str, str], ...]:
-    """Attributes of a distinguished name, folded; ``ST`` is RFC 4514's word for what Windows writes as ``S``."""
-    parts = [part.partition("=") for part in re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())]
-    return tuple(({"st": "s"}.get(key.strip(), key.strip()), value.strip().strip('"')) for key, _, value in parts)
-
-
-def issuer_and_subject(name: str) -> tuple[str, str] | None:
-    """Issuer and subject of ``<I>CN=...<S>CN=...``, as connectors name certificates; None where it is no such name."""
-    found = re.fullmatch(r"\s*<I>(.*)<S>(.*)", name, re.DOTALL)
-    return (found[1].strip(), found[2].strip()) if found else None
-
-
-def _common_name(subject: str) -> str:
-    found = re.search(r"(?:^|,\s*)CN=\"?([^,\"]+)", subject, re.IGNORECASE)
-    return found[1].strip() if found else subject.strip()
-
-
-def _is_exchange_online(name: str) -> bool:
-    """Names of Exchange Online's own front ends and certificates."""
-    folded = name.casefold()
-    return folded.endswith((".outlook.com", ".office365.com", ".protection.outlook.de")) or folded == "outlook.com"
-
-
-def _inside(address: str, scope: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(scope, strict=False)
-    except ValueError:
-        return False
-
-
-def _listed(value: str) -> list[str]:
-    return [part for part in re.split(r"[,;\s]+(?!\d+$)", value.strip().strip("{}")) if part]
-
-
-def _is(item: Mapping[str, str], name: str, value: str) -> bool:
-    return _same_text(item.get(name, ""), value)
-
-
-def _enabled(item: Mapping[str, str]) -> bool:
-    """A connector without the property is taken as enabled: not every export holds it."""
-    return not _same_text(item.get("Enabled", "True"), "False")
-
-
-def _same_text(left: str, right: str) -> bool:
-    return left.strip().casefold() == right.strip().casefold()
-
-
-def _yes(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _fields(found: Mapping[str, Iterable[str]]) -> Fields:
-    return {name: kept for name, values in found.items() if (kept := tuple([value for value in values if value]))}

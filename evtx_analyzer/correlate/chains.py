@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from evtx_analyzer.constants import TRUST_ERRORS, as_hex, flag_names, result_name
 from evtx_analyzer.correlate.hosts import Hosts
+from evtx_analyzer.correlate.issuers import with_roles
 from evtx_analyzer.correlate.logs import distinct, record_id
 from evtx_analyzer.correlate.rejections import identify
 from evtx_analyzer.correlate.steps import step
@@ -62,7 +63,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
     for draft in drafts:
         parent = _parent(draft, parents, owners, by_ref)
         found.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
-    return sorted(found, key=lambda item: (item.time, place(item.origin)))
+    return with_roles(sorted(found, key=lambda item: (item.time, place(item.origin))))
 
 
 def _tasks(matches: Iterable[Match]) -> list[_Task]:
@@ -182,6 +183,8 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         server_name=main.server_name,
         certificate=certificates.get(told.thumbprint),
         missing_issuer=_missing_issuer(chain, certificates),
+        missing_issuer_urls=_missing_issuer_urls(chain, certificates),
+        element_index=main.status[1],
         missing_events=missing,
         signals=tuple(sorted({name for match, _ in parts for name in match.signals})),
         origin=main.origin,
@@ -217,6 +220,14 @@ def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificat
         return None
     last = certificates.get(chain.chain[-1].thumbprint)
     return None if last is None else Certificate(subject=last.issuer, subject_key_id=last.authority_key_id)
+
+
+def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> tuple[str, ...]:
+    """Where the last element of an incomplete chain says that its issuer is published (RFC 5280 4.2.2.1)."""
+    if chain is None or not chain.chain or chain.chain[-1].self_signed:
+        return ()
+    last = certificates.get(chain.chain[-1].thumbprint)
+    return () if last is None else last.issuer_urls
 
 
 def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -40,23 +40,16 @@ class _Row:
         self.sessions: Span | None = None
         self.accepted: Span | None = None
         self.refused: Span | None = None
-        self.tls_failed: Span | None = None
-        self.tls_error = ""
+        self.tls_failed: dict[str, Spread] = {}
         self.path = ""
         self.mail: dict[tuple[bool | None, str, str | None, str], Spread] = {}
-
-    def failed(self, error: str, span: Span) -> None:
-        """Note failures of TLS; the error of the last one stays."""
-        if self.tls_failed is None or self.tls_failed.last <= span.last:
-            self.tls_error = error
-        self.tls_failed = both(self.tls_failed, span)
 
     def join(self, other: _Row) -> None:
         self.sessions = both(self.sessions, other.sessions)
         self.accepted = both(self.accepted, other.accepted)
         self.refused = both(self.refused, other.refused)
-        if other.tls_failed is not None:
-            self.failed(other.tls_error, other.tls_failed)
+        for error, spread in other.tls_failed.items():
+            self.tls_failed.setdefault(error, Spread()).join(spread)
         for state, spread in other.mail.items():
             self.mail.setdefault(state, Spread()).join(spread)
 
@@ -70,6 +63,16 @@ class AcceptedMail(Struct, frozen=True):
     """What Exchange Online took in one state, and when."""
 
     state: MailState
+    times: Spread
+
+
+class TlsFailures(Struct, frozen=True):
+    """TLS negotiations of one host, log kind and connector that failed with one error, and when."""
+
+    host: str
+    kind: str
+    connector: str
+    error: str
     times: Spread
 
 
@@ -93,7 +96,7 @@ class History:
             if reply.signals:
                 row.refused = both(row.refused, _at(reply.row.time))
         if session.tls_error:
-            row.failed(session.tls_error, _at(session.last))
+            row.tls_failed.setdefault(session.tls_error, Spread()).add(_at(session.last))
 
     def add_outcome(self, outcome: Outcome, whence: Whence, kind: str, own_names: Iterable[str] = ()) -> _Row:
         """Count what a session achieved; ``own_names`` are those by which the sending side calls itself."""
@@ -150,11 +153,22 @@ class History:
         )
 
 
+    def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
+        """Failed TLS negotiations, by what failed."""
+        return tuple(
+            TlsFailures(host, kind, connector, error, spread)
+            for (host, connector, kind, _), row in self._by_host(hosts).items()
+            for error, spread in row.tls_failed.items()
+        )
+
+
 def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
     host, connector, kind, thumbprint = key
     outside = joined(
         span for (*_, scope), spread in row.mail.items() if scope == "outside" and (span := spread.all()) is not None
     )
+    failed = joined(span for spread in row.tls_failed.values() if (span := spread.all()) is not None)
+    last = {error: span.last for error, spread in sorted(row.tls_failed.items()) if (span := spread.all()) is not None}
     return Delivery(
         host=host,
         connector=connector,
@@ -169,10 +183,10 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
         refused=_count(row.refused),
         first_refused=_first(row.refused),
         last_refused=_last(row.refused),
-        tls_failures=_count(row.tls_failed),
-        first_tls_failure=_first(row.tls_failed),
-        last_tls_failure=_last(row.tls_failed),
-        tls_error=row.tls_error,
+        tls_failures=_count(failed),
+        first_tls_failure=_first(failed),
+        last_tls_failure=_last(failed),
+        tls_error=max(last, key=lambda error: last[error], default=""),
         accepted_outside=_count(outside),
         first_accepted_outside=_first(outside),
         last_accepted_outside=_last(outside),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from evtx_analyzer.constants import ACCEPTED_DOMAIN
 from evtx_analyzer.correlate.clocks import Clocks
 from evtx_analyzer.correlate.context import CONNECTIVITY, Contexts
 from evtx_analyzer.correlate.history import History
@@ -18,6 +19,7 @@ from evtx_analyzer.model import (
     Match,
     MessageEvent,
     RoutineSessions,
+    Setting,
     SmtpEvent,
     WholeSession,
     named,
@@ -53,6 +55,8 @@ class Notes:
             else:
                 # Configuration and certificates: they are laid beside the refusals later.
                 self.aside.append(event)
+                if isinstance(event, Setting) and event.cmdlet == ACCEPTED_DOMAIN:
+                    self.history.own_domains |= {event.values.get("DomainName", "").casefold()} - {""}
 
     def events(self, found: Iterable[Event]) -> Iterator[Event]:
         """Windows events without those that are only context."""

@@ -41,6 +41,7 @@ class LinkRule(Struct, frozen=True, kw_only=True):
 class Observation(Struct, frozen=True, kw_only=True):
     """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
 
+    ``excludes`` makes the cause contradicted, ``caps`` leaves it ``possible`` at most; both speak against it.
     ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
     """
 
@@ -50,6 +51,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     supports: str
     contradicts: str
     excludes: bool
+    caps: bool
     shown_by: str
 
 
@@ -63,7 +65,7 @@ class MissingRule(Struct, frozen=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """A cause: what is observed, which combinations reach which grade, and what to do about it."""
+    """A cause: what is observed, which combinations reach which grade (or contradict it), and what to do about it."""
 
     id: str
     rank: int

@@ -41,8 +41,8 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
 }
-SOURCE_KINDS = ("capi2", "smtp", "send-connector", "configuration")
-_GRADES = ("probable", "possible", "coincident")
+SOURCE_KINDS = ("capi2", "smtp", "send-connector", "configuration", "schannel")
+_GRADES = ("probable", "possible", "coincident", "contradicted")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -171,7 +171,17 @@ def _seconds(file: str, key: str, value: object, mistakes: list[RuleError]) -> f
 _CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy")
 PLACEHOLDERS = frozenset(
     {
+        "accepted_addresses",
+        "accepted_again",
+        "accepted_connectors",
+        "accepted_same_address",
+        "accepted_same_security",
+        "accepted_senders",
+        "accepted_since_expiry",
+        "accepted_since_failed_check",
+        "associated_domains",
         "attribution",
+        "blamed_element",
         "chain_status",
         "connector",
         "connector_names",
@@ -179,6 +189,7 @@ PLACEHOLDERS = frozenset(
         "coverage",
         "delta",
         "end",
+        "fitting_certificates",
         "helo",
         "host",
         "inbound_addresses",
@@ -188,14 +199,19 @@ PLACEHOLDERS = frozenset(
         "mail_from",
         "missing_issuer",
         "operation_time",
+        "private_issuer",
         "process",
         "rcpt_to",
+        "received_names",
         "refused",
         "rejection_time",
         "remote",
+        "reply_certificate",
+        "reply_verdict",
         "result",
         "result_name",
         "previous_thumbprint",
+        "schannel_events",
         "seen_address",
         "sender_domain",
         "sent_names",
@@ -244,7 +260,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
         if len(kinds) != 1:
             check.wrong(key, f"expected exactly one of {', '.join(get_args(ObservationKind))}")
             continue
-        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "shown-by"}:
+        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "caps", "shown-by"}:
             check.wrong(f"{key}.{other}", "unknown key")
         kind, of = cast("ObservationKind", kinds[0]), str(body[kinds[0]])
         if "shown-by" in body:
@@ -258,6 +274,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
                 supports=check.optional_text(f"{key}.supports", body.get("supports")),
                 contradicts=check.optional_text(f"{key}.contradicts", body.get("contradicts")),
                 excludes=bool(body.get("excludes", False)),
+                caps=bool(body.get("caps", False)),
                 shown_by=str(body.get("shown-by", "")),
             )
         )

@@ -1,0 +1,105 @@
+"""What all refused mail has in common, and how much of the accepted mail has it too.
+
+Comparing what works with what does not is how an engineer finds the difference by eye; a trait that every refusal and no
+accepted message has is evidence, one that accepted mail shares is none. Only mail that Exchange Online took for
+recipients outside of the own tenant is compared, but for the recipients themselves, where all of it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from evtx_analyzer.correlate.acceptances import MailState, Scope, scope_of
+from evtx_analyzer.correlate.history import AcceptedMail
+from evtx_analyzer.exchange_online import is_private
+from evtx_analyzer.model import CommonTrait, Rejection
+
+_PROTOCOLS = ("send-connector", "iis-smtp")
+_Trait = tuple[str, Callable[[Rejection], str | None], Callable[[MailState], str | None]]
+
+
+def common_traits(
+    rejections: Sequence[Rejection], mail: Iterable[AcceptedMail], own_domains: Iterable[str]
+) -> tuple[CommonTrait, ...]:
+    """Traits that every refusal has; none where the protocol logs hold no refusal."""
+    refused = [item for item in rejections if item.kind in _PROTOCOLS]
+    if not refused:
+        return ()
+    own = frozenset(own_domains)
+    accepted = [(item.state, 0 if (span := item.times.all()) is None else span.count) for item in mail]
+    outside = [(state, count) for state, count in accepted if state.scope == "outside"]
+    traits = list(_shared(refused, outside))
+    scopes = {_scope(item, own) for item in refused}
+    if scopes == {"outside"}:
+        known = [(state, count) for state, count in accepted if state.scope != "unknown"]
+        traits.append(
+            CommonTrait(
+                trait="outside-recipients",
+                value="",
+                refused=len(refused),
+                accepted=sum(count for _, count in outside),
+                compared=sum(count for _, count in known),
+            )
+        )
+    return tuple(traits)
+
+
+def _shared(refused: Sequence[Rejection], accepted: Sequence[tuple[MailState, int]]) -> Iterator[CommonTrait]:
+    for name, of_rejection, of_state in _TRAITS:
+        values = {of_rejection(item) for item in refused}
+        value = values.pop() if len(values) == 1 else None
+        if value is None:
+            continue
+        known = [(shown, count) for state, count in accepted if (shown := of_state(state)) is not None]
+        yield CommonTrait(
+            trait=name,
+            value="" if value == _HAS else value,
+            refused=len(refused),
+            accepted=sum(count for shown, count in known if shown == value),
+            compared=sum(count for _, count in known),
+        )
+
+
+_HAS, _HAS_NOT = "\0has", "\0has not"
+
+
+def _null_sender(sender_domain: str | None) -> str | None:
+    """Whether mail has no sender; None where that is not known."""
+    return None if sender_domain is None else _HAS_NOT if sender_domain else _HAS
+
+
+def _rejected_null_sender(rejection: Rejection) -> str | None:
+    return _HAS if rejection.null_sender else None
+
+
+def _rejected_sender(rejection: Rejection) -> str | None:
+    return rejection.mail_from.rpartition("@")[2].casefold() or None
+
+
+def _rejected_certificate(rejection: Rejection) -> str | None:
+    return (rejection.sent.thumbprint or None) if rejection.sent else None
+
+
+def _rejected_plain(rejection: Rejection) -> str | None:
+    """A session that is whole and holds neither STARTTLS nor TLS used none."""
+    return _HAS if rejection.from_start and not rejection.starttls and not rejection.tls else None
+
+
+def _address(text: str) -> str | None:
+    return text if text and not is_private(text) else None
+
+
+_TRAITS: tuple[_Trait, ...] = (
+    ("null-sender", _rejected_null_sender, lambda state: _null_sender(state.sender_domain)),
+    ("sender-domain", _rejected_sender, lambda state: state.sender_domain),
+    ("certificate", _rejected_certificate, lambda state: state.thumbprint),
+    ("no-tls", _rejected_plain, lambda state: None if state.tls is None else _HAS_NOT if state.tls else _HAS),
+    ("seen-address", lambda item: _address(item.seen_address), lambda state: _address(state.seen_address)),
+    ("connector", lambda item: item.connector or None, lambda state: state.connector),
+    ("host", lambda item: item.host or None, lambda state: state.host or None),
+)
+
+
+def _scope(rejection: Rejection, own: Iterable[str]) -> Scope:
+    domains = [address.strip().rpartition("@")[2].casefold() for address in rejection.rcpt_to.split(";")]
+    return scope_of(domains, (*own, rejection.mail_from.rpartition("@")[2], rejection.helo))
