@@ -37,6 +37,7 @@ from evtx_analyzer.model import (
     Fields,
     Finding,
     Grade,
+    HostBasis,
     Incident,
     Link,
     Missing,
@@ -299,7 +300,7 @@ class _Scene:
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
             **_operation_names(operation),
             "missing_issuer": _issuer_text(operation, known, certificate.issuer if certificate else ""),
-            "delta": _delta(link),
+            "delta": _delta(link, operation),
         }
 
     @cached_property
@@ -334,7 +335,11 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         title=_fill(cause.title, names),
         why=_fill(cause.why, names),
         supports=_sentences(seen, "supports"),
-        contradicts=(*_uncovered(relevant, incidents, confident), *_sentences(against, "contradicts")),
+        contradicts=(
+            *_uncovered(relevant, incidents, confident),
+            *(_elsewhere(relevant) if confident else ()),
+            *_sentences(against, "contradicts"),
+        ),
         missing=tuple(_missing(cause.missing, best, names)),
         remedy=Remedy(
             # No fix is printed as the answer where the cause is not even possible: checks only.
@@ -368,6 +373,32 @@ def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], conf
         return ()
     text = f"This cause covers {count} of {total} refusals; the other incidents have grades of their own."
     return (Evidence(text=text, origin=None),)
+
+
+def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
+    """A sentence where all checks that speak for the cause are of other machines than the one that was refused."""
+    for item in relevant:
+        links = [fact.link for seen in item.seen if seen.observation.supports for fact in seen.facts if fact.link]
+        if not links or any(link.host != "different" for link in links):
+            continue
+        operations = item.scene.case.operations
+        others = sorted({operations[link.operation].host for link in links})
+        basis = _HOW_KNOWN[item.incident.rejections[0].host_basis]
+        text = (
+            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may share the "
+            f"certificate. Export the CAPI2 log of {item.incident.host} itself."
+        )
+        yield Evidence(text=text, origin=None)
+
+
+_HOW_KNOWN: dict[HostBasis, str] = {
+    "option": "by --host",
+    "row": "by its own rows",
+    "folder": "by the name of its folder",
+    "address": "by its address",
+    "assumed": "assumed",
+    "unknown": "not known",
+}
 
 
 def _is_capped(cause: Cause, weighed: Sequence[_Weighed]) -> bool:
@@ -657,7 +688,7 @@ def _with_place(subject: str, key_id: str, urls: Sequence[str]) -> str:
     return f"{text}, published at {', '.join(urls)}" if urls else text
 
 
-def _delta(link: Link | None) -> str:
+def _delta(link: Link | None, operation: Operation | None = None) -> str:
     if link is None:
         return "?"
     event = "the start of the TLS handshake" if link.anchor == "handshake" else "the refusal"
@@ -665,7 +696,7 @@ def _delta(link: Link | None) -> str:
         "same": "",
         "assumed": "; the log names no host, one host is assumed for both",
         "unknown": "; the host of the refusal is not known",
-        "different": "; on a different host",
+        "different": f"; on a different host, {operation.host}" if operation else "; on a different host",
     }[link.host]
     if not link.delta_seconds:
         return f"at the same time as {event}{hosts}"

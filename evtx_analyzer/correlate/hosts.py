@@ -7,7 +7,8 @@ name stands in two domains, the whole name is kept.
 In order of trust: what ``--host`` says, the row, the folder or archive that collectors name after the machine, the
 local address as Receive logs and message tracking name its owner. A label that none of these gives is assumed only
 where the whole input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
-Machines that differ are never paired silently.
+Where a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), the folders beside it that hold logs
+without a name are other machines, called like their folder. Machines that differ are never paired silently.
 """
 
 from __future__ import annotations
@@ -59,6 +60,39 @@ _NO_HOSTS = frozenset(
         "tracking",
         "transport",
         "upload",
+        # Folders of one machine's own logs and exports, as Exchange, IIS and people call them.
+        "config",
+        "configuration",
+        "connectivity",
+        "edge",
+        "events",
+        "eventlogs",
+        "evtx",
+        "exports",
+        "frontend",
+        "hub",
+        "mailbox",
+        "messagetracking",
+        "o365",
+        "office365",
+        "online",
+        "onprem",
+        "powershell",
+        "protocollog",
+        "protocollogs",
+        "queue",
+        "receivelogs",
+        "sendlogs",
+        "smtpreceive",
+        "smtpsend",
+        "smtpsvc",
+        "system",
+        "tenant",
+        "text",
+        "transportroles",
+        "winevt",
+        "windows",
+        "xml",
     }
 )
 # A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
@@ -150,7 +184,9 @@ def survey(
     several machines, and a folder called like another machine is not taken for the one that is known.
     """
     named = sorted({(path, name) for path, name in rows if name})
+    unnamed = sorted(set(nameless))
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
+    siblings = _siblings(named, [path for path, _ in unnamed])
     written = sorted({name for _, name in named} | {name for _, name in given} | (above - {""}), key=str.casefold)
     domains: dict[str, set[str]] = {}
     for name in written:
@@ -167,14 +203,37 @@ def survey(
         for address, names in (bridges or {}).items()
     }
     distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
-    distinct |= {label for found in owners.values() for label in found}
+    distinct |= {label for found in owners.values() for label in found} | siblings
     return Hosts(
         labels={**labels, **{label.casefold(): label for label in distinct}},
-        only=next(iter(distinct)) if len(distinct) == 1 and not _several(nameless, distinct) else "",
+        only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct) else "",
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
         given=given,
     )
+
+
+def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> set[str]:
+    """Machines after which folders are called that stand beside the folder of a known machine and hold unnamed logs."""
+    places = {
+        (*parts[:depth],)
+        for path, name in named
+        for parts in (_parts(path),)
+        for depth, part in enumerate(parts[:-1])
+        if short(_stem(part)) == short(name)
+    }
+    found = set()
+    for parts in map(_parts, unnamed):
+        # A log below the machine's own folder is the machine's.
+        beside = [parts[len(place)] for place in places if len(parts) > len(place) + 1 and (*parts[: len(place)],) == place]
+        found |= {short(_stem(part)) for part in beside if _is_machine_name(_stem(part))}
+    return found
+
+
+def _is_machine_name(name: str) -> bool:
+    """Whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
+    plain = re.sub(r"[-_ ]?\d+$", "", name).casefold()
+    return _NAME.fullmatch(name) is not None and not name.isdigit() and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
 
 
 def _several(nameless: Iterable[tuple[str, str]], known: set[str]) -> bool:

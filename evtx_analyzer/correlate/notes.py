@@ -70,7 +70,7 @@ class Notes:
         """Count a session."""
         self.history.add(session)
         if not session.host:
-            self.nameless.add((session.rows[0].origin.source, address_of(session.local)))
+            self.nameless.add((named(session.rows[0].origin), address_of(session.local)))
         self.errors.add(session)
         self.clocks.add(session)
 
@@ -80,7 +80,7 @@ class Notes:
         kind = IIS if found.log == "W3C" else SEND
         self.history.add_routine(found, whence, kind)
         if not found.host:
-            self.nameless.add((found.origin.source, address_of(found.local)))
+            self.nameless.add((named(found.origin), address_of(found.local)))
         for time, text in found.banners:
             self.clocks.add_banner(kind, whence, time, text)
 
