@@ -124,7 +124,7 @@ def diagnosed(
     scenes = [_Scene(incident, case) for incident in incidents]
     weighed = {cause.id: [_weigh(cause, scene) for scene in scenes] for cause in causes}
     found = [_finding(cause, weighed[cause.id]) for cause in causes]
-    order = {cause.id: (_is_capped(cause, weighed[cause.id]), cause.rank, cause.id) for cause in causes}
+    order = {cause.id: (_is_capped(weighed[cause.id]), cause.rank, cause.id) for cause in causes}
     explained = any(RANK[item.grade] >= RANK["possible"] for item in found)
     kept = [item for item in found if item.cause != UNEXPLAINED or not explained]
     kept.sort(key=lambda item: (item.cause != UNEXPLAINED, -RANK[item.grade], order[item.cause]))
@@ -299,9 +299,18 @@ class _Scene:
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
             **_operation_names(operation),
-            "missing_issuer": _issuer_text(operation, known, certificate.issuer if certificate else ""),
+            "missing_issuer": _issuer_text(
+                operation, self._last_element(operation) or known, certificate.issuer if certificate else ""
+            ),
             "delta": _delta(link, operation),
         }
+
+    def _last_element(self, operation: Operation | None) -> Certificate | None:
+        """What files and other events tell of the certificate at which a chain stops."""
+        if operation is None or not operation.elements:
+            return None
+        last = operation.elements[-1].thumbprint
+        return self.case.certificates.get(last) or Certificate(thumbprint=last, subject=operation.elements[-1].subject)
 
     @cached_property
     def _of_incident(self) -> dict[str, str]:
@@ -385,8 +394,8 @@ def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
         others = sorted({operations[link.operation].host for link in links})
         basis = _HOW_KNOWN[item.incident.rejections[0].host_basis]
         text = (
-            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may share the "
-            f"certificate. Export the CAPI2 log of {item.incident.host} itself."
+            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may share "
+            f"the certificate. Export the CAPI2 log of {item.incident.host} itself."
         )
         yield Evidence(text=text, origin=None)
 
@@ -401,12 +410,10 @@ _HOW_KNOWN: dict[HostBasis, str] = {
 }
 
 
-def _is_capped(cause: Cause, weighed: Sequence[_Weighed]) -> bool:
+def _is_capped(weighed: Sequence[_Weighed]) -> bool:
     """Whether an observation that caps the cause holds wherever the cause reaches its best grade."""
     best = max(RANK[item.grade] for item in weighed)
-    return all(
-        any(seen.observation.caps for seen in item.seen) for item in weighed if RANK[item.grade] == best
-    )
+    return all(any(seen.observation.caps for seen in item.seen) for item in weighed if RANK[item.grade] == best)
 
 
 def _is_default(cause: Cause) -> bool:
@@ -641,9 +648,8 @@ _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
 
 def _operation_names(operation: Operation | None) -> dict[str, str]:
     if operation is None:
-        return dict.fromkeys(
-            ("result", "result_name", "process", "operation_time", "chain_status", "last_element", "blamed_element"), "?"
-        )
+        names = ("result", "result_name", "process", "operation_time", "chain_status", "last_element", "blamed_element")
+        return dict.fromkeys(names, "?")
     return {
         "result": operation.result,
         "result_name": operation.result_name,
@@ -666,20 +672,20 @@ def _out_of_date(operation: Operation) -> str:
     return "a certificate above it" if at is None or at > 0 else operation.subject
 
 
-def _issuer_text(operation: Operation | None, leaf: Certificate | None, issuer: str) -> str:
+def _issuer_text(operation: Operation | None, last: Certificate | None, issuer: str) -> str:
     """The issuer that is missing, by name and key id as far as known, and where it is published.
 
-    The last element of the chain names its issuer and that address. The leaf's own address is that of *its* issuer, so
-    it only counts where the leaf is the last element, or where no chain is known.
+    ``last`` is the last element of the chain, which names both; it is the leaf where no chain is known. Another
+    element's address is that of another certificate.
     """
     missing = operation.missing_issuer if operation else None
-    urls = operation.missing_issuer_urls if operation else ()
+    urls = (operation.missing_issuer_urls if operation else ()) or (last.issuer_urls if last else ())
     if missing is not None and missing.subject:
         return _with_place(missing.subject, missing.subject_key_id, urls)
+    if last is not None and last.issuer:
+        return _with_place(last.issuer, last.authority_key_id, urls)
     if operation is not None and len(operation.elements) > 1:
-        return _with_place(f"the issuer of {operation.elements[-1].subject}", "", urls)
-    if leaf is not None:
-        return _with_place(leaf.issuer, leaf.authority_key_id, urls or leaf.issuer_urls)
+        return f"the issuer of {operation.elements[-1].subject}"
     return issuer or "<the issuer of the certificate>"
 
 

@@ -1,4 +1,4 @@
-"""Names in certificates: distinguished names as logs and connectors write them, DNS names, and what a wildcard covers."""
+"""Names in certificates: distinguished names as logs and connectors write them, DNS names, what a wildcard covers."""
 
 from __future__ import annotations
 

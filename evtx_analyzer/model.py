@@ -388,8 +388,8 @@ class Match(Struct, frozen=True, kw_only=True, gc=False):
 class Acceptance(Struct, frozen=True, gc=False):
     """One message that the remote side took: when it answered, and whose domains the envelope names.
 
-    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains`` are
-    those of the accepted recipients, folded, each once, sorted.
+    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM. ``recipient_domains``
+    are those of the accepted recipients, folded, each once, sorted.
     """
 
     time: datetime
@@ -588,9 +588,9 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     ``from_start`` says that the log holds every row of the session from the first one to the refusal, so that what is
     not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
-    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows neither:
-    ``mail_from`` is empty where it is not False. ``ehlo`` are the keywords of the remote side's answer to
-    the first EHLO.
+    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
+    neither; ``mail_from`` is empty where it is not False. ``ehlo`` are the keywords of the remote side's answer to the
+    first EHLO.
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
     """
@@ -682,8 +682,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """What one host, connector and certificate sent achieved over time (first and last of each, and counts).
 
     ``accepted`` counts all messages that the remote side took, ``accepted_outside`` those among them that show that
-    relaying worked: Exchange Online took them for recipients outside of the own tenant. ``tls_error`` is the error of the
-    last TLS negotiation that failed.
+    relaying worked: Exchange Online took them for recipients outside of the own tenant. ``tls_error`` is the error of
+    the last TLS negotiation that failed.
     """
 
     host: str

@@ -16,7 +16,8 @@ README = PACKAGE.parent / "README.md"
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
     ("errors", "model", "constants", "conditions", "version"),
-    ("clock",),
+    ("clock", "distinguished_names"),
+    ("exchange_online", "public_roots"),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("passes",),

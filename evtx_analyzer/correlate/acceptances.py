@@ -106,8 +106,6 @@ def _clipped(span: Span, first: datetime | None, last: datetime | None) -> Span 
     if after and before:
         return span
     edges = [
-        time
-        for time in (span.first, span.last)
-        if (first is None or time >= first) and (last is None or time <= last)
+        time for time in (span.first, span.last) if (first is None or time >= first) and (last is None or time <= last)
     ]
     return Span(1, edges[0], edges[0]) if edges else None

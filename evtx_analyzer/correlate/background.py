@@ -455,9 +455,7 @@ def _add_addresses(
         facts["AcceptedFromAddress"] = public
 
 
-def _add_senders(
-    facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], background: Background
-) -> None:
+def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], background: Background) -> None:
     """Whether only mail without a sender, or only mail of certain foreign senders, is refused in a state that works."""
     refused = background.senders.get((rejection.host, rejection.kind, _thumbprint(rejection)), frozenset())
     accepted = {item.state.sender_domain for item in same}
@@ -471,9 +469,7 @@ def _add_senders(
         facts["OnlyOtherSendersRefused"] = ["true"]
 
 
-def _add_certificates(
-    facts: Facts, rejection: Rejection, here: Sequence[AcceptedMail], background: Background
-) -> None:
+def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[AcceptedMail], background: Background) -> None:
     """The certificate with which mail was accepted last before this one was refused, and what became of it."""
     own = _thumbprint(rejection)
     if not own:
@@ -570,5 +566,3 @@ def _thumbprint(rejection: Rejection) -> str:
 def _sender_domain(rejection: Rejection) -> str | None:
     """The sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
     return None if rejection.null_sender is None else rejection.mail_from.rpartition("@")[2].casefold()
-
-

@@ -4,12 +4,12 @@ Which connector attributes a connection, and what limits it, as Microsoft docume
 requirements for SMTP relay through Exchange Online, "Office 365 notice"):
 
 - an enabled inbound connector of type OnPremises that matches by TlsSenderCertificateName or by SenderIPAddresses;
-- SenderDomains, RestrictDomainsToCertificate, RestrictDomainsToIPAddresses and RequireTls limit Partner connectors only;
-  AssociatedAcceptedDomains limits an OnPremises one;
+- SenderDomains, RestrictDomainsToCertificate, RestrictDomainsToIPAddresses and RequireTls limit Partner connectors
+  only; AssociatedAcceptedDomains limits an OnPremises one;
 - the certificate's domain or the sender's is an accepted domain of the tenant, which always has ``*.onmicrosoft.com``.
 
-A property that an export does not hold whole (a list cut by Format-List) can show that something is there, never that it
-is not.
+A property that an export does not hold whole (a list cut by Format-List) can show that something is there, never that
+it is not.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, 
 # ------------------------------------------------------------------------------------------------ inbound connectors
 
 
-def _add_inbound(
-    facts: Facts, rejection: Rejection, sent: Certificate | None, connectors: Sequence[Setting]
-) -> None:
+def _add_inbound(facts: Facts, rejection: Rejection, sent: Certificate | None, connectors: Sequence[Setting]) -> None:
     if not connectors:
         return
     relaying = [item for item in connectors if _is(item, "ConnectorType", "OnPremises")]
@@ -85,7 +83,9 @@ def _add_inbound(
     by_name = [item.name for item in matched if _connector_name(item.connector)]
     if names and sent is not None and certificate_names(sent):
         facts["InboundConnector.CertificateMatches"] = [yes(True in by_name)]
-        facts["InboundConnector.MatchingName"] = [item.connector.values.get("Name", "") for item in matched if item.name]
+        facts["InboundConnector.MatchingName"] = [
+            item.connector.values.get("Name", "") for item in matched if item.name
+        ]
     by_address = [item.address for item in matched if listed(item.connector.values.get("SenderIPAddresses", ""))]
     if True in by_address or (by_address and None not in by_address):
         facts["InboundConnector.AddressMatches"] = [yes(True in by_address)]
@@ -110,7 +110,7 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
 
 
 def _add_limits(facts: Facts, rejection: Rejection, matched: Sequence[_Matched]) -> None:
-    """Whether every connector that may match applies to certain accepted domains only, and the sender's is not there."""
+    """Whether every connector that may match applies to certain accepted domains only, and not to the sender's."""
     domain = rejection.mail_from.rpartition("@")[2].casefold()
     candidates = [item.connector for item in matched if item.any is not False]
     limits = [listed(item.values.get("AssociatedAcceptedDomains", "")) for item in candidates]
@@ -183,8 +183,8 @@ def _add_domains(facts: Facts, rejection: Rejection, sent: Certificate | None, d
     accepted = {name: same_text(item.values.get("MatchSubDomains", ""), "True") for name, item in named if name}
     if not accepted:
         return
-    # Get-AcceptedDomain exists on the server too, where it lists the organization's domains. The tenant's own list always
-    # holds its initial domain.
+    # Get-AcceptedDomain exists on the server too, where it lists the organization's domains. The tenant's own list
+    # always holds its initial domain.
     tenant = any(is_initial_domain(name) for name in accepted)
     facts["AcceptedDomain.OfTenant"] = [yes(tenant)]
     if not tenant:
@@ -192,7 +192,9 @@ def _add_domains(facts: Facts, rejection: Rejection, sent: Certificate | None, d
     sender = rejection.mail_from.rpartition("@")[2].casefold()
     if sender or rejection.null_sender:
         # MAIL FROM:<> names no domain that could be accepted.
-        facts["AcceptedDomain.Sender"] = [yes(any(_accepts(name, sender, subdomains=sub) for name, sub in accepted.items()))]
+        facts["AcceptedDomain.Sender"] = [
+            yes(any(_accepts(name, sender, subdomains=sub) for name, sub in accepted.items()))
+        ]
     own = [name.removeprefix("*.") for name in certificate_names(sent)] if sent is not None else []
     if own:
         exact = any(_accepts(name, one, subdomains=sub) for name, sub in accepted.items() for one in own)

@@ -152,7 +152,6 @@ class History:
             for state, spread in row.mail.items()
         )
 
-
     def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
         """Failed TLS negotiations, by what failed."""
         return tuple(

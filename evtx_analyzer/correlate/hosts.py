@@ -225,7 +225,9 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> set[s
     found = set()
     for parts in map(_parts, unnamed):
         # A log below the machine's own folder is the machine's.
-        beside = [parts[len(place)] for place in places if len(parts) > len(place) + 1 and (*parts[: len(place)],) == place]
+        beside = [
+            parts[len(place)] for place in places if len(parts) > len(place) + 1 and (*parts[: len(place)],) == place
+        ]
         found |= {short(_stem(part)) for part in beside if _is_machine_name(_stem(part))}
     return found
 

@@ -1,7 +1,7 @@
 """What the missing issuer of an incomplete chain is: a root is to be trusted, an intermediate to be installed.
 
-``CERT_TRUST_IS_PARTIAL_CHAIN`` reads the same for both. Told in this order: by another chain in the same logs that goes on
-where this one stops, by the names and key ids of roots and intermediates in them, by the list of public roots.
+``CERT_TRUST_IS_PARTIAL_CHAIN`` reads the same for both. What tells, in this order: another chain in the same logs that
+goes on where this one stops, the list of public roots, and the names of roots and intermediates in the other chains.
 """
 
 from __future__ import annotations

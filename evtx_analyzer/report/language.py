@@ -37,6 +37,7 @@ _SHAPES = {
     "number": r"-?[\d,.]+",
     "result": r"[0-9A-F]{1,8}|\?",
     "result_name": r"\S+",
+    "seen_address": r"\S+|<[^<>]*>",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
     "process": r"[^ ]+|\?",
     "remote": r"\S+|the remote side",
