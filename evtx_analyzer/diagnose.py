@@ -394,8 +394,8 @@ def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
         others = sorted({operations[link.operation].host for link in links})
         basis = _HOW_KNOWN[item.incident.rejections[0].host_basis]
         text = (
-            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may share "
-            f"the certificate. Export the CAPI2 log of {item.incident.host} itself."
+            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may "
+            f"share the certificate. Export the CAPI2 log of {item.incident.host} itself."
         )
         yield Evidence(text=text, origin=None)
 
