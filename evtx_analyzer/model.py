@@ -296,11 +296,15 @@ class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """One exported configuration object: the cmdlet that gives it, and its properties as texts."""
+    """One exported configuration object: the cmdlet that gives it, and its properties as texts.
+
+    ``cut`` names the properties whose values are incomplete, for PowerShell cut a list or a column (``...``).
+    """
 
     origin: Origin
     cmdlet: str
     values: dict[str, str]
+    cut: frozenset[str] = frozenset()
 
 
 class CertificateFile(Struct, frozen=True, kw_only=True):
@@ -324,7 +328,9 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
 
     ``layer`` tells apart the rows that one log writes of the same failure (source and event id of tracking).
     ``message_id`` is that of the message that was refused, never that of the report about it. ``address`` is the
-    address that ``host`` has in this row: a bridge to logs that name addresses only.
+    address that ``host`` has in this row: a bridge to logs that name addresses only. ``null_sender`` is True where the
+    envelope's return path is ``<>``, False where it is an address, None where the log does not show the envelope: then
+    ``sender`` is that of the message's header.
     """
 
     origin: Origin
@@ -344,6 +350,7 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
     time_basis: TimeBasis = "utc"
     other_time: datetime | None = None
     fields: Fields = field(default_factory=dict)
+    null_sender: bool | None = None
 
 
 class ContextEvent(Struct, frozen=True, kw_only=True):
@@ -384,8 +391,8 @@ class Match(Struct, frozen=True, kw_only=True, gc=False):
 class Acceptance(Struct, frozen=True, gc=False):
     """One message that the remote side took: when it answered, and whose domains the envelope names.
 
-    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains`` are
-    those of the accepted recipients, folded, each once, sorted.
+    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains``
+    are those of the accepted recipients, folded, each once, sorted.
     """
 
     time: datetime
@@ -580,11 +587,13 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
     ``from_start`` says that the log holds the session's beginning, so that what is not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
-    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows neither:
-    ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the keywords of
-    its answer to the first EHLO.
-    ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
-    ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
+    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
+    neither: ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the
+    keywords of its answer to the first EHLO.
+    ``certificate_name`` and ``certificate_verdict`` are what the reply says of the certificate that arrived
+    (``app01 is untrustedroot``). ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets.
+    Only a rejection whose ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading
+    of an ambiguous one.
     """
 
     id: str
@@ -625,6 +634,8 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     null_sender: bool | None = None
     banner: str = ""
     ehlo: tuple[str, ...] = ()
+    certificate_name: str = ""
+    certificate_verdict: str = ""
 
 
 class Link(Struct, frozen=True, kw_only=True, gc=False):

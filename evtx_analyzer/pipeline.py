@@ -116,7 +116,7 @@ def analyze(
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
-    losses = sorted_losses(ledger.losses(examined))
+    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses()])
     case = diagnose.Case(
         operations=by_id,
         coverage=coverage,
