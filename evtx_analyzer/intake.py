@@ -51,7 +51,7 @@ NEEDLE = "5.7.64"
 _BLOCK = _LARGE = 1 << 20
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 _EVENT_LOG = "event-log"
-_EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
+_EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", "message-export")
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
