@@ -21,7 +21,13 @@ from functools import cached_property, lru_cache
 
 from msgspec import Struct
 
-from evtx_analyzer.constants import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
+from evtx_analyzer.constants import (
+    ACCEPTED_DOMAIN,
+    CMDLET_PROPERTIES,
+    EXCHANGE_CERTIFICATE,
+    INBOUND_CONNECTOR,
+    SEND_CONNECTOR,
+)
 from evtx_analyzer.model import (
     Certificate,
     CertificateFile,
@@ -67,14 +73,15 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     def objects(self, cmdlet: str) -> list[Mapping[str, str]]:
-        """Properties of every exported object of a cmdlet."""
+        """Properties of every exported object of a cmdlet, without those of which a table has cut what is compared."""
         return self._objects.get(cmdlet, [])
 
     @cached_property
     def _objects(self) -> Mapping[str, list[Mapping[str, str]]]:
         found: dict[str, list[Mapping[str, str]]] = {}
         for item in self.settings:
-            found.setdefault(item.cmdlet, []).append(item.values)
+            if not (item.cut - item.values.keys()) & CMDLET_PROPERTIES.get(item.cmdlet, frozenset()) - {"Subject"}:
+                found.setdefault(item.cmdlet, []).append(item.values)
         return found
 
     @cached_property

@@ -17,6 +17,7 @@ from evtx_analyzer.read.messages import is_message_export, read_message_export
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.psjson import is_json, read_json
+from evtx_analyzer.read.tabletext import is_table_text, read_table_text
 
 if TYPE_CHECKING:
     from evtx_analyzer.read.evtx import Chunks
@@ -63,6 +64,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
     ("list-text", is_list_text, read_list_text),
+    ("table-text", is_table_text, read_table_text),
 )
 
 
