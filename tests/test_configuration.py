@@ -488,10 +488,12 @@ def test_services_as_letters(text, expected):
 
 TABLES = {
     "accepted domains": (
-        "Name          DomainName               DomainType     Default\n"
-        "----          ----------               ----------     -------\n"
-        "gto.local     gto.local                Authoritative  False\n"
-        "contoso.com   a-very-long-name.cont... InternalRelay  True\n",
+        (
+            "Name          DomainName               DomainType     Default\n"
+            "----          ----------               ----------     -------\n"
+            "gto.local     gto.local                Authoritative  False\n"
+            "contoso.com   a-very-long-name.cont... InternalRelay  True\n"
+        ),
         [
             {"Name": "gto.local", "DomainName": "gto.local", "DomainType": "Authoritative", "Default": "False"},
             {"Name": "contoso.com", "DomainType": "InternalRelay", "Default": "True"},
@@ -499,9 +501,11 @@ TABLES = {
         [set(), {"DomainName"}],
     ),
     "inbound connectors": (
-        "Name       ConnectorType SenderIPAddresses          TlsSenderCertificateName\n"
-        "----       ------------- -----------------          ------------------------\n"
-        "From CORP  OnPremises    {203.0.113.9, 198.51.10... *.contoso.com\n",
+        (
+            "Name       ConnectorType SenderIPAddresses          TlsSenderCertificateName\n"
+            "----       ------------- -----------------          ------------------------\n"
+            "From CORP  OnPremises    {203.0.113.9, 198.51.10... *.contoso.com\n"
+        ),
         [
             {
                 "Name": "From CORP",
@@ -513,9 +517,11 @@ TABLES = {
         [{"SenderIPAddresses"}],
     ),
     "send connectors": (
-        "Identity                AddressSpaces  TlsCertificateName\n"
-        "--------                -------------  ------------------\n"
-        "Outbound to Office 365  {smtp:*;1}     <I>CN=CA<S>CN=...\n",
+        (
+            "Identity                AddressSpaces  TlsCertificateName\n"
+            "--------                -------------  ------------------\n"
+            "Outbound to Office 365  {smtp:*;1}     <I>CN=CA<S>CN=...\n"
+        ),
         [{"Name": "Outbound to Office 365", "AddressSpaces": "{smtp:*;1}"}],
         [{"TlsCertificateName"}],
     ),
