@@ -121,6 +121,7 @@ def analyze(
         operations=by_id,
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
+        unread=ledger.unread(examined),
         settings=beside.places(),
         view=view,
         certificates=beside.certificates,

@@ -8,11 +8,20 @@ import json
 
 import pytest
 from capi2_events import every_id, log
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lxml import etree
+from smtp_case import analyze as analyze_files
 
 from evtx_analyzer import analyze
 from evtx_analyzer.errors import InputError
+from evtx_analyzer.model import EventRecord, Loss, Origin
+from evtx_analyzer.normalize import normalize
+from evtx_analyzer.read import recognize
+from evtx_analyzer.read.eventjson import read_event_csv, read_event_json
 from evtx_analyzer.tables import extract
+from samples.cases import LEAF as CERT
+from samples.causes import refused, send
 from samples.evtx_writer import write_evtx
 
 EVENTS = log(*every_id())
@@ -443,3 +452,103 @@ def test_an_event_without_system_is_said_to_have_no_time(tmp_path):
     assert len(list(found.items)) == len(EVENTS)
     (loss,) = found.losses
     assert "no System part, and so no time" in loss.reason
+
+
+ZEROED_CHUNK = FORMS["capi2.evtx"][:4096] + b"\0" * 65536
+UNREADABLE = {
+    "a zeroed chunk": ("Microsoft-Windows-CAPI2%4Operational.evtx", ZEROED_CHUNK),
+    "zeroed as a whole": ("logs/EX01-capi2.evtx", bytes(8192)),
+    "JSON without UserData": ("events.json", WITHOUT_FACTS["get-winevent.json"]),
+    "messages only": ("events.csv", WITHOUT_FACTS["events.csv"]),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_capi2_log_that_could_not_be_read_is_not_called_absent(name, content, tmp_path):
+    files = {name: content, "SEND.LOG": send(refused(CERT))}
+    report = analyze_files(tmp_path, files)
+    (finding,) = [item for item in report.findings if item.cause == "unexplained"]
+    texts = [item.text for item in finding.missing]
+    assert any("nothing of it could be read" in text for text in texts)
+    assert not any("No CAPI2 Operational" in text or "lie outside of it" in text for text in texts)
+    assert [loss.origin.source for loss in report.losses] == [name]
+    # Where another export of it can be read, nothing is asked for.
+    report = analyze_files(tmp_path, {"other.evtx": FORMS["capi2.evtx"]})
+    texts = [part.text for item in report.findings for part in item.missing]
+    assert not any("nothing of it could be read" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("capi2.evtx", b""), ("Security.evtx", bytes(8192)), ("about CAPI2.txt", b"how to export it\n")],
+)
+def test_other_files_are_no_capi2_log_that_could_not_be_read(name, content, tmp_path):
+    report = analyze_files(tmp_path, {name: content, "SEND.LOG": send(refused(CERT))})
+    texts = [part.text for item in report.findings for part in item.missing]
+    assert any("No CAPI2 Operational log" in text for text in texts)
+    assert report.losses == ()
+
+
+NAMES = st.sampled_from(
+    [
+        "Event",
+        "System",
+        "UserData",
+        "EventData",
+        "Data",
+        "#attributes",
+        "#text",
+        "@Name",
+        "Provider",
+        "Provider_attributes",
+        "system",
+        "user_data",
+        "event_data",
+        "winlog",
+        "channel",
+        "provider",
+        "event_id",
+        "provider_name",
+        "_source",
+        "hits",
+        "Payload",
+        "ProviderName",
+        "LogName",
+        "x_1",
+        "x",
+        "a b",
+        "é",
+        *ECMD[0],
+    ]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["Microsoft-Windows-CAPI2", "Microsoft-Windows-CAPI2/Operational", "<Event ></Event>", '{"UserData": {}}', "{"]
+    )
+)
+ANYTHING = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6))
+
+
+@given(st.lists(ANYTHING, min_size=1, max_size=4), st.binary(max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_no_json_is_a_crash(values, tail):
+    data = json_lines(values).encode() + tail
+    for reader in (read_event_json, read_event_csv):
+        records = list(reader(io.BytesIO(data), Origin(source="x")))
+        assert all(isinstance(record, EventRecord | Loss) for record in records)
+        for record in records:
+            if isinstance(record, EventRecord):
+                normalize(record)
+    recognize(data)
+
+
+@pytest.mark.parametrize("depth", [300, 900, 5000])
+def test_json_that_is_nested_deeply_is_a_loss_or_nothing(depth, tmp_path):
+    nested = '{"Event": {"System": {}, "UserData": ' + '{"a": ' * depth + "1" + "}" * depth + "}}"
+    list(read_event_json(io.BytesIO(nested.encode()), Origin(source="x")))
+    (tmp_path / "deep.json").write_text(json_lines(DUMPED) + nested)
+    assert len(list(extract(tmp_path).items)) == len(EVENTS)

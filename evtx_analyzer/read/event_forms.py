@@ -237,7 +237,12 @@ def _event_xml(body: str, **system: object) -> str:
     )
 
 
-def _element(name: str, value: object, attributes: Object | None = None, *, flat: bool = False) -> str:
+def _object(value: object) -> dict[str, Any]:
+    """A value where it is an object; an empty one else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _element(name: str, value: object, attributes: object = None, *, flat: bool = False) -> str:
     """The XML of a member: an object is an element with attributes and children, a list one element per member."""
     if isinstance(value, list):
         return "".join(_element(name, member, flat=flat) for member in value)
@@ -245,12 +250,12 @@ def _element(name: str, value: object, attributes: Object | None = None, *, flat
     if not _NAME.match(name):
         return ""
     if not isinstance(value, dict):
-        return f"<{name}{_attributes(attributes or {})}>{_escaped(value)}</{name}>"
+        return f"<{name}{_attributes(_object(attributes))}>{_escaped(value)}</{name}>"
     own = {key[1:]: content for key, content in value.items() if key.startswith("@")}
     own |= {key: content for key, content in value.items() if flat and _is_attribute(key, content)}
-    own |= value.get("#attributes") or {}
+    own |= _object(value.get("#attributes"))
     inside = _event_data(value) if name == "EventData" else _children(value, flat=flat)
-    return f"<{name}{_attributes(own | dict(attributes or {}))}>{_text(value.get('#text'))}{inside}</{name}>"
+    return f"<{name}{_attributes(own | _object(attributes))}>{_text(value.get('#text'))}{inside}</{name}>"
 
 
 def _is_attribute(name: str, value: object) -> bool:
@@ -265,7 +270,7 @@ def _children(value: Object, *, flat: bool = False) -> str:
     )
 
 
-def _members(value: Object) -> Iterator[tuple[str, Any, Object | None]]:
+def _members(value: Object) -> Iterator[tuple[str, Any, object]]:
     """Name, content and attributes (where they stand beside it) of everything inside an element, in its order."""
     for name, content in value.items():
         base = name.removesuffix("_attributes")

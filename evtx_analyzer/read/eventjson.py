@@ -14,7 +14,7 @@ from evtx_analyzer.constants import CAPI2_PROVIDER, EXPORT_AGAIN
 from evtx_analyzer.model import EventRecord, Loss, Origin
 from evtx_analyzer.read.csvtable import whole_rows
 from evtx_analyzer.read.encoding import guess
-from evtx_analyzer.read.event_forms import ECMD_COLUMNS, converted
+from evtx_analyzer.read.event_forms import ECMD_COLUMNS, Converted, converted
 from evtx_analyzer.read.lines import as_lines, head_text, lines, split_cells
 
 _BLOCK = 1 << 20
@@ -34,9 +34,10 @@ def is_event_json(head: bytes) -> bool:
         return False
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start.start())
+        is_event = any(True for _ in converted(value))
     except (ValueError, RecursionError):
-        value = None
-    return _NAMES_CAPI2.search(text) is not None or any(True for _ in converted(value))
+        is_event = False
+    return is_event or _NAMES_CAPI2.search(text) is not None
 
 
 def is_event_csv(head: bytes) -> bool:
@@ -48,10 +49,11 @@ def read_event_json(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | 
     """Every event as XML; CAPI2 events without their facts, and values that are no JSON, as losses."""
     lost = 0
     for origin, value in _values(stream, source):
-        if isinstance(value, Loss):
-            yield value
+        events = value if isinstance(value, Loss) else _events(value, origin)
+        if isinstance(events, Loss):
+            yield events
             continue
-        for number, event in enumerate(converted(value)):
+        for number, event in enumerate(events):
             # Of several events in one value each has a place of its own: the reading of chains tells them apart by it.
             place = replace(origin, offset=(origin.offset or 0) + number)
             if event.xml:
@@ -71,11 +73,20 @@ def read_event_csv(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
         elif cells is None or len(cells) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
         else:
-            for event in converted(dict(zip(columns, cells, strict=False))):
-                if event.xml:
-                    yield _record(event.xml, origin)
-                lost += not event.xml
+            events = _events(dict(zip(columns, cells, strict=False)), origin)
+            if isinstance(events, Loss):
+                yield events
+                continue
+            yield from (_record(event.xml, origin) for event in events if event.xml)
+            lost += sum(not event.xml for event in events)
     yield from _without_facts(lost, "CSV", source)
+
+
+def _events(value: object, origin: Origin) -> list[Converted] | Loss:
+    try:
+        return list(converted(value))
+    except RecursionError:
+        return Loss(origin=origin, reason="an event's JSON is nested too deeply", extent="1 event")
 
 
 def _without_facts(count: int, form: str, source: Origin) -> Iterator[Loss]:

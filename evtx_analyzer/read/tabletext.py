@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
 from msgspec import Struct
@@ -58,8 +59,8 @@ class _Table(Struct, frozen=True):
 
 def is_table_text(head: bytes) -> bool:
     """Whether the first bytes hold the headers of a known object's table."""
-    text = as_lines(head)[:200]
-    return any(_table(line.expandtabs(), below) is not None for line, below in zip(text, [*text[1:], ""], strict=True))
+    text = [*as_lines(head)[:200], ""]
+    return any(_table(line.expandtabs(), below) is not None for line, below in pairwise(text))
 
 
 def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
@@ -67,7 +68,7 @@ def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]
     table: _Table | None = None
     rows = [(number, offset, line.expandtabs()) for number, offset, line in lines(stream)]
     previous = 0
-    for (number, offset, line), below in zip(rows, [row[2] for row in rows[1:]] + [""], strict=True):
+    for (number, offset, line), (_, _, below) in pairwise([*rows, (0, 0, "")]):
         origin = replace(source, line=number, offset=offset)
         header = _table(line, below)
         if header is not None:
