@@ -115,8 +115,9 @@ def zone(name: str) -> ZoneInfo:
 def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime | None:
     """Local date and time in a culture's format; None if it is no time.
 
-    Without a zone, or where ``order`` is empty and day and month can not be told apart, the digits stand as if they
-    were UTC and the basis says ``unknown``. The same holds for an hour that the zone skips: then the zone is wrong.
+    Without a zone, or where ``order`` is empty and day and month can not be told apart (they can where both are the
+    same, or one of them is no month), the digits stand as if they were UTC and the basis says ``unknown``. The same
+    holds for an hour that the zone skips: then the zone is wrong.
     """
     found = _LOCAL.match(text.strip())
     if found is None:
@@ -129,6 +130,7 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
     if found[8]:
         hour = hour % 12 + (12 if found[8] in "Pp" else 0)
     micro = int((found[7] or "0").ljust(6, "0")[:6])
+    readings = []
     for way in orders:
         year, month, day = {
             "mdy": (third, first, second),
@@ -136,13 +138,12 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
             "ymd": (first, second, third),
         }[way or "mdy"]
         try:
-            digits = datetime(year, month, day, hour, int(found[5]), int(found[6]), micro, tzinfo=UTC)
+            readings.append(datetime(year, month, day, hour, int(found[5]), int(found[6]), micro, tzinfo=UTC))
         except ValueError:
             continue
-        if digits < _EPOCH_1601:
-            return None
-        return localized(digits, where if order or way == "ymd" else None)
-    return None
+    if not readings or readings[0] < _EPOCH_1601:
+        return None
+    return localized(readings[0], where if len(set(readings)) == 1 else None)
 
 
 def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:

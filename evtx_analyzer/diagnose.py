@@ -67,12 +67,14 @@ def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of 
 class Case(Struct, frozen=True, kw_only=True):
     """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
 
+    ``unread`` are kinds of which the input holds a log, and none that could be read.
     The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals.
     """
 
     operations: Mapping[str, Operation]
     coverage: Sequence[Coverage]
     kinds: frozenset[str]
+    unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
     view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
@@ -526,11 +528,13 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 def _absent(rule: Observation, scene: _Scene) -> bool:
     if rule.kind == "no-object":
         return rule.of not in scene.case.settings
+    if rule.kind == "unread-source":
+        return rule.of in scene.case.unread
     return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
 
 
 def _no_source(kind: str, case: Case) -> bool:
-    return not case.kinds & (set(_SMTP) if kind == "smtp" else {kind})
+    return not (case.kinds | case.unread) & (set(_SMTP) if kind == "smtp" else {kind})
 
 
 def _outside(kind: str, scene: _Scene) -> bool:

@@ -51,8 +51,10 @@ NEEDLE = "5.7.64"
 _BLOCK = _LARGE = 1 << 20
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 _EVENT_LOG = "event-log"
-_EVENT_SYNTAXES = ("evtx", "event-xml", "message-export")
+_EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", "message-export")
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
+# As Windows names the log's file, and as people name an export of it.
+_CAPI2_FILE = re.compile(r"CAPI2[^/\\!]*\.(?:evtx|xml)$", re.IGNORECASE)
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
     "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
@@ -383,7 +385,21 @@ class Ledger:
             elif not item.duplicate_of and not self.kinds(item) and _tells_of_refusals(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
+            elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
+                reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
+                found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found
+
+    def unread(self, examined: Iterable[Examined]) -> frozenset[str]:
+        """``capi2`` where the input holds CAPI2 logs, by name or by what they show, and none that could be read."""
+        logs = [item for item in examined if not item.duplicate_of and self._is_capi2_log(item)]
+        return frozenset({capi2.KIND} if logs and not any(capi2.KIND in self.kinds(item) for item in logs) else ())
+
+    def _is_capi2_log(self, item: Examined) -> bool:
+        losses = self._losses.get(item.source.path, ())
+        named_so = bool(_CAPI2_FILE.search(item.source.path)) and item.size > 0
+        by_name = named_so and (bool(losses) or item.syntax is None)
+        return by_name or capi2.KIND in self.kinds(item) or any("CAPI2 event" in loss.reason for loss in losses)
 
     def coverage(self) -> list[Coverage]:
         """Span of every source and kind, in the order of sources."""

@@ -298,7 +298,7 @@ class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
 class Setting(Struct, frozen=True, kw_only=True):
     """One exported configuration object: the cmdlet that gives it, and its properties as texts.
 
-    ``cut`` names the properties whose values the export does not hold whole (Format-List ends long lists in ``...``).
+    ``cut`` names the properties whose values are incomplete, for PowerShell cut a list or a column (``...``).
     """
 
     origin: Origin
@@ -328,7 +328,9 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
 
     ``layer`` tells apart the rows that one log writes of the same failure (source and event id of tracking).
     ``message_id`` is that of the message that was refused, never that of the report about it. ``address`` is the
-    address that ``host`` has in this row: a bridge to logs that name addresses only.
+    address that ``host`` has in this row: a bridge to logs that name addresses only. ``null_sender`` is True where the
+    envelope's return path is ``<>``, False where it is an address, None where the log does not show the envelope: then
+    ``sender`` is that of the message's header.
     """
 
     origin: Origin
@@ -348,6 +350,7 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
     time_basis: TimeBasis = "utc"
     other_time: datetime | None = None
     fields: Fields = field(default_factory=dict)
+    null_sender: bool | None = None
 
 
 class ContextEvent(Struct, frozen=True, kw_only=True):
@@ -591,8 +594,10 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
     neither; ``mail_from`` is empty where it is not False. ``ehlo`` are the keywords of the remote side's answer to the
     first EHLO.
-    ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
-    ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
+    ``certificate_name`` and ``certificate_verdict`` are what the reply says of the certificate that arrived
+    (``app01 is untrustedroot``). ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets.
+    Only a rejection whose ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading
+    of an ambiguous one.
     """
 
     id: str
@@ -632,6 +637,8 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     other_time: datetime | None = None
     null_sender: bool | None = None
     ehlo: tuple[str, ...] = ()
+    certificate_name: str = ""
+    certificate_verdict: str = ""
 
 
 class Link(Struct, frozen=True, kw_only=True, gc=False):

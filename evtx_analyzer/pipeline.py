@@ -129,11 +129,12 @@ def analyze(
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
-    losses = sorted_losses(ledger.losses(examined))
+    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses()])
     case = diagnose.Case(
         operations=by_id,
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
+        unread=ledger.unread(examined),
         settings=beside.places(),
         view=view,
         certificates=beside.certificates,

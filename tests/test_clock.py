@@ -40,3 +40,27 @@ def test_filetime():
 @pytest.mark.parametrize("text", ["2016-12-01", "2016-12-01T00:00", "2016-12-01 00:00Z", "2016-12-01T01:00+01:00"])
 def test_times_as_people_type_them(text):
     assert clock.from_user(text) == datetime(2016, 12, 1, tzinfo=UTC)
+
+
+BERLIN = clock.zone("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "expected", "basis"),
+    [
+        ("3/3/2026 09:14:02", "", datetime(2026, 3, 3, 8, 14, 2, tzinfo=UTC), "zone"),  # both readings are one day
+        ("03.03.2026 09:14:02", "", datetime(2026, 3, 3, 8, 14, 2, tzinfo=UTC), "zone"),
+        ("13/3/2026 09:14:02", "", datetime(2026, 3, 13, 8, 14, 2, tzinfo=UTC), "zone"),  # there is no 13th month
+        ("3/13/2026 09:14:02", "", datetime(2026, 3, 13, 8, 14, 2, tzinfo=UTC), "zone"),
+        ("4/3/2026 09:14:02", "", datetime(2026, 4, 3, 9, 14, 2, tzinfo=UTC), "unknown"),
+        ("4/3/2026 09:14:02", "dmy", datetime(2026, 3, 4, 8, 14, 2, tzinfo=UTC), "zone"),
+        ("2026/3/4 09:14:02", "", datetime(2026, 3, 4, 8, 14, 2, tzinfo=UTC), "zone"),
+    ],
+)
+def test_local_dates_that_can_be_read_in_one_way_only_need_no_order(text, order, expected, basis):
+    found = clock.from_local(text, order, BERLIN)
+    assert (found.time, found.basis) == (expected, basis)
+
+
+def test_a_local_date_without_a_zone_stays_unknown():
+    assert clock.from_local("3/3/2026 09:14:02", "", None).basis == "unknown"

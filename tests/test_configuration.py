@@ -23,6 +23,8 @@ import evtx_analyzer as ea
 from evtx_analyzer.correlate.background import Background, rejection_fields
 from evtx_analyzer.distinguished_names import connector_covers, same_name
 from evtx_analyzer.model import Certificate, CertificateFile, Delivery, Loss, Origin, Setting
+from evtx_analyzer.normalize import normalize
+from evtx_analyzer.normalize.configuration import services
 from evtx_analyzer.read import read, recognize
 from samples.causes import accepted, inbound, refused, send
 
@@ -420,3 +422,161 @@ def test_the_history_that_is_looked_up_is_that_of_asking_every_delivery(seed):
         made = rejection(sent=shown, time=HANDSHAKE + timedelta(minutes=chance.randrange(-5, 15)))
         found = {name: values for name, values in rejection_fields(made, beside).items() if name in names}
         assert found == plain_history(made, deliveries)
+
+
+# ------------------------------------------------------------------------------------------------ tables, cut values
+
+# As Exchange prints it: thumbprints whole, services as letters, subjects cut at the console's width.
+CERTIFICATES = f"""
+[PS] C:\\>Get-ExchangeCertificate
+
+Thumbprint                                Services   Subject
+----------                                --------   -------
+{"A1" * 20}  ...WS..    CN=mail.contoso.com, O=Contoso GmbH, L=Munich...
+{"B2" * 20}  ....S..    CN=Microsoft Exchange Server Auth Certificate
+{"C3" * 20}  .......    CN=WMSvc-SHA2-EX01
+{"D4" * 20}  IP.WS..    CN=\u2026
+"""
+WEB_COPY = f"""Thumbprint                                Services   Subject
+
+{"A1" * 20}  I..WS..    CN=.ourdomain.com, O=LLC Company, L=NY, S...
+
+8490765C4C47D81***E2F46BEBB98EF9084A3B  .P.WS..    CN=mail
+"""
+
+
+def settings_of(text):
+    data = text.encode()
+    syntax = recognize(data)
+    records = list(read(syntax, io.BytesIO(data), Origin(source="x")))
+    losses = [record for record in records if isinstance(record, Loss)]
+    return [normalize(record)[1] for record in records if not isinstance(record, Loss)], losses
+
+
+def test_the_default_table_of_certificates_is_read_for_what_it_shows():
+    found, losses = settings_of(CERTIFICATES)
+    assert losses == []
+    assert {item.cmdlet for item in found} == {"Get-ExchangeCertificate"}
+    assert [item.values.get("Services") for item in found] == ["IIS, SMTP", "SMTP", "None", "IMAP, POP, IIS, SMTP"]
+    assert [item.values["Thumbprint"] for item in found] == ["A1" * 20, "B2" * 20, "C3" * 20, "D4" * 20]
+    assert [item.values.get("Subject") for item in found] == [
+        None,
+        "CN=Microsoft Exchange Server Auth Certificate",
+        "CN=WMSvc-SHA2-EX01",
+        None,
+    ]
+    assert [item.cut for item in found] == [{"Subject"}, set(), set(), {"Subject"}]
+
+
+def test_a_table_copied_from_a_page_without_dashes_and_with_a_masked_thumbprint():
+    found, _ = settings_of(WEB_COPY)
+    assert [item.values for item in found] == [
+        {"Thumbprint": "A1" * 20, "Services": "IMAP, IIS, SMTP"},
+        {"Services": "POP, IIS, SMTP", "Subject": "CN=mail"},
+    ]
+    assert [item.cut for item in found] == [{"Subject"}, {"Thumbprint"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("IP.WS.", "IMAP, POP, IIS, SMTP"),  # Exchange 2010: six columns
+        ("IPUWSFC", "IMAP, POP, UM, IIS, SMTP, Federation, UMCallRouter"),
+        (".......", "None"),
+        ("IMAP, POP, IIS, SMTP", "IMAP, POP, IIS, SMTP"),
+        ("SMTP", "SMTP"),
+        ("None", "None"),
+    ],
+)
+def test_services_as_letters(text, expected):
+    assert services(text) == expected
+
+
+TABLES = {
+    "accepted domains": (
+        (
+            "Name          DomainName               DomainType     Default\n"
+            "----          ----------               ----------     -------\n"
+            "gto.local     gto.local                Authoritative  False\n"
+            "contoso.com   a-very-long-name.cont... InternalRelay  True\n"
+        ),
+        [
+            {"Name": "gto.local", "DomainName": "gto.local", "DomainType": "Authoritative", "Default": "False"},
+            {"Name": "contoso.com", "DomainType": "InternalRelay", "Default": "True"},
+        ],
+        [set(), {"DomainName"}],
+    ),
+    "inbound connectors": (
+        (
+            "Name       ConnectorType SenderIPAddresses          TlsSenderCertificateName\n"
+            "----       ------------- -----------------          ------------------------\n"
+            "From CORP  OnPremises    {203.0.113.9, 198.51.10... *.contoso.com\n"
+        ),
+        [
+            {
+                "Name": "From CORP",
+                "ConnectorType": "OnPremises",
+                "SenderIPAddresses": "{203.0.113.9}",
+                "TlsSenderCertificateName": "*.contoso.com",
+            }
+        ],
+        [{"SenderIPAddresses"}],
+    ),
+    "send connectors": (
+        (
+            "Identity                AddressSpaces  TlsCertificateName\n"
+            "--------                -------------  ------------------\n"
+            "Outbound to Office 365  {smtp:*;1}     <I>CN=CA<S>CN=...\n"
+        ),
+        [{"Name": "Outbound to Office 365", "AddressSpaces": "{smtp:*;1}"}],
+        [{"TlsCertificateName"}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "values", "cut"), TABLES.values(), ids=TABLES)
+def test_tables_give_the_columns_that_they_show(text, values, cut):
+    found, losses = settings_of(text)
+    assert ([item.values for item in found], [item.cut for item in found], losses) == (values, cut, [])
+
+
+def test_a_table_without_what_decides_says_what_is_missing():
+    text = "Identity  AddressSpaces  Enabled\n--------  -------------  -------\nOutbound  {smtp:*;1}     True\n"
+    found, (loss,) = settings_of(text)
+    assert found == []
+    assert "Get-SendConnector without TlsCertificateName" in loss.reason
+    assert "Get-SendConnector | Export-Clixml" in loss.reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thumbprint Services Subject\nare the columns of Get-ExchangeCertificate\n",
+        "Name   Bindings       Enabled\n----   --------       -------\nDefault {0.0.0.0:25}  True\n",
+        "Name     SmartHosts  RecipientDomains\n----     ----------  ----------------\nOutbound {x}  {*}\n",
+    ],
+    ids=["prose", "Get-ReceiveConnector", "Get-OutboundConnector"],
+)
+def test_other_tables_are_none_of_these(text):
+    assert recognize(text.encode()) is None
+
+
+@pytest.mark.parametrize("mark", ["...", "\u2026"])
+def test_a_list_that_format_list_cut_is_named(mark):
+    text = (
+        "Name                     : In\nConnectorType            : OnPremises\n"
+        f"SenderIPAddresses        : {{203.0.113.9, 203.0.113.10, 203.0.113.11, 203.0.113.12{mark}}}\n"
+        "TlsSenderCertificateName : \nSenderDomains            : {smtp:*;1}\nComment                  : to be done...\n"
+    )
+    (found,), _ = settings_of(text)
+    assert found.cut == {"SenderIPAddresses"}
+    assert found.values["SenderIPAddresses"] == "{203.0.113.9, 203.0.113.10, 203.0.113.11, 203.0.113.12}"
+    assert (found.values["SenderDomains"], found.values["Comment"]) == ("{smtp:*;1}", "to be done...")
+
+
+def test_an_object_whose_name_is_cut_is_not_compared():
+    cut = setting("Get-SendConnector", Name="Outbound", AddressSpaces="{smtp:*;1}")
+    cut = replace(cut, cut=frozenset({"TlsCertificateName"}))
+    assert not [
+        name for name in view(cut, sent=sent(subject="CN=a", issuer="CN=b")) if name.startswith("SendConnector")
+    ]

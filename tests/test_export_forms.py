@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+
 import pytest
 from capi2_events import every_id, log
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+from smtp_case import analyze as analyze_files
 
 from evtx_analyzer import analyze
 from evtx_analyzer.errors import InputError
+from evtx_analyzer.model import EventRecord, Loss, Origin
+from evtx_analyzer.normalize import normalize
+from evtx_analyzer.read import recognize
+from evtx_analyzer.read.eventjson import read_event_csv, read_event_json
 from evtx_analyzer.tables import extract
+from samples.cases import LEAF as CERT
+from samples.causes import refused, send
 from samples.evtx_writer import write_evtx
 
 EVENTS = log(*every_id())
@@ -37,6 +51,101 @@ def root(events):
     return f'<?xml version="1.0" encoding="utf-8" standalone="yes"?>\r\n<Events>{"".join(events)}</Events>'
 
 
+def dumped(events):
+    """Events as ``evtx_dump -o jsonl`` (github.com/omerbenamram/evtx) writes them: made by that library itself."""
+    from evtx import PyEvtxParser
+
+    parser = PyEvtxParser(io.BytesIO(write_evtx(events)))
+    return [json.loads(record["data"]) for record in parser.records_json()]
+
+
+def with_attributes_beside(value):
+    """The same with ``--separate-json-attributes``: ``Name_attributes`` beside ``Name``."""
+    if not isinstance(value, dict):
+        return value
+    made = {}
+    for name, content in value.items():
+        if not isinstance(content, dict):
+            made[name] = content
+            continue
+        inside = {key: with_attributes_beside(item) for key, item in content.items() if key != "#attributes"}
+        if "#attributes" in content:
+            made[f"{name}_attributes"] = content["#attributes"]
+        if inside or "#attributes" not in content:
+            made[name] = inside["#text"] if list(inside) == ["#text"] else inside
+    return made
+
+
+def tree(element):
+    """An element as xmltodict and Json.NET write it: ``@`` before attributes, elements that come again as a list."""
+    made = {f"@{name}": value for name, value in element.attrib.items()}
+    for inner in element:
+        name, content = etree.QName(inner).localname, tree(inner)
+        known = made.get(name)
+        made[name] = content if known is None else [*(known if isinstance(known, list) else [known]), content]
+    text = (element.text or "").strip()
+    if not made:
+        return text or None
+    return made | ({"#text": text} if text else {})
+
+
+LEVELS = {"2": "Error", "3": "Warning", "4": "Info"}
+
+
+def evtxecmd(event):
+    """A row of EvtxECmd (columns as its JSON and CSV have them); ``Payload`` is what stands behind System."""
+    root = etree.fromstring(event)
+    system = root.find("{*}System")
+
+    def text(name):
+        return system.findtext(f"{{*}}{name}")
+
+    return {
+        "RecordNumber": "1",
+        "EventRecordId": text("EventRecordID"),
+        "TimeCreated": system.find("{*}TimeCreated").get("SystemTime").replace("T", " ").rstrip("Z"),
+        "EventId": int(text("EventID")),
+        "Level": LEVELS[text("Level")],
+        "Provider": system.find("{*}Provider").get("Name"),
+        "Channel": text("Channel"),
+        "ProcessId": int(system.find("{*}Execution").get("ProcessID")),
+        "ThreadId": int(system.find("{*}Execution").get("ThreadID")),
+        "Computer": text("Computer"),
+        "ChunkNumber": 0,
+        "UserId": "",
+        "PayloadData1": "",
+        "Keywords": "0x4000000000000001",
+        "Payload": json.dumps({"UserData": tree(root.find("{*}UserData"))}),
+    }
+
+
+def as_csv(rows):
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def json_lines(values):
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+DUMPED = dumped(EVENTS)
+ECMD = [evtxecmd(event) for event in EVENTS]
+TREES = [{"Event": tree(etree.fromstring(event))} for event in EVENTS]
+BEATS = [
+    {
+        "@timestamp": "2026-03-01T12:00:00.000Z",
+        "event": {"code": "30", "provider": "Microsoft-Windows-CAPI2", "original": event},
+        "winlog": {
+            "channel": "Microsoft-Windows-CAPI2/Operational",
+            "provider_name": "Microsoft-Windows-CAPI2",
+            "user_data": {"xml_name": "CertVerifyCertificateChainPolicy", "Result": "text"},
+        },
+    }
+    for event in EVENTS
+]
 FORMS = {
     "capi2.evtx": write_evtx(EVENTS),
     "renamed.txt": write_evtx(EVENTS),
@@ -56,13 +165,29 @@ FORMS = {
     "ibm437-utf-16.xml": b"\xff\xfe" + declared(EVENTS, "IBM437").encode("utf-16-le"),
     "indented.xml": root(event.replace("><", ">\r\n  <") for event in EVENTS).encode(),
     "no-suffix": fragments(EVENTS).encode(),
+    "evtx_dump.jsonl": json_lines(DUMPED).encode(),
+    "evtx_dump.json": "".join(
+        f"Record {number}\n{json.dumps(value, indent=2)}\n" for number, value in enumerate(DUMPED, 1)
+    ).encode(),
+    "evtx_dump-array.json": json.dumps(DUMPED, indent=2).encode(),
+    "evtx_dump-array-one-line.json": json.dumps(DUMPED).encode(),
+    "evtx_dump-separate.jsonl": json_lines(map(with_attributes_beside, DUMPED)).encode(),
+    "evtx-library.jsonl": json_lines({"event_record_id": 1, "data": json.dumps(value)} for value in DUMPED).encode(),
+    "evtx_dump-powershell.jsonl": b"\xff\xfe" + json_lines(DUMPED).encode("utf-16-le"),
+    "xmltodict.jsonl": json_lines(TREES).encode(),
+    "evtxecmd.json": b"\xef\xbb\xbf" + json_lines(ECMD).encode(),
+    "evtxecmd.csv": b"\xef\xbb\xbf" + as_csv(ECMD).encode(),
+    "winlogbeat-include-xml.ndjson": json_lines(BEATS).encode(),
+    "elasticsearch.json": json.dumps({"hits": {"hits": [{"_source": value} for value in BEATS]}}).encode(),
+    "toxml-convertto-json.json": json.dumps(EVENTS).replace("<", "\\u003c").replace(">", "\\u003e").encode(),
 }
 
 
 def rows(found):
     """All cells but those that name the file, and ids, which rest on it."""
     names = [column.name for column in found.table.columns]
-    kept = [number for number, name in enumerate(names) if name not in ("source", "member", "offset", "id", "parent")]
+    places = ("source", "member", "line", "offset", "id", "parent")
+    kept = [number for number, name in enumerate(names) if name not in places]
     return [tuple(row[number] for number in kept) for row in found.table.rows(found.items)]
 
 
@@ -130,7 +255,41 @@ FRIENDLY = (
     "   EventID 30 \r\n\r\n- UserData \r\n\r\n  - CertVerifyCertificateChainPolicy \r\n\r\n  - Result\r\n\r\n"
     "   [ value] 800B0109 \r\n"
 )
+# As PowerShell's ConvertTo-Json writes an EventLogRecord: properties, and no UserData.
+GET_WINEVENT = {
+    "Id": 30,
+    "ProviderName": "Microsoft-Windows-CAPI2",
+    "LogName": "Microsoft-Windows-CAPI2/Operational",
+    "RecordId": 77,
+    "MachineName": "EX01.contoso.com",
+    "TimeCreated": "\\/Date(1480561795456)\\/",
+    "Properties": [{"Value": "System.Xml.XmlNode"}],
+    "Message": "For more details for this event, please refer to the Details section",
+}
+OTHER_PROVIDER = {**GET_WINEVENT, "ProviderName": "Schannel", "LogName": "System"}
+FLATTENED = {
+    "system": {
+        "provider": "Microsoft-Windows-CAPI2",
+        "event_id": 11,
+        "time_created": "2026-03-10T08:14:02.438+00:00",
+        "event_record_id": 3152,
+        "channel": "Microsoft-Windows-CAPI2/Operational",
+        "computer": "EX01.contoso.com",
+    },
+    "user_data": {
+        "CertGetCertificateChain": {"CertificateChain": {"chainRef": "{1}"}, "Result": {"value": "800B010A"}}
+    },
+}
 WITHOUT_FACTS = {
+    "get-winevent.json": json.dumps([GET_WINEVENT, GET_WINEVENT], indent=4).encode(),
+    "get-winevent-one.json": b"\xff\xfe" + json.dumps(GET_WINEVENT).encode("utf-16-le"),
+    "get-winevent-mixed.json": json.dumps([OTHER_PROVIDER, GET_WINEVENT]).encode(),
+    "winlogbeat.ndjson": json_lines([{**value, "event": {"code": "30"}} for value in BEATS]).encode(),
+    "evtxecmd-no-payload.json": json_lines([{**row, "Payload": ""} for row in ECMD]).encode(),
+    "evtxecmd-no-payload.csv": as_csv([{**row, "Payload": ""} for row in ECMD]).encode(),
+    "evtxecmd-cut-payload.csv": as_csv([{**row, "Payload": row["Payload"][:40]} for row in ECMD]).encode(),
+    "no-userdata.jsonl": json_lines([{"Event": {"System": value["Event"]["System"]}} for value in DUMPED]).encode(),
+    "flattened.json": json.dumps([FLATTENED]).encode(),
     "events.csv": CSV_ENGLISH.encode(),
     "ereignisse.csv": CSV_GERMAN.encode(),
     "ereignisse-ansi.csv": CSV_GERMAN.lstrip("\ufeff").encode("cp1252"),
@@ -173,6 +332,8 @@ def test_a_form_without_facts_shows_in_the_report(tmp_path):
         "Please enable the log: wevtutil sl Microsoft-Windows-CAPI2/Operational /e:true\n",
         "Subject: CAPI2\n\nWe saw Microsoft-Windows-CAPI2 errors, 30 of them, last night.\n",
         '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><S>CAPI2</S></Objs>',
+        '[{"LogName": "Microsoft-Windows-CAPI2/Operational", "IsEnabled": false, "OwningProviderName": "x"}]',
+        json.dumps({**GET_WINEVENT, "LogName": "Application"}),
     ],
 )
 def test_a_text_that_only_mentions_capi2_is_no_export(text, tmp_path):
@@ -219,3 +380,175 @@ def test_display_texts_beside_an_export_are_ignored_and_listed(tmp_path):
     assert status.path == "LocaleMetaData/capi2_1033.MTA"
     assert status.reason.startswith("ignored: display texts")
     assert analyze(tmp_path).losses == ()
+
+
+def test_a_damaged_event_of_json_lines_costs_itself(tmp_path):
+    text = json_lines(DUMPED)
+    first, _, rest = text.partition("\n")
+    (tmp_path / "capi2.jsonl").write_text(f"{first}\n{first[:200]}\n{rest[: -len(json.dumps(DUMPED[-1])) // 2]}")
+    found = extract(tmp_path)
+    assert [loss.reason for loss in found.losses] == ["an event's JSON is cut or damaged"] * 2
+    assert [loss.origin.line for loss in found.losses] == [2, len(EVENTS) + 1]
+    assert len(list(found.items)) == len(EVENTS) - 1
+
+
+def test_the_place_of_an_event_in_json_is_its_line_and_byte(tmp_path):
+    lines = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in DUMPED).replace("lsass", "lsäss")
+    (tmp_path / "capi2.jsonl").write_text(lines.replace("\n", "\n{}\n", 1), encoding="utf-8")
+    items = list(extract(tmp_path / "capi2.jsonl").items)
+    data = (tmp_path / "capi2.jsonl").read_bytes()
+    for number, event in enumerate(items):
+        assert event.origin.line == number + 1 + (number > 0)
+        system = json.loads(data[event.origin.offset :].splitlines()[0])["Event"]["System"]
+        assert system["EventRecordID"] == event.origin.record
+
+
+def test_a_catalog_that_kept_the_chain_is_read(tmp_path):
+    user_data = {
+        "CertGetCertificateChain": {
+            "Certificate": {"fileRef": f"{'A' * 40}.cer", "subjectName": "mail.contoso.com"},
+            "ValidationTime": "2026-03-10T08:14:02Z",
+            "CertificateChain": {
+                "chainRef": "{DDA74FC1-0CFE-4C2F-9F7B-52977114D92B}",
+                "TrustStatus": {"ErrorStatus": {"value": "10000", "CERT_TRUST_IS_PARTIAL_CHAIN": "true"}},
+                "ChainElement": [{"Certificate": {"fileRef": f"{'A' * 40}.cer", "subjectName": "mail.contoso.com"}}],
+            },
+            "Result": {"value": "800B010A"},
+        }
+    }
+    (tmp_path / "catalog.json").write_text(json.dumps([{**FLATTENED, "user_data": user_data}]))
+    (event,) = extract(tmp_path).items
+    assert (event.thumbprint, event.result, event.chain_error) == ("A" * 40, 0x800B010A, 0x10000)
+    assert event.validation_time.isoformat() == "2026-03-10T08:14:02+00:00"
+    assert [element.subject for element in event.chain] == ["mail.contoso.com"]
+
+
+def test_events_of_other_channels_in_json_are_read_too(tmp_path):
+    schannel = (
+        '<Event><System><Provider Name="Schannel"/><EventID>36882</EventID><Level>2</Level><TimeCreated '
+        'SystemTime="2026-03-10T08:14:02Z"/><EventRecordID>7</EventRecordID><Execution ProcessID="1" ThreadID="2"/>'
+        '<Channel>System</Channel><Computer>EX01</Computer></System><EventData><Data Name="Error">20</Data></EventData>'
+        "</Event>"
+    )
+    root = tree(etree.fromstring(schannel))
+    beat = {"winlog": {"channel": "System", "provider_name": "Schannel", "event_id": "36882", "record_id": 7}}
+    beat["winlog"] |= {"computer_name": "EX01", "event_data": {"Error": "20"}}
+    beat["@timestamp"] = "2026-03-10T08:14:02.000Z"
+    row = {
+        **evtxecmd(schannel.replace("EventData>", "UserData>")),
+        "Payload": json.dumps({"EventData": root["EventData"]}),
+    }
+    for value in ({"Event": root}, beat, row):
+        (tmp_path / "events.jsonl").write_text(json_lines([value]))
+        (context,) = analyze(tmp_path).context
+        assert (context.kind, context.code, context.host) == ("schannel", "36882", "EX01")
+
+
+def test_an_event_without_system_is_said_to_have_no_time(tmp_path):
+    text = "<Event><UserData><CertVerifyRevocation><Result value='800B0109'/></CertVerifyRevocation></UserData></Event>"
+    (tmp_path / "event.xml").write_text(text)
+    (tmp_path / "whole.xml").write_bytes(FORMS["qe.xml"])
+    found = extract(tmp_path)
+    assert len(list(found.items)) == len(EVENTS)
+    (loss,) = found.losses
+    assert "no System part, and so no time" in loss.reason
+
+
+ZEROED_CHUNK = FORMS["capi2.evtx"][:4096] + b"\0" * 65536
+UNREADABLE = {
+    "a zeroed chunk": ("Microsoft-Windows-CAPI2%4Operational.evtx", ZEROED_CHUNK),
+    "zeroed as a whole": ("logs/EX01-capi2.evtx", bytes(8192)),
+    "JSON without UserData": ("events.json", WITHOUT_FACTS["get-winevent.json"]),
+    "messages only": ("events.csv", WITHOUT_FACTS["events.csv"]),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_capi2_log_that_could_not_be_read_is_not_called_absent(name, content, tmp_path):
+    files = {name: content, "SEND.LOG": send(refused(CERT))}
+    report = analyze_files(tmp_path, files)
+    (finding,) = [item for item in report.findings if item.cause == "unexplained"]
+    texts = [item.text for item in finding.missing]
+    assert any("nothing of it could be read" in text for text in texts)
+    assert not any("No CAPI2 Operational" in text or "lie outside of it" in text for text in texts)
+    assert [loss.origin.source for loss in report.losses] == [name]
+    # Where another export of it can be read, nothing is asked for.
+    report = analyze_files(tmp_path, {"other.evtx": FORMS["capi2.evtx"]})
+    texts = [part.text for item in report.findings for part in item.missing]
+    assert not any("nothing of it could be read" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("capi2.evtx", b""), ("Security.evtx", bytes(8192)), ("about CAPI2.txt", b"how to export it\n")],
+)
+def test_other_files_are_no_capi2_log_that_could_not_be_read(name, content, tmp_path):
+    report = analyze_files(tmp_path, {name: content, "SEND.LOG": send(refused(CERT))})
+    texts = [part.text for item in report.findings for part in item.missing]
+    assert any("No CAPI2 Operational log" in text for text in texts)
+    assert report.losses == ()
+
+
+NAMES = st.sampled_from(
+    [
+        "Event",
+        "System",
+        "UserData",
+        "EventData",
+        "Data",
+        "#attributes",
+        "#text",
+        "@Name",
+        "Provider",
+        "Provider_attributes",
+        "system",
+        "user_data",
+        "event_data",
+        "winlog",
+        "channel",
+        "provider",
+        "event_id",
+        "provider_name",
+        "_source",
+        "hits",
+        "Payload",
+        "ProviderName",
+        "LogName",
+        "x_1",
+        "x",
+        "a b",
+        "é",
+        *ECMD[0],
+    ]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["Microsoft-Windows-CAPI2", "Microsoft-Windows-CAPI2/Operational", "<Event ></Event>", '{"UserData": {}}', "{"]
+    )
+)
+ANYTHING = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=6))
+
+
+@given(st.lists(ANYTHING, min_size=1, max_size=4), st.binary(max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_no_json_is_a_crash(values, tail):
+    data = json_lines(values).encode() + tail
+    for reader in (read_event_json, read_event_csv):
+        records = list(reader(io.BytesIO(data), Origin(source="x")))
+        assert all(isinstance(record, EventRecord | Loss) for record in records)
+        for record in records:
+            if isinstance(record, EventRecord):
+                normalize(record)
+    recognize(data)
+
+
+@pytest.mark.parametrize("depth", [300, 900, 5000])
+def test_json_that_is_nested_deeply_is_a_loss_or_nothing(depth, tmp_path):
+    nested = '{"Event": {"System": {}, "UserData": ' + '{"a": ' * depth + "1" + "}" * depth + "}}"
+    list(read_event_json(io.BytesIO(nested.encode()), Origin(source="x")))
+    (tmp_path / "deep.json").write_text(json_lines(DUMPED) + nested)
+    assert len(list(extract(tmp_path).items)) == len(EVENTS)

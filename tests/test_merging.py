@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evtx_analyzer.correlate import merging
 from evtx_analyzer.correlate.merging import merge
@@ -197,3 +199,52 @@ def test_a_refusal_is_not_compared_with_all_of_its_own_layer(monkeypatch):
     merged, _ = merge(found)
     assert [len(item.origins) for item in merged] == [2] * count
     assert len(asked) < 4 * count
+
+
+# -------------------------------------------------------------------------------------------------- who sent it
+
+
+def sender(layer, mail_from, null_sender=None, number=1):
+    made = told(number, layer, 0.0, message="<1@x>")
+    return Told(replace(made.rejection, mail_from=mail_from, null_sender=null_sender), layer)
+
+
+SEND, TRACKING, REPORT = "send-connector", "message-tracking SMTP FAIL", "ndr"
+SENDERS = {
+    # logs of one refusal, in any order -> sender and null sender of the merged one
+    "the Send log's MAIL FROM:<> stays": (
+        [sender(SEND, "", null_sender=True), sender(TRACKING, "anna@x"), sender(REPORT, "anna@x")],
+        ("", True),
+    ),
+    "the Send log's sender stays": (
+        [sender(SEND, "anna@x", null_sender=False), sender(TRACKING, "b@x")],
+        ("anna@x", False),
+    ),
+    "a session that names a sender shows the envelope": (
+        [sender(SEND, "anna@x"), sender(TRACKING, "", True)],
+        ("anna@x", False),
+    ),
+    "no MAIL FROM row, return path of tracking": (
+        [sender(SEND, ""), sender(TRACKING, "anna@x", False)],
+        ("anna@x", False),
+    ),
+    "no MAIL FROM row, return path <>": ([sender(SEND, ""), sender(TRACKING, "", True)], ("", True)),
+    "no MAIL FROM row, header only": ([sender(SEND, ""), sender(TRACKING, "anna@x")], ("anna@x", None)),
+    "header of tracking, path of the report": ([sender(TRACKING, "anna@x"), sender(REPORT, "", True)], ("", True)),
+    "nothing": ([sender(SEND, ""), sender(REPORT, "")], ("", None)),
+}
+
+
+@pytest.mark.parametrize(("logs", "expected"), SENDERS.values(), ids=SENDERS)
+def test_the_sender_is_that_of_the_first_log_that_shows_the_envelope(logs, expected):
+    for order in (logs, logs[::-1]):
+        ((found,), _) = merge(order)
+        assert found.kinds
+        assert (found.mail_from, found.null_sender) == expected
+
+
+def test_the_certificate_in_the_reply_is_kept_from_whichever_log_has_it():
+    first, second = sender(SEND, "a@x"), sender(REPORT, "a@x", number=2)
+    named_one = replace(second.rejection, certificate_name="app01", certificate_verdict="untrustedroot")
+    ((found,), _) = merge([first, Told(named_one, REPORT)])
+    assert (found.certificate_name, found.certificate_verdict) == ("app01", "untrustedroot")

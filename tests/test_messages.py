@@ -686,3 +686,211 @@ def test_the_command_line_takes_hosts_by_pattern_and_a_zone(tmp_path, capsys):
         app([*arguments, "--format", "json"])
     assert stopped.value.code == 1
     assert '"host": "SEND*=EX01, RECV*=EX02"' in capsys.readouterr().out
+
+
+# ------------------------------------------------------------- fields as RFC 3464 says, and what only the text tells
+
+REPLY = "550 5.7.64 TenantAttribution; Relay Access Denied [AM0PR01MB1234.eurprd01.prod.outlook.com]"
+# The shape of Oracle/Sun Messaging Server: sisimai/set-of-emails maildir/bsd/lhost-messagingserver-*.eml.
+MESSAGING_SERVER = """Return-path: <>
+Date: Thu, 01 Dec 2016 03:09:58 +0000 (GMT)
+From: postmaster@relay.contoso.com
+MIME-version: 1.0
+Content-type: multipart/report; report-type=delivery-status; boundary="B1"
+
+--B1
+Content-type: text/plain; charset=us-ascii
+
+{text}
+
+--B1
+Content-type: message/delivery-status
+
+Reporting-MTA: dns;relay.contoso.com (tcp-daemon)
+Arrival-date: Thu, 01 Dec 2016 03:09:55 +0000 (GMT)
+
+{recipients}
+--B1
+Content-type: text/rfc822-headers
+
+{path}From: anna@contoso.com
+Message-id: <a1@contoso.com>
+
+--B1--
+"""
+
+
+def block(*fields, address="b@fabrikam.com"):
+    return "\n".join((f"Original-recipient: rfc822;{address}", f"Final-recipient: rfc822;{address}", *fields)) + "\n"
+
+
+def bounce(*blocks, text="Your message cannot be delivered.", path=""):
+    return MESSAGING_SERVER.format(recipients="\n".join(blocks), text=text, path=path)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Action: failed", "Status: 5.7.64 (Remote SMTP server has rejected address)"),
+        ("STATUS: (a (nested) comment) 5.7.64",),
+        ("status:\n 5.7.64",),
+        ("Status: 5.0.0", f"Diagnostic-code: smtp;{REPLY}"),
+        ("Status: 5.0.0", f"DIAGNOSTIC-CODE: SMTP; {REPLY}"),
+        ("Status: 5.0.0", f"Diagnostic-Code: X-Postfix; {REPLY}"),
+        ("Status: 5.0.0", f"diagnostic-code: smtp;550-{REPLY[4:]}"),
+        ("Status: 5.0.0", "Diagnostic-Code: smtp; 5.7.64 TenantAttribution; Relay Access Denied"),
+        (f"Diagnostic-Code: {REPLY}",),
+    ],
+)
+def test_fields_of_reports_are_read_whatever_their_case_and_comments(tmp_path, fields):
+    fields += ("Remote-MTA: dns;contoso.mail.protection.outlook.com (TCP|192.0.2.4|47323|104.47.2.36|25)",)
+    report = analyze(tmp_path, {"bounce.eml": bounce(block(*fields))})
+    (found,) = rejections(report)
+    assert (found.rcpt_to, found.host) == ("b@fabrikam.com", "RELAY")
+    assert found.remote_name == "contoso.mail.protection.outlook.com"
+    assert (report.other_errors, report.losses) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Status: 5.7.640",),
+        ("Status: 15.7.64",),
+        ("Status: 5.1.1 (5.7.64)",),  # a comment is no status
+        ("Status: 5.1.1", "Diagnostic-Code: smtp;550 5.1.1 rejected by 203.5.7.64"),
+        ("Status: 5.1.1", "Diagnostic-Code: smtp;550 5.1.1 rejected by 5.7.64.9"),
+    ],
+)
+def test_what_only_looks_like_the_status_is_no_refusal(tmp_path, fields):
+    report = analyze(tmp_path, {"bounce.eml": bounce(block(*fields))})
+    assert report.rejection_count == 0
+    assert report.losses == ()
+
+
+SENDMAIL = """   ----- The following addresses had permanent fatal errors -----
+<b@fabrikam.com>
+
+   ----- Transcript of session follows -----
+... while talking to contoso-com.mail.protection.outlook.com.:
+>>> RCPT To:<c@fabrikam.com>
+<<< 250 2.1.5 Recipient OK
+>>> RCPT To:<b@fabrikam.com>
+<<< {reply}
+554 5.0.0 Service unavailable"""
+POSTFIX = """<c@fabrikam.com>: host x.fabrikam.com[192.0.2.7] said: 550 5.1.1 unknown
+
+<b@fabrikam.com>: host contoso-com.mail.protection.outlook.com[104.47.2.36]
+    said: {reply} (in reply to RCPT TO command)"""
+EXPIRED = ("Action: failed", "Status: 4.4.7")
+UNKNOWN = block("Status: 5.1.1", address="c@fabrikam.com")
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        (SENDMAIL, (block(*EXPIRED),)),
+        (SENDMAIL, (block("Action: failed"),)),
+        (SENDMAIL, (block(*EXPIRED), UNKNOWN)),
+        (POSTFIX, (block(*EXPIRED), UNKNOWN)),
+        ("Remote server said: {reply}", (block(*EXPIRED),)),
+        ("<b@fabrikam.com>: {reply}", (UNKNOWN, block(*EXPIRED))),
+    ],
+)
+def test_a_refusal_that_only_the_text_of_a_report_tells(tmp_path, text, blocks):
+    report = analyze(tmp_path, {"bounce.eml": bounce(*blocks, text=text.format(reply=REPLY))})
+    (found,) = rejections(report)
+    assert found.rcpt_to == "b@fabrikam.com"
+    assert found.reply.startswith("550 5.7.64 TenantAttribution; Relay Access Denied")
+    assert report.losses == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("The remote server said: {reply}", (block(*EXPIRED), UNKNOWN)),
+        (SENDMAIL, (block(*EXPIRED, address="xb@fabrikam.com"), block(*EXPIRED, address="d@fabrikam.com"))),
+        ("See our page on 5.7.64.", (block(*EXPIRED),)),
+    ],
+)
+def test_a_code_in_the_text_that_belongs_to_no_recipient_is_a_loss(tmp_path, text, blocks):
+    report = analyze(tmp_path, {"bounce.eml": bounce(*blocks, text=text.format(reply=REPLY))})
+    assert report.rejection_count == 0
+    assert report.exit_code == 3
+    (loss,) = report.losses
+    assert "holds 5.7.64 and does not say for which recipient" in loss.reason
+
+
+@pytest.mark.parametrize(
+    "text", ["<<< 550 5.7.640 x", "550 5.1.1 by 203.5.7.64", "550 15.7.64", "550 5.7.64.1 is blocked"]
+)
+def test_a_text_without_the_code_is_no_loss(tmp_path, text):
+    report = analyze(tmp_path, {"bounce.eml": bounce(block(*EXPIRED), text=text)})
+    assert (report.rejection_count, report.exit_code) == (0, 0)
+
+
+def test_a_report_says_no_sender_only_where_it_returns_the_path(tmp_path):
+    for path, expected in (("Return-path: <>\n", True), ("Return-path: <anna@contoso.com>\n", False), ("", None)):
+        text = bounce(block("Status: 5.7.64"), path=path)
+        (found,) = rejections(analyze(tmp_path, {"bounce.eml": text}))
+        assert found.null_sender is expected
+        assert found.mail_from == ("" if expected else "anna@contoso.com")
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        (STATUS, "DEFER"),
+        ("[{LED=451 4.4.0 Primary target said: 5.7.64 TenantAttribution};{MSG=};{FQDN=x};{IP=}]", "FAIL"),
+    ],
+)
+def test_a_failure_with_the_code_that_is_no_refusal_is_a_loss_and_no_other_error(tmp_path, status, event):
+    row = tracking_row(**{"recipient-status": status, "event-id": event})
+    report = analyze(tmp_path, {"M.LOG": TRACKING + row})
+    assert (report.rejection_count, report.other_errors, report.exit_code) == (0, (), 3)
+    (loss,) = report.losses
+    assert "holds 5.7.64" in loss.reason
+    assert loss.origin.line == 6
+
+
+# ---------------------------------------------------------------------------------------- who sent it: the envelope
+
+
+@pytest.mark.parametrize(
+    ("path", "sender", "expected"),
+    [
+        ("<>", "anna@contoso.com", ("", True)),
+        ("anna@contoso.com", "anna@contoso.com", ("anna@contoso.com", False)),
+        ("bounces@news.example", "anna@contoso.com", ("bounces@news.example", False)),
+        ("", "anna@contoso.com", ("anna@contoso.com", None)),  # not in this export: nothing is known
+    ],
+)
+def test_the_return_path_of_tracking_is_the_envelope(tmp_path, path, sender, expected):
+    row = tracking_row(**{"return-path": path, "sender-address": sender})
+    (found,) = rejections(analyze(tmp_path, {"M.LOG": TRACKING + row}))
+    assert (found.mail_from, found.null_sender) == expected
+
+
+def test_the_return_path_of_a_report_s_row_is_not_that_of_the_message(tmp_path):
+    values = {"source": "DSN", "event-id": "DSN", "recipient-address": "a@servername.com", "return-path": "<>"}
+    row = tracking_row(**values, reference="<a4@servername.com>", **{"sender-address": "postmaster@servername.com"})
+    (found,) = rejections(analyze(tmp_path, {"M.LOG": TRACKING + row}))
+    assert (found.mail_from, found.null_sender) == ("a@servername.com", None)
+
+
+def test_other_forms_of_an_unattributed_connection_are_named(tmp_path):
+    texts = {
+        "550 5.7.68 TenantInboundAttribution; Direct Send not allowed for this organization": "not attributed",
+        "550 5.7.51 TenantInboundAttribution; There is a partner connector configured": "inbound connector refuses",
+        "550 5.7.1 Service unavailable; relay access denied. ATTR1": "tenant's own attribution",
+        "550 5.7.1 Delivery not authorized": "a policy of the recipient's side",
+        "450 4.4.317 Cannot establish TLS session [Message=UntrustedRoot] [LastAttemptedServerName=x]": "missing interm",
+        "450 4.4.317 Cannot establish TLS session [Message=451 5.7.3 STARTTLS is required to send mail]": "bracket",
+    }
+    rows = "".join(
+        tracking_row(**{"recipient-status": f"[{{LED={text}}};{{MSG=}};{{FQDN=}};{{IP=}}]"}) for text in texts
+    )
+    report = analyze(tmp_path, {"M.LOG": TRACKING + rows})
+    shown = {item.text: item.meaning for item in report.other_errors}
+    assert shown.keys() == texts.keys()
+    for text, meaning in texts.items():
+        assert meaning in shown[text]

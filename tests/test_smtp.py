@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 import pytest
 from smtp_case import analyze, rejections
 
+from evtx_analyzer.correlate.sessions import verdict_of
+
 FIELDS = "date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context"
 HEADER = (
     "#Software: Microsoft Exchange Server\r\n#Version: 15.0.0.0\r\n#Log-type: SMTP Send Protocol Log\r\n"
@@ -551,3 +553,60 @@ def test_connections_of_one_second_are_told_apart_by_what_they_wait_for(tmp_path
     text = W3C + "".join(w3c_row(f"2016-12-01 {time}", *rest) for time, *rest in rows)
     (found,) = rejections(analyze(tmp_path, {"ex161201.log": text}))
     assert (found.mail_from, found.rcpt_to) == ("one@a.com", "to-one@b.com")
+
+
+# ------------------------------------------------------- what the reply says of the certificate that arrived
+
+DENIED = "550 5.7.64 TenantAttribution; Relay Access Denied"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # as printed in learn.microsoft.com/answers/questions/2276469
+        (f"{DENIED}  app01 is untrustedroot.", ("app01", "untrustedroot")),
+        (f"{DENIED} app01 is untrustedroot", ("app01", "untrustedroot")),
+        (f"{DENIED}. APP01 is UntrustedRoot.", ("APP01", "untrustedroot")),
+        (f"{DENIED.replace(' ', '+')}+ app01+is+untrustedroot.", ("app01", "untrustedroot")),
+        (
+            f"{DENIED} mail.eu.contoso.com is expired. [AM0PR01MB1234.eurprd01.prod.outlook.com]",
+            ("mail.eu.contoso.com", "expired"),
+        ),
+        (f"{DENIED} [AM0PR01MB1234.eurprd01.prod.outlook.com] app01 is revoked", ("app01", "revoked")),
+        (
+            f"{DENIED} *.contoso.com is untrustedroot [x.outlook.com 2026-03-10T08:14:02.823Z 08DE]",
+            ("*.contoso.com", "untrustedroot"),
+        ),
+        (f"{DENIED} CN=mail_01.contoso.com is not trusted.", ("mail_01.contoso.com", "not trusted")),
+        (f"{DENIED} ATTR36 app-01 is partialchain.", ("app-01", "partialchain")),
+        (f"{DENIED} [AM0PR01MB1234.eurprd01.prod.outlook.com]", None),
+        (f"{DENIED} ATTR36. For more information, see KB 3169958", None),
+        (f"{DENIED}. Your tenant is blocked because its connector is wrong", None),
+        (f"{DENIED} app01 is untrustedroot because of its chain", None),
+        ("550 5.7.1 Relay Access Denied app01 is untrustedroot.", None),
+        ("250 2.1.0 Sender OK", None),
+    ],
+)
+def test_the_verdict_in_a_reply(text, expected):
+    found = verdict_of(text)
+    assert (found and (found.name, found.verdict)) == expected
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"SEND.LOG": WHOLE.replace(REFUSAL.encode(), f"{DENIED}  app01 is untrustedroot.".encode())},
+        {"ex161201.log": W3C + w3c_session().replace(ANSWER, f"{DENIED}  app01 is untrustedroot.".replace(" ", "+"))},
+    ],
+    ids=["Send connector", "IIS"],
+)
+def test_the_verdict_stands_with_the_refusal(tmp_path, files):
+    (found,) = rejections(analyze(tmp_path, files))
+    assert (found.certificate_name, found.certificate_verdict) == ("app01", "untrustedroot")
+    assert found.untrusted_root_hint
+
+
+def test_a_date_whose_day_is_its_month_is_paired_whatever_the_file_is_called(tmp_path):
+    files = {"smtp-old.log": IIS_ROWS.format(date="3/3/2026", ready="Tue, 3 Mar 2026 08:47:02 +0000")}
+    (found,) = rejections(analyze(tmp_path, files, **BERLIN))
+    assert (found.time_basis, f"{found.time:%Y-%m-%dT%H:%M}") == ("zone", "2026-03-03T08:47")

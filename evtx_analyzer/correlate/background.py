@@ -295,9 +295,9 @@ def completed(sent: Certificate | None, background: Background) -> Certificate |
 
 def _add_reply(found: Facts, rejection: Rejection) -> None:
     """What the refusal itself says of the certificate that arrived (``... app01 is untrustedroot``)."""
-    name = getattr(rejection, "certificate_name", "")
+    name = rejection.certificate_name
     found["ReplyCertificateName"] = [name]
-    found["ReplyCertificateVerdict"] = [getattr(rejection, "certificate_verdict", "")]
+    found["ReplyCertificateVerdict"] = [rejection.certificate_verdict]
     own = {part.casefold() for part in (rejection.helo, rejection.host) if part}
     short = {part.partition(".")[0] for part in own}
     if name and own:

@@ -64,9 +64,12 @@ def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, 
 def _add_inbound(facts: Facts, rejection: Rejection, sent: Certificate | None, connectors: Sequence[Setting]) -> None:
     if not connectors:
         return
-    relaying = [item for item in connectors if _is(item, "ConnectorType", "OnPremises")]
+    relaying = [item for item in connectors if _relays(item)]
+    # A table that does not show ConnectorType does not show whether a connector relays.
+    unclear = [item for item in connectors if _relays(item) is None and _enabled(item)]
     working = [item for item in relaying if _enabled(item)]
-    facts["InboundConnector.Working"] = [yes(bool(working))]
+    if working or not unclear:
+        facts["InboundConnector.Working"] = [yes(bool(working))]
     facts["InboundConnector.Name"] = [item.values.get("Name", "") for item in working]
     facts["InboundConnector.Partner"] = [yes(any(_is(item, "ConnectorType", "Partner") for item in connectors))]
     facts["InboundConnector.Disabled"] = [yes(len(working) < len(relaying))]
@@ -75,21 +78,29 @@ def _add_inbound(facts: Facts, rejection: Rejection, sent: Certificate | None, c
     facts["InboundConnector.CertificateName"] = names
     facts["InboundConnector.Address"] = scopes
     # A property that no export holds says nothing: neither that there is a name, nor that there is none.
-    if names or all("TlsSenderCertificateName" in item.values for item in working):
+    if names or all("TlsSenderCertificateName" in item.values for item in (*working, *unclear)):
         facts["InboundConnector.ByCertificate"] = [yes(bool(names))]
-    if scopes or all("SenderIPAddresses" in item.values for item in working):
+    if scopes or all("SenderIPAddresses" in item.values for item in (*working, *unclear)):
         facts["InboundConnector.ByAddress"] = [yes(bool(scopes))]
-    matched = [_match(item, rejection, sent) for item in working]
-    by_name = [item.name for item in matched if _connector_name(item.connector)]
-    if names and sent is not None and certificate_names(sent):
-        facts["InboundConnector.CertificateMatches"] = [yes(True in by_name)]
-        facts["InboundConnector.MatchingName"] = [
-            item.connector.values.get("Name", "") for item in matched if item.name
-        ]
-    by_address = [item.address for item in matched if listed(item.connector.values.get("SenderIPAddresses", ""))]
-    if True in by_address or (by_address and None not in by_address):
-        facts["InboundConnector.AddressMatches"] = [yes(True in by_address)]
+    matched = [_match(item, rejection, sent) for item in (*working, *unclear)]
+    named = [item for item in matched if _connector_name(item.connector)]
+    facts["InboundConnector.MatchingName"] = [item.connector.values.get("Name", "") for item in matched if item.name]
+    facts["InboundConnector.CertificateMatches"] = _verdict([item.name for item in named])
+    addressed = [item for item in matched if listed(item.connector.values.get("SenderIPAddresses", ""))]
+    facts["InboundConnector.AddressMatches"] = _verdict([item.address for item in addressed])
     _add_limits(facts, rejection, matched)
+
+
+def _verdict(matches: Sequence[bool | None]) -> list[str]:
+    """``true`` where any matches, ``false`` where all are known not to, else nothing."""
+    if True in matches:
+        return [yes(True)]
+    return [yes(False)] if matches and None not in matches else []
+
+
+def _relays(item: Setting) -> bool | None:
+    """Whether a connector is of type OnPremises, the only one that relays; None where the export does not show it."""
+    return _is(item, "ConnectorType", "OnPremises") if item.values.get("ConnectorType") else None
 
 
 def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
@@ -106,6 +117,8 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
         unknown = not seen or parse_address(seen) is None or is_private(seen) or "SenderIPAddresses" in item.cut
         by_address = True if inside else None if unknown else False
+    if _relays(item) is None:
+        by_name, by_address = by_name and None, by_address and None
     return _Matched(item, by_name, by_address)
 
 
@@ -153,12 +166,12 @@ def _add_certificates(
     """What Get-ExchangeCertificate says of the certificate that was sent, and of others with the same two names."""
     certificates = objects.get(EXCHANGE_CERTIFICATE, ())
     # A certificate that the export does not list at all is another server's, or the export is older than it.
-    own = [
-        item.values for item in certificates if sent and same_text(item.values.get("Thumbprint", ""), sent.thumbprint)
+    listed_own = [
+        item for item in certificates if sent and same_text(item.values.get("Thumbprint", ""), sent.thumbprint)
     ]
-    services = [values["Services"].casefold() for values in own if "Services" in values]
-    if services:
-        facts["ExchangeCertificate.BoundToSmtp"] = [yes(any("smtp" in value for value in services))]
+    own = [item.values for item in listed_own]
+    bound = [_bound_to_smtp(item) for item in listed_own]
+    facts["ExchangeCertificate.BoundToSmtp"] = _verdict(bound)
     for field in ("RootCAType", "HasPrivateKey"):
         facts[f"ExchangeCertificate.{field}"] = sorted({values.get(field, "") for values in own})
     for connector in objects.get(SEND_CONNECTOR, ()):
@@ -167,6 +180,12 @@ def _add_certificates(
             fitting = {item.values.get("Thumbprint", "").upper() for item in certificates if _fits(item, wanted)}
             if len(fitting) > 1:
                 facts["ExchangeCertificate.FittingOneName"] = sorted(fitting)
+
+
+def _bound_to_smtp(item: Setting) -> bool | None:
+    if "smtp" in item.values.get("Services", "").casefold():
+        return True
+    return None if "Services" in item.cut or "Services" not in item.values else False
 
 
 def _fits(item: Setting, wanted: tuple[str, str]) -> bool:
@@ -183,22 +202,22 @@ def _add_domains(facts: Facts, rejection: Rejection, sent: Certificate | None, d
     accepted = {name: same_text(item.values.get("MatchSubDomains", ""), "True") for name, item in named if name}
     if not accepted:
         return
+    whole = all(item.values.get("DomainName") and "DomainName" not in item.cut for item in domains)
     # Get-AcceptedDomain exists on the server too, where it lists the organization's domains. The tenant's own list
     # always holds its initial domain.
     tenant = any(is_initial_domain(name) for name in accepted)
-    facts["AcceptedDomain.OfTenant"] = [yes(tenant)]
+    facts["AcceptedDomain.OfTenant"] = _verdict([True if tenant else False if whole else None])
     if not tenant:
         return
     sender = rejection.mail_from.rpartition("@")[2].casefold()
     if sender or rejection.null_sender:
         # MAIL FROM:<> names no domain that could be accepted.
-        facts["AcceptedDomain.Sender"] = [
-            yes(any(_accepts(name, sender, subdomains=sub) for name, sub in accepted.items()))
-        ]
+        held = any(_accepts(name, sender, subdomains=below) for name, below in accepted.items())
+        facts["AcceptedDomain.Sender"] = _verdict([held or (False if whole or not sender else None)])
     own = [name.removeprefix("*.") for name in certificate_names(sent)] if sent is not None else []
     if own:
-        exact = any(_accepts(name, one, subdomains=sub) for name, sub in accepted.items() for one in own)
-        facts["AcceptedDomain.Certificate"] = [yes(exact)]
+        exact = any(_accepts(name, one, subdomains=below) for name, below in accepted.items() for one in own)
+        facts["AcceptedDomain.Certificate"] = _verdict([exact or (False if whole else None)])
         # "mail.contoso.com may not be registered": whether the domain above it is enough is not documented.
         above = any(_accepts(name, one, subdomains=True) for name in accepted for one in own)
         facts["AcceptedDomain.AboveCertificate"] = [yes(above and not exact)]

@@ -4,6 +4,8 @@ Joined by message id and recipient; else by the Send connector's session and rec
 time (two seconds; a minute for a report, which is written after the refusal). Two rows of one layer are two refusals,
 unless one file is a copy of the other. Hosts that are known and differ are not joined, but for reports, which another
 server may have made. The log that tells most is the rejection's own; what it does not know is taken from the others.
+The sender is that of the first log that shows the envelope: a message's header names another one, or one where the
+envelope has none (automatic replies, reports).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -381,13 +384,38 @@ def _merged(group: _Group) -> Rejection:
         signals=tuple(sorted({name for item in members for name in item.signals})),
         untrusted_root_hint=any(item.untrusted_root_hint for item in members),
         remote_clock=next((item.remote_clock for item in members if item.remote_clock), None),
+        **_envelope(members),
         **dict(_filled(members)),
     )
 
 
+def _envelope(members: list[Rejection]) -> dict[str, Any]:
+    """Sender and null sender of the first log that shows the envelope; else the first sender that any log names."""
+    shown = next((item for item in members if _null_sender(item) is not None), None)
+    if shown is None:
+        return {"mail_from": next((item.mail_from for item in members if item.mail_from), "")}
+    return {"mail_from": shown.mail_from, "null_sender": _null_sender(shown)}
+
+
+def _null_sender(item: Rejection) -> bool | None:
+    """Whether the envelope has no sender; a session that names one shows it."""
+    if item.null_sender is None and item.mail_from and item.kind in _STRENGTH:
+        return False
+    return item.null_sender
+
+
 def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
     """What the first member does not know, from the others."""
-    names = ("connector", "session", "remote_name", "mail_from", "rcpt_to", "message_id", "remote_host")
+    names = (
+        "connector",
+        "session",
+        "remote_name",
+        "rcpt_to",
+        "message_id",
+        "remote_host",
+        "certificate_name",
+        "certificate_verdict",
+    )
     for name in names:
         value = getattr(members[0], name)
         if not value:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from evtx_analyzer.correlate.hosts import Hosts, Whence
-from evtx_analyzer.correlate.sessions import Reply, Session, attribution, bracket, has_code
+from evtx_analyzer.correlate.sessions import Reply, ReplyVerdict, Session, attribution, bracket, has_code, verdict_of
 from evtx_analyzer.model import Match, MessageEvent, Origin, Rejection, SmtpEvent, named
 
 # Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
@@ -48,7 +48,7 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
     internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refusals(session):
         text, row = reply.row.text, reply.row
-        remote = bracket(text)
+        remote, verdict = bracket(text), _verdict(text)
         found = Rejection(
             id=identify("R", row.origin, text),
             time=row.time,
@@ -87,6 +87,8 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
             other_time=row.other_time,
             null_sender=reply.null_sender,
             ehlo=session.ehlo,
+            certificate_name=verdict.name,
+            certificate_verdict=verdict.verdict,
         )
         yield Told(found, INTERNAL if internal else session.kind)
 
@@ -98,7 +100,7 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
     host, basis = hosts.resolve(whence(event))
     refused = [item for item in event.recipients if has_code(item.text)] or list(event.recipients[:1])
     for status in refused:
-        remote = bracket(status.text)
+        remote, verdict = bracket(status.text), _verdict(status.text)
         found = Rejection(
             id=identify("R", event.origin, f"{status.address} {status.text}"),
             time=event.time,
@@ -132,8 +134,19 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
             remote_clock=remote.clock,
             time_basis=event.time_basis,
             other_time=event.other_time,
+            null_sender=event.null_sender,
+            certificate_name=verdict.name,
+            certificate_verdict=verdict.verdict,
         )
         yield Told(found, event.layer)
+
+
+_NO_VERDICT = ReplyVerdict("", "")
+
+
+def _verdict(text: str) -> ReplyVerdict:
+    # Few replies say it: a plain search is cheaper than the expression.
+    return (verdict_of(text) if " is" in text or "+is" in text else None) or _NO_VERDICT
 
 
 def _attribution(text: str) -> str:

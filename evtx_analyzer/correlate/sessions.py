@@ -502,6 +502,30 @@ def bracket(text: str) -> Bracket:
     return Bracket(found[-1][1], clock.from_iso(found[-1][2] or "")) if found else Bracket()
 
 
+class ReplyVerdict(Struct, frozen=True):
+    """What a reply says of the certificate that arrived: its name and the verdict (``untrustedroot``, ``expired``)."""
+
+    name: str
+    verdict: str
+
+
+# As printed in learn.microsoft.com/answers/questions/2276469: "Relay Access Denied  app01 is untrustedroot."
+_REPLY_VERDICT = re.compile(
+    r"Denied[.;,]?(?:[\s+]+ATTR\d+)?[.;,]?[\s+]+(?:\[[^\]]*\][\s+]*)?(?:CN=)?"
+    r"(?P<name>(?:\*\.)?[A-Za-z0-9_](?:[\w.-]*\w)?)[\s+]+is[\s+]+(?P<verdict>(?:not[\s+]+)?[A-Za-z]+)"
+    r"[\s+]*\.?[\s+]*(?:\[[^\]]*\][\s+]*)?$",
+    re.IGNORECASE,
+)
+
+
+def verdict_of(text: str) -> ReplyVerdict | None:
+    """The certificate's name and the verdict on it at the end of a refusal; None where the reply says neither."""
+    found = _REPLY_VERDICT.search(text) if has_code(text) else None
+    if found is None:
+        return None
+    return ReplyVerdict(found["name"], " ".join(found["verdict"].replace("+", " ").split()).casefold())
+
+
 def attribution(text: str) -> str:
     """``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it names none."""
     found = _ATTRIBUTION.search(text)

@@ -1,12 +1,16 @@
 """Exports of Exchange configuration to ``Setting``: connectors, accepted domains, certificates bound to services.
 
 The objects are those of Get-InboundConnector and Get-AcceptedDomain (Exchange Online) and of Get-SendConnector and
-Get-ExchangeCertificate (Exchange Server), as PowerShell writes them: JSON, CSV, Clixml or list text. Property names are
-never localized.
+Get-ExchangeCertificate (Exchange Server), as PowerShell writes them: JSON, CSV, Clixml, list text or a table. Property
+names are never localized.
+
+``Format-List`` shows the first entries of a list and ``...`` (``…`` in PowerShell 7) for the others
+($FormatEnumerationLimit), tables cut whatever is wider than their columns: such properties are named in ``cut``.
 """
 
 from __future__ import annotations
 
+import re
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer.constants import CMDLET_PROPERTIES
@@ -14,6 +18,18 @@ from evtx_analyzer.model import LogRow, Setting
 
 KIND = "configuration"
 # Get-ReceiveConnector shares its other properties with Get-SendConnector and tells of the other direction.
+_CUT_LIST = re.compile(r"(\{.*?),?\s*(?:\.\.\.|\u2026)\s*\}$", re.DOTALL)
+# Six columns in Exchange 2010, seven since 2013; all dots for none.
+_SERVICE_LETTERS = re.compile(r"(?=[^.]*\.)[IPUWSFC.]{6,8}|[IPUWSFC]{6,8}")
+_SERVICES = {
+    "I": "IMAP",
+    "P": "POP",
+    "U": "UM",
+    "W": "IIS",
+    "S": "SMTP",
+    "F": "Federation",
+    "C": "UMCallRouter",
+}
 _OF_RECEIVING = {"Bindings", "RemoteIPRanges", "PermissionGroups"}
 
 
@@ -28,9 +44,21 @@ def is_configuration(row: LogRow) -> bool:
 
 
 def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times
-    """The object with its cmdlet; values stay texts as exported."""
+    """The object with its cmdlet; values stay texts as exported, lists without the mark of what was cut."""
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
-    return Setting(origin=row.origin, cmdlet=_cmdlet(row) or "", values=values)
+    lists = {name for name, value in values.items() if _CUT_LIST.match(value)}
+    values |= {name: _CUT_LIST.sub(r"\1}", values[name]) for name in lists}
+    if "Services" in values:
+        values["Services"] = services(values["Services"])
+    cut = lists | set(filter(None, row.values.get("#cut", "").split(";")))
+    return Setting(origin=row.origin, cmdlet=_cmdlet(row) or "", values=values, cut=frozenset(cut))
+
+
+def services(text: str) -> str:
+    """The names of a certificate's services where a table writes a letter or a dot for each of them (``IP.WS..``)."""
+    if not _SERVICE_LETTERS.fullmatch(text):
+        return text
+    return ", ".join(_SERVICES[letter] for letter in text if letter != ".") or "None"
 
 
 def _cmdlet(row: LogRow) -> str | None:

@@ -1,6 +1,7 @@
 """Delivery status of one recipient (RFC 3464, from .eml and .msg) to ``MessageEvent``.
 
-Only fields are read, no prose: Exchange localizes the body. ``Reporting-MTA`` made the report; where that is Exchange
+Only fields are read, no prose: Exchange localizes the body. ``Transcript`` is the reply that only the text part of the
+report tells (the reader adds it). ``Reporting-MTA`` made the report; where that is Exchange
 Online itself, the report does not name the sending server. The time is ``Last-Attempt-Date`` or the report's own date,
 true within a second; both come a little after the refusal.
 """
@@ -16,6 +17,7 @@ from evtx_analyzer.model import LogRow, Loss, MessageEvent, RecipientStatus
 
 KIND = "ndr"
 _LOG = "NDR"
+_COMMENT = re.compile(r"\s*\([^()]*\)")
 _TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
 _ONLINE = (".outlook.com", ".office365.com")
 
@@ -34,12 +36,12 @@ def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | L
     time = next((found for text in times if text and (found := clock.from_iso(text) or clock.from_mail(text))), None)
     if time is None:
         return Loss(origin=row.origin, reason="the report has no date that can be read", extent="1 recipient")
-    reporter = _name(values, "reporting-mta")
+    reporter = _machine(values, "reporting-mta")
     online = reporter.casefold().endswith(_ONLINE)
     status = RecipientStatus(
-        address=_name(values, "final-recipient") or _name(values, "original-recipient"),
-        text=_name(values, "diagnostic-code") or values.get("status", ""),
-        remote_name=_name(values, "remote-mta"),
+        address=_address(values, "final-recipient") or _address(values, "original-recipient"),
+        text=values.get("transcript", "") or _name(values, "diagnostic-code") or values.get("status", ""),
+        remote_name=_machine(values, "remote-mta"),
     )
     return MessageEvent(
         origin=row.origin,
@@ -48,12 +50,27 @@ def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | L
         time=time,
         host="" if online else reporter,
         message_id=values.get("message-id", ""),
-        sender=parseaddr(values.get("from", ""))[1],
+        sender=parseaddr(values.get("return-path") or values.get("from", ""))[1],
+        null_sender=null_sender(values.get("return-path", "")),
         recipients=(status,),
         remote_name=status.remote_name,
         resolution=1.0,
         fields={name: (value,) for name, value in row.values.items() if value},
     )
+
+
+def null_sender(return_path: str) -> bool | None:
+    """Whether a return path is the empty one of RFC 5321 (``<>``); None where none is written."""
+    return None if not return_path.strip() else return_path.replace(" ", "") == "<>"
+
+
+def _machine(values: Mapping[str, str], name: str) -> str:
+    """The name of a mail server, without the comment in which some write its address or their channel."""
+    return _COMMENT.sub("", _name(values, name))
+
+
+def _address(values: Mapping[str, str], name: str) -> str:
+    return _name(values, name).strip("<>")
 
 
 def _name(values: Mapping[str, str], name: str) -> str:

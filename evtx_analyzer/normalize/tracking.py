@@ -5,6 +5,9 @@ are UTC; exports are local time in the culture's format, except Clixml, which ke
 one part per recipient, in braces (``[{LED=550 5.7.64 ...};{MSG=};{FQDN=...};{IP=...};{LRT=...}]``, in any order) or as
 plain text; ``LRT`` is in the culture's format and is never read. In ``fields`` it is the reply of each recipient, and
 names are those of the log.
+
+``return-path`` is the sender of the envelope, ``<>`` for automatic replies and reports (message-tracking.md: "never
+empty, it can have the null sender address"); ``sender-address`` is that of the message's header.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from zoneinfo import ZoneInfo
 from evtx_analyzer import clock
 from evtx_analyzer.clock import LocalTime
 from evtx_analyzer.model import LogRow, Loss, MessageEvent, RecipientStatus
+from evtx_analyzer.normalize.ndr import null_sender
 
 KIND = "message-tracking"
 _LOG_TYPE = "message tracking log"
@@ -78,8 +82,10 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         remote=values.get(f"{them}-ip", "") if sent else "",
         remote_name=values.get(f"{them}-hostname", "") if sent else "",
         message_id=values.get("reference" if about_report else "message-id", "").strip("{} "),
-        # The row of a report names the report's recipient, who is the sender of the message that failed.
-        sender=values.get("recipient-address" if about_report else "sender-address", ""),
+        # The row of a report names the report's recipient, who is the sender of the message that failed; its return
+        # path is the report's own.
+        sender=values.get("recipient-address", "") if about_report else _sender(values),
+        null_sender=None if about_report else null_sender(values.get("return-path", "")),
         recipients=tuple(RecipientStatus(address="", text=item.text) for item in recipients)
         if about_report
         else recipients,
@@ -92,6 +98,12 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
             "recipient-status": tuple(item.text for item in recipients if item.text),
         },
     )
+
+
+def _sender(values: Mapping[str, str]) -> str:
+    """The sender of the envelope where the row has it, else that of the header."""
+    path = values.get("return-path", "").strip()
+    return path.strip("<> ") if path else values.get("sender-address", "")
 
 
 def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from evtx_analyzer.model import CertificateFile, CountedRecords, EventRecord, LogRow, Loss, Origin
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.csvtable import is_csv_table, read_csv_table
+from evtx_analyzer.read.eventjson import is_event_csv, is_event_json, read_event_csv, read_event_json
 from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
 from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
 from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
@@ -16,6 +17,7 @@ from evtx_analyzer.read.messages import is_message_export, read_message_export
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.psjson import is_json, read_json
+from evtx_analyzer.read.tabletext import is_table_text, read_table_text
 
 if TYPE_CHECKING:
     from evtx_analyzer.read.evtx import Chunks
@@ -42,11 +44,14 @@ def _read_evtx(stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -
     return read_evtx(stream, source, chunks)
 
 
-# In order of certainty: a magic number, then XML, lists of events and mail, then headers that any text may quote, then
+# In order of certainty: a magic number, then events, lists of them and mail, then headers that any text may quote, then
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
     ("outlook-message", is_outlook_message, read_outlook_message),
+    # Before XML, which it may hold in a text.
+    ("event-json", is_event_json, read_event_json),
+    ("event-csv", is_event_csv, read_event_csv),
     ("event-xml", is_event_xml, read_event_xml),
     ("message-export", is_message_export, read_message_export),
     ("clixml", is_clixml, read_clixml),
@@ -59,6 +64,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
     ("list-text", is_list_text, read_list_text),
+    ("table-text", is_table_text, read_table_text),
 )
 
 

@@ -48,7 +48,7 @@ def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 
 def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     table: tuple[str, str, list[str]] | None = None
-    for number, offset, line in _whole(lines(stream)):
+    for number, offset, line in whole_rows(lines(stream)):
         found = _header(line)
         if found is not None:
             table = found
@@ -64,7 +64,7 @@ def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
             yield LogRow(origin=origin, log=log, values=dict(zip(columns, cells, strict=False)))
 
 
-def _whole(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
     """Rows whose quotes are closed: a cell may hold line ends."""
     start: tuple[int, int] | None = None
     parts: list[str] = []

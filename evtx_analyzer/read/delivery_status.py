@@ -1,14 +1,46 @@
-"""The delivery status in a mail; apart from ``mail``, for Python's mail parser is imported only where a mail is."""
+"""The delivery status in a mail; apart from ``mail``, for Python's mail parser is imported only where a mail is.
+
+Field names are case-insensitive (RFC 5322 2.2, RFC 3464 2.1): the records carry them as RFC 3464 spells them, whatever
+the report wrote. Some mail servers keep the remote side's reply in the text part only (``<<< 550 5.7.64 ...`` in
+Sendmail's transcript) and report a timeout: such a reply is given as ``Transcript``, a name of ours.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email import message_from_bytes, message_from_string, policy
 from email.message import Message
 
+from evtx_analyzer.read.encoding import decode
+
+FIELDS = (
+    "Original-Envelope-Id",
+    "Reporting-MTA",
+    "DSN-Gateway",
+    "Received-From-MTA",
+    "Arrival-Date",
+    "Original-Recipient",
+    "Final-Recipient",
+    "Action",
+    "Status",
+    "Remote-MTA",
+    "Diagnostic-Code",
+    "Last-Attempt-Date",
+    "Final-Log-Id",
+    "Will-Retry-Until",
+)
+"""The fields of RFC 3464 sections 2.2 and 2.3, as it spells them."""
+TRANSCRIPT = "Transcript"
+_SPELLING = {name.casefold(): name for name in FIELDS}
+_CODE = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
+# A reply that carries the code right behind its own, at the beginning of a line or behind what introduces it.
+_REPLY = re.compile(r"(?<![\d.])5\d\d[ -]+(?:#?5\d\d )?#?5\.7\.64(?![\d.]*\d)[^\r\n]*")
+_MARKUP = re.compile(r"<(?:style|script).*?</(?:style|script)>|<[a-z/!][^>]*>", re.IGNORECASE | re.DOTALL)
+_RECIPIENT_COMMAND = re.compile(r"RCPT TO:\s*<([^>]*)>", re.IGNORECASE)
+_TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 # A header that is folded inside of an enhanced status code, which holds no blank by itself.
 _SPLIT_CODE = re.compile(r"(?<![\d.])([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})(?![\d.])")
@@ -17,7 +49,78 @@ _SPLIT_CODE = re.compile(r"(?<![\d.])([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})(?
 def recipients(data: bytes) -> Iterator[dict[str, str]]:
     """Fields of every recipient of every delivery status in the mail."""
     for report, status in _reports(message_from_bytes(data, policy=policy.compat32)):
-        yield from _recipients(report, status)
+        yield from _with_transcript(list(_recipients(report, status)), report)
+
+
+def unattributed(data: bytes) -> int:
+    """How many reports of the mail hold 5.7.64 in their text, and no recipient of them to whom it belongs."""
+    reports = _reports(message_from_bytes(data, policy=policy.compat32))
+    return sum(
+        _CODE.search(_prose(report)) is not None
+        and not any(_holds_code(fields) for fields in _with_transcript(list(_recipients(report, status)), report))
+        for report, status in reports
+    )
+
+
+def _holds_code(fields: Mapping[str, str]) -> bool:
+    return any(_CODE.search(fields.get(name, "")) for name in ("Status", "Diagnostic-Code", TRANSCRIPT))
+
+
+def _with_transcript(rows: list[dict[str, str]], report: Message) -> list[dict[str, str]]:
+    """The same recipients, with the refusal that only the report's text tells where it is clear whose it is."""
+    if not rows or any(_holds_code(fields) for fields in rows):
+        return rows
+    prose = _prose(report)
+    for reply in _REPLY.finditer(prose):
+        owner = _owner(rows, prose, reply)
+        if owner is not None:
+            owner.setdefault(TRANSCRIPT, " ".join(reply[0].split()))
+    return rows
+
+
+def _owner(rows: list[dict[str, str]], prose: str, reply: re.Match[str]) -> dict[str, str] | None:
+    """The recipient of whom a reply in the text tells: the only one, or the one whom its line or RCPT command names."""
+    if len(rows) == 1:
+        return rows[0]
+    before = prose[: reply.start()]
+    line = before.rpartition("\n")[2] + reply[0]
+    command = "".join(_RECIPIENT_COMMAND.findall(before)[-1:])
+    paragraph = before.rpartition("\n\n")[2]
+    for text in (line, command, paragraph):
+        owners = [fields for fields in rows if _names(text, _TYPE.sub("", fields.get("Final-Recipient", "")))]
+        if len(owners) == 1:
+            return owners[0]
+    return None
+
+
+def _names(text: str, address: str) -> bool:
+    """Whether a text names an address, not as a part of a longer one."""
+    return bool(address) and re.search(rf"(?<![\w.+-]){re.escape(address)}(?![\w-])", text, re.IGNORECASE) is not None
+
+
+def _prose(report: Message) -> str:
+    """The text that a report has for people, without what it returns and without markup."""
+    return "\n".join(
+        _MARKUP.sub(" ", text) if kind == "text/html" else text
+        for part in _parts(report)
+        if not part.get_content_type().startswith("message/")
+        for kind, text in _texts(part)
+    )
+
+
+def _texts(part: Message) -> Iterator[tuple[str, str]]:
+    for inner in part.walk():
+        kind, body = inner.get_content_type(), inner.get_payload(decode=True)
+        if kind in ("text/plain", "text/html") and isinstance(body, bytes):
+            yield kind, _decoded(body, inner.get_content_charset() or "utf-8").replace("\r\n", "\n")
+
+
+def _decoded(body: bytes, charset: str) -> str:
+    try:
+        return body.decode(charset, "replace")
+    except (LookupError, ValueError):
+        # A charset that Python does not have, or that is none: what is looked for is ASCII in nearly all of them.
+        return decode(body, "utf-8")
 
 
 def _reports(mail: Message) -> Iterator[tuple[Message, Message]]:
@@ -41,13 +144,15 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
     returned = _returned(report)
     common = {"Date": _text(report.get("Date"))} | {
         name: _text(returned.get(name))
-        for name in ("Message-ID", "From")
+        for name in ("Message-ID", "From", "Return-Path")
         if returned is not None and returned.get(name)
     }
     # Without a Final-Recipient a block is about the message; there may be several such blocks, or none.
     for block in blocks:
-        fields = {name: _text(value) for name, value in block.items()}
-        if "final-recipient" not in {name.casefold() for name in fields}:
+        fields = {_SPELLING.get(name.casefold(), name): _text(value) for name, value in block.items()}
+        if "Status" in fields:
+            fields["Status"] = without_comments(fields["Status"])
+        if "Final-Recipient" not in fields:
             common |= fields
             continue
         yield common | fields
@@ -75,6 +180,19 @@ def _returned(report: Message) -> Message | None:
             body = part.get_payload(decode=True)
             return message_from_bytes(body) if isinstance(body, bytes) else None
     return None
+
+
+def without_comments(text: str) -> str:
+    """A structured field without its comments (RFC 5322 3.2.2): in parentheses, which may be nested, and unclosed."""
+    depth, kept = 0, []
+    for part in re.split(r"(\\.|[()])", text):
+        if part == "(":
+            depth += 1
+        elif part == ")" and depth:
+            depth -= 1
+        elif not depth:
+            kept.append(part)
+    return " ".join("".join(kept).split())
 
 
 def _text(value: object) -> str:

@@ -20,6 +20,7 @@ from evtx_analyzer.read.encoding import decode, guess
 _BLOCK = 1 << 20
 _LARGEST_EVENT = 4 << 20
 _RECORD_ID = re.compile(r"<EventRecordID[^>]*>\s*(\d+)\s*<")
+_SYSTEM = re.compile(r"<(?:\w+:)?System[\s/>]")
 _STARTS_EVENT = re.compile(r"<Event[\s>]")
 
 
@@ -74,8 +75,12 @@ def _patterns(encoding: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(start), re.compile(end)
 
 
-def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRecord:
+def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRecord | Loss:
     text = decode(data, encoding)
+    if not _SYSTEM.search(text):
+        # As some editors and copies of the Details tab keep it.
+        reason = "an event has no System part, and so no time, machine or channel"
+        return Loss(origin=replace(source, offset=offset), reason=reason, extent=f"1 event, {len(data)} bytes")
     found = _RECORD_ID.search(text)
     record_id = int(found[1]) if found else None
     return EventRecord(origin=replace(source, record=record_id, offset=offset), xml=text, record_id=record_id)

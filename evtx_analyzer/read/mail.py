@@ -1,5 +1,6 @@
-"""Non-delivery reports saved as mail (.eml): the delivery-status part only, for all other text is localized prose.
+"""Non-delivery reports saved as mail (.eml): the delivery-status part, for all other text is localized prose.
 
+The text part is only looked at where no recipient's fields say 5.7.64: a reply may stand there alone.
 RFC 3464: fields of the message (``Reporting-MTA``), then a block per recipient (``Final-Recipient``, ``Status``,
 ``Diagnostic-Code``). One record per recipient; the returned headers add ``Message-ID`` and ``From`` of the message that
 was refused. A report that was forwarded as an attachment is found as well.
@@ -28,14 +29,16 @@ def is_mail_report(head: bytes) -> bool:
 
 def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """One record per recipient of every delivery status in the mail."""
-    from evtx_analyzer.read.delivery_status import recipients  # noqa: PLC0415  start-up cost: a parser of mail
+    from evtx_analyzer.read.delivery_status import recipients, unattributed  # noqa: PLC0415  start-up cost: a parser of mail
 
     data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
-    found = False
-    for values in recipients(data.removeprefix(b"\xef\xbb\xbf")):
-        found = True
-        yield LogRow(origin=source, log=NDR, values=values)
-    if not found:
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    rows = list(recipients(data))
+    yield from (LogRow(origin=source, log=NDR, values=values) for values in rows)
+    if not rows:
         yield Loss(origin=source, reason="the mail's delivery-status part holds no recipient", extent="the report")
+    if reports := unattributed(data):
+        reason = "the report's text holds 5.7.64 and does not say for which recipient"
+        yield Loss(origin=source, reason=reason, extent=f"{reports} report{'s' if reports > 1 else ''}")

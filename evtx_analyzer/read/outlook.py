@@ -55,7 +55,7 @@ def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | 
         yield Loss(origin=source, reason=f"the message is cut or damaged: {error}", extent="the whole file")
 
 
-def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow]:
+def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow | Loss]:
     common = {
         "Date": _time(ole),
         "Message-ID": _string(ole, "", _ORIGINAL_ID) or _string(ole, "", _IN_REPLY_TO),
@@ -63,18 +63,19 @@ def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow]:
         "Reporting-MTA": _string(ole, "", _REPORTING_MTA),
     }
     storages = sorted({path[0] for path in ole.listdir() if path[0].startswith("__recip_version1.0_#")})
-    told = False
-    for storage in storages:
-        diagnostic = _string(ole, f"{storage}/", _SUPPLEMENTARY)
-        if diagnostic:
-            told = True
-            yield LogRow(origin=source, log=NDR, values=common | _recipient(ole, storage, diagnostic.strip("<> \r\n")))
-    if told:
-        return
-    found = _CODE.search(_string(ole, "", _BODY) or _string(ole, "", _REPORT_TEXT))
-    if found is not None:
+    diagnostics = {storage: _string(ole, f"{storage}/", _SUPPLEMENTARY).strip("<> \r\n") for storage in storages}
+    rows = [common | _recipient(ole, storage, text) for storage, text in diagnostics.items() if text]
+    in_body = _CODE.search(_string(ole, "", _BODY) or _string(ole, "", _REPORT_TEXT))
+    if in_body is not None and not rows:
         storage = storages[0] if len(storages) == 1 else ""
-        yield LogRow(origin=source, log=NDR, values=common | _recipient(ole, storage, found[0].strip()))
+        rows = [common | _recipient(ole, storage, in_body[0].strip())]
+    elif in_body is not None and not any(map(_CODE.search, diagnostics.values())):
+        if len(rows) == 1:
+            rows[0]["Transcript"] = in_body[0].strip()
+        else:
+            reason = "the report's text holds 5.7.64 and does not say for which recipient"
+            yield Loss(origin=source, reason=reason, extent="1 report")
+    yield from (LogRow(origin=source, log=NDR, values=values) for values in rows)
 
 
 def _recipient(ole: olefile.OleFileIO, storage: str, diagnostic: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ from msgspec import Struct
 from evtx_analyzer.conditions import Condition
 from evtx_analyzer.model import Grade, LinkBasis
 
-ObservationKind = Literal["link", "broken-link", "operation", "rejection", "no-source", "no-object", "outside-coverage"]
+ObservationKind = Literal[
+    "link", "broken-link", "operation", "rejection", "no-source", "unread-source", "no-object", "outside-coverage"
+]
 
 
 class SignalRule(Struct, frozen=True, kw_only=True):
