@@ -244,9 +244,10 @@ class Capi2Event(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "unknown"]
+TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "heading", "unknown"]
 """How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
-repeats, by a zone that the remote side's clock shows to be wrong, or not at all (local digits, no zone known)."""
+repeats, by a zone that the remote side's clock shows to be wrong, or not at all: the row has no time and stands behind
+a ``#Date`` heading of this time (UTC), or the digits are local and no zone is known."""
 
 
 class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
@@ -384,8 +385,8 @@ class Match(Struct, frozen=True, kw_only=True, gc=False):
 class Acceptance(Struct, frozen=True, gc=False):
     """One message that the remote side took: when it answered, and whose domains the envelope names.
 
-    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains`` are
-    those of the accepted recipients, folded, each once, sorted.
+    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains``
+    are those of the accepted recipients, folded, each once, sorted.
     """
 
     time: datetime
@@ -580,9 +581,9 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
     ``from_start`` says that the log holds the session's beginning, so that what is not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
-    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows neither:
-    ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the keywords of
-    its answer to the first EHLO.
+    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
+    neither: ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the
+    keywords of its answer to the first EHLO.
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
     """
@@ -653,8 +654,29 @@ class IncidentCertificate(Struct, frozen=True, kw_only=True):
     issuer: str
 
 
+class ReplyText(Struct, frozen=True, kw_only=True):
+    """What the remote side answered: ``text`` is the first of ``count`` replies that say the same, as written.
+
+    Replies say the same where they differ in nothing but what varies for each message: host, clock and session id in
+    the bracket, message ids and addresses of mailboxes. The bases are those of ``first`` and ``last``.
+    """
+
+    text: str
+    count: int
+    first: datetime
+    last: datetime
+    first_basis: TimeBasis = "utc"
+    last_basis: TimeBasis = "utc"
+
+
 class Incident(Struct, frozen=True, kw_only=True):
-    """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected."""
+    """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected.
+
+    ``start`` and ``end`` are of the rejections whose UTC time is known, where there are any; ``unknown_zone_count``
+    counts the others (their time is local, or wrong). ``excerpt_count`` counts rejections whose session lacks rows in
+    its protocol log. ``replies`` are the distinct replies in the order of their first time, ``more_replies`` counts
+    the rejections with a reply that is not among them.
+    """
 
     id: str
     host: str
@@ -669,6 +691,12 @@ class Incident(Struct, frozen=True, kw_only=True):
     grades: dict[str, Grade] = field(default_factory=dict)
     senders: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
+    start_basis: TimeBasis = "utc"
+    end_basis: TimeBasis = "utc"
+    unknown_zone_count: int = 0
+    excerpt_count: int = 0
+    replies: tuple[ReplyText, ...] = ()
+    more_replies: int = 0
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -763,11 +791,12 @@ class ClockSkew(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True, gc=False):
-    """One sentence of evidence and where it stands."""
+    """One sentence of evidence and where it stands; ``time_basis`` is that of ``time``."""
 
     text: str
     origin: Origin | None
     time: datetime | None = None
+    time_basis: TimeBasis = "utc"
 
 
 class Missing(Struct, frozen=True, kw_only=True):
@@ -847,6 +876,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
     """The span one source covers, so that "no event" is told from "not in the export".
 
     ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
+    ``time_basis`` is ``unknown`` where the zone of any of its rows is not known: ``first`` and ``last`` may be local.
     """
 
     source: str
@@ -863,3 +893,4 @@ class Coverage(Struct, frozen=True, kw_only=True):
     event_ids: dict[int, int] = field(default_factory=dict)
     per_minute: float | None = None
     duplicates: int = 0
+    time_basis: TimeBasis = "utc"
