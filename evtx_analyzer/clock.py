@@ -107,8 +107,13 @@ def as_text(time: datetime | None, basis: TimeBasis = "utc") -> str:
 
 def in_sentence(time: datetime, basis: TimeBasis) -> str:
     """As ``as_text``, where words follow: what is to be said of the time stands in brackets."""
-    remark = _REMARKS.get(basis, "").removeprefix(", ")
-    return _digits(time, basis) + (f" ({remark})" if remark else "")
+    text = remark(basis)
+    return _digits(time, basis) + (f" ({text})" if text else "")
+
+
+def remark(basis: TimeBasis) -> str:
+    """What is to be said of a time beside its digits; empty where it is UTC."""
+    return _REMARKS.get(basis, "").removeprefix(", ")
 
 
 def span_text(first: Moment, last: Moment) -> str:

@@ -623,7 +623,7 @@ def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missi
     bases = Counter(item.time_basis for incident in incidents for item in incident.rejections)
     if (local := bases["unknown"]) and tz is None:
         text = (
-            f"{_times_of(local)} local and no log names the time zone, so nothing is joined with them by time. "
+            f"{_times_of(local)} local and no log names the time zone, so nothing is joined by time. "
             "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
         )
         yield Missing(text=text, collect=_WITH_ZONE)
@@ -636,8 +636,8 @@ def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missi
         yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
     if wrong := bases["wrong-zone"]:
         text = (
-            f"{_times_of(wrong)} not those of another clock: --tz {tz} is not the zone of the server that wrote the "
-            "log. Analyze again with the right one."
+            f"{_times_of(wrong)} wrong by another clock: --tz {tz} is not the zone of the server that wrote the log. "
+            "Analyze again with the right one."
         )
         yield Missing(text=text, collect=_WITH_ZONE)
 

@@ -17,6 +17,7 @@ README = PACKAGE.parent / "README.md"
 LAYERS = (
     ("errors", "model", "constants", "conditions", "version"),
     ("clock",),
+    ("replies",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("passes",),

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from evtx_analyzer.clock import Moment, is_known, limits
-from evtx_analyzer.correlate.replies import MOST_REPLIES, reply_texts
 from evtx_analyzer.model import Incident, IncidentCertificate, Link, Operation, Rejection, place
+from evtx_analyzer.replies import reply_texts
 
 # Tracking and reports tell of messages: no row of a session can be missing in them.
 _WITH_SESSIONS = ("send-connector", "iis-smtp")
+_MOST_REPLIES = 20
 
 
 def incidents(
@@ -56,8 +57,8 @@ def _incident(
         end_basis=end.basis,
         unknown_zone_count=sum(not is_known(item.time_basis) for item in rejections),
         excerpt_count=sum(item.kind in _WITH_SESSIONS and not item.from_start for item in rejections),
-        replies=tuple(replies[:MOST_REPLIES]),
-        more_replies=sum(reply.count for reply in replies[MOST_REPLIES:]),
+        replies=tuple(replies[:_MOST_REPLIES]),
+        more_replies=sum(reply.count for reply in replies[_MOST_REPLIES:]),
     )
 
 

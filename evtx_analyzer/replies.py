@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from evtx_analyzer.clock import Moment, limits
 from evtx_analyzer.model import Rejection, ReplyText
 
-MOST_REPLIES = 20
 # Exchange Online's host, since about 2023 with its clock and a session id; an address in brackets is no host.
 _BRACKET = re.compile(r"\[(?!(?:IPv6:)?[0-9A-Fa-f.:]+\])[^\[\]]*\]")
 _MAILBOX = re.compile(r"<[^<>\s]*@[^<>\s]*>|[^\s<>\[\]()\"',;:]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
@@ -36,6 +37,29 @@ def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
         if rejection.reply:
             groups.setdefault(compared(rejection.reply), []).append(rejection)
     return [_reply_text(group) for group in groups.values()]
+
+
+def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
+    """The distinct replies of several incidents, in the order in which they came."""
+    groups: dict[str, ReplyText] = {}
+    for reply in sorted(replies, key=lambda item: item.first):
+        key = compared(reply.text)
+        groups[key] = _together(groups[key], reply) if key in groups else reply
+    return list(groups.values())
+
+
+def _together(left: ReplyText, right: ReplyText) -> ReplyText:
+    firsts = (Moment(item.first, item.first_basis) for item in (left, right))
+    lasts = (Moment(item.last, item.last_basis) for item in (left, right))
+    first, last = limits([*firsts, *lasts])
+    return replace(
+        left,
+        count=left.count + right.count,
+        first=first.time,
+        last=last.time,
+        first_basis=first.basis,
+        last_basis=last.basis,
+    )
 
 
 def _reply_text(group: Sequence[Rejection]) -> ReplyText:
