@@ -197,11 +197,18 @@ def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
     )
 
 
-def limit_cells(item: Incident, say: Language) -> tuple[str, str]:
-    """First and last refusal of an incident to the second; a time that is not simply UTC says what it is."""
-    sides = ((item.start, item.start_basis), (item.end, item.end_basis))
-    first, last = (f"{time:%Y-%m-%d %H:%M:%S}" if basis in _PLAIN else when(time, say, basis) for time, basis in sides)
-    return first, last
+def limit_cells(item: Incident, say: Language, *, to_second: bool = False) -> tuple[str, str]:
+    """First and last refusal of an incident as cells of a row; a time that is not simply UTC says what it is."""
+    return (
+        _limit_cell(item.start, item.start_basis, say, to_second),
+        _limit_cell(item.end, item.end_basis, say, to_second),
+    )
+
+
+def _limit_cell(time: datetime, basis: TimeBasis, say: Language, to_second: bool) -> str:
+    if basis not in _PLAIN:
+        return when(time, say, basis)
+    return f"{time:%Y-%m-%d %H:%M:%S}" if to_second else moment(time)
 
 
 def count_cell(item: Incident, say: Language) -> str:

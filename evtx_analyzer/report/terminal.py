@@ -306,7 +306,14 @@ def _incidents(incidents: Sequence[Incident], say: Language) -> Table:
         certificate = item.certificate.thumbprint if item.certificate else say("not shown by the log")
         basis = item.rejections[0].host_basis if item.rejections else "row"
         host = item.host + (f" ({say(basis)})" if basis != "row" else "")
-        row = (*limit_cells(item, say), count_cell(item, say), host.strip(), item.kind, item.connector, certificate)
+        row = (
+            *limit_cells(item, say, to_second=True),
+            count_cell(item, say),
+            host.strip(),
+            item.kind,
+            item.connector,
+            certificate,
+        )
         table.add_row(*(_cell(cell) for cell in row))
     return table
 
