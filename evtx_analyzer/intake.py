@@ -394,9 +394,11 @@ class Ledger:
         return [self._with_basis(item) for item in with_notices(joined(made), self._notices)]
 
     def _with_basis(self, item: Coverage) -> Coverage:
-        """The span; where the zone of any row is not known, its limits are not known to be UTC."""
-        unknown = self._bases.get((item.source, item.kind), Counter())["unknown"]
-        return replace(item, time_basis="unknown") if unknown else item
+        """The span; where the UTC time of any row is not known, neither are the limits of all."""
+        counts = self._bases.get((item.source, item.kind), Counter())
+        if counts["unknown"]:
+            return replace(item, time_basis="unknown")
+        return replace(item, time_basis="heading") if counts["heading"] else item
 
     def local_notes(self) -> dict[tuple[str, str], str]:
         """What is to be said of rows whose UTC time is not known, by source and kind."""

@@ -876,7 +876,8 @@ class Coverage(Struct, frozen=True, kw_only=True):
     """The span one source covers, so that "no event" is told from "not in the export".
 
     ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
-    ``time_basis`` is ``unknown`` where the zone of any of its rows is not known: ``first`` and ``last`` may be local.
+    ``time_basis`` is ``unknown`` or ``heading`` where any of its rows has a time of this basis: ``first`` and ``last``
+    are not known to be UTC.
     """
 
     source: str

@@ -216,7 +216,7 @@ def count_cell(item: Incident, say: Language) -> str:
     if not item.unknown_zone_count or item.unknown_zone_count == item.rejection_count:
         return str(item.rejection_count)
     return say(
-        "$count ($unknown at a time that is not known in UTC)",
+        "$count ($unknown without UTC time)",
         count=item.rejection_count,
         unknown=item.unknown_zone_count,
     )
