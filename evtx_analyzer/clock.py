@@ -116,13 +116,18 @@ def remark(basis: TimeBasis) -> str:
     return _REMARKS.get(basis, "").removeprefix(", ")
 
 
-def span_text(first: Moment, last: Moment) -> str:
-    """Two moments as reports print them: one text where they are one, and what both share is said once."""
+def span_text(first: Moment, last: Moment, unknown: int = 0) -> str:
+    """Two moments as reports print them: one text where they are one, and what both share is said once.
+
+    ``unknown`` counts what lies at neither, because its UTC time is not known: see ``limits``.
+    """
     if first == last:
-        return as_text(*first)
-    if first.basis == last.basis:
-        return f"{_digits(*first)} to {as_text(*last)}"
-    return f"{in_sentence(*first)} to {as_text(*last)}"
+        text = as_text(*first)
+    else:
+        start = _digits(*first) if first.basis == last.basis else in_sentence(*first)
+        text = f"{start} to {as_text(*last)}"
+    beside = unknown and is_known(first.basis)
+    return f"{text}; {unknown} of them at a time that is not known in UTC" if beside else text
 
 
 def _digits(time: datetime, basis: TimeBasis) -> str:

@@ -163,13 +163,7 @@ def _span(incidents: Sequence[Incident]) -> str:
     starts = (Moment(incident.start, incident.start_basis) for incident in incidents)
     ends = (Moment(incident.end, incident.end_basis) for incident in incidents)
     first, last = clock.limits([*starts, *ends])
-    unknown = sum(incident.unknown_zone_count for incident in incidents)
-    text = clock.span_text(first, last)
-    return (
-        f"{text}; {unknown} of them at a time that is not known in UTC"
-        if unknown and clock.is_known(first.basis)
-        else text
-    )
+    return clock.span_text(first, last, sum(incident.unknown_zone_count for incident in incidents))
 
 
 def _absence(case: Case, losses: int) -> str:

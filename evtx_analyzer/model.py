@@ -658,7 +658,8 @@ class ReplyText(Struct, frozen=True, kw_only=True):
     """What the remote side answered: ``text`` is the first of ``count`` replies that say the same, as written.
 
     Replies say the same where they differ in nothing but what varies for each message: host, clock and session id in
-    the bracket, message ids and addresses of mailboxes. The bases are those of ``first`` and ``last``.
+    the bracket, message ids and addresses of mailboxes. The bases are those of ``first`` and ``last``, which are of
+    replies whose UTC time is known, where there are any; ``unknown_zone_count`` counts the others.
     """
 
     text: str
@@ -667,6 +668,7 @@ class ReplyText(Struct, frozen=True, kw_only=True):
     last: datetime
     first_basis: TimeBasis = "utc"
     last_basis: TimeBasis = "utc"
+    unknown_zone_count: int = 0
 
 
 class Incident(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from evtx_analyzer.clock import Moment, limits
+from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.model import Rejection, ReplyText
 
 # Exchange Online's host, since about 2023 with its clock and a session id; an address in brackets is no host.
@@ -25,9 +25,12 @@ _WRAPPER = re.compile(r"^(?:smtp\s*;\s*)?#*\s*(.*?)\s*#*$", re.IGNORECASE)
 
 
 def compared(text: str) -> str:
-    """The reply as it is compared: what varies for each message replaced, blanks and the wrapping of reports undone."""
-    plain = _MAILBOX.sub("<mailbox>", _BRACKET.sub("[host]", " ".join(text.split())))
-    return _WRAPPER.sub(r"\1", plain)
+    """The reply as it is compared: without what varies for each message, without the wrapping of reports.
+
+    The bracket goes whole: message tracking often leaves it out.
+    """
+    plain = _MAILBOX.sub("<mailbox>", _BRACKET.sub(" ", text))
+    return _WRAPPER.sub(r"\1", " ".join(plain.split()))
 
 
 def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
@@ -59,6 +62,7 @@ def _together(left: ReplyText, right: ReplyText) -> ReplyText:
         last=last.time,
         first_basis=first.basis,
         last_basis=last.basis,
+        unknown_zone_count=left.unknown_zone_count + right.unknown_zone_count,
     )
 
 
@@ -71,4 +75,5 @@ def _reply_text(group: Sequence[Rejection]) -> ReplyText:
         last=last.time,
         first_basis=first.basis,
         last_basis=last.basis,
+        unknown_zone_count=sum(not is_known(rejection.time_basis) for rejection in group),
     )

@@ -30,6 +30,7 @@ def texts_of(*replies):
 
 
 SAME = {
+    "no host": ("{} [BL2NAM02FT011.mail.protection.outlook.com]", "{}"),
     "host": ("{} [BL2NAM02FT011.mail.protection.outlook.com]", "{} [AM5EUR02FT030.mail.protection.outlook.com]"),
     "clock and session id": (
         "{} [AM0FT1.protection.outlook.com 2026-03-10T08:14:02.123Z 08DD5F0A1B2C3D4E]",

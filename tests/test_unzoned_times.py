@@ -133,6 +133,10 @@ def test_known_and_unknown_times_are_told_apart(tmp_path):
     assert (incident.rejection_count, incident.unknown_zone_count) == (2, 1)
     known = "2016-12-01 10:00:00.000 UTC; 1 of them at a time that is not known in UTC."
     assert known in made.verdict.summary
+    assert (
+        "2 x 550 5.7.64 TenantAttribution; Relay Access Denied (*2016-12-01 10:00:00.000 UTC; 1 of them at"
+        in output(made, ".md")
+    )
     for suffix in (".md", ".html"):
         assert "2 (1 without UTC time)" in output(made, suffix)
     assert "1 davon zu einer Zeit ohne bekannte UTC-Zeit" in output(made, ".txt", "de")

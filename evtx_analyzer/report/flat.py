@@ -34,7 +34,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 _TYPES = {
     "delta_seconds": "float64",
     **dict.fromkeys(("starttls", "untrusted_root_hint"), "bool_"),
-    **dict.fromkeys(("process_id", "count", "refused", "accepted", "compared"), "int64"),
+    **dict.fromkeys(("process_id", "count", "refused", "accepted", "compared", "unknown_zone_count"), "int64"),
 }
 
 
@@ -174,6 +174,7 @@ def _reply(incident: Incident, reply: ReplyText) -> Row:
         "last_time": reply.last if last_known else None,
         "first_basis": reply.first_basis,
         "last_basis": reply.last_basis,
+        "unknown_zone_count": reply.unknown_zone_count,
     }
 
 
@@ -206,7 +207,10 @@ LINKS = Table(
 )
 
 
-REPLIES = Table(("incident", "text", "count", "first_time", "last_time", "first_basis", "last_basis"), _replied)
+REPLIES = Table(
+    ("incident", "text", "count", "first_time", "last_time", "first_basis", "last_basis", "unknown_zone_count"),
+    _replied,
+)
 COMMON = Table(("trait", "value", "refused", "accepted", "compared"), _shared)
 
 

@@ -238,7 +238,7 @@ def replies(report: Report) -> list[ReplyText]:
 def reply_times(reply: ReplyText, say: Language) -> str:
     """When a reply came first and last."""
     first, last = Moment(reply.first, reply.first_basis), Moment(reply.last, reply.last_basis)
-    return say.phrase(clock.span_text(first, last))
+    return say.phrase(clock.span_text(first, last, reply.unknown_zone_count))
 
 
 def more_replies(report: Report, say: Language) -> list[str]:

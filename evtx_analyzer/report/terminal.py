@@ -61,6 +61,7 @@ _GRADES: dict[Grade | None, str] = {
 }
 _MOST_PAIRS = 12
 _MOST_REPLIES = 6
+_WIDE = 106
 _MOST_EVIDENCE = 16
 _MOST_INCIDENTS = 20
 _LONGEST = 1500
@@ -122,7 +123,7 @@ def _best(best: Finding, report: Report, say: Language, width: int) -> Iterable[
         yield from _section(say("Evidence for"), _evidence(best.supports, "+", say("none"), say))
         yield from _section(say("Evidence against"), _evidence(best.contradicts, "-", say("none was found"), say))
     yield from _section(say("What the refused mail has in common"), _common(report, say))
-    found = _pairs(report, say)
+    found = _pairs(report, say, width)
     if found is not None:
         yield from _section(say("Refusals and the certificate checks beside them"), [found])
     line = timeline.close_up(report) or timeline.overview(report)
@@ -158,7 +159,8 @@ def _common(report: Report, say: Language) -> list[RenderableType]:
     table = _table(*(say(title) for title in COMMON_TITLES))
     table.columns[1].justify = "right"
     for item in report.common[:_MOST_PAIRS]:
-        table.add_row(*(_cell(cell) for cell in common_cells(item, say)))
+        clue = "bold" if item.compared and not item.accepted else None
+        table.add_row(*(_cell(cell) for cell in common_cells(item, say)), style=clue)
     return [table, *_more(len(report.common), _MOST_PAIRS, say)]
 
 
@@ -269,20 +271,35 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _pairs(report: Report, say: Language) -> Table | None:
-    """The pairs with their time difference, nearest first, those that rest on identity before the others."""
+def _pairs(report: Report, say: Language, width: int) -> Table | None:
+    """The pairs with their time difference, nearest first, those that rest on identity before the others.
+
+    A narrow terminal gets what joins a pair in one column and the date above the time, else words break into letters.
+    """
     found = pairs(report)
     if not found:
         return None
-    titles = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
-    table = _table(*(say(item) for item in titles))
-    for column in table.columns[:4]:
+    titles = [
+        say(title)
+        for title in ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
+    ]
+    rows = [[_cell(cell) for cell in pair_cells(item, say)] for item in found[:_MOST_PAIRS]]
+    if width < _WIDE:
+        titles, rows = _narrow(titles), [_narrow(row) for row in rows]
+    table = _table(*titles)
+    table.padding = (0, 1, 0, 0) if width < _WIDE else table.padding
+    for column in table.columns[width < _WIDE : 4]:
         column.no_wrap = True
-    for item in found[:_MOST_PAIRS]:
-        table.add_row(*(_cell(cell) for cell in pair_cells(item, say)))
+    for row in rows:
+        table.add_row(*row)
     if len(found) > _MOST_PAIRS:
-        table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * 6)
+        table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * (len(titles) - 1))
     return table
+
+
+def _narrow(cells: Sequence[str]) -> list[str]:
+    *times, basis, host, result = cells
+    return [*times, f"{basis}, {host}", result]
 
 
 def _others(findings: Sequence[Finding], say: Language) -> Iterable[RenderableType]:
