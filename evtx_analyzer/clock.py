@@ -8,6 +8,7 @@ write UTC seconds in two columns. Python keeps microseconds: the seventh digit i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -68,11 +69,71 @@ def _offset(zone: str | None) -> timedelta:
     return -offset if zone[0] == "-" else offset
 
 
-def as_text(time: datetime | None) -> str:
-    """A UTC time as reports print it, to the millisecond: ``2016-12-01 03:09:55.456 UTC``."""
-    if time is None:
-        return "time unknown"
-    return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d} UTC"
+class Moment(NamedTuple):
+    """A time and how it became UTC: of an ``unknown`` basis the digits are local and only look like UTC."""
+
+    time: datetime
+    basis: TimeBasis = "utc"
+
+
+_KNOWN: tuple[TimeBasis, ...] = ("utc", "zone", "ambiguous")
+_REMARKS: dict[TimeBasis, str] = {
+    "ambiguous": ", or later: the clock showed this hour twice",
+    "wrong-zone": ", by a time zone that another clock contradicts",
+    "heading": ", the log's #Date heading: the row has no time of its own",
+    "unknown": ", local time of an unknown zone",
+}
+
+
+def is_known(basis: TimeBasis) -> bool:
+    """Whether a time of this basis can be compared with UTC; an ambiguous one can, by both of its readings."""
+    return basis in _KNOWN
+
+
+def limits(moments: Iterable[Moment]) -> tuple[Moment, Moment]:
+    """The first and the last of moments whose UTC time is known, else of all: local digits tell nothing of UTC."""
+    every = list(moments)
+    known = [moment for moment in every if is_known(moment.basis)] or every
+    return min(known), max(known)
+
+
+def as_text(time: datetime | None, basis: TimeBasis = "utc") -> str:
+    """A time as reports print it, to the millisecond: ``2016-12-01 03:09:55.456 UTC``.
+
+    One whose UTC time is not known says so and never says UTC: ``2026-03-10 09:14:02, local time of an unknown zone``.
+    """
+    return "time unknown" if time is None else _digits(time, basis) + _REMARKS.get(basis, "")
+
+
+def in_sentence(time: datetime, basis: TimeBasis) -> str:
+    """As ``as_text``, where words follow: what is to be said of the time stands in brackets."""
+    text = remark(basis)
+    return _digits(time, basis) + (f" ({text})" if text else "")
+
+
+def remark(basis: TimeBasis) -> str:
+    """What is to be said of a time beside its digits; empty where it is UTC."""
+    return _REMARKS.get(basis, "").removeprefix(", ")
+
+
+def span_text(first: Moment, last: Moment, unknown: int = 0) -> str:
+    """Two moments as reports print them: one text where they are one, and what both share is said once.
+
+    ``unknown`` counts what lies at neither, because its UTC time is not known: see ``limits``.
+    """
+    if first == last:
+        text = as_text(*first)
+    else:
+        start = _digits(*first) if first.basis == last.basis else in_sentence(*first)
+        text = f"{start} to {as_text(*last)}"
+    beside = unknown and is_known(first.basis)
+    return f"{text}; {unknown} of them at a time that is not known in UTC" if beside else text
+
+
+def _digits(time: datetime, basis: TimeBasis) -> str:
+    text = f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}"
+    # Logs in local time are true to a second: milliseconds would say more than they know.
+    return f"{text} UTC" if is_known(basis) else text.removesuffix(".000")
 
 
 def from_user(text: str) -> datetime | None:

@@ -30,6 +30,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.model import (
     Certificate,
     Coverage,
@@ -45,6 +46,7 @@ from evtx_analyzer.model import (
     Origin,
     Rejection,
     Remedy,
+    TimeBasis,
     Verdict,
     place,
 )
@@ -68,7 +70,8 @@ class Case(Struct, frozen=True, kw_only=True):
     """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
 
     ``unread`` are kinds of which the input holds a log, and none that could be read.
-    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals.
+    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals. ``tz`` is
+    the zone in which local times were read, None where none was given.
     """
 
     operations: Mapping[str, Operation]
@@ -78,6 +81,7 @@ class Case(Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Origin] = {}
     view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
+    tz: str | None = None
 
 
 class _Fact(Struct, frozen=True, kw_only=True):
@@ -154,13 +158,19 @@ def verdict(
     best = findings[0]
     also = [item for item in findings[1:] if RANK[item.grade] >= RANK["possible"]]
     count = sum(item.rejection_count for item in incidents)
-    start, end = min(item.start for item in incidents), max(item.end for item in incidents)
     hosts = ", ".join(sorted({item.host or "a host that no log names" for item in incidents}))
-    span = clock.as_text(start) if start == end else f"{clock.as_text(start)} to {clock.as_text(end)}"
-    texts = [f"{count} refusal{'s' if count > 1 else ''} with 5.7.64 on {hosts}, {span}.", _claim(best)]
+    texts = [f"{count} refusal{'s' if count > 1 else ''} with 5.7.64 on {hosts}, {_span(incidents)}.", _claim(best)]
     if also:
         texts.append("Also " + "; ".join(f"{item.grade}: {item.cause}" for item in also) + ".")
     return Verdict(cause=best.cause, grade=best.grade, title=best.title, summary=" ".join(texts))
+
+
+def _span(incidents: Sequence[Incident]) -> str:
+    """From the first refusal to the last; beside known times those of an unknown zone are counted only."""
+    starts = (Moment(incident.start, incident.start_basis) for incident in incidents)
+    ends = (Moment(incident.end, incident.end_basis) for incident in incidents)
+    first, last = clock.limits([*starts, *ends])
+    return clock.span_text(first, last, sum(incident.unknown_zone_count for incident in incidents))
 
 
 def _absence(case: Case, losses: int) -> str:
@@ -223,8 +233,10 @@ class _Scene:
 
     @cached_property
     def anchors(self) -> list[datetime]:
-        """Times of the handshakes, in order."""
-        return sorted(item.handshake_time or item.time for item in self.incident.rejections)
+        """Times of the handshakes, in order; in the hour that the clock showed twice, both readings."""
+        rejections = self.incident.rejections
+        late = [item.other_time for item in rejections if item.time_basis == "ambiguous" and item.other_time]
+        return sorted([*(item.handshake_time or item.time for item in rejections), *late])
 
     def refused(self, signal: str, shown_by: str) -> list[_Fact]:
         """The refusals of a signal as facts; they stand in the export that shows them, where there is one."""
@@ -324,8 +336,8 @@ class _Scene:
             "thumbprint": certificate.thumbprint if certificate else "<thumbprint of the SMTP certificate>",
             "subject": certificate.subject if certificate else "<subject of the SMTP certificate>",
             "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
-            "start": clock.as_text(incident.start),
-            "end": clock.as_text(incident.end),
+            "start": clock.in_sentence(incident.start, incident.start_basis),
+            "end": clock.in_sentence(incident.end, incident.end_basis),
             "refused": str(incident.rejection_count),
             "coverage": _coverage_text(self.case),
         }
@@ -351,7 +363,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
             *(_elsewhere(relevant) if confident else ()),
             *_sentences(against, "contradicts"),
         ),
-        missing=tuple(_missing(cause.missing, best, names)),
+        missing=(*_zone_asked(incidents, best.scene.case.tz), *_missing(cause.missing, best, names)),
         remedy=Remedy(
             # No fix is printed as the answer where the cause is not even possible: checks only.
             steps=_steps(cause, relevant) if confident or cause.id == UNEXPLAINED else (),
@@ -538,7 +550,12 @@ def _no_source(kind: str, case: Case) -> bool:
 
 
 def _outside(kind: str, scene: _Scene) -> bool:
-    """Whether the export of that kind exists and does not reach any refusal of the incident."""
+    """Whether the export of that kind exists and does not reach any refusal of the incident.
+
+    Where the UTC time of a refusal is not known, neither is whether it lies outside.
+    """
+    if scene.incident.unknown_zone_count:
+        return False
     slack = timedelta(seconds=10)
     for item in scene.case.coverage:
         if item.kind == kind and item.first and item.last and item.records:
@@ -565,12 +582,19 @@ def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
     for same in by_name.values():
         distinct = _distinct(same)
         kept += [
-            Evidence(text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time)
+            Evidence(
+                text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
+            )
             for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
         ]
         if len(distinct) > _MOST_EVIDENCE:
             kept.append(Evidence(text=f"... and {len(distinct) - _MOST_EVIDENCE} more of the same kind", origin=None))
     return tuple(kept)
+
+
+def _basis(fact: _Fact) -> TimeBasis:
+    """That of the refusal where the fact is one; what is joined with a certificate check has the check's time."""
+    return fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc"
 
 
 def _text(item: _Seen) -> str:
@@ -639,7 +663,7 @@ def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
 
 
 _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
-    "rejection_time": lambda item, _: clock.as_text(item.time),
+    "rejection_time": lambda item, _: clock.in_sentence(item.time, item.time_basis),
     "remote": lambda item, _: item.remote_name or item.remote_endpoint or "the remote side",
     "mail_from": lambda item, _: item.mail_from or "<>",
     "rcpt_to": lambda item, _: item.rcpt_to or "<recipient>",
@@ -648,6 +672,43 @@ _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
     "sender_domain": lambda item, _: item.mail_from.rpartition("@")[2] or "no domain",
     **{name: _listed(key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
 }
+
+
+_WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
+_EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
+
+
+def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
+    """What comes first under what is missing where refusals have no UTC time: nothing can be joined with them by time.
+
+    Rows behind a ``#Date`` heading have no time at all, so no zone is asked for.
+    """
+    if not any(incident.unknown_zone_count for incident in incidents):
+        return
+    bases = Counter(item.time_basis for incident in incidents for item in incident.rejections)
+    if (local := bases["unknown"]) and tz is None:
+        text = (
+            f"{_times_of(local)} local and no log names the time zone, so nothing is joined by time. "
+            "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
+        )
+        yield Missing(text=text, collect=_WITH_ZONE)
+    elif local:
+        text = (
+            f"{_times_of(local)} local and cannot be placed by --tz {tz}: day and month can be read both ways, or the "
+            "hour is one that the zone skips. Give an IIS log under its own name (inYYMMDD.log), and export message "
+            "tracking with Export-Clixml, which keeps the zone."
+        )
+        yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
+    if wrong := bases["wrong-zone"]:
+        text = (
+            f"{_times_of(wrong)} wrong by another clock: --tz {tz} is not the zone of the server that wrote the log. "
+            "Analyze again with the right one."
+        )
+        yield Missing(text=text, collect=_WITH_ZONE)
+
+
+def _times_of(count: int) -> str:
+    return "The time of 1 refusal is" if count == 1 else f"The times of {count} refusals are"
 
 
 def _operation_names(operation: Operation | None) -> dict[str, str]:

@@ -407,15 +407,22 @@ class Ledger:
         made = [
             (span, span.coverage(self._losses.get(span.source, ()), self._others.get(span.source))) for span in spans
         ]
-        return with_notices(joined(made), self._notices)
+        return [self._with_basis(item) for item in with_notices(joined(made), self._notices)]
+
+    def _with_basis(self, item: Coverage) -> Coverage:
+        """The span; where the UTC time of any row is not known, neither are the limits of all."""
+        counts = self._bases.get((item.source, item.kind), Counter())
+        if counts["unknown"]:
+            return replace(item, time_basis="unknown")
+        return replace(item, time_basis="heading") if counts["heading"] else item
 
     def local_notes(self) -> dict[tuple[str, str], str]:
         """What is to be said of rows whose UTC time is not known, by source and kind."""
         notes = {}
         for key, count in self._bases.items():
             texts = []
-            if count["unknown"]:
-                texts.append(_LOCAL_UNKNOWN.format(count["unknown"]))
+            if untimed := count["unknown"] + count["heading"]:
+                texts.append(_LOCAL_UNKNOWN.format(untimed))
             if count["ambiguous"]:
                 texts.append(_LOCAL_TWICE.format(count["ambiguous"]))
             if texts:

@@ -244,9 +244,10 @@ class Capi2Event(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "unknown"]
+TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "heading", "unknown"]
 """How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
-repeats, by a zone that the remote side's clock shows to be wrong, or not at all (local digits, no zone known)."""
+repeats, by a zone that the remote side's clock shows to be wrong, or not at all: the row has no time and stands behind
+a ``#Date`` heading of this time (UTC), or the digits are local and no zone is known."""
 
 
 class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
@@ -667,8 +668,31 @@ class IncidentCertificate(Struct, frozen=True, kw_only=True):
     issuer: str
 
 
+class ReplyText(Struct, frozen=True, kw_only=True):
+    """What the remote side answered: ``text`` is the first of ``count`` replies that say the same, as written.
+
+    Replies say the same where they differ in nothing but what varies for each message: host, clock and session id in
+    the bracket, message ids and addresses of mailboxes. The bases are those of ``first`` and ``last``, which are of
+    replies whose UTC time is known, where there are any; ``unknown_zone_count`` counts the others.
+    """
+
+    text: str
+    count: int
+    first: datetime
+    last: datetime
+    first_basis: TimeBasis = "utc"
+    last_basis: TimeBasis = "utc"
+    unknown_zone_count: int = 0
+
+
 class Incident(Struct, frozen=True, kw_only=True):
-    """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected."""
+    """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected.
+
+    ``start`` and ``end`` are of the rejections whose UTC time is known, where there are any; ``unknown_zone_count``
+    counts the others (their time is local, or wrong). ``excerpt_count`` counts rejections whose session lacks rows in
+    its protocol log. ``replies`` are the distinct replies in the order of their first time, ``more_replies`` counts
+    the rejections with a reply that is not among them.
+    """
 
     id: str
     host: str
@@ -683,6 +707,12 @@ class Incident(Struct, frozen=True, kw_only=True):
     grades: dict[str, Grade] = field(default_factory=dict)
     senders: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
+    start_basis: TimeBasis = "utc"
+    end_basis: TimeBasis = "utc"
+    unknown_zone_count: int = 0
+    excerpt_count: int = 0
+    replies: tuple[ReplyText, ...] = ()
+    more_replies: int = 0
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -782,11 +812,12 @@ class ClockSkew(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True, gc=False):
-    """One sentence of evidence and where it stands."""
+    """One sentence of evidence and where it stands; ``time_basis`` is that of ``time``."""
 
     text: str
     origin: Origin | None
     time: datetime | None = None
+    time_basis: TimeBasis = "utc"
 
 
 class Missing(Struct, frozen=True, kw_only=True):
@@ -866,6 +897,8 @@ class Coverage(Struct, frozen=True, kw_only=True):
     """The span one source covers, so that "no event" is told from "not in the export".
 
     ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
+    ``time_basis`` is ``unknown`` or ``heading`` where any of its rows has a time of this basis: ``first`` and ``last``
+    are not known to be UTC.
     """
 
     source: str
@@ -882,3 +915,4 @@ class Coverage(Struct, frozen=True, kw_only=True):
     event_ids: dict[int, int] = field(default_factory=dict)
     per_minute: float | None = None
     duplicates: int = 0
+    time_basis: TimeBasis = "utc"

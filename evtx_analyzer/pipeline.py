@@ -138,6 +138,7 @@ def analyze(
         settings=beside.places(),
         view=view,
         certificates=beside.certificates,
+        tz=tz,
     )
     findings, graded = diagnose.diagnosed(grouped, rules.causes, case)
     return Report(
@@ -205,7 +206,7 @@ def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozen
 
 def _within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
     """Whether a refusal lies in the limits; one whose UTC time is not known is kept."""
-    if item.time_basis == "unknown":
+    if item.time_basis in ("heading", "unknown"):
         return True
     return (since is None or item.time >= since) and (until is None or item.time <= until)
 

@@ -40,7 +40,7 @@ SEND_LOG_COLUMNS = (
 )
 IIS_SMTP_COLUMNS = (
     "time",  # true within one second
-    "time_basis",  # utc, zone (by tz), ambiguous (by tz, in the repeated hour), unknown (local digits)
+    "time_basis",  # utc, zone (by tz), ambiguous (in the repeated hour), heading (#Date), unknown (local digits)
     "other_time",  # the second reading of an ambiguous time
     "host",  # s-computername
     "service",  # s-sitename

@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, cast
 
 import msgspec
 from msgspec import Struct
@@ -37,6 +37,7 @@ from evtx_analyzer.model import (
     Origin,
     RecipientStatus,
     SmtpEvent,
+    TimeBasis,
 )
 from evtx_analyzer.pipeline import Inputs, require_readable
 from evtx_analyzer.report.document import sorted_losses
@@ -301,15 +302,37 @@ def _write_csv(found: Extract, stream: TextIO, *, timesketch: bool) -> None:
     writer.writerow(["message", "datetime", "timestamp_desc", *names] if timesketch else names)
     first = names.index("time")
     for item in found.items:
-        (row,) = found.table.rows([item])
+        (row,) = _marked(found.table.rows([item]), names)
         # Timesketch's three columns: https://timesketch.org/guides/user/import-from-json-csv/
-        lead: Row = (found.table.message(item), row[first], "Event logged") if timesketch else ()
+        lead: Row = (found.table.message(item), row[first], _time_title(row, names)) if timesketch else ()
         writer.writerow([_cell(value) for value in (*lead, *row)])
+
+
+def _time_title(row: Row, names: Sequence[str]) -> str:
+    """What the time of a row is; Timesketch takes all for UTC, so one that is not says so."""
+    remark = clock.remark(_basis(row, names))
+    return f"Event logged ({remark})" if remark else "Event logged"
+
+
+def _marked(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Row]:
+    """Rows in which times whose UTC time is not known have no offset, so that no reader takes them for UTC."""
+    if "time_basis" not in names:
+        yield from rows
+        return
+    for row in rows:
+        if clock.is_known(_basis(row, names)):
+            yield row
+        else:
+            yield tuple(value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row)
+
+
+def _basis(row: Row, names: Sequence[str]) -> TimeBasis:
+    return cast("TimeBasis", row[names.index("time_basis")]) if "time_basis" in names else "utc"
 
 
 def _write_jsonl(found: Extract, stream: TextIO) -> None:
     names = [column.name for column in found.table.columns]
-    rows = (dict(zip(names, row, strict=True)) for row in found.table.rows(found.items))
+    rows = (dict(zip(names, row, strict=True)) for row in _marked(found.table.rows(found.items), names))
     stream.writelines(msgspec.json.encode(row).decode("utf-8") + "\n" for row in rows)
 
 
@@ -448,7 +471,12 @@ _EVENT_COLUMNS = (
 
 _SMTP_COLUMNS = (
     Column("time", "time", "time of the row, UTC", lambda item: item.time),
-    Column("time_basis", "text", "utc; zone, ambiguous: by --tz; unknown: local", lambda item: item.time_basis),
+    Column(
+        "time_basis",
+        "text",
+        "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local",
+        lambda item: item.time_basis,
+    ),
     Column("host", "text", "machine, where the log names it", lambda item: item.host),
     Column("connector", "text", "connector or virtual server", lambda item: item.connector),
     Column("session", "text", "session id", lambda item: item.session),
@@ -467,7 +495,7 @@ _MESSAGE_COLUMNS = (
     Column(
         "time_basis",
         "text",
-        "utc; zone, ambiguous: by --tz; unknown: local",
+        "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local",
         lambda item: item.event.time_basis,
     ),
     Column("host", "text", "server that wrote or reported", lambda item: item.event.host),

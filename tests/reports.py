@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer.model import Coverage, Gap, Loss, Origin, SourceStatus
+from evtx_analyzer.model import CommonTrait, Coverage, Gap, Loss, Origin, ReplyText, SourceStatus
 from evtx_analyzer.report import SUFFIXES, language
 from samples.build import CASES
 
@@ -50,8 +50,17 @@ def hostile():
             for part in item.rejections
         )
         certificate = replace(item.certificate, subject=HOSTILE)
+        refused = (replace(refused[0], from_start=False, origin=Origin(source=HOSTILE)), *refused[1:])
         incidents.append(
-            replace(item, rejections=refused, certificate=certificate, connector=HOSTILE, host=f"H{HOSTILE}")
+            replace(
+                item,
+                rejections=refused,
+                certificate=certificate,
+                connector=HOSTILE,
+                host=f"H{HOSTILE}",
+                replies=(ReplyText(text=f"={HOSTILE}", count=1, first=item.start, last=item.end),),
+                excerpt_count=1,
+            )
         )
     checks = tuple(
         replace(
@@ -71,6 +80,10 @@ def hostile():
         incidents=tuple(incidents),
         operations=checks,
         findings=findings,
+        common=tuple(
+            CommonTrait(trait=trait, value=f"={HOSTILE}", refused=1, accepted=0, compared=2)
+            for trait in ("sender-domain", "connector", f"={HOSTILE}")
+        ),
         losses=(Loss(origin=origin, reason=HOSTILE, extent=HOSTILE),),
         sources=(SourceStatus(path=HOSTILE, kind="x", sha256="", size=1, status="partial", reason=HOSTILE),),
     )
@@ -93,8 +106,19 @@ def enormous(count=3000):
     links = tuple(
         replace(first.links[0], rejection=f"R-{n}", operation=f"O-{n}", delta_seconds=n / 100) for n in range(count)
     )
-    whole = replace(first, rejections=refused, links=links, rejection_count=count)
-    others = tuple(replace(first, id=f"I-{n}", rejections=(), links=(), connector=long) for n in range(count))
+    replies = tuple(ReplyText(text=f"{n}{long}", count=1, first=start, last=start) for n in range(20))
+    whole = replace(
+        first,
+        rejections=refused,
+        links=links,
+        rejection_count=count,
+        replies=replies,
+        more_replies=count - 20,
+        excerpt_count=count,
+    )
+    others = tuple(
+        replace(first, id=f"I-{n}", rejections=(), links=(), connector=long, excerpt_count=1) for n in range(count)
+    )
     origin = Origin(source=long)
     evidence = made.findings[0].supports[0]
     best = replace(
@@ -107,6 +131,9 @@ def enormous(count=3000):
         made,
         incidents=(whole, *others),
         operations=checks,
+        common=tuple(
+            CommonTrait(trait="host", value=f"{n}{long}", refused=count, accepted=0, compared=1) for n in range(50)
+        ),
         findings=(best, *made.findings[1:]),
         losses=tuple(Loss(origin=origin, reason=long, extent=long) for _ in range(count)),
         sources=tuple(

@@ -17,7 +17,7 @@ README = PACKAGE.parent / "README.md"
 LAYERS = (
     ("errors", "model", "constants", "conditions", "version"),
     ("clock", "distinguished_names"),
-    ("exchange_online", "public_roots"),
+    ("exchange_online", "public_roots", "replies"),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
     ("intake",),
     ("passes",),

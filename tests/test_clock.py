@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 
 from evtx_analyzer import clock
+from evtx_analyzer.model import TimeBasis
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,69 @@ def test_local_dates_that_can_be_read_in_one_way_only_need_no_order(text, order,
 
 def test_a_local_date_without_a_zone_stays_unknown():
     assert clock.from_local("3/3/2026 09:14:02", "", None).basis == "unknown"
+
+
+# ------------------------------------------------------------------------------------------- times for people
+
+MORNING = datetime(2026, 3, 10, 9, 14, 2, tzinfo=UTC)
+LATER = datetime(2026, 3, 10, 9, 20, 0, 5000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("basis", "alone", "inside"),
+    [
+        ("utc", "2026-03-10 09:14:02.000 UTC", "2026-03-10 09:14:02.000 UTC"),
+        ("zone", "2026-03-10 09:14:02.000 UTC", "2026-03-10 09:14:02.000 UTC"),
+        (
+            "unknown",
+            "2026-03-10 09:14:02, local time of an unknown zone",
+            "2026-03-10 09:14:02 (local time of an unknown zone)",
+        ),
+        (
+            "ambiguous",
+            "2026-03-10 09:14:02.000 UTC, or later: the clock showed this hour twice",
+            "2026-03-10 09:14:02.000 UTC (or later: the clock showed this hour twice)",
+        ),
+        (
+            "wrong-zone",
+            "2026-03-10 09:14:02, by a time zone that another clock contradicts",
+            "2026-03-10 09:14:02 (by a time zone that another clock contradicts)",
+        ),
+        (
+            "heading",
+            "2026-03-10 09:14:02, the log's #Date heading: the row has no time of its own",
+            "2026-03-10 09:14:02 (the log's #Date heading: the row has no time of its own)",
+        ),
+    ],
+)
+def test_a_time_says_what_it_is_and_claims_utc_only_where_it_is_known(basis, alone, inside):
+    assert (clock.as_text(MORNING, basis), clock.in_sentence(MORNING, basis)) == (alone, inside)
+    assert ("UTC" in alone) == clock.is_known(basis)
+
+
+def test_every_basis_has_a_text_of_its_own():
+    others = set(get_args(TimeBasis)) - {"utc", "zone"}
+    assert len({clock.remark(basis) for basis in others} - {""}) == len(others)
+
+
+def test_milliseconds_of_a_local_time_are_shown_where_there_are_any():
+    assert clock.as_text(LATER, "unknown") == "2026-03-10 09:20:00.005, local time of an unknown zone"
+
+
+def test_a_span_says_once_what_both_times_share():
+    first, last = clock.Moment(MORNING, "unknown"), clock.Moment(LATER, "unknown")
+    shared = "2026-03-10 09:14:02 to 2026-03-10 09:20:00.005, local time of an unknown zone"
+    assert clock.span_text(first, last) == shared
+    assert clock.span_text(first, first) == "2026-03-10 09:14:02, local time of an unknown zone"
+    known = clock.Moment(MORNING), clock.Moment(LATER)
+    assert clock.span_text(*known) == "2026-03-10 09:14:02.000 UTC to 2026-03-10 09:20:00.005 UTC"
+    mixed = clock.span_text(clock.Moment(MORNING), clock.Moment(LATER, "ambiguous"))
+    assert mixed == (
+        "2026-03-10 09:14:02.000 UTC to 2026-03-10 09:20:00.005 UTC, or later: the clock showed this hour twice"
+    )
+
+
+def test_limits_are_of_known_times_where_there_are_any():
+    local, utc = clock.Moment(MORNING, "unknown"), clock.Moment(LATER, "utc")
+    assert clock.limits([local, utc]) == (utc, utc)
+    assert clock.limits([local, clock.Moment(LATER, "unknown")]) == (local, clock.Moment(LATER, "unknown"))

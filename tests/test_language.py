@@ -19,6 +19,7 @@ from evtx_analyzer.errors import OptionError
 from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.language import flat
+from evtx_analyzer.report.tables import COMMON_TITLES, TRAITS
 from evtx_analyzer.report.terminal import to_terminal
 from evtx_analyzer.report.timeline import LANES
 from evtx_analyzer.rules import Rules, builtin_rules
@@ -49,6 +50,7 @@ def labels():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say" and node.args:
                 yield from (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
     yield from (title for _, title in LANES)
+    yield from (*COMMON_TITLES, *TRAITS.values())
     for words in (model.Grade, model.Status, model.LinkBasis, model.HostRelation, model.HostBasis):
         yield from get_args(words)
 

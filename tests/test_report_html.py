@@ -45,7 +45,19 @@ def test_the_policy_allows_the_own_style_and_nothing_else(name):
 
 def test_sections_stand_in_the_order_in_which_they_are_asked_for():
     ids = page(report("kb-3212877")).xpath("//section/@id")
-    expected = ["verdict", "evidence", "time", "chain", "fix", "others", "incidents", "inputs", "losses", "about"]
+    expected = [
+        "verdict",
+        "said",
+        "evidence",
+        "time",
+        "chain",
+        "fix",
+        "others",
+        "incidents",
+        "inputs",
+        "losses",
+        "about",
+    ]
     assert ids == expected
 
 

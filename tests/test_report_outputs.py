@@ -15,7 +15,7 @@ from reports import NAMES, enormous, hostile, report
 import evtx_analyzer
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.report import SUFFIXES, language, render_for, write
-from evtx_analyzer.report.flat import LINKS, OPERATIONS, REJECTIONS, safe, to_csv
+from evtx_analyzer.report.flat import COMMON, LINKS, OPERATIONS, REJECTIONS, REPLIES, safe, to_csv
 from evtx_analyzer.report.markdown import to_markdown
 from evtx_analyzer.report.terminal import to_terminal
 from evtx_analyzer.report.timesketch import to_timesketch
@@ -23,7 +23,13 @@ from evtx_analyzer.report.timesketch import to_timesketch
 SAMPLES = Path(__file__).parent.parent / "samples"
 
 EN = language.ENGLISH
-TABLES = {"rejections": REJECTIONS, "operations": OPERATIONS, "links": LINKS}
+TABLES = {
+    "rejections": REJECTIONS,
+    "operations": OPERATIONS,
+    "links": LINKS,
+    "replies": REPLIES,
+    "common": COMMON,
+}
 
 
 def rows(text):
@@ -62,6 +68,8 @@ def test_tables_hold_every_refusal_check_and_link(name):
         "rejections": sum(len(item.rejections) for item in made.incidents),
         "operations": len(made.operations),
         "links": sum(len(item.links) for item in made.incidents),
+        "replies": sum(len(item.replies) for item in made.incidents),
+        "common": len(made.common),
     }
     for table, count in counts.items():
         read = rows(to_csv(TABLES[table])(made, EN))
@@ -87,12 +95,15 @@ def test_hostile_cells_are_safe_and_whole():
         assert row["rcpt_to"].startswith("'+")
         assert row["session"].startswith("'-")
         assert row["reply"] == made.incidents[0].rejections[0].reply
+    assert all(row["text"].startswith("'=") for row in rows(to_csv(REPLIES)(made, EN)))
+    assert all(row["value"].startswith("'=") for row in rows(to_csv(COMMON)(made, EN)))
 
 
 def test_parquet_is_the_csv_with_types():
     pq = pytest.importorskip("pyarrow.parquet")
     made = report("kb-3212877")
-    for suffix, table in ((".parquet", REJECTIONS), (".operations.parquet", OPERATIONS), (".links.parquet", LINKS)):
+    for name, table in TABLES.items():
+        suffix = ".parquet" if name == "rejections" else f".{name}.parquet"
         read = pq.read_table(io.BytesIO(SUFFIXES[suffix](made, EN)))
         plain = rows(to_csv(table)(made, EN))
         assert read.column_names == list(table.columns)
@@ -161,7 +172,7 @@ def test_a_hostile_cell_does_not_add_a_column():
     for line in to_markdown(hostile()).splitlines():
         if line.startswith("| "):
             widths.add(len(re.findall(r"(?<!\\)\|", line)))
-    assert widths <= {0, 8}, "seven columns in both tables"
+    assert widths <= {0, 5, 8}, "four columns of common traits, seven in both other tables"
 
 
 def test_commands_stand_in_fences():

@@ -453,7 +453,7 @@ def test_rows_without_time_are_evidence_that_is_paired_with_nothing(tmp_path):
     files["ex161201.log"] += "".join(line.partition(" ")[2] + "\r\n" for line in w3c_session(date="").splitlines())
     report = analyze(tmp_path, files)
     (found,) = rejections(report)
-    assert (found.rcpt_to, found.time_basis) == ("b@fabrikam.com", "unknown")
+    assert (found.rcpt_to, found.time_basis) == ("b@fabrikam.com", "heading")
     assert "not paired" in report.coverage[0].notes[0]
 
 

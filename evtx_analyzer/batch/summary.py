@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 from msgspec import Struct
 
+from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.discover import natural_key
-from evtx_analyzer.model import Grade, Incident
+from evtx_analyzer.model import Grade, Incident, TimeBasis
 from evtx_analyzer.report.document import SCHEMA_VERSION, Report
 
 if TYPE_CHECKING:
@@ -38,7 +40,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One bundle. ``report`` is the path of its JSON report, empty where there is none; times are of its refusals."""
+    """One bundle. ``report`` is the path of its JSON report, empty where there is none; times are of its refusals.
+
+    ``first`` and ``last`` are of refusals whose UTC time is known; ``time_note`` tells of the others, in words.
+    """
 
     bundle: str
     status: str
@@ -54,6 +59,7 @@ class Row(Struct, frozen=True, kw_only=True):
     source_count: int
     loss_count: int
     reason: str
+    time_note: str = ""
 
 
 class FleetIncident(Struct, frozen=True, kw_only=True):
@@ -72,6 +78,8 @@ class FleetIncident(Struct, frozen=True, kw_only=True):
     thumbprint: str
     subject: str
     issuer: str
+    start_basis: TimeBasis = "utc"
+    end_basis: TimeBasis = "utc"
 
 
 class CauseCount(Struct, frozen=True, kw_only=True):
@@ -94,6 +102,8 @@ class CertificateCount(Struct, frozen=True, kw_only=True):
     rejections: int
     first: datetime
     last: datetime
+    first_basis: TimeBasis = "utc"
+    last_basis: TimeBasis = "utc"
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -182,8 +192,7 @@ def merge(parts: Iterable[Report | Summary]) -> Summary:
 def _row(report: Report) -> Row:
     entry, verdict = report.batch, report.verdict
     status = entry.status if entry else ("partial" if report.losses else "read")
-    first = min((item.start for item in report.incidents), default=None)
-    last = max((item.end for item in report.incidents), default=None)
+    first, last = _limits(report.incidents)
     written = entry is not None and bool(entry.content) and status != "failed"
     return Row(
         bundle=entry.bundle if entry else _named(report),
@@ -194,13 +203,36 @@ def _row(report: Report) -> Row:
         report=f"{REPORTS}/{entry.content[:_NAME_LENGTH]}.json" if entry and written else "",
         title=verdict.title,
         incident_count=len(report.incidents),
-        first=first,
-        last=last,
+        first=_utc(first),
+        last=_utc(last),
         hosts=tuple(sorted({item.host for item in report.incidents if item.host})),
         source_count=len(report.sources),
         loss_count=len(report.losses),
         reason=entry.reason if entry else "",
+        time_note=_time_note(report, first, last),
     )
+
+
+def _limits(incidents: Iterable[Incident | FleetIncident]) -> tuple[Moment | None, Moment | None]:
+    sides = [
+        Moment(time, basis)
+        for item in incidents
+        for time, basis in ((item.start, item.start_basis), (item.end, item.end_basis))
+    ]
+    return clock.limits(sides) if sides else (None, None)
+
+
+def _utc(moment: Moment | None) -> datetime | None:
+    return moment.time if moment is not None and clock.is_known(moment.basis) else None
+
+
+def _time_note(report: Report, first: Moment | None, last: Moment | None) -> str:
+    unknown = sum(item.unknown_zone_count for item in report.incidents)
+    if not unknown or first is None or last is None:
+        return ""
+    if clock.is_known(first.basis):
+        return f"{unknown} of {report.rejection_count} refusals at a time that is not known in UTC"
+    return clock.span_text(first, last)
 
 
 def _named(report: Report) -> str:
@@ -225,6 +257,8 @@ def _incident(item: Incident, bundle: str, report: Report) -> FleetIncident:
         thumbprint=certificate.thumbprint if certificate else "",
         subject=certificate.subject if certificate else "",
         issuer=certificate.issuer if certificate else "",
+        start_basis=item.start_basis,
+        end_basis=item.end_basis,
     )
 
 
@@ -240,6 +274,9 @@ def _best(item: Incident, report: Report) -> tuple[str, Grade]:
 
 
 def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCount:
+    first, last = _limits(group)
+    assert first is not None
+    assert last is not None
     return CertificateCount(
         thumbprint=thumbprint,
         subject=group[0].subject,
@@ -247,8 +284,10 @@ def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCoun
         bundles=len({item.bundle for item in group}),
         incidents=len(group),
         rejections=sum(item.rejection_count for item in group),
-        first=min(item.start for item in group),
-        last=max(item.end for item in group),
+        first=first.time,
+        last=last.time,
+        first_basis=first.basis,
+        last_basis=last.basis,
     )
 
 
@@ -282,9 +321,12 @@ def to_csv(summary: Summary) -> str:
 
 def to_html(summary: Summary) -> str:
     """One page without script: counts, incidents over time, certificates, what was not read, and all bundles."""
+    placed = tuple(item for item in summary.incidents if clock.is_known(item.start_basis))
     page: str = _template().render(
         summary=summary,
-        bins=_bins(summary.incidents),
+        placed=placed,
+        bins=_bins(placed),
+        moment=_moment,
         certificates=summary.certificates[:_TOP_CERTIFICATES],
         certificate_count=len(summary.certificates),
     )
@@ -300,6 +342,12 @@ def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it
         loader=PackageLoader("evtx_analyzer.batch", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("summary.html.j2")
+
+
+def _moment(time: datetime, basis: TimeBasis = "utc") -> str:
+    """A time to the second; one that is not simply UTC says what it is."""
+    remark = clock.remark(basis)
+    return f"{time:%Y-%m-%d %H:%M:%S}" + (f", {remark}" if remark else "")
 
 
 class _Bin(Struct, frozen=True):

@@ -81,7 +81,8 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
-        ".operations.csv, .links.csv, the same with .parquet, .timesketch.jsonl. Repeatable.",
+        ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl. "
+        "Repeatable.",
     ),
 ]
 Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from evtx_analyzer import clock
 from evtx_analyzer.correlate.hosts import Hosts, Whence
 from evtx_analyzer.model import Context, ContextEvent, Origin, named, place
 
@@ -55,6 +56,6 @@ class _Row:
 
     def add(self, event: ContextEvent) -> None:
         self.count += 1
-        if event.time is not None and event.time_basis != "unknown":
+        if event.time is not None and clock.is_known(event.time_basis):
             self.first = event.time if self.first is None or event.time < self.first else self.first
             self.last = event.time if self.last is None or event.time > self.last else self.last

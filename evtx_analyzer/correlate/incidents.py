@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.model import Incident, IncidentCertificate, Link, Operation, Rejection, place
+from evtx_analyzer.replies import reply_texts
+
+# Tracking and reports tell of messages: no row of a session can be missing in them.
+_WITH_SESSIONS = ("send-connector", "iis-smtp")
+_MOST_REPLIES = 20
 
 
 def incidents(
@@ -32,20 +38,27 @@ def _incident(
     rejections = tuple(sorted(group, key=lambda item: (item.time, place(item.origin))))
     links = tuple(link for item in rejections for link in links_of.get(item.id, ()))
     host, kind, connector, _ = key
-    start = rejections[0].time
+    start, end = limits(Moment(item.time, item.time_basis) for item in rejections)
+    replies = reply_texts(rejections)
     return Incident(
-        id=f"I-{hashlib.sha256('|'.join((*key, start.isoformat())).encode()).hexdigest()[:10]}",
+        id=f"I-{hashlib.sha256('|'.join((*key, start.time.isoformat())).encode()).hexdigest()[:10]}",
         host=host,
         connector=connector,
         kind=kind,
-        start=start,
-        end=rejections[-1].time,
+        start=start.time,
+        end=end.time,
         rejection_count=len(rejections),
         certificate=_certificate(rejections, links, operations),
         rejections=rejections,
         links=links,
         senders=tuple(sorted({item.mail_from for item in rejections if item.stage or item.mail_from})),
         recipients=tuple(sorted({name for item in rejections for name in item.rcpt_to.split("; ") if name})),
+        start_basis=start.basis,
+        end_basis=end.basis,
+        unknown_zone_count=sum(not is_known(item.time_basis) for item in rejections),
+        excerpt_count=sum(item.kind in _WITH_SESSIONS and not item.from_start for item in rejections),
+        replies=tuple(replies[:_MOST_REPLIES]),
+        more_replies=sum(reply.count for reply in replies[_MOST_REPLIES:]),
     )
 
 

@@ -360,7 +360,11 @@ def _may_join(told: Told, group: _Group, reach: timedelta) -> bool:
 
 
 def _hours_beside(left: Rejection, right: Rejection) -> int:
-    return clock.whole_hours((left.time - right.time).total_seconds()) if left.time_basis != "unknown" else 0
+    return (
+        clock.whole_hours((left.time - right.time).total_seconds())
+        if left.time_basis not in ("heading", "unknown")
+        else 0
+    )
 
 
 def _merged(group: _Group) -> Rejection:

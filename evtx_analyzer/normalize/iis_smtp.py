@@ -110,7 +110,7 @@ def _utc(date: str, time: str) -> LocalTime | None:
 
 def _of_directive(date: str, time: str) -> LocalTime | None:
     found = clock.from_iso(f"{date} {time}")
-    return None if found is None else LocalTime(found, None, "unknown")
+    return None if found is None else LocalTime(found, None, "heading")
 
 
 def _iis_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:

@@ -1,7 +1,8 @@
 """Report to text or bytes. To add an output: one file here, its suffix in ``SUFFIXES``.
 
 The longest suffix that a file name ends in decides: ``x.csv`` holds the refusals, ``x.operations.csv`` the certificate
-checks, ``x.links.csv`` the pairs of both.
+checks, ``x.links.csv`` the pairs of both, ``x.replies.csv`` the distinct replies, ``x.common.csv`` what all refusals
+share.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _table(name: str, form: str) -> Renderer:
     def render(report: Report, say: Language) -> str | bytes:
         from evtx_analyzer.report import flat
 
-        table = {"rejections": flat.REJECTIONS, "operations": flat.OPERATIONS, "links": flat.LINKS}[name]
+        table: flat.Table = getattr(flat, name.upper())
         return flat.to_csv(table)(report, say) if form == "csv" else flat.to_parquet(table)(report, say)
 
     return render
@@ -65,9 +66,13 @@ SUFFIXES: dict[str, Renderer] = {
     ".timesketch.jsonl": _timesketch,
     ".operations.csv": _table("operations", "csv"),
     ".links.csv": _table("links", "csv"),
+    ".replies.csv": _table("replies", "csv"),
+    ".common.csv": _table("common", "csv"),
     ".csv": _table("rejections", "csv"),
     ".operations.parquet": _table("operations", "parquet"),
     ".links.parquet": _table("links", "parquet"),
+    ".replies.parquet": _table("replies", "parquet"),
+    ".common.parquet": _table("common", "parquet"),
     ".parquet": _table("rejections", "parquet"),
 }
 

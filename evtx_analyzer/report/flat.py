@@ -1,7 +1,10 @@
-"""Refusals, certificate checks and links as flat tables for CSV and Parquet, the same columns in both.
+"""Refusals, certificate checks, links, replies and common traits as flat tables for CSV and Parquet, columns alike.
 
-    id,incident,time,host,host_basis,kind,connector,...
-    R-67567e8e03,I-a9d77377e0,2016-12-01T03:09:55.774000Z,CORP-SMTP1,assumed,send-connector,Outbound to Office 365,...
+    id,incident,time,local_time,time_basis,other_time,host,host_basis,kind,...
+    R-67567e8e03,I-a9d77377e0,2016-12-01T03:09:55.774000Z,,utc,,CORP-SMTP1,assumed,send-connector,...
+    R-1b0ff42e39,I-58cc0a6f02,,2026-03-10T09:14:02,unknown,,EX01,row,message-tracking,...
+
+Times are UTC. A refusal whose UTC time is not known has none: ``local_time`` holds the digits of its log.
 
 A CSV cell that a spreadsheet would take for a formula (it begins with ``= + - @``, a tab or a line end) is
 written with ``'`` before it, as OWASP advises; numbers stay numbers. Parquet holds the values as they are, times as
@@ -16,17 +19,23 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.model import Certificate, Incident, Link, Operation, Rejection
+from evtx_analyzer.model import Certificate, Incident, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import ENGLISH, Language
 
 Value = str | int | float | bool | datetime | None
 Row = dict[str, Value]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_TYPES = {"delta_seconds": "float64", "process_id": "int64", "starttls": "bool_", "untrusted_root_hint": "bool_"}
+_TYPES = {
+    "delta_seconds": "float64",
+    **dict.fromkeys(("starttls", "untrusted_root_hint"), "bool_"),
+    **dict.fromkeys(("process_id", "count", "refused", "accepted", "compared", "unknown_zone_count"), "int64"),
+}
 
 
 class Table(Struct, frozen=True):
@@ -44,6 +53,14 @@ def _checked(report: Report) -> Iterable[Row]:
     return (_operation(item) for item in report.operations)
 
 
+def _replied(report: Report) -> Iterable[Row]:
+    return (_reply(incident, reply) for incident in report.incidents for reply in incident.replies)
+
+
+def _shared(report: Report) -> Iterable[Row]:
+    return (msgspec.structs.asdict(trait) for trait in report.common)
+
+
 def _linked(report: Report) -> Iterable[Row]:
     checks = {item.id: item for item in report.operations}
     for incident in report.incidents:
@@ -56,7 +73,10 @@ def _rejection(incident: Incident, item: Rejection) -> Row:
     return {
         "id": item.id,
         "incident": incident.id,
-        "time": item.time,
+        "time": _utc(item.time, item),
+        "local_time": "" if clock.is_known(item.time_basis) else item.time.replace(tzinfo=None).isoformat(),
+        "time_basis": item.time_basis,
+        "other_time": item.other_time,
         "host": item.host,
         "host_basis": item.host_basis,
         "kind": item.kind,
@@ -67,7 +87,7 @@ def _rejection(incident: Incident, item: Rejection) -> Row:
         "remote_name": item.remote_name,
         "helo": item.helo,
         "starttls": item.starttls,
-        "handshake_time": item.handshake_time,
+        "handshake_time": _utc(item.handshake_time, item),
         "tls": item.tls,
         **_certificate("sent", item.sent),
         **_certificate("received", item.received),
@@ -80,6 +100,11 @@ def _rejection(incident: Incident, item: Rejection) -> Row:
         "untrusted_root_hint": item.untrusted_root_hint,
         "origin": place_text(item.origin),
     }
+
+
+def _utc(time: datetime | None, item: Rejection) -> datetime | None:
+    """A time of a refusal where it is UTC: a column of UTC times holds no local ones."""
+    return time if clock.is_known(item.time_basis) else None
 
 
 def _certificate(side: str, item: Certificate | None) -> Row:
@@ -127,8 +152,8 @@ def _link(incident: Incident, link: Link, rejection: Rejection, check: Operation
         "basis": link.basis,
         "host_relation": link.host,
         "anchor": link.anchor,
-        "rejection_time": rejection.time,
-        "handshake_time": rejection.handshake_time,
+        "rejection_time": _utc(rejection.time, rejection),
+        "handshake_time": _utc(rejection.handshake_time, rejection),
         "operation_time": check.time,
         "delta_seconds": link.delta_seconds,
         "host": incident.host,
@@ -139,10 +164,25 @@ def _link(incident: Incident, link: Link, rejection: Rejection, check: Operation
     }
 
 
+def _reply(incident: Incident, reply: ReplyText) -> Row:
+    first_known, last_known = clock.is_known(reply.first_basis), clock.is_known(reply.last_basis)
+    return {
+        "incident": incident.id,
+        "text": reply.text,
+        "count": reply.count,
+        "first_time": reply.first if first_known else None,
+        "last_time": reply.last if last_known else None,
+        "first_basis": reply.first_basis,
+        "last_basis": reply.last_basis,
+        "unknown_zone_count": reply.unknown_zone_count,
+    }
+
+
 _CERTIFICATE = ("thumbprint", "subject", "issuer", "not_before", "not_after")
 REJECTIONS = Table(
     (
-        *("id", "incident", "time", "host", "host_basis", "kind", "connector", "session", "local_endpoint"),
+        *("id", "incident", "time", "local_time", "time_basis", "other_time", "host", "host_basis", "kind"),
+        *("connector", "session", "local_endpoint"),
         *("remote_endpoint", "remote_name", "helo", "starttls", "handshake_time", "tls"),
         *(f"{side}_{name}" for side in ("sent", "received") for name in _CERTIFICATE),
         *("mail_from", "rcpt_to", "message_id", "stage", "reply", "attribution", "untrusted_root_hint", "origin"),
@@ -165,6 +205,13 @@ LINKS = Table(
     ),
     _linked,
 )
+
+
+REPLIES = Table(
+    ("incident", "text", "count", "first_time", "last_time", "first_basis", "last_basis", "unknown_zone_count"),
+    _replied,
+)
+COMMON = Table(("trait", "value", "refused", "accepted", "compared"), _shared)
 
 
 def to_csv(table: Table) -> Callable[[Report, Language], str]:
@@ -200,7 +247,7 @@ def to_parquet(table: Table) -> Callable[[Report, Language], bytes]:
 
 
 def _arrow_type(name: str, arrow: Any) -> Any:  # noqa: ANN401  pyarrow carries no types
-    if name == "time" or name.endswith(("_time", "_not_before", "_not_after")):
+    if name == "time" or (name.endswith(("_time", "_not_before", "_not_after")) and name != "local_time"):
         return arrow.timestamp("us", tz="UTC")
     return getattr(arrow, _TYPES.get(name, "string"))()
 

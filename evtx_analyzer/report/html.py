@@ -21,13 +21,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evtx_analyzer import clock
 from evtx_analyzer.report import language, tables, timeline
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import ENGLISH, Language
 
 MOST = {
     "evidence": 16,
+    "replies": 20,
     "pairs": 60,
     "incidents": 60,
     "chains": 4,
@@ -66,6 +66,10 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "verdict_summary": say.sentence(report.verdict.summary),
         "best": findings[0] if findings else None,
         "others": findings[1:],
+        "limits": tables.verdict_limits(report, say) if report.incidents else (),
+        "replies": tables.replies(report),
+        "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
+        "unplaced": tables.unplaced_texts(report, say),
         "pairs": tables.pairs(report),
         "chains": tables.chains(report),
         "other_errors": tables.other_errors(report),
@@ -92,7 +96,14 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         say=say.sentence,
         lang=say.code,
         place=place_text,
-        when=clock.as_text,
+        when=partial(tables.when, say=say),
+        span_cells=partial(tables.span_cells, say=say),
+        limit_cells=partial(tables.limit_cells, say=say),
+        count_cell=partial(tables.count_cell, say=say),
+        reply_times=partial(tables.reply_times, say=say),
+        common_cells=partial(tables.common_cells, say=say),
+        common_titles=tables.COMMON_TITLES,
+        machine_time=tables.machine_time,
         moment=tables.moment,
         clock_time=tables.clock_time,
         difference=tables.difference,

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model import Evidence, Finding, Missing, Remedy
@@ -32,6 +33,8 @@ LANGUAGES = ("en", "de")
 VARIABLE = "EVTX_ANALYZER_LANG"
 COMMAND = "> "
 _LONGEST = 6000  # a longer text is no sentence of ours; matching it would only cost time
+_TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: UTC)?"
+_REMARKED = rf"{_TIME}(?: \([^()]*\))?"
 _SHAPES = {
     "count": r"[\d,]+",
     "number": r"-?[\d,.]+",
@@ -42,9 +45,10 @@ _SHAPES = {
     "process": r"[^ ]+|\?",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
-    "start": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC(?: to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC)?",
-    "rejection_time": r"[\d-]+ [\d:.]+ UTC|\?",
-    "end": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC",
+    "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",
+    "rejection_time": rf"{_REMARKED}|\?",
+    "end": _REMARKED,
+    "moment": rf"{_TIME}(?: to {_TIME})?",
 }
 
 
@@ -84,6 +88,10 @@ class Language:
         if text not in self._known:
             self._known[text] = self._filled(text, self._sentences) or text
         return self._known[text]
+
+    def phrase(self, text: str) -> str:
+        """A part of a sentence that stands alone, such as a time; unchanged where no template knows it."""
+        return (self._filled(text, self._phrases) or text) if self._phrases else text
 
     def knows(self, text: str) -> bool:
         """Whether a template recognizes the sentence."""
@@ -193,7 +201,7 @@ def finding(item: Finding, say: Language) -> Finding:
 
 
 def _evidence(item: Evidence, say: Language) -> Evidence:
-    return Evidence(text=say.sentence(item.text), origin=item.origin, time=item.time)
+    return replace(item, text=say.sentence(item.text))
 
 
 def _remedy(item: Remedy, say: Language) -> Remedy:

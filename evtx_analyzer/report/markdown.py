@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from evtx_analyzer import clock
 from evtx_analyzer.model import Evidence, Finding, Incident
 from evtx_analyzer.report import language, tables
 from evtx_analyzer.report.document import Report, place_text
@@ -23,6 +22,7 @@ from evtx_analyzer.report.language import ENGLISH, Language
 
 _MOST_EVIDENCE = 12
 _MOST_ROWS = 20
+_LONGEST_REPLY = 1500
 _MOST_AGAINST = 3
 # Only what Markdown would act on: a backslash before punctuation, emphasis that is not inside of a word, links, tables,
 # and at the beginning of a text what would open a heading or a list.
@@ -73,9 +73,13 @@ def _lines(report: Report, say: Language) -> Iterable[str]:
 def _best(best: Finding, report: Report, say: Language) -> Iterable[str]:
     explained = best.cause != "unexplained"
     yield from (escape(best.why), "")
+    yield from _section(say("What Exchange Online said"), _replies(report, say))
     if explained or best.supports:
         yield from _section(say("Evidence for"), _evidence(best.supports, say("none"), say))
         yield from _section(say("Evidence against"), _evidence(best.contradicts, say("none was found"), say))
+    common = [tables.common_cells(item, say) for item in report.common]
+    titles = [say(title) for title in tables.COMMON_TITLES]
+    yield from _section(say("What the refused mail has in common"), _table(titles, common, say))
     yield from _section(say("Refusals and the certificate checks beside them"), _pairs(report, say))
     yield from _section(say("Missing"), [line for item in best.missing for line in _missing(item.text, item.collect)])
     if best.remedy is not None:
@@ -89,13 +93,24 @@ def _section(title: str, body: Sequence[str]) -> Iterable[str]:
         yield from (f"### {title}", "", *body, "")
 
 
+def _replies(report: Report, say: Language) -> list[str]:
+    """Each distinct reply with its count and times, and what is not known because rows are missing."""
+    replies = tables.replies(report)
+    lines = [
+        f"- {reply.count} x {escape(tables.clip(reply.text, _LONGEST_REPLY))} (*{tables.reply_times(reply, say)}*)"
+        for reply in replies[:_MOST_ROWS]
+    ]
+    notes = [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)[:_MOST_ROWS]]
+    return [*lines, *_more(len(replies), _MOST_ROWS, say), *(f"- {escape(text)}" for text in notes)]
+
+
 def _evidence(items: Sequence[Evidence], nothing: str, say: Language) -> list[str]:
-    lines = [_bullet(item) for item in items[:_MOST_EVIDENCE]] or [f"- {nothing}"]
+    lines = [_bullet(item, say) for item in items[:_MOST_EVIDENCE]] or [f"- {nothing}"]
     return lines + _more(len(items), _MOST_EVIDENCE, say)
 
 
-def _bullet(item: Evidence) -> str:
-    when = f"`{clock.as_text(item.time)}` " if item.time else ""
+def _bullet(item: Evidence, say: Language) -> str:
+    when = f"`{tables.when(item.time, say, item.time_basis)}` " if item.time else ""
     where = f" (*{escape(place_text(item.origin))}*)" if item.origin else ""
     return f"- {when}{escape(item.text)}{where}"
 
@@ -154,9 +169,8 @@ def _incidents(incidents: Sequence[Incident], say: Language) -> Iterable[str]:
     titles = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
     rows = [
         (
-            tables.moment(item.start),
-            tables.moment(item.end),
-            str(item.rejection_count),
+            *tables.limit_cells(item, say),
+            tables.count_cell(item, say),
             item.host,
             item.kind,
             item.connector,

@@ -32,13 +32,23 @@ _VOCABULARY = frozenset(
         *("basis", "host_basis", "anchor", "rejection", "operation", "stage", "attribution", "tls", "session"),
         *("errors", "infos", "time", "start", "end", "first", "last", "handshake_time", "chain_time"),
         *("not_before", "not_after", "window", "since", "until", "redact", "references", "process"),
-        *("time_basis", "code", "attribution", "meaning", "remote_clock", "other_time", "tz"),
+        *("time_basis", "start_basis", "end_basis", "first_basis", "last_basis", "other_time", "tz"),
+        *("code", "meaning", "remote_clock", "trait"),
     }
 )
 _HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name")
 _NAMES = ("subject", "issuer")
 _PATHS = ("source", "member", "path", "folder")
 _IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
+# What the value of a common trait is, by the field that holds the same elsewhere.
+_TRAIT_KEYS = {
+    "sender-domain": "alternate_names",
+    "host": "host",
+    "connector": "connector",
+    "certificate": "thumbprint",
+}
+# Exchange Online's word on a certificate, which it names: ``... Relay Access Denied app01 is untrustedroot.``
+_JUDGED = re.compile(r"(\S+) is untrustedroot", re.IGNORECASE)
 _EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])")
@@ -230,12 +240,17 @@ def _texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
     elif isinstance(data, dict):
         for name, value in data.items():
             if not _fixed(name, key):
-                # What a log says beside a refusal names machines as a reply does.
-                as_reply = key in ("context", "other_errors") and name in ("title", "text")
-                yield from _texts(value, "reply" if as_reply else name)
+                yield from _texts(value, _kind_of(name, key, data))
     elif isinstance(data, list | tuple):
         for value in data:
             yield from _texts(value, key)
+
+
+def _kind_of(name: str, parent: str, data: dict[str, Any]) -> str:
+    """The key under which a value is looked at; what a log says beside a refusal names machines as a reply does."""
+    if parent in ("context", "other_errors", "replies") and name in ("title", "text"):
+        return "reply"
+    return _TRAIT_KEYS.get(data["trait"], name) if parent == "common" and name == "value" else name
 
 
 def _fixed(key: str, parent: str) -> bool:
@@ -266,7 +281,7 @@ def _learn(key: str, text: str, aliases: _Aliases, everything: bool) -> None:
     elif key == "connector" and text and not text.startswith(_PRODUCT_CONNECTORS):
         aliases.get("connector", text, lambda number: f"connector{number}")
     elif key == "reply":
-        for name in _DNS.findall(text):
+        for name in (*_DNS.findall(text), *_JUDGED.findall(text)):
             aliases.add_host(name)
     elif key in _IDENTITIES and everything and text:
         sort = "KEYID" if key.endswith("key_id") else key.upper()

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.constants import from_hex, result_name
 from evtx_analyzer.model import Certificate, ChainElement, Coverage, Operation
 from evtx_analyzer.report.tables import clean
@@ -57,8 +58,14 @@ def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) ->
 
 def _covered(span: Coverage) -> Iterator[str]:
     ids = "" if span.first_record is None else f", record ids {span.first_record} to {span.last_record}"
-    yield f"{span.source}: {span.records} records{ids}, {clock.as_text(span.first)} to {clock.as_text(span.last)}"
+    yield f"{span.source}: {span.records} records{ids}, {_span(span)}"
     yield from (f"  {note}" for note in span.notes)
+
+
+def _span(span: Coverage) -> str:
+    if span.first is None or span.last is None:
+        return clock.as_text(None)
+    return clock.span_text(Moment(span.first, span.time_basis), Moment(span.last, span.time_basis))
 
 
 def _told(item: Operation, depth: int) -> Iterator[str]:

@@ -10,9 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.model import (
     Certificate,
     ChainElement,
+    CommonTrait,
     Context,
     Coverage,
     Incident,
@@ -20,11 +22,27 @@ from evtx_analyzer.model import (
     Operation,
     OtherError,
     Rejection,
+    ReplyText,
+    TimeBasis,
+    named,
 )
+from evtx_analyzer.replies import joined
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import COMMAND, Language
 
+_PLAIN = ("utc", "zone")
 _BASES = ("thumbprint", "subject", "time")
+COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
+TRAITS = {
+    "null-sender": "an empty sender (MAIL FROM:<>)",
+    "sender-domain": "the sender's domain: $value",
+    "outside-recipients": "recipients outside of the own tenant",
+    "host": "the sending server: $value",
+    "connector": "the connector: $value",
+    "certificate": "the certificate sent: $value",
+    "no-tls": "no TLS",
+    "seen-address": "the address that Exchange Online saw: $value",
+}
 _PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
 
 
@@ -142,6 +160,11 @@ def moment(time: datetime | None) -> str:
     return "" if time is None else f"{time:%Y-%m-%d} {clock_time(time)}"
 
 
+def when(time: datetime | None, say: Language, basis: TimeBasis = "utc") -> str:
+    """A time as ``clock.as_text`` prints it, in the reader's language."""
+    return say.phrase(clock.as_text(time, basis))
+
+
 def clock_time(time: datetime | None) -> str:
     """Time of day to the millisecond: ``03:09:55.456``."""
     return "" if time is None else f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}"
@@ -174,13 +197,127 @@ def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
     )
 
 
+def limit_cells(item: Incident, say: Language, *, to_second: bool = False) -> tuple[str, str]:
+    """First and last refusal of an incident as cells of a row; a time that is not simply UTC says what it is."""
+    return (
+        _limit_cell(item.start, item.start_basis, say, to_second),
+        _limit_cell(item.end, item.end_basis, say, to_second),
+    )
+
+
+def _limit_cell(time: datetime, basis: TimeBasis, say: Language, to_second: bool) -> str:
+    if basis not in _PLAIN:
+        return when(time, say, basis)
+    return f"{time:%Y-%m-%d %H:%M:%S}" if to_second else moment(time)
+
+
+def count_cell(item: Incident, say: Language) -> str:
+    """How many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
+    if not item.unknown_zone_count or item.unknown_zone_count == item.rejection_count:
+        return str(item.rejection_count)
+    return say(
+        "$count ($unknown without UTC time)",
+        count=item.rejection_count,
+        unknown=item.unknown_zone_count,
+    )
+
+
+def verdict_limits(report: Report, say: Language) -> tuple[str, str]:
+    """First and last refusal of the case, for people."""
+    starts = (Moment(item.start, item.start_basis) for item in report.incidents)
+    ends = (Moment(item.end, item.end_basis) for item in report.incidents)
+    first, last = clock.limits([*starts, *ends])
+    return when(first.time, say, first.basis), when(last.time, say, last.basis)
+
+
+def replies(report: Report) -> list[ReplyText]:
+    """What Exchange Online said, each distinct text once over all incidents, in the order in which it came."""
+    return joined(reply for item in report.incidents for reply in item.replies)
+
+
+def reply_times(reply: ReplyText, say: Language) -> str:
+    """When a reply came first and last."""
+    first, last = Moment(reply.first, reply.first_basis), Moment(reply.last, reply.last_basis)
+    return say.phrase(clock.span_text(first, last, reply.unknown_zone_count))
+
+
+def more_replies(report: Report, say: Language) -> list[str]:
+    """A line where refusals have replies that are not listed, else none."""
+    count = sum(item.more_replies for item in report.incidents)
+    return (
+        [say("Other replies are not listed (refusals: $count); the JSON report holds all.", count=count)]
+        if count
+        else []
+    )
+
+
+def unplaced_texts(report: Report, say: Language) -> list[str]:
+    """A line where refusals have no place on the time line, else none."""
+    count = sum(item.unknown_zone_count for item in report.incidents)
+    return (
+        [say("Not on the time line, because the UTC time is not known: refusals ($count).", count=count)]
+        if count
+        else []
+    )
+
+
+def excerpt_texts(report: Report, say: Language) -> list[str]:
+    """A line for each incident whose sessions lack rows: what is not in an excerpt is not known."""
+    return [
+        say(
+            "$file: an excerpt: rows of the session are missing ($count of $total refusals), so what is not in it is "
+            "not known. Give the whole log file, unfiltered, as the server wrote it.",
+            file=_excerpt_file(item),
+            count=item.excerpt_count,
+            total=item.rejection_count,
+        )
+        for item in report.incidents
+        if item.excerpt_count
+    ]
+
+
+def _excerpt_file(item: Incident) -> str:
+    return next((named(part.origin) for part in item.rejections if not part.from_start), item.kind)
+
+
+def common_cells(item: CommonTrait, say: Language) -> tuple[str, str, str, str]:
+    """A trait of all refused mail as the cells of a row: what it is, refusals, accepted mail, what follows."""
+    trait = say(TRAITS[item.trait], value=item.value) if item.trait in TRAITS else f"{item.trait} {item.value}".rstrip()
+    if not item.compared:
+        return trait, str(item.refused), say("not compared: no accepted message in the logs shows it"), ""
+    accepted = say("$accepted of $compared accepted messages", accepted=item.accepted, compared=item.compared)
+    meaning = say("accepted mail shares it") if item.accepted else say("a clue: only refused mail has it")
+    return trait, str(item.refused), accepted, meaning
+
+
 def span_text(span: Coverage, say: Language) -> str:
     """What a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
     count = say("$count records", count=span.records)
     host = f", {span.host}" if span.host else ""
     if span.first is None or span.last is None:
         return f"{count}{host}"
-    return f"{count}, {clock.as_text(span.first)} \u2013 {clock.as_text(span.last)}{host}"
+    return f"{count}, {span_times(span.first, span.last, span.time_basis, say)}{host}"
+
+
+def span_cells(span: Coverage, say: Language) -> tuple[str, str]:
+    """First and last time of a source as cells of a row."""
+    first, last = (
+        moment(time) if time is None or clock.is_known(span.time_basis) else when(time, say, span.time_basis)
+        for time in (span.first, span.last)
+    )
+    return first, last
+
+
+def machine_time(time: datetime, basis: TimeBasis) -> str:
+    """A time as a program reads it in HTML: without an offset where the zone is not known."""
+    return time.isoformat() if clock.is_known(basis) else time.replace(tzinfo=None).isoformat()
+
+
+def span_times(first: datetime, last: datetime, basis: TimeBasis, say: Language) -> str:
+    """What a source covers, as two times; where they are local it is said once, behind both."""
+    if clock.is_known(basis):
+        return f"{clock.as_text(first)} \u2013 {clock.as_text(last)}"
+    return say.phrase(clock.span_text(Moment(first, basis), Moment(last, basis)))
 
 
 def bundle_texts(report: Report, say: Language) -> list[str]:
@@ -216,6 +353,6 @@ def other_error_text(item: OtherError, say: Language) -> str:
 
 def context_text(item: Context, say: Language) -> str:
     """Supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent a fatal TLS alert``."""
-    times = f", {clock.as_text(item.first)}" if item.first else ""
+    times = f", {when(item.first, say)}" if item.first else ""
     code = f" {item.code}" if item.code else ""
     return f"{item.count} x {item.kind}{code}{times}: {say.sentence(item.title)}"

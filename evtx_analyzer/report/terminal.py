@@ -28,17 +28,27 @@ from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
 from evtx_analyzer.report.tables import (
+    COMMON_TITLES,
     bundle_texts,
     clean,
     clip,
+    common_cells,
     context_text,
+    count_cell,
+    excerpt_texts,
+    limit_cells,
+    more_replies,
     other_error_text,
     other_errors,
     pair_cells,
     pairs,
+    reply_times,
     span_text,
     spans,
+    unplaced_texts,
+    when,
 )
+from evtx_analyzer.report.tables import replies as replies_of
 
 PLAIN_WIDTH = 110
 _GRADES: dict[Grade | None, str] = {
@@ -50,6 +60,8 @@ _GRADES: dict[Grade | None, str] = {
     None: "bold green",
 }
 _MOST_PAIRS = 12
+_MOST_REPLIES = 6
+_WIDE = 106
 _MOST_EVIDENCE = 16
 _MOST_INCIDENTS = 20
 _LONGEST = 1500
@@ -106,20 +118,54 @@ def _verdict(report: Report, say: Language) -> Iterable[RenderableType]:
 def _best(best: Finding, report: Report, say: Language, width: int) -> Iterable[RenderableType]:
     explained = best.cause != "unexplained"
     yield from _section(say("Why"), [Text(_shown(best.why))])
+    yield from _section(say("What Exchange Online said"), _replies(report, say))
     if best.supports or explained:
         yield from _section(say("Evidence for"), _evidence(best.supports, "+", say("none"), say))
         yield from _section(say("Evidence against"), _evidence(best.contradicts, "-", say("none was found"), say))
-    found = _pairs(report, say)
+    yield from _section(say("What the refused mail has in common"), _common(report, say))
+    found = _pairs(report, say, width)
     if found is not None:
         yield from _section(say("Refusals and the certificate checks beside them"), [found])
     line = timeline.close_up(report) or timeline.overview(report)
     if line is not None:
-        yield from _section(say("Time line"), _timeline(line, say, width - 4))
+        yield from _section(say("Time line"), [*_timeline(line, say, width - 4), *_unplaced(report, say)])
     yield from _section(say("Missing"), _missing(best))
     if best.remedy is not None:
         yield from _section(say("Fix") if explained else say("Next"), _steps(best.remedy.steps))
         yield from _section(say("Verify"), _steps(best.remedy.verify))
         yield from _section(say("References"), [Text(item) for item in best.remedy.references])
+
+
+def _replies(report: Report, say: Language) -> list[RenderableType]:
+    """Each distinct reply with its count; times only where there are several replies, else the verdict has them."""
+    replies = replies_of(report)
+    body: list[RenderableType] = []
+    for reply in replies[:_MOST_REPLIES]:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(justify="right")
+        grid.add_column(overflow="fold")
+        grid.add_row(f"{reply.count} x", Text(_shown(reply.text)))
+        if len(replies) > 1:
+            grid.add_row("", Text(reply_times(reply, say), style="dim"))
+        body.append(grid)
+    body += _more(len(replies), _MOST_REPLIES, say)
+    body += [Text(text) for text in more_replies(report, say)]
+    return body + [Text(_shown(text), style="yellow") for text in excerpt_texts(report, say)[:_MOST_REPLIES]]
+
+
+def _common(report: Report, say: Language) -> list[RenderableType]:
+    if not report.common:
+        return []
+    table = _table(*(say(title) for title in COMMON_TITLES))
+    table.columns[1].justify = "right"
+    for item in report.common[:_MOST_PAIRS]:
+        clue = "bold" if item.compared and not item.accepted else None
+        table.add_row(*(_cell(cell) for cell in common_cells(item, say)), style=clue)
+    return [table, *_more(len(report.common), _MOST_PAIRS, say)]
+
+
+def _unplaced(report: Report, say: Language) -> list[RenderableType]:
+    return [Text(text, style="dim") for text in unplaced_texts(report, say)]
 
 
 def _timeline(line: timeline.Timeline, say: Language, width: int) -> list[RenderableType]:
@@ -177,16 +223,16 @@ def _section(title: str, body: Sequence[RenderableType]) -> Iterable[RenderableT
 
 
 def _evidence(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> list[RenderableType]:
-    shown = [_bullet(sign, item.text, item.time, item) for item in items[:_MOST_EVIDENCE]]
+    shown = [_bullet(sign, item, say) for item in items[:_MOST_EVIDENCE]]
     return [*shown, *_more(len(items), _MOST_EVIDENCE, say)] or [Text(nothing, style="dim")]
 
 
-def _bullet(sign: str, text: str, time: object, item: Evidence) -> RenderableType:
+def _bullet(sign: str, item: Evidence, say: Language) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=1)
     grid.add_column(overflow="fold")
-    when = f"{clock.as_text(item.time)}  " if time else ""
-    grid.add_row(sign, Text(when + _shown(text)))
+    time = f"{when(item.time, say, item.time_basis)}  " if item.time else ""
+    grid.add_row(sign, Text(time + _shown(item.text)))
     place = place_text(item.origin)
     if place:
         grid.add_row("", Text(_shown(place), style="dim"))
@@ -225,20 +271,35 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _pairs(report: Report, say: Language) -> Table | None:
-    """The pairs with their time difference, nearest first, those that rest on identity before the others."""
+def _pairs(report: Report, say: Language, width: int) -> Table | None:
+    """The pairs with their time difference, nearest first, those that rest on identity before the others.
+
+    A narrow terminal gets what joins a pair in one column and the date above the time, else words break into letters.
+    """
     found = pairs(report)
     if not found:
         return None
-    titles = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
-    table = _table(*(say(item) for item in titles))
-    for column in table.columns[:4]:
+    titles = [
+        say(title)
+        for title in ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
+    ]
+    rows = [[_cell(cell) for cell in pair_cells(item, say)] for item in found[:_MOST_PAIRS]]
+    if width < _WIDE:
+        titles, rows = _narrow(titles), [_narrow(row) for row in rows]
+    table = _table(*titles)
+    table.padding = (0, 1, 0, 0) if width < _WIDE else table.padding
+    for column in table.columns[width < _WIDE : 4]:
         column.no_wrap = True
-    for item in found[:_MOST_PAIRS]:
-        table.add_row(*(_cell(cell) for cell in pair_cells(item, say)))
+    for row in rows:
+        table.add_row(*row)
     if len(found) > _MOST_PAIRS:
-        table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * 6)
+        table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * (len(titles) - 1))
     return table
+
+
+def _narrow(cells: Sequence[str]) -> list[str]:
+    *times, basis, host, result = cells
+    return [*times, f"{basis}, {host}", result]
 
 
 def _others(findings: Sequence[Finding], say: Language) -> Iterable[RenderableType]:
@@ -262,8 +323,14 @@ def _incidents(incidents: Sequence[Incident], say: Language) -> Table:
         certificate = item.certificate.thumbprint if item.certificate else say("not shown by the log")
         basis = item.rejections[0].host_basis if item.rejections else "row"
         host = item.host + (f" ({say(basis)})" if basis != "row" else "")
-        times = (f"{item.start:%Y-%m-%d %H:%M:%S}", f"{item.end:%Y-%m-%d %H:%M:%S}")
-        row = (*times, str(item.rejection_count), host.strip(), item.kind, item.connector, certificate)
+        row = (
+            *limit_cells(item, say, to_second=True),
+            count_cell(item, say),
+            host.strip(),
+            item.kind,
+            item.connector,
+            certificate,
+        )
         table.add_row(*(_cell(cell) for cell in row))
     return table
 

@@ -5,7 +5,8 @@
     TLS handshakes    |     ^              |
     Refusals          |            #       |
 
-Lanes lie over what their logs cover, so that an empty stretch is told from one that nobody recorded. Times are UTC.
+Lanes lie over what their logs cover, so that an empty stretch is told from one that nobody recorded. Times are UTC;
+what has only a local time of an unknown zone is left out and counted.
 Where a lane holds more marks than can be told apart, they are counted in bins.
 """
 
@@ -18,6 +19,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.model import Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
 
@@ -101,7 +103,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
 def marks(report: Report) -> list[Mark]:
     """Everything that is drawn, by time; a session of several refused recipients has one handshake."""
     found = {_check(item) for item in report.operations}
-    for rejection in _rejections(report):
+    for rejection in _placed(report):
         found.add(Mark(lane="refusals", time=rejection.time, label=rejection.stage or rejection.kind))
         if rejection.handshake_time is not None:
             label = rejection.remote_name or rejection.remote_endpoint
@@ -165,6 +167,11 @@ def _rejections(report: Report) -> Iterable[Rejection]:
     return (item for incident in report.incidents for item in incident.rejections)
 
 
+def _placed(report: Report) -> Iterable[Rejection]:
+    """Refusals that have a place on an axis in UTC."""
+    return (item for item in _rejections(report) if clock.is_known(item.time_basis))
+
+
 def _check(item: Operation) -> Mark:
     lane: LaneName = "successes" if item.result in ("0", "") else "failures"
     name = f" {item.result_name}" if item.result_name else ""
@@ -222,6 +229,7 @@ def _covered(report: Report, lane: LaneName, at: _At) -> tuple[tuple[float, floa
         (max(0.0, at(item.first)), min(1.0, at(item.last)))
         for item in report.coverage
         if item.first is not None and item.last is not None and (item.kind == "capi2") == (lane in _CAPI2)
+        if clock.is_known(item.time_basis)
     )
     joined: list[tuple[float, float]] = []
     for first, last in spans:

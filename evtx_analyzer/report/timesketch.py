@@ -3,6 +3,10 @@
     {"datetime":"2016-12-01T03:09:55.456180+00:00","timestamp_desc":"CAPI2 event 30","message":"800B0109 ...",...}
 
 Those three names are what Timesketch asks of an import; ``tag`` holds the signals, everything else is free.
+
+``datetime`` must be there and is taken for UTC. A refusal whose UTC time is not known is written all the same, for a
+time line without it would read as if there had been none: ``timestamp_desc`` says what its time is, and the tag
+``utc_time_unknown`` finds it (or leaves it out of a view).
 """
 
 from __future__ import annotations
@@ -12,11 +16,14 @@ from typing import Any
 
 import msgspec
 
+from evtx_analyzer import clock
 from evtx_analyzer.model import Incident, Operation, Rejection
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import ENGLISH, Language
 
 Entry = dict[str, Any]
+NO_UTC_TIME = "utc_time_unknown"
+_PLAIN = ("utc", "zone")
 
 
 def to_timesketch(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG001  names and messages are ids
@@ -42,9 +49,9 @@ def _refusal(incident: Incident, item: Rejection) -> Entry:
     return {
         **_common(incident, item),
         "datetime": item.time.isoformat(),
-        "timestamp_desc": "SMTP refusal",
+        "timestamp_desc": "SMTP refusal" + _remark(item),
         "message": f"{item.reply} (from {item.mail_from or '<>'} to {item.rcpt_to or 'unknown'})",
-        "tag": list(item.signals),
+        "tag": [*item.signals, *_time_tags(item)],
     }
 
 
@@ -54,10 +61,18 @@ def _handshake(incident: Incident, item: Rejection) -> Entry:
     return {
         **_common(incident, item),
         "datetime": item.handshake_time.isoformat(),
-        "timestamp_desc": "TLS handshake",
+        "timestamp_desc": "TLS handshake" + _remark(item),
         "message": f"TLS handshake with {item.remote_name or item.remote_endpoint}, certificate sent: {sent}",
-        "tag": [],
+        "tag": _time_tags(item),
     }
+
+
+def _remark(item: Rejection) -> str:
+    return "" if item.time_basis in _PLAIN else f" ({clock.remark(item.time_basis)})"
+
+
+def _time_tags(item: Rejection) -> list[str]:
+    return [] if clock.is_known(item.time_basis) else [NO_UTC_TIME]
 
 
 def _common(incident: Incident, item: Rejection) -> Entry:
@@ -67,6 +82,7 @@ def _common(incident: Incident, item: Rejection) -> Entry:
         "host": item.host,
         "connector": item.connector,
         "session": item.session,
+        "time_basis": item.time_basis,
         "thumbprint": item.sent.thumbprint if item.sent else "",
         "origin": place_text(item.origin),
     }
