@@ -399,6 +399,7 @@ class Acceptance(Struct, frozen=True, gc=False):
     time: datetime
     sender_domain: str | None
     recipient_domains: tuple[str, ...]
+    time_basis: TimeBasis = "utc"
 
 
 class Outcome(Struct, frozen=True, kw_only=True, gc=False):

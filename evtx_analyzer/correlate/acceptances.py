@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from evtx_analyzer.exchange_online import is_initial_domain
+from evtx_analyzer.model import TimeBasis
 
 Scope = Literal["outside", "own", "unknown"]
 _BUCKET = timedelta(minutes=10)
@@ -68,6 +69,7 @@ class MailState(Struct, frozen=True):
     seen_address: str
     sender_domain: str | None
     scope: Scope
+    time_basis: TimeBasis = "utc"
 
 
 def joined(spans: Iterable[Span]) -> Span | None:

@@ -34,6 +34,7 @@ from evtx_analyzer.model import (
     OtherError,
     Rejection,
     Setting,
+    TimeBasis,
     place,
 )
 
@@ -410,9 +411,9 @@ def _compared(
     here = [item for item in mail if item.state.connector == rejection.connector]
     same = [item for item in here if _same_security(item, rejection, found)]
     facts: Facts = {
-        "AcceptedSameSecurity": _spans(item.times.all() for item in same),
-        "AcceptedSinceFailedCheck": _spans(item.times.between(*failed) for item in same) if failed else [],
-        "AcceptedSinceExpiry": _spans(item.times.between(expiry, None) for item in same) if expiry else [],
+        "AcceptedSameSecurity": _messages(same),
+        "AcceptedSinceFailedCheck": _messages(same, *failed) if failed else [],
+        "AcceptedSinceExpiry": _messages(same, expiry) if expiry else [],
     }
     if rejection.seen_address:
         facts["SeenAddress"] = [rejection.seen_address]
@@ -446,8 +447,8 @@ def _add_addresses(
     facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], here: Sequence[AcceptedMail]
 ) -> None:
     """Whether mail was accepted from the address that Exchange Online saw, or from other public ones only."""
-    facts["AcceptedSameAddress"] = _spans(
-        item.times.all() for item in here if item.state.seen_address == rejection.seen_address
+    facts["AcceptedSameAddress"] = _messages(
+        [item for item in here if item.state.seen_address == rejection.seen_address]
     )
     others = sorted({item.state.seen_address for item in same if item.state.seen_address})
     public = [address for address in others if not is_private(address) and parse_address(address) is not None]
@@ -494,7 +495,7 @@ def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[Accepte
     if first < last and any(row.times.between(first, last) for row in others[previous]):
         return
     facts["PreviousThumbprint"] = [previous]
-    facts["PreviousAcceptedAgain"] = _spans(row.times.between(last, None) for row in others[previous])
+    facts["PreviousAcceptedAgain"] = _messages(others[previous], last)
     old, new = background.certificates.get(previous), background.certificates.get(own)
     if old and new and old.issuer and new.issuer:
         same = same_name(old.subject, new.subject) and same_name(old.issuer, new.issuer)
@@ -524,14 +525,15 @@ def _expiry(sent: Certificate | None, rejection: Rejection) -> datetime | None:
     return sent.not_after if sent is not None and sent.not_after is not None and sent.not_after < moment else None
 
 
-def _spans(spans: Iterable[Span | None]) -> list[str]:
-    """Spans together as rules show them: ``14 messages, 2026-... UTC to 2026-... UTC``; none for no message."""
-    whole = joined(_known(spans))
+def _messages(mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None) -> list[str]:
+    """Accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
+    whole = joined(_known(item.times.between(first, last) for item in mail))
     if whole is None:
         return []
-    if whole.count == 1:
-        return [f"1 message, {clock.as_text(whole.first)}"]
-    return [f"{whole.count} messages, {clock.as_text(whole.first)} to {clock.as_text(whole.last)}"]
+    unknown: list[TimeBasis] = [item.state.time_basis for item in mail if not clock.is_known(item.state.time_basis)]
+    basis = unknown[0] if unknown else "utc"
+    start, end = clock.in_sentence(whole.first, basis), clock.in_sentence(whole.last, basis)
+    return [f"1 message, {start}" if whole.count == 1 else f"{whole.count} messages, {start} to {end}"]
 
 
 def _known(spans: Iterable[Span | None]) -> Iterable[Span]:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.acceptances import MailState, Span, Spread, joined, scope_of
+from evtx_analyzer.correlate.acceptances import MailState, Scope, Span, Spread, joined, scope_of
 from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
 from evtx_analyzer.correlate.sessions import Reply, Session
@@ -24,6 +24,7 @@ from evtx_analyzer.model import (
     Outcome,
     Routine,
     RoutineSessions,
+    TimeBasis,
     Times,
 )
 
@@ -31,6 +32,10 @@ _ACCEPTED = range(200, 300)
 _FAILED = 400
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
 _MOST_SENDERS = 1000
+
+
+_State = tuple[bool | None, str, str | None, Scope, TimeBasis]
+"""What follows the certificate in ``MailState``."""
 
 
 class _Row:
@@ -42,7 +47,7 @@ class _Row:
         self.refused: Span | None = None
         self.tls_failed: dict[str, Spread] = {}
         self.path = ""
-        self.mail: dict[tuple[bool | None, str, str | None, str], Spread] = {}
+        self.mail: dict[_State, Spread] = {}
 
     def join(self, other: _Row) -> None:
         self.sessions = both(self.sessions, other.sessions)
@@ -107,7 +112,8 @@ class History:
             if outcome.online:
                 own = (*self.own_domains, *own_names, message.sender_domain or "")
                 scope = scope_of(message.recipient_domains, own)
-                state = (outcome.tls, outcome.seen_address, self._sender(message.sender_domain), scope)
+                sender = self._sender(message.sender_domain)
+                state = (outcome.tls, outcome.seen_address, sender, scope, message.time_basis)
                 row.mail.setdefault(state, Spread()).add(_at(message.time))
         return row
 
@@ -147,7 +153,7 @@ class History:
     def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
         """What Exchange Online took, by state."""
         return tuple(
-            AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)  # type: ignore[arg-type]
+            AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)
             for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
             for state, spread in row.mail.items()
         )
@@ -164,7 +170,9 @@ class History:
 def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
     host, connector, kind, thumbprint = key
     outside = joined(
-        span for (*_, scope), spread in row.mail.items() if scope == "outside" and (span := spread.all()) is not None
+        span
+        for (_, _, _, scope, _), spread in row.mail.items()
+        if scope == "outside" and (span := spread.all()) is not None
     )
     failed = joined(span for spread in row.tls_failed.values() if (span := spread.all()) is not None)
     last = {error: span.last for error, spread in sorted(row.tls_failed.items()) if (span := spread.all()) is not None}
@@ -238,7 +246,12 @@ def uses_tls(session: Session) -> bool | None:
 def _acceptance(reply: Reply) -> Acceptance:
     domains = {address.strip().rpartition("@")[2].casefold() for address in reply.rcpt_to.split(";")}
     sender = None if reply.null_sender is None else reply.mail_from.rpartition("@")[2].casefold()
-    return Acceptance(time=reply.row.time, sender_domain=sender, recipient_domains=tuple(sorted(domains - {""})))
+    return Acceptance(
+        time=reply.row.time,
+        sender_domain=sender,
+        recipient_domains=tuple(sorted(domains - {""})),
+        time_basis=reply.row.time_basis,
+    )
 
 
 def routine(session: Session) -> Routine | None:
