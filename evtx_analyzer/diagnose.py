@@ -640,6 +640,7 @@ _FROM_VIEW = {
     "previous_thumbprint": ("PreviousThumbprint", "no certificate"),
     "seen_address": ("SeenAddress", "<the public address of the server>"),
     "accepted_same_security": ("AcceptedSameSecurity", "no message"),
+    "accepted_same_sender": ("AcceptedSameSender", "no message"),
     "accepted_since_failed_check": ("AcceptedSinceFailedCheck", "no message"),
     "accepted_since_expiry": ("AcceptedSinceExpiry", "no message"),
     "accepted_same_address": ("AcceptedSameAddress", "no message"),

@@ -120,6 +120,14 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     @cached_property
+    def checked_until(self) -> Mapping[str, datetime]:
+        """The time of the last check of any certificate by machine: up to it a success would have been seen."""
+        found: dict[str, datetime] = {}
+        for item in self.operations:
+            found[item.host] = max(found.get(item.host, item.time), item.time)
+        return found
+
+    @cached_property
     def schannel(self) -> Mapping[str, list[Context]]:
         """Schannel events by the machine that wrote them."""
         found: dict[str, list[Context]] = {}
@@ -404,7 +412,7 @@ def _compared(
     rejection: Rejection,
     found: Facts,
     background: Background,
-    failed: tuple[datetime, datetime | None] | None,
+    failed: tuple[datetime, datetime] | None,
     expiry: datetime | None,
 ) -> Facts:
     mail = background.outside.get((rejection.host, rejection.kind), [])
@@ -460,6 +468,9 @@ def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail
     """Whether only mail without a sender, or only mail of certain foreign senders, is refused in a state that works."""
     refused = background.senders.get((rejection.host, rejection.kind, _thumbprint(rejection)), frozenset())
     accepted = {item.state.sender_domain for item in same}
+    own = _sender_domain(rejection)
+    if own is not None:
+        facts["AcceptedSameSender"] = _messages([item for item in same if item.state.sender_domain == own])
     if not accepted or None in refused or refused & accepted:
         return
     facts["AcceptedSender"] = sorted({domain for domain in accepted if domain})[:5]
@@ -502,21 +513,21 @@ def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[Accepte
         facts["PreviousHasSameName"] = [yes(same)]
 
 
-def _failed_check(rejection: Rejection, background: Background) -> tuple[datetime, datetime | None] | None:
-    """The time in which checks of the certificate that was sent failed: from the first of the failures that no success
-    interrupts, up to the next success (None: there is none); None where no check failed before the refusal.
+def _failed_check(rejection: Rejection, background: Background) -> tuple[datetime, datetime] | None:
+    """The time in which checks of the certificate that was sent are known to fail: from the first of the failures that
+    no success interrupts to the next success, else to the end of the export or the last refusal; None where no check
+    failed before the refusal. What was accepted later may have been accepted after a repair that no log shows.
     """
-    checks = background.checks.get((rejection.host, _thumbprint(rejection)), ())
     began: datetime | None = None
-    for check in checks:
-        if check.time > rejection.time:
-            if began is not None and check.result == _PASSED:
-                return began, check.time
+    until = background.checked_until.get(rejection.host, rejection.time)
+    for check in background.checks.get((rejection.host, _thumbprint(rejection)), ()):
+        if check.time <= rejection.time:
+            began = None if check.result == _PASSED else began or check.time
         elif check.result == _PASSED:
-            began = None
-        else:
-            began = began or check.time
-    return None if began is None else (began, None)
+            until = check.time
+            break
+    _, last = background.refused.get((*_sender(rejection), _thumbprint(rejection)), (rejection.time, rejection.time))
+    return None if began is None else (began, max(last, until))
 
 
 def _expiry(sent: Certificate | None, rejection: Rejection) -> datetime | None:

@@ -176,6 +176,7 @@ PLACEHOLDERS = frozenset(
         "accepted_connectors",
         "accepted_same_address",
         "accepted_same_security",
+        "accepted_same_sender",
         "accepted_senders",
         "accepted_since_expiry",
         "accepted_since_failed_check",
