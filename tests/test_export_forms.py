@@ -403,6 +403,13 @@ def test_the_place_of_an_event_in_json_is_its_line_and_byte(tmp_path):
         assert system["EventRecordID"] == event.origin.record
 
 
+def test_a_first_event_that_is_longer_than_the_head_of_the_file_is_recognized():
+    long = json.loads(json.dumps(DUMPED[0]))
+    long["Event"]["UserData"]["Long"] = "x" * 200_000
+    assert recognize(json_lines([long])[:65536].encode()) == "event-json"
+    assert recognize(json.dumps({"Name": "x" * 200_000})[:65536].encode()) == "json"
+
+
 def test_a_catalog_that_kept_the_chain_is_read(tmp_path):
     user_data = {
         "CertGetCertificateChain": {
