@@ -14,7 +14,7 @@ import yaml
 from reports import NAMES, report
 
 import evtx_analyzer
-from evtx_analyzer import model
+from evtx_analyzer import model, pipeline
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
@@ -174,7 +174,7 @@ def test_what_could_not_be_read_is_told_in_every_language(files, code, tmp_path)
     say = language.load(code)
     for name, text in files.items():
         (tmp_path / name).write_bytes(text.encode())
-    made = evtx_analyzer.pipeline.analyze(tmp_path, anyway=True)
+    made = pipeline.analyze(tmp_path, anyway=True)
     assert made.losses
     assert [text for text in said(made) if text and not text.startswith(language.COMMAND) and not say.knows(text)] == []
 

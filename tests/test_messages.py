@@ -808,6 +808,17 @@ def test_what_only_looks_like_the_status_is_no_refusal(tmp_path, fields):
     assert report.losses == ()
 
 
+def test_a_report_with_addresses_that_are_not_ascii(tmp_path):
+    """RFC 6533: message/global-delivery-status, message/global-headers, address type utf-8."""
+    fields = ("Final-Recipient: utf-8;b\u00e4r@fabrikam.com", "Status: 5.7.64", f"Diagnostic-Code: smtp;{REPLY}")
+    text = bounce("\n".join(fields) + "\n", UNKNOWN)
+    text = text.replace("message/delivery", "message/global-delivery").replace("text/rfc822-h", "message/global-h")
+    (found,) = rejections(analyze(tmp_path, {"bounce.eml": text}))
+    assert found.rcpt_to == "b\u00e4r@fabrikam.com"
+    assert (found.host, found.message_id, found.mail_from) == ("RELAY", "<a1@contoso.com>", "anna@contoso.com")
+    assert found.reply.startswith("550 5.7.64")
+
+
 SENDMAIL = """   ----- The following addresses had permanent fatal errors -----
 <b@fabrikam.com>
 
