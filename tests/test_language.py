@@ -163,6 +163,7 @@ LOST = {
     "an event without System": {"event.xml": "<Event><UserData/></Event>"},
     "a table": {"send.txt": "Identity  AddressSpaces\n--------  -------------\nOutbound  {smtp:*;1}\n"},
     "a zeroed export": {"capi2.evtx": "\0" * 8192},
+    "a queue": {"queue.csv": '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","x.y","550 5.7.64 Relay Denied"\r\n'},
     "an unknown log": {"mail.log": "host said: 550 5.7.64\n"},
     "an unknown Exchange log": {"AGENT.LOG": "#Log-type: Agent Log\r\n#Fields: a,b\r\nx,550 5.7.64\r\n"},
 }

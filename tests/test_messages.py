@@ -529,6 +529,15 @@ def test_context_is_typed_by_id_and_never_counted(tmp_path):
     assert not report.losses
 
 
+def test_a_queue_that_was_refused_is_no_absence(tmp_path):
+    refused_queue = {"queue.txt": QUEUE.replace("451 4.4.395 Target host responded with error", LED)}
+    report = analyze(tmp_path, refused_queue)
+    assert (report.rejection_count, report.exit_code) == (0, 3)
+    assert ["queue's last error holds 5.7.64" in loss.reason for loss in report.losses] == [True]
+    assert analyze(tmp_path, {"queue.txt": QUEUE}).losses == ()
+    assert analyze(tmp_path, {**refused_queue, "SEND.LOG": send_log([refused()])}).losses == ()
+
+
 def test_get_eventlog_entries_in_clixml(tmp_path):
     text = (
         '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj RefId="0"><Props>'
