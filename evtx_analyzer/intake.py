@@ -48,6 +48,7 @@ from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
+_HOLDS_CODE = "; it holds the text 5.7.64"
 _BLOCK = _LARGE = 1 << 20
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 _EVENT_LOG = "event-log"
@@ -469,7 +470,8 @@ class Ledger:
             more = "" if len(lost) == 1 else f" (and {len(lost) - 1} more losses)"
             return "not-read", f"{lost[0].reason}{more}"
         if is_text_log(item) and not kinds:
-            return "unrecognized", "a text log, but no row is of outbound SMTP, message tracking or a report"
+            reason = "a text log, but no row is of outbound SMTP, message tracking or a report"
+            return "unrecognized", reason + (_HOLDS_CODE if _tells_of_refusals(item) else "")
         if lost:
             return "partial", f"{len(lost)} loss{'es' if len(lost) > 1 else ''}, listed under losses"
         if is_event_log(item) and not records:
@@ -482,7 +484,8 @@ def _why_unrecognized(item: Examined) -> str:
         return "the file is empty (0 bytes)"
     if _DISPLAY_TEXTS.search(item.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
-    return "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
+    reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
+    return reason + (_HOLDS_CODE if item.holds_code else "")
 
 
 class _Counted:

@@ -129,7 +129,8 @@ def analyze(
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
-    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses()])
+    waiting = [] if found or left_out else notes.contexts.losses()
+    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
     case = diagnose.Case(
         operations=by_id,
         coverage=coverage,

@@ -477,6 +477,18 @@ def test_a_table_copied_from_a_page_without_dashes_and_with_a_masked_thumbprint(
     assert [item.cut for item in found] == [{"Subject"}, {"Thumbprint"}]
 
 
+def test_a_value_that_is_wrapped_is_left_out():
+    text = (
+        f"Thumbprint                                Services   Subject\n{'-' * 40}  --------   -------\n"
+        f"{'A1' * 20}  ...WS..    CN=mail.contoso.com, O=Contoso\n{' ' * 53}GmbH, L=Munich\n"
+        f"{'B2' * 20}  ....S..    CN=EX01\n"
+    )
+    found, losses = settings_of(text)
+    assert [item.values.get("Subject") for item in found] == [None, "CN=EX01"]
+    assert [item.cut for item in found] == [{"Subject"}, set()]
+    assert losses == []
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

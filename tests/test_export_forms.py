@@ -76,6 +76,14 @@ def with_attributes_beside(value):
     return made
 
 
+def unmarked(value):
+    """The same with attributes like elements, as Velociraptor's parse_evtx writes them."""
+    if not isinstance(value, dict):
+        return value
+    inner = {name: unmarked(content) for name, content in value.items() if name not in ("#attributes", "#text")}
+    return inner | value.get("#attributes", {})
+
+
 def tree(element):
     """An element as xmltodict and Json.NET write it: ``@`` before attributes, elements that come again as a list."""
     made = {f"@{name}": value for name, value in element.attrib.items()}
@@ -289,6 +297,8 @@ WITHOUT_FACTS = {
     "evtxecmd-no-payload.csv": as_csv([{**row, "Payload": ""} for row in ECMD]).encode(),
     "evtxecmd-cut-payload.csv": as_csv([{**row, "Payload": row["Payload"][:40]} for row in ECMD]).encode(),
     "no-userdata.jsonl": json_lines([{"Event": {"System": value["Event"]["System"]}} for value in DUMPED]).encode(),
+    "velociraptor.jsonl": json_lines(unmarked(value["Event"]) for value in DUMPED).encode(),
+    "unmarked.json": json.dumps([{"Event": unmarked(value["Event"])} for value in DUMPED]).encode(),
     "flattened.json": json.dumps([FLATTENED]).encode(),
     "events.csv": CSV_ENGLISH.encode(),
     "ereignisse.csv": CSV_GERMAN.encode(),
@@ -403,24 +413,25 @@ def test_the_place_of_an_event_in_json_is_its_line_and_byte(tmp_path):
         assert system["EventRecordID"] == event.origin.record
 
 
-def test_a_catalog_that_kept_the_chain_is_read(tmp_path):
-    user_data = {
-        "CertGetCertificateChain": {
-            "Certificate": {"fileRef": f"{'A' * 40}.cer", "subjectName": "mail.contoso.com"},
-            "ValidationTime": "2026-03-10T08:14:02Z",
-            "CertificateChain": {
-                "chainRef": "{DDA74FC1-0CFE-4C2F-9F7B-52977114D92B}",
-                "TrustStatus": {"ErrorStatus": {"value": "10000", "CERT_TRUST_IS_PARTIAL_CHAIN": "true"}},
-                "ChainElement": [{"Certificate": {"fileRef": f"{'A' * 40}.cer", "subjectName": "mail.contoso.com"}}],
-            },
-            "Result": {"value": "800B010A"},
+def test_a_first_event_that_is_longer_than_the_head_of_the_file_is_recognized():
+    long = json.loads(json.dumps(DUMPED[0]))
+    long["Event"]["UserData"]["Long"] = "x" * 200_000
+    assert recognize(json_lines([long])[:65536].encode()) == "event-json"
+    assert recognize(json.dumps({"Name": "x" * 200_000})[:65536].encode()) == "json"
+
+
+def test_a_flattened_catalog_beside_a_whole_export_takes_nothing_from_it(tmp_path, expected):
+    catalog = [
+        {
+            "system": {**FLATTENED["system"], "event_id": value["Event"]["System"]["EventID"]},
+            "user_data": value["Event"]["UserData"],
         }
-    }
-    (tmp_path / "catalog.json").write_text(json.dumps([{**FLATTENED, "user_data": user_data}]))
-    (event,) = extract(tmp_path).items
-    assert (event.thumbprint, event.result, event.chain_error) == ("A" * 40, 0x800B010A, 0x10000)
-    assert event.validation_time.isoformat() == "2026-03-10T08:14:02+00:00"
-    assert [element.subject for element in event.chain] == ["mail.contoso.com"]
+        for value in DUMPED
+    ]
+    (tmp_path / "a-catalog.json").write_text(json.dumps(catalog))
+    (tmp_path / "evtx_dump.jsonl").write_text(json_lines(DUMPED))
+    assert rows(extract(tmp_path)) == expected[0]
+    assert rows(extract(tmp_path, as_operations=True)) == expected[1]
 
 
 def test_events_of_other_channels_in_json_are_read_too(tmp_path):
@@ -438,7 +449,9 @@ def test_events_of_other_channels_in_json_are_read_too(tmp_path):
         **evtxecmd(schannel.replace("EventData>", "UserData>")),
         "Payload": json.dumps({"EventData": root["EventData"]}),
     }
-    for value in ({"Event": root}, beat, row):
+    catalog = {"system": {**FLATTENED["system"], "provider": "Schannel", "channel": "System", "event_id": 36882}}
+    catalog["system"]["computer"] = "EX01"
+    for value in ({"Event": root}, beat, row, {**catalog, "event_data": {"Error": "20"}}):
         (tmp_path / "events.jsonl").write_text(json_lines([value]))
         (context,) = analyze(tmp_path).context
         assert (context.kind, context.code, context.host) == ("schannel", "36882", "EX01")

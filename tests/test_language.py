@@ -14,7 +14,7 @@ import yaml
 from reports import NAMES, report
 
 import evtx_analyzer
-from evtx_analyzer import model
+from evtx_analyzer import model, pipeline
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
@@ -133,6 +133,54 @@ def test_every_sentence_of_every_case_is_translated(name, code):
     assert not missing, f"add a template to evtx_analyzer/report/languages/{code}.yml, sentences:\n" + "\n".join(
         missing
     )
+
+
+BOUNCE = """Date: Thu, 01 Dec 2016 03:09:58 +0000
+Content-type: multipart/report; report-type=delivery-status; boundary="B1"
+
+--B1
+Content-type: text/plain
+
+It said: 550 5.7.64 TenantAttribution
+
+--B1
+Content-type: message/delivery-status
+
+Final-recipient: rfc822;a@contoso.com
+Status: 4.4.7
+
+Final-recipient: rfc822;b@contoso.com
+Status: 4.4.7
+
+--B1--
+"""
+TRACKED = (
+    "#Log-type: Message Tracking Log\r\n#Fields: date-time,source,event-id,recipient-address,recipient-status\r\n"
+    "2016-12-01T03:09:55.801Z,SMTP,DEFER,b@contoso.com,550 5.7.64 TenantAttribution; Relay Access Denied\r\n"
+)
+LOST = {
+    "a report that names no recipient": {"bounce.eml": BOUNCE},
+    "a deferred message": {"MSGTRK.LOG": TRACKED},
+    "CAPI2 as JSON": {"events.json": '[{"ProviderName": "Microsoft-Windows-CAPI2", "Id": 30}]'},
+    "damaged JSON": {"events.json": '{"ProviderName": "Microsoft-Windows-CAPI2", "Id"'},
+    "an event without System": {"event.xml": "<Event><UserData/></Event>"},
+    "a table": {"send.txt": "Identity  AddressSpaces\n--------  -------------\nOutbound  {smtp:*;1}\n"},
+    "a zeroed export": {"capi2.evtx": "\0" * 8192},
+    "a queue": {"queue.csv": '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","x.y","550 5.7.64 Relay Denied"\r\n'},
+    "an unknown log": {"mail.log": "host said: 550 5.7.64\n"},
+    "an unknown Exchange log": {"AGENT.LOG": "#Log-type: Agent Log\r\n#Fields: a,b\r\nx,550 5.7.64\r\n"},
+}
+
+
+@pytest.mark.parametrize("code", OTHERS)
+@pytest.mark.parametrize("files", LOST.values(), ids=LOST)
+def test_what_could_not_be_read_is_told_in_every_language(files, code, tmp_path):
+    say = language.load(code)
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode())
+    made = pipeline.analyze(tmp_path, anyway=True)
+    assert made.losses
+    assert [text for text in said(made) if text and not text.startswith(language.COMMAND) and not say.knows(text)] == []
 
 
 def test_values_of_a_case_stay_and_are_not_translated():

@@ -387,6 +387,33 @@ def test_a_report_saved_from_outlook(tmp_path):
     assert found.remote_host == "AM0PR01MB1234.eurprd01.prod.outlook.com"
 
 
+OUTLOOK_BODY = "__substg1.0_1000001F"
+
+
+def outlook_report(diagnostics, body):
+    streams = {"__properties_version1.0": b"\0" * 32 + struct.pack("<HHIQ", 0x0040, 0x0E06, 6, 131_250_353_980_000_000)}
+    streams[OUTLOOK_BODY] = body.encode("utf-16-le")
+    for number, (address, diagnostic) in enumerate(diagnostics):
+        storage = f"__recip_version1.0_#{number:08X}"
+        streams[f"{storage}/__properties_version1.0"] = b"\0" * 8
+        streams[f"{storage}/__substg1.0_39FE001F"] = address.encode("utf-16-le")
+        streams[f"{storage}/__substg1.0_0C1B001E"] = diagnostic.encode()
+    return compound(streams)
+
+
+def test_a_report_saved_from_outlook_whose_text_alone_tells_the_refusal(tmp_path):
+    pytest.importorskip("olefile")
+    expired = "<relay #4.4.7 smtp;550 4.4.7 expired>"
+    data = outlook_report([("b@fabrikam.com", expired)], f"Remote server said:\r\n{LED}\r\n")
+    (found,) = rejections(analyze(tmp_path, {"ndr.msg": data}))
+    assert (found.rcpt_to, found.reply) == ("b@fabrikam.com", LED)
+    data = outlook_report([("b@fabrikam.com", expired), ("c@fabrikam.com", expired)], f"Remote server said: {LED}")
+    report = analyze(tmp_path, {"ndr.msg": data})
+    (loss,) = report.losses
+    assert (report.rejection_count, report.exit_code) == (0, 3)
+    assert "does not say for which recipient" in loss.reason
+
+
 # ------------------------------------------------------------------------------------- one rejection, its origins
 
 
@@ -502,6 +529,15 @@ def test_context_is_typed_by_id_and_never_counted(tmp_path):
     assert not report.losses
 
 
+def test_a_queue_that_was_refused_is_no_absence(tmp_path):
+    refused_queue = {"queue.txt": QUEUE.replace("451 4.4.395 Target host responded with error", LED)}
+    report = analyze(tmp_path, refused_queue)
+    assert (report.rejection_count, report.exit_code) == (0, 3)
+    assert ["queue's last error holds 5.7.64" in loss.reason for loss in report.losses] == [True]
+    assert analyze(tmp_path, {"queue.txt": QUEUE}).losses == ()
+    assert analyze(tmp_path, {**refused_queue, "SEND.LOG": send_log([refused()])}).losses == ()
+
+
 def test_get_eventlog_entries_in_clixml(tmp_path):
     text = (
         '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj RefId="0"><Props>'
@@ -525,6 +561,20 @@ def test_text_with_the_code_in_no_known_format_is_unrecognized_evidence(tmp_path
         "SEND.LOG": "read",
         "mail.log": "unrecognized",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Dec  1 relay postfix/smtp[1]: status=bounced (host said: 550 5.7.64 TenantAttribution)\n", True),
+        ("Dec  1 relay postfix/smtp[1]: status=bounced (host said: 550 5.1.1 unknown)\n", False),
+        ("#Log-type: Agent Log\r\n#Fields: Timestamp,x\r\n2016-12-01T03:09:55.000Z,550 5.7.64\r\n", True),
+    ],
+)
+def test_a_single_file_of_no_known_format_is_refused_and_its_code_is_said(tmp_path, text, said):
+    with pytest.raises(evtx_analyzer.InputError) as refused_input:
+        analyze(tmp_path, {"mail.log": text})
+    assert ("it holds the text 5.7.64" in str(refused_input.value)) is said
 
 
 # --------------------------------------------------------------------------------------------------------- hosts
@@ -765,6 +815,17 @@ def test_what_only_looks_like_the_status_is_no_refusal(tmp_path, fields):
     report = analyze(tmp_path, {"bounce.eml": bounce(block(*fields))})
     assert report.rejection_count == 0
     assert report.losses == ()
+
+
+def test_a_report_with_addresses_that_are_not_ascii(tmp_path):
+    """RFC 6533: message/global-delivery-status, message/global-headers, address type utf-8."""
+    fields = ("Final-Recipient: utf-8;b\u00e4r@fabrikam.com", "Status: 5.7.64", f"Diagnostic-Code: smtp;{REPLY}")
+    text = bounce("\n".join(fields) + "\n", UNKNOWN)
+    text = text.replace("message/delivery", "message/global-delivery").replace("text/rfc822-h", "message/global-h")
+    (found,) = rejections(analyze(tmp_path, {"bounce.eml": text}))
+    assert found.rcpt_to == "b\u00e4r@fabrikam.com"
+    assert (found.host, found.message_id, found.mail_from) == ("RELAY", "<a1@contoso.com>", "anna@contoso.com")
+    assert found.reply.startswith("550 5.7.64")
 
 
 SENDMAIL = """   ----- The following addresses had permanent fatal errors -----

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate.hosts import Hosts, Whence
-from evtx_analyzer.model import Context, ContextEvent, Origin, named, place
+from evtx_analyzer.correlate.sessions import has_code
+from evtx_analyzer.model import Context, ContextEvent, Loss, Origin, named, place
 
-CONNECTIVITY = "connectivity"
+CONNECTIVITY, QUEUE = "connectivity", "queue"
 _MOST = 500
 
 
@@ -44,6 +45,15 @@ class Contexts:
             for (kind, near, code, title, text), row in self._rows.items()
         ]
         return tuple(sorted(found, key=lambda item: (item.kind, item.host, item.code, item.text, place(item.origin))))
+
+    def losses(self) -> list[Loss]:
+        """Queues whose last error is the refusal: of what was refused they tell neither message nor time."""
+        reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
+        return [
+            Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")
+            for (kind, _, _, _, text), row in self._rows.items()
+            if kind == QUEUE and has_code(text)
+        ]
 
 
 class _Row:

@@ -34,6 +34,8 @@ FIELDS = (
 )
 """The fields of RFC 3464 sections 2.2 and 2.3, as it spells them."""
 TRANSCRIPT = "Transcript"
+_GLOBAL_STATUS = "message/global-delivery-status"  # RFC 6533: the same fields where addresses are not ASCII
+_STATUS_TYPES = ("message/delivery-status", _GLOBAL_STATUS)
 _SPELLING = {name.casefold(): name for name in FIELDS}
 _CODE = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
 # A reply that carries the code right behind its own, at the beginning of a line or behind what introduces it.
@@ -128,9 +130,9 @@ def _reports(mail: Message) -> Iterator[tuple[Message, Message]]:
     for part in mail.walk():
         if part.is_multipart() and not part.get_content_type().startswith("message/"):
             for child in _parts(part):
-                if child.get_content_type() == "message/delivery-status":
+                if child.get_content_type() in _STATUS_TYPES:
                     yield part, child
-    if mail.get_content_type() == "message/delivery-status":
+    if mail.get_content_type() in _STATUS_TYPES:
         yield mail, mail
 
 
@@ -149,7 +151,7 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
     }
     # Without a Final-Recipient a block is about the message; there may be several such blocks, or none.
     for block in blocks:
-        fields = {_SPELLING.get(name.casefold(), name): _text(value) for name, value in block.items()}
+        fields = {_SPELLING.get(name.casefold(), name): _text(value) for name, value in block.raw_items()}
         if "Status" in fields:
             fields["Status"] = without_comments(fields["Status"])
         if "Final-Recipient" not in fields:
@@ -160,6 +162,9 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
 
 def _blocks(status: Message) -> list[Message]:
     blocks = _parts(status)
+    if status.get_content_type() == _GLOBAL_STATUS:
+        # Python's parser takes it for a message: the first block for its header, the others for its text.
+        return _split("".join(map(_as_written, blocks)))
     encoding = _text(status.get("Content-Transfer-Encoding")).casefold()
     if encoding != "base64":
         return blocks
@@ -168,13 +173,24 @@ def _blocks(status: Message) -> list[Message]:
         text = base64.b64decode("".join(str(block) for block in blocks)).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return blocks
-    return [message_from_string(part) for part in re.split(r"\r?\n\r?\n", text) if part.strip()]
+    return _split(text)
+
+
+def _as_written(block: Message) -> str:
+    """The text of a block; bytes that are not ASCII stay the surrogates by which the parser keeps them."""
+    lines = (f"{name}: {value}\n" for name, value in block.raw_items())
+    rest = block.get_payload(decode=True)
+    return f"{''.join(lines)}\n{rest.decode('ascii', 'surrogateescape') if isinstance(rest, bytes) else ''}"
+
+
+def _split(text: str) -> list[Message]:
+    return [message_from_string(part.lstrip()) for part in re.split(r"\r?\n\r?\n", text) if part.strip()]
 
 
 def _returned(report: Message) -> Message | None:
     """The headers of the message that was refused, as the report returns them."""
     for part in _parts(report):
-        if part.get_content_type() == "message/rfc822":
+        if part.get_content_type() in ("message/rfc822", "message/global", "message/global-headers"):
             return next(iter(_parts(part)), None)
         if part.get_content_type() == "text/rfc822-headers":
             body = part.get_payload(decode=True)
@@ -196,4 +212,6 @@ def without_comments(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    return _SPLIT_CODE.sub(r"\1.\2.\3", _FOLD.sub(" ", str(value or "")).strip())
+    # What is not ASCII is UTF-8 (RFC 6533), or a server's own 8-bit text.
+    text = decode(str(value or "").encode("utf-8", "surrogateescape"), "utf-8")
+    return _SPLIT_CODE.sub(r"\1.\2.\3", _FOLD.sub(" ", text).strip())

@@ -7,12 +7,13 @@ What CAPI2 says stands in UserData, so only forms that keep its elements and att
   again as ``Name_1``, ``Name_2``; a line ``Record N`` before each event of ``-o json``;
 - xmltodict and Json.NET (python-evtx, EvtxECmd): attributes as ``@Name``, elements that come again as a list. EvtxECmd
   (github.com/EricZimmerman/evtx) has UserData as JSON text in ``Payload``, in JSON and in CSV;
-- event catalogs with ``system`` and ``user_data``, where attributes and elements look alike: names tell them apart;
 - any form that keeps the event's XML in a value, as Winlogbeat does with ``include_xml`` (``event.original``).
 
-Winlogbeat's ``winlog.user_data`` has the texts of elements and none of their attributes (elastic/beats
-``winlogbeat/sys/winevent/event.go``), ``Get-WinEvent | ConvertTo-Json`` has no UserData at all: of CAPI2 events in
-these forms nothing can be read, and that is said.
+Other forms have lost what decides, and half of an event may say the contrary of the whole: of CAPI2 events in these
+nothing is read, and that is said. Winlogbeat's ``winlog.user_data`` has the texts of elements and none of their
+attributes (elastic/beats ``winlogbeat/sys/winevent/event.go``), event catalogs with ``system`` and ``user_data`` flatten
+what is nested (event 11 loses its chain), Velociraptor and others write attributes like elements, and ``Get-WinEvent |
+ConvertTo-Json`` has no UserData at all.
 """
 
 from __future__ import annotations
@@ -34,13 +35,6 @@ _ESCAPES = str.maketrans(
 )
 # Around the events of a search's answer, of a dump of an index, and of evtx_dump as a library.
 _WRAPPERS = ("_source", "hits", "events", "Events", "data")
-# Elements of CAPI2's UserData that hold text (read off 799 real records): no attribute has one of these names.
-_TEXTS = (
-    "ActionID AuthoritySerialNumber C CN CRLNumber Catalog DC DNSName Error FriendlyName Header L NextPublishTime "
-    "NextUpdate NotAfter NotBefore O OU RevocationResult S SERIALNUMBER SerialNumber SignTime StateAction ThisUpdate "
-    "Timeout UIChoice URL ValidationTime Version"
-)
-_TEXT_ELEMENTS = frozenset(_TEXTS.split())
 _LEVELS = {"critical": "1", "error": "2", "warning": "3", "info": "4", "information": "4", "verbose": "5"}
 ECMD_COLUMNS = frozenset({"EventRecordId", "TimeCreated", "EventId", "Provider", "Channel", "Computer"})
 
@@ -112,22 +106,23 @@ def _parsed(text: object) -> object:
 
 
 def _as_tree(value: Object) -> str | None:
-    """An event as its own tree of elements: evtx_dump, xmltodict."""
-    event = value.get("Event")
+    """An event as its own tree of elements: evtx_dump, xmltodict; other tools do not tell attributes from elements."""
+    event = value.get("Event", value)
     if not isinstance(event, dict) or not isinstance(event.get("System"), dict):
         return None
     system = event["System"]
-    if not isinstance(event.get("UserData"), dict) and _is_capi2(_provider(system), system.get("Channel")):
+    provider, marked = _provider(system)
+    if _is_capi2(provider, system.get("Channel")) and not (marked and isinstance(event.get("UserData"), dict)):
         return ""
     return _element("Event", event)
 
 
-def _provider(system: Object) -> str:
+def _provider(system: Object) -> tuple[str, bool]:
+    """The name of an event's provider, and whether it is marked as an attribute."""
     provider = system.get("Provider")
-    beside = system.get("Provider_attributes") or (provider.get("#attributes") if isinstance(provider, dict) else None)
-    if isinstance(beside, dict):
-        return str(beside.get("Name", ""))
-    return str(provider.get("@Name", "")) if isinstance(provider, dict) else ""
+    beside = _object(system.get("Provider_attributes")) or _object(_object(provider).get("#attributes"))
+    name = beside.get("Name") or _object(provider).get("@Name")
+    return str(name or _object(provider).get("Name") or provider), bool(name)
 
 
 def _as_evtxecmd(value: Object) -> str | None:
@@ -155,23 +150,12 @@ def _as_evtxecmd(value: Object) -> str | None:
 
 
 def _as_catalog(value: Object) -> str | None:
-    """An event with ``system`` and ``user_data`` or ``event_data``, whose attributes look like elements."""
-    system, body = value.get("system"), value.get("user_data")
+    """An event with ``system`` and ``user_data`` or ``event_data``; of CAPI2 it flattens what UserData nests."""
+    system = value.get("system")
     if not isinstance(system, dict) or not {"provider", "event_id", "channel"} <= system.keys():
         return None
-    if not isinstance(body, dict) or not body or not all(map(_is_whole, body.items())):
-        lost = _is_capi2(system["provider"], system["channel"])
-        return "" if lost else _with_data(system, value.get("event_data"))
-    return _with_body(system, f"<UserData>{_children(body, flat=True)}</UserData>")
-
-
-def _is_whole(root: tuple[str, Any]) -> bool:
-    """Whether a flattened UserData still holds what it is about: of event 11, the chain's elements."""
-    name, content = root
-    if not isinstance(content, dict):
-        return False
-    chain = content.get("CertificateChain")
-    return name != "CertGetCertificateChain" or not isinstance(chain, dict) or "ChainElement" in chain
+    lost = _is_capi2(system["provider"], system["channel"])
+    return "" if lost else _with_data(system, value.get("event_data"))
 
 
 def _with_data(system: Object, data: object) -> str:
@@ -242,31 +226,24 @@ def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _element(name: str, value: object, attributes: object = None, *, flat: bool = False) -> str:
+def _element(name: str, value: object, attributes: object = None) -> str:
     """The XML of a member: an object is an element with attributes and children, a list one element per member."""
     if isinstance(value, list):
-        return "".join(_element(name, member, flat=flat) for member in value)
+        return "".join(_element(name, member) for member in value)
     name = name.rpartition(":")[2]
     if not _NAME.match(name):
         return ""
     if not isinstance(value, dict):
         return f"<{name}{_attributes(_object(attributes))}>{_escaped(value)}</{name}>"
     own = {key[1:]: content for key, content in value.items() if key.startswith("@")}
-    own |= {key: content for key, content in value.items() if flat and _is_attribute(key, content)}
     own |= _object(value.get("#attributes"))
-    inside = _event_data(value) if name == "EventData" else _children(value, flat=flat)
+    inside = _event_data(value) if name == "EventData" else _children(value)
     return f"<{name}{_attributes(own | _object(attributes))}>{_text(value.get('#text'))}{inside}</{name}>"
 
 
-def _is_attribute(name: str, value: object) -> bool:
-    return not isinstance(value, dict | list) and name[:1] not in ("#", "@") and name not in _TEXT_ELEMENTS
-
-
-def _children(value: Object, *, flat: bool = False) -> str:
+def _children(value: Object) -> str:
     return "".join(
-        _element(_unnumbered(name, value), content, attributes, flat=flat)
-        for name, content, attributes in _members(value)
-        if not (flat and _is_attribute(name, content))
+        _element(_unnumbered(name, value), content, attributes) for name, content, attributes in _members(value)
     )
 
 

@@ -23,6 +23,7 @@ _BEGINS = re.compile(r'\s*(?:Record \d+\s+)?[\[{]\s*["\[{]')
 _VALUE = re.compile(r'[{"]')
 _NEXT_LINE = re.compile(r"\n(?=\{|Record \d+\s*\n\{)")
 _NAMES_CAPI2 = re.compile(rf'"(?:ProviderName|Provider|SourceName|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"')
+_LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"\s*:\s*\{|"EventRecordId"\s*:')
 _RECORD_ID = re.compile(r"<EventRecordID[^>]*>\s*(\d+)\s*<")
 
 
@@ -36,7 +37,8 @@ def is_event_json(head: bytes) -> bool:
         value, _ = json.JSONDecoder().raw_decode(text, start.start())
         is_event = any(True for _ in converted(value))
     except (ValueError, RecursionError):
-        is_event = False
+        # An event, or an answer of many, that is longer than what was read of the file.
+        is_event = _LOOKS.search(text) is not None
     return is_event or _NAMES_CAPI2.search(text) is not None
 
 

@@ -18,7 +18,7 @@ from evtx_analyzer.read.lines import head_text
 NDR = "NDR"
 _LARGEST = 64 << 20
 _HEADER = re.compile(r"\A(?:From [^\r\n]*\r?\n)?[!-9;-~]+:[ \t]?[^\r\n]*\r?\n")
-_REPORT = re.compile(r"report-type=\"?delivery-status|message/delivery-status", re.IGNORECASE)
+_REPORT = re.compile(r"report-type=\"?delivery-status|message/(?:global-)?delivery-status", re.IGNORECASE)
 
 
 def is_mail_report(head: bytes) -> bool:

@@ -66,25 +66,43 @@ def is_table_text(head: bytes) -> bool:
 def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """One row per object, with the properties that the table shows whole."""
     table: _Table | None = None
+    last: LogRow | Loss | None = None
     rows = [(number, offset, line.expandtabs()) for number, offset, line in lines(stream)]
     previous = 0
     for (number, offset, line), (_, _, below) in pairwise([*rows, (0, 0, "")]):
         origin = replace(source, line=number, offset=offset)
         header = _table(line, below)
-        if header is not None:
-            table, previous = header, number
-            missing = sorted(CMDLET_PROPERTIES[header.cmdlet] - set(header.columns))
-            if missing:
-                yield _without(header.cmdlet, missing, origin)
-                table = None
-            continue
         # An empty line ends a table; in copies from the web one stands between the rows.
-        if table is not None and (number == previous + 1 or table.cmdlet == EXCHANGE_CERTIFICATE):
-            if _is_row(line, table):
-                yield _row(line, table, origin)
+        adjoins = number == previous + 1
+        if header is not None:
+            missing = sorted(CMDLET_PROPERTIES[header.cmdlet] - set(header.columns))
+            table, previous = (None if missing else header), number
+            yield from (last,) if last is not None else ()
+            last = _without(header.cmdlet, missing, origin) if missing else None
+        elif table is not None and adjoins and isinstance(last, LogRow) and _goes_on(line, table):
+            last, previous = _wrapped(last, line, table), number
+        elif table is not None and (adjoins or table.cmdlet == EXCHANGE_CERTIFICATE):
             previous = number
+            if _is_row(line, table):
+                yield from (last,) if last is not None else ()
+                last = _row(line, table, origin)
         else:
             table = None
+    yield from (last,) if last is not None else ()
+
+
+def _goes_on(line: str, table: _Table) -> bool:
+    """Whether a line goes on with the row above (``Format-Table -Wrap``): nothing stands in its first column."""
+    return line[: table.starts[1]].isspace()
+
+
+def _wrapped(row: LogRow, line: str, table: _Table) -> LogRow:
+    """A row without what goes on in the next line: where a word was wrapped, does not show."""
+    cells = _cells(line, table) or []
+    wrapped = [name for name, cell in zip(table.columns, cells, strict=False) if cell]
+    cut = filter(None, [*row.values["#cut"].split(";"), *wrapped])
+    kept = {name: value for name, value in row.values.items() if name not in wrapped}
+    return replace(row, values=kept | {"#cut": ";".join(dict.fromkeys(cut))})
 
 
 def _without(cmdlet: str, missing: list[str], origin: Origin) -> Loss:
