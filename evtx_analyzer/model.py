@@ -585,7 +585,8 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     neither: ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the
     keywords of its answer to the first EHLO.
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
-    ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
+    ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one,
+    and of a local one whose day and month can be read both ways.
     """
 
     id: str
