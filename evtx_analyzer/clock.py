@@ -156,7 +156,10 @@ _HOUR = 3600.0
 
 
 class LocalTime(NamedTuple):
-    """A local time as UTC: the first reading, the second one of the repeated hour, and how it became UTC."""
+    """A local time as UTC: the first reading, the second one of the repeated hour, and how it became UTC.
+
+    Of an ``unknown`` time the second reading is that with day and month the other way round.
+    """
 
     time: datetime
     other: datetime | None
@@ -177,34 +180,34 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
     """Local date and time in a culture's format; None if it is no time.
 
     Without a zone, or where ``order`` is empty and day and month can not be told apart (they can where both are the
-    same, or one of them is no month), the digits stand as if they were UTC and the basis says ``unknown``. The same
-    holds for an hour that the zone skips: then the zone is wrong.
+    same, or one of them is no month), the digits stand as if they were UTC and the basis says ``unknown``; the other
+    reading of the date is given too. The same holds for an hour that the zone skips: then the zone is wrong.
     """
     found = _LOCAL.match(text.strip())
     if found is None:
         return None
-    first, second, third = (int(found[number]) for number in (1, 2, 3))
     orders: list[DateOrder] = [order] if order else ["mdy", "dmy"]
     if len(found[1]) == 4:  # noqa: PLR2004  digits of a year
         orders = ["ymd"]
+    readings = [digits for way in orders if (digits := _read_as(way, found)) is not None]
+    if not readings or readings[0] < _EPOCH_1601:
+        return None
+    if readings[0] == readings[-1]:
+        return localized(readings[0], where)
+    return LocalTime(readings[0], readings[-1], "unknown")
+
+
+def _read_as(order: DateOrder, found: re.Match[str]) -> datetime | None:
+    """The digits of a local time with the parts of its date in this order; None where the calendar has no such day."""
+    parts = dict(zip(order, (int(found[number]) for number in (1, 2, 3)), strict=True))
     hour = int(found[4])
     if found[8]:
         hour = hour % 12 + (12 if found[8] in "Pp" else 0)
     micro = int((found[7] or "0").ljust(6, "0")[:6])
-    readings = []
-    for way in orders:
-        year, month, day = {
-            "mdy": (third, first, second),
-            "dmy": (third, second, first),
-            "ymd": (first, second, third),
-        }[way or "mdy"]
-        try:
-            readings.append(datetime(year, month, day, hour, int(found[5]), int(found[6]), micro, tzinfo=UTC))
-        except ValueError:
-            continue
-    if not readings or readings[0] < _EPOCH_1601:
+    try:
+        return datetime(parts["y"], parts["m"], parts["d"], hour, int(found[5]), int(found[6]), micro, tzinfo=UTC)
+    except ValueError:
         return None
-    return localized(readings[0], where if len(set(readings)) == 1 else None)
 
 
 def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:

@@ -686,26 +686,30 @@ def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missi
     """
     if not any(incident.unknown_zone_count for incident in incidents):
         return
-    bases = Counter(item.time_basis for incident in incidents for item in incident.rejections)
-    if (local := bases["unknown"]) and tz is None:
+    rejections = [item for incident in incidents for item in incident.rejections]
+    local = [item for item in rejections if item.time_basis == "unknown"]
+    two_dates = sum(item.other_time is not None for item in local)
+    skipped = len(local) - two_dates if tz else 0
+    wrong = sum(item.time_basis == "wrong-zone" for item in rejections)
+    if local and tz is None:
         text = (
-            f"{_times_of(local)} local and no log names the time zone, so nothing is joined by time. "
+            f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
             "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
         )
         yield Missing(text=text, collect=_WITH_ZONE)
-    elif local:
+    if two_dates:
         text = (
-            f"{_times_of(local)} local and cannot be placed by --tz {tz}: day and month can be read both ways, or the "
-            "hour is one that the zone skips. Give an IIS log under its own name (inYYMMDD.log), and export message "
-            "tracking with Export-Clixml, which keeps the zone."
+            f"{_times_of(two_dates)} of a date whose day and month can be read both ways; shown is the month first. "
+            "Give an IIS log under its own name (inYYMMDD.log), and export message tracking with Export-Clixml."
         )
         yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
-    if wrong := bases["wrong-zone"]:
-        text = (
-            f"{_times_of(wrong)} wrong by another clock: --tz {tz} is not the zone of the server that wrote the log. "
-            "Analyze again with the right one."
-        )
-        yield Missing(text=text, collect=_WITH_ZONE)
+    for count, why in ((skipped, "in an hour that the zone skips"), (wrong, "wrong by another clock")):
+        if count:
+            text = (
+                f"{_times_of(count)} {why}: --tz {tz} is not the zone of the server that wrote the log. "
+                "Analyze again with the right one."
+            )
+            yield Missing(text=text, collect=_WITH_ZONE)
 
 
 def _times_of(count: int) -> str:

@@ -599,7 +599,7 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     ``certificate_name`` and ``certificate_verdict`` are what the reply says of the certificate that arrived
     (``app01 is untrustedroot``). ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets.
     Only a rejection whose ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading
-    of an ambiguous one.
+    of an ambiguous one, and of a local one whose day and month can be read both ways.
     """
 
     id: str

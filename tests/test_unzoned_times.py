@@ -194,11 +194,36 @@ def test_rows_behind_a_heading_have_its_time_and_no_zone_is_asked_for(tmp_path):
     assert "Kopfzeile #Date" in output(made, ".txt", "de")
 
 
-def test_a_date_that_can_be_read_in_two_ways_is_not_asked_for_with_a_zone_that_was_given(tmp_path):
-    made = case(tmp_path, {"renamed.log": IIS.format(date="4/3/2016", time="9:14:02")}, tz="Europe/Berlin")
-    assert [item.time_basis for item in rejections(made)] == ["unknown"]
-    assert "cannot be placed by --tz Europe/Berlin: day and month can be read both ways" in missing(made)[0][0]
+TWO_DATES = "of a date whose day and month can be read both ways; shown is the month first."
+
+
+@pytest.mark.parametrize(("options", "place"), [({}, 1), ({"tz": "Europe/Berlin"}, 0)], ids=["no zone", "zone"])
+def test_a_date_that_can_be_read_in_two_ways_is_said(tmp_path, options, place):
+    made = case(tmp_path, {"renamed.log": IIS.format(date="4/3/2016", time="9:14:02")}, **options)
+    (refused,) = rejections(made)
+    assert refused.time_basis == "unknown"
+    readings = [datetime(2016, month, day, 9, 14, 2, tzinfo=UTC) for month, day in ((4, 3), (3, 4))]
+    assert [refused.time, refused.other_time] == readings
+    assert TWO_DATES in missing(made)[0][place]
+    assert any(ASKED in line for line in missing(made)[0]) == (not options)
     assert "Tag und Monat" in output(made, ".txt", "de")
+
+
+@pytest.mark.parametrize("date", ["4/4/2016", "4/13/2016"], ids=["both the same", "no thirteenth month"])
+def test_a_date_with_one_reading_has_no_other(tmp_path, date):
+    files = {"renamed.log": IIS.format(date=date, time="9:14:02")}
+    (refused,) = rejections(case(tmp_path, files))
+    assert (refused.time_basis, refused.other_time) == ("unknown", None)
+    (placed,) = rejections(case(tmp_path, files, tz="Europe/Berlin"))
+    assert (placed.time_basis, f"{placed.time:%m-%d %H:%M}") == ("zone", f"04-{date.split('/')[1]:0>2} 07:14")
+
+
+def test_an_hour_that_the_zone_skips_shows_that_the_zone_is_wrong(tmp_path):
+    made = case(tmp_path, {"in160327.log": IIS.format(date="27.03.2016", time="02:30:03")}, tz="Europe/Berlin")
+    assert missing(made)[0][0].startswith(
+        "The time of 1 refusal is in an hour that the zone skips: --tz Europe/Berlin is"
+    )
+    assert "die die Zone überspringt" in output(made, ".txt", "de")
 
 
 def test_the_hour_that_the_clock_showed_twice_is_said(tmp_path):

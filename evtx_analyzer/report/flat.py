@@ -76,7 +76,7 @@ def _rejection(incident: Incident, item: Rejection) -> Row:
         "time": _utc(item.time, item),
         "local_time": "" if clock.is_known(item.time_basis) else item.time.replace(tzinfo=None).isoformat(),
         "time_basis": item.time_basis,
-        "other_time": item.other_time,
+        "other_time": _utc(item.other_time, item),
         "host": item.host,
         "host_basis": item.host_basis,
         "kind": item.kind,
