@@ -16,7 +16,7 @@ RULES = Path(__file__).parent.parent / "rules"
 
 @pytest.fixture
 def copy(tmp_path):
-    for part in ("signals", "links", "causes"):
+    for part in ("signals", "links", "commands", "causes"):
         shutil.copytree(RULES / part, tmp_path / part)
     return tmp_path
 
@@ -84,7 +84,7 @@ def test_ten_planted_mistakes_are_reported_in_one_run(copy):
         ("[failed-at-handshake, chain-incomplete]", "[failed-at-handshake, chain-incomplet]", "grades.probable"),
         ("[failed-at-handshake, chain-incomplete]", "failed-at-handshake", "grades.probable"),
         ("when: [no-capi2]", "when: [no-capi3]", "missing[4]"),
-        ("{ $$_.ToXml() }", "{ $_.ToXml() } $", "remedy.verify[5]"),
+        ("{ $$_.ToXml() }", "{ $_.ToXml() } $", "remedy.verify[5].lines[0]"),
     ],
 )
 def test_mistake_in_a_cause(copy, old, new, key):

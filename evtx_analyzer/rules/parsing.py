@@ -44,7 +44,7 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
 }
-SOURCE_KINDS = ("capi2", "smtp", "send-connector", "configuration")
+SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration")
 _GRADES = ("probable", "possible", "coincident")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
