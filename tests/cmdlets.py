@@ -12,7 +12,8 @@ Parameters are those of the page's SYNTAX section. Sources, by repository of git
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import tree_sitter_powershell
@@ -24,8 +25,8 @@ SHELLS = ("exchange-online", "exchange", "windows")
 COMMON = "Debug ErrorAction ErrorVariable InformationAction InformationVariable OutVariable OutBuffer PipelineVariable"
 COMMON += " Verbose WarningAction WarningVariable WhatIf Confirm"
 
-_INBOUND = """AssociatedAcceptedDomains CloudServicesMailEnabled Comment ConnectorSource ConnectorType EFSkipIPs EFSkipLastIP
-    EFSkipMailGateway EFTestMode EFUsers Enabled Name RequireTls RestrictDomainsToCertificate
+_INBOUND = """AssociatedAcceptedDomains CloudServicesMailEnabled Comment ConnectorSource ConnectorType EFSkipIPs
+    EFSkipLastIP EFSkipMailGateway EFTestMode EFUsers Enabled Name RequireTls RestrictDomainsToCertificate
     RestrictDomainsToIPAddresses ScanAndDropRecipients SenderDomains SenderIPAddresses TlsSenderCertificateName
     TreatMessagesAsInternal TrustedOrganizations"""
 
@@ -65,7 +66,7 @@ WINDOWS = {
     "Export-Clixml": "Depth Path LiteralPath InputObject Force NoClobber Encoding",
     "ForEach-Object": "InputObject Process Begin End RemainingScripts MemberName ArgumentList",
     "Format-List": "Property GroupBy View ShowError DisplayError Force Expand InputObject",
-    "Get-ChildItem": "Path Filter Include Exclude Recurse Depth Force Name Attributes Directory File Hidden ReadOnly System",
+    "Get-ChildItem": "Path Filter Include Exclude Recurse Depth Force Name Attributes Directory File Hidden ReadOnly",
     "Get-Date": "Date Year Month Day Hour Minute Second Millisecond DisplayHint Format UFormat",
     "Get-ItemProperty": "Path Name Filter Include Exclude Credential LiteralPath",
     "Get-WinEvent": "LogName MaxEvents ComputerName Credential FilterXPath Force Oldest Path ProviderName",
@@ -106,13 +107,14 @@ PROPERTIES = {
     "Get-InboundConnector": _INBOUND,
     "Get-AcceptedDomain": "Name DomainName DomainType Default",
     "Get-SendConnector": EXCHANGE["Set-SendConnector"][1],
-    "Get-ExchangeCertificate": """Thumbprint Services Subject AccessRules CertificateDomains HasPrivateKey IsSelfSigned Issuer
-        NotAfter NotBefore PublicKeySize RootCAType SerialNumber Status""",
+    "Get-ExchangeCertificate": """Thumbprint Services Subject AccessRules CertificateDomains HasPrivateKey IsSelfSigned
+        Issuer NotAfter NotBefore PublicKeySize RootCAType SerialNumber Status""",
     "Get-ChildItem": "Thumbprint Subject Issuer NotBefore NotAfter HasPrivateKey",
 }
 
 _PARSER = Parser(Language(tree_sitter_powershell.language()))
 _TO_FILL_IN = re.compile(r"<[A-Za-z0-9 ]+>")
+_WORDS = re.compile(r"(?<![\w,$.-])[A-Za-z]\w*(?:,[A-Za-z]\w*)+(?![\w,.-])")
 _QUOTED = re.compile(r"\"[^\"]*\"|'(?:[^']|'')*'")
 
 
@@ -125,10 +127,15 @@ class Call(NamedTuple):
     text: str
 
 
+def outside_of_quotes(line: str, change: Callable[[str], str]) -> str:
+    """The line with what stands outside of quotation marks changed."""
+    parts = re.split(f"({_QUOTED.pattern})", line)
+    return "".join(part if number % 2 else change(part) for number, part in enumerate(parts))
+
+
 def filled_in(line: str) -> str:
     """The line as someone leaves it who fills in what stands in angle brackets, outside of quotation marks."""
-    parts = re.split(f"({_QUOTED.pattern})", line)
-    return "".join(part if number % 2 else _TO_FILL_IN.sub("placeholder", part) for number, part in enumerate(parts))
+    return outside_of_quotes(line, lambda part: _TO_FILL_IN.sub("placeholder", part))
 
 
 def nodes(node: Node, kind: str) -> Iterator[Node]:
@@ -140,8 +147,17 @@ def nodes(node: Node, kind: str) -> Iterator[Node]:
 
 
 def parsed(line: str) -> Node | None:
-    """The syntax tree; None where PowerShell would not take the line."""
-    tree = _PARSER.parse(line.encode())
+    """The syntax tree; None where PowerShell would not take the line.
+
+    Two gaps of the grammar are closed: it takes a bare ``<``, which PowerShell reserves for future use, and it does
+    not take a list of bare words (``Name,Enabled``), which PowerShell reads as a list of texts.
+    """
+    if "<" in _QUOTED.sub("", line):
+        return None
+    quoted = outside_of_quotes(
+        line, lambda part: _WORDS.sub(lambda found: "'" + found[0].replace(",", "','") + "'", part)
+    )
+    tree = _PARSER.parse(quoted.encode())
     return None if tree.root_node.has_error else tree.root_node
 
 
@@ -165,9 +181,7 @@ def calls(tree: Node) -> list[Call]:
                     for word, item in zip(words, elements, strict=True)
                     if item.type not in ("command_parameter", "redirection")
                 ),
-                text=" ".join(
-                    word for word, item in zip(words, elements, strict=True) if item.type != "redirection"
-                ),
+                text=" ".join(word for word, item in zip(words, elements, strict=True) if item.type != "redirection"),
             )
         )
     return made
@@ -213,9 +227,9 @@ def _of_call(shell: str, call: Call) -> Iterator[str]:
 def _of_properties(made: list[Call]) -> list[str]:
     """Names after Select-Object and Format-List that the objects of the cmdlet before do not have."""
     wrong = []
-    for first, second in zip(made, made[1:], strict=False):
+    for first, second in pairwise(made):
         if first.name in PROPERTIES and second.name in ("Select-Object", "Format-List"):
-            names = ",".join(second.arguments).split(",")
+            names = ",".join(second.arguments).replace("'", "").split(",")
             known = {name.casefold() for name in PROPERTIES[first.name].split()}
             wrong += [f"{first.name} has no property {name}" for name in names if name.strip().casefold() not in known]
     return wrong

@@ -5,12 +5,14 @@ Expected causes and grades come from the grading table of the reference (section
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 import evtx_analyzer as ea
+from evtx_analyzer.rules.parsing import PLACEHOLDERS
 from samples.build import CASES
 from samples.cases import CAPI2_FILE, IIS_FILE, SEND_FILE, THUMBPRINT
 from samples.evtx_writer import write_evtx
