@@ -333,7 +333,8 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         why=_fill(cause.why, names),
         supports=_sentences(seen, "supports"),
         contradicts=(*_uncovered(relevant, incidents, confident), *_sentences(against, "contradicts")),
-        missing=tuple(_missing(cause.missing, _best_by_server(relevant))),
+        # What a weaker incident lacks is not missing where another one shows it.
+        missing=tuple(_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade))),
         remedy=Remedy(
             # No fix is printed as the answer where the cause is not even possible: checks only.
             steps=instructions(cause.steps, _places(relevant)) if confident or cause.id == UNEXPLAINED else (),
@@ -346,7 +347,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     )
 
 
-def _best_by_server(weighed: Sequence[_Weighed]) -> list[_Weighed]:
+def _best_by_server(weighed: Iterable[_Weighed]) -> list[_Weighed]:
     """The best supported incident of each kind of server, the best first."""
     best: dict[str, _Weighed] = {}
     for item in sorted(weighed, key=lambda part: -RANK[part.grade]):
