@@ -82,13 +82,14 @@ WINDOWS = {
 # Those that shape or save what another cmdlet gives; they are in every shell.
 ANYWHERE = ("Export-Clixml", "ForEach-Object", "Format-List", "Select-Object", "Where-Object", "Get-Date")
 
+_VALUE = r"(?:'[^']+'|[^\s']+)"
 # Program -> forms of its arguments, of which one must fit the whole; a verb is never followed by another's options.
 PROGRAMS = {
     "certutil": (
         r"-store (My|CA|Root|AuthRoot)( [0-9A-F]{40})?",
-        r"-verifystore My \S+",
-        r"-repairstore My \S+",
-        r"-delstore CA \S+",
+        rf"-verifystore My {_VALUE}",
+        rf"-repairstore My {_VALUE}",
+        rf"-delstore CA {_VALUE}",
         r"-f -verifyctl AuthRoot \S+\.cer",
         r"-csp \"[^\"]+\" -importpfx \S+ AT_KEYEXCHANGE",
     ),
