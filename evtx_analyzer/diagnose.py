@@ -31,6 +31,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
+from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
 from evtx_analyzer.model import (
     Certificate,
     Coverage,
@@ -363,11 +364,15 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
             *(_elsewhere(relevant) if confident else ()),
             *_sentences(against, "contradicts"),
         ),
-        missing=(*_zone_asked(incidents, best.scene.case.tz), *_missing(cause.missing, best, names)),
+        # What a weaker incident lacks is not missing where another one shows it.
+        missing=(
+            *_zone_asked(incidents, best.scene.case.tz),
+            *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
+        ),
         remedy=Remedy(
             # No fix is printed as the answer where the cause is not even possible: checks only.
-            steps=_steps(cause, relevant) if confident or cause.id == UNEXPLAINED else (),
-            verify=tuple(_fill(step, names) for step in cause.verify),
+            steps=instructions(cause.steps, _places(relevant)) if confident or cause.id == UNEXPLAINED else (),
+            verify=instructions(cause.verify, _places(_best_by_server(relevant))),
             references=cause.references,
         ),
         incidents=tuple(item.incident.id for item in relevant)
@@ -376,16 +381,30 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     )
 
 
-def _steps(cause: Cause, relevant: Sequence[_Weighed]) -> tuple[str, ...]:
-    """Steps for all incidents of the finding: a step that names other things for another incident is given again."""
-    filled: list[dict[str, str]] = []
+def _best_by_server(weighed: Iterable[_Weighed]) -> list[_Weighed]:
+    """The best supported incident of each kind of server, the best first."""
+    best: dict[str, _Weighed] = {}
+    for item in sorted(weighed, key=lambda part: -RANK[part.grade]):
+        best.setdefault(SERVERS.get(item.incident.kind, ""), item)
+    return list(best.values())
+
+
+def _places(weighed: Iterable[_Weighed]) -> list[Place]:
+    """The incidents as places where steps are done; a certificate has one name in all of them."""
+    places = []
     of_certificate: dict[str, dict[str, str]] = {}
-    for item in relevant:
+    for item in weighed:
         names = item.scene.names()
         # Logs write one certificate's name in different ways: the first is kept, so that no step comes twice for it.
         first = of_certificate.setdefault(names["thumbprint"], names)
-        filled.append({**names, **{key: first[key] for key in ("subject", "issuer", "missing_issuer")}})
-    return tuple(text for step in cause.steps for text in dict.fromkeys(_fill(step, names) for names in filled))
+        places.append(
+            Place(
+                server=SERVERS.get(item.incident.kind, ""),
+                observed=frozenset(seen.observation.name for seen in item.seen),
+                names={**names, **{key: first[key] for key in ("subject", "issuer", "missing_issuer")}},
+            )
+        )
+    return places
 
 
 def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], confident: bool) -> tuple[Evidence, ...]:
@@ -565,11 +584,12 @@ def _outside(kind: str, scene: _Scene) -> bool:
     return kind in scene.case.kinds
 
 
-def _missing(rules: Iterable[MissingRule], best: _Weighed, names: Mapping[str, str]) -> Iterator[Missing]:
-    held = {item.observation.name for item in best.seen}
+def _missing(rules: Iterable[MissingRule], weighed: Sequence[_Weighed]) -> Iterator[Missing]:
+    places = _places(weighed)
     for rule in rules:
-        if set(rule.when) <= held and not set(rule.unless) & held:
-            yield Missing(text=_fill(rule.text, names), collect=tuple(_fill(item, names) for item in rule.collect))
+        asked = [place for place in places if applies(rule, place)]
+        if asked:
+            yield Missing(text=sentence(rule.text, asked[0].names), collect=instructions(rule.collect, asked))
 
 
 def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:

@@ -15,7 +15,7 @@ README = PACKAGE.parent / "README.md"
 
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
-    ("errors", "model", "constants", "conditions", "version"),
+    ("errors", "model", "constants", "conditions", "commands", "version"),
     ("clock", "distinguished_names"),
     ("exchange_online", "public_roots", "replies"),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),

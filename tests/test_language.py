@@ -57,9 +57,11 @@ def labels():
 
 def rule_texts():
     for cause in Rules.load().causes:
-        yield from (cause.title, cause.why, *cause.steps, *cause.verify)
+        yield from (cause.title, cause.why)
+        yield from (step.text for step in (*cause.steps, *cause.verify))
         yield from (text for item in cause.observations for text in (item.supports, item.contradicts))
-        yield from (text for item in cause.missing for text in (item.text, *item.collect))
+        yield from (item.text for item in cause.missing)
+        yield from (step.text for item in cause.missing for step in item.collect)
 
 
 @pytest.mark.parametrize("code", OTHERS)

@@ -16,7 +16,7 @@ RULES = Path(__file__).parent.parent / "rules"
 
 @pytest.fixture
 def copy(tmp_path):
-    for part in ("signals", "links", "causes"):
+    for part in ("signals", "links", "commands", "causes"):
         shutil.copytree(RULES / part, tmp_path / part)
     return tmp_path
 
@@ -84,7 +84,7 @@ def test_ten_planted_mistakes_are_reported_in_one_run(copy):
         ("[failed-at-handshake, chain-incomplete]", "[failed-at-handshake, chain-incomplet]", "grades.probable"),
         ("[failed-at-handshake, chain-incomplete]", "failed-at-handshake", "grades.probable"),
         ("when: [no-capi2]", "when: [no-capi3]", "missing[4]"),
-        ("{ $$_.ToXml() }", "{ $_.ToXml() } $", "remedy.verify[5]"),
+        ("{ $$_.ToXml() }", "{ $_.ToXml() } $", "remedy.verify[5].lines[0]"),
     ],
 )
 def test_mistake_in_a_cause(copy, old, new, key):
@@ -92,6 +92,93 @@ def test_mistake_in_a_cause(copy, old, new, key):
     with pytest.raises(RuleSetError) as caught:
         load(copy)
     assert key in {item.key for item in caught.value.mistakes}
+
+
+def with_step(copy, step):
+    """The rules with one step of missing-intermediate exchanged."""
+    edit(
+        copy / "causes/missing-intermediate.yml",
+        "- Import each file on every server that sends through this connector.",
+        f"- {step}",
+    )
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "message"),
+    [
+        ("{commands: capi3}", ".commands", "there is no 'capi3'"),
+        ("{commands: []}", ".commands", "the name of a file in commands"),
+        ("{shell: cmd, lines: [dir]}", ".shell", "there is no 'cmd'; known: exchange, exchange-online, windows"),
+        ("{lines: [certutil -store CA]}", ".shell", "there is no None"),
+        ("{shell: windows, lines: []}", ".lines", "a list of commands"),
+        ("{shell: windows, lines: [x], text: y}", "", "exactly one of text, lines, commands"),
+        ("{shell: windows}", "", "exactly one of"),
+        ("{text: y, sever: iis}", ".sever", "unknown key"),
+        ("{text: y, server: edge}", ".server", "there is no 'edge'; known: exchange, iis"),
+        ("{text: y, when: [no-such]}", "", "there is no 'no-such'"),
+        ("{text: y, unless: [no-such]}", "", "there is no 'no-such'"),
+        ("$thumbprint is to be renewed.", "", "begins with a word"),
+        ("{text: '> Get-SendConnector'}", ".text", "begins with a word"),
+        ("{shell: exchange, lines: ['Get-SendConnector \"$connector\"']}", ".lines[0]", "without quotation marks"),
+        ("{shell: exchange, lines: [\"Get-SendConnector 'a $connector b'\"]}", ".lines[0]", "without quotation marks"),
+        ("{shell: exchange, lines: ['certutil -store My $thumbprint.cer']}", ".lines[0]", "a whole argument"),
+        ("{shell: exchange, lines: ['Get-SendConnector x$connector']}", ".lines[0]", "a whole argument"),
+        ("'> Get-SendConnector \"$connector\"'", "", "without quotation marks"),
+        ("{shell: exchange, lines: ['Get-SendConnector $conector']}", ".lines[0]", "unknown placeholder"),
+        ("{shell: exchange, lines: ['$c = 1']}", ".lines[0]", "unknown placeholder $c"),
+    ],
+)
+def test_mistake_in_a_step(copy, step, key, message):
+    with pytest.raises(RuleSetError) as caught:
+        load(with_step(copy, step))
+    told = [item for item in caught.value.mistakes if item.key.startswith("remedy.steps[2]")]
+    assert any(item.key == f"remedy.steps[2]{key}" and message in item.message for item in told), told
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("{commands: restart, when: [no-tls]}", [("exchange", ("no-tls",)), ("iis", ("no-tls",))]),
+        ("{commands: import-intermediate, server: iis}", [("iis", ())]),
+        ("{commands: [restart, import-intermediate]}", [("exchange", ()), ("iis", ()), ("", ())]),
+        ("'> certutil -store CA'", [("", ())]),
+        ("{shell: exchange, lines: ['Get-SendConnector $connector | Export-Clixml x.xml']}", [("", ())]),
+        ("{shell: windows, lines: ['x @{Add=$connector}', '$$c; y ($connector)']}", [("", ())]),
+    ],
+)
+def test_steps_as_they_are_read(copy, step, expected):
+    before = {cause.id: cause for cause in load(copy).causes}["missing-intermediate"].steps
+    steps = {cause.id: cause for cause in load(with_step(copy, step)).causes}["missing-intermediate"].steps
+    made = steps[2 : 2 + len(steps) - len(before) + 1]
+    assert [(item.server, item.when) for item in made] == expected
+
+
+def test_mistakes_in_shared_commands_are_reported_with_the_others(copy):
+    edit(copy / "commands/restart.yml", "server: iis", "server: unix")
+    edit(copy / "commands/capi2.yml", "title:", "titel:")
+    edit(copy / "commands/send-log.yml", "$connector", "$conector")
+    edit(copy / "commands/system-log.yml", "- shell: windows", "- when: [no-tls]\n    shell: windows")
+    with pytest.raises(RuleSetError) as caught:
+        load(copy)
+    assert {(item.file, item.key) for item in caught.value.mistakes} == {
+        ("commands/restart.yml", "steps[1].server"),
+        ("commands/capi2.yml", "titel"),
+        ("commands/capi2.yml", "title"),
+        ("commands/send-log.yml", "steps[0].lines[0]"),
+        ("commands/system-log.yml", "steps[0]"),
+    }
+
+
+def test_own_commands_override_ours_everywhere(tmp_path):
+    (tmp_path / "commands").mkdir()
+    text = "title: Ours\nsteps:\n  - Ask the operators for the export.\n"
+    (tmp_path / "commands/inbound-connectors.yml").write_text(text, encoding="utf-8")
+    causes = Rules.load(tmp_path).causes
+    told = [step.text for cause in causes for item in cause.missing for step in item.collect]
+    lines = [line for cause in causes for item in cause.missing for step in item.collect for line in step.lines]
+    assert told.count("Ask the operators for the export.") > 3
+    assert not any("Get-InboundConnector" in line for line in lines)
 
 
 def test_an_empty_folder_is_said(tmp_path):

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from evtx_analyzer.commands import literal
 from evtx_analyzer.report.document import Report
 
 # Values from a fixed vocabulary, ids and digests: nothing of the customer is in them, and outputs rely on them.
@@ -190,8 +191,9 @@ class _Aliases:
 
     def replacer(self) -> Callable[[str, str], str]:
         """Replaces all known values in a text of the given key, longest first, in one pass."""
-        known = sorted(self._alias, key=lambda item: (-len(item), item))
-        words = [re.escape(item) for item in known if len(item) >= _SHORTEST]
+        # A command holds a value as a literal of PowerShell, which may be written in another way than the value.
+        known = {literal(value)[1:-1].casefold(): alias for value, alias in self._alias.items()} | self._alias
+        words = [re.escape(item) for item in sorted(known, key=_longest_first) if len(item) >= _SHORTEST]
         pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])", re.IGNORECASE) if words else None
 
         def put(key: str, text: str) -> str:
@@ -201,7 +203,7 @@ class _Aliases:
                 text = text.replace(path, alias)
             if text.casefold() in self._alias:
                 return self._alias[text.casefold()]
-            return pattern.sub(lambda found: self._alias[found[0].casefold()], text) if pattern else text
+            return pattern.sub(lambda found: known[found[0].casefold()], text) if pattern else text
 
         self._whole_paths = sorted(self._paths.items(), key=lambda item: -len(item[0]))
         return put
@@ -215,6 +217,10 @@ class _Aliases:
         for key, alias in self._alias.items():
             found.setdefault(alias, self._written[key])
         return dict(sorted(found.items()))
+
+
+def _longest_first(text: str) -> tuple[int, str]:
+    return -len(text), text
 
 
 _COMMON_LABELS = frozenset({"mail", "smtp", "local", "internal", "corp", "com", "net", "org", "example"})

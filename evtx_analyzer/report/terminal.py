@@ -251,13 +251,14 @@ def _steps(steps: Sequence[str]) -> list[RenderableType]:
     """Sentences are numbered; commands stand alone and are never wrapped, so that they can be copied whole."""
     body: list[RenderableType] = []
     number = 0
+    width = len(f"{sum(not step.startswith(COMMAND) for step in steps)}.")
     for step in steps:
         if step.startswith(COMMAND):
             body.append(Text("       " + clean(step.removeprefix(COMMAND)), style="green", no_wrap=True))
             continue
         number += 1
         grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=2)
+        grid.add_column(width=width)
         grid.add_column(overflow="fold")
         grid.add_row(f"{number}.", Text(_shown(step)))
         body.append(grid)

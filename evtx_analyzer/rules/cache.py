@@ -36,6 +36,7 @@ _ABANDONED = 3600.0
 _PACKAGE = Path(__file__).parent.parent
 # What decides how rule files are read, and the shape of what is kept.
 _MAKERS = (
+    "commands.py",
     "conditions.py",
     "constants.py",
     "model.py",

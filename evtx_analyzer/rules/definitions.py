@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from evtx_analyzer.commands import Conditional, Step
 from evtx_analyzer.conditions import Condition
 from evtx_analyzer.model import Grade, LinkBasis
 
@@ -57,13 +58,11 @@ class Observation(Struct, frozen=True, kw_only=True):
     shown_by: str
 
 
-class MissingRule(Struct, frozen=True, kw_only=True):
-    """Evidence to ask for when all of ``when`` and none of ``unless`` was observed."""
+class MissingRule(Conditional, frozen=True, kw_only=True):
+    """Evidence to ask for, and how to collect it."""
 
-    when: tuple[str, ...]
-    unless: tuple[str, ...]
     text: str
-    collect: tuple[str, ...]
+    collect: tuple[Step, ...]
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -76,8 +75,8 @@ class Cause(Struct, frozen=True, kw_only=True):
     observations: tuple[Observation, ...]
     grades: dict[Grade, tuple[tuple[str, ...], ...]]
     missing: tuple[MissingRule, ...]
-    steps: tuple[str, ...]
-    verify: tuple[str, ...]
+    steps: tuple[Step, ...]
+    verify: tuple[Step, ...]
     references: tuple[str, ...]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evtx_analyzer.errors import RuleError, RuleSetError
 
-PARTS = ("signals", "links", "causes")
+PARTS = ("signals", "links", "commands", "causes")
 RuleTexts = Mapping[str, Mapping[str, bytes]]
 """Contents of rule files by part and file name, in order."""
 
@@ -30,7 +30,7 @@ def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
         return (builtin_rules(),)
     own = Path(folder)
     if not any(own.joinpath(part).is_dir() for part in PARTS):
-        message = "no rule file found; expected signals/, links/ or causes/ in it"
+        message = "no rule file found; expected signals/, links/, commands/ or causes/ in it"
         raise RuleSetError((RuleError(own.as_posix(), "", message),))
     return builtin_rules(), own
 

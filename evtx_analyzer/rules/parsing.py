@@ -5,15 +5,18 @@ Imports YAML and pySigma, which take longer than a small analysis: only where th
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args
 
 import yaml
+from msgspec.structs import replace
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
+from evtx_analyzer.commands import COMMAND, Server, Shell, Step
 from evtx_analyzer.conditions import UnsupportedConditionError
 from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
@@ -41,7 +44,7 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
 }
-SOURCE_KINDS = ("capi2", "smtp", "send-connector", "configuration", "schannel")
+SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
 _GRADES = ("probable", "possible", "coincident", "contradicted")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
@@ -57,7 +60,10 @@ def parse(texts: RuleTexts) -> RuleSet:
     read_links = [_link(name, data, known, mistakes) for name, data in _documents(texts, "links", mistakes)]
     links = [item for item in read_links if item is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
-    read_causes = [_cause(name, data, names, mistakes) for name, data in _documents(texts, "causes", mistakes)]
+    commands = {_stem(name): _commands(name, data, mistakes) for name, data in _documents(texts, "commands", mistakes)}
+    read_causes = [
+        _cause(name, data, names, commands, mistakes) for name, data in _documents(texts, "causes", mistakes)
+    ]
     causes = [item for item in read_causes if item is not None]
     if not mistakes and not causes:
         mistakes.append(RuleError("causes", "", "no rule file found; expected signals/, links/ and causes/"))
@@ -225,13 +231,15 @@ PLACEHOLDERS = frozenset(
 
 
 def _cause(
-    file: str, data: dict[str, Any], names: Mapping[str, frozenset[str]], mistakes: list[RuleError]
+    file: str,
+    data: dict[str, Any],
+    names: Mapping[str, frozenset[str]],
+    commands: Commands,
+    mistakes: list[RuleError],
 ) -> Cause | None:
     check = _Check(file, mistakes)
     before = len(mistakes)
-    for key in data:
-        if key not in _CAUSE_KEYS:
-            check.wrong(str(key), f"unknown key; expected {', '.join(_CAUSE_KEYS)}")
+    check.keys("", data, _CAUSE_KEYS)
     if data.get("id") != _stem(file):
         check.wrong("id", "must be the file's name without .yml")
     observations = _observations(data.get("observations") or {}, names, check)
@@ -244,9 +252,9 @@ def _cause(
         why=check.text("why", data.get("why")),
         observations=observations,
         grades=_grades(data.get("grades") or {}, observed, check),
-        missing=_missing(data.get("missing") or [], observed, check),
-        steps=check.texts("remedy.steps", remedy.get("steps")),
-        verify=check.texts("remedy.verify", remedy.get("verify")),
+        missing=_missing(data.get("missing") or [], observed, commands, check),
+        steps=_steps("remedy.steps", remedy.get("steps"), observed, commands, check),
+        verify=_steps("remedy.verify", remedy.get("verify"), observed, commands, check),
         references=check.texts("remedy.references", remedy.get("references")),
     )
     return cause if len(mistakes) == before else None
@@ -305,7 +313,7 @@ def _grades(data: object, observed: frozenset[str], check: _Check) -> dict[Grade
     return grades
 
 
-def _missing(data: object, observed: frozenset[str], check: _Check) -> tuple[MissingRule, ...]:
+def _missing(data: object, observed: frozenset[str], commands: Commands, check: _Check) -> tuple[MissingRule, ...]:
     if not isinstance(data, list):
         check.wrong("missing", "expected a list")
         return ()
@@ -313,18 +321,97 @@ def _missing(data: object, observed: frozenset[str], check: _Check) -> tuple[Mis
     for number, item in enumerate(data):
         key = f"missing[{number}]"
         body = check.mapping(key, item)
-        when, unless = (tuple(body.get(part) or ()) for part in ("when", "unless"))
-        for name in (*when, *unless):
-            check.reference(key, name, observed)
+        check.keys(key, body, (*_CONDITIONS, "text", "collect"))
         rules.append(
             MissingRule(
-                when=when,
-                unless=unless,
+                **_conditions(key, body, observed, check),
                 text=check.text(f"{key}.text", body.get("text")),
-                collect=check.texts(f"{key}.collect", body.get("collect")),
+                collect=_steps(f"{key}.collect", body.get("collect"), observed, commands, check),
             )
         )
     return tuple(rules)
+
+
+# ------------------------------------------------------------------------------------------- steps and commands
+
+Commands = Mapping[str, tuple[Step, ...]]
+"""Steps by the name of the file in ``commands`` that holds them."""
+
+_CONDITIONS = ("server", "when", "unless")
+_FORMS = ("text", "lines", "commands")
+_SERVERS = frozenset(get_args(Server)) - {""}
+_SHELLS = frozenset(get_args(Shell)) - {""}
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_PLACEHOLDER = re.compile(r"\$\$|(?P<before>[^\s=(,;{]?)\$(?:[a-z_]+|\{[a-z_]+\})(?P<after>[^\s),;}|]?)")
+
+
+def _commands(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> tuple[Step, ...]:
+    """Steps that several causes share; what was observed is the business of the cause that names them."""
+    check = _Check(file, mistakes)
+    check.keys("", data, ("title", "steps"))
+    check.text("title", data.get("title"))
+    return _steps("steps", data.get("steps"), frozenset(), {}, check)
+
+
+def _steps(key: str, data: object, observed: frozenset[str], commands: Commands, check: _Check) -> tuple[Step, ...]:
+    if not isinstance(data, list) or not data:
+        check.wrong(key, "expected a list of sentences, and of mappings with text, lines or commands")
+        return ()
+    return tuple(
+        step for number, item in enumerate(data) for step in _step(f"{key}[{number}]", item, observed, commands, check)
+    )
+
+
+def _step(key: str, data: object, observed: frozenset[str], commands: Commands, check: _Check) -> tuple[Step, ...]:
+    if not isinstance(data, dict):
+        return (_plain(key, data, check),)
+    check.keys(key, data, (*_CONDITIONS, *_FORMS, "shell"))
+    conditions = _conditions(key, data, observed, check)
+    forms = [form for form in _FORMS if form in data]
+    if len(forms) != 1:
+        check.wrong(key, f"expected exactly one of {', '.join(_FORMS)}")
+        return ()
+    if forms == ["commands"]:
+        return _shared(f"{key}.commands", data["commands"], conditions, commands, check)
+    if forms == ["text"]:
+        return (Step(text=check.sentence(f"{key}.text", data["text"]), **conditions),)
+    check.reference(f"{key}.shell", data.get("shell"), _SHELLS)
+    return (Step(lines=check.commands(f"{key}.lines", data["lines"]), shell=data.get("shell", ""), **conditions),)
+
+
+def _plain(key: str, data: object, check: _Check) -> Step:
+    if isinstance(data, str) and data.startswith(COMMAND):
+        return Step(lines=(check.command(key, data.removeprefix(COMMAND)),))
+    return Step(text=check.sentence(key, data))
+
+
+def _shared(
+    key: str, data: object, conditions: Mapping[str, Any], commands: Commands, check: _Check
+) -> tuple[Step, ...]:
+    """The steps of the named files of ``commands``, each under the conditions of the place that names them."""
+    names = [data] if isinstance(data, str) else data
+    if not isinstance(names, list) or not names:
+        check.wrong(key, "expected the name of a file in commands, or a list of them")
+        return ()
+    known = frozenset(commands)
+    for name in names:
+        check.reference(key, name, known)
+    steps = [step for name in names if name in known for step in commands[name]]
+    return tuple(replace(step, **{**conditions, "server": step.server or conditions["server"]}) for step in steps)
+
+
+def _names(text: str) -> list[str]:
+    return string.Template(text).get_identifiers()
+
+
+def _conditions(key: str, body: Mapping[str, Any], observed: frozenset[str], check: _Check) -> dict[str, Any]:
+    server = body.get("server", "")
+    if server:
+        check.reference(f"{key}.server", server, _SERVERS)
+    when, unless = (tuple(body.get(part) or ()) for part in ("when", "unless"))
+    for name in (*when, *unless):
+        check.reference(key, name, observed)
+    return {"server": server, "when": when, "unless": unless}
 
 
 class _Check:
@@ -351,6 +438,34 @@ class _Check:
             self.wrong(key, "expected a list of texts")
             return ()
         return tuple(self.text(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+    def sentence(self, key: str, value: object) -> str:
+        """A sentence of a step; it begins with a word, so that no value of a log can make a command of it."""
+        text = self.text(key, value)
+        if text.startswith(("$", COMMAND.strip())) or "\n" in text:
+            self.wrong(key, "a sentence begins with a word; a command stands under lines, with its shell")
+        return text
+
+    def commands(self, key: str, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            self.wrong(key, "expected a list of commands")
+            return ()
+        return tuple(self.command(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+    def command(self, key: str, value: object) -> str:
+        """A command; a placeholder in it is a whole argument, for it is filled by a literal of its own."""
+        text = self.text(key, value)
+        bare = _QUOTED.sub("''", text)
+        quoted = [part for part in _QUOTED.findall(text) if _names(part)]
+        joined = [found[0] for found in _PLACEHOLDER.finditer(bare) if found["before"] or found["after"]]
+        for part in (*quoted, *joined):
+            self.wrong(key, f"in a command a placeholder is a whole argument, without quotation marks: {part}")
+        return text
+
+    def keys(self, key: str, body: Mapping[Any, object], known: tuple[str, ...]) -> None:
+        for name in body:
+            if name not in known:
+                self.wrong(f"{key}.{name}".lstrip("."), f"unknown key; expected {', '.join(known)}")
 
     def number(self, key: str, value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):

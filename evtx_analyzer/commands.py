@@ -1,0 +1,136 @@
+"""Steps of causes to the lines of a report: sentences, and commands under a sentence that names their shell.
+
+Exchange Online, the Exchange Management Shell and Windows have cmdlets of the same names that do other things
+(``Get-AcceptedDomain``), so no command stands without its shell. A step for another kind of server than the one that
+was refused is never shown; where the kind is not known, the steps for each kind are shown as alternatives.
+
+Values of a log that are put into a command become one literal argument each (``literal``), so that no name that an
+attacker chose can be anything else.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+Shell = Literal["", "exchange-online", "exchange", "windows"]
+Server = Literal["", "exchange", "iis"]
+
+COMMAND = "> "
+"""How a line of a report begins that is a command."""
+
+_SHELLS: dict[Shell, str] = {
+    "exchange-online": "In Exchange Online PowerShell (Connect-ExchangeOnline):",
+    "exchange": "In the Exchange Management Shell on $host:",
+    "windows": "In an elevated PowerShell on $host:",
+}
+_ALTERNATIVES: dict[Server, str] = {
+    "exchange": "Where Exchange sends the mail:",
+    "iis": "Where IIS SMTP sends the mail:",
+    "": "In either case:",
+}
+# Kind of an incident -> kind of server. A non-delivery report alone tells none.
+SERVERS: dict[str, Server] = {"send-connector": "exchange", "message-tracking": "exchange", "iis-smtp": "iis"}
+
+# PowerShell ends a literal at any of these, and reads two of them as one (about_Quoting_Rules; the typographic ones
+# are those of CodeGeneration.EscapeSingleQuotedStringContent).
+_QUOTATION_MARKS = re.compile("['\u2018\u2019\u201a\u201b]")
+# What stands where a value is not known. PowerShell refuses a line with a bare ``<``, so it does nothing before it is
+# filled in.
+_TO_FILL_IN = re.compile(r"<[A-Za-z0-9 ]+>")
+
+
+class Conditional(Struct, frozen=True, kw_only=True):
+    """What is shown for one kind of ``server`` only, and where all of ``when`` and none of ``unless`` was observed."""
+
+    server: Server = ""
+    when: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+
+
+class Step(Conditional, frozen=True, kw_only=True):
+    """Either one sentence (``text``), or commands (``lines``) of one ``shell``."""
+
+    text: str = ""
+    shell: Shell = ""
+    lines: tuple[str, ...] = ()
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where steps are to be done: the kind of server, what was observed there, the values of placeholders."""
+
+    server: Server
+    observed: frozenset[str]
+    names: Mapping[str, str]
+
+
+def applies(rule: Conditional, place: Place) -> bool:
+    """Whether a rule holds for a place; a place of an unknown kind takes what is for any kind."""
+    kind = not rule.server or not place.server or rule.server == place.server
+    return kind and set(rule.when) <= place.observed and not set(rule.unless) & place.observed
+
+
+def instructions(steps: Iterable[Step], places: Sequence[Place]) -> tuple[str, ...]:
+    """Return the steps for all places as lines of a report; what is the same for several places comes once."""
+    return tuple(_lines(steps, places))
+
+
+def _lines(steps: Iterable[Step], places: Sequence[Place]) -> Iterator[str]:
+    servers = {place.server for place in places}
+    alternatives = len(servers) > 1 or "" in servers
+    server: Server = ""
+    shell = ""
+    for step in steps:
+        fitting = [place for place in places if applies(step, place)]
+        if not fitting:
+            continue
+        if alternatives and step.server != server:
+            server, shell = step.server, ""
+            yield _ALTERNATIVES[server]
+        if step.text:
+            yield from dict.fromkeys(sentence(step.text, place.names) for place in fitting)
+            continue
+        for commands, hosts in _by_commands(step, fitting).items():
+            named = sentence(_SHELLS.get(step.shell, ""), {"host": ", ".join(hosts)})
+            if named and named != shell:
+                yield named
+            shell = named
+            yield from commands
+
+
+def _by_commands(step: Step, places: Iterable[Place]) -> dict[tuple[str, ...], dict[str, None]]:
+    """The commands of a step, filled, with the hosts for which they are the same."""
+    hosts: dict[tuple[str, ...], dict[str, None]] = {}
+    for place in places:
+        lines = tuple(COMMAND + command(line, place.names) for line in step.lines)
+        hosts.setdefault(lines, {})[place.names.get("host", "")] = None
+    return hosts
+
+
+def sentence(text: str, names: Mapping[str, str]) -> str:
+    """Return a sentence with its placeholders filled."""
+    return string.Template(text).safe_substitute(names)
+
+
+def command(line: str, names: Mapping[str, str]) -> str:
+    """Return a command with each placeholder filled by a literal argument."""
+    return string.Template(line).safe_substitute({name: literal(value) for name, value in names.items()})
+
+
+def literal(value: str) -> str:
+    """Return a value as one literal argument of PowerShell; an instruction to fill it in stays as it is.
+
+    Characters that do not show, or that turn the direction of writing, are replaced: what is pasted is what was read.
+    """
+    if _TO_FILL_IN.fullmatch(value):
+        return value
+    visible = "".join("\ufffd" if unicodedata.category(char) in _INVISIBLE else char for char in value)
+    return "'" + _QUOTATION_MARKS.sub(r"\g<0>\g<0>", visible) + "'"
+
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
