@@ -350,7 +350,9 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     least = min(RANK[best.grade], RANK["possible"])
     relevant = [item for item in weighed if RANK[item.grade] >= least]
     seen = [item for part in relevant for item in part.seen]
-    against = [item for part in weighed for item in part.seen]
+    # Accepted mail says that a cause does not decide alone, which nobody asks of one that nothing speaks for.
+    supported = RANK[best.grade] >= RANK["coincident"]
+    against = [item for part in weighed for item in part.seen if supported or not item.observation.caps]
     names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
     return Finding(
@@ -509,7 +511,9 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
     if any(item.caps for item in against):
         grade = min(grade, "possible", key=lambda item: RANK[item])
     excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))
-    if excluded or any(item.excludes for item in against) or (against and RANK[grade] < RANK["possible"]):
+    # Accepted mail says that a cause does not decide alone: of a cause that nothing speaks for it says nothing.
+    spoken = any(not item.caps for item in against)
+    if excluded or any(item.excludes for item in against) or (spoken and RANK[grade] < RANK["possible"]):
         return "contradicted"
     return grade
 

@@ -420,6 +420,8 @@ def _compared(
     same = [item for item in here if _same_security(item, rejection, found)]
     facts: Facts = {
         "AcceptedSameSecurity": _messages(same),
+        "AcceptedSameCertificate": _messages(same) if _thumbprint(rejection) else [],
+        "AcceptedWithoutCertificate": [] if _thumbprint(rejection) else _messages(same),
         "AcceptedSinceFailedCheck": _messages(same, *failed) if failed else [],
         "AcceptedSinceExpiry": _messages(same, expiry) if expiry else [],
     }
