@@ -19,18 +19,18 @@ from evtx_analyzer.model import Rejection, ReplyText
 
 # Exchange Online's host, since about 2023 with its clock and a session id; an address in brackets is no host.
 _BRACKET = re.compile(r"\[(?!(?:IPv6:)?[0-9A-Fa-f.:]+\])[^\[\]]*\]")
-_MAILBOX = re.compile(r"<[^<>\s]*@[^<>\s]*>|[^\s<>\[\]()\"',;:]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
 # A report writes its reply as ``smtp;550 5.7.64 ...`` (RFC 3464 2.3.6), Exchange's own as ``#550 5.7.64 ...##``.
-_WRAPPER = re.compile(r"^(?:smtp\s*;\s*)?#*\s*(.*?)\s*#*$", re.IGNORECASE)
+_WRAPPER = re.compile(r"\s*smtp\s*;", re.IGNORECASE)
 
 
 def compared(text: str) -> str:
     """The reply as it is compared: without what varies for each message, without the wrapping of reports.
 
-    The bracket goes whole: message tracking often leaves it out.
+    The bracket goes whole: message tracking often leaves it out. A word with ``@`` is a mailbox or a message id.
     """
-    plain = _MAILBOX.sub("<mailbox>", _BRACKET.sub(" ", text))
-    return _WRAPPER.sub(r"\1", " ".join(plain.split()))
+    wrapper = _WRAPPER.match(text)
+    plain = _BRACKET.sub(" ", text[wrapper.end() :] if wrapper else text)
+    return " ".join("<mailbox>" if "@" in word else word for word in plain.strip("# \r\n\t").split())
 
 
 def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:

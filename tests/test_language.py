@@ -6,6 +6,7 @@ import ast
 import re
 import string
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,7 @@ import yaml
 from reports import NAMES, report
 
 import evtx_analyzer
-from evtx_analyzer import model, pipeline
+from evtx_analyzer import clock, model, pipeline
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
@@ -193,6 +194,28 @@ def test_values_of_a_case_stay_and_are_not_translated():
     assert "0.255 s nach Beginn des TLS-Handshakes" in flowing
     assert "> " not in text
     assert r"Import-Certificate -CertStoreLocation cert:\LocalMachine\CA" in text
+
+
+@pytest.mark.parametrize("code", OTHERS)
+@pytest.mark.parametrize("first", get_args(model.TimeBasis))
+@pytest.mark.parametrize("last", get_args(model.TimeBasis))
+def test_times_of_every_basis_are_translated_inside_of_a_sentence(code, first, last):
+    say = language.load(code)
+    early, late = datetime(2026, 3, 10, 9, 14, 2, tzinfo=UTC), datetime(2026, 3, 10, 9, 20, tzinfo=UTC)
+    span = clock.span_text(clock.Moment(early, first), clock.Moment(late, last), 3)
+    claim = "No cause is supported well enough to be named; what to collect next is listed."
+    limits = f"{clock.in_sentence(early, first)} to {clock.in_sentence(late, last)}"
+    texts = [
+        f"2 refusals with 5.7.64 on EX01, {span}. {claim}",
+        f"The refused session at {clock.in_sentence(early, first)} used no TLS.",
+        f"The CAPI2 export covers {span}; the refusals ({limits}) lie outside of it.",
+    ]
+    for text in texts:
+        translated = say.sentence(text)
+        assert translated != text
+        assert "2026-03-10 09:14:02" in translated
+        for remark in {clock.remark(first), clock.remark(last), "at a time that is not known"} - {""}:
+            assert remark not in translated
 
 
 def test_json_is_the_same_in_every_language():

@@ -11,7 +11,7 @@ from reports import report
 
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.model import Origin
-from evtx_analyzer.replies import joined, reply_texts
+from evtx_analyzer.replies import compared, joined, reply_texts
 from evtx_analyzer.report import SUFFIXES, language
 from evtx_analyzer.report.redact import redacted
 
@@ -60,6 +60,14 @@ def test_what_varies_per_message_is_one_text_and_the_first_is_shown(replies):
 @pytest.mark.parametrize("replies", DIFFERENT.values(), ids=DIFFERENT.keys())
 def test_what_a_reply_says_keeps_it_apart(replies):
     assert texts_of(*replies) == [(text, 1) for text in replies]
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000 + "@", "#" * 300_000 + "x", "[" * 300_000, "[1" * 150_000, "smtp" * 90_000]
+)
+def test_a_long_reply_is_compared_in_one_go(text):
+    """A pattern that goes back and forth would not come to an end here."""
+    assert len(compared(text)) <= len(text)
 
 
 def test_a_refusal_whose_log_holds_no_reply_says_nothing():

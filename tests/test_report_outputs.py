@@ -204,6 +204,25 @@ def test_the_time_line_fits_the_width(width):
     assert "#" in lanes[3]
 
 
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_word_of_the_pairs_is_broken(width):
+    lines = to_terminal(report("kb-3212877"), width=width).splitlines()
+    start = lines.index("Refusals and the certificate checks beside them")
+    table = " ".join(lines[start : start + 12])
+    for word in (
+        "handshake",
+        "CAPI2 event",
+        "difference",
+        "thumbprint",
+        "assumed",
+        "800B0109",
+        "03:09:55.774",
+        "+0.255 s",
+    ):
+        assert word in table
+    assert all(len(line) <= width for line in lines[start : start + 12])
+
+
 def test_the_terminal_report_of_a_large_case_stays_readable():
     text = to_terminal(enormous(500))
     assert len(text.splitlines()) < 5000

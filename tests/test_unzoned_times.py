@@ -316,3 +316,17 @@ def test_outside_is_asked_for_both_readings_of_an_ambiguous_hour(tmp_path):
 
 def replace_time(day, hour, minute):
     return day.replace(hour=hour, minute=minute)
+
+
+def test_evidence_says_what_its_time_is(tmp_path):
+    """ATTR36 is evidence by the reply alone, so a refusal without UTC time has it too."""
+    listed = LISTED_AT.replace("TenantAttribution; Relay Access Denied", "Relay Access Denied ATTR36")
+    made = case(tmp_path, {"tracking.txt": listed})
+    evidence = [part for finding in made.findings for part in finding.supports if part.time is not None]
+    assert evidence
+    assert all(part.time_basis == "unknown" for part in evidence if "tracking.txt" in part.origin.source)
+    sentence = "2016-12-01 09:14:02 (local time of an unknown zone): neither"
+    assert any(sentence in part.text for part in evidence)
+    assert "2016-12-01 09:14:02 (Ortszeit einer unbekannten Zone)" in output(made, ".txt", "de")
+    page = SUFFIXES[".html"](made, language.ENGLISH)
+    assert f'<time datetime="2016-12-01T09:14:02">{LOCAL}</time>' in page

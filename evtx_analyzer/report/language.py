@@ -47,7 +47,7 @@ _SHAPES = {
     "cause": r"[a-z-]+",
     "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",
     "rejection_time": rf"{_REMARKED}|\?",
-    "end": _REMARKED,
+    "end": rf"{_REMARKED}(?:, [^.;()]*)?",
     "moment": rf"{_TIME}(?: to {_TIME})?",
 }
 
