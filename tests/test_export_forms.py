@@ -473,6 +473,7 @@ UNREADABLE = {
     "zeroed as a whole": ("logs/EX01-capi2.evtx", bytes(8192)),
     "JSON without UserData": ("events.json", WITHOUT_FACTS["get-winevent.json"]),
     "messages only": ("events.csv", WITHOUT_FACTS["events.csv"]),
+    "Friendly view": ("friendly.txt", WITHOUT_FACTS["friendly.txt"]),
 }
 
 

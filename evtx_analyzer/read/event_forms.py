@@ -11,9 +11,9 @@ What CAPI2 says stands in UserData, so only forms that keep its elements and att
 
 Other forms have lost what decides, and half of an event may say the contrary of the whole: of CAPI2 events in these
 nothing is read, and that is said. Winlogbeat's ``winlog.user_data`` has the texts of elements and none of their
-attributes (elastic/beats ``winlogbeat/sys/winevent/event.go``), event catalogs with ``system`` and ``user_data`` flatten
-what is nested (event 11 loses its chain), Velociraptor and others write attributes like elements, and ``Get-WinEvent |
-ConvertTo-Json`` has no UserData at all.
+attributes (elastic/beats ``winlogbeat/sys/winevent/event.go``), event catalogs with ``system`` and ``user_data``
+flatten what is nested (event 11 loses its chain), Velociraptor and others write attributes like elements, and
+``Get-WinEvent | ConvertTo-Json`` has no UserData at all.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _VOCABULARY = frozenset(
         *("time_basis", "code", "attribution", "meaning", "remote_clock", "other_time", "tz"),
     }
 )
-_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name")
+_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name", "certificate_name")
 _NAMES = ("subject", "issuer")
 _PATHS = ("source", "member", "path", "folder")
 _IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
