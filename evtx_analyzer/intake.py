@@ -51,8 +51,8 @@ NEEDLE = "5.7.64"
 _HOLDS_CODE = "; it holds the text 5.7.64"
 _BLOCK = _LARGE = 1 << 20
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
-_EVENT_LOG = "event-log"
-_EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", "message-export")
+_EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
+_EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
 # As Windows names the log's file, and as people name an export of it.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]*\.(?:evtx|xml)$", re.IGNORECASE)
@@ -400,7 +400,9 @@ class Ledger:
         losses = self._losses.get(item.source.path, ())
         named_so = bool(_CAPI2_FILE.search(item.source.path)) and item.size > 0
         by_name = named_so and (bool(losses) or item.syntax is None)
-        return by_name or capi2.KIND in self.kinds(item) or any("CAPI2 event" in loss.reason for loss in losses)
+        # Forms without facts are known by their provider: only CAPI2's are recognized.
+        without_facts = item.syntax == _WITHOUT_FACTS or any("CAPI2 event" in loss.reason for loss in losses)
+        return by_name or without_facts or capi2.KIND in self.kinds(item)
 
     def coverage(self) -> list[Coverage]:
         """Span of every source and kind, in the order of sources."""

@@ -477,6 +477,22 @@ def test_a_table_copied_from_a_page_without_dashes_and_with_a_masked_thumbprint(
     assert [item.cut for item in found] == [{"Subject"}, {"Thumbprint"}]
 
 
+def test_what_was_copied_from_a_console_may_hold_lists_and_tables():
+    connector_list = (
+        "[PS] C:\\>Get-SendConnector | fl Name,TlsCertificateName\n\nName               : Outbound to Office 365\n"
+        "TlsCertificateName : <I>CN=CA<S>CN=mail.contoso.com\n\n"
+    )
+    for text in (connector_list + CERTIFICATES, CERTIFICATES + connector_list):
+        found, losses = settings_of(text)
+        assert losses == []
+        assert sorted(item.cmdlet for item in found) == ["Get-ExchangeCertificate"] * 4 + ["Get-SendConnector"]
+        (own,) = [item for item in found if item.cmdlet == "Get-SendConnector"]
+        assert own.values == {
+            "Name": "Outbound to Office 365",
+            "TlsCertificateName": "<I>CN=CA<S>CN=mail.contoso.com",
+        }
+
+
 def test_a_value_that_is_wrapped_is_left_out():
     text = (
         f"Thumbprint                                Services   Subject\n{'-' * 40}  --------   -------\n"

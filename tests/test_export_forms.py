@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
-from capi2_events import every_id, log
+from capi2_events import REAL, every_id, log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -217,6 +218,21 @@ def test_all_forms_of_one_export_give_the_same_events_and_operations(name, tmp_p
     assert rows(extract(path)) == expected[0]
     assert rows(extract(path, as_operations=True)) == expected[1]
     assert extract(path).losses == ()
+
+
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*/*.evtx")) + sorted(REAL.glob("*.evtx"))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: f"{path.parent.name} {path.name[:12]}")
+def test_json_of_evtx_dump_is_read_as_the_log_that_it_was_made_of(path, tmp_path):
+    from evtx import PyEvtxParser
+
+    whole = [json.loads(record["data"]) for record in PyEvtxParser(str(path)).records_json()]
+    (tmp_path / "evtx_dump.jsonl").write_text(json_lines(whole))
+    for as_operations in (False, True):
+        found = extract(tmp_path / "evtx_dump.jsonl", as_operations=as_operations)
+        assert rows(found) == rows(extract(path, as_operations=as_operations))
+        assert found.losses == ()
 
 
 def test_all_forms_together_still_give_every_event_once(tmp_path, expected):
@@ -473,6 +489,7 @@ UNREADABLE = {
     "zeroed as a whole": ("logs/EX01-capi2.evtx", bytes(8192)),
     "JSON without UserData": ("events.json", WITHOUT_FACTS["get-winevent.json"]),
     "messages only": ("events.csv", WITHOUT_FACTS["events.csv"]),
+    "Friendly view": ("friendly.txt", WITHOUT_FACTS["friendly.txt"]),
 }
 
 

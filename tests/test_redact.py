@@ -170,3 +170,19 @@ def test_command_line_writes_the_map_only_where_asked(tmp_path):
     bare = run("analyze", case, "--redact-map", names)
     assert bare.returncode == 2
     assert b"--redact-map needs --redact" in bare.stderr
+
+
+@pytest.mark.parametrize("name", ["app01", "APP01.servername.com", "*.servername.com"])
+def test_the_certificate_that_a_reply_names_gets_an_alias(name):
+    text = f"550 5.7.64 TenantAttribution; Relay Access Denied  {name} is untrustedroot."
+    made = report("no-capi2")
+    incidents = tuple(
+        replace(
+            incident,
+            rejections=tuple(replace(item, reply=text, certificate_name=name) for item in incident.rejections),
+        )
+        for incident in made.incidents
+    )
+    clean = to_json(redacted(replace(made, incidents=incidents))[0])
+    assert not re.search(r"app01|servername", clean, re.IGNORECASE)
+    assert "is untrustedroot." in clean

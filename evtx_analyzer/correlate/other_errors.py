@@ -16,12 +16,12 @@ from evtx_analyzer.correlate.rejections import session_whence, whence
 from evtx_analyzer.correlate.sessions import Session, attribution, has_code
 from evtx_analyzer.model import Loss, Match, MessageEvent, Origin, OtherError, SmtpEvent, named, place
 
-# (enhanced status or empty, ATTR code or empty) -> what it is; the first that fits is taken.
 _NOT_ATTRIBUTED = (
     "the connection was not attributed to the tenant's inbound connector: what 5.7.64 says of mail to outside, said "
     "of mail to the tenant itself"
 )
 _OWN_TENANT = "the tenant's own attribution refused the connection (an older text of it), not the recipient's policy"
+# (enhanced status or empty, ATTR code or empty) -> what it is; the first that fits is taken.
 LOOK_ALIKES = (
     ("5.7.68", "", f"{_NOT_ATTRIBUTED} (RejectDirectSend)"),
     ("", "ATTR35", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
@@ -126,7 +126,7 @@ class OtherErrors:
         return [
             Loss(
                 origin=row.origin,
-                reason=f"a failure holds 5.7.64 in a form that is not taken for a refusal: {row.text}",
+                reason=f"a failure holds 5.7.64 in a form that is not taken for a refusal ({code(row.text)})",
                 extent=f"{row.count} failure{'s' if row.count > 1 else ''}",
             )
             for row in self._unrecognized.values()

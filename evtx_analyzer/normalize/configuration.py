@@ -17,7 +17,6 @@ from evtx_analyzer.constants import CMDLET_PROPERTIES
 from evtx_analyzer.model import LogRow, Setting
 
 KIND = "configuration"
-# Get-ReceiveConnector shares its other properties with Get-SendConnector and tells of the other direction.
 _CUT_LIST = re.compile(r"(\{.*?),?\s*(?:\.\.\.|\u2026)\s*\}$", re.DOTALL)
 # Six columns in Exchange 2010, seven since 2013; all dots for none.
 _SERVICE_LETTERS = re.compile(r"(?=[^.]*\.)[IPUWSFC.]{6,8}|[IPUWSFC]{6,8}")
@@ -30,6 +29,7 @@ _SERVICES = {
     "F": "Federation",
     "C": "UMCallRouter",
 }
+# Get-ReceiveConnector shares its other properties with Get-SendConnector and tells of the other direction.
 _OF_RECEIVING = {"Bindings", "RemoteIPRanges", "PermissionGroups"}
 
 

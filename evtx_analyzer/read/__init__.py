@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer.model import CertificateFile, CountedRecords, EventRecord, LogRow, Loss, Origin
@@ -44,6 +45,18 @@ def _read_evtx(stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -
     return read_evtx(stream, source, chunks)
 
 
+def _is_console_text(head: bytes) -> bool:
+    """Whether the first bytes hold a known object as PowerShell shows it, as a list or in a table."""
+    return is_list_text(head) or is_table_text(head)
+
+
+def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
+    """Objects that PowerShell showed: what was copied from a console often holds lists and tables."""
+    data = stream.read()
+    yield from read_list_text(BytesIO(data), source)
+    yield from read_table_text(BytesIO(data), source)
+
+
 # In order of certainty: a magic number, then events, lists of them and mail, then headers that any text may quote, then
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
@@ -63,8 +76,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("ncsa-log", is_ncsa_log, read_ncsa_log),
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
-    ("list-text", is_list_text, read_list_text),
-    ("table-text", is_table_text, read_table_text),
+    ("console-text", _is_console_text, _read_console_text),
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import BinaryIO
 
 from msgspec import Struct
@@ -67,9 +67,9 @@ def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]
     """One row per object, with the properties that the table shows whole."""
     table: _Table | None = None
     last: LogRow | Loss | None = None
-    rows = [(number, offset, line.expandtabs()) for number, offset, line in lines(stream)]
     previous = 0
-    for (number, offset, line), (_, _, below) in pairwise([*rows, (0, 0, "")]):
+    rows = ((number, offset, line.expandtabs()) for number, offset, line in lines(stream))
+    for (number, offset, line), (_, _, below) in pairwise(chain(rows, [(0, 0, "")])):
         origin = replace(source, line=number, offset=offset)
         header = _table(line, below)
         # An empty line ends a table; in copies from the web one stands between the rows.

@@ -37,7 +37,7 @@ _VOCABULARY = frozenset(
         *("code", "meaning", "remote_clock", "trait"),
     }
 )
-_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name")
+_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name", "certificate_name")
 _NAMES = ("subject", "issuer")
 _PATHS = ("source", "member", "path", "folder")
 _IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
