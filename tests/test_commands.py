@@ -18,7 +18,7 @@ from evtx_analyzer.model import Origin
 from evtx_analyzer.read import HEAD, read, recognize
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.redact import redacted
-from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules import Rules, builtin_rules
 from evtx_analyzer.rules.parsing import PLACEHOLDERS
 from samples.cases import no_capi2
 from samples.causes import no_tls_iis, self_signed
@@ -101,6 +101,12 @@ def test_a_recording_that_is_started_is_stopped():
         lines = [line for step in steps for line in step.lines]
         started = [line.startswith("netsh trace start") for line in lines]
         assert sum(started) == lines.count("netsh trace stop")
+
+
+def test_every_shared_file_is_named_by_a_cause():
+    causes = " ".join(file.read_text("utf-8") for file in builtin_rules().joinpath("causes").iterdir())
+    names = {file.name.removesuffix(".yml") for file in builtin_rules().joinpath("commands").iterdir()}
+    assert names == set(re.findall(r"[a-z0-9-]+", " ".join(re.findall(r"commands: (.*)", causes))))
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.id)
