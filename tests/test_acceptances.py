@@ -105,7 +105,7 @@ def test_mail_with_the_same_certificate_counts_whenever_it_was_accepted(when):
 
 def test_count_first_and_last_are_told():
     got = facts(mail(BEFORE, BETWEEN), mail(AFTER, sender_domain="other.example"))["AcceptedSameSecurity"]
-    assert got == ("3 messages, 2026-02-28 12:00:00 UTC to 2026-03-02 12:00:00 UTC",)
+    assert got == ("3 messages, 2026-02-28 12:00:00.000 UTC to 2026-03-02 12:00:00.000 UTC",)
 
 
 @pytest.mark.parametrize(
