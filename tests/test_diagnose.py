@@ -24,7 +24,8 @@ FAILED = ("any_chain_policy_failed", "chain_policy_failed")
 
 
 def incomplete(seconds=0.0, record=1, **changes):
-    return operation(seconds, record, signals=(*FAILED, "chain_incomplete"), **INCOMPLETE, **changes)
+    signals = (*FAILED, "chain_incomplete", "chain_stops_before_intermediate")
+    return operation(seconds, record, signals=signals, **INCOMPLETE, **changes)
 
 
 def to_root(seconds=0.0, record=1):

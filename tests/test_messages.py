@@ -538,6 +538,17 @@ def test_a_queue_that_was_refused_is_no_absence(tmp_path):
     assert analyze(tmp_path, {**refused_queue, "SEND.LOG": send_log([refused()])}).losses == ()
 
 
+@pytest.mark.parametrize(
+    ("number", "is_context"),
+    # "Schannel Events" (dn786445): 36864 the package has loaded, 36867 a credential is created, both routine.
+    [(number, True) for number in (36869, 36870, 36872, 36873, 36875, 36876, 36881, 36883)]
+    + [(36864, False), (36867, False)],
+)
+def test_schannel_events_of_credentials_and_certificates_are_read(tmp_path, number, is_context):
+    files = {"system.xml": system_event("Schannel", number, "System"), "SEND.LOG": send_log([refused()])}
+    assert [item.code for item in analyze(tmp_path, files).context] == [str(number)] * is_context
+
+
 def test_get_eventlog_entries_in_clixml(tmp_path):
     text = (
         '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj RefId="0"><Props>'

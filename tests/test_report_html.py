@@ -49,6 +49,7 @@ def test_sections_stand_in_the_order_in_which_they_are_asked_for():
         "verdict",
         "said",
         "evidence",
+        "common",
         "time",
         "chain",
         "fix",
@@ -133,7 +134,7 @@ def test_without_a_refusal_the_page_says_what_that_is_worth():
     from evtx_analyzer.model import Verdict
 
     verdict = Verdict(cause=None, grade=None, title="No 5.7.64 refusal was found", summary="Everything was read.")
-    empty = replace(made, verdict=verdict, findings=(), incidents=(), operations=(), coverage=(), sources=())
+    empty = replace(made, verdict=verdict, findings=(), incidents=(), common=(), operations=(), coverage=(), sources=())
     tree = page(empty)
     assert tree.xpath("//section/@id") == ["verdict", "inputs", "losses", "about"]
     assert HOSTILE not in tree.text_content()

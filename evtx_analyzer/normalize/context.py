@@ -18,11 +18,20 @@ SCHANNEL, TRANSPORT, CONNECTIVITY, QUEUE = "schannel", "exchange-transport", "co
 EVENT_LIST = "event-log-export"
 _CONNECTIVITY_TYPE = "transport connectivity log"
 
+# "Schannel Events", learn.microsoft.com dn786445.
 SCHANNEL_EVENTS = {
+    36869: "a certificate of this server has no private key attached",
+    36870: "the private key of a certificate of this server cannot be used",
     36871: "a fatal error occurred while a TLS credential was created",
+    36872: "the chain of a certificate of this server could not be built",
+    36873: "this server had no cipher suite to offer for a connection",
     36874: "the remote side and this one share no cipher suite",
+    36875: "the remote side asked for a certificate and this server found none to send",
+    36876: "the certificate of the remote side did not pass its check",
     36880: "a TLS handshake succeeded",
+    36881: "the certificate of the remote side is out of its validity period",
     36882: "this server does not trust the certificate of the remote side",
+    36883: "the certificate of the remote side has been revoked",
     36884: "the remote side's certificate does not carry the expected name",
     36885: "the list of trusted authorities is too long and was cut",
     36886: "no suitable server credential exists on this server",
