@@ -191,6 +191,21 @@ class RoutineSessions(Struct, frozen=True, kw_only=True):
     host: str = ""
 
 
+class CountedSessions(Struct, frozen=True, kw_only=True):
+    """Sessions of one file that went well: what each adds to the delivery history; their rows are counted, not given.
+
+    ``local`` is the local endpoint of one of them: all have this address. ``banners`` are time and text of banners at
+    the beginning of the file.
+    """
+
+    origin: Origin
+    log: str
+    local: str
+    outcomes: tuple[Outcome, ...]
+    banners: tuple[tuple[datetime, str], ...] = ()
+    host: str = ""
+
+
 # ----------------------------------------------------------------------------------------------- normalize
 
 
@@ -366,7 +381,15 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
 
 
 Event = (
-    Capi2Event | SmtpEvent | WholeSession | MessageEvent | ContextEvent | Setting | CertificateFile | RoutineSessions
+    Capi2Event
+    | SmtpEvent
+    | WholeSession
+    | MessageEvent
+    | ContextEvent
+    | Setting
+    | CertificateFile
+    | RoutineSessions
+    | CountedSessions
 )
 
 
@@ -384,8 +407,8 @@ class Match(Struct, frozen=True, kw_only=True, gc=False):
 class Acceptance(Struct, frozen=True, gc=False):
     """One message that the remote side took: when it answered, and whose domains the envelope names.
 
-    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains`` are
-    those of the accepted recipients, folded, each once, sorted.
+    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM; ``recipient_domains``
+    are those of the accepted recipients, folded, each once, sorted.
     """
 
     time: datetime
@@ -580,9 +603,9 @@ class Rejection(Struct, frozen=True, kw_only=True, gc=False):
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
     ``from_start`` says that the log holds the session's beginning, so that what is not in it did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
-    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows neither:
-    ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the keywords of
-    its answer to the first EHLO.
+    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
+    neither: ``mail_from`` is empty in both other cases. ``banner`` is the remote side's first 220 reply, ``ehlo`` the
+    keywords of its answer to the first EHLO.
     ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets. Only a rejection whose
     ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading of an ambiguous one.
     """
@@ -846,7 +869,9 @@ class Gap(Struct, frozen=True, kw_only=True):
 class Coverage(Struct, frozen=True, kw_only=True):
     """The span one source covers, so that "no event" is told from "not in the export".
 
-    ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
+    ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave. ``read``
+    is how many of the records were read one by one; of the others nothing is told but that they are there and what
+    their sessions add to the delivery history. None where it is not known.
     """
 
     source: str
@@ -863,3 +888,4 @@ class Coverage(Struct, frozen=True, kw_only=True):
     event_ids: dict[int, int] = field(default_factory=dict)
     per_minute: float | None = None
     duplicates: int = 0
+    read: int | None = None

@@ -18,6 +18,7 @@ LAYERS = (
     ("errors", "model", "constants", "conditions", "version"),
     ("clock",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
+    ("smtp",),
     ("intake",),
     ("passes",),
     ("pipeline", "smtp_tables"),

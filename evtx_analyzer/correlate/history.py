@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
 from evtx_analyzer.correlate.sessions import Reply, Session
-from evtx_analyzer.model import Delivery, Routine, RoutineSessions, Times
+from evtx_analyzer.model import Delivery, Outcome, Routine, RoutineSessions, Times
 
 _ACCEPTED = range(200, 300)
 _FAILED = 400
@@ -89,6 +90,18 @@ class History:
         row.sessions.add_all(found.sessions)
         if found.accepted is not None:
             row.accepted.add_all(found.accepted)
+
+    def add_outcomes(self, outcomes: Iterable[Outcome], whence: Whence, kind: str) -> None:
+        """Count sessions of one machine that went well and of which nothing else is kept."""
+        rows: dict[tuple[str, str], _Row] = {}
+        for outcome in outcomes:
+            key = outcome.connector, outcome.thumbprint
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = self._row(whence, outcome.connector, kind, outcome.thumbprint)
+            row.sessions.add(outcome.first)
+            for accepted in outcome.accepted:
+                row.accepted.add(accepted.time)
 
     def _row(self, whence: Whence, connector: str, kind: str, thumbprint: str) -> _Row:
         """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
