@@ -28,12 +28,12 @@ from evtx_analyzer.model import (
     Capi2Event,
     CountedRecords,
     CountedRows,
+    CountedSessions,
     Coverage,
     Event,
     EventRecord,
     LogNotice,
     Loss,
-    RoutineSessions,
     SessionRows,
     SourceStatus,
     WholeSession,
@@ -44,8 +44,10 @@ from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
-from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.read.streams import read_into
+from evtx_analyzer.smtp.blocks import Recipes, read_blocks
+from evtx_analyzer.smtp.connections import ConnectionReader
+from evtx_analyzer.smtp.fold import ProtocolReader
 
 NEEDLE = "5.7.64"
 _HOLDS_CODE = "; it holds the text 5.7.64"
@@ -236,26 +238,26 @@ class Ledger:
         progress: Progress,
         wanted: Wanted | None = None,
         chunks: ChunkTest | None = None,
-        shapes: Shapes | None = None,
+        recipes: Recipes | None = None,
         beside: Beside | None = None,
     ) -> Iterator[Event]:
         """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
 
         ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
         not be looked at for anything else are counted only, and not given. ``beside`` is told of each chunk so chosen
-        the texts of the records that are given, and of all. With ``shapes``, sessions of a Send log that went well are
-        given together as ``RoutineSessions``, others as ``WholeSession`` where they stand in one file.
+        the texts of the records that are given, and of all. With ``recipes``, sessions that went well are
+        given together as ``CountedSessions``, others as ``WholeSession`` where they stand in one file.
         """
         first_time = wanted is None
         try:
             with closing(_opened(item.source, ahead=self._ahead)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
-                for thing in self._readable(item, counted, chunks, shapes, beside, first_time=first_time):
+                for thing in self._readable(item, counted, chunks, recipes, beside, first_time=first_time):
                     if isinstance(thing, CountedRecords):
                         self._add(item, thing)
                     elif isinstance(thing, CountedRows):
                         self._add_rows(item, thing)
-                    elif isinstance(thing, RoutineSessions):
+                    elif isinstance(thing, CountedSessions):
                         yield thing
                     elif isinstance(thing, SessionRows):
                         yield self._add_session(item, thing)
@@ -275,20 +277,15 @@ class Ledger:
         item: Examined,
         stream: BinaryIO,
         test: ChunkTest | None,
-        shapes: Shapes | None,
+        recipes: Recipes | None,
         beside: Beside | None,
         *,
         first_time: bool,
-    ) -> Iterator[Readable | SessionRows | CountedRows | RoutineSessions]:
+    ) -> Iterator[Readable | SessionRows | CountedRows | CountedSessions]:
         assert item.syntax is not None
-        if shapes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
-            # What it needs (numpy) takes longer to load than a small log to read.
-            from evtx_analyzer.read.bulk import read_in_bulk  # noqa: PLC0415
-            from evtx_analyzer.read.iis_sessions import IisReader  # noqa: PLC0415
-            from evtx_analyzer.read.protocol_sessions import ProtocolReader  # noqa: PLC0415
-
-            reader = (IisReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, shapes)
-            return read_in_bulk(stream, reader)
+        if recipes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
+            reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, recipes)
+            return read_blocks(stream, reader)
         known = self._counted.setdefault(item.source.path, bytearray())
         chunks = None
         if test is not None and item.syntax == "evtx":
@@ -319,10 +316,10 @@ class Ledger:
         """The typed rows of a whole session, counted."""
         event = send_log.normalize_session(found)
         times = [row.time for row in event.rows]
-        self._add_rows(
-            item,
-            CountedRows(origin=found.origin, log=SEND_LOG, rows=len(times), first=min(times), last=max(times)),
-        )
+        path = item.source.path
+        self._records[path] = self._records.get(path, 0) + len(times)
+        rows = CountedRows(origin=found.origin, log=SEND_LOG, rows=len(times), first=min(times), last=max(times))
+        self._span(item, send_log.KIND).add_session_rows(rows)
         return event
 
     def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:

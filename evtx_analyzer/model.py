@@ -191,6 +191,21 @@ class RoutineSessions(Struct, frozen=True, kw_only=True):
     host: str = ""
 
 
+class CountedSessions(Struct, frozen=True, kw_only=True):
+    """Sessions of one file that went well: what each adds to the delivery history; their rows are counted, not given.
+
+    ``local`` is the local endpoint of one of them: all have this address. ``banners`` are time and text of banners at
+    the beginning of the file.
+    """
+
+    origin: Origin
+    log: str
+    local: str
+    outcomes: tuple[Outcome, ...]
+    banners: tuple[tuple[datetime, str], ...] = ()
+    host: str = ""
+
+
 # ----------------------------------------------------------------------------------------------- normalize
 
 
@@ -374,7 +389,15 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
 
 
 Event = (
-    Capi2Event | SmtpEvent | WholeSession | MessageEvent | ContextEvent | Setting | CertificateFile | RoutineSessions
+    Capi2Event
+    | SmtpEvent
+    | WholeSession
+    | MessageEvent
+    | ContextEvent
+    | Setting
+    | CertificateFile
+    | RoutineSessions
+    | CountedSessions
 )
 
 
@@ -407,7 +430,8 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
 
     ``tls`` is None where the log does not show whether TLS was used. ``seen_address`` is the client address in the
     remote side's answer to EHLO, empty where there is none. ``online`` is whether the remote side is Exchange Online,
-    None where nothing tells.
+    None where nothing tells. ``own_names`` are those by which this side calls itself: its name in EHLO and the names of
+    its certificate.
     """
 
     first: datetime
@@ -416,6 +440,7 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     tls: bool | None
     seen_address: str
     online: bool | None
+    own_names: tuple[str, ...] = ()
     accepted: tuple[Acceptance, ...] = ()
 
 
@@ -899,7 +924,8 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
     ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
     ``time_basis`` is ``unknown`` or ``heading`` where any of its rows has a time of this basis: ``first`` and ``last``
-    are not known to be UTC.
+    are not known to be UTC. ``read`` is how many of the records were read one by one; of the others nothing is told but
+    that they are there and what their sessions add to the delivery history. None where it is not known.
     """
 
     source: str
@@ -917,3 +943,4 @@ class Coverage(Struct, frozen=True, kw_only=True):
     per_minute: float | None = None
     duplicates: int = 0
     time_basis: TimeBasis = "utc"
+    read: int | None = None

@@ -19,19 +19,19 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from evtx_analyzer.correlate.context import CONNECTIVITY
-from evtx_analyzer.correlate.history import routine
 from evtx_analyzer.correlate.notes import IIS, SEND, Notes
-from evtx_analyzer.correlate.sessions import OpenSessions, Session, sessions, tell
+from evtx_analyzer.correlate.sessions import OpenSessions, Session, sessions
 from evtx_analyzer.discover import folders
 from evtx_analyzer.intake import Examined, Ledger, Progress, Wanted, is_event_log, is_text_log
 from evtx_analyzer.match import Signal, matches
-from evtx_analyzer.model import Capi2Event, ContextEvent, LogRow, Match, Origin, Routine, SmtpEvent
+from evtx_analyzer.model import Capi2Event, ContextEvent, LogRow, Match, Origin, SmtpEvent
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read import Record
 from evtx_analyzer.read.evtx_needles import holding, naming
-from evtx_analyzer.read.shapes import Shapes
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.smtp.blocks import Recipes
+from evtx_analyzer.smtp.outcomes import Recipe, recipe_of
 
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 _THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
@@ -62,9 +62,9 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     protocols = [item.source for item in by_path.values() if item.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
-        shapes = Shapes(partial(_routine, signals), partial(_names, running)) if in_bulk else None
+        recipes = Recipes(partial(_recipe, reading), partial(_names, running)) if in_bulk else None
         logs = (by_path[source.path] for source in group)
-        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, shapes=shapes))
+        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, recipes=recipes))
         yield from sessions(reading.notes.protocol(matches(rows, signals)), running)
 
 
@@ -80,11 +80,14 @@ def _looks_for_failure(signal: Signal) -> bool:
     return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
 
 
-def _routine(signals: Sequence[Signal], rows: Sequence[LogRow]) -> Routine | None:
-    """What a session adds to the delivery history if nothing in it failed, told from its rows."""
-    events = [found[1] for row in rows if (found := normalize(row)) is not None]
-    told = list(matches((event for event in events if isinstance(event, SmtpEvent)), signals))
-    return routine(tell(told)) if len(told) == len(rows) else None
+def _recipe(reading: Reading, rows: Sequence[LogRow]) -> Recipe | None:
+    """In which rows of a session its outcome stands, learned from the rows of one; None if anything in it failed."""
+    events = [event for row in rows if (event := normalize(row)) is not None]
+    typed = [event for _, event in events if isinstance(event, SmtpEvent)]
+    recipe = recipe_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None
+    if recipe is not None and recipe.sent is not None:
+        reading.notes.history.add_certificate(recipe.sent)
+    return recipe
 
 
 def connections(reading: Reading, refused: frozenset[str]) -> None:

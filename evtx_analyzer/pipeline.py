@@ -72,9 +72,10 @@ def analyze(
     bounds what archives may unpack to; ``leave_out`` are files that are no input, such as an earlier report;
     ``password`` opens encrypted members. ``progress`` is called with a source's path and a number of bytes read.
     ``prefilter=False`` decodes every event and reads every row one by one, also those that no rule can match: slower,
-    with the same report. ``jobs`` is how many threads work at once (default: one per core, at most four): beside the
-    analysis, files are hashed and archives unpacked. Raises InputError where nothing can be read (with ``anyway`` such
-    a report is given instead), OptionError for an option that cannot be used, RuleSetError for wrong rules.
+    with the same report but for ``coverage[].read``. ``jobs`` is how many threads work at once (default: one per
+    core, at most four): beside the analysis, files are hashed and archives unpacked. Raises InputError where nothing
+    can be read (with ``anyway`` such a report is given instead), OptionError for an option that cannot be used,
+    RuleSetError for wrong rules.
     """
     rules = rules or Rules.load()
     given = _given(host)

@@ -18,7 +18,7 @@ LAYERS = (
     ("errors", "model", "constants", "conditions", "commands", "version"),
     ("clock", "distinguished_names"),
     ("exchange_online", "public_roots", "replies"),
-    ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
+    ("discover", "read", "normalize", "match", "rules", "smtp", "correlate", "diagnose", "report"),
     ("intake",),
     ("passes",),
     ("pipeline", "smtp_tables"),
@@ -33,6 +33,9 @@ ALLOWED = {
     ("rules", "match"),  # a signal is a compiled condition
     ("correlate", "rules"),  # link rules
     ("diagnose", "rules"),  # cause rules
+    ("smtp", "read"),  # the plain reader of rows
+    ("smtp", "correlate"),  # sessions, which are to lie beside it
+    ("correlate", "smtp"),  # what sessions add to the delivery history
 }
 
 

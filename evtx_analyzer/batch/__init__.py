@@ -57,13 +57,15 @@ def analyze_many(
     until: datetime | None = None,
     limits: Limits | None = None,
     password_file: str | os.PathLike[str] | None = None,
+    every_row: bool = False,
 ) -> Iterator[Report]:
     """A report for each bundle, in the order in which they are done; ``report.batch.bundle`` names it.
 
     ``inputs`` is a folder of bundles, or a list of files, folders, globs, ``@lists`` and URLs; ``workers`` processes on
     this machine, or the Dask cluster at ``scheduler``, do the work. ``rules`` is a folder, the other options are those
-    of ``analyze``. A bundle that cannot be read gives a report of losses. On Windows and macOS, a script calls this
-    below ``if __name__ == "__main__":``, as every program does that starts processes.
+    of ``analyze``; ``every_row`` is ``prefilter=False`` there. A bundle that cannot be read gives a report of losses.
+    On Windows and macOS, a script calls this below ``if __name__ == "__main__":``, as every program does
+    that starts processes.
     """
     settings = settings_for(
         rules=rules,
@@ -74,6 +76,7 @@ def analyze_many(
         until=until,
         limits=limits,
         password_file=password_file,
+        every_row=every_row,
     )
     tasks = _longest_first(Task(bundle=bundle, settings=settings) for bundle in bundles(inputs))
     for task, result in _each(encoded, tasks, workers, scheduler):
@@ -129,6 +132,7 @@ def settings_for(
     until: datetime | None = None,
     limits: Limits | None = None,
     password_file: str | os.PathLike[str] | None = None,
+    every_row: bool = False,
 ) -> Settings:
     """Settings of a batch; the rules are checked here, before any worker starts."""
     place = None if rules is None else str(Path(rules).absolute())
@@ -145,6 +149,7 @@ def settings_for(
         until=until,
         limits=limits or Limits(),
         password_file=None if password_file is None else str(Path(password_file).absolute()),
+        every_row=every_row,
     )
 
 

@@ -51,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     limits: Limits = Limits()
     password_file: str | None = None
+    every_row: bool = False
 
     @property
     def key(self) -> str:
@@ -136,6 +137,7 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
             limits=settings.limits,
             password=read_password(settings.password_file),
             anyway=True,
+            prefilter=not settings.every_row,
             jobs=1,
         )
     except InputError as error:

@@ -12,6 +12,7 @@ import typer
 from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.options import (
     BareRedact,
+    EveryRow,
     Format,
     Lang,
     MaxDepth,
@@ -87,6 +88,7 @@ def analyze(
             "per core, at most 4). The report is the same.",
         ),
     ] = None,
+    every_row: EveryRow = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     lang: Lang = "en",
     redact: Redaction = None,
@@ -132,6 +134,7 @@ def analyze(
             limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
             password=read_password(password_file),
             leave_out=output or (),
+            prefilter=not every_row,
             jobs=jobs,
             progress=tell,
         )

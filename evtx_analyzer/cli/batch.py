@@ -11,6 +11,7 @@ import typer
 from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.cli.options import (
+    EveryRow,
     MaxDepth,
     MaxMembers,
     MaxName,
@@ -70,6 +71,7 @@ def batch(
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals from this time on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
     rules: Annotated[Path | None, typer.Option(metavar="DIR", help="As for analyze.")] = None,
+    every_row: EveryRow = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     password_file: PasswordFile = None,
     max_unpacked: MaxUnpacked = None,
@@ -96,6 +98,7 @@ def batch(
         until=time_of("--until", until),
         limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
         password_file=password_file,
+        every_row=every_row,
     )
     require_writable(output)
     found = bundles(inputs)

@@ -49,6 +49,16 @@ MaxName = Annotated[
 ]
 
 
+EveryRow = Annotated[
+    bool,
+    typer.Option(
+        "--every-row",
+        help="Read every row and decode every event, also those that are only counted otherwise (coverage says how "
+        "many): much slower, for a log that is in doubt.",
+    ),
+]
+
+
 class Format(StrEnum):
     """What stdout carries."""
 

@@ -14,24 +14,11 @@ from msgspec import Struct
 from evtx_analyzer.correlate.acceptances import MailState, Scope, Span, Spread, joined, scope_of
 from evtx_analyzer.correlate.hosts import Hosts, Whence, address_of, folder_of
 from evtx_analyzer.correlate.rejections import session_whence
-from evtx_analyzer.correlate.sessions import Reply, Session
-from evtx_analyzer.distinguished_names import certificate_names
-from evtx_analyzer.exchange_online import is_remote_side
-from evtx_analyzer.model import (
-    Acceptance,
-    Certificate,
-    Delivery,
-    Outcome,
-    Routine,
-    RoutineSessions,
-    TimeBasis,
-    Times,
-)
+from evtx_analyzer.correlate.sessions import Session
+from evtx_analyzer.model import Acceptance, Certificate, Delivery, Outcome, TimeBasis
+from evtx_analyzer.smtp.outcomes import outcome_of
 
-_ACCEPTED = range(200, 300)
-_FAILED = 400
-_END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
-_MOST_SENDERS = 1000
+_MOST_SENDERS, _MOST_SCOPES = 1000, 10_000
 
 
 _State = tuple[bool | None, str, str | None, Scope, TimeBasis]
@@ -48,6 +35,13 @@ class _Row:
         self.tls_failed: dict[str, Spread] = {}
         self.path = ""
         self.mail: dict[_State, Spread] = {}
+
+    def mail_in(self, state: _State) -> Spread:
+        """When mail was accepted in a state."""
+        spread = self.mail.get(state)
+        if spread is None:
+            spread = self.mail[state] = Spread()
+        return spread
 
     def join(self, other: _Row) -> None:
         self.sessions = both(self.sessions, other.sessions)
@@ -87,42 +81,54 @@ class History:
     def __init__(self) -> None:
         self._rows: dict[tuple[Whence, str, str, str], _Row] = {}
         self._senders: set[str] = set()
+        self._scopes: dict[tuple[tuple[str, ...], tuple[str, tuple[str, ...]]], Scope] = {}
         self.own_domains: frozenset[str] = frozenset()
         self.certificates: dict[str, Certificate] = {}
 
     def add(self, session: Session) -> None:
         """Count a session, whether it was refused or not."""
-        if session.sent is not None and session.sent.thumbprint:
-            self.certificates.setdefault(session.sent.thumbprint, session.sent)
-        names = certificate_names(session.sent) if session.sent is not None else set()
+        if session.sent is not None:
+            self.add_certificate(session.sent)
         whence = session_whence(session)
-        row = self.add_outcome(outcome_of(session), whence, session.kind, {session.helo, *names})
+        outcome = outcome_of(session)
+        self.add_outcomes([outcome], whence, session.kind)
+        row = self._row(whence, session.connector, session.kind, outcome.thumbprint)
         for reply in session.replies:
             if reply.signals:
                 row.refused = both(row.refused, _at(reply.row.time))
         if session.tls_error:
             row.tls_failed.setdefault(session.tls_error, Spread()).add(_at(session.last))
 
-    def add_outcome(self, outcome: Outcome, whence: Whence, kind: str, own_names: Iterable[str] = ()) -> _Row:
-        """Count what a session achieved; ``own_names`` are those by which the sending side calls itself."""
-        row = self._row(whence, outcome.connector, kind, outcome.thumbprint)
-        row.sessions = both(row.sessions, _at(outcome.first))
-        for message in outcome.accepted:
-            row.accepted = both(row.accepted, _at(message.time))
-            if outcome.online:
-                own = (*self.own_domains, *own_names, message.sender_domain or "")
-                scope = scope_of(message.recipient_domains, own)
-                sender = self._sender(message.sender_domain)
-                state = (outcome.tls, outcome.seen_address, sender, scope, message.time_basis)
-                row.mail.setdefault(state, Spread()).add(_at(message.time))
-        return row
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Note what a log shows of a certificate that was sent; the first session that shows it is enough."""
+        if certificate.thumbprint:
+            self.certificates.setdefault(certificate.thumbprint, certificate)
 
-    def add_routine(self, found: RoutineSessions, whence: Whence, kind: str) -> None:
-        """Count sessions that were not told one by one."""
-        row = self._row(whence, found.connector, kind, found.thumbprint)
-        row.sessions = both(row.sessions, _span(found.sessions))
-        if found.accepted is not None:
-            row.accepted = both(row.accepted, _span(found.accepted))
+    def add_outcomes(self, outcomes: Iterable[Outcome], whence: Whence, kind: str) -> None:
+        """Count what sessions of one machine achieved."""
+        rows: dict[tuple[str, str], _Row] = {}
+        for outcome in outcomes:
+            key = outcome.connector, outcome.thumbprint
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = self._row(whence, outcome.connector, kind, outcome.thumbprint)
+            row.sessions = both(row.sessions, _at(outcome.first))
+            for message in outcome.accepted:
+                span = _at(message.time)
+                row.accepted = both(row.accepted, span)
+                if outcome.online:
+                    row.mail_in(self._state(outcome, message)).add(span)
+
+    def _state(self, outcome: Outcome, message: Acceptance) -> _State:
+        sender = message.sender_domain
+        own = (sender or "", outcome.own_names)
+        scope = self._scopes.get((message.recipient_domains, own))
+        if scope is None:
+            if len(self._scopes) >= _MOST_SCOPES:
+                self._scopes.clear()
+            domains = (*self.own_domains, *outcome.own_names, sender or "")
+            scope = self._scopes[message.recipient_domains, own] = scope_of(message.recipient_domains, domains)
+        return outcome.tls, outcome.seen_address, self._sender(sender), scope, message.time_basis
 
     def _sender(self, domain: str | None) -> str | None:
         """A sender's domain; None (unknown) for those that come when too many are known already."""
@@ -193,7 +199,7 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
         tls_failures=_count(failed),
         first_tls_failure=_first(failed),
         last_tls_failure=_last(failed),
-        tls_error=max(last, key=lambda error: last[error], default=""),
+        tls_error=max(last, key=lambda error: (last[error], error), default=""),
         accepted_outside=_count(outside),
         first_accepted_outside=_first(outside),
         last_accepted_outside=_last(outside),
@@ -202,10 +208,6 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
 
 def _at(time: datetime) -> Span:
     return Span(1, time, time)
-
-
-def _span(times: Times) -> Span:
-    return Span(times.count, times.first, times.last)
 
 
 def _count(span: Span | None) -> int:
@@ -218,50 +220,3 @@ def _first(span: Span | None) -> datetime | None:
 
 def _last(span: Span | None) -> datetime | None:
     return None if span is None else span.last
-
-
-def outcome_of(session: Session) -> Outcome:
-    """What a session adds to the history besides its failures."""
-    return Outcome(
-        first=session.first,
-        connector=session.connector,
-        thumbprint=session.sent.thumbprint if session.sent else "",
-        tls=uses_tls(session),
-        seen_address=session.seen_address,
-        online=is_remote_side(session.remote_name, session.received, session.remote),
-        accepted=tuple(_acceptance(reply) for reply in session.replies if _is_acceptance(reply)),
-    )
-
-
-def uses_tls(session: Session) -> bool | None:
-    """Whether TLS was used; None where the log does not hold the rows that would show it."""
-    if session.tls or session.sent is not None or session.received is not None:
-        return True
-    if session.starttls:
-        # IIS writes the command and no outcome; Exchange writes an error where the negotiation fails.
-        return None if session.tls_error else True
-    return False if session.whole else None
-
-
-def _acceptance(reply: Reply) -> Acceptance:
-    domains = {address.strip().rpartition("@")[2].casefold() for address in reply.rcpt_to.split(";")}
-    sender = None if reply.null_sender is None else reply.mail_from.rpartition("@")[2].casefold()
-    return Acceptance(
-        time=reply.row.time,
-        sender_domain=sender,
-        recipient_domains=tuple(sorted(domains - {""})),
-        time_basis=reply.row.time_basis,
-    )
-
-
-def routine(session: Session) -> Routine | None:
-    """What a session adds to the history where nothing in it failed; None for any other."""
-    if session.tls_error or any(reply.signals or reply.code >= _FAILED for reply in session.replies):
-        return None
-    places = {id(row): number for number, row in enumerate(session.rows)}
-    accepted = [places[id(reply.row)] for reply in session.replies if _is_acceptance(reply)]
-    return Routine(session.sent.thumbprint if session.sent else "", tuple(accepted))
-
-
-def _is_acceptance(reply: Reply) -> bool:
-    return not reply.signals and reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED

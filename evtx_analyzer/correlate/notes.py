@@ -15,10 +15,10 @@ from evtx_analyzer.correlate.other_errors import OtherErrors
 from evtx_analyzer.correlate.sessions import Session, has_code
 from evtx_analyzer.model import (
     ContextEvent,
+    CountedSessions,
     Event,
     Match,
     MessageEvent,
-    RoutineSessions,
     Setting,
     SmtpEvent,
     WholeSession,
@@ -46,8 +46,8 @@ class Notes:
                 yield match
             elif isinstance(event, SmtpEvent):
                 self._received(event)
-            elif isinstance(event, RoutineSessions):
-                self._routine(event)
+            elif isinstance(event, CountedSessions):
+                self._counted(event)
             elif isinstance(event, MessageEvent):
                 self._message(match, event)
             elif isinstance(event, ContextEvent):
@@ -74,11 +74,11 @@ class Notes:
         self.errors.add(session)
         self.clocks.add(session)
 
-    def _routine(self, found: RoutineSessions) -> None:
-        """Count sessions that went well and were not told one by one."""
+    def _counted(self, found: CountedSessions) -> None:
+        """Count sessions that went well and are not given one by one."""
         whence = Whence(found.host, named(found.origin), found.local)
         kind = IIS if found.log == "W3C" else SEND
-        self.history.add_routine(found, whence, kind)
+        self.history.add_outcomes(found.outcomes, whence, kind)
         if not found.host:
             self.nameless.add((named(found.origin), address_of(found.local)))
         for time, text in found.banners:

@@ -1,0 +1,247 @@
+"""SMTP logs read forwards, a block of lines at a time: most rows are counted, the others read by the plain reader.
+
+One regular expression takes a block apart into rows: the whole line, the key of its session, and a token, which is what
+of the row bears on the session's outcome. It matches a row only where it is written as usual. Any other line (cut,
+damaged, a header, NUL bytes) shows by the bytes that are left over, and is read by the plain reader.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+
+from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, SessionRows
+from evtx_analyzer.read.encoding import guess
+from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
+from evtx_analyzer.smtp.outcomes import Recipe
+
+Readable = LogRow | Loss | SessionRows | CountedRows | CountedSessions
+Row = tuple[bytes, ...]
+"""Line, key and token, and what a kind of log needs besides; of an irregular line all but the line are empty."""
+Learn = Callable[[Sequence[LogRow]], Recipe | None]
+
+_BLOCK = 512 << 10
+_HEADER, _HEADER_LINES = 64 << 10, 50
+_MOST_CARRIED = 1 << 20
+_MOST_SHAPES = 10_000
+
+
+class RowReader(Protocol):
+    """Reads a log line by line, and knows the header that holds."""
+
+    def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
+        """What one line holds."""
+
+    def header(self) -> Any:  # noqa: ANN401  compared only
+        """What holds for the next row."""
+
+    def copy(self) -> RowReader:
+        """Another one in the same state."""
+
+
+class Recipes:
+    """What was learned of the sessions of a folder: a recipe for each shape, None for one that must be read.
+
+    ``begun`` names the sessions of which rows were given and that have not ended: what an earlier file has in part is
+    not counted, though a later one has it whole. ``newest`` is when the newest connection began that was given, by
+    address, and ``floor`` that of all addresses: logs without session ids need it.
+    """
+
+    def __init__(self, learn: Learn, begun: Callable[[], Iterable[str]] = tuple) -> None:
+        self.learn, self.begun = learn, begun
+        self.known: dict[Any, Recipe | None] = {}
+        self.newest: dict[bytes, datetime] = {}
+        self.floor: datetime | None = None
+
+    def keep(self, shape: object, recipe: Recipe | None) -> None:
+        """Remember the recipe of a shape; all are forgotten where there are too many."""
+        if len(self.known) >= _MOST_SHAPES:
+            self.known.clear()
+        self.known[shape] = recipe
+
+
+class Carried(NamedTuple):
+    """Rows that wait for the next block, with their line numbers and byte offsets in the file."""
+
+    rows: list[Row]
+    lines: list[int]
+    offsets: list[int]
+
+
+class Block:
+    """Rows that were carried over, then those of whole fresh lines."""
+
+    def __init__(self, carried: Carried, fresh: list[Row], sizes: Iterable[int], number: int, offset: int) -> None:
+        """``number`` lines and ``offset`` bytes of the file are before the fresh rows, which have these ``sizes``."""
+        self.rows = carried.rows + fresh
+        self._carried, self._number, self._offset, self._sizes = carried, number, offset, sizes
+        self._old = len(carried.rows)
+
+    def line(self, at: int) -> int:
+        """The line number of a row, from 1."""
+        return self._carried.lines[at] if at < self._old else self._number + 1 + at - self._old
+
+    def offset(self, at: int) -> int:
+        """The byte offset of a row in the file."""
+        return self._carried.offsets[at] if at < self._old else self._offsets[at - self._old] + at - self._old
+
+    @cached_property
+    def _offsets(self) -> list[int]:
+        """As if lines had no ends; made only where a row is given or carried."""
+        return list(accumulate(self._sizes, initial=self._offset))
+
+    def places(self, rows: Iterable[Row]) -> dict[int, int]:
+        """The numbers of these rows in the block, by their identity, in falling order."""
+        wanted, places = {id(row) for row in rows}, dict[int, int]()
+        # Most of them are of open sessions, so that they stand near the end.
+        for at in range(len(self.rows) - 1, -1, -1):
+            if len(places) == len(wanted):
+                break
+            if id(self.rows[at]) in wanted:
+                places[id(self.rows[at])] = at
+        return places
+
+    def carry(self, at: Sequence[int]) -> Carried:
+        """Some rows for the next block."""
+        return Carried([self.rows[n] for n in at], [self.line(n) for n in at], [self.offset(n) for n in at])
+
+
+class BlockReader(ABC):
+    """State of one file; a log kind says in which header its rows can be judged, and judges them."""
+
+    def __init__(self, source: Origin, recipes: Recipes, rows: RowReader) -> None:
+        self.source, self.recipes, self.rows = source, recipes, rows
+        self.carried = Carried([], [], [])
+        self.line_count = self.offset = 0
+
+    @abstractmethod
+    def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
+        """A regular row of a block below this header, with its line end; None where rows must be read one by one."""
+
+    @abstractmethod
+    def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
+        """Yield what was counted, and add what must be given, by the number of the row in whose place it is given.
+
+        ``given`` holds the irregular lines, read alone. Rows that wait for the next block are carried.
+        """
+
+    def unjudged(self, block: Block) -> None:  # noqa: B027  nothing to note, unless a log kind needs it
+        """Note that all rows of a block are given."""
+
+    def begins(self, head: bytes) -> bool:
+        """Whether a file begins with a header below which rows can be judged."""
+        known = self.rows.copy()
+        for line in head[:_HEADER].splitlines():
+            text = line_text(line, "utf-8")
+            if text and not text.startswith("#"):
+                break
+            list(known.read(0, 0, text or "#"))
+        return self.pattern(known, head) is not None
+
+    def block(self, data: bytes) -> Iterator[Readable]:
+        """Give and count the rows of whole lines, which stand behind the first ``offset`` bytes of the file."""
+        pattern = self.pattern(self.rows, data)
+        rows: list[Row] = pattern.findall(data) if pattern else []
+        sizes = list(map(len, [row[0] for row in rows]))
+        irregular: list[int] = []
+        if not pattern or sum(sizes) + len(rows) != len(data):
+            rows = _one_by_one(pattern, data)
+            sizes = list(map(len, [row[0] for row in rows]))
+            irregular = [at + len(self.carried.rows) for at, row in enumerate(rows) if not row[1]]
+        block, self.carried = Block(self.carried, rows, sizes, self.line_count, self.offset), Carried([], [], [])
+        self.line_count, self.offset = self.line_count + len(rows), self.offset + len(data)
+        if not pattern or self._changes(block, irregular):
+            # Columns mean what the header says that held before the block.
+            self.unjudged(block)
+            for at in range(len(block.rows)):
+                yield from self.read(block, at)
+            return
+        given: dict[int, Iterable[Readable]] = {at: self.read(block, at) for at in irregular}
+        yield from self.judge(block, given)
+        for at in sorted(given):
+            yield from given[at]
+
+    def end(self, rest: bytes) -> Iterator[LogRow | Loss]:
+        """Give what was carried, and a last line without an end."""
+        carried, self.carried = self.carried, Carried([], [], [])
+        for row, line, place in zip(*carried, strict=True):
+            yield from self.rows.read(line, place, line_text(row[0], "utf-8"))
+        text = line_text(rest, "utf-8")
+        if text:
+            yield from self.rows.read(self.line_count + 1, self.offset, text)
+
+    def read(self, block: Block, at: int) -> list[LogRow | Loss]:
+        """One row of a block as it is read alone."""
+        text = line_text(block.rows[at][0], "utf-8")
+        return list(self.rows.read(block.line(at), block.offset(at), text)) if text else []
+
+    def carry(self, block: Block, at: Sequence[int]) -> bool:
+        """Keep rows for the next block; not where they are too many."""
+        if sum(len(block.rows[n][0]) for n in at) > _MOST_CARRIED:
+            return False
+        self.carried = block.carry(sorted(at))
+        return True
+
+    def _changes(self, block: Block, irregular: Iterable[int]) -> bool:
+        """Whether a line of the block changes the header."""
+        state = self.rows.copy()
+        for at in irregular:
+            text = line_text(block.rows[at][0], "utf-8")
+            if text.startswith("#"):
+                list(state.read(0, 0, text))
+                if state.header() != self.rows.header():
+                    return True
+        return False
+
+
+def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
+    """The rows of a block in which some lines are irregular."""
+    irregular = (b"",) * (pattern.groups - 1 if pattern else 2)
+    found: list[Row] = []
+    for line in data.split(b"\n")[:-1]:
+        match = pattern.fullmatch(line + b"\n") if pattern else None
+        found.append(match.groups(b"") if match else (line, *irregular))
+    return found
+
+
+def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:
+    """Read a log forwards: what is given in the order of the log, counts of everything else, and losses.
+
+    Logs of other kinds, encodings and columns are given whole.
+    """
+    head = stream.read(_BLOCK)
+    encoding, mark = guess(head)
+    if encoding != "utf-8" or not reader.begins(head[mark:]):
+        for number, offset, line in lines(cast("BinaryIO", _Joined(head, stream))):
+            yield from reader.rows.read(number, offset, line)
+        return
+    reader.offset, rest = mark, head[mark:]
+    while rest.startswith(b"#") and reader.line_count < _HEADER_LINES and (end := rest.find(b"\n") + 1):
+        list(reader.rows.read(0, 0, line_text(rest[:end], "utf-8")))
+        reader.line_count, reader.offset, rest = reader.line_count + 1, reader.offset + end, rest[end:]
+    while rest:
+        cut = rest.rfind(b"\n") + 1
+        if cut:
+            yield from reader.block(rest[:cut])
+        rest = rest[cut:]
+        more = stream.read(_BLOCK)
+        if not more:
+            break
+        rest = without_nul_tail(rest) + more
+    yield from reader.end(rest)
+
+
+class _Joined:
+    """A stream of which the beginning was read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, size: int = -1) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._stream.read(size)

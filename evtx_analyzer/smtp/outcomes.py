@@ -1,0 +1,242 @@
+"""What one session adds to the delivery history: the meaning, and the same from a recipe for sessions of one shape.
+
+``outcome_of`` is the meaning. A ``Recipe`` says for all sessions whose rows have the same tokens which row holds what.
+It is learned from the first of them: the addresses in its MAIL and RCPT rows are replaced by the numbers of these rows,
+and what ``outcome_of`` then names as domains are the rows in which to look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.correlate.sessions import Reply, Session, tell
+from evtx_analyzer.distinguished_names import sorted_names
+from evtx_analyzer.exchange_online import is_remote_side
+from evtx_analyzer.model import Acceptance, Certificate, Match, Outcome, SmtpEvent
+
+_ACCEPTED = range(200, 300)
+_FAILED = 400
+_END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
+_MAIL, _RCPT = "MAIL", "RCPT"
+_ADDRESS = re.compile(rb"(?i:FROM|TO)\s*:\s*<?([^>\s]*)")
+_USUAL = re.compile(rb",>,(?:MAIL FROM|RCPT TO):<[^>\s@]*+@([^>\s@]++)>")  # in a Send log: what the other gives, sooner
+_HELLO = re.compile(rb"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
+_BANNER = re.compile(rb"220[ -](\S+)")
+_MOST_TEXTS = 10_000
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def is_online(banner_name: str, received: Certificate | None) -> bool | None:
+    """Whether the remote side of a session is Exchange Online, by banner and certificate; None where nothing tells."""
+    return is_remote_side(banner_name, received, "")
+
+
+def outcome_of(session: Session) -> Outcome:
+    """The outcome of a session, whether it was refused or not."""
+    return Outcome(
+        first=session.first,
+        connector=session.connector,
+        thumbprint=session.sent.thumbprint if session.sent else "",
+        tls=_tls(session),
+        seen_address=session.seen_address,
+        online=is_online(session.remote_name, session.received),
+        own_names=_own_names(session),
+        accepted=tuple([_acceptance(reply) for reply in session.replies if is_acceptance(reply)]),
+    )
+
+
+def is_acceptance(reply: Reply) -> bool:
+    """Whether a reply says that a message was taken."""
+    return not reply.signals and reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address, folded; the whole address where it has none; empty for the null sender."""
+    return address.rpartition("@")[2].casefold()
+
+
+def _own_names(session: Session) -> tuple[str, ...]:
+    names = sorted_names(session.sent.subject, session.sent.alternate_names) if session.sent else ()
+    return (session.helo.casefold(), *names) if session.helo else names
+
+
+def _acceptance(reply: Reply) -> Acceptance:
+    domains = {domain_of(address) for address in reply.rcpt_to.split("; ")} - {""}
+    sender = None if reply.null_sender is None else domain_of(reply.mail_from)
+    return Acceptance(reply.row.time, sender, tuple(sorted(domains)), reply.row.time_basis)
+
+
+def _tls(session: Session) -> bool | None:
+    """Whether TLS was used; a session whose beginning is not in the log does not show that it was not."""
+    refused = any(reply.command == "STARTTLS" and reply.code >= _FAILED for reply in session.replies)
+    if session.sent or session.received or session.tls or (session.starttls and not refused):
+        return True
+    return False if session.whole else None
+
+
+def _verb(row: SmtpEvent) -> str:
+    return row.text.strip().partition(" ")[0].upper()
+
+
+# ------------------------------------------------------------------------------------------------ recipes
+
+
+class Message(Struct, frozen=True):
+    """The numbers (from 0) of the rows that tell of one accepted message; without ``sender`` none is shown."""
+
+    accepted: int
+    sender: int | None
+    recipients: tuple[int, ...]
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """In which rows of a session its outcome stands; ``hellos`` are replies that may greet the client.
+
+    ``local`` is the first row that names the local endpoint, ``banners`` are replies with the code of a banner.
+    ``own_names`` are those of the first session of this shape: a server calls itself alike in all of them.
+    """
+
+    sent: Certificate | None
+    tls: bool | None
+    received: Certificate | None
+    own_names: tuple[str, ...]
+    local: int
+    banners: tuple[int, ...]
+    hellos: tuple[int, ...]
+    messages: tuple[Message, ...]
+
+
+def recipe_of(matches: Sequence[Match]) -> Recipe | None:
+    """The recipe of a session told by its rows, which stand in their order; None where anything in it failed."""
+    rows = [match.event for match in matches if isinstance(match.event, SmtpEvent)]
+    numbered = [replace(row, text=_numbered(row, number)) for number, row in enumerate(rows)]
+    signals = [match.signals for match in matches]
+    session = tell([Match(event=row, signals=names) for row, names in zip(numbered, signals, strict=True)])
+    if session.tls_error or any(reply.signals or reply.code >= _FAILED for reply in session.replies):
+        return None
+    places = {id(row): number for number, row in enumerate(numbered)}
+    taken = [reply for reply in session.replies if is_acceptance(reply)]
+    outcome = outcome_of(session)
+    return Recipe(
+        sent=session.sent,
+        tls=outcome.tls,
+        received=session.received,
+        own_names=outcome.own_names,
+        local=next((number for number, row in enumerate(rows) if row.local), 0),
+        banners=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("220")]),
+        hellos=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("250")]),
+        messages=tuple(
+            [_message(places[id(reply.row)], item) for reply, item in zip(taken, outcome.accepted, strict=True)]
+        ),
+    )
+
+
+def _numbered(row: SmtpEvent, number: int) -> str:
+    """The text of a row; of MAIL and RCPT with the row's number as the address."""
+    verb = _verb(row) if row.direction == ">" else ""
+    return f"{verb} {'FROM' if verb == _MAIL else 'TO'}:<{number}>" if verb in (_MAIL, _RCPT) else row.text
+
+
+def _message(accepted: int, item: Acceptance) -> Message:
+    sender = int(item.sender_domain) if item.sender_domain else None
+    return Message(accepted, sender, tuple([int(number) for number in item.recipient_domains]))
+
+
+class Cook:
+    """Makes outcomes by recipe from lines as bytes; equal texts are read once.
+
+    ``text_of`` gives the text of a command or reply of a line, or nothing where it is not certain: then no outcome is
+    made (None), and the session is read row by row. ``time_of`` reads a time as the log writes it.
+    """
+
+    def __init__(
+        self,
+        text_of: Callable[[bytes], bytes],
+        time_of: Callable[[bytes], datetime | None],
+    ) -> None:
+        self._text_of, self._time_of = text_of, time_of
+        self._domains: dict[bytes, str] = {}
+        self._addresses: dict[bytes, str] = {}
+        self._online: dict[tuple[bytes, Certificate | None], bool | None] = {}
+
+    def outcome(
+        self,
+        lines: Sequence[Sequence[bytes]],
+        recipe: Recipe,
+        connector: str,
+        first: datetime,
+        accepted: tuple[Acceptance, ...],
+    ) -> Outcome:
+        """The outcome of a session; of each row the line stands first."""
+        return Outcome(
+            first=first,
+            connector=connector,
+            thumbprint=recipe.sent.thumbprint if recipe.sent else "",
+            tls=recipe.tls,
+            seen_address=self._seen_address(lines, recipe.hellos),
+            online=self._known_online(lines, recipe),
+            own_names=recipe.own_names,
+            accepted=accepted,
+        )
+
+    def acceptances(self, lines: Sequence[Sequence[bytes]], recipe: Recipe, size: int) -> list[Acceptance] | None:
+        """The accepted messages of a session; None where a time (so long as written) or an address is not certain."""
+        accepted = []
+        for message in recipe.messages:
+            time = self._time_of(lines[message.accepted][0][:size])
+            sender = None if message.sender is None else self._domain(lines[message.sender][0])
+            domains = [self._domain(lines[at][0]) for at in message.recipients]
+            if time is None or None in domains or (sender is None and message.sender is not None):
+                return None
+            named = domains if len(domains) == 1 and domains[0] else sorted({name for name in domains if name})
+            accepted.append(Acceptance(time, sender, tuple(named)))  # type: ignore[arg-type]
+        return accepted
+
+    def _seen_address(self, lines: Sequence[Sequence[bytes]], hellos: tuple[int, ...]) -> str:
+        """The client address in the first reply that names one, which is an answer to EHLO."""
+        for at in hellos:
+            text = self._text_of(lines[at][0])
+            address = self._addresses.get(text)
+            if address is None:
+                match = _HELLO.match(text)
+                address = match[1].decode() if match else ""
+                _keep(self._addresses, text, address)
+            if address:
+                return address
+        return ""
+
+    def _known_online(self, lines: Sequence[Sequence[bytes]], recipe: Recipe) -> bool | None:
+        """Whether the remote side is Exchange Online; asked once for each name and certificate."""
+        match = _BANNER.match(self._text_of(lines[recipe.banners[0]][0])) if recipe.banners else None
+        key = match[1] if match else b"", recipe.received
+        if key not in self._online:
+            _keep(self._online, key, is_online(key[0].decode("utf-8", "replace"), recipe.received))
+        return self._online[key]
+
+    def _domain(self, line: bytes) -> str | None:
+        """The domain of the address in a MAIL or RCPT command; None where it is not certain."""
+        match = _USUAL.search(line) or _ADDRESS.search(self._text_of(line))
+        if match is None:
+            return None
+        written = match[1].rpartition(b"@")[2]
+        domain = self._domains.get(written)
+        if domain is None:
+            if not line.isascii():
+                return None
+            domain = written.decode().casefold()
+            _keep(self._domains, written, domain)
+        return domain
+
+
+def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Remember a text that may come again, not more than some thousands of them."""
+    if len(known) >= _MOST_TEXTS:
+        known.clear()
+    known[key] = value
