@@ -100,9 +100,10 @@ class History:
             row.tls_failed.setdefault(session.tls_error, Spread()).add(_at(session.last))
 
     def add_certificate(self, certificate: Certificate) -> None:
-        """Note what a log shows of a certificate that was sent; the first session that shows it is enough."""
-        if certificate.thumbprint:
-            self.certificates.setdefault(certificate.thumbprint, certificate)
+        """Note what a log shows of a certificate that was sent; of several forms the one that tells most is kept."""
+        known = self.certificates.get(certificate.thumbprint)
+        if certificate.thumbprint and (known is None or _telling(certificate) > _telling(known)):
+            self.certificates[certificate.thumbprint] = certificate
 
     def add_outcomes(self, outcomes: Iterable[Outcome], whence: Whence, kind: str) -> None:
         """Count what sessions of one machine achieved."""
@@ -204,6 +205,12 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
         first_accepted_outside=_first(outside),
         last_accepted_outside=_last(outside),
     )
+
+
+def _telling(certificate: Certificate) -> tuple[object, ...]:
+    """How much is known of a certificate; what is told alike is in one order, whichever session came first."""
+    names = certificate.issuer, certificate.subject, certificate.alternate_names
+    return certificate.not_after is not None, *(len(name) for name in names), *names
 
 
 def _at(time: datetime) -> Span:
