@@ -21,7 +21,7 @@ from evtx_analyzer.correlate.acceptances import Span, joined
 from evtx_analyzer.correlate.connector_checks import Facts, same_text, texts, yes
 from evtx_analyzer.correlate.history import AcceptedMail, TlsFailures
 from evtx_analyzer.distinguished_names import certificate_names, has_domain_component, same_name, sorted_names
-from evtx_analyzer.exchange_online import is_private, is_remote_side, is_service_name, parse_address
+from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model import (
     Certificate,
     CertificateFile,
@@ -335,7 +335,7 @@ def _add_remote_side(found: Facts, rejection: Rejection) -> None:
     """Whether the session reached Exchange Online, by banner, by certificate, and both together."""
     if rejection.kind not in SHOWS_COMMANDS:
         return
-    if "." in rejection.remote_name:
+    if is_host_name(rejection.remote_name):
         found["BannerIsExchangeOnline"] = [yes(is_service_name(rejection.remote_name))]
     names = certificate_names(rejection.received) if rejection.received is not None else set()
     if names:
