@@ -267,7 +267,8 @@ def rejection_fields(rejection: Rejection, background: Background) -> Fields:
 def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> Facts:
     """The exported objects against what the session showed; the same for all refusals that showed the same."""
     domain = rejection.mail_from.rpartition("@")[2]
-    key = ("configuration", sent, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
+    shown = (sent, rejection.from_start, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
+    key = ("configuration", *shown)
     if key not in background.answers:
         background.answers[key] = connector_checks.check(rejection, sent, background.objects)
     return background.answers[key]
