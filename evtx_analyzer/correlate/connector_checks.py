@@ -252,7 +252,7 @@ def _inside(address: str, scope: str) -> bool:
 
 def listed(value: str) -> list[str]:
     """Entries of a list as Format-List, JSON or Clixml write it."""
-    return [part for part in re.split(r"[,;\s]+(?!\d+$)", value.strip().strip("{}")) if part]
+    return [part for part in re.split(r"[,;\s]+", value.strip().strip("{}")) if part]
 
 
 def _is(item: Setting, name: str, value: str) -> bool:
