@@ -237,7 +237,7 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
         for depth, part in enumerate(parts[:-1])
         if short(_stem(part)) == short(name)
     }
-    labels = {}
+    labels: dict[str, str] = {}
     for parts in map(_parts, unnamed):
         # A log below the machine's own folder is the machine's.
         beside = [
@@ -259,7 +259,8 @@ def _several(nameless: Iterable[tuple[str, str]], known: set[str]) -> bool:
     """Whether the logs that name no machine come from more machines than one, as far as paths and addresses tell."""
     found = set(nameless)
     addresses = {address_of(endpoint) for _, endpoint in found} - {""}
-    called = {part.upper() for path, _ in found for part in _parts(path)[:-1] if _MACHINE.fullmatch(part)}
+    folders = {part for path, _ in found for part in _parts(path)[:-1]}
+    called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
     return len(addresses) > 1 or bool(called - known)
 
 
