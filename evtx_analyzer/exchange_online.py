@@ -29,6 +29,11 @@ def is_service_name(name: str) -> bool:
     return _below(name, _SERVICE)
 
 
+def is_host_name(name: str) -> bool:
+    """Whether a word is the name of a host in a domain: not a greeting, an address, or a status like ``2.0.0``."""
+    return "." in name and any(letter.isalpha() for letter in name.rstrip(".").rpartition(".")[2])
+
+
 def is_initial_domain(domain: str) -> bool:
     """Whether a domain is one that every tenant gets (``contoso.onmicrosoft.com``) or lies below it."""
     return _below(domain, _INITIAL)
@@ -44,7 +49,7 @@ def is_remote_side(banner_name: str, received: Certificate | None, remote: str) 
     names = certificate_names(received) if received is not None else set()
     if names:
         return any(is_service_name(name) for name in names)
-    if "." in banner_name:
+    if is_host_name(banner_name):
         return is_service_name(banner_name)
     return False if is_private(remote) else None
 

@@ -15,7 +15,17 @@ from samples import capi2
 from samples.capi2 import PARTIAL_CHAIN, UNTRUSTED_ROOT, Cert, Recorder
 from samples.cases import CAPI2_FILE, HOST, IIS_FILE, ISSUER, ISSUER_NAME, KB_TIME, LEAF, ROOT, SEND_FILE, Files, noise
 from samples.evtx_writer import write_evtx
-from samples.smtp import FRONT_END, REFUSAL, REMOTE_THUMBPRINT, W3C_HEADER, SendSession, iis_session, send_log
+from samples.smtp import (
+    FRONT_END,
+    KEYWORDS,
+    REFUSAL,
+    REMOTE_THUMBPRINT,
+    SEEN,
+    W3C_HEADER,
+    SendSession,
+    iis_session,
+    send_log,
+)
 
 CHAIN = [(LEAF, 0), (ISSUER, 0), (ROOT, 0)]
 SOUND: dict[str, Any] = {"policy_result": "0", "chain_result": "0", "chain_error": 0}
@@ -302,6 +312,124 @@ def attr35() -> Files:
     return {"capi2.xml": verified(), SEND_FILE: send(session.quit(1400))}
 
 
+def credential_unusable() -> Files:
+    """The private key of the certificate cannot be used: TLS fails, and the mail goes out without it."""
+    failed = SendSession(START - timedelta(seconds=40), "08D50D3D9730A8D1").connect()
+    failed.add(204, ">", "STARTTLS").add(301, "<", "220 2.0.0 SMTP server ready")
+    failed.add(420, "*", "", "TLS negotiation failed with error UnknownCredentials").add(421, "-", "", "Local")
+    plain = SendSession(START, "08D50D3D9730A8D2").connect()
+    return {SEND_FILE: send(failed, message(plain, 290).quit(700)), "System.xml": schannel(36870, START)}
+
+
+def another_tenant() -> Files:
+    """The certificate is accepted over the connector of another tenant, before and after, and refused over this one."""
+    other = [
+        accepted(LEAF, START + hours, f"08D50D3D9730A8{number}", connector="Outbound to the other tenant")
+        for number, hours in (("B1", timedelta(hours=-2)), ("E1", timedelta(hours=1)))
+    ]
+    return {"capi2.xml": verified(), SEND_FILE: send(other[0], refused(LEAF), other[1])}
+
+
+def starttls_masked() -> Files:
+    """A firewall writes X over STARTTLS; the inbound connector matches by certificate."""
+    session = SendSession(START, "08D50D3D9730A8D2").connect(keywords=KEYWORDS.replace("STARTTLS", "XXXXXXXA"))
+    return {
+        SEND_FILE: send(message(session, 290).quit(700)),
+        "Get-InboundConnector.json": config(inbound(TlsSenderCertificateName="*.servername.com")),
+    }
+
+
+def starttls_not_offered() -> Files:
+    """STARTTLS is not in the answer to EHLO; what the tenant expects is not known."""
+    session = SendSession(START, "08D50D3D9730A8D2").connect(keywords=KEYWORDS.replace("STARTTLS ", ""))
+    return {SEND_FILE: send(message(session, 290).quit(700))}
+
+
+def gateway() -> Files:
+    """The server hands its mail to a gateway, which passes the refusal on; its own broken chain never came so far."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME, [(LEAF, 0)], seed="gateway", **BROKEN)
+    session = SendSession(START, "08D50D3D9730A8D2", remote="10.20.30.40:25").connect(banner="gw.servername.com")
+    session.starttls(LEAF, one_row=True, received="CN=gw.servername.com, O=ServerName Corp.")
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(message(session, 710).quit(1100))}
+
+
+def tls_inspected() -> Files:
+    """The banner is Exchange Online's, the certificate that of a firewall that opens TLS."""
+    session = SendSession(START, "08D50D3D9730A8D2").connect()
+    session.starttls(LEAF, one_row=True, received="CN=inspection.servername.com, O=Example Firewall")
+    return {"capi2.xml": verified(), SEND_FILE: send(message(session, 710).quit(1100))}
+
+
+def intermediate_expired() -> Files:
+    """The certificate is valid; the one that issued it has expired."""
+    issuer = replace(ISSUER, not_before="2006-11-30T00:00:00Z", not_after="2016-11-30T23:59:59Z")
+    recorder = Recorder(HOST, next_record=900)
+    results: dict[str, Any] = {"policy_result": "800B0101", "chain_result": "800B0101", "chain_error": 1}
+    capi2.check(recorder, KB_TIME, [(LEAF, 0), (issuer, 1), (ROOT, 0)], seed="issuer expired", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF, one_row=True))}
+
+
+def root_missing() -> Files:
+    """Two hours before the chain reached its root; now it has its intermediate and stops there."""
+    recorder = Recorder(HOST, next_record=900)
+    capi2.check(recorder, KB_TIME - timedelta(hours=2), CHAIN, seed="before", **SOUND)
+    capi2.check(recorder, KB_TIME, [(LEAF, 0), (ISSUER, 0)], seed="root removed", **BROKEN)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def check_failed() -> Files:
+    """The check of the certificate ends in CERT_E_WRONG_USAGE, which is not known to make Exchange Online refuse."""
+    recorder = Recorder(HOST, next_record=900)
+    results: dict[str, Any] = {"policy_result": "800B0110", "chain_result": "0", "chain_error": 0}
+    capi2.check(recorder, KB_TIME, CHAIN, seed="usage", **results)
+    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
+
+
+def null_sender_only() -> Files:
+    """Only automatic replies (MAIL FROM:<>) are refused; mail of users is accepted in the same state."""
+    reply = SendSession(START, "08D50D3D9730A8D2").connect().starttls(LEAF)
+    reply.message(710, "", [("b@fabrikam.com", REFUSAL)], 4)
+    before = accepted(LEAF, START - timedelta(minutes=20), "08D50D3D9730A8B2")
+    after = accepted(LEAF, START + timedelta(minutes=20), "08D50D3D9730A8E2")
+    return {"capi2.xml": verified(), SEND_FILE: send(before, reply.quit(1100), after)}
+
+
+def address_changed() -> Files:
+    """Mail was accepted as long as Exchange Online saw another address."""
+    before = accepted(LEAF, START - timedelta(days=1), "08D50D3D9730A8B3", seen="198.51.100.7")
+    return {"capi2.xml": verified(), SEND_FILE: send(before, refused(LEAF))}
+
+
+def rolled_back() -> Files:
+    """The certificate was replaced, mail was refused, the old one was put back, and mail is accepted again."""
+    before = accepted(OLD, START - timedelta(days=1), "08D50C7411223344")
+    after = accepted(OLD, START + timedelta(hours=2), "08D50E7411223344")
+    return {"capi2.xml": verified(), SEND_FILE: send(before, refused(LEAF), after)}
+
+
+def reply_names_certificate() -> Files:
+    """IIS SMTP: the refusal names the certificate that arrived, which is the machine's own."""
+    start = datetime(2016, 12, 1, 3, 14, 20, 100000, tzinfo=UTC)
+    refusal = "550 5.7.64 TenantAttribution; Relay Access Denied  CORP-SMTP1 is untrustedroot."
+    rows = [
+        (94, "<", "", f"220 {FRONT_END} Microsoft ESMTP MAIL Service ready at Thu, 1 Dec 2016 03:14:20 +0000"),
+        (94, ">", "EHLO", "CORP-SMTP1.ServerName.com"),
+        (171, "<", "", f"250-{FRONT_END} Hello [203.0.113.7]"),
+        (188, ">", "STARTTLS", ""),
+        (281, "<", "", "220 2.0.0 SMTP server ready"),
+        (611, ">", "EHLO", "CORP-SMTP1.ServerName.com"),
+        (699, "<", "", f"250-{FRONT_END} Hello [203.0.113.7]"),
+        (700, ">", "MAIL", "FROM:<crm@servername.com> SIZE=1722"),
+        (790, "<", "", "250 2.1.0 Sender OK"),
+        (790, ">", "RCPT", "TO:<e@fabrikam.com>"),
+        (884, "<", "", refusal),
+        (884, ">", "QUIT", ""),
+    ]
+    log = W3C_HEADER.format(date="2016-12-01 03:14:20") + iis_session(start, "CORP-SMTP1", rows)
+    return {IIS_FILE: log.encode("ascii")}
+
+
 CAUSES: dict[str, Callable[[], Files]] = {
     "self-signed": self_signed,
     "name-mismatch": name_mismatch,
@@ -329,6 +457,19 @@ CAUSES: dict[str, Callable[[], Files]] = {
     "revocation-noise": revocation_noise,
     "earlier-failure": earlier_failure,
     "attr35": attr35,
+    "credential-unusable": credential_unusable,
+    "another-tenant": another_tenant,
+    "starttls-masked": starttls_masked,
+    "starttls-not-offered": starttls_not_offered,
+    "gateway": gateway,
+    "tls-inspected": tls_inspected,
+    "intermediate-expired": intermediate_expired,
+    "root-missing": root_missing,
+    "check-failed": check_failed,
+    "null-sender-only": null_sender_only,
+    "address-changed": address_changed,
+    "rolled-back": rolled_back,
+    "reply-names-certificate": reply_names_certificate,
 }
 
 
@@ -357,10 +498,24 @@ def message(session: SendSession, after: int) -> SendSession:
     return session.message(after, "a@servername.com", [("b@fabrikam.com", REFUSAL)], 4)
 
 
-def accepted(leaf: Cert, start: datetime, session: str) -> SendSession:
+def accepted(leaf: Cert, start: datetime, session: str, *, connector: str = CONNECTOR, seen: str = SEEN) -> SendSession:
     """A session whose message is accepted."""
-    made = SendSession(start, session).connect().starttls(leaf)
+    made = SendSession(start, session, connector).connect(seen=seen).starttls(leaf)
     return made.message(710, "a@servername.com", [("b@fabrikam.com", "250 2.1.5 Recipient OK")], 3).quit(1300)
+
+
+def schannel(number: int, time: datetime) -> bytes:
+    """An event of Schannel in the System log, as XML; the texts of such events are localized, their ids are not."""
+    return (
+        f'<Event xmlns="{capi2.NAMESPACE}"><System><Provider Name="Schannel" '
+        f'Guid="{{1F678132-5938-4686-9FDC-C8FF68F15C85}}"/><EventID>{number}</EventID><Version>0</Version>'
+        "<Level>2</Level><Task>0</Task><Opcode>0</Opcode><Keywords>0x8000000000000000</Keywords>"
+        f'<TimeCreated SystemTime="{capi2.stamp(time)}"/><EventRecordID>71220</EventRecordID><Correlation/>'
+        '<Execution ProcessID="544" ThreadID="1996"/><Channel>System</Channel>'
+        f'<Computer>{HOST}</Computer><Security UserID="S-1-5-18"/></System><EventData>'
+        '<Data Name="Type">client</Data><Data Name="ErrorCode">0x8009030d</Data><Data Name="ErrorStatus">10001</Data>'
+        "</EventData></Event>\r\n"
+    ).encode()
 
 
 def send(*sessions: SendSession) -> bytes:

@@ -30,6 +30,8 @@ TLS = (
 )
 FRONT_END = "BL2NAM02FT011.mail.protection.outlook.com"
 REFUSAL = f"550 5.7.64 TenantAttribution; Relay Access Denied [{FRONT_END}]"
+KEYWORDS = "SIZE 157286400 PIPELINING DSN STARTTLS 8BITMIME CHUNKING"
+SEEN = "203.0.113.7"
 REMOTE_THUMBPRINT = "3A6D3C1F5E0B7D29A84C6F1B2E5D8C7A90B1F2E3"
 
 
@@ -42,6 +44,8 @@ class SendSession:
     connector: str = "Outbound to Office 365"
     local: str = "10.10.248.7:16547"
     remote: str = "216.32.181.234:25"
+    banner: str = FRONT_END
+    seen: str = SEEN
     rows: list[tuple[int, str, str, str]] = field(default_factory=list)
 
     def add(self, after: int, event: str, data: str = "", context: str = "") -> SendSession:
@@ -49,26 +53,36 @@ class SendSession:
         self.rows.append((after, event, data, context))
         return self
 
-    def connect(self, helo: str = "mail.servername.com", banner: str = FRONT_END) -> SendSession:
-        """TCP connect, banner and EHLO."""
+    def connect(
+        self, helo: str = "mail.servername.com", banner: str = FRONT_END, *, seen: str = SEEN, keywords: str = KEYWORDS
+    ) -> SendSession:
+        """TCP connect, banner and EHLO; ``seen`` is the client's address and ``keywords`` the offer in the answer."""
+        self.banner, self.seen = banner, seen
         self.add(0, "*", "SendRoutingHeaders", "Set Session Permissions").add(0, "*", "", "attempting to connect")
         self.add(31, "+")
         zone = f"{self.start:%a, %d %b %Y %H:%M:%S} +0000"
         self.add(118, "<", f"220 {banner} Microsoft ESMTP MAIL Service ready at {zone}").add(118, ">", f"EHLO {helo}")
-        self.add(
-            203, "<", f"250  {banner} Hello [203.0.113.7] SIZE 157286400 PIPELINING DSN STARTTLS 8BITMIME CHUNKING"
-        )
-        return self
+        return self.add(203, "<", f"250  {banner} Hello [{seen}] {keywords}")
 
-    def starttls(self, sent: Cert | None, *, one_row: bool = False, helo: str = "mail.servername.com") -> SendSession:
-        """STARTTLS, the certificates in form A (rows) or C (one row with dates), and the second EHLO."""
+    def starttls(
+        self,
+        sent: Cert | None,
+        *,
+        one_row: bool = False,
+        helo: str = "mail.servername.com",
+        received: str = "CN=mail.protection.outlook.com, O=Microsoft Corporation, C=US",
+    ) -> SendSession:
+        """STARTTLS, the certificates in form A (rows) or C (one row with dates), and the second EHLO.
+
+        ``received`` is the subject of the remote side's certificate, which form C alone shows.
+        """
         self.add(204, ">", "STARTTLS").add(301, "<", "220 2.0.0 SMTP server ready")
         if sent is not None:
             (self._one_row if one_row else self._many_rows)(sent)
         if one_row:
-            remote = " CN=mail.protection.outlook.com, O=Microsoft Corporation, C=US CN=Example Cloud CA, C=US 7C1F "
             dates = "2016-01-01T00:00:00.000Z 2018-01-01T00:00:00.000Z"
-            row = f"{remote}{REMOTE_THUMBPRINT} {dates} mail.protection.outlook.com"
+            name = received.removeprefix("CN=").partition(",")[0]
+            row = f" {received} CN=Example Cloud CA, C=US 7C1F {REMOTE_THUMBPRINT} {dates} {name}"
             self.add(
                 512, "*", row, "Remote certificate Subject Issuer name Serial number Thumbprint Not before Not after"
             )
@@ -76,7 +90,8 @@ class SendSession:
         if not one_row:
             self.add(571, "*", "", "Received certificate").add(571, "*", REMOTE_THUMBPRINT, "Certificate thumbprint")
         self.add(571, ">", f"EHLO {helo}")
-        self.add(655, "<", f"250  {FRONT_END} Hello [203.0.113.7] SIZE 157286400 PIPELINING DSN 8BITMIME CHUNKING")
+        keywords = KEYWORDS.replace("STARTTLS ", "")
+        self.add(655, "<", f"250  {self.banner} Hello [{self.seen}] {keywords}")
         return self
 
     def _many_rows(self, cert: Cert) -> None:

@@ -165,13 +165,34 @@ EXPECTED = {
     "revocation-noise": ("unexplained", "no-evidence"),
     "earlier-failure": ("missing-intermediate", "possible"),
     "attr35": (None, None),  # another error: not a refusal with 5.7.64 at all
+    "credential-unusable": ("credential-unusable", "probable"),
+    "another-tenant": ("attributed-to-another-tenant", "possible"),
+    "starttls-masked": ("starttls-not-offered", "probable"),
+    "starttls-not-offered": ("starttls-not-offered", "possible"),
+    "gateway": ("not-exchange-online", "probable"),
+    "tls-inspected": ("not-exchange-online", "probable"),
+    "intermediate-expired": ("intermediate-expired", "probable"),
+    "root-missing": ("untrusted-root", "possible"),
+    "check-failed": ("unexplained", "no-evidence"),
+    "null-sender-only": ("domain-not-accepted", "possible"),
+    "address-changed": ("source-ip-not-allowed", "possible"),
+    "rolled-back": ("certificate-replaced", "probable"),
+    # Q&A 2276469: an enrolled certificate of the machine was taken; that its root is private is true as well.
+    "reply-names-certificate": ("wrong-certificate-selected", "possible"),
 }
 # Other causes that are rightly possible beside the verdict, because the same facts speak for them too.
 ALSO = {
     "replaced-connector-not-updated": {"wrong-certificate-selected"},  # the connector names another certificate
     "tls-refused": {"no-client-certificate"},  # it went out without TLS
     "remote-untrusted": {"no-client-certificate"},
+    "credential-unusable": {"no-client-certificate"},
+    "starttls-masked": {"no-client-certificate"},
+    "starttls-not-offered": {"no-client-certificate"},
+    "gateway": {"missing-intermediate"},  # the chain is broken here, whatever the gateway sends
+    "reply-names-certificate": {"untrusted-root"},
 }
+# Told beside any verdict and never one: no source shows that Exchange Online refuses for what these checks found.
+NEVER_A_VERDICT = {"certificate-check-failed"}
 
 
 def test_every_sample_has_an_expectation():
@@ -210,7 +231,19 @@ def test_an_unexplained_case_says_what_to_collect(case):
 def test_every_cause_is_the_verdict_of_a_case():
     from evtx_analyzer.rules import Rules
 
-    assert {cause.id for cause in Rules.load().causes} == {cause for cause, _ in EXPECTED.values() if cause}
+    verdicts = {cause for cause, _ in EXPECTED.values() if cause}
+    assert {cause.id for cause in Rules.load().causes} == verdicts | NEVER_A_VERDICT
+    assert not verdicts & NEVER_A_VERDICT
+
+
+def test_a_failed_check_that_no_cause_is_about_is_told():
+    told = finding(ea.analyze(SAMPLES / "check-failed"), "certificate-check-failed")
+    assert told.grade == "coincident"
+    assert "800B0110" in told.supports[0].text
+
+
+def test_a_cause_behind_a_gateway_is_possible_at_most():
+    assert finding(ea.analyze(SAMPLES / "gateway"), "missing-intermediate").grade == "possible"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +256,13 @@ def test_every_cause_is_the_verdict_of_a_case():
         ("self-signed", "self-signed-certificate", "DE" * 20),
         ("no-certificate", "no-client-certificate", "*.servername.com"),
         ("outside-coverage", "unexplained", "2016-12-01 10:09"),
+        ("another-tenant", "attributed-to-another-tenant", "Outbound to the other tenant"),
+        ("address-changed", "source-ip-not-allowed", "198.51.100.7"),
+        ("gateway", "not-exchange-online", "gw.servername.com"),
+        ("tls-inspected", "not-exchange-online", "inspection.servername.com"),
+        ("intermediate-expired", "intermediate-expired", "Example Trust TLS CA 2016"),
+        ("root-missing", "untrusted-root", "Example Trust Global Root"),
+        ("reply-names-certificate", "wrong-certificate-selected", "CORP-SMTP1"),
     ],
 )
 def test_evidence_names_what_was_compared(case, cause, text):

@@ -21,7 +21,7 @@ from evtx_analyzer.correlate.acceptances import Span, joined
 from evtx_analyzer.correlate.connector_checks import Facts, same_text, texts, yes
 from evtx_analyzer.correlate.history import AcceptedMail, TlsFailures
 from evtx_analyzer.distinguished_names import certificate_names, has_domain_component, same_name, sorted_names
-from evtx_analyzer.exchange_online import is_private, is_remote_side, is_service_name, parse_address
+from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model import (
     Certificate,
     CertificateFile,
@@ -275,7 +275,8 @@ def rejection_fields(rejection: Rejection, background: Background) -> Fields:
 def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> Facts:
     """The exported objects against what the session showed; the same for all refusals that showed the same."""
     domain = rejection.mail_from.rpartition("@")[2]
-    key = ("configuration", sent, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
+    shown = (sent, rejection.from_start, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
+    key = ("configuration", *shown)
     if key not in background.answers:
         background.answers[key] = connector_checks.check(rejection, sent, background.objects)
     return background.answers[key]
@@ -343,7 +344,7 @@ def _add_remote_side(found: Facts, rejection: Rejection) -> None:
     """Whether the session reached Exchange Online, by banner, by certificate, and both together."""
     if rejection.kind not in SHOWS_COMMANDS:
         return
-    if "." in rejection.remote_name:
+    if is_host_name(rejection.remote_name):
         found["BannerIsExchangeOnline"] = [yes(is_service_name(rejection.remote_name))]
     names = certificate_names(rejection.received) if rejection.received is not None else set()
     if names:

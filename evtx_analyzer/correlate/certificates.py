@@ -25,6 +25,8 @@ _LABELS = {
     "certificate thumbprint": "thumbprint",
     "certificate alternate names": "alternate_names",
 }
+# Attributes stand right behind their certificate: behind rows that are missing they may be the other certificate's.
+_GAP = ("gap", "")
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 _SERIAL = re.compile(r"[0-9A-Fa-f]{2,64}")
 _FIRST_PART = re.compile(r"(?<=[^,;+\\]) (?=(?:CN|OU|O|E|L|S|ST|C|DC|SERIALNUMBER|OID\.[\d.]+)=)")
@@ -32,7 +34,15 @@ _FIRST_PART = re.compile(r"(?<=[^,;+\\]) (?=(?:CN|OU|O|E|L|S|ST|C|DC|SERIALNUMBE
 
 def certificates(rows: Sequence[SmtpEvent]) -> tuple[Certificate | None, Certificate | None]:
     """The certificate sent and the one received, from the rows of one session in order."""
-    told = [(context, row.text) for row in rows if row.direction == "*" and (context := _telling(row.context))]
+    told: list[tuple[str, str]] = []
+    last: int | None = None
+    for row in rows:
+        if row.direction != "*" or not (context := _telling(row.context)):
+            continue
+        if row.sequence is not None and last is not None and row.sequence != last + 1:
+            told.append(_GAP)
+        told.append((context, row.text))
+        last = row.sequence
     return _certificates(tuple(told))
 
 
@@ -50,7 +60,7 @@ def _certificates(told: tuple[tuple[str, str], ...]) -> tuple[Certificate | None
     whole: dict[str, Certificate] = {}
     side = ""
     for context, text in told:
-        side = _side(context) or side
+        side = "" if context == _GAP[0] else _side(context) or side
         if context in _LABELS and side:
             found.setdefault(side, {}).setdefault(_LABELS[context], text.strip())
         elif _side(context) and text.strip():

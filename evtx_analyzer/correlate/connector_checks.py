@@ -108,7 +108,9 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
     own = certificate_names(sent) if sent is not None else set()
     by_name: bool | None = False if "TlsSenderCertificateName" in item.values else None
     if name:
-        by_name = any(connector_covers(name, one) for one in own) if own else None
+        by_name = any(connector_covers(name, one) for one in own) or (
+            False if _shows_all_names(rejection, sent) else None
+        )
     scopes = listed(item.values.get("SenderIPAddresses", ""))
     by_address: bool | None = False if "SenderIPAddresses" in item.values else None
     if scopes:
@@ -120,6 +122,13 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
     if _relays(item) is None:
         by_name, by_address = by_name and None, by_address and None
     return _Matched(item, by_name, by_address)
+
+
+def _shows_all_names(rejection: Rejection, sent: Certificate | None) -> bool:
+    """Whether the names of the certificate are known, or rows with alternate names may be missing from the session."""
+    if sent is None or not certificate_names(sent):
+        return False
+    return rejection.from_start or bool(sent.alternate_names)
 
 
 def _add_limits(facts: Facts, rejection: Rejection, matched: Sequence[_Matched]) -> None:
@@ -217,7 +226,8 @@ def _add_domains(facts: Facts, rejection: Rejection, sent: Certificate | None, d
     own = [name.removeprefix("*.") for name in certificate_names(sent)] if sent is not None else []
     if own:
         exact = any(_accepts(name, one, subdomains=below) for name, below in accepted.items() for one in own)
-        facts["AcceptedDomain.Certificate"] = _verdict([exact or (False if whole else None)])
+        known = whole and _shows_all_names(rejection, sent)
+        facts["AcceptedDomain.Certificate"] = _verdict([exact or (False if known else None)])
         # "mail.contoso.com may not be registered": whether the domain above it is enough is not documented.
         above = any(_accepts(name, one, subdomains=True) for name in accepted for one in own)
         facts["AcceptedDomain.AboveCertificate"] = [yes(above and not exact)]
@@ -242,7 +252,7 @@ def _inside(address: str, scope: str) -> bool:
 
 def listed(value: str) -> list[str]:
     """Entries of a list as Format-List, JSON or Clixml write it."""
-    return [part for part in re.split(r"[,;\s]+(?!\d+$)", value.strip().strip("{}")) if part]
+    return [part for part in re.split(r"[,;\s]+", value.strip().strip("{}")) if part]
 
 
 def _is(item: Setting, name: str, value: str) -> bool:

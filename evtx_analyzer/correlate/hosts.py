@@ -60,6 +60,18 @@ _NO_HOSTS = frozenset(
         "tracking",
         "transport",
         "upload",
+        # What people call copies and moments by.
+        "after",
+        "backup",
+        "before",
+        "copy",
+        "new",
+        "old",
+        "server",
+        "temp",
+        "tmp",
+        "today",
+        "yesterday",
         # Folders of one machine's own logs and exports, as Exchange, IIS and people call them.
         "config",
         "configuration",
@@ -203,9 +215,9 @@ def survey(
         for address, names in (bridges or {}).items()
     }
     distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
-    distinct |= {label for found in owners.values() for label in found} | siblings
+    distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
     return Hosts(
-        labels={**labels, **{label.casefold(): label for label in distinct}},
+        labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
         only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct) else "",
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
@@ -213,8 +225,11 @@ def survey(
     )
 
 
-def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> set[str]:
-    """Machines after which folders are called that stand beside the folder of a known machine and hold unnamed logs."""
+def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[str, str]:
+    """Machines after which folders are called that stand beside the folder of a known machine and hold unnamed logs.
+
+    The label by the folder's name, folded; the name may hold the domain.
+    """
     places = {
         (*parts[:depth],)
         for path, name in named
@@ -222,27 +237,30 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> set[s
         for depth, part in enumerate(parts[:-1])
         if short(_stem(part)) == short(name)
     }
-    found = set()
+    labels: dict[str, str] = {}
     for parts in map(_parts, unnamed):
         # A log below the machine's own folder is the machine's.
         beside = [
             parts[len(place)] for place in places if len(parts) > len(place) + 1 and (*parts[: len(place)],) == place
         ]
-        found |= {short(_stem(part)) for part in beside if _is_machine_name(_stem(part))}
-    return found
+        labels |= {name.casefold(): short(name) for name in map(_stem, beside) if _is_machine_name(name)}
+    return labels
 
 
 def _is_machine_name(name: str) -> bool:
     """Whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
     plain = re.sub(r"[-_ ]?\d+$", "", name).casefold()
-    return _NAME.fullmatch(name) is not None and not name.isdigit() and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
+    # A date (2026-03-10) would be a legal name of a machine.
+    legal = _NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
+    return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
 
 
 def _several(nameless: Iterable[tuple[str, str]], known: set[str]) -> bool:
     """Whether the logs that name no machine come from more machines than one, as far as paths and addresses tell."""
     found = set(nameless)
     addresses = {address_of(endpoint) for _, endpoint in found} - {""}
-    called = {part.upper() for path, _ in found for part in _parts(path)[:-1] if _MACHINE.fullmatch(part)}
+    folders = {part for path, _ in found for part in _parts(path)[:-1]}
+    called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
     return len(addresses) > 1 or bool(called - known)
 
 

@@ -34,9 +34,11 @@ _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*<?([^>\s]*)>?", re.IGNORECASE)
 _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
-_BANNER_NAME = re.compile(r"220[ -](\S+)")
+# Where the banner is not in the log, the answer to STARTTLS comes first: "220 2.0.0 SMTP server ready" names nobody.
+_BANNER_NAME = re.compile(r"220[ -](?!\d\.\d+\.\d+(?:\s|$))(\S+)")
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _REPLY_GOES_ON = re.compile(r"\d{3}-")
+_STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of another command's answer; EHLO's has none (RFC 2034 4)
 _GREETING = re.compile(r"250[ -]\s*\S*(?:\s+Hello\s+\[[^\]]*\])?", re.IGNORECASE)
 _END_OF_DATA = "end of data"
 _MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
@@ -252,31 +254,53 @@ def tell(matches: Sequence[Match]) -> Session:
 def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
     """Whether every row up to the last refusal is there; excerpts, filtered logs and deleted files leave some out.
 
-    Exchange numbers the rows of a session from 0. IIS does not: there the banner must come first, and no reply may
-    answer a command that is not written (an answer that is not written is usual).
+    Exchange numbers the rows of a session from 0. IIS does not: there what SMTP makes necessary must be written (an
+    answer that is not written is usual).
     """
     refused = [id(reply.row) for reply in replies if reply.signals]
     last = max((number for number, row in enumerate(rows) if id(row) in refused), default=len(rows) - 1)
     before = rows[: last + 1]
     if before[0].sequence is not None:
         return [row.sequence for row in before] == list(range(len(before)))
-    return _is_banner(before[0]) and not _answers_without_command(before[1:])
+    # The answer to a STARTTLS that is not written begins like a banner and names nobody.
+    if not (_is_banner(before[0]) and _remote_name(before[0].text)):
+        return False
+    return _has_all_commands(before[1:]) and not _answers_without_command(before[1:])
+
+
+def _has_all_commands(rows: Sequence[SmtpEvent]) -> bool:
+    """Whether the commands that lead to a reply about mail are written, as far as SMTP makes them necessary.
+
+    Mail needs a greeting, MAIL and RCPT (RFC 5321 4.1.4); only TLS makes a second EHLO necessary, and only STARTTLS is
+    answered by 220 (RFC 3207 4).
+    """
+    verbs = [_verb(row.text) for row in rows if row.direction == ">"]
+    if not {"MAIL", "RCPT"} <= {*verbs} or {"EHLO", "HELO"}.isdisjoint(verbs):
+        return False
+    greeted = sum(_HELLO.match(row.text) is not None for row in rows if row.direction == "<")
+    began_again = greeted > 1 or verbs.count("EHLO") > 1 or any(_is_banner(row) for row in rows)
+    return not began_again or not {*_TLS_VERBS}.isdisjoint(verbs)
 
 
 def _answers_without_command(rows: Sequence[SmtpEvent]) -> bool:
-    waiting = 0
+    waiting, goes_on = 0, False
     for row in rows:
         if row.direction == ">":
             waiting += 1 + (_verb(row.text) == "DATA")  # answered twice: go ahead, and what became of the message
-        elif row.direction == "<" and not _REPLY_GOES_ON.match(row.text):
-            if not waiting:
+            goes_on = False
+        elif row.direction == "<":
+            if not goes_on and not waiting:
                 return True
-            waiting -= 1
+            waiting -= not goes_on
+            goes_on = _REPLY_GOES_ON.match(row.text) is not None
     return False
 
 
 def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
-    """The keywords of the answer to the first EHLO, in one row (Exchange 2016 and later) or in several."""
+    """The keywords of the answer to the first EHLO, in one row (Exchange 2016 and later) or in several.
+
+    There are none where the last line of the answer is not written: what was not offered is not known then.
+    """
     lines: list[str] = []
     asked = False
     for row in rows:
@@ -286,6 +310,10 @@ def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
             asked = _verb(row.text) == "EHLO"
         elif asked and row.direction == "<" and row.text.startswith("250"):
             lines.append(row.text)
+            if not _REPLY_GOES_ON.match(row.text):
+                break
+    if not lines or _REPLY_GOES_ON.match(lines[-1]) or _STATUS.match(lines[-1]):
+        return ()
     # The first line names the host and greets; one row for all has its keywords behind the greeting.
     greeting, rest = "".join(lines[:1]), lines[1:]
     keywords = _GREETING.sub("", greeting).split() + [text[4:].partition(" ")[0] for text in rest]

@@ -1,0 +1,130 @@
+"""The confusion table: made cases with a known truth, one fault and two at once, in every form of log.
+
+The verdict must be right, or weaker where the form of the log does not show what decides; and no cause that is not the
+truth may stand at ``possible`` or above in any finding. A confident wrong answer is the worst that can happen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from faults import FAULTS, noise
+from smtp_case import rules
+from worlds import FORMS, SEND_FORMS, completed, files, world
+
+import evtx_analyzer as ea
+
+RANK = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0, None: 0}
+STRONG = RANK["possible"]
+# What the session or the connector rules out: the second fault's certificate was never sent, or does not count.
+CERTIFICATE = {"chain", "leaf", "send"}
+
+
+def silent(one, other):
+    """Whether of two faults the second shows in the logs and has no part in the refusal."""
+    if "tls" in one.touches:
+        return bool(other.touches & CERTIFICATE) or other.name == "rolled_back"
+    return one.name == "source_ip" and bool(
+        other.touches & CERTIFICATE or other.name in ("rolled_back", "other_tenant")
+    )
+
+
+def truth(names, form):
+    """Faults that act, and causes that may be named for them, and how strongly."""
+    chosen = [FAULTS[name] for name in names]
+    acting = [item for item in chosen if not any(silent(other, item) for other in chosen)]
+    most = {cause: "probable" for item in acting for cause in (*item.verdicts, *item.also)}
+    if form in ("tracking", "ndr"):
+        # No session shows that no certificate was sent: what fails at that time is possible.
+        most |= {cause: "possible" for item in chosen if item not in acting for cause in (*item.verdicts, *item.also)}
+    if any("remote" in item.touches and form in item.shown_in for item in acting):
+        # Behind a gateway nothing that this server sent reached Exchange Online.
+        most = {cause: "probable" if cause == "not-exchange-online" else "possible" for cause in most}
+    if set(names) & {"address_changed", "null_sender"}:
+        # The same certificate was accepted: what is wrong with it since ever does not decide.
+        for cause in ("self-signed-certificate", "certificate-expired", "untrusted-root", "certificate-name-mismatch"):
+            if cause in most:
+                most[cause] = "possible"
+    return acting, most
+
+
+def build(names, form, seed):
+    made = world(seed, form)
+    # A fault of the certificate comes before those that send it.
+    for name in sorted(names, key=lambda item: ("leaf" not in FAULTS[item].touches, "history" in FAULTS[item].touches)):
+        if not (FAULTS[name].touches & {"sender", "tls", "remote"}):
+            FAULTS[name].apply(made)
+    for name in names:
+        if FAULTS[name].touches & {"sender", "tls", "remote"}:
+            FAULTS[name].apply(made)
+    completed(made)
+    noise(made, random.Random(seed))
+    return made
+
+
+def analyzed(made, folder):
+    for name, content in files(made).items():
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    return ea.analyze(folder, rules=rules())
+
+
+def wrong(report, names, form):
+    """What is wrong in a report, in words."""
+    acting, most = truth(names, form)
+    named = {item.cause: item.grade for item in report.findings if item.cause != "unexplained"}
+    problems = [
+        f"{cause} {grade} is not true"
+        for cause, grade in named.items()
+        if RANK[grade] >= STRONG and RANK[grade] > RANK[most.get(cause)]
+    ]
+    if not report.rejection_count:
+        problems.append("no refusal was found")
+    right = {cause for item in acting for cause in item.verdicts}
+    shown = [item for item in acting if form in item.shown_in]
+    verdict = report.verdict
+    weaker = {*most, "unexplained"}
+    if len(names) > 1:
+        # What the one fault brings with it may weigh more where the other is exported too.
+        right |= {cause for item in acting for cause in item.also}
+    if verdict.cause not in (right if shown else weaker):
+        problems.append(f"verdict {verdict.cause} {verdict.grade}, right is {sorted(right)}")
+    elif len(names) == 1 and shown and verdict.cause != "unexplained" and RANK[verdict.grade] < RANK[shown[0].least]:
+        problems.append(f"verdict {verdict.cause} {verdict.grade} is weaker than {shown[0].least}")
+    return problems
+
+
+def combine(one, other):
+    """Whether two faults can be put into one world."""
+    left, right = FAULTS[one], FAULTS[other]
+    if {"sender", "tls", "remote"} & left.touches and {"sender", "tls", "remote"} & right.touches:
+        return False  # both say how the refused message was sent
+    return not left.touches & right.touches
+
+
+SINGLE = [(name, form) for name in FAULTS for form in FORMS]
+PAIRS = [
+    ((one, other), FORMS[number % len(FORMS)] if number % 2 else SEND_FORMS[number // 2 % 3])
+    for number, (one, other) in enumerate(
+        pair for pair in itertools.combinations(FAULTS, 2) if combine(*pair) and "nothing_to_be_seen" not in pair
+    )
+]
+
+
+def seed_of(names, form):
+    return sum(map(ord, "".join(names) + form))
+
+
+@pytest.mark.parametrize(("name", "form"), SINGLE)
+def test_one_fault(tmp_path, name, form):
+    made = build((name,), form, seed_of((name,), form))
+    assert wrong(analyzed(made, tmp_path), (name,), form) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "form"), PAIRS, ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
+)
+def test_two_faults_at_once(tmp_path, names, form):
+    made = build(names, form, seed_of(names, form))
+    assert wrong(analyzed(made, tmp_path), names, form) == []
