@@ -367,7 +367,9 @@ def test_cells_of_regular_rows_are_those_of_a_csv_reader(rows):
 def regular(line):
     """The row as it is taken apart; None where it must be read by the plain reader."""
     match = fold._SEND.fullmatch(line.encode() + b"\r\n")
-    return match if match and (match[3][:1] != b"*" or fold._note(match[3])) else None
+    if match is None or b'"' in match[1].partition(b",")[2][: match.start(2) - 26]:
+        return None  # a quoted connector: no outcome is made of it
+    return match if match[3][:1] != b"*" or fold._note(match[3]) else None
 
 
 @pytest.mark.parametrize(
