@@ -99,12 +99,14 @@ class Block:
     def places(self, rows: Iterable[Row]) -> dict[int, int]:
         """The numbers of these rows in the block, by their identity, in falling order."""
         wanted, places = {id(row) for row in rows}, dict[int, int]()
+        left = len(wanted)
         # Most of them are of open sessions, so that they stand near the end.
-        for at in range(len(self.rows) - 1, -1, -1):
-            if len(places) == len(wanted):
+        for at, row in zip(range(len(self.rows) - 1, -1, -1), reversed(self.rows), strict=True):
+            if not left:
                 break
-            if id(self.rows[at]) in wanted:
-                places[id(self.rows[at])] = at
+            if id(row) in wanted:
+                places[id(row)] = at
+                left -= 1
         return places
 
     def carry(self, at: Sequence[int]) -> Carried:

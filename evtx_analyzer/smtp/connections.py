@@ -20,6 +20,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from operator import lt
+from typing import NamedTuple
 
 from evtx_analyzer import clock
 from evtx_analyzer.constants import HEAD_LINES
@@ -72,7 +73,7 @@ class ConnectionReader(BlockReader):
                 outbound[row[_ADDRESS]] = [row]
         inbound = [row[_LINE] for row in outbound.pop(b"", ()) if row[_INBOUND]]
         if inbound:
-            yield _counted(self.source, "", inbound)
+            yield _counted(self.source, "", len(inbound), min(inbound), max(inbound))
         self._note_latest(block)
         if given:
             self.recipes.floor = self._latest
@@ -99,7 +100,7 @@ class ConnectionReader(BlockReader):
 
     def outcome(self, rows: Sequence[Row], recipe: Recipe) -> Outcome | None:
         """The outcome of a segment; None where an address in it is not certain."""
-        first = _moment(min([row[_LINE] for row in rows])[:_TIME])
+        first = _moment(min(rows)[_LINE][:_TIME])
         accepted = self._cook.acceptances(rows, recipe, _TIME)
         if first is None or accepted is None:
             return None
@@ -118,7 +119,7 @@ class ConnectionReader(BlockReader):
     def _note_latest(self, block: Block) -> None:
         regular = max([row[_LINE] for row in block.rows if row[_ADDRESS] or row[_INBOUND]], default=b"")
         odd = [row[_LINE] for row in block.rows if not any(row[1:])]
-        self._latest = max([self._latest, *[_milliseconds(line[:_TIME]) for line in (regular, *odd)]])
+        self._latest = max([self._latest, *[_MILLISECONDS[line[:_TIME]] for line in (regular, *odd)]])
 
 
 class _Segments:
@@ -130,30 +131,32 @@ class _Segments:
         self.waiting: list[Row] = []
         self._outcomes: list[Outcome] = []
         self._banners: list[Row] = []
-        self._lines: list[bytes] = []
+        self._rows = 0
+        self._first, self._last = b"~", b""
         self._early = block.line(0) <= HEAD_LINES
 
     def add(self, address: bytes, rows: list[Row]) -> None:
         """Judge all rows of one address."""
-        kinds = "".join([_KINDS[row[_TOKEN]] for row in rows])
+        tokens = [row[_TOKEN] for row in rows]
+        kinds = "".join([_KINDS[token] for token in tokens])
         taken = [int(row[_TAKEN]) for row in rows]
-        starts = [_milliseconds(row[_LINE][:_TIME]) - elapsed for row, elapsed in zip(rows, taken, strict=True)]
+        starts = [_MILLISECONDS[row[_LINE][:_TIME]] - elapsed for row, elapsed in zip(rows, taken, strict=True)]
         heads = [match.start() for match in _HEAD.finditer(kinds)]
         newest = max(self._recipes.newest.get(address, _NEVER), self._recipes.floor)
         for start, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
             some = slice(start, stop)
-            near = min(starts[some]) <= newest + _SAME_CONNECTION
-            final = stop == len(rows)
-            if near or not self._judge(rows[some], kinds[some], starts[some], taken[some], final=final):
-                self.given += rows[some]
-                newest = self._recipes.newest[address] = max(newest, *starts[some])
+            segment = _Segment(rows[some], tokens[some], kinds[some], starts[some], taken[some])
+            near = min(segment.starts) <= newest + _SAME_CONNECTION
+            if near or not self._judge(segment, final=stop == len(rows)):
+                self.given += segment.rows
+                newest = self._recipes.newest[address] = max(newest, *segment.starts)
 
     def give(self, rows: list[Row]) -> None:
         """These must be given after all."""
         self.given += rows
         newest = self._recipes.newest
         for row in rows:
-            start = _milliseconds(row[_LINE][:_TIME]) - int(row[_TAKEN])
+            start = _MILLISECONDS[row[_LINE][:_TIME]] - int(row[_TAKEN])
             newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
 
     def places(self, rows: Sequence[Row]) -> list[int]:
@@ -174,43 +177,62 @@ class _Segments:
                 banners=tuple([self._reader.banner(row) for row in banners]),
                 host=host,
             )
-        if self._lines:
-            yield _counted(source, W3C_LOG, self._lines, host)
+        if self._rows:
+            yield _counted(source, W3C_LOG, self._rows, self._first, self._last, host)
 
-    def _judge(self, rows: list[Row], kinds: str, starts: list[int], taken: list[int], *, final: bool) -> bool:
+    def _judge(self, segment: _Segment, *, final: bool) -> bool:
         """Count a segment, or let it wait; False where it must be given."""
+        kinds = segment.kinds
         if kinds[0] != "b":
             late = not kinds.strip("y")
-            self._lines += [row[_LINE] for row in rows] if late else []
+            if late:
+                self._count(segment.rows)
             return late
-        size = (kinds.find("q") + 1) or len(rows)
-        near = starts[:size]
-        if max(near) - near[0] > _SAME_CONNECTION or near[0] - min(near) > _SAME_CONNECTION or kinds[size:].strip("y"):
+        size = (kinds.find("q") + 1) or len(kinds)
+        starts, elapsed = segment.starts[:size], segment.taken[:size]
+        if max(starts) - starts[0] > _SAME_CONNECTION or starts[0] - min(starts) > _SAME_CONNECTION:
             return False
-        elapsed = taken[:size]
-        if elapsed != sorted(elapsed) or size >= _MANY:
+        if elapsed != sorted(elapsed) or size >= _MANY or kinds[size:].strip("y"):
             return False
         if kinds[size - 1] != "q":
-            self.waiting += rows if final else []
+            self.waiting += segment.rows if final else []
             return final
         # Two MAIL without anything between are of two connections.
-        return "mm" not in kinds and self._fold(rows, size, tuple(map(lt, elapsed, elapsed[1:])))
+        if "mm" in kinds or not self._fold(
+            segment.rows[:size], (*segment.tokens[:size], *map(lt, elapsed, elapsed[1:]))
+        ):
+            return False
+        self._count(segment.rows)
+        return True
 
-    def _fold(self, rows: list[Row], size: int, rises: tuple[bool, ...]) -> bool:
-        core, known = rows[:size], self._recipes.known
-        shape = (*[row[_TOKEN] for row in core], rises)
+    def _fold(self, rows: list[Row], shape: tuple[object, ...]) -> bool:
+        known = self._recipes.known
         if shape not in known:
-            read = [row for at in self.places(core) for row in self._reader.read(self._block, at)]
+            read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
             self._recipes.keep(shape, self._recipes.learn([row for row in read if isinstance(row, LogRow)]))
         recipe = known[shape]
-        outcome = None if recipe is None else self._reader.outcome(core, recipe)
+        outcome = None if recipe is None else self._reader.outcome(rows, recipe)
         if recipe is None or outcome is None:
             return False
         self._outcomes.append(outcome)
-        self._lines += [row[_LINE] for row in rows]
         if self._early:
-            self._banners += [core[at] for at in recipe.banners]
+            self._banners += [rows[at] for at in recipe.banners]
         return True
+
+    def _count(self, rows: list[Row]) -> None:
+        self._rows += len(rows)
+        self._first = min(self._first, min(rows)[_LINE])
+        self._last = max(self._last, max(rows)[_LINE])
+
+
+class _Segment(NamedTuple):
+    """Rows of a segment with their tokens, kinds, the starts that they tell (milliseconds), and their time-taken."""
+
+    rows: list[Row]
+    tokens: list[bytes]
+    kinds: str
+    starts: list[int]
+    taken: list[int]
 
 
 class _Kinds(dict[bytes, str]):
@@ -229,11 +251,11 @@ _KINDS = _Kinds()
 _HEAD = re.compile(r"(?<!t)b")  # a banner that is not the answer to STARTTLS
 
 
-def _counted(source: Origin, log: str, lines: Sequence[bytes], host: str = "") -> CountedRows:
-    first, last = _moment(min(lines)[:_TIME]), _moment(max(lines)[:_TIME])
-    assert first is not None
-    assert last is not None
-    return CountedRows(origin=source, log=log, rows=len(lines), first=first, last=last, host=host)
+def _counted(source: Origin, log: str, rows: int, first: bytes, last: bytes, host: str = "") -> CountedRows:
+    times = _moment(first[:_TIME]), _moment(last[:_TIME])
+    assert times[0] is not None
+    assert times[1] is not None
+    return CountedRows(origin=source, log=log, rows=rows, first=times[0], last=times[1], host=host)
 
 
 def _name(written: bytes) -> str:
@@ -247,11 +269,19 @@ def _moment(written: bytes) -> datetime | None:
     return clock.from_iso(written.decode("ascii", "replace"))
 
 
-@lru_cache(maxsize=4096)
-def _milliseconds(written: bytes) -> int:
-    """The same in milliseconds since 1970."""
-    time = _moment(written)
-    return _NEVER if time is None else int(time.timestamp()) * 1000
+class _Milliseconds(dict[bytes, int]):
+    """A time as written in milliseconds since 1970."""
+
+    def __missing__(self, written: bytes) -> int:
+        time = _moment(written)
+        value = _NEVER if time is None else int(time.timestamp()) * 1000
+        if len(self) >= _MANY:
+            self.clear()
+        self[written] = value
+        return value
+
+
+_MILLISECONDS = _Milliseconds()
 
 
 def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:

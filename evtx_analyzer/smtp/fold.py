@@ -19,7 +19,7 @@ and address are given, and all rows that say no.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from evtx_analyzer.constants import HEAD_LINES
@@ -173,11 +173,12 @@ class ProtocolReader(BlockReader):
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
         """An ended session; made when it is asked for, and given in the place of its last row."""
-        rows = [split_cells(line_text(block.rows[at][0], "utf-8")) for at in part]
+        lines = [block.rows[at][0] for at in part]
+        rows = [split_cells(text) for text in _texts(lines)]
         cells = [row[:_CELLS] for row in rows if row is not None]
-        ids = {row[_SESSION_ID] for row in cells if len(row) == _CELLS}
-        times = [_moment(block.rows[at][0][:_TIME_SIZE]) for at in part]
-        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in times:
+        ids = {row[_SESSION_ID] for row in cells if len(row) >= _CELLS}
+        times = {line[:_TIME_SIZE] for line in lines}
+        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in map(_moment, times):
             for at in part:
                 yield from self.read(block, at)
             return
@@ -279,6 +280,14 @@ def _data(line: bytes) -> bytes:
         at = line.find(b",>,", _BEFORE_EVENT)
     data = line[at + 3 :].partition(b",")[0]
     return data if data[:1] != b'"' else data[1:] if data[1:2].isdigit() else b""
+
+
+def _texts(lines: Sequence[bytes]) -> list[str]:
+    """The lines as text, as ``line_text`` gives each of them: at once where that is the same."""
+    data = b"\n".join(lines)
+    if data.isascii() and b"\0" not in data:
+        return [text.rstrip("\r") for text in data.decode().split("\n")]
+    return [line_text(line, "utf-8") for line in lines]
 
 
 def _text(line: bytes) -> str:
