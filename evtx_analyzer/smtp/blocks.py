@@ -27,7 +27,7 @@ Learn = Callable[[Sequence[LogRow]], Recipe | None]
 _BLOCK = 512 << 10
 _HEADER, _HEADER_LINES = 64 << 10, 50
 _MOST_CARRIED = 1 << 20
-_MOST_SHAPES = 10_000
+_MOST_SHAPES = 4000  # some kilobytes each
 _MOST_GROUPS = 8  # of any pattern
 
 
