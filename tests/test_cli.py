@@ -7,9 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from samples import cases
+from samples.smtp import SendSession, send_log
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CLEAN_SEND = (
@@ -257,6 +261,31 @@ def test_an_input_is_never_overwritten(tmp_path):
     before = file.read_bytes()
     assert "is an input" in error_of(run("analyze", SAMPLES / "no-capi2", file, "-o", file))
     assert file.read_bytes() == before
+
+
+def test_every_row_reads_what_is_only_counted_otherwise(tmp_path):
+    """A log of more than a megabyte, all of it delivered; a batch passes the option on."""
+    sessions = [
+        SendSession(cases.KB_TIME + timedelta(seconds=5 * at), f"08D50D3D{at:08X}")
+        .connect()
+        .message(700, "a@servername.com", [("b@fabrikam.com", "250 2.1.5 Recipient OK")], at)
+        .quit(1300)
+        for at in range(600)
+    ]
+    case = tmp_path / "cases/one"
+    case.mkdir(parents=True)
+    (case / "SEND.LOG").write_text(send_log(sessions), newline="")
+    assert (case / "SEND.LOG").stat().st_size > 1 << 20
+    read = {}
+    for option in ((), ("--every-row",)):
+        report = json.loads(run("analyze", case, "--format", "json", *option).stdout)
+        out = tmp_path / f"out{len(option)}"
+        assert run("batch", tmp_path / "cases", "-o", out, *option).returncode == 0
+        (saved,) = (out / "reports").glob("*.json")
+        of_batch = json.loads(saved.read_text(encoding="utf-8"))
+        read[option] = [item["coverage"][0]["read"] for item in (report, of_batch)]
+        records = report["coverage"][0]["records"]
+    assert read == {(): [0, 0], ("--every-row",): [records, records]}
 
 
 def test_limits_of_time_are_said():

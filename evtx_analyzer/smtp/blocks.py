@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
@@ -28,7 +27,8 @@ Learn = Callable[[Sequence[LogRow]], Recipe | None]
 _BLOCK = 512 << 10
 _HEADER, _HEADER_LINES = 64 << 10, 50
 _MOST_CARRIED = 1 << 20
-_MOST_SHAPES = 10_000
+_MOST_SHAPES = 4000  # some kilobytes each
+_MOST_GROUPS = 8  # of any pattern
 
 
 class RowReader(Protocol):
@@ -49,14 +49,15 @@ class Recipes:
 
     ``begun`` names the sessions of which rows were given and that have not ended: what an earlier file has in part is
     not counted, though a later one has it whole. ``newest`` is when the newest connection began that was given, by
-    address, and ``floor`` that of all addresses: logs without session ids need it.
+    address, and ``floor`` that of all addresses (milliseconds since 1970): logs without session ids
+    need it.
     """
 
     def __init__(self, learn: Learn, begun: Callable[[], Iterable[str]] = tuple) -> None:
         self.learn, self.begun = learn, begun
         self.known: dict[Any, Recipe | None] = {}
-        self.newest: dict[bytes, datetime] = {}
-        self.floor: datetime | None = None
+        self.newest: dict[bytes, int] = {}
+        self.floor = -(1 << 41)
 
     def keep(self, shape: object, recipe: Recipe | None) -> None:
         """Remember the recipe of a shape; all are forgotten where there are too many."""
@@ -98,12 +99,14 @@ class Block:
     def places(self, rows: Iterable[Row]) -> dict[int, int]:
         """The numbers of these rows in the block, by their identity, in falling order."""
         wanted, places = {id(row) for row in rows}, dict[int, int]()
+        left = len(wanted)
         # Most of them are of open sessions, so that they stand near the end.
-        for at in range(len(self.rows) - 1, -1, -1):
-            if len(places) == len(wanted):
+        for at, row in zip(range(len(self.rows) - 1, -1, -1), reversed(self.rows), strict=True):
+            if not left:
                 break
-            if id(self.rows[at]) in wanted:
-                places[id(self.rows[at])] = at
+            if id(row) in wanted:
+                places[id(row)] = at
+                left -= 1
         return places
 
     def carry(self, at: Sequence[int]) -> Carried:
@@ -143,18 +146,18 @@ class BlockReader(ABC):
             list(known.read(0, 0, text or "#"))
         return self.pattern(known, head) is not None
 
-    def block(self, data: bytes) -> Iterator[Readable]:
-        """Give and count the rows of whole lines, which stand behind the first ``offset`` bytes of the file."""
+    def block(self, data: bytes, size: int) -> Iterator[Readable]:
+        """Give and count the rows of whole lines, the first ``size`` bytes; ``offset`` bytes went before them."""
         pattern = self.pattern(self.rows, data)
-        rows: list[Row] = pattern.findall(data) if pattern else []
+        rows: list[Row] = pattern.findall(data, 0, size) if pattern else []
         sizes = list(map(len, [row[0] for row in rows]))
         irregular: list[int] = []
-        if not pattern or sum(sizes) + len(rows) != len(data):
-            rows = _one_by_one(pattern, data)
+        if not pattern or sum(sizes) + len(rows) != size:
+            rows = _one_by_one(pattern, data[:size])
             sizes = list(map(len, [row[0] for row in rows]))
-            irregular = [at + len(self.carried.rows) for at, row in enumerate(rows) if not row[1]]
+            irregular = [at + len(self.carried.rows) for at, row in enumerate(rows) if not any(row[1:])]
         block, self.carried = Block(self.carried, rows, sizes, self.line_count, self.offset), Carried([], [], [])
-        self.line_count, self.offset = self.line_count + len(rows), self.offset + len(data)
+        self.line_count, self.offset = self.line_count + len(rows), self.offset + size
         if not pattern or self._changes(block, irregular):
             # Columns mean what the header says that held before the block.
             self.unjudged(block)
@@ -201,7 +204,7 @@ class BlockReader(ABC):
 
 def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
     """The rows of a block in which some lines are irregular."""
-    irregular = (b"",) * (pattern.groups - 1 if pattern else 2)
+    irregular = (b"",) * (pattern.groups - 1 if pattern else _MOST_GROUPS)
     found: list[Row] = []
     for line in data.split(b"\n")[:-1]:
         match = pattern.fullmatch(line + b"\n") if pattern else None
@@ -227,7 +230,7 @@ def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:
     while rest:
         cut = rest.rfind(b"\n") + 1
         if cut:
-            yield from reader.block(rest[:cut])
+            yield from reader.block(rest, cut)
         rest = rest[cut:]
         more = stream.read(_BLOCK)
         if not more:

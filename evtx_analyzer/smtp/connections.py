@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from operator import lt
+from typing import NamedTuple
 
 from evtx_analyzer import clock
 from evtx_analyzer.constants import HEAD_LINES
 from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, Outcome
+from evtx_analyzer.read.encoding import decode
 from evtx_analyzer.read.fieldslog import W3C_LOG, W3cRows
 from evtx_analyzer.smtp.blocks import Block, BlockReader, Readable, Recipes, Row, RowReader
 from evtx_analyzer.smtp.outcomes import Cook, Recipe
@@ -32,10 +34,10 @@ _NEEDED = ("c-ip", "cs-username", "s-sitename", "s-computername", "cs-method", "
 _TIME = len("2016-12-01 03:09:55")
 _TIME_CELLS = rb"20\d\d-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d"
 _CELL = rb"[^ \n]*+"
-_SAME_CONNECTION = timedelta(seconds=2)
-_SLACK = timedelta(minutes=1)
-_LINE, _ADDRESS, _, _INBOUND, _TOKEN, _TAKEN = range(6)
-_NEVER = datetime(1601, 1, 1, tzinfo=UTC)
+_SAME_CONNECTION, _SLACK = 2000, 60_000  # milliseconds
+_LINE, _ADDRESS, _, _TOKEN, _TAKEN, _INBOUND = range(6)
+_NEVER = -(1 << 41)  # milliseconds
+_USUAL = re.compile(rb" (?:MAIL|RCPT) - (?:FROM|TO):<[^>\s@+]*+@([^>\s@+]++)>")
 _MANY = 4096
 """Rows of the longest segment that is compared as a whole."""
 
@@ -45,7 +47,7 @@ class ConnectionReader(BlockReader):
 
     def __init__(self, source: Origin, recipes: Recipes) -> None:
         super().__init__(source, recipes, W3cRows(source))
-        self._cook = Cook(self._text, _moment)
+        self._cook = Cook(self._text, _moment, _USUAL)
         self._latest = _NEVER
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
@@ -63,13 +65,15 @@ class ConnectionReader(BlockReader):
 
     def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
         """Fold what went well and give the rest; segments without an end are carried over."""
-        inbound = [row[_LINE] for row in block.rows if row[_INBOUND]]
-        if inbound:
-            yield self._counted("", inbound)
         outbound: dict[bytes, list[Row]] = {}
         for row in block.rows:
-            if row[_TOKEN]:
-                outbound.setdefault(row[_ADDRESS], []).append(row)
+            try:
+                outbound[row[_ADDRESS]].append(row)
+            except KeyError:
+                outbound[row[_ADDRESS]] = [row]
+        inbound = [row[_LINE] for row in outbound.pop(b"", ()) if row[_INBOUND]]
+        if inbound:
+            yield _counted(self.source, "", len(inbound), min(inbound), max(inbound))
         self._note_latest(block)
         if given:
             self.recipes.floor = self._latest
@@ -86,22 +90,21 @@ class ConnectionReader(BlockReader):
     def unjudged(self, block: Block) -> None:
         """Connections that begin near the rows of this block are given too."""
         self._note_latest(block)
-        self.recipes.floor = self._later()
+        self.recipes.floor = max(self.recipes.floor, self._latest + _SLACK)
 
     def end(self, rest: bytes) -> Iterator[LogRow | Loss]:
         """Give what was carried; a connection of the next file that begins at the same time is given too."""
         if self.carried.rows or rest:
-            self.recipes.floor = self._later()
+            self.recipes.floor = max(self.recipes.floor, self._latest + _SLACK)
         return super().end(rest)
 
     def outcome(self, rows: Sequence[Row], recipe: Recipe) -> Outcome | None:
         """The outcome of a segment; None where an address in it is not certain."""
-        first = _moment(min([row[_LINE][:_TIME] for row in rows]))
+        first = _moment(min(rows)[_LINE][:_TIME])
         accepted = self._cook.acceptances(rows, recipe, _TIME)
         if first is None or accepted is None:
             return None
-        site = self._machine[0].decode("utf-8", "replace")
-        return self._cook.outcome(rows, recipe, "" if site == "-" else site, first, tuple(accepted))
+        return self._cook.outcome(rows, recipe, _name(self._machine[0]), first, accepted)
 
     def banner(self, row: Row) -> tuple[datetime, str]:
         """Time and text of a reply."""
@@ -113,19 +116,10 @@ class ConnectionReader(BlockReader):
         """The argument of a command, or the text of a reply."""
         return line.split(b" ", self._query + 1)[self._query].replace(b"+", b" ")
 
-    def _later(self) -> datetime:
-        later = self._latest + _SLACK
-        return later if self.recipes.floor is None else max(self.recipes.floor, later)
-
     def _note_latest(self, block: Block) -> None:
-        times = [time for row in block.rows if row[1] and (time := _moment(row[_LINE][:_TIME])) is not None]
-        self._latest = max([self._latest, *times])
-
-    def _counted(self, log: str, lines: Sequence[bytes]) -> CountedRows:
-        first, last = _moment(min(lines)[:_TIME]), _moment(max(lines)[:_TIME])
-        assert first is not None
-        assert last is not None
-        return CountedRows(origin=self.source, log=log, rows=len(lines), first=first, last=last)
+        regular = max([row[_LINE] for row in block.rows if row[_ADDRESS] or row[_INBOUND]], default=b"")
+        odd = [row[_LINE] for row in block.rows if not any(row[1:])]
+        self._latest = max([self._latest, *[_MILLISECONDS[line[:_TIME]] for line in (regular, *odd)]])
 
 
 class _Segments:
@@ -137,28 +131,33 @@ class _Segments:
         self.waiting: list[Row] = []
         self._outcomes: list[Outcome] = []
         self._banners: list[Row] = []
-        self._counted: list[Row] = []
+        self._rows = 0
+        self._first, self._last = b"~", b""
         self._early = block.line(0) <= HEAD_LINES
 
     def add(self, address: bytes, rows: list[Row]) -> None:
         """Judge all rows of one address."""
-        heads = [0] + [
-            at + 1 for at, (before, row) in enumerate(pairwise(rows)) if _begins(before[_TOKEN], row[_TOKEN])
-        ]
-        for start, stop in pairwise([*heads, len(rows)]):
-            segment = rows[start:stop]
-            starts = [_start(row) for row in segment]
-            if self._is_near(address, min(starts)) or not self._judge(segment, starts, final=stop == len(rows)):
-                self.given += segment
-                newest = self._recipes.newest
-                newest[address] = max(newest.get(address, starts[0]), *starts)
+        tokens = [row[_TOKEN] for row in rows]
+        kinds = "".join([_KINDS[token] for token in tokens])
+        taken = [int(row[_TAKEN]) for row in rows]
+        starts = [_MILLISECONDS[row[_LINE][:_TIME]] - elapsed for row, elapsed in zip(rows, taken, strict=True)]
+        heads = [match.start() for match in _HEAD.finditer(kinds)]
+        newest = max(self._recipes.newest.get(address, _NEVER), self._recipes.floor)
+        for start, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
+            some = slice(start, stop)
+            segment = _Segment(rows[some], tokens[some], kinds[some], starts[some], taken[some])
+            near = min(segment.starts) <= newest + _SAME_CONNECTION
+            if near or not self._judge(segment, final=stop == len(rows)):
+                self.given += segment.rows
+                newest = self._recipes.newest[address] = max(newest, *segment.starts)
 
     def give(self, rows: list[Row]) -> None:
         """These must be given after all."""
         self.given += rows
+        newest = self._recipes.newest
         for row in rows:
-            newest = self._recipes.newest
-            newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], _start(row)), _start(row))
+            start = _MILLISECONDS[row[_LINE][:_TIME]] - int(row[_TAKEN])
+            newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
 
     def places(self, rows: Sequence[Row]) -> list[int]:
         """The numbers of some rows in the block."""
@@ -166,8 +165,7 @@ class _Segments:
 
     def counted(self, machine: tuple[bytes, bytes], source: Origin) -> Iterator[Readable]:
         """What was folded, and the count of its rows."""
-        host = machine[1].decode("utf-8", "replace")
-        host = "" if host == "-" else host
+        host = _name(machine[1])
         places = self._block.places(self._banners)
         banners = [row for row in self._banners if self._block.line(places[id(row)]) <= HEAD_LINES]
         if self._outcomes:
@@ -179,56 +177,90 @@ class _Segments:
                 banners=tuple([self._reader.banner(row) for row in banners]),
                 host=host,
             )
-        if self._counted:
-            times = [row[_LINE][:_TIME] for row in self._counted]
-            first, last = _moment(min(times)), _moment(max(times))
-            assert first is not None
-            assert last is not None
-            yield CountedRows(origin=source, log=W3C_LOG, rows=len(times), first=first, last=last, host=host)
+        if self._rows:
+            yield _counted(source, W3C_LOG, self._rows, self._first, self._last, host)
 
-    def _is_near(self, address: bytes, start: datetime) -> bool:
-        """Whether a connection that is given, or was left open, began two seconds before this one or later."""
-        limits = [limit for limit in (self._recipes.newest.get(address), self._recipes.floor) if limit is not None]
-        return any(start <= limit + _SAME_CONNECTION for limit in limits)
-
-    def _judge(self, segment: list[Row], starts: list[datetime], *, final: bool) -> bool:
+    def _judge(self, segment: _Segment, *, final: bool) -> bool:
         """Count a segment, or let it wait; False where it must be given."""
-        tokens = [row[_TOKEN].upper() for row in segment]
-        size = tokens.index(b"QUIT") + 1 if b"QUIT" in tokens else len(tokens)
-        if not _is_reply(tokens[0], b"220"):
-            self._counted += segment if (late := all(_is_reply(token, b"221") for token in tokens)) else []
+        kinds = segment.kinds
+        if kinds[0] != "b":
+            late = not kinds.strip("y")
+            if late:
+                self._count(segment.rows)
             return late
-        rows, taken = segment[:size], [int(row[_TAKEN]) for row in segment[:size]]
-        apart = max(starts[:size]) - starts[0] > _SAME_CONNECTION or starts[0] - min(starts[:size]) > _SAME_CONNECTION
-        sound = not apart and taken == sorted(taken) and size < _MANY
-        if not sound or not all(_is_reply(token, b"221") for token in tokens[size:]):
+        size = (kinds.find("q") + 1) or len(kinds)
+        starts, elapsed = segment.starts[:size], segment.taken[:size]
+        if max(starts) - starts[0] > _SAME_CONNECTION or starts[0] - min(starts) > _SAME_CONNECTION:
             return False
-        if tokens[size - 1] != b"QUIT":
-            self.waiting += segment if final else []
+        if elapsed != sorted(elapsed) or size >= _MANY or kinds[size:].strip("y"):
+            return False
+        if kinds[size - 1] != "q":
+            self.waiting += segment.rows if final else []
             return final
-        return self._fold(segment, rows, (tuple(tokens[:size]), tuple(map(lt, taken, taken[1:]))))
+        # Two MAIL without anything between are of two connections.
+        if "mm" in kinds or not self._fold(
+            segment.rows[:size], (*segment.tokens[:size], *map(lt, elapsed, elapsed[1:]))
+        ):
+            return False
+        self._count(segment.rows)
+        return True
 
-    def _fold(self, segment: list[Row], rows: list[Row], shape: object) -> bool:
+    def _fold(self, rows: list[Row], shape: tuple[object, ...]) -> bool:
         known = self._recipes.known
         if shape not in known:
-            self._recipes.keep(shape, self._learned(rows))
+            read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
+            self._recipes.keep(shape, self._recipes.learn([row for row in read if isinstance(row, LogRow)]))
         recipe = known[shape]
         outcome = None if recipe is None else self._reader.outcome(rows, recipe)
         if recipe is None or outcome is None:
             return False
         self._outcomes.append(outcome)
-        self._counted += segment
         if self._early:
             self._banners += [rows[at] for at in recipe.banners]
         return True
 
-    def _learned(self, rows: list[Row]) -> Recipe | None:
-        """The recipe of a shape; two MAIL without anything between are of two connections."""
-        tokens = [row[_TOKEN].upper() for row in rows]
-        if any(before == after == b"MAIL" for before, after in pairwise(tokens)):
-            return None
-        read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
-        return self._recipes.learn([row for row in read if isinstance(row, LogRow)])
+    def _count(self, rows: list[Row]) -> None:
+        self._rows += len(rows)
+        self._first = min(self._first, min(rows)[_LINE])
+        self._last = max(self._last, max(rows)[_LINE])
+
+
+class _Segment(NamedTuple):
+    """Rows of a segment with their tokens, kinds, the starts that they tell (milliseconds), and their time-taken."""
+
+    rows: list[Row]
+    tokens: list[bytes]
+    kinds: str
+    starts: list[int]
+    taken: list[int]
+
+
+class _Kinds(dict[bytes, str]):
+    """A letter for each token: b for a banner, y for the answer to QUIT, t for STARTTLS, q for QUIT, m for MAIL."""
+
+    def __missing__(self, token: bytes) -> str:
+        code = token.rstrip(b"+-")[-3:] if token[:1] == b"-" else b""
+        words = {b"STARTTLS": "t", b"QUIT": "q", b"MAIL": "m"}
+        kind = {b"220": "b", b"221": "y"}.get(code) or words.get(token.upper(), "-")
+        if len(self) < _MANY:
+            self[token] = kind
+        return kind
+
+
+_KINDS = _Kinds()
+_HEAD = re.compile(r"(?<!t)b")  # a banner that is not the answer to STARTTLS
+
+
+def _counted(source: Origin, log: str, rows: int, first: bytes, last: bytes, host: str = "") -> CountedRows:
+    times = _moment(first[:_TIME]), _moment(last[:_TIME])
+    assert times[0] is not None
+    assert times[1] is not None
+    return CountedRows(origin=source, log=log, rows=rows, first=times[0], last=times[1], host=host)
+
+
+def _name(written: bytes) -> str:
+    name = decode(written, "utf-8")
+    return "" if name == "-" else name
 
 
 @lru_cache(maxsize=4096)
@@ -237,19 +269,19 @@ def _moment(written: bytes) -> datetime | None:
     return clock.from_iso(written.decode("ascii", "replace"))
 
 
-def _start(row: Row) -> datetime:
-    """When the connection of a row began, by that row."""
-    time = _moment(row[_LINE][:_TIME])
-    return (time or _NEVER) - timedelta(milliseconds=int(row[_TAKEN]))
+class _Milliseconds(dict[bytes, int]):
+    """A time as written in milliseconds since 1970."""
+
+    def __missing__(self, written: bytes) -> int:
+        time = _moment(written)
+        value = _NEVER if time is None else int(time.timestamp()) * 1000
+        if len(self) >= _MANY:
+            self.clear()
+        self[written] = value
+        return value
 
 
-def _is_reply(token: bytes, code: bytes) -> bool:
-    return token[:1] == b"-" and token.rstrip(b"+-")[-3:] == code
-
-
-def _begins(before: bytes, token: bytes) -> bool:
-    """Whether a row begins a connection: a banner that is not the answer to STARTTLS."""
-    return token[:1] == b"-" and _is_reply(token, b"220") and before.upper() != b"STARTTLS"
+_MILLISECONDS = _Milliseconds()
 
 
 def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
@@ -263,24 +295,26 @@ def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
 
 @lru_cache(maxsize=16)
 def _pattern(names: tuple[str, ...], site: bytes, computer: bytes) -> re.Pattern[bytes]:
-    """A row: whole, its remote address, a sign for a command, one for inbound, the token, and time-taken.
+    """A row: whole, its remote address, a sign for a command, the token, time-taken; or a sign for an inbound one.
 
-    The token of a command is its verb, that of a reply ``-`` and everything to the sign behind the code.
+    The token of a command is its verb, that of a reply ``-`` and everything to the sign behind the code. A cell is
+    matched up to a blank only, which is several times as fast as up to a blank or a line end: a row that is cut there
+    does not go on as a row must, for its site, its computer (never digits alone) and time-taken stand in their places.
+    Behind time-taken that holds no more.
     """
-    method, query = names.index("cs-method"), names.index("cs-uri-query")
-    between = b"(?:%s ){%d}" % (_CELL, query - method - 1)
+    method, query, taken = (names.index(name) for name in ("cs-method", "cs-uri-query", "time-taken"))
+    between = b"(?:[^ ]*+ ){%d}" % (query - method - 1)
     reply = rb"- %s\d\d\d(?:[-+]|(?= ))" % between
-    talk = rb"((?(3)[A-Za-z][^+ \n]*+|(?(4)|%s)))(?(3) %s%s|(?(4)%s %s%s|%s))" % (
-        *(reply, between, _CELL),
-        *(_CELL, between, _CELL, _CELL),
-    )
-    cells = {
-        "c-ip": rb"([^ \n]++)",
-        "cs-username": rb"(?:OutboundConnection(?:(C)ommand|Response)(?= )|([!-NP-np-~])%s)" % _CELL,
-        "s-sitename": rb"(?(4)%s|%s)" % (_CELL, re.escape(site)),
-        "s-computername": rb"(?(4)%s|%s)" % (_CELL, re.escape(computer)),
-        "time-taken": rb"((?(4)|\d{1,8}(?![^ \r\n])))(?(4)%s)" % _CELL,
+    talk = rb"((?(3)[A-Za-z][^+ ]*+|%s))(?(3) %s)[^ ]*+" % (reply, between)
+    outbound = {
+        "c-ip": rb"([^ ]++)",
+        "cs-username": rb"OutboundConnection(?:(C)ommand|Response)(?= )",
+        "s-sitename": re.escape(site),
+        "s-computername": re.escape(computer),
+        "time-taken": rb"(\d{1,8})(?![^ \r\n])",
     }
-    before = [cells.get(name, _CELL) for name in names[2:method]]
-    after = [cells.get(name, _CELL) for name in names[query + 1 :]]
-    return re.compile(rb"(%s[^\n]*+)\n" % b" ".join([_TIME_CELLS, *before, talk, *after]))
+    before = [outbound.get(name, b"[^ ]*+") for name in names[2:method]]
+    after = [outbound.get(name, b"[^ ]*+" if at < taken else _CELL) for at, name in enumerate(names) if at > query]
+    others = [rb"([!-NP-np-~])%s" % _CELL if name == "cs-username" else _CELL for name in names[2:]]
+    rows = b" ".join([*before, talk, *after]), b" ".join(others)
+    return re.compile(rb"(%s (?:%s|%s)[^\n]*+)\n" % (_TIME_CELLS, *rows))

@@ -10,7 +10,7 @@ So is a session with an irregular row, without row 0 or the disconnect row, with
 backwards, or of which an earlier file has a part. Rows of open sessions wait for the next block.
 
 A fast run cannot see a reply code outside of 1xx to 5xx as a failure, numbers that are out of order in the middle of a
-session while its first, last and number of rows fit, and a day that does not exist in a row that tells nothing.
+session while its first, last and number of rows fit, and a day or hour that does not exist in a row that tells nothing.
 
 Of a Receive log nothing counts but which connector has which address, and what it refused: rows of each new connector
 and address are given, and all rows that say no.
@@ -19,10 +19,9 @@ and address are given, and all rows that say no.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from evtx_analyzer import clock
 from evtx_analyzer.constants import HEAD_LINES
 from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, Outcome, SessionRows
 from evtx_analyzer.read.encoding import decode
@@ -32,21 +31,26 @@ from evtx_analyzer.smtp.blocks import Block, BlockReader, Readable, Recipes, Row
 from evtx_analyzer.smtp.outcomes import Cook, Recipe
 
 _TIME_SIZE = len("2016-12-01T03:09:55.456Z")
-_TIME = rb"20\d\d-(?:0\d|1[0-2])-[0-3]\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z"
+_TIME = rb"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z"
 _CELL = rb"(?:\"[^\"\n]*+(?:\"\"[^\"\n]*+)*+\"|[^\",\n][^,\n]*+|)"
 # What is not closed or has no context is cut. Only data and context may be quoted, and commands and replies have no
-# context. Ids of messages stand in a row of their own and say nothing of the outcome.
+# context. Ids of messages stand in a row of their own and say nothing of the outcome. A cell that is not quoted is
+# matched up to a comma only, which is several times as fast as up to a comma or a line end: behind a comma in the next
+# line stands never what must follow here.
 _TOKEN = (
     rb"(\*,(?:(?!,send).*)?"
-    rb"|[<>],(?:\d\d\d[- ]?(?=[^,\"\n]*+,\r?\n)|[A-Za-z-]*+(?=[ ,])(?=[^,\"\n]*+,\r?\n)|\"[^\s\",]++[ -](?=.*\",\r?\n))"
+    rb"|[<>],(?:\d\d\d[- ]?(?=[^,]*+,\r?\n)|[A-Za-z-]*+(?=[ ,])(?=[^,]*+,\r?\n)|\"[^\s\",]++[ -](?=.*\",\r?\n))"
     rb"|[-+](?=,,[^\"\n]*\n))"
 )
-_SEND = re.compile(rb"(%s,(?!\")[^,]*+,(.{16}),\d++,(?!\")[^,]*+,(?!\")[^,]*+,%s.*)\n" % (_TIME, _TOKEN))
+_SEND = re.compile(rb"(%s,[^,]*+,(.{16}),\d++,[^,]*+,[^,]*+,%s.*)\n" % (_TIME, _TOKEN))
 _RECEIVE = re.compile(rb"(%s,([^,\n\"]*+),.{16},\d++,([^,\n\"]*+),[^,\n\"]*+,(.)%s.*)\n" % (_TIME, rb",\"?[0-9]?"))
 _NOTE = re.compile(rb"\*,(%s),(%s)\r?" % (_CELL, rb"\"[^\"\n]*+(?:\"\"[^\"\n]*+)*+\"|[^\",\r\n][^\",\r\n]*+|"))
 # Of information rows, those that tell of a certificate or of TLS; what is not plain ASCII may be one.
 _TELLING = re.compile(rb"\"?\s*(?:(?:sending|local|received|remote)? ?certificate|tls )|.*[\x80-\xff]", re.IGNORECASE)
+_USUAL = re.compile(rb",>,(?:MAIL FROM|RCPT TO):<[^>\s@]*+@([^>\s@]++)>")
 _END = b"-"
+_BEFORE_EVENT = len("2016-12-01T03:09:55.456Z,,08D50D3D00000001,0,,")
+"""At least so many bytes of a line stand before the event."""
 _CELLS, _SESSION_ID = len(SEND_FIELDS), SEND_FIELDS.index("session-id")
 _SEQUENCE, _LOCAL, _DATA = (SEND_FIELDS.index(name) for name in ("sequence-number", "local-endpoint", "data"))
 
@@ -65,7 +69,7 @@ class ProtocolReader(BlockReader):
         super().__init__(source, recipes, ExchangeRows(source))
         self._clients: set[tuple[bytes, ...]] = set()
         self._connectors: dict[bytes, str] = {}
-        self._cook = Cook(_data, _moment)
+        self._cook = Cook(_data, _moment, _USUAL)
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:  # noqa: ARG002  of every block
         """The rows of a Send or Receive connector with the usual columns."""
@@ -149,15 +153,15 @@ class ProtocolReader(BlockReader):
         end, _, _, count, local, _ = rows[-1][0].split(b",", 5)
         if sequence != b"0" or int(count) != len(rows) - 1:
             return False
-        first, last, name = _moment(begin), _moment(end), self._connector(connector)
-        accepted = self._cook.acceptances(rows, recipe, _TIME_SIZE)
-        if accepted is None or name is None or first is None or last is None:
+        name, accepted = self._connector(connector), self._cook.acceptances(rows, recipe, _TIME_SIZE)
+        if name is None or accepted is None:
             return False
-        times = [first, *(message.time for message in accepted), last]
-        if times != sorted(times):
+        # Times are of one length, so that their texts are in the order of time.
+        times = [begin, *[rows[message.accepted][0][:_TIME_SIZE] for message in recipe.messages], end]
+        first = _moment(begin)
+        if first is None or times != sorted(times):
             return False
-        outcome = self._cook.outcome(rows, recipe, name, first, tuple(accepted))
-        groups.add(connector, local, outcome, rows, recipe.banners, last)
+        groups.add(connector, local, self._cook.outcome(rows, recipe, name, first, accepted), rows, recipe.banners, end)
         return True
 
     def _connector(self, written: bytes) -> str | None:
@@ -169,11 +173,12 @@ class ProtocolReader(BlockReader):
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
         """An ended session; made when it is asked for, and given in the place of its last row."""
-        rows = [split_cells(line_text(block.rows[at][0], "utf-8")) for at in part]
+        lines = [block.rows[at][0] for at in part]
+        rows = [split_cells(text) for text in _texts(lines)]
         cells = [row[:_CELLS] for row in rows if row is not None]
-        ids = {row[_SESSION_ID] for row in cells if len(row) == _CELLS}
-        times = [_moment(block.rows[at][0][:_TIME_SIZE]) for at in part]
-        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in times:
+        ids = {row[_SESSION_ID] for row in cells if len(row) >= _CELLS}
+        times = {line[:_TIME_SIZE] for line in lines}
+        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in map(_moment, times):
             for at in part:
                 yield from self.read(block, at)
             return
@@ -213,7 +218,7 @@ class _Groups:
         self._early = block.line(0) <= HEAD_LINES
         self._rows = 0
         self._first: datetime | None = None
-        self._last: datetime | None = None
+        self._last = b""
 
     def add(
         self,
@@ -222,7 +227,7 @@ class _Groups:
         outcome: Outcome,
         rows: list[Row],
         banners: tuple[int, ...],
-        last: datetime,
+        last: bytes,
     ) -> None:
         """One session with its local endpoint, the numbers of its rows that say 220, and the time of its last row."""
         _, outcomes, greetings = self._groups.setdefault((connector, local.rpartition(b":")[0]), (local, [], []))
@@ -231,7 +236,7 @@ class _Groups:
             greetings += [rows[at] for at in banners]
         self._rows += len(rows)
         self._first = outcome.first if self._first is None or outcome.first < self._first else self._first
-        self._last = last if self._last is None or last > self._last else self._last
+        self._last = max(self._last, last)
 
     def counted(self) -> Iterator[Readable]:
         """The groups, and the count of their rows."""
@@ -251,12 +256,17 @@ class _Groups:
                     [(time, _text(line)) for line in lines if (time := _moment(line[:_TIME_SIZE])) is not None]
                 ),
             )
-        if self._first is not None and self._last is not None:
-            yield CountedRows(origin=self._source, log=SEND_LOG, rows=self._rows, first=self._first, last=self._last)
+        if self._first is not None:
+            last = _moment(self._last) or self._first
+            yield CountedRows(origin=self._source, log=SEND_LOG, rows=self._rows, first=self._first, last=last)
 
 
 def _moment(written: bytes) -> datetime | None:
-    return clock.from_iso(written.decode("ascii", "replace"))
+    """The time of a row; its digits are in their places, so that the standard library gives what ``clock`` gives."""
+    try:
+        return datetime.fromisoformat(written.decode())  # with Z, so aware
+    except ValueError:
+        return None
 
 
 def _sequence(line: bytes) -> bytes:
@@ -265,8 +275,19 @@ def _sequence(line: bytes) -> bytes:
 
 def _data(line: bytes) -> bytes:
     """The data of a command or reply; of a quoted reply what stands before a comma, of a quoted command nothing."""
-    data = line.split(b",", 8)[_DATA]
+    at = line.find(b",<,", _BEFORE_EVENT)
+    if at < 0:
+        at = line.find(b",>,", _BEFORE_EVENT)
+    data = line[at + 3 :].partition(b",")[0]
     return data if data[:1] != b'"' else data[1:] if data[1:2].isdigit() else b""
+
+
+def _texts(lines: Sequence[bytes]) -> list[str]:
+    """The lines as text, as ``line_text`` gives each of them: at once where that is the same."""
+    data = b"\n".join(lines)
+    if data.isascii() and b"\0" not in data:
+        return [text.rstrip("\r") for text in data.decode().split("\n")]
+    return [line_text(line, "utf-8") for line in lines]
 
 
 def _text(line: bytes) -> str:
@@ -275,7 +296,7 @@ def _text(line: bytes) -> str:
 
 
 def _says_no(line: bytes) -> bool:
-    data = line.split(b",", 8)[_DATA].lstrip(b'"')
+    data = line.split(b",", _DATA + 1)[_DATA].lstrip(b'"')
     return data != b"" and data[:1] not in b"23"
 
 

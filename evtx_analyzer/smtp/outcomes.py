@@ -25,7 +25,6 @@ _FAILED = 400
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
 _MAIL, _RCPT = "MAIL", "RCPT"
 _ADDRESS = re.compile(rb"(?i:FROM|TO)\s*:\s*<?([^>\s]*)")
-_USUAL = re.compile(rb",>,(?:MAIL FROM|RCPT TO):<[^>\s@]*+@([^>\s@]++)>")  # in a Send log: what the other gives, sooner
 _HELLO = re.compile(rb"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _BANNER = re.compile(rb"220[ -](\S+)")
 _MOST_TEXTS = 10_000
@@ -154,14 +153,16 @@ class Cook:
 
     ``text_of`` gives the text of a command or reply of a line, or nothing where it is not certain: then no outcome is
     made (None), and the session is read row by row. ``time_of`` reads a time as the log writes it.
+    ``usual`` finds the domain in a line of MAIL and RCPT as they are usually written, sooner than by the text.
     """
 
     def __init__(
         self,
         text_of: Callable[[bytes], bytes],
         time_of: Callable[[bytes], datetime | None],
+        usual: re.Pattern[bytes],
     ) -> None:
-        self._text_of, self._time_of = text_of, time_of
+        self._text_of, self._time_of, self._usual = text_of, time_of, usual
         self._domains: dict[bytes, str] = {}
         self._addresses: dict[bytes, str] = {}
         self._online: dict[tuple[bytes, Certificate | None], bool | None] = {}
@@ -186,7 +187,7 @@ class Cook:
             accepted=accepted,
         )
 
-    def acceptances(self, lines: Sequence[Sequence[bytes]], recipe: Recipe, size: int) -> list[Acceptance] | None:
+    def acceptances(self, lines: Sequence[Sequence[bytes]], recipe: Recipe, size: int) -> tuple[Acceptance, ...] | None:
         """The accepted messages of a session; None where a time (so long as written) or an address is not certain."""
         accepted = []
         for message in recipe.messages:
@@ -195,9 +196,10 @@ class Cook:
             domains = [self._domain(lines[at][0]) for at in message.recipients]
             if time is None or None in domains or (sender is None and message.sender is not None):
                 return None
-            named = domains if len(domains) == 1 and domains[0] else sorted({name for name in domains if name})
-            accepted.append(Acceptance(time, sender, tuple(named)))  # type: ignore[arg-type]
-        return accepted
+            if len(domains) > 1 or "" in domains:
+                domains = sorted({name for name in domains if name})  # type: ignore[assignment]
+            accepted.append(Acceptance(time, sender, tuple(domains)))  # type: ignore[arg-type]
+        return tuple(accepted)
 
     def _seen_address(self, lines: Sequence[Sequence[bytes]], hellos: tuple[int, ...]) -> str:
         """The client address in the first reply that names one, which is an answer to EHLO."""
@@ -222,7 +224,7 @@ class Cook:
 
     def _domain(self, line: bytes) -> str | None:
         """The domain of the address in a MAIL or RCPT command; None where it is not certain."""
-        match = _USUAL.search(line) or _ADDRESS.search(self._text_of(line))
+        match = self._usual.search(line) or _ADDRESS.search(self._text_of(line))
         if match is None:
             return None
         written = match[1].rpartition(b"@")[2]
