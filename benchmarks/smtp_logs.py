@@ -91,6 +91,11 @@ def iis_log(
     return _write(path, size, refused, _iis_session, 19, header, period, 0, start)
 
 
+def _recipient_domain(reply: str, *, partner: bool = False) -> str:
+    """Mail to the own tenant is accepted whatever the attribution, so it says nothing against the cause."""
+    return "servername.onmicrosoft.com" if reply == _ACCEPTED and not partner else "fabrikam.com"
+
+
 def _send_session(slot: int, reply: str) -> list[Row]:
     """Every seventh session goes to a partner without TLS; every third message has two recipients."""
     session = SendSession(START, _ID, local=f"10.10.248.7:{_PORT}", remote=f"216.32.181.{200 + slot}:25")
@@ -100,7 +105,8 @@ def _send_session(slot: int, reply: str) -> list[Row]:
         session.connect(banner="mx.fabrikam.com")
     else:
         session.connect().starttls(cases.LEAF)
-    recipients = [(f"{name}{_NUMBER}@fabrikam.com", reply) for name in ("b", "d")[: 1 + (slot % 3 == 2)]]
+    domain = _recipient_domain(reply, partner=partner)
+    recipients = [(f"{name}{_NUMBER}@{domain}", reply) for name in ("b", "d")[: 1 + (slot % 3 == 2)]]
     session.message(700, f"a{slot}@servername.com", recipients, _NUMBER).quit(1300)
     return [(after, text) for (after, *_), (_, text) in zip(session.rows, session.lines(), strict=True)]
 
@@ -117,7 +123,7 @@ def _iis_session(slot: int, reply: str) -> list[Row]:
         (700, "<", "", f"250-{FRONT_END} Hello [203.0.113.7]"),
         (700, ">", "MAIL", f"FROM:<crm{slot}@servername.com> SIZE=1722"),
         (790, "<", "", "250 2.1.0 Sender OK"),
-        (790, ">", "RCPT", f"TO:<e{_NUMBER}@fabrikam.com>"),
+        (790, ">", "RCPT", f"TO:<e{_NUMBER}@{_recipient_domain(reply)}>"),
         (884, "<", "", reply),
     ]
     if reply == _ACCEPTED:
