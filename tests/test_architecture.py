@@ -18,7 +18,7 @@ LAYERS = (
     ("errors", "model", "constants", "conditions", "version"),
     ("clock",),
     ("discover", "read", "normalize", "match", "rules", "correlate", "diagnose", "report"),
-    ("intake",),
+    ("intake", "neighborhoods"),
     ("passes",),
     ("pipeline", "smtp_tables"),
     ("tables",),
