@@ -1,6 +1,5 @@
 """Chunks that are counted from their record heads count as they would after decoding; and what is odd is decoded."""
 
-import random
 import re
 import struct
 import zlib

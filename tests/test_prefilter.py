@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import evtx_analyzer as ea
-from evtx_analyzer.model import CountedRecords, EventRecord, Origin
+from evtx_analyzer.model import EventRecord, Origin
 from evtx_analyzer.read.evtx import Selection, read_evtx
 from evtx_analyzer.read.evtx_search import Search
 from evtx_analyzer.report.document import to_json
