@@ -31,6 +31,7 @@ from evtx_analyzer.read.evtx_chunk import ANY_ID, CHUNK_SIZE, HEADER_SIZE, RECOR
 
 _HEADER = struct.Struct("<8sQQQQ8xII68xI")  # magic, numbers, ids, (sizes), free space, checksums of records and header
 _MAGIC = b"ElfChnk\0"
+_RECORD = int.from_bytes(RECORD_MAGIC, "little")
 _FRAME = 24  # bytes: magic, size, id, FILETIME
 _PRELUDE = b"\x0f\x01\x01\x00\x0c\x01"  # and the template's id, and the place of its definition
 _OPENING = 38  # bytes: frame and prelude
@@ -124,40 +125,48 @@ class Spans:
         return ChunkSpan(first, last, first - number, free, names, *columns)
 
     def _columns(self, raw: memoryview, ids: range, free: int, values: int) -> tuple[list[int], list[int]] | None:
-        """Times and event ids of all records in order; None where a record is not as expected.
-
-        Every record of an export passes this loop, so it is written out.
-        """
+        """Times and event ids of all records in order; None where a record is not as expected."""
         times: list[int] = []
         event_ids: list[int] = []
-        opening = _without_definition(raw, values)
-        layout = self._layout(opening[_FRAME : _FRAME + _KEY.size])
-        if layout is None:
-            return None
-        buffer: bytes | memoryview = opening
-        unpack, body, at, key = layout.unpack, layout.body, 0, opening[_FRAME : _FRAME + _KEY.size]
         try:
-            for number in ids:
-                magic, size, record, same, length, kind, event_id, time, again, first = unpack(buffer, at)
-                if same != key:
-                    layout = self._layout(same)
-                    if layout is None:
-                        return None
-                    unpack, body, key = layout.unpack, layout.body, same
-                    magic, size, record, same, length, kind, event_id, time, again, first = unpack(buffer, at)
-                if magic != RECORD_MAGIC or record != number or again != number or kind != _BINXML:
-                    return None
-                if first not in _BARE_ELEMENT or not 0 < length <= (size if at else len(opening)) - body:
-                    return None
-                times.append(time)
-                event_ids.append(event_id)
-                at = at + size if at else HEADER_SIZE + size
-                buffer = raw
+            opening, size = _opening(raw, values)
+            at = HEADER_SIZE + size if self._walk(opening, 0, ids[:1], times, event_ids) else None
+            end = None if at is None else self._walk(raw, at, ids[1:], times, event_ids)
         except struct.error:
             return None
         # A record behind free space may be one that was being written.
-        ended = at == free and raw[free : free + 4] != RECORD_MAGIC
+        ended = end == free and raw[free : free + 4] != RECORD_MAGIC
         return (times, event_ids) if ended and min(times) in _CALENDAR and max(times) in _CALENDAR else None
+
+    def _walk(
+        self, buffer: bytes | memoryview, at: int, ids: range, times: list[int], event_ids: list[int]
+    ) -> int | None:
+        """Add times and event ids of the records with these ids, and return where the last one ends.
+
+        None where a record is not as expected. Every record of an export passes this loop, so it calls no function.
+        """
+        key = _key(buffer, at)
+        layout = self._layout(key)
+        if layout is None:
+            return None if ids else at
+        unpack, body = layout.unpack, layout.body
+        for number in ids:
+            magic, size, record, same, length, kind, event_id, time, again, first = unpack(buffer, at)
+            if same != key:
+                key = same
+                layout = self._layout(key)
+                if layout is None:
+                    return None
+                unpack, body = layout.unpack, layout.body
+                magic, size, record, same, length, kind, event_id, time, again, first = unpack(buffer, at)
+            if magic != _RECORD or not record == number == again or kind != _BINXML or not 0 < length <= size - body:
+                return None
+            if first not in _BARE_ELEMENT:
+                return None
+            times.append(time)
+            event_ids.append(event_id)
+            at += size
+        return at
 
     def _named(self, raw: memoryview, values: int) -> Names | None:
         """What the definition in a chunk's first record says, which ends at ``values``; None if it is not countable."""
@@ -171,7 +180,7 @@ class Spans:
 
     def _tried(self, raw: memoryview, definition: bytes) -> Names | None:
         values = _DEFINITION + len(definition)
-        layout = self._layout(_without_definition(raw, values)[_FRAME : _FRAME + _KEY.size])
+        layout = self._layout(_key(_opening(raw, values)[0], 0))
         if layout is None or values + layout.body > CHUNK_SIZE:
             return None
         probe = bytearray(raw)
@@ -194,10 +203,15 @@ class Spans:
         return self._layouts[key]
 
 
-def _without_definition(raw: memoryview, values: int) -> bytes:
-    """The first record of a chunk as if the template were defined elsewhere, as it is for all others."""
-    end = HEADER_SIZE + struct.unpack_from("<I", raw, HEADER_SIZE + 4)[0]
-    return bytes(raw[HEADER_SIZE:_DEFINITION]) + bytes(raw[values:end])
+def _opening(raw: memoryview, values: int) -> tuple[bytes, int]:
+    """The first record of a chunk as if the template were defined elsewhere, as it is for all others; and its size."""
+    (size,) = struct.unpack_from("<I", raw, HEADER_SIZE + 4)
+    rest = bytes(raw[HEADER_SIZE + 8 : _DEFINITION]) + bytes(raw[values : HEADER_SIZE + size])
+    return bytes(raw[HEADER_SIZE : HEADER_SIZE + 4]) + struct.pack("<I", len(rest) + 8) + rest, size
+
+
+def _key(buffer: bytes | memoryview, at: int) -> bytes:
+    return bytes(buffer[at + _FRAME : at + _FRAME + _KEY.size])
 
 
 def _layout_of(key: bytes) -> _Layout | None:
@@ -212,5 +226,5 @@ def _layout_of(key: bytes) -> _Layout | None:
         return None
     event_id, time, record = (starts[number] for number, _, _ in _NUMBERS)
     gaps = f"{event_id}xH{time - event_id - 2}xQ{record - time - 8}xQ{starts[_USER_DATA] - record - 8}xB"
-    form = struct.Struct(f"<4sIQ8x{_KEY.size}sHBx{gaps}")
+    form = struct.Struct(f"<IIQ8x{_KEY.size}sHBx{gaps}")
     return _Layout(form.unpack_from, form.size - 1, (event_id, time, record))
