@@ -131,13 +131,12 @@ def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterato
 
 
 def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator[EventRecord | Loss]:
-    """Of a chunk that was counted, the records that the search finds; and what cannot be decoded after all."""
-    chunk = counted_chunk(raw)
-    for head, xml in texts(chunk) if chunk is not None else ():
-        if not isinstance(xml, str):
-            yield _undecodable(head, offset, source, xml)
-        elif search.in_text(xml):
+    """Of a chunk that was counted, the records that the search finds; and what of these cannot be decoded after all."""
+    for head, xml in CountedChunk(raw).found(search):
+        if isinstance(xml, str):
             yield record(head, xml, offset, source, counted=True)
+        else:
+            yield _undecodable(head, offset, source, xml)
 
 
 class _Run:
@@ -150,7 +149,7 @@ class _Run:
     def __init__(self, span: ChunkSpan, offset: int) -> None:
         self._begin, self._end, self._offset = span, span, offset
         self._chunks = 0
-        self._times: list[int] = []
+        self._earliest, self._latest = span.earliest, span.latest
         self._event_ids: Counter[int] = Counter()
         self.add(span)
 
@@ -163,7 +162,7 @@ class _Run:
         """Count a chunk."""
         self._end = span
         self._chunks += 1
-        self._times = [min(*self._times, *span.times), max(*self._times, *span.times)]
+        self._earliest, self._latest = min(self._earliest, span.earliest), max(self._latest, span.latest)
         self._event_ids.update(span.event_ids)
 
     def counted(self, log: LogAccount, source: Origin) -> Iterator[CountedRecords | Loss]:
@@ -178,8 +177,8 @@ class _Run:
             provider=end.names.provider,
             channel=end.names.channel,
             host=end.names.host,
-            first=clock.from_filetime(self._times[0]),
-            last=clock.from_filetime(self._times[1]),
+            first=clock.from_filetime(self._earliest),
+            last=clock.from_filetime(self._latest),
             event_ids=dict(self._event_ids),
         )
 
@@ -217,10 +216,38 @@ def fill(stream: BinaryIO, buffer: memoryview) -> int:
 
 def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
     """The records of a chunk as XML, with their heads; or why one cannot be decoded."""
-    decoded = _decoded(chunk.data)
+    decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
+    for number, xml in _decoded(chunk.data):
+        decoded[number].append(xml)
     for head in chunk.heads:
         given = decoded.get(head.id)
         yield head, given.pop(0) if given else _recovered(chunk, head)
+
+
+class CountedChunk:
+    """A chunk that was counted, decoded as far as its records are asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._chunk = raw, counted_chunk(raw)
+        self._decoded = _decoded(self._chunk.data) if self._chunk is not None else iter(())
+        self._known: dict[int, str] = {}
+
+    def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
+        """The records in which the search finds something as XML, with their heads; or why one cannot be decoded."""
+        heads = self._chunk.heads if self._chunk is not None else []
+        numbers = search.records(memoryview(self._raw), [head.end for head in heads])
+        for head in (heads[number] for number in sorted(numbers) if number < len(heads)):
+            xml = self._text(head)
+            if not isinstance(xml, str) or search.in_text(xml):
+                yield head, xml
+
+    def _text(self, head: Head) -> str | Exception:
+        while head.id not in self._known and (given := next(self._decoded, None)) is not None:
+            self._known[given[0]] = given[1]
+        if head.id in self._known:
+            return self._known[head.id]
+        assert self._chunk is not None
+        return _recovered(self._chunk, head)
 
 
 def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool = False) -> EventRecord:
@@ -279,9 +306,8 @@ def _others(ids: list[int], source: Origin) -> CountedRecords:
     )
 
 
-def _decoded(chunk: bytes) -> dict[int, list[str]]:
-    """The XML of all records that ``evtx`` gives, by id; an id may stand twice in a damaged chunk."""
-    decoded: dict[int, list[str]] = defaultdict(list)
+def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
+    """The id and XML of all records that ``evtx`` gives, in order."""
     records = evtx.PyEvtxParser(BytesIO(_ONE_CHUNK_HEADER + chunk), number_of_threads=1).records()
     for _ in range(MOST_RECORDS):  # after an error it may go on, or give the same error for ever
         try:
@@ -294,13 +320,12 @@ def _decoded(chunk: bytes) -> dict[int, list[str]]:
             if type(error).__name__ != "PanicException":  # of Rust, cannot be imported, is no Exception
                 raise
             break
-        decoded[given["event_record_id"]].append(given["data"])
-    return decoded
+        yield given["event_record_id"], given["data"]
 
 
-def _first_text(chunk: bytes) -> list[str]:
+def _first_text(chunk: bytes) -> str | None:
     """The XML of the first record of a chunk, if ``evtx`` gives it."""
-    return next(iter(_decoded(chunk).values()), [])
+    return next((xml for _, xml in _decoded(chunk)), None)
 
 
 def _recovered(chunk: Chunk, head: Head) -> str | Exception:

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from evtx_analyzer import clock
 from evtx_analyzer.model import EventRecord, Origin
-from evtx_analyzer.read.evtx import BLOCK, chunks_of, fill, record, texts
-from evtx_analyzer.read.evtx_chunk import CHUNK_SIZE, HEADER_SIZE, account, counted_chunk
+from evtx_analyzer.read.evtx import BLOCK, CountedChunk, chunks_of, fill, record, texts
+from evtx_analyzer.read.evtx_chunk import CHUNK_SIZE, HEADER_SIZE, account
 from evtx_analyzer.read.evtx_losses import FILE_HEADER_SIZE
 from evtx_analyzer.read.evtx_search import Search, search_for
 from evtx_analyzer.read.pieces import Piece, RecordPiece
@@ -49,12 +49,13 @@ class ChunkPiece:
         return bool(search_for(names).chunks(self._raw))
 
     def naming(self, names: frozenset[str]) -> Sequence[EventRecord]:
-        """The records in which one of the names stands; the chunk is decoded once."""
-        return self._decoded.naming(names)
+        """The records in which one of the names stands; each is decoded once."""
+        found = self._chunk.found(search_for(names))
+        return [record(head, xml, self._offset, self._source) for head, xml in found if isinstance(xml, str)]
 
     @cached_property
-    def _decoded(self) -> RecordPiece:
-        return _decoded(bytes(self._raw), self._offset, self._source, counted=True)
+    def _chunk(self) -> CountedChunk:
+        return CountedChunk(bytes(self._raw))
 
 
 def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
@@ -76,13 +77,13 @@ def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted
             if search is not None and any(counted[number : number + 1]):
                 yield ChunkPiece(raw, at, source, selected=place in selected)
             else:
-                yield _decoded(bytes(raw), at, source, counted=False)
+                yield _decoded(bytes(raw), at, source)
             number += 1
         opening = opening or bytes(block[:CHUNK_SIZE])
         ending = bytes(block[-CHUNK_SIZE:])
         offset += len(block)
     if number > 1 and _follows(ending, opening):
-        yield _decoded(opening, FILE_HEADER_SIZE, source, counted=False)
+        yield _decoded(opening, FILE_HEADER_SIZE, source)
 
 
 def _follows(chunk: bytes, other: bytes) -> bool:
@@ -91,7 +92,7 @@ def _follows(chunk: bytes, other: bytes) -> bool:
     return whole and bool(_IDS.unpack_from(other)[0] == _IDS.unpack_from(chunk)[1] + 1)
 
 
-def _decoded(raw: bytes, offset: int, source: Origin, *, counted: bool) -> RecordPiece:
-    chunk = (counted_chunk if counted else account)(raw)
+def _decoded(raw: bytes, offset: int, source: Origin) -> RecordPiece:
+    chunk = account(raw)
     decoded = texts(chunk) if chunk is not None else ()
     return RecordPiece([record(head, xml, offset, source) for head, xml in decoded if isinstance(xml, str)])

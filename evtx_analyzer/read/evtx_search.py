@@ -17,7 +17,8 @@ place where it stands the whole text is compared without case.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import stringzilla
@@ -51,6 +52,8 @@ class Search:
         chosen = [min(filter(None, map(_parts, sets)), key=len, default=None) for sets in self._signals]
         self._parts = None if None in chosen else _together(parts for parts in chosen if parts)
         self._any = not all(self._signals) or (self._parts is not None and len(self._parts) > _MOST_PARTS)
+        # Then a chunk in which a part stands is one that is looked for.
+        self._one_set = self._parts is not None and all(len(sets) == 1 for sets in self._signals)
 
     def in_text(self, text: str) -> bool:
         """Whether a text may be that of an event looked for."""
@@ -59,34 +62,38 @@ class Search:
 
     def chunks(self, block: memoryview) -> set[int]:
         """Numbers of the chunks (64 KiB each, the first is 0) of a block that may hold an event looked for."""
-        every = set(range(-(-len(block) // CHUNK_SIZE)))
+        every = range(-(-len(block) // CHUNK_SIZE))
         if self._any:
-            return every
-        candidates = every if self._parts is None else set[int]()
-        for part, texts in (self._parts or {}).items():
-            _add_chunks(candidates, block, part, texts)
-        if self._parts is not None and all(len(sets) == 1 for sets in self._signals):
+            return set(every)
+        candidates = set(every if self._parts is None else (at // CHUNK_SIZE for at in self._places(block, CHUNK_SIZE)))
+        if self._one_set:
             return candidates
         return {at for at in candidates if self.in_text(_text(block[at * CHUNK_SIZE : (at + 1) * CHUNK_SIZE]))}
+
+    def records(self, chunk: memoryview, ends: Sequence[int]) -> set[int]:
+        """Numbers of the records of a chunk that may hold an event looked for, by the places where each ends."""
+        if self._any or self._parts is None:
+            return set(range(len(ends)))
+        return {bisect_right(ends, at) for at in self._places(chunk, 1)}
+
+    def _places(self, block: memoryview, unit: int) -> Iterator[int]:
+        """Places around which one of the texts stands, for each part one in as many bytes as the unit has."""
+        for part, texts in (self._parts or {}).items():
+            reach = 2 * max(map(len, texts))
+            at = stringzilla.find(block, part)
+            while at >= 0:
+                following = at + 1
+                around = _text(block[max(0, at - reach) : at + reach])
+                if any(text in around for text in texts):
+                    yield at
+                    following = (at // unit + 1) * unit
+                at = stringzilla.find(block, part, following) if following < len(block) else -1
 
 
 @lru_cache(maxsize=64)
 def search_for(names: frozenset[str]) -> Search:
     """Search for any of some names; all is found where one of them may be written in more than one way."""
     return Search([[names] if all(_PLAIN.fullmatch(name) for name in names) else []])
-
-
-def _add_chunks(chunks: set[int], block: memoryview, part: bytes, texts: _Texts) -> None:
-    """Add the chunks in which one of the texts stands around the part."""
-    reach = 2 * max(map(len, texts))
-    at = stringzilla.find(block, part)
-    while at >= 0:
-        number, following = at // CHUNK_SIZE, at + 1
-        around = _text(block[max(0, at - reach) : at + reach])
-        if number in chunks or any(text in around for text in texts):
-            chunks.add(number)
-            following = (number + 1) * CHUNK_SIZE
-        at = stringzilla.find(block, part, following) if following < len(block) else -1
 
 
 def _text(data: memoryview) -> str:

@@ -72,7 +72,8 @@ class Names(NamedTuple):
 class ChunkSpan(NamedTuple):
     """Record ids ``first`` to ``last`` without holes, with the time (FILETIME) and event id of each in order.
 
-    ``shift`` is how far record ids are ahead of record numbers (see ``evtx_chunk``).
+    ``shift`` is how far record ids are ahead of record numbers (see ``evtx_chunk``); ``earliest`` and ``latest`` are
+    those of the times.
     """
 
     first: int
@@ -82,6 +83,8 @@ class ChunkSpan(NamedTuple):
     names: Names
     times: list[int]
     event_ids: list[int]
+    earliest: int
+    latest: int
 
 
 class _Layout(NamedTuple):
@@ -100,7 +103,7 @@ class _Layout(NamedTuple):
 class Spans:
     """The spans of chunks of one file; keeps what it learned of definitions and descriptors."""
 
-    def __init__(self, countable: Callable[[str, str], bool], decode: Callable[[bytes], list[str]]) -> None:
+    def __init__(self, countable: Callable[[str, str], bool], decode: Callable[[bytes], str | None]) -> None:
         """``countable`` is asked for provider and channel; ``decode`` gives the XML of a chunk's first record."""
         self._countable, self._decode = countable, decode
         self._names: dict[bytes, Names | None] = {}
@@ -122,7 +125,10 @@ class Spans:
         columns = self._columns(raw, range(first, last + 1), free, values) if names else None
         if names is None or columns is None:
             return None
-        return ChunkSpan(first, last, first - number, free, names, *columns)
+        earliest, latest = min(columns[0]), max(columns[0])
+        if earliest not in _CALENDAR or latest not in _CALENDAR:
+            return None
+        return ChunkSpan(first, last, first - number, free, names, *columns, earliest, latest)
 
     def _columns(self, raw: memoryview, ids: range, free: int, values: int) -> tuple[list[int], list[int]] | None:
         """Times and event ids of all records in order; None where a record is not as expected."""
@@ -135,8 +141,7 @@ class Spans:
         except struct.error:
             return None
         # A record behind free space may be one that was being written.
-        ended = end == free and raw[free : free + 4] != RECORD_MAGIC
-        return (times, event_ids) if ended and min(times) in _CALENDAR and max(times) in _CALENDAR else None
+        return (times, event_ids) if end == free and raw[free : free + 4] != RECORD_MAGIC else None
 
     def _walk(
         self, buffer: bytes | memoryview, at: int, ids: range, times: list[int], event_ids: list[int]
@@ -186,8 +191,7 @@ class Spans:
         probe = bytearray(raw)
         for (form, number), place in zip(_PROBES, layout.places, strict=True):
             struct.pack_into(form, probe, values + 4 + 4 * _VALUES + place, number)
-        texts = self._decode(bytes(probe))
-        system = texts[0].partition("</System>")[0] if texts else ""
+        system = (self._decode(bytes(probe)) or "").partition("</System>")[0]
         if not all(pattern.search(system) for pattern in _PROBED):
             return None
         names = [match[1] for pattern in _NAMES if (match := pattern.search(system))]
