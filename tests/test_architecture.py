@@ -82,6 +82,12 @@ def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
     assert importers == {"rules.from_sigma", "rules.parsing", "rule_convert"}
 
 
+def test_event_logs_are_read_without_numpy():
+    for name, path in modules():
+        if name in ("passes", "neighborhoods", "read.pieces") or name.startswith(("read.evtx", "read.binxml")):
+            assert not re.search(r"^\s*(?:import|from) numpy", path.read_text(encoding="utf-8"), re.MULTILINE), name
+
+
 def test_only_the_command_line_prints_or_exits():
     for name, path in modules():
         if stage(name) in ("cli", "__main__"):

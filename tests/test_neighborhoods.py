@@ -6,6 +6,8 @@ from io import BytesIO
 import pytest
 from capi2_events import LEAF, START, chain, policy, retrieval, start
 
+import evtx_analyzer as ea
+from evtx_analyzer.discover import Source
 from evtx_analyzer.model import Origin
 from evtx_analyzer.neighborhoods import Neighborhoods
 from evtx_analyzer.normalize import normalize
@@ -15,6 +17,7 @@ from evtx_analyzer.read.evtx import Selection, read_evtx
 from evtx_analyzer.read.evtx_pieces import evtx_pieces
 from evtx_analyzer.read.evtx_search import Search, search_for
 from evtx_analyzer.read.pieces import record_pieces
+from samples import cases
 from samples.capi2 import Recorder, guid
 from samples.evtx_writer import write_evtx
 
@@ -184,3 +187,21 @@ def test_many_open_tasks_are_found_too():
     log.fill(3 * PER_CHUNK)
     ids += [log.add(30, policy(2, task=guid(f"ours {number}"))) for number in range(60)]
     assert within(log) == ids
+
+
+@pytest.mark.parametrize("openings", [2, 3])
+def test_a_reading_that_fails_is_a_loss_in_whichever_pass(openings, tmp_path):
+    """A share that goes away, a file that is rotated: after the look at its kind, or after the first pass."""
+    data, times = cases.kb_3212877()[cases.CAPI2_FILE], []
+
+    def opened():
+        times.append(0)
+        if len(times) > openings:
+            raise OSError(5, "Input/output error")
+        return BytesIO(data)
+
+    (tmp_path / "SEND.LOG").write_bytes(cases.kb_3212877()[cases.SEND_FILE])
+    report = ea.analyze([Source(origin=SOURCE, size=len(data), open=opened), tmp_path], jobs=1)
+    assert len(times) == openings + 1
+    assert [loss.reason for loss in report.losses] == ["reading stopped: Input/output error"]
+    assert {item.status for item in report.sources if item.path == SOURCE.source} <= {"partial", "not-read"}
