@@ -38,6 +38,7 @@ class Neighborhoods:
         self._certificates, self._typed = certificates, typed
         self._past: deque[tuple[_Place, Piece]] = deque(maxlen=_MOST_PIECES)
         self._open: dict[str, _Place] = {}
+        self._events: dict[EventRecord, Event | None] = {}  # of the piece at hand
 
     def events(self, pieces: Iterable[Piece]) -> Iterator[Capi2Event]:
         """The events, in no certain order; an event may be given twice."""
@@ -49,10 +50,13 @@ class Neighborhoods:
             self._past.append((place, piece))
 
     def _of_piece(self, place: _Place, piece: Piece) -> Iterator[Capi2Event]:
-        named = {event.origin: event for event in self._naming(piece)}
-        tasks = {event.task_id for event in named.values()} - {""}
+        self._events.clear()
+        named = list(self._naming(piece))
+        tasks = {event.task_id for event in named} - {""}
         new = frozenset(tasks - self._open.keys())
-        events = [*named.values(), *self._of_tasks(piece, frozenset(tasks | self._open.keys()))]
+        known = {id(event) for event in named}
+        others = self._of_tasks(piece, frozenset(tasks | self._open.keys()))
+        events = [*named, *(event for event in others if id(event) not in known)]
         yield from events
         if new:
             yield from self._before(place, new)
@@ -77,8 +81,12 @@ class Neighborhoods:
         return (event for event in self._mentioning(piece, tasks) if event.task_id in tasks)
 
     def _mentioning(self, piece: Piece, names: frozenset[str]) -> Iterator[Capi2Event]:
-        typed = (self._typed(record) for record in piece.naming(names))
-        return (event for event in typed if isinstance(event, Capi2Event))
+        for record in piece.naming(names):
+            if record not in self._events:
+                self._events[record] = self._typed(record)
+            event = self._events[record]
+            if isinstance(event, Capi2Event):
+                yield event
 
 
 def _reaches(earlier: _Place, later: _Place) -> bool:
