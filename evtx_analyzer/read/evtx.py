@@ -35,6 +35,7 @@ from evtx_analyzer.read.evtx_chunk import (
     Promise,
     account,
     counted_chunk,
+    up_to,
 )
 from evtx_analyzer.read.evtx_losses import FILE_HEADER_SIZE, LogAccount
 from evtx_analyzer.read.evtx_span import ChunkSpan, Spans
@@ -229,25 +230,21 @@ class CountedChunk:
 
     def __init__(self, raw: bytes) -> None:
         self._raw, self._chunk = raw, counted_chunk(raw)
-        self._decoded = _decoded(self._chunk.data) if self._chunk is not None else iter(())
-        self._known: dict[int, str] = {}
+        self._texts: dict[int, str] = {}
+        self._end = 0  # of the last record that was decoded
 
     def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
         """The records in which the search finds something as XML, with their heads; or why one cannot be decoded."""
-        heads = self._chunk.heads if self._chunk is not None else []
-        numbers = search.records(memoryview(self._raw), [head.end for head in heads])
-        for head in (heads[number] for number in sorted(numbers) if number < len(heads)):
-            xml = self._text(head)
+        if self._chunk is None:
+            return
+        numbers = search.records(memoryview(self._raw), [head.end for head in self._chunk.heads])
+        heads = [self._chunk.heads[number] for number in sorted(numbers) if number < len(self._chunk.heads)]
+        if heads and heads[-1].end > self._end:
+            self._texts, self._end = dict(_decoded(up_to(self._chunk.data, heads[-1]))), heads[-1].end
+        for head in heads:
+            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head)
             if not isinstance(xml, str) or search.in_text(xml):
                 yield head, xml
-
-    def _text(self, head: Head) -> str | Exception:
-        while head.id not in self._known and (given := next(self._decoded, None)) is not None:
-            self._known[given[0]] = given[1]
-        if head.id in self._known:
-            return self._known[head.id]
-        assert self._chunk is not None
-        return _recovered(self._chunk, head)
 
 
 def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool = False) -> EventRecord:

@@ -283,8 +283,14 @@ def _repaired(whole: bytes, heads: list[Head]) -> bytes:
     The tables are an index into the records, which is not needed to read them; ``evtx`` gives up all of a chunk for
     one entry that leads to damage.
     """
-    data = bytearray(whole)
-    struct.pack_into("<Q", data, 32, heads[-1].id if heads else 0)
-    struct.pack_into("<I", data, 48, heads[-1].end if heads else HEADER_SIZE)
+    data = bytearray(up_to(whole, heads[-1] if heads else Head(0, HEADER_SIZE, 0, 0)))
     data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)
+    return bytes(data)
+
+
+def up_to(whole: bytes, head: Head) -> bytes:
+    """The chunk with a header by which a decoder stops behind this record."""
+    data = bytearray(whole)
+    struct.pack_into("<Q", data, 32, head.id)
+    struct.pack_into("<I", data, 48, head.end)
     return bytes(data)
