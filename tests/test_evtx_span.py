@@ -265,6 +265,13 @@ def test_of_a_chunk_that_is_found_the_records_with_the_text_are_given_and_counte
     assert all(selection.counted)
 
 
+def test_what_stands_in_the_definition_alone_stands_in_every_record():
+    """Provider, channel and machine are written once in a chunk, by its first record."""
+    data = write_evtx(cases.noise(capi2.Recorder("EX-00427.contoso.com"), cases.KB_TIME, 20).events)
+    things, _ = selected(data, Search([[frozenset({"ex-00427"})]]))
+    assert [thing.record_id for thing in things if isinstance(thing, EventRecord)] == list(range(1, 81))
+
+
 def test_a_chunk_that_is_cut_off_is_not_counted():
     data = EXPORT[:-1000]
     things, selection = selected(data)

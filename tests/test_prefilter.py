@@ -79,7 +79,14 @@ SETTINGS = settings(max_examples=8, deadline=None, suppress_health_check=[Health
     near=st.booleans(),
     damage=st.none() | st.floats(0, 1),
     rule=st.sampled_from(
-        ["Result.value: '80092012'", "Security_UserID: S-1-5-18", "EventID: 70", "Certificate.subjectName|contains: o"]
+        [
+            "Result.value: '80092012'",
+            "Security_UserID: S-1-5-18",
+            "EventID: 70",
+            "Certificate.subjectName|contains: o",
+            f"Computer: {cases.HOST}",
+            f"Result.value: '800B010A'\n    Computer: {cases.HOST}",
+        ]
     ),
 )
 @SETTINGS

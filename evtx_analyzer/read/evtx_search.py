@@ -72,9 +72,9 @@ class Search:
 
     def records(self, chunk: memoryview, ends: Sequence[int]) -> set[int]:
         """Numbers of the records of a chunk that may hold an event looked for, by the places where each ends."""
-        if self._any or self._parts is None:
-            return set(range(len(ends)))
-        return {bisect_right(ends, at) for at in self._places(chunk, 1)}
+        found = {0} if self._any or self._parts is None else {bisect_right(ends, at) for at in self._places(chunk, 1)}
+        # The first record defines what all have in common: provider, channel and machine stand in no other.
+        return set(range(len(ends))) if 0 in found else found
 
     def _places(self, block: memoryview, unit: int) -> Iterator[int]:
         """Places around which one of the texts stands, for each part one in as many bytes as the unit has."""
