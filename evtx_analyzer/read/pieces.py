@@ -16,7 +16,7 @@ _RECORDS = 32
 
 
 class Piece(Protocol):
-    """Some records that stand one after the other; valid while as many more are read as ``neighborhoods`` looks back at.
+    """Some records that stand one after the other; valid while ``neighborhoods`` looks back at it.
 
     ``first`` and ``last`` are the times of its first and last record, None where not known. ``selected`` says whether
     it may hold what the second reading looks for.
