@@ -11,7 +11,18 @@ from pathlib import Path
 
 from benchmarks.peers import REPOSITORY
 
-_PACKAGES = ("evtx", "python-evtx", "libevtx-python", "pandas", "polars", "numpy", "lxml", "msgspec")
+_PACKAGES = (
+    "evtx",
+    "python-evtx",
+    "libevtx-python",
+    "pandas",
+    "polars",
+    "numpy",
+    "lxml",
+    "msgspec",
+    "stringzilla",
+    "zlib-ng",
+)
 
 
 def described(runs: int) -> str:

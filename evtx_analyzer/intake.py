@@ -9,7 +9,7 @@ import hashlib
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from io import BytesIO
@@ -42,8 +42,10 @@ from evtx_analyzer.model import (
 from evtx_analyzer.normalize import capi2, concerns, iis_smtp, may_concern, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_service import log_notice
-from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
+from evtx_analyzer.read import HEAD, Readable, Record, pieces, read, recognize, remarks
+from evtx_analyzer.read.evtx_search import Search
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
+from evtx_analyzer.read.pieces import Piece
 from evtx_analyzer.read.streams import read_into
 from evtx_analyzer.smtp.blocks import Recipes, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
@@ -69,8 +71,6 @@ _LOCAL_TWICE = (
 )
 Progress = Callable[[str, int], None]
 Wanted = Callable[[Record], bool]
-ChunkTest = Callable[[bytes], bool]
-Beside = Callable[[Sequence[str], Sequence[str]], None]
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -237,22 +237,20 @@ class Ledger:
         item: Examined,
         progress: Progress,
         wanted: Wanted | None = None,
-        chunks: ChunkTest | None = None,
+        search: Search | None = None,
         recipes: Recipes | None = None,
-        beside: Beside | None = None,
     ) -> Iterator[Event]:
         """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
 
-        ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
-        not be looked at for anything else are counted only, and not given. ``beside`` is told of each chunk so chosen
-        the texts of the records that are given, and of all. With ``recipes``, sessions that went well are
-        given together as ``CountedSessions``, others as ``WholeSession`` where they stand in one file.
+        ``search`` finds the chunks of an .evtx file that may hold what is looked for: of the others the records that
+        need not be looked at for anything else are counted only, and not given. With ``recipes``, sessions that went
+        well are given together as ``CountedSessions``, others as ``WholeSession`` where they stand in one file.
         """
         first_time = wanted is None
         try:
             with closing(_opened(item.source, ahead=self._ahead)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
-                for thing in self._readable(item, counted, chunks, recipes, beside, first_time=first_time):
+                for thing in self._readable(item, counted, search, recipes):
                     if isinstance(thing, CountedRecords):
                         self._add(item, thing)
                     elif isinstance(thing, CountedRows):
@@ -268,31 +266,44 @@ class Ledger:
                         event = self._normalized(item, thing, counts)
                         if event is not None:
                             yield event
-                self._stopped(item, _failure(stream), first_time)
+                self._stopped(item, _failure(stream))
         except OSError as error:
-            self._stopped(item, f"reading stopped: {error.strerror or error}", first_time)
+            self._stopped(item, f"reading stopped: {error.strerror or error}")
 
     def _readable(
         self,
         item: Examined,
         stream: BinaryIO,
-        test: ChunkTest | None,
+        search: Search | None,
         recipes: Recipes | None,
-        beside: Beside | None,
-        *,
-        first_time: bool,
     ) -> Iterator[Readable | SessionRows | CountedRows | CountedSessions]:
         assert item.syntax is not None
         if recipes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
             reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, recipes)
             return read_blocks(stream, reader)
-        known = self._counted.setdefault(item.source.path, bytearray())
-        chunks = None
-        if test is not None and item.syntax == "evtx":
-            from evtx_analyzer.read.evtx import Chunks  # noqa: PLC0415  start-up cost: only where an event log is read
+        if search is None or item.syntax != "evtx":
+            return read(item.syntax, stream, item.source.origin)
+        from evtx_analyzer.read.evtx import Selection  # noqa: PLC0415  start-up cost: only where an event log is read
 
-            chunks = Chunks(test, is_capi2_channel, known, concerns, may_concern, beside)
-        return (read if first_time else reread)(item.syntax, stream, item.source.origin, chunks)
+        counted = self._counted.setdefault(item.source.path, bytearray())
+        selection = Selection(search, is_capi2_channel, counted, concerns, may_concern)
+        return read(item.syntax, stream, item.source.origin, selection)
+
+    def pieces(self, item: Examined, progress: Progress, search: Search | None) -> Iterator[Piece]:
+        """The pieces of an event log that was read before, those that the search finds ``selected``."""
+        assert item.syntax is not None
+        try:
+            with closing(_opened(item.source, ahead=self._ahead)) as stream:
+                counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
+                known = bytes(self._counted.get(item.source.path, b""))
+                yield from pieces(item.syntax, counted, item.source.origin, search, known)
+                self._stopped(item, _failure(stream))
+        except OSError as error:
+            self._stopped(item, f"reading stopped: {error.strerror or error}")
+
+    def typed(self, item: Examined, record: Record) -> Event | None:
+        """The typed event of a record that was read before; it is not counted again."""
+        return self._normalized(item, record, first_time=False)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:
         """Count records that are not given: of the CAPI2 channel, or (without names) of no known kind."""
@@ -322,10 +333,12 @@ class Ledger:
         self._span(item, send_log.KIND).add_session_rows(rows)
         return event
 
-    def _stopped(self, item: Examined, reason: str, first_time: bool) -> None:
-        if reason:
-            extent = f"what is behind its first {item.size:,} bytes"
-            self._lose(Loss(origin=item.source.origin, reason=reason, extent=extent), first_time)
+    def _stopped(self, item: Examined, reason: str) -> None:
+        """Note that a source ended too early, in whichever reading; the same end in two readings is one loss."""
+        extent = f"what is behind its first {item.size:,} bytes"
+        loss = Loss(origin=item.source.origin, reason=reason, extent=extent)
+        if reason and loss not in self._losses.get(named(loss.origin), ()):
+            self._lose(loss, first_time=True)
 
     def _normalized(self, item: Examined, record: Record, first_time: bool) -> Event | None:
         path = item.source.path

@@ -37,7 +37,7 @@ from evtx_analyzer.intake import (
 )
 from evtx_analyzer.match import recognized
 from evtx_analyzer.model import Event, Match, Rejection
-from evtx_analyzer.passes import LikelyTasks, Reading, connections, details, failures, smtp_sessions
+from evtx_analyzer.passes import Reading, connections, evidence_for, failures, smtp_sessions
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.version import VERSION
@@ -92,10 +92,8 @@ def analyze(
     keeper = Keeper()
     refused = [keeper.session(item) for item in smtp_sessions(reading) if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
-    likely = LikelyTasks()
-    checks = list(failures(reading, anchors, likely))
-    certificates = _certificates(checks, refused)
-    checks += details(reading, certificates, checks, likely.tasks(certificates))
+    checks = list(failures(reading, anchors))
+    checks += evidence_for(reading, _certificates(checks, refused), checks)
     examined = [with_digest(item) for item in examined]
     if not anyway:
         require_readable(examined, ledger)

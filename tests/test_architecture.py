@@ -19,7 +19,7 @@ LAYERS = (
     ("clock", "distinguished_names"),
     ("exchange_online", "public_roots", "replies"),
     ("discover", "read", "normalize", "match", "rules", "smtp", "correlate", "diagnose", "report"),
-    ("intake",),
+    ("intake", "neighborhoods"),
     ("passes",),
     ("pipeline", "smtp_tables"),
     ("tables",),
@@ -84,6 +84,12 @@ def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
             targets += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             importers |= {name for target in targets if target.partition(".")[0] == "sigma"}
     assert importers == {"rules.from_sigma", "rules.parsing", "rule_convert"}
+
+
+def test_event_logs_are_read_without_numpy():
+    for name, path in modules():
+        if name in ("passes", "neighborhoods", "read.pieces") or name.startswith(("read.evtx", "read.binxml")):
+            assert not re.search(r"^\s*(?:import|from) numpy", path.read_text(encoding="utf-8"), re.MULTILINE), name
 
 
 def test_only_the_command_line_prints_or_exits():

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import evtx_analyzer as ea
-from evtx_analyzer.model import CountedRecords, EventRecord, Origin
-from evtx_analyzer.read.evtx import Chunks, read_evtx, reread_evtx
-from evtx_analyzer.read.evtx_needles import holding, naming
+from evtx_analyzer.model import EventRecord, Origin
+from evtx_analyzer.read.evtx import Selection, read_evtx
+from evtx_analyzer.read.evtx_search import Search
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.rules import Rules
 from samples import capi2, cases
@@ -79,7 +79,14 @@ SETTINGS = settings(max_examples=8, deadline=None, suppress_health_check=[Health
     near=st.booleans(),
     damage=st.none() | st.floats(0, 1),
     rule=st.sampled_from(
-        ["Result.value: '80092012'", "Security_UserID: S-1-5-18", "EventID: 70", "Certificate.subjectName|contains: o"]
+        [
+            "Result.value: '80092012'",
+            "Security_UserID: S-1-5-18",
+            "EventID: 70",
+            "Certificate.subjectName|contains: o",
+            f"Computer: {cases.HOST}",
+            f"Result.value: '800B010A'\n    Computer: {cases.HOST}",
+        ]
     ),
 )
 @SETTINGS
@@ -108,25 +115,8 @@ def quiet(count=40):
 
 
 def counting(data, *, channel="Microsoft-Windows-CAPI2/Operational"):
-    chunks = Chunks(lambda _: False, lambda _, found: found == channel, bytearray())
-    return list(read_evtx(BytesIO(data), SOURCE, chunks)), chunks
-
-
-def test_records_that_are_not_wanted_are_counted():
-    data = write_evtx(quiet())
-    found, chunks = counting(data)
-    plain = list(read_evtx(BytesIO(data), SOURCE))
-    assert chunks.counted == b"\1" * ((len(data) - 4096) // CHUNK)
-    assert len(found) == len(chunks.counted)
-    assert all(isinstance(item, CountedRecords) for item in found)
-    assert found[0].origin.record == 1
-    assert found[-1].last_record == plain[-1].record_id == 160
-    assert sum(sum(item.event_ids.values()) for item in found) == 160
-    assert found[0].event_ids.keys() == {10, 11, 30, 90}
-    assert {item.host for item in found} == {cases.HOST}
-    assert min(item.first for item in found) == plain[0].time
-    assert max(item.last for item in found) == plain[-1].time
-    assert list(reread_evtx(BytesIO(data), SOURCE, chunks)) == []
+    selection = Selection(Search([]), lambda _, found: found == channel)
+    return list(read_evtx(BytesIO(data), SOURCE, selection)), selection
 
 
 def sealed(chunk):
@@ -162,44 +152,7 @@ def test_what_is_not_as_expected_is_decoded(what):
         struct.pack_into("<Q", data, values + 14, 1)
     if what != "checksum":
         data[4096:] = sealed(data[4096 : 4096 + CHUNK])
-    found, chunks = counting(bytes(data), channel=channel)
-    assert not any(chunks.counted)
+    found, selection = counting(bytes(data), channel=channel)
+    assert not any(selection.counted)
     assert any(isinstance(item, EventRecord) for item in found)
     assert found == list(read_evtx(BytesIO(bytes(data)), SOURCE))
-
-
-def utf16(text, *, odd):
-    return b"x" * (3 if odd else 2) + text.encode("utf-16-le") + b"\x07"
-
-
-@pytest.mark.parametrize("odd", [False, True])
-@pytest.mark.parametrize("text", ["800B0109", "800b0109", "800B010a"])
-def test_needles_are_found_in_both_cases_at_any_place(text, odd):
-    test = holding([[frozenset({"800b0109", "800b010a"})]])
-    assert test(utf16(text, odd=odd))
-    assert test(utf16("Lsass.EXE", odd=odd)) is False
-    assert holding([[frozenset({"lsass.exe", "w3wp.exe"})]])(utf16("Lsass.EXE", odd=odd))
-
-
-def test_every_set_of_a_signal_is_needed_and_one_signal_is_enough():
-    test = holding([[frozenset({"first"}), frozenset({"second"})], [frozenset({"third"})]])
-    chunks = ["first", "second", "first second", "third"]
-    assert [test(utf16(text, odd=True)) for text in chunks] == [False, False, True, True]
-    assert holding([[frozenset({"first"})], []]) is None
-    assert holding([])(b"anything") is False
-
-
-def test_names_are_looked_for_while_they_are_few_or_guids():
-    thumbprints = [f"{number:040X}" for number in range(17)]
-    assert naming(["short", *thumbprints]) is None
-    assert naming(thumbprints)(utf16(thumbprints[16].lower(), odd=True))
-    assert naming(thumbprints[:3])(utf16(thumbprints[2].lower(), odd=True))
-    assert not naming(thumbprints[:3])(utf16(thumbprints[9], odd=False))
-    guids = [capi2.guid(str(number)) for number in range(100)]
-    assert naming(guids)(utf16(guids[50], odd=True))
-    assert not naming(guids[:50])(utf16(guids[50], odd=True))
-    assert naming([*guids, "task 7"]) is None
-    both = naming([*guids[:50], *thumbprints[:3]])
-    assert both(utf16(guids[7].lower(), odd=True))
-    assert both(utf16(f"ab{thumbprints[2]}", odd=False))
-    assert not both(utf16(guids[50], odd=False) + utf16(thumbprints[9], odd=False))

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from evtx_analyzer.model import CountedRecords, EventRecord, Loss, Origin
-from evtx_analyzer.read.evtx import Chunks, read_evtx
+from evtx_analyzer.read.evtx import Selection, read_evtx
+from evtx_analyzer.read.evtx_search import Search
 
 EXPORTS = Path(__file__).parents[2] / "shared/data/capi2"
 pytestmark = pytest.mark.skipif(not EXPORTS.is_dir(), reason="the real CAPI2 exports are not beside this checkout")
@@ -121,18 +122,21 @@ def test_a_stream_that_cannot_seek_and_gives_little_at_a_time_reads_alike():
     assert found == list(read_evtx(BytesIO(export()), SOURCE))
 
 
-def test_chunks_that_are_not_wanted_are_accounted_for_all_the_same():
+def test_chunks_that_are_not_searched_for_are_accounted_for_all_the_same():
     data = damaged(heads(export(), 2)[3][1], b"\xff" * 60)
-    first = data[start(1) : start(2)]
-    chunks = Chunks(lambda asked: asked == first or len(asked) < CHUNK, lambda *_: True, bytearray())
-    found = list(read_evtx(BytesIO(data), SOURCE, chunks))
-    # The damaged chunk, the second, cannot be counted.
+    (task,) = re.findall(r'TaskId="([^"]+)"', read(export())[0][0].xml)
+    selection = Selection(Search([[frozenset({task})]]), lambda *_: True)
+    found = list(read_evtx(BytesIO(data), SOURCE, selection))
     given = [item for item in found if isinstance(item, EventRecord)]
-    assert [item.record_id for item in given] == [item for item in ids(read(data)[0]) if item <= 58]
-    assert [item.record_id for item in given if item.counted] == list(range(1, 36))
+    # The damaged chunk, the second, cannot be counted; in the first there are records of the task.
+    assert [item.record_id for item in given if not item.counted] == [n for n in ids(read(data)[0]) if 36 <= n <= 58]
+    of_task = [record.record_id for record in read(export())[0] if task in record.xml]
+    assert [item.record_id for item in given if item.counted] == of_task
+    assert max(of_task) <= 35
     assert [item for item in found if isinstance(item, Loss)] == read(data)[1]
-    assert list(chunks.counted) == [1, 0, *[1] * 11, *[0] * 3]  # three were never used
-    assert [item.last_record for item in found if isinstance(item, CountedRecords)][:3] == [35, 79, 105]
+    assert list(selection.counted) == [1, 0, *[1] * 11, *[0] * 3]  # three were never used
+    runs = [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)]
+    assert runs == [(1, 35), (59, 340)]
 
 
 # --------------------------------------------------------------------------------------------------- file header

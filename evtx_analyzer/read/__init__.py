@@ -16,12 +16,14 @@ from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, rea
 from evtx_analyzer.read.mail import is_mail_report, read_mail_report
 from evtx_analyzer.read.messages import is_message_export, read_message_export
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
+from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.psjson import is_json, read_json
 from evtx_analyzer.read.tabletext import is_table_text, read_table_text
 
 if TYPE_CHECKING:
-    from evtx_analyzer.read.evtx import Chunks
+    from evtx_analyzer.read.evtx import Selection
+    from evtx_analyzer.read.evtx_search import Search
 
 Record = EventRecord | LogRow | CertificateFile
 Readable = Record | CountedRecords | Loss
@@ -38,11 +40,11 @@ def _is_evtx(head: bytes) -> bool:
     return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
 
 
-def _read_evtx(stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -> Iterator[Readable]:
+def _read_evtx(stream: BinaryIO, source: Origin, selection: Selection | None = None) -> Iterator[Readable]:
     """The reader of event logs, imported with both of its decoders where there is one."""
     from evtx_analyzer.read.evtx import read_evtx  # noqa: PLC0415  start-up cost
 
-    return read_evtx(stream, source, chunks)
+    return read_evtx(stream, source, selection)
 
 
 def _is_console_text(head: bytes) -> bool:
@@ -95,17 +97,17 @@ def remarks(syntax: str | None, head: bytes) -> tuple[str, ...]:
     return ()
 
 
-def read(syntax: str, stream: BinaryIO, source: Origin, chunks: Chunks | None = None) -> Iterator[Readable]:
-    """Records and losses of a stream in the given syntax; with ``chunks``, an event log's may be counted only."""
-    if syntax == "evtx" and chunks is not None:
-        return _read_evtx(stream, source, chunks)
+def read(syntax: str, stream: BinaryIO, source: Origin, selection: Selection | None = None) -> Iterator[Readable]:
+    """Records and losses of a stream in the given syntax; with a ``selection``, an event log's may be counted only."""
+    if syntax == "evtx" and selection is not None:
+        return _read_evtx(stream, source, selection)
     return next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
 
 
-def reread(syntax: str, stream: BinaryIO, source: Origin, chunks: Chunks | None) -> Iterator[Readable]:
-    """Records of a stream that was read before; of an event log, without the chunks that ``chunks`` declines."""
-    if syntax == "evtx" and chunks is not None:
-        from evtx_analyzer.read.evtx import reread_evtx  # noqa: PLC0415  as above
+def pieces(syntax: str, stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
+    """The pieces of an event log that was read before; see ``evtx_pieces`` for ``search`` and ``counted``."""
+    if syntax == "evtx":
+        from evtx_analyzer.read.evtx_pieces import evtx_pieces  # noqa: PLC0415  as above
 
-        return reread_evtx(stream, source, chunks)
-    return read(syntax, stream, source)
+        return evtx_pieces(stream, source, search, counted)
+    return record_pieces(read(syntax, stream, source))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from Evtx.Evtx import ChunkHeader
+from zlib_ng.zlib_ng import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +26,11 @@ HEADER_SIZE = 0x200
 _SMALLEST = 28  # a record's frame takes that much
 MOST_RECORDS = CHUNK_SIZE // _SMALLEST
 _MAGIC = b"ElfChnk\0"
-_RECORD_MAGIC = b"**\0\0"
+RECORD_MAGIC = b"**\0\0"
 _RECORD = struct.Struct("<4sIQQ")
 _SIZE = struct.Struct("<I")
 _SOUND_HEADER = struct.Struct("<8xQ8xQQ8xI")  # (magic), first number, (last), first and last id, (sizes), free space
-_RECORD_START = re.compile(re.escape(_RECORD_MAGIC))
+_RECORD_START = re.compile(re.escape(RECORD_MAGIC))
 ANY_ID = range(1, 1 << 62)
 _UNUSED = bytes(CHUNK_SIZE)
 
@@ -144,7 +144,7 @@ def _faults(raw: bytes, header: ChunkHeader, promise: Promise) -> Iterator[str]:
         yield f"the file ends {len(raw):,} bytes into this chunk of {CHUNK_SIZE:,}"
     if not promise.trusted:
         yield "the chunk header's checksum is wrong"
-    elif promise.free <= len(raw) and zlib.crc32(raw[HEADER_SIZE : promise.free]) != header.data_checksum():
+    elif promise.free <= len(raw) and crc32(raw[HEADER_SIZE : promise.free]) != header.data_checksum():
         yield "the checksum of the chunk's records is wrong"
 
 
@@ -193,7 +193,7 @@ def _head(data: bytes, at: int) -> Head | None:
     if at + _RECORD.size > len(data):
         return None
     magic, size, number, filetime = _RECORD.unpack_from(data, at)
-    if magic != _RECORD_MAGIC or size < _SMALLEST or at + size > len(data):
+    if magic != RECORD_MAGIC or size < _SMALLEST or at + size > len(data):
         return None
     if _SIZE.unpack_from(data, at + size - _SIZE.size)[0] != size:
         return None
@@ -206,7 +206,7 @@ def _head_with_one_size(data: bytes, at: int) -> Head | None:
         return None
     magic, size, number, filetime = _RECORD.unpack_from(data, at)
     after = _head(data, at + size)
-    if magic != _RECORD_MAGIC or size < _SMALLEST or after is None or after.id != number + 1:
+    if magic != RECORD_MAGIC or size < _SMALLEST or after is None or after.id != number + 1:
         return None
     return Head(number, at, size, filetime)
 
@@ -283,8 +283,14 @@ def _repaired(whole: bytes, heads: list[Head]) -> bytes:
     The tables are an index into the records, which is not needed to read them; ``evtx`` gives up all of a chunk for
     one entry that leads to damage.
     """
-    data = bytearray(whole)
-    struct.pack_into("<Q", data, 32, heads[-1].id if heads else 0)
-    struct.pack_into("<I", data, 48, heads[-1].end if heads else HEADER_SIZE)
+    data = bytearray(up_to(whole, heads[-1] if heads else Head(0, HEADER_SIZE, 0, 0)))
     data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)
+    return bytes(data)
+
+
+def up_to(whole: bytes, head: Head) -> bytes:
+    """The chunk with a header by which a decoder stops behind this record."""
+    data = bytearray(whole)
+    struct.pack_into("<Q", data, 32, head.id)
+    struct.pack_into("<I", data, 48, head.end)
     return bytes(data)
