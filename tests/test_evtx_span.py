@@ -144,12 +144,13 @@ def places(chunk):
 
 @given(
     number=st.integers(0, 30),
-    at=st.integers(0, 200).filter(lambda at: not 4 <= at < 8),
+    # Not the size, and no descriptor: of one that contradicts itself a reader may believe the size or the type.
+    at=st.sampled_from([0, *range(8, 35), *range(122, 200)]),
     new=st.binary(min_size=1, max_size=4),
 )
 @SETTINGS
 def test_a_record_that_is_not_as_expected_is_not_counted_wrongly(number, at, new):
-    """Frame (but its size), prelude, descriptors and numbers of a record, with the checksums put right."""
+    """Frame, prelude and values of a record, with the checksums put right."""
     body = bytearray(EXPORT[HEADER : HEADER + CHUNK])
     where = places(body)
     offset = where[number % len(where)] + at
