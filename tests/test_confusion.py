@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from faults import FAULTS, noise
@@ -128,3 +130,57 @@ def test_one_fault(tmp_path, name, form):
 def test_two_faults_at_once(tmp_path, names, form):
     made = build(names, form, seed_of(names, form))
     assert wrong(analyzed(made, tmp_path), names, form) == []
+
+
+# ------------------------------------------------------------------------------------ accepted meanwhile, two machines
+
+
+@pytest.mark.parametrize(("name", "form"), [(name, form) for name in FAULTS for form in SEND_FORMS])
+def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, name, form):
+    """Before, between and after the refusals: what was wrong all the time does not decide."""
+    made = build((name,), form, seed_of((name,), form))
+    refused = made.refused()[0]
+    for minutes in (-30, 3, 30):
+        after = timedelta(minutes=minutes)
+        made.mails.append(replace(refused, after=after, recipient="z@outside.example", reply="250 2.1.5 Recipient OK"))
+    named = {item.cause: item.grade for item in analyzed(made, tmp_path).findings}
+    capped = {
+        cause.id for cause in rules().causes if any(item.name == "accepted-meanwhile" for item in cause.observations)
+    }
+    assert [cause for cause, grade in named.items() if grade == "probable" and cause in capped] == []
+    assert not {"certificate-replaced", "attributed-to-another-tenant"} & {
+        cause for cause, grade in named.items() if grade == "probable"
+    }
+
+
+ALONE = [name for name, item in FAULTS.items() if not item.touches & {"inbound", "send", "domains"}]
+MACHINES = list(zip(ALONE, ALONE[7:] + ALONE[:7], strict=True))
+
+
+@pytest.mark.parametrize(("one", "other"), MACHINES, ids=lambda value: value)
+def test_two_machines_with_a_fault_each(tmp_path, one, other):
+    """Folders of two machines in one input: neither's fault is laid at the other's door."""
+    seeds = {one: 0, other: 1 + 2 * (len(other) % 2)}
+    hosts = []
+    for number, name in enumerate((one, other)):
+        made = replace(world(seeds[name] + 2 * number, "BC"[number]))
+        made.host = f"SRV{number}"
+        FAULTS[name].apply(made)
+        completed(made)
+        for file, content in files(made).items():
+            path = tmp_path / made.host / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content, encoding="utf-8", newline="")
+        hosts.append((made.host, truth((name,), "BC"[number])[1]))
+    report = ea.analyze(tmp_path, rules=rules())
+    assert {item.host for item in report.incidents} == {"SRV0", "SRV1"}
+    where = {incident.id: incident.host for incident in report.incidents}
+    allowed = {host: set(most) for host, most in hosts}
+    wrong_doors = [
+        (item.cause, item.grade, where[incident])
+        for item in report.findings
+        if item.cause != "unexplained" and RANK[item.grade] >= STRONG
+        for incident in item.incidents
+        if item.cause not in allowed[where[incident]]
+    ]
+    assert wrong_doors == []
