@@ -45,7 +45,7 @@ from evtx_analyzer.normalize.log_service import log_notice
 from evtx_analyzer.read import HEAD, Readable, Record, read, recognize, remarks, reread
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
 from evtx_analyzer.read.streams import read_into
-from evtx_analyzer.smtp.blocks import Recipes, read_blocks
+from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
 from evtx_analyzer.smtp.fold import ProtocolReader
 
@@ -235,21 +235,21 @@ class Ledger:
         progress: Progress,
         wanted: Wanted | None = None,
         chunks: ChunkTest | None = None,
-        recipes: Recipes | None = None,
+        layouts: Layouts | None = None,
         beside: Beside | None = None,
     ) -> Iterator[Event]:
         """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
 
         ``chunks`` tells which chunks of an .evtx file may hold what is looked for: of the others the records that need
         not be looked at for anything else are counted only, and not given. ``beside`` is told of each chunk so chosen
-        the texts of the records that are given, and of all. With ``recipes``, sessions that went well are
+        the texts of the records that are given, and of all. With ``layouts``, sessions that went well are
         given together as ``CountedSessions``, others as ``WholeSession`` where they stand in one file.
         """
         first_time = wanted is None
         try:
             with closing(_opened(item.source, ahead=self._ahead)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
-                for thing in self._readable(item, counted, chunks, recipes, beside, first_time=first_time):
+                for thing in self._readable(item, counted, chunks, layouts, beside, first_time=first_time):
                     if isinstance(thing, CountedRecords):
                         self._add(item, thing)
                     elif isinstance(thing, CountedRows):
@@ -274,14 +274,14 @@ class Ledger:
         item: Examined,
         stream: BinaryIO,
         test: ChunkTest | None,
-        recipes: Recipes | None,
+        layouts: Layouts | None,
         beside: Beside | None,
         *,
         first_time: bool,
     ) -> Iterator[Readable | SessionRows | CountedRows | CountedSessions]:
         assert item.syntax is not None
-        if recipes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
-            reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, recipes)
+        if layouts is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
+            reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, layouts)
             return read_blocks(stream, reader)
         known = self._counted.setdefault(item.source.path, bytearray())
         chunks = None

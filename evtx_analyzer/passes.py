@@ -30,8 +30,8 @@ from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read import Record
 from evtx_analyzer.read.evtx_needles import holding, naming
 from evtx_analyzer.rules import Rules
-from evtx_analyzer.smtp.blocks import Recipes
-from evtx_analyzer.smtp.outcomes import Recipe, recipe_of
+from evtx_analyzer.smtp.blocks import Layouts
+from evtx_analyzer.smtp.outcomes import Layout, layout_of
 
 _THUMBPRINT = re.compile(r"fileRef=[\"']([0-9A-Fa-f]{40})\b")
 _TASK = re.compile(r"TaskId=[\"']([^\"']+)")
@@ -58,9 +58,9 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in (SEND, IIS))
     for group in folders(item.source for item in by_path.values()).values():
         running: OpenSessions = {}
-        recipes = Recipes(partial(_recipe, signals), partial(_names, running)) if in_bulk else None
+        layouts = Layouts(partial(_layout, signals), partial(_names, running)) if in_bulk else None
         logs = (by_path[source.path] for source in group)
-        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, recipes=recipes))
+        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, layouts=layouts))
         yield from sessions(reading.notes.protocol(matches(rows, signals)), running)
 
 
@@ -76,11 +76,11 @@ def _looks_for_failure(signal: Signal) -> bool:
     return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
 
 
-def _recipe(signals: Sequence[Signal], rows: Sequence[LogRow]) -> Recipe | None:
+def _layout(signals: Sequence[Signal], rows: Sequence[LogRow]) -> Layout | None:
     """In which rows of a session its outcome stands, learned from the rows of one; None if anything in it failed."""
     events = [event for row in rows if (event := normalize(row)) is not None]
     found = list(matches((event for _, event in events if isinstance(event, SmtpEvent)), signals))
-    return recipe_of(found) if len(found) == len(rows) else None
+    return layout_of(found) if len(found) == len(rows) else None
 
 
 def connections(reading: Reading, refused: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a session adds to the delivery history: stated case by case, and the same by recipe as read row by row."""
+"""What a session adds to the delivery history: stated case by case, and the same by layout as read row by row."""
 
 import random
 from datetime import timedelta
@@ -12,7 +12,7 @@ from evtx_analyzer import intake, passes
 from evtx_analyzer.correlate.history import History
 from evtx_analyzer.model import Acceptance
 from evtx_analyzer.smtp import blocks
-from evtx_analyzer.smtp.blocks import Recipes
+from evtx_analyzer.smtp.blocks import Layouts
 from evtx_analyzer.smtp.outcomes import outcome_of
 from samples import cases
 from samples.smtp import SEND_HEADER, W3C_HEADER, SendSession, iis_row, iso, send_log
@@ -32,7 +32,7 @@ def outcomes(folder, monkeypatch, *, prefilter):
     made, counted = [], []
     monkeypatch.setattr(History, "add", lambda _, session: made.append(outcome_of(session, online)))
     monkeypatch.setattr(History, "add_outcomes", lambda _, items, *__: counted.extend(items))
-    monkeypatch.setattr(passes, "Recipes", lambda *names: Recipes(*names, online))
+    monkeypatch.setattr(passes, "Layouts", lambda *names: Layouts(*names, online))
     ea.analyze(folder, anyway=True, prefilter=prefilter)
     return sorted(map(repr, [*made, *counted])), len(counted)
 
@@ -131,7 +131,7 @@ def session(number, chosen):
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(1, 40))
 @SETTINGS
-def test_outcomes_by_recipe_are_those_of_reading_row_by_row(tmp_path, monkeypatch, seed, count):
+def test_outcomes_by_layout_are_those_of_reading_row_by_row(tmp_path, monkeypatch, seed, count):
     chosen = random.Random(seed)
     folder = tmp_path / f"{seed}-{count}"
     folder.mkdir(exist_ok=True)
