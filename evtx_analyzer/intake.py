@@ -47,7 +47,7 @@ from evtx_analyzer.read.evtx_search import Search
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_LOG, W3C_LOG
 from evtx_analyzer.read.pieces import Piece
 from evtx_analyzer.read.streams import read_into
-from evtx_analyzer.smtp.blocks import Recipes, read_blocks
+from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
 from evtx_analyzer.smtp.fold import ProtocolReader
 
@@ -238,19 +238,19 @@ class Ledger:
         progress: Progress,
         wanted: Wanted | None = None,
         search: Search | None = None,
-        recipes: Recipes | None = None,
+        layouts: Layouts | None = None,
     ) -> Iterator[Event]:
         """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
 
         ``search`` finds the chunks of an .evtx file that may hold what is looked for: of the others the records that
-        need not be looked at for anything else are counted only, and not given. With ``recipes``, sessions that went
+        need not be looked at for anything else are counted only, and not given. With ``layouts``, sessions that went
         well are given together as ``CountedSessions``, others as ``WholeSession`` where they stand in one file.
         """
         first_time = wanted is None
         try:
             with closing(_opened(item.source, ahead=self._ahead)) as stream:
                 counted = cast("BinaryIO", _Counted(stream, item.source.path, progress))
-                for thing in self._readable(item, counted, search, recipes):
+                for thing in self._readable(item, counted, search, layouts):
                     if isinstance(thing, CountedRecords):
                         self._add(item, thing)
                     elif isinstance(thing, CountedRows):
@@ -275,11 +275,11 @@ class Ledger:
         item: Examined,
         stream: BinaryIO,
         search: Search | None,
-        recipes: Recipes | None,
+        layouts: Layouts | None,
     ) -> Iterator[Readable | SessionRows | CountedRows | CountedSessions]:
         assert item.syntax is not None
-        if recipes is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
-            reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, recipes)
+        if layouts is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
+            reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(item.source.origin, layouts)
             return read_blocks(stream, reader)
         if search is None or item.syntax != "evtx":
             return read(item.syntax, stream, item.source.origin)

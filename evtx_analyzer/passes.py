@@ -28,8 +28,8 @@ from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read import Record
 from evtx_analyzer.read.evtx_search import Search, search_for
 from evtx_analyzer.rules import Rules
-from evtx_analyzer.smtp.blocks import Recipes
-from evtx_analyzer.smtp.outcomes import Recipe, recipe_of
+from evtx_analyzer.smtp.blocks import Layouts
+from evtx_analyzer.smtp.outcomes import Layout, layout_of
 
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 _RECENT = 16
@@ -60,9 +60,9 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     protocols = [item.source for item in by_path.values() if item.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
-        recipes = Recipes(partial(_recipe, reading), partial(_names, running)) if in_bulk else None
+        layouts = Layouts(partial(_layout, reading), partial(_names, running)) if in_bulk else None
         logs = (by_path[source.path] for source in group)
-        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, recipes=recipes))
+        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, layouts=layouts))
         yield from sessions(reading.notes.protocol(matches(rows, signals)), running)
 
 
@@ -78,14 +78,14 @@ def _looks_for_failure(signal: Signal) -> bool:
     return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
 
 
-def _recipe(reading: Reading, rows: Sequence[LogRow]) -> Recipe | None:
+def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
     """In which rows of a session its outcome stands, learned from the rows of one; None if anything in it failed."""
     events = [event for row in rows if (event := normalize(row)) is not None]
     typed = [event for _, event in events if isinstance(event, SmtpEvent)]
-    recipe = recipe_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None
-    if recipe is not None and recipe.sent is not None:
-        reading.notes.history.add_certificate(recipe.sent)
-    return recipe
+    layout = layout_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None
+    if layout is not None and layout.sent is not None:
+        reading.notes.history.add_certificate(layout.sent)
+    return layout
 
 
 def connections(reading: Reading, refused: frozenset[str]) -> None:

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, SessionRows
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
-from evtx_analyzer.smtp.outcomes import Recipe
+from evtx_analyzer.smtp.outcomes import Layout
 
 Readable = LogRow | Loss | SessionRows | CountedRows | CountedSessions
 Row = tuple[bytes, ...]
 """Line, key and token, and what a kind of log needs besides; of an irregular line all but the line are empty."""
-Learn = Callable[[Sequence[LogRow]], Recipe | None]
+Learn = Callable[[Sequence[LogRow]], Layout | None]
 
 _BLOCK = 512 << 10
 _HEADER, _HEADER_LINES = 64 << 10, 50
@@ -44,8 +44,8 @@ class RowReader(Protocol):
         """Another one in the same state."""
 
 
-class Recipes:
-    """What was learned of the sessions of a folder: a recipe for each shape, None for one that must be read.
+class Layouts:
+    """What was learned of the sessions of a folder: a layout for each shape, None for one that must be read.
 
     ``begun`` names the sessions of which rows were given and that have not ended: what an earlier file has in part is
     not counted, though a later one has it whole. ``newest`` is when the newest connection began that was given, by
@@ -55,15 +55,15 @@ class Recipes:
 
     def __init__(self, learn: Learn, begun: Callable[[], Iterable[str]] = tuple) -> None:
         self.learn, self.begun = learn, begun
-        self.known: dict[Any, Recipe | None] = {}
+        self.known: dict[Any, Layout | None] = {}
         self.newest: dict[bytes, int] = {}
         self.floor = -(1 << 41)
 
-    def keep(self, shape: object, recipe: Recipe | None) -> None:
-        """Remember the recipe of a shape; all are forgotten where there are too many."""
+    def keep(self, shape: object, layout: Layout | None) -> None:
+        """Remember the layout of a shape; all are forgotten where there are too many."""
         if len(self.known) >= _MOST_SHAPES:
             self.known.clear()
-        self.known[shape] = recipe
+        self.known[shape] = layout
 
 
 class Carried(NamedTuple):
@@ -117,8 +117,8 @@ class Block:
 class BlockReader(ABC):
     """State of one file; a log kind says in which header its rows can be judged, and judges them."""
 
-    def __init__(self, source: Origin, recipes: Recipes, rows: RowReader) -> None:
-        self.source, self.recipes, self.rows = source, recipes, rows
+    def __init__(self, source: Origin, layouts: Layouts, rows: RowReader) -> None:
+        self.source, self.layouts, self.rows = source, layouts, rows
         self.carried = Carried([], [], [])
         self.line_count = self.offset = 0
 

@@ -3,7 +3,7 @@
 These logs name no sessions: rows belong together by remote address, and by when the connection began (time minus
 time-taken), see ``correlate.sessions``. Here a *segment* are the rows of one address from a banner (not the answer to
 STARTTLS) to the next one. It is counted where it holds one QUIT and behind it at most 221, its rows began within two
-seconds of the first one with a time-taken that never falls, its shape has a recipe (``outcomes``), and no connection to
+seconds of the first one with a time-taken that never falls, its shape has a layout (``outcomes``), and no connection to
 the same address that was left open, or is given, began within two seconds before it: then reading row by row would put
 exactly its rows together. A segment without QUIT at the end of a block waits for the next one. The shape are commands,
 codes of replies, and where time-taken rose.
@@ -27,8 +27,8 @@ from evtx_analyzer.constants import HEAD_LINES
 from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, Outcome
 from evtx_analyzer.read.encoding import decode
 from evtx_analyzer.read.fieldslog import W3C_LOG, W3cRows
-from evtx_analyzer.smtp.blocks import Block, BlockReader, Readable, Recipes, Row, RowReader
-from evtx_analyzer.smtp.outcomes import Cook, Recipe
+from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
+from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
 
 _NEEDED = ("c-ip", "cs-username", "s-sitename", "s-computername", "cs-method", "cs-uri-query", "time-taken")
 _TIME = len("2016-12-01 03:09:55")
@@ -45,9 +45,9 @@ _MANY = 4096
 class ConnectionReader(BlockReader):
     """Reads a W3C log of the SMTP service."""
 
-    def __init__(self, source: Origin, recipes: Recipes) -> None:
-        super().__init__(source, recipes, W3cRows(source))
-        self._cook = Cook(self._text, _moment, _USUAL)
+    def __init__(self, source: Origin, layouts: Layouts) -> None:
+        super().__init__(source, layouts, W3cRows(source))
+        self._outcome_reader = OutcomeReader(self._text, _moment, _USUAL)
         self._latest = _NEVER
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
@@ -76,7 +76,7 @@ class ConnectionReader(BlockReader):
             yield _counted(self.source, "", len(inbound), min(inbound), max(inbound))
         self._note_latest(block)
         if given:
-            self.recipes.floor = self._latest
+            self.layouts.floor = self._latest
             given.update({at: self.read(block, at) for at, row in enumerate(block.rows) if row[_TOKEN]})
             return
         found = _Segments(self, block)
@@ -90,21 +90,21 @@ class ConnectionReader(BlockReader):
     def unjudged(self, block: Block) -> None:
         """Connections that begin near the rows of this block are given too."""
         self._note_latest(block)
-        self.recipes.floor = max(self.recipes.floor, self._latest + _SLACK)
+        self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
 
     def end(self, rest: bytes) -> Iterator[LogRow | Loss]:
         """Give what was carried; a connection of the next file that begins at the same time is given too."""
         if self.carried.rows or rest:
-            self.recipes.floor = max(self.recipes.floor, self._latest + _SLACK)
+            self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
         return super().end(rest)
 
-    def outcome(self, rows: Sequence[Row], recipe: Recipe) -> Outcome | None:
+    def outcome(self, rows: Sequence[Row], layout: Layout) -> Outcome | None:
         """The outcome of a segment; None where an address in it is not certain."""
         first = _moment(min(rows)[_LINE][:_TIME])
-        accepted = self._cook.acceptances(rows, recipe, _TIME)
+        accepted = self._outcome_reader.acceptances(rows, layout, _TIME)
         if first is None or accepted is None:
             return None
-        return self._cook.outcome(rows, recipe, _name(self._machine[0]), first, accepted)
+        return self._outcome_reader.outcome(rows, layout, _name(self._machine[0]), first, accepted)
 
     def banner(self, row: Row) -> tuple[datetime, str]:
         """Time and text of a reply."""
@@ -126,7 +126,7 @@ class _Segments:
     """The segments of a block, address by address."""
 
     def __init__(self, reader: ConnectionReader, block: Block) -> None:
-        self._reader, self._block, self._recipes = reader, block, reader.recipes
+        self._reader, self._block, self._layouts = reader, block, reader.layouts
         self.given: list[Row] = []
         self.waiting: list[Row] = []
         self._outcomes: list[Outcome] = []
@@ -142,19 +142,19 @@ class _Segments:
         taken = [int(row[_TAKEN]) for row in rows]
         starts = [_MILLISECONDS[row[_LINE][:_TIME]] - elapsed for row, elapsed in zip(rows, taken, strict=True)]
         heads = [match.start() for match in _HEAD.finditer(kinds)]
-        newest = max(self._recipes.newest.get(address, _NEVER), self._recipes.floor)
+        newest = max(self._layouts.newest.get(address, _NEVER), self._layouts.floor)
         for start, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
             some = slice(start, stop)
             segment = _Segment(rows[some], tokens[some], kinds[some], starts[some], taken[some])
             near = min(segment.starts) <= newest + _SAME_CONNECTION
             if near or not self._judge(segment, final=stop == len(rows)):
                 self.given += segment.rows
-                newest = self._recipes.newest[address] = max(newest, *segment.starts)
+                newest = self._layouts.newest[address] = max(newest, *segment.starts)
 
     def give(self, rows: list[Row]) -> None:
         """These must be given after all."""
         self.given += rows
-        newest = self._recipes.newest
+        newest = self._layouts.newest
         for row in rows:
             start = _MILLISECONDS[row[_LINE][:_TIME]] - int(row[_TAKEN])
             newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
@@ -206,17 +206,17 @@ class _Segments:
         return True
 
     def _fold(self, rows: list[Row], shape: tuple[object, ...]) -> bool:
-        known = self._recipes.known
+        known = self._layouts.known
         if shape not in known:
             read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
-            self._recipes.keep(shape, self._recipes.learn([row for row in read if isinstance(row, LogRow)]))
-        recipe = known[shape]
-        outcome = None if recipe is None else self._reader.outcome(rows, recipe)
-        if recipe is None or outcome is None:
+            self._layouts.keep(shape, self._layouts.learn([row for row in read if isinstance(row, LogRow)]))
+        layout = known[shape]
+        outcome = None if layout is None else self._reader.outcome(rows, layout)
+        if layout is None or outcome is None:
             return False
         self._outcomes.append(outcome)
         if self._early:
-            self._banners += [rows[at] for at in recipe.banners]
+            self._banners += [rows[at] for at in layout.banners]
         return True
 
     def _count(self, rows: list[Row]) -> None:

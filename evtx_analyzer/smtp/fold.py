@@ -3,8 +3,8 @@ r"""Exchange protocol logs: sessions that went well are folded to their outcomes
 Most sessions of a Send log are alike but for times, names and numbers. The *shape* of a session is the exact tuple of
 its rows' tokens: of ``+`` and ``-`` rows the sign; of a command (``>``) its first word; of a reply (``<``) code and the
 sign after it; of an information row (``*``) data and context as written. The first session of each shape is read by the
-plain reader, and gives the recipe by which the outcomes of all others are made (``outcomes``). There is no other way to
-be counted: a shape with a failing reply or a failed TLS negotiation has no recipe, and its sessions are given whole.
+plain reader, and gives the layout by which the outcomes of all others are made (``outcomes``). There is no other way to
+be counted: a shape with a failing reply or a failed TLS negotiation has no layout, and its sessions are given whole.
 
 So is a session with an irregular row, without row 0 or the disconnect row, with a row missing, with times that run
 backwards, or of which an earlier file has a part. Rows of open sessions wait for the next block.
@@ -27,8 +27,8 @@ from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Orig
 from evtx_analyzer.read.encoding import decode
 from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
 from evtx_analyzer.read.lines import line_text, split_cells
-from evtx_analyzer.smtp.blocks import Block, BlockReader, Readable, Recipes, Row, RowReader
-from evtx_analyzer.smtp.outcomes import Cook, Recipe
+from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
+from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
 
 _TIME_SIZE = len("2016-12-01T03:09:55.456Z")
 _TIME = rb"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z"
@@ -65,11 +65,11 @@ def _kind(rows: RowReader) -> str:
 class ProtocolReader(BlockReader):
     """Reads an Exchange protocol log."""
 
-    def __init__(self, source: Origin, recipes: Recipes) -> None:
-        super().__init__(source, recipes, ExchangeRows(source))
+    def __init__(self, source: Origin, layouts: Layouts) -> None:
+        super().__init__(source, layouts, ExchangeRows(source))
         self._clients: set[tuple[bytes, ...]] = set()
         self._connectors: dict[bytes, str] = {}
-        self._cook = Cook(_data, _moment, _USUAL)
+        self._outcome_reader = OutcomeReader(_data, _moment, _USUAL)
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:  # noqa: ARG002  of every block
         """The rows of a Send or Receive connector with the usual columns."""
@@ -87,11 +87,11 @@ class ProtocolReader(BlockReader):
             except KeyError:
                 sessions[row[1]] = [row]
         sessions.pop(b"", None)
-        odd, known, groups = self._odd(given), self.recipes.known, _Groups(block, self.source)
+        odd, known, groups = self._odd(given), self.layouts.known, _Groups(block, self.source)
         others: dict[bytes, list[Row]] = {}
         for key, rows in sessions.items():
-            recipe = known.get(tuple([row[2] for row in rows]))
-            if recipe is None or key in odd or not self._fold(rows, recipe, groups):
+            layout = known.get(tuple([row[2] for row in rows]))
+            if layout is None or key in odd or not self._fold(rows, layout, groups):
                 others[key] = rows
         waiting: list[int] = []
         places = block.places(row for rows in others.values() for row in rows)
@@ -108,7 +108,7 @@ class ProtocolReader(BlockReader):
     def _odd(self, given: dict[int, Iterable[Readable]]) -> set[bytes]:
         """Ids of sessions that have an irregular row or have begun in an earlier file."""
         rows = [row for rows in given.values() for row in rows if isinstance(row, LogRow)]
-        names = {row.values.get("session-id", "") for row in rows}.union(self.recipes.begun())
+        names = {row.values.get("session-id", "") for row in rows}.union(self.layouts.begun())
         return {name.encode("utf-8", "replace") for name in names}
 
     def _in_parts(
@@ -129,8 +129,8 @@ class ProtocolReader(BlockReader):
         return rest
 
     def _learned(self, block: Block, part: list[int], groups: _Groups) -> bool:
-        """Fold an ended session by the recipe of its shape without what tells nothing; learn it if need be."""
-        rows, known = [block.rows[at] for at in part], self.recipes.known
+        """Fold an ended session by the layout of its shape without what tells nothing; learn it if need be."""
+        rows, known = [block.rows[at] for at in part], self.layouts.known
         written = tuple([row[2] for row in rows])
         if written in known and known[written] is None:
             return False
@@ -142,26 +142,33 @@ class ProtocolReader(BlockReader):
             read = [row for at in part for row in self.read(block, at) if isinstance(row, LogRow)]
             if len(read) < len(part):
                 return False
-            self.recipes.keep(shape, self.recipes.learn(read))
-        recipe = known[shape]
-        self.recipes.keep(written, recipe)
-        return recipe is not None and self._fold(rows, recipe, groups)
+            self.layouts.keep(shape, self.layouts.learn(read))
+        layout = known[shape]
+        self.layouts.keep(written, layout)
+        return layout is not None and self._fold(rows, layout, groups)
 
-    def _fold(self, rows: list[Row], recipe: Recipe, groups: _Groups) -> bool:
-        """Add the outcome of a session to its group; not where anything in its rows is not as the recipe needs it."""
+    def _fold(self, rows: list[Row], layout: Layout, groups: _Groups) -> bool:
+        """Add the outcome of a session to its group; not where anything in its rows is not as the layout needs it."""
         begin, connector, _, sequence, _ = rows[0][0].split(b",", 4)
         end, _, _, count, local, _ = rows[-1][0].split(b",", 5)
         if sequence != b"0" or int(count) != len(rows) - 1:
             return False
-        name, accepted = self._connector(connector), self._cook.acceptances(rows, recipe, _TIME_SIZE)
+        name, accepted = self._connector(connector), self._outcome_reader.acceptances(rows, layout, _TIME_SIZE)
         if name is None or accepted is None:
             return False
         # Times are of one length, so that their texts are in the order of time.
-        times = [begin, *[rows[message.accepted][0][:_TIME_SIZE] for message in recipe.messages], end]
+        times = [begin, *[rows[message.accepted][0][:_TIME_SIZE] for message in layout.messages], end]
         first = _moment(begin)
         if first is None or times != sorted(times):
             return False
-        groups.add(connector, local, self._cook.outcome(rows, recipe, name, first, accepted), rows, recipe.banners, end)
+        groups.add(
+            connector,
+            local,
+            self._outcome_reader.outcome(rows, layout, name, first, accepted),
+            rows,
+            layout.banners,
+            end,
+        )
         return True
 
     def _connector(self, written: bytes) -> str | None:

@@ -1,6 +1,6 @@
-"""What one session adds to the delivery history: the meaning, and the same from a recipe for sessions of one shape.
+"""What one session adds to the delivery history: the meaning, and the same from a layout for sessions of one shape.
 
-``outcome_of`` is the meaning. A ``Recipe`` says for all sessions whose rows have the same tokens which row holds what.
+``outcome_of`` is the meaning. A ``Layout`` says for all sessions whose rows have the same tokens which row holds what.
 It is learned from the first of them: the addresses in its MAIL and RCPT rows are replaced by the numbers of these rows,
 and what ``outcome_of`` then names as domains are the rows in which to look.
 """
@@ -84,7 +84,7 @@ def _verb(row: SmtpEvent) -> str:
     return row.text.strip().partition(" ")[0].upper()
 
 
-# ------------------------------------------------------------------------------------------------ recipes
+# ------------------------------------------------------------------------------------------------ layouts
 
 
 class Message(Struct, frozen=True):
@@ -95,7 +95,7 @@ class Message(Struct, frozen=True):
     recipients: tuple[int, ...]
 
 
-class Recipe(Struct, frozen=True, kw_only=True):
+class Layout(Struct, frozen=True, kw_only=True):
     """In which rows of a session its outcome stands; ``hellos`` are replies that may greet the client.
 
     ``local`` is the first row that names the local endpoint, ``banners`` are replies with the code of a banner.
@@ -112,8 +112,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
 
 
-def recipe_of(matches: Sequence[Match]) -> Recipe | None:
-    """The recipe of a session told by its rows, which stand in their order; None where anything in it failed."""
+def layout_of(matches: Sequence[Match]) -> Layout | None:
+    """The layout of a session told by its rows, which stand in their order; None where anything in it failed."""
     rows = [match.event for match in matches if isinstance(match.event, SmtpEvent)]
     numbered = [replace(row, text=_numbered(row, number)) for number, row in enumerate(rows)]
     signals = [match.signals for match in matches]
@@ -123,7 +123,7 @@ def recipe_of(matches: Sequence[Match]) -> Recipe | None:
     places = {id(row): number for number, row in enumerate(numbered)}
     taken = [reply for reply in session.replies if is_acceptance(reply)]
     outcome = outcome_of(session)
-    return Recipe(
+    return Layout(
         sent=session.sent,
         tls=outcome.tls,
         received=session.received,
@@ -148,8 +148,8 @@ def _message(accepted: int, item: Acceptance) -> Message:
     return Message(accepted, sender, tuple([int(number) for number in item.recipient_domains]))
 
 
-class Cook:
-    """Makes outcomes by recipe from lines as bytes; equal texts are read once.
+class OutcomeReader:
+    """Reads outcomes from lines as bytes, by the layout of their session; equal texts are read once.
 
     ``text_of`` gives the text of a command or reply of a line, or nothing where it is not certain: then no outcome is
     made (None), and the session is read row by row. ``time_of`` reads a time as the log writes it.
@@ -170,7 +170,7 @@ class Cook:
     def outcome(
         self,
         lines: Sequence[Sequence[bytes]],
-        recipe: Recipe,
+        layout: Layout,
         connector: str,
         first: datetime,
         accepted: tuple[Acceptance, ...],
@@ -179,18 +179,18 @@ class Cook:
         return Outcome(
             first=first,
             connector=connector,
-            thumbprint=recipe.sent.thumbprint if recipe.sent else "",
-            tls=recipe.tls,
-            seen_address=self._seen_address(lines, recipe.hellos),
-            online=self._known_online(lines, recipe),
-            own_names=recipe.own_names,
+            thumbprint=layout.sent.thumbprint if layout.sent else "",
+            tls=layout.tls,
+            seen_address=self._seen_address(lines, layout.hellos),
+            online=self._known_online(lines, layout),
+            own_names=layout.own_names,
             accepted=accepted,
         )
 
-    def acceptances(self, lines: Sequence[Sequence[bytes]], recipe: Recipe, size: int) -> tuple[Acceptance, ...] | None:
+    def acceptances(self, lines: Sequence[Sequence[bytes]], layout: Layout, size: int) -> tuple[Acceptance, ...] | None:
         """The accepted messages of a session; None where a time (so long as written) or an address is not certain."""
         accepted = []
-        for message in recipe.messages:
+        for message in layout.messages:
             time = self._time_of(lines[message.accepted][0][:size])
             sender = None if message.sender is None else self._domain(lines[message.sender][0])
             domains = [self._domain(lines[at][0]) for at in message.recipients]
@@ -214,12 +214,12 @@ class Cook:
                 return address
         return ""
 
-    def _known_online(self, lines: Sequence[Sequence[bytes]], recipe: Recipe) -> bool | None:
+    def _known_online(self, lines: Sequence[Sequence[bytes]], layout: Layout) -> bool | None:
         """Whether the remote side is Exchange Online; asked once for each name and certificate."""
-        match = _BANNER.match(self._text_of(lines[recipe.banners[0]][0])) if recipe.banners else None
-        key = match[1] if match else b"", recipe.received
+        match = _BANNER.match(self._text_of(lines[layout.banners[0]][0])) if layout.banners else None
+        key = match[1] if match else b"", layout.received
         if key not in self._online:
-            _keep(self._online, key, is_online(key[0].decode("utf-8", "replace"), recipe.received))
+            _keep(self._online, key, is_online(key[0].decode("utf-8", "replace"), layout.received))
         return self._online[key]
 
     def _domain(self, line: bytes) -> str | None:

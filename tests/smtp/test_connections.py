@@ -14,9 +14,9 @@ from evtx_analyzer import intake
 from evtx_analyzer.model import Acceptance, CountedSessions, LogRow, Origin
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.smtp import blocks
-from evtx_analyzer.smtp.blocks import Recipes, read_blocks
+from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
-from evtx_analyzer.smtp.outcomes import Message, Recipe
+from evtx_analyzer.smtp.outcomes import Layout, Message
 from samples import cases
 from samples.smtp import FRONT_END, REFUSAL, W3C_HEADER, iis_row
 
@@ -142,16 +142,16 @@ def good(start, remote="216.32.181.1"):
     return [iis_row(start, after, "SMTP1", remote, kind, verb, text) for after, kind, verb, text in rows]
 
 
-def recipe(**values):
-    """A recipe of a session without anything."""
+def layout(**values):
+    """A layout of a session without anything."""
     names = {"sent": None, "tls": None, "received": None, "own_names": (), "local": 0}
     names |= {"banners": (), "hellos": (), "messages": ()}
-    return Recipe(**{**names, **values})
+    return Layout(**{**names, **values})
 
 
 def found(lines, learn):
     text = W3C_HEADER.format(date="2016-12-01 00:00:00") + "".join(lines)
-    return list(read_blocks(BytesIO(text.encode()), ConnectionReader(Origin(source="ex.log"), Recipes(learn))))
+    return list(read_blocks(BytesIO(text.encode()), ConnectionReader(Origin(source="ex.log"), Layouts(learn))))
 
 
 def test_what_is_alike_is_told_once_and_counted():
@@ -160,7 +160,7 @@ def test_what_is_alike_is_told_once_and_counted():
 
     def learn(rows):
         told.append(rows)
-        return recipe(messages=(Message(9, 3, (5,)),))
+        return layout(messages=(Message(9, 3, (5,)),))
 
     given = found(lines, learn)
     assert len(told) == 1
@@ -178,13 +178,13 @@ def test_what_is_alike_is_told_once_and_counted():
 def test_a_connection_near_one_that_was_left_open_is_given(gap, loud):
     """Its rows might belong to the other one: two seconds are what reading row by row allows."""
     start = START + timedelta(seconds=gap)
-    given = found([*good(START)[:5], *good(start)], lambda _: recipe())
+    given = found([*good(START)[:5], *good(start)], lambda _: layout())
     assert sum(isinstance(item, LogRow) for item in given) == (17 if loud else 5)
 
 
 def test_connections_to_one_address_that_overlap_are_given():
     one, other = good(START), good(START + timedelta(seconds=1))
-    given = found([*one[:6], *other[:6], *one[6:], *other[6:]], lambda _: recipe())
+    given = found([*one[:6], *other[:6], *one[6:], *other[6:]], lambda _: layout())
     assert sum(isinstance(item, LogRow) for item in given) == 24
-    apart = found([*one[:6], *good(START, "216.32.181.2")[:12], *one[6:]], lambda _: recipe())
+    apart = found([*one[:6], *good(START, "216.32.181.2")[:12], *one[6:]], lambda _: layout())
     assert not [item for item in apart if isinstance(item, LogRow)]

@@ -19,9 +19,9 @@ from evtx_analyzer.read.fieldslog import read_exchange_log
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp import blocks, fold
-from evtx_analyzer.smtp.blocks import Recipes, read_blocks
+from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.fold import ProtocolReader
-from evtx_analyzer.smtp.outcomes import Message, Recipe
+from evtx_analyzer.smtp.outcomes import Layout, Message
 from samples import cases
 from samples.smtp import REFUSAL, SEND_HEADER, SendSession, iso, send_log
 
@@ -273,15 +273,15 @@ def test_numpy_is_not_loaded_for_smtp_logs(tmp_path):
 # ------------------------------------------------------------------------------------------------- parts
 
 
-def recipe(**values):
-    """A recipe of a session without anything."""
+def layout(**values):
+    """A layout of a session without anything."""
     names = {"sent": None, "tls": None, "received": None, "own_names": (), "local": 0}
     names |= {"banners": (), "hellos": (), "messages": ()}
-    return Recipe(**{**names, **values})
+    return Layout(**{**names, **values})
 
 
 def found(text, learn):
-    return list(read_blocks(BytesIO(text.encode()), ProtocolReader(SOURCE, Recipes(learn))))
+    return list(read_blocks(BytesIO(text.encode()), ProtocolReader(SOURCE, Layouts(learn))))
 
 
 def rows_of(given):
@@ -314,7 +314,7 @@ def test_what_is_alike_is_told_once_and_counted():
 
     def learn(rows):
         told.append(rows)
-        return recipe(messages=(Message(25, 20, (21,)),))
+        return layout(messages=(Message(25, 20, (21,)),))
 
     given = found(send_log(sessions), learn)
     assert len(told) == 1
@@ -335,7 +335,7 @@ def test_what_is_alike_is_told_once_and_counted():
 def test_a_session_of_which_a_row_is_given_is_given_whole_and_as_read_one_by_one():
     text = log(11, 25, spread=4000)
     plain = [item for item in read_exchange_log(BytesIO(text.encode()), SOURCE) if isinstance(item, LogRow)]
-    given = list(rows_of(found(text, lambda _: recipe())))
+    given = list(rows_of(found(text, lambda _: layout())))
     assert 0 < len(given) < len(plain)
     for name in {item.values["session-id"] for item in given}:
         rows = [item for item in plain if item.values["session-id"] == name]

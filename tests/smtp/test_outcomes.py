@@ -1,4 +1,4 @@
-"""What a session adds to the delivery history: stated case by case, and the same by recipe as read row by row."""
+"""What a session adds to the delivery history: stated case by case, and the same by layout as read row by row."""
 
 import random
 from datetime import timedelta
@@ -131,7 +131,7 @@ def session(number, chosen):
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(1, 40))
 @SETTINGS
-def test_outcomes_by_recipe_are_those_of_reading_row_by_row(tmp_path, monkeypatch, seed, count):
+def test_outcomes_by_layout_are_those_of_reading_row_by_row(tmp_path, monkeypatch, seed, count):
     chosen = random.Random(seed)
     folder = tmp_path / f"{seed}-{count}"
     folder.mkdir(exist_ok=True)
