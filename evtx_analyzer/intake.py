@@ -53,7 +53,8 @@ from evtx_analyzer.smtp.fold import ProtocolReader
 
 NEEDLE = "5.7.64"
 _HOLDS_CODE = "; it holds the text 5.7.64"
-_BLOCK = _LARGE = 1 << 20
+_BLOCK = 1 << 20
+_LARGE = 1 << 20
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 _EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from evtx_analyzer import clock, diagnose
+from evtx_analyzer import clock
 from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
 from evtx_analyzer.correlate.chains import operations
 from evtx_analyzer.correlate.clocks import noted, session_clock, settled
@@ -23,6 +23,7 @@ from evtx_analyzer.correlate.merging import merge
 from evtx_analyzer.correlate.notes import Notes
 from evtx_analyzer.correlate.rejections import Told, message_rejections, refusals, rejections
 from evtx_analyzer.correlate.sessions import Session
+from evtx_analyzer.diagnose import Case, diagnosed, verdict
 from evtx_analyzer.discover import Input, Limits, Source, discover
 from evtx_analyzer.discover.collector import collector_bundles
 from evtx_analyzer.discover.digests import Digests
@@ -130,7 +131,7 @@ def analyze(
 
     waiting = [] if found or left_out else notes.contexts.losses()
     losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
-    case = diagnose.Case(
+    case = Case(
         operations=by_id,
         coverage=coverage,
         kinds=frozenset(item.kind for item in coverage),
@@ -140,7 +141,7 @@ def analyze(
         certificates=beside.certificates,
         tz=tz,
     )
-    findings, graded = diagnose.diagnosed(grouped, rules.causes, case)
+    findings, graded = diagnosed(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
@@ -152,7 +153,7 @@ def analyze(
             until=_text(until),
             rules=rules.added or None,
         ),
-        verdict=diagnose.verdict(findings, grouped, case, len(losses), left_out),
+        verdict=verdict(findings, grouped, case, len(losses), left_out),
         findings=tuple(findings),
         incidents=tuple(graded),
         operations=tuple(checked),

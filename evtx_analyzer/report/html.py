@@ -24,6 +24,7 @@ from markupsafe import Markup
 from evtx_analyzer.report import language, tables, timeline
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import ENGLISH, Language
+from evtx_analyzer.report.tables import clean, clip
 
 MOST = {
     "evidence": 16,
@@ -119,5 +120,5 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
 def _shown(value: Any, longest: int) -> Any:  # noqa: ANN401  whatever a template prints
     """Every printed text passes here: control characters replaced, overlong values cut."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return tables.clip(tables.clean(value), longest)
+        return clip(clean(value), longest)
     return "" if value is None else value

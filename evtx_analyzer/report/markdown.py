@@ -19,6 +19,7 @@ from evtx_analyzer.model import Evidence, Finding, Incident
 from evtx_analyzer.report import language, tables
 from evtx_analyzer.report.document import Report, place_text
 from evtx_analyzer.report.language import ENGLISH, Language
+from evtx_analyzer.report.tables import clean, clip
 
 _MOST_EVIDENCE = 12
 _MOST_ROWS = 20
@@ -36,7 +37,7 @@ def to_markdown(report: Report, say: Language = ENGLISH) -> str:
 
 def escape(text: str) -> str:
     """Text of a log so that no Markdown renderer takes it for markup."""
-    text = " ".join(tables.clean(text).split())
+    text = " ".join(clean(text).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare URL or address would become a link.
     text = _SPECIAL.sub(lambda found: _escaped(found[0]), text)
@@ -97,7 +98,7 @@ def _replies(report: Report, say: Language) -> list[str]:
     """Each distinct reply with its count and times, and what is not known because rows are missing."""
     replies = tables.replies(report)
     lines = [
-        f"- {reply.count} x {escape(tables.clip(reply.text, _LONGEST_REPLY))} (*{tables.reply_times(reply, say)}*)"
+        f"- {reply.count} x {escape(clip(reply.text, _LONGEST_REPLY))} (*{tables.reply_times(reply, say)}*)"
         for reply in replies[:_MOST_ROWS]
     ]
     notes = [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)[:_MOST_ROWS]]
@@ -145,7 +146,7 @@ def _steps(texts: Sequence[str]) -> list[str]:
         if step.number:
             lines.append(f"{step.number}. {escape(step.text)}")
         if step.commands:
-            lines += _fenced([tables.clean(command) for command in step.commands], indent)
+            lines += _fenced([clean(command) for command in step.commands], indent)
     return lines
 
 
