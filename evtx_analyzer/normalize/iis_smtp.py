@@ -82,7 +82,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         connector=_present(values.get("s-sitename", "")),
         remote=_present(values.get("c-ip", "")),
         resolution=1.0,
-        elapsed_ms=int(elapsed) if elapsed.isdigit() and len(elapsed) <= _MOST_DIGITS and timed else None,
+        elapsed_ms=int(elapsed) if elapsed.isdecimal() and len(elapsed) <= _MOST_DIGITS and timed else None,
         time_basis=found.basis,
         other_time=found.other,
         values=values,

@@ -157,3 +157,11 @@ def test_most_sessions_of_a_usual_log_are_counted(tmp_path, monkeypatch):
         fast, counted = outcomes(tmp_path, patch, prefilter=True)
     assert len(fast) == 400
     assert counted > 100
+
+
+@pytest.mark.parametrize("sequence", ["²", "1²", "x", ""])
+def test_a_damaged_sequence_number_stops_nothing(tmp_path, monkeypatch, sequence):
+    """A superscript is a digit for ``str.isdigit`` and none for ``int``."""
+    made = SendSession(START, "08D50D3D00000001").connect().message(700, "a@b.de", [("b@c.de", OK)], 1).quit(1300)
+    text = send_log([made]).replace("00000001,2,", f"00000001,{sequence},")
+    assert only(tmp_path, monkeypatch, text).connector == "Outbound to Office 365"
