@@ -12,6 +12,9 @@ import pytest
 from smtp_case import analyze, rejections
 
 from evtx_analyzer.correlate.sessions import verdict_of
+from samples.cases import KB_TIME, LEAF
+from samples.smtp import FRONT_END, W3C_HEADER, SendSession, iis_session
+from samples.smtp import send_log as made_log
 
 FIELDS = "date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context"
 HEADER = (
@@ -610,3 +613,30 @@ def test_a_date_whose_day_is_its_month_is_paired_whatever_the_file_is_called(tmp
     files = {"smtp-old.log": IIS_ROWS.format(date="3/3/2026", ready="Tue, 3 Mar 2026 08:47:02 +0000")}
     (found,) = rejections(analyze(tmp_path, files, **BERLIN))
     assert (found.time_basis, f"{found.time:%Y-%m-%dT%H:%M}") == ("zone", "2026-03-03T08:47")
+
+
+def test_an_address_with_a_plus_sign_keeps_its_domain(tmp_path):
+    """IIS writes a plus sign for every blank, and cannot write another one for a plus sign."""
+    rows = [
+        (0, "<", "", f"220 {FRONT_END} Microsoft ESMTP"),
+        (1, ">", "EHLO", "app01.contoso.com"),
+        (2, "<", "", f"250-{FRONT_END} Hello [203.0.113.9]"),
+        (3, ">", "MAIL", "FROM:<shop+orders@contoso.com> SIZE=1"),
+        (4, "<", "", "250 2.1.0 Sender OK"),
+        (5, ">", "RCPT", "TO:<b+news@fabrikam.com>"),
+        (6, "<", "", "550 5.7.64 TenantAttribution; Relay Access Denied"),
+    ]
+    log = W3C_HEADER.format(date="2016-12-01 03:09:55") + iis_session(KB_TIME, "APP01", rows)
+    report = analyze(tmp_path, {"ex.log": log})
+    (refusal,) = rejections(report)
+    assert (refusal.mail_from, refusal.rcpt_to) == ("shop+orders@contoso.com", "b+news@fabrikam.com")
+
+
+def test_only_the_last_chunk_of_a_message_is_its_acceptance(tmp_path):
+    made = SendSession(KB_TIME, "08D50D3D00000001").connect().starttls(LEAF)
+    made.add(700, ">", "MAIL FROM:<a@contoso.com>").add(701, ">", "RCPT TO:<b@fabrikam.com>")
+    made.add(710, "<", "250 2.1.0 Sender OK").add(711, "<", "250 2.1.5 Recipient OK")
+    made.add(712, ">", "BDAT 100").add(720, "<", "250 2.0.0 100 octets received")
+    made.add(721, ">", "BDAT 50 LAST").add(730, "<", "250 2.6.0 Queued mail for delivery").quit(800)
+    report = analyze(tmp_path, {"SEND.LOG": made_log([made])}, anyway=True)
+    assert [(item.accepted, item.accepted_outside) for item in report.deliveries] == [(1, 1)]

@@ -30,7 +30,7 @@ _SAME_CONNECTION = timedelta(seconds=2)
 _REPLY = re.compile(r"\d{3}([ -]|$)")
 _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
 _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*<?([^>\s]*)>?", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))", re.IGNORECASE)
 _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
@@ -41,7 +41,9 @@ _REPLY_GOES_ON = re.compile(r"\d{3}-")
 _STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of another command's answer; EHLO's has none (RFC 2034 4)
 _GREETING = re.compile(r"250[ -]\s*\S*(?:\s+Hello\s+\[[^\]]*\])?", re.IGNORECASE)
 _END_OF_DATA = "end of data"
-_MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _END_OF_DATA)
+# RFC 3030: a message may come in several chunks, and only the answer to the last one says that it was taken.
+_CHUNK = "BDAT chunk"
+_MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _CHUNK, _END_OF_DATA)
 _TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
 _FAILED = 400
 
@@ -402,9 +404,20 @@ class _Transaction:
         self._lines: list[Match] = []
         self._named: str | None = None
 
-    def mail(self, sender: str) -> None:
-        """Note the sender of a MAIL command: it holds until the next one, also where its answer is not in the log."""
-        self._named = sender
+    def command(self, row: SmtpEvent, message_id: str) -> None:
+        """Note a command, which waits for its answer; what is no command is no business of the transaction."""
+        verb = _verb(row.text)
+        if not verb:
+            return
+        if not row.session:
+            self.answered_before(row.elapsed_ms)
+        address = _address(row.text) if verb in ("MAIL", "RCPT") else ""
+        if verb == "MAIL":
+            # The sender holds until the next MAIL, also where the answer is not in the log.
+            self._named = address
+        if verb == "BDAT" and not row.text.rstrip().upper().endswith("LAST"):
+            verb = _CHUNK
+        self.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
 
     def line(self, match: Match, *, goes_on: bool) -> Reply | None:
         """One row of a reply; the reply where it is complete and of interest."""
@@ -477,13 +490,7 @@ def _replies(matches: Sequence[Match]) -> Iterator[Reply]:
             message_id = found[1] if found else message_id
         elif row.direction == ">":
             reply = transaction.finish()
-            if verb := _verb(row.text):
-                if not row.session:
-                    transaction.answered_before(row.elapsed_ms)
-                address = _address(row.text) if verb in ("MAIL", "RCPT") else ""
-                if verb == "MAIL":
-                    transaction.mail(address)
-                transaction.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
+            transaction.command(row, message_id)
         elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
             reply = transaction.line(match, goes_on=line[1] == "-")
         if reply is not None:
@@ -505,8 +512,11 @@ def _known_verb(word: str) -> str:
 
 
 def _address(text: str) -> str:
+    """The address of a MAIL or RCPT command; IIS writes a blank for the plus sign, which no bare address holds."""
     found = _ADDRESS.search(text)
-    return found[1] if found else ""
+    if found is None:
+        return ""
+    return found[2] if found[1] is None else found[1].strip().replace(" ", "+")
 
 
 def has_code(text: str) -> bool:

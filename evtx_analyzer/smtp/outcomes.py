@@ -24,7 +24,7 @@ _ACCEPTED = range(200, 300)
 _FAILED = 400
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
 _MAIL, _RCPT = "MAIL", "RCPT"
-_ADDRESS = re.compile(rb"(?i:FROM|TO)\s*:\s*<?([^>\s]*)")
+_ADDRESS = re.compile(rb"(?i:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))")
 _HELLO = re.compile(rb"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _BANNER = re.compile(rb"220[ -](\S+)")
 _MOST_TEXTS = 10_000
@@ -227,7 +227,8 @@ class OutcomeReader:
         match = self._usual.search(line) or _ADDRESS.search(self._text_of(line))
         if match is None:
             return None
-        written = match[1].rpartition(b"@")[2]
+        address = match[match.lastindex or 1]
+        written = address.strip().replace(b" ", b"+").rpartition(b"@")[2]
         domain = self._domains.get(written)
         if domain is None:
             if not line.isascii():
