@@ -306,7 +306,7 @@ def nothing_to_be_seen(made: World) -> None:
 
 def noise(made: World, chance: random.Random) -> None:
     """Add what surrounds refusals in real logs and says nothing of their cause; the truth stays what it was."""
-    for add in chance.sample(_NOISE, 3):
+    for add in chance.sample(_NOISE, 4):
         add(made)
 
 
@@ -321,6 +321,11 @@ def _partner(made: World) -> None:
     for after in (-HOUR, HOUR):
         mail = made.mail(after, connector="Partner", banner="mx.litware.example", remote="192.0.2.99:25", tls=PLAIN)
         made.mails.append(mail)
+
+
+def _second_connector_before(made: World) -> None:
+    """Yesterday's mail over another connector: what changed since then, it does not tell from what the connector is."""
+    made.mails.append(made.mail(-DAY, connector="Outbound hybrid"))
 
 
 def _remote_desktop(made: World) -> None:
@@ -363,6 +368,7 @@ def _domains_of_the_organization(made: World) -> None:
 _NOISE: tuple[Callable[[World], None], ...] = (
     _mail_to_own_recipients,
     _partner,
+    _second_connector_before,
     _remote_desktop,
     _microsoft_root,
     _offline_revocation,

@@ -310,16 +310,19 @@ def test_renewed_under_the_same_names(subject, issuer, expected):
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("when", "changes", "expected"),
     [
-        ({"connector": "To other tenant"}, ("To other tenant",)),
-        ({"connector": "To other tenant", "thumbprint": OLD}, None),
-        ({"connector": "To other tenant", "scope": "own"}, None),
-        ({}, None),
+        (AFTER, {}, ("To other tenant",)),
+        (BETWEEN, {}, ("To other tenant",)),
+        (BEFORE, {}, None),  # the time may be the difference
+        (AFTER, {"thumbprint": OLD}, None),
+        (AFTER, {"scope": "own"}, None),
+        (AFTER, {"connector": "Outbound"}, None),
     ],
 )
-def test_the_same_certificate_over_another_connector(changes, expected):
-    assert facts(mail(BEFORE, **changes)).get("AcceptedOnAnotherConnector") == expected
+def test_the_same_certificate_over_another_connector_meanwhile(when, changes, expected):
+    accepted = mail(when, **{"connector": "To other tenant", **changes})
+    assert facts(accepted, deliveries=(refused_span(),)).get("AcceptedOnAnotherConnector") == expected
 
 
 # ----------------------------------------------------------------------------------- looked up, and asked one by one

@@ -153,6 +153,17 @@ def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, 
     }
 
 
+@pytest.mark.parametrize("form", SEND_FORMS)
+@pytest.mark.parametrize("name", ["starttls_masked", "starttls_not_offered"])
+def test_where_tls_was_not_tried_no_credential_is_to_blame(tmp_path, name, form):
+    """Schannel writes its events for any service (remote desktop, HTTPS); none was for a session without STARTTLS."""
+    made = build((name,), form, seed_of((name,), form))
+    made.system += [(number, timedelta(seconds=-20)) for number in (36869, 36870, 36872, 36875)]
+    FAULTS["remote_untrusted"].apply(made)
+    made.mails = [mail for mail in made.mails if "STARTTLS" not in mail.ehlo or not mail.reply.startswith("550")]
+    assert wrong(analyzed(made, tmp_path), (name,), form) == []
+
+
 ALONE = [name for name, item in FAULTS.items() if not item.touches & {"inbound", "send", "domains"}]
 MACHINES = list(zip(ALONE, ALONE[7:] + ALONE[:7], strict=True))
 

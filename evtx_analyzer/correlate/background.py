@@ -434,7 +434,8 @@ def _compared(
         _add_addresses(facts, rejection, same, here)
     _add_senders(facts, rejection, same, background)
     _add_certificates(facts, rejection, here, background)
-    elsewhere = [item for item in mail if _thumbprint(rejection) and _is_elsewhere(item, rejection)]
+    began, _ = background.refused.get((*_sender(rejection), _thumbprint(rejection)), (rejection.time, rejection.time))
+    elsewhere = [item for item in mail if _thumbprint(rejection) and _is_elsewhere(item, rejection, began)]
     facts["AcceptedOnAnotherConnector"] = sorted({item.state.connector for item in elsewhere})
     return facts
 
@@ -450,8 +451,13 @@ def _same_security(item: AcceptedMail, rejection: Rejection, found: Facts) -> bo
     return found.get("CertificateSent") == ["false"] and item.state.tls is True
 
 
-def _is_elsewhere(item: AcceptedMail, rejection: Rejection) -> bool:
-    return item.state.thumbprint == _thumbprint(rejection) and item.state.connector != rejection.connector
+def _is_elsewhere(item: AcceptedMail, rejection: Rejection, since: datetime) -> bool:
+    """Whether mail was sent with the same certificate over another connector while this one was refused.
+
+    What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
+    """
+    same = item.state.thumbprint == _thumbprint(rejection) and item.state.connector != rejection.connector
+    return same and item.times.between(since, None) is not None
 
 
 def _add_addresses(
