@@ -424,7 +424,7 @@ def _compared(
         _add_addresses(facts, rejection, same, here)
     _add_senders(facts, rejection, same, background)
     _add_certificates(facts, rejection, here, background)
-    began, _ = background.refused.get((*_sender(rejection), _thumbprint(rejection)), (rejection.time, rejection.time))
+    began = _began(rejection, background)
     elsewhere = [item for item in mail if _thumbprint(rejection) and _is_elsewhere(item, rejection, began)]
     facts["AcceptedOnAnotherConnector"] = sorted({item.state.connector for item in elsewhere})
     return facts
@@ -439,6 +439,11 @@ def _same_security(item: AcceptedMail, rejection: Rejection, found: Facts) -> bo
     if found.get("StartTls") == ["false"]:
         return item.state.tls is False
     return found.get("CertificateSent") == ["false"] and item.state.tls is True
+
+
+def _began(rejection: Rejection, background: Background) -> datetime:
+    """When mail of this connector with this certificate was refused first."""
+    return background.refused.get((*_sender(rejection), _thumbprint(rejection)), (rejection.time,))[0]
 
 
 def _is_elsewhere(item: AcceptedMail, rejection: Rejection, since: datetime) -> bool:
@@ -468,6 +473,9 @@ def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail
     refused = background.senders.get((rejection.host, rejection.kind, _thumbprint(rejection)), frozenset())
     accepted = {item.state.sender_domain for item in same}
     if not accepted or None in refused or refused & accepted:
+        return
+    if not any(item.times.between(_began(rejection, background), None) for item in same):
+        # What was accepted before the first refusal only differs in time as well.
         return
     facts["AcceptedSender"] = sorted({domain for domain in accepted if domain})[:5]
     # Which senders were accepted is not known whole where one of them is not.
