@@ -248,9 +248,20 @@ def refusals(*senders):
 def test_what_refused_senders_have_in_common(refused, accepted, null, other):
     rejections = refusals(*refused)
     got = facts(
-        *(mail(BEFORE, sender_domain=domain) for domain in accepted), refusal=rejections[0], rejections=rejections
+        *(mail(BEFORE, AFTER, sender_domain=domain) for domain in accepted),
+        refusal=rejections[0],
+        rejections=rejections,
     )
     assert ("OnlyNullSenderRefused" in got, "OnlyOtherSendersRefused" in got) == (null, other)
+
+
+@pytest.mark.parametrize(("when", "expected"), [(BEFORE, False), (BETWEEN, True), (AFTER, True)])
+@pytest.mark.parametrize("sender", ["", "fabrikam.com"])
+def test_other_mail_must_be_accepted_while_this_is_refused(when, expected, sender):
+    """The day before, everything may have been accepted."""
+    rejections = refusals(sender, sender)
+    got = facts(mail(when), refusal=rejections[0], rejections=rejections, deliveries=(refused_span(),))
+    assert ("OnlyNullSenderRefused" in got or "OnlyOtherSendersRefused" in got) is expected
 
 
 # ------------------------------------------------------------------------------------------------- replaced, went back

@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 from faults import FAULTS, noise
 from smtp_case import rules
-from worlds import FORMS, SEND_FORMS, completed, files, world
+from worlds import DAY, FORMS, SEND_FORMS, completed, files, world
 
 import evtx_analyzer as ea
 
@@ -162,6 +162,16 @@ def test_where_tls_was_not_tried_no_credential_is_to_blame(tmp_path, name, form)
     FAULTS["remote_untrusted"].apply(made)
     made.mails = [mail for mail in made.mails if "STARTTLS" not in mail.ehlo or not mail.reply.startswith("550")]
     assert wrong(analyzed(made, tmp_path), (name,), form) == []
+
+
+@pytest.mark.parametrize("sender", ["", "x@forwarded.example"])
+@pytest.mark.parametrize("name", ["missing_intermediate", "missing_root", "intermediate_expired", "revoked"])
+def test_what_is_accepted_until_the_chain_breaks_is_no_sender_s_fault(tmp_path, name, sender):
+    """Users' mail of the day before, and since the chain broke the first mail is a report or is forwarded."""
+    made = world(3, "C")
+    FAULTS[name].apply(made)
+    made.mails += [made.mail(-DAY), made.mail(-DAY / 2), made.refusal(sender=sender)]
+    assert wrong(analyzed(completed(made), tmp_path), (name,), "C") == []
 
 
 ALONE = [name for name, item in FAULTS.items() if not item.touches & {"inbound", "send", "domains"}]

@@ -419,8 +419,9 @@ def _compared(
     mail = background.outside.get((rejection.host, rejection.kind), [])
     here = [item for item in mail if item.state.connector == rejection.connector]
     same = [item for item in here if _same_security(item, rejection, found)]
+    alike = same or [item for item in here if _same_as_shown(item, rejection, found)]
     facts: Facts = {
-        "AcceptedSameSecurity": _messages(same),
+        "AcceptedSameSecurity": _messages(alike),
         "AcceptedSameCertificate": _messages(same) if _thumbprint(rejection) else [],
         "AcceptedWithoutCertificate": [] if _thumbprint(rejection) else _messages(same),
         "AcceptedSinceFailedCheck": _messages(same, *failed) if failed else [],
@@ -431,10 +432,10 @@ def _compared(
         facts["SeenAddressPrivate"] = [yes(is_private(rejection.seen_address))]
         address = parse_address(rejection.seen_address)
         facts["SeenAddressVersion"] = [] if address is None else [str(address.version)]
-        _add_addresses(facts, rejection, same, here)
-    _add_senders(facts, rejection, same, background)
+        _add_addresses(facts, rejection, alike, here)
+    _add_senders(facts, rejection, alike, background)
     _add_certificates(facts, rejection, here, background)
-    began, _ = background.refused.get((*_sender(rejection), _thumbprint(rejection)), (rejection.time, rejection.time))
+    began = _began(rejection, background)
     elsewhere = [item for item in mail if _thumbprint(rejection) and _is_elsewhere(item, rejection, began)]
     facts["AcceptedOnAnotherConnector"] = sorted({item.state.connector for item in elsewhere})
     return facts
@@ -449,6 +450,17 @@ def _same_security(item: AcceptedMail, rejection: Rejection, found: Facts) -> bo
     if found.get("StartTls") == ["false"]:
         return item.state.tls is False
     return found.get("CertificateSent") == ["false"] and item.state.tls is True
+
+
+def _same_as_shown(item: AcceptedMail, rejection: Rejection, found: Facts) -> bool:
+    """Whether both sessions used TLS in a log that shows no certificates (IIS): alike as far as such a log can tell."""
+    shows_none = rejection.kind not in SHOWS_CERTIFICATES
+    return shows_none and found.get("StartTls") == ["true"] and item.state.tls is True
+
+
+def _began(rejection: Rejection, background: Background) -> datetime:
+    """When mail of this connector with this certificate was refused first."""
+    return background.refused.get((*_sender(rejection), _thumbprint(rejection)), (rejection.time,))[0]
 
 
 def _is_elsewhere(item: AcceptedMail, rejection: Rejection, since: datetime) -> bool:
@@ -481,6 +493,9 @@ def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail
     if own is not None:
         facts["AcceptedSameSender"] = _messages([item for item in same if item.state.sender_domain == own])
     if not accepted or None in refused or refused & accepted:
+        return
+    if not any(item.times.between(_began(rejection, background), None) for item in same):
+        # What was accepted before the first refusal only differs in time as well.
         return
     facts["AcceptedSender"] = sorted({domain for domain in accepted if domain})[:5]
     # Which senders were accepted is not known whole where one of them is not.
