@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from evtx_analyzer.batch import Progress, Summary, bundles, run, settings_for
+from evtx_analyzer.batch import Progress, bundles, run, settings_for
+from evtx_analyzer.batch.summary import Summary
 from evtx_analyzer.batch.work import Task, summarize
 from samples.fleet import DAMAGES, write_fleet
 

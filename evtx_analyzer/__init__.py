@@ -18,93 +18,87 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evtx_analyzer.batch import Bundle, Summary, analyze_many, merge
-    from evtx_analyzer.discover import Limits
+    from evtx_analyzer.batch import analyze_many
+    from evtx_analyzer.batch.bundles import Bundle
+    from evtx_analyzer.batch.summary import Summary, merge
+    from evtx_analyzer.discover.archive.limits import Limits
     from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError, RuleError, RuleSetError
-    from evtx_analyzer.model import (
-        Attempt,
-        Capi2Event,
-        Certificate,
-        ChainElement,
+    from evtx_analyzer.model.certificate import Attempt, Certificate, ChainElement, Retrieval, Revocation
+    from evtx_analyzer.model.events import Capi2Event, ContextEvent, MessageEvent, RecipientStatus, SmtpEvent
+    from evtx_analyzer.model.evidence import (
         ClockSkew,
-        CollectorBundle,
+        CommonTrait,
         Context,
-        ContextEvent,
-        Coverage,
         Delivery,
-        Evidence,
-        Finding,
-        Gap,
         Incident,
         IncidentCertificate,
         Link,
-        Loss,
-        MessageEvent,
-        Missing,
         Operation,
-        Origin,
         OtherError,
-        RecipientStatus,
         Rejection,
-        Remedy,
-        Retrieval,
-        Revocation,
-        SmtpEvent,
-        SourceStatus,
+        ReplyText,
         Step,
+    )
+    from evtx_analyzer.model.findings import (
+        CollectorBundle,
+        Coverage,
+        Evidence,
+        Finding,
+        Gap,
+        Missing,
+        Remedy,
+        SourceStatus,
         Verdict,
     )
+    from evtx_analyzer.model.origin import Loss, Origin
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
     from evtx_analyzer.rules import Rules
-    from evtx_analyzer.smtp_tables import read_iis_smtp, read_ndr, read_send_log, read_tracking
-    from evtx_analyzer.tables import read_capi2
+    from evtx_analyzer.tables.frames import read_capi2
+    from evtx_analyzer.tables.smtp_frames import read_iis_smtp, read_ndr, read_send_log, read_tracking
 
 # Names load when they are first asked for, so that the command line can show its help without msgspec and parsers.
 _LAZY = {
     name: module
     for module, names in {
-        "batch": ("Bundle", "Summary", "analyze_many", "merge"),
-        "discover": ("Limits",),
+        "batch": ("analyze_many",),
+        "batch.bundles": ("Bundle",),
+        "batch.summary": ("Summary", "merge"),
+        "discover.archive.limits": ("Limits",),
         "errors": ("AnalyzerError", "InputError", "OptionError", "ReportError", "RuleError", "RuleSetError"),
-        "model": (
-            "Attempt",
-            "Capi2Event",
-            "Certificate",
-            "ChainElement",
+        "model.certificate": ("Attempt", "Certificate", "ChainElement", "Retrieval", "Revocation"),
+        "model.events": ("Capi2Event", "ContextEvent", "MessageEvent", "RecipientStatus", "SmtpEvent"),
+        "model.evidence": (
             "ClockSkew",
-            "CollectorBundle",
+            "CommonTrait",
             "Context",
-            "ContextEvent",
-            "Coverage",
             "Delivery",
-            "Evidence",
-            "Finding",
-            "Gap",
             "Incident",
             "IncidentCertificate",
             "Link",
-            "Loss",
-            "MessageEvent",
-            "Missing",
             "Operation",
-            "Origin",
             "OtherError",
-            "RecipientStatus",
             "Rejection",
-            "Remedy",
-            "Retrieval",
-            "Revocation",
-            "SmtpEvent",
-            "SourceStatus",
+            "ReplyText",
             "Step",
+        ),
+        "model.findings": (
+            "CollectorBundle",
+            "Coverage",
+            "Evidence",
+            "Finding",
+            "Gap",
+            "Missing",
+            "Remedy",
+            "SourceStatus",
             "Verdict",
         ),
+        "model.origin": ("Loss", "Origin"),
         "pipeline": ("analyze", "events"),
         "report.document": ("BatchEntry", "Options", "Report", "Tool", "load"),
         "rules": ("Rules",),
-        "smtp_tables": ("read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
-        "tables": ("read_capi2",),
+        "tables.frames": ("read_capi2",),
+        "tables.smtp_frames": ("read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
     }.items()
     for name in names
 }
@@ -119,6 +113,7 @@ __all__ = [
     "ChainElement",
     "ClockSkew",
     "CollectorBundle",
+    "CommonTrait",
     "Context",
     "ContextEvent",
     "Coverage",
@@ -142,6 +137,7 @@ __all__ = [
     "RecipientStatus",
     "Rejection",
     "Remedy",
+    "ReplyText",
     "Report",
     "ReportError",
     "Retrieval",

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from evtx_analyzer.errors import OptionError
-from evtx_analyzer.model import TimeBasis
+from evtx_analyzer.model.origin import TimeBasis
 
 _EPOCH_1601 = datetime(1601, 1, 1, tzinfo=UTC)
 _ISO = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evtx_analyzer.model import Certificate
+from evtx_analyzer.model.certificate import Certificate
 
 
 def certificate_names(certificate: Certificate) -> set[str]:

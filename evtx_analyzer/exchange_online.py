@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 
 from evtx_analyzer.distinguished_names import certificate_names
-from evtx_analyzer.model import Certificate
+from evtx_analyzer.model.certificate import Certificate
 
 _SERVICE = (
     "outlook.com",

@@ -11,40 +11,40 @@ from datetime import datetime
 from functools import partial
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.background import background, operation_fields, rejection_fields
-from evtx_analyzer.correlate.chains import operations
-from evtx_analyzer.correlate.clocks import noted, session_clock, settled
+from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.common import common_traits
-from evtx_analyzer.correlate.hosts import Given, Hosts, survey
 from evtx_analyzer.correlate.incidents import incidents
-from evtx_analyzer.correlate.keeping import Keeper
 from evtx_analyzer.correlate.links import links
-from evtx_analyzer.correlate.merging import merge
-from evtx_analyzer.correlate.notes import Notes
-from evtx_analyzer.correlate.rejections import Told, message_rejections, refusals, rejections
-from evtx_analyzer.correlate.sessions import Session
-from evtx_analyzer.diagnose import Case, diagnosed, verdict
-from evtx_analyzer.discover import Input, Limits, Source, discover
-from evtx_analyzer.discover.collector import collector_bundles
-from evtx_analyzer.discover.digests import Digests
-from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.intake import (
-    Examined,
-    Ledger,
-    Progress,
-    examine,
-    with_digest,
-    without_copies,
-)
-from evtx_analyzer.match import recognized
-from evtx_analyzer.model import Event, Match, Rejection
-from evtx_analyzer.passes import Reading, connections, evidence_for, failures, smtp_sessions
-from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool, sorted_losses
+from evtx_analyzer.correlate.session_facts import background, operation_fields, rejection_fields
+from evtx_analyzer.diagnose.scene import Case
+from evtx_analyzer.diagnose.verdict import verdict
+from evtx_analyzer.diagnose.weigh import diagnosed
+from evtx_analyzer.discover import discover
+from evtx_analyzer.discover.archive.limits import Limits
+from evtx_analyzer.discover.hashing import Digests
+from evtx_analyzer.discover.log_collector import collector_bundles
+from evtx_analyzer.errors import OptionError
+from evtx_analyzer.hosts import Given, Hosts, survey
+from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
+from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
+from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
+from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
+from evtx_analyzer.ingest.tallies import Notes
+from evtx_analyzer.model.events import Event, Match
+from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.sigma.match import recognized
+from evtx_analyzer.smtp.clock_skew import noted, session_clock, settled
+from evtx_analyzer.smtp.compact import Keeper
+from evtx_analyzer.smtp.merge import merge
+from evtx_analyzer.smtp.rejections import Told, message_rejections, refusals, rejections
+from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.version import VERSION
 
 _MOST_JOBS = 4
-Inputs = Input | Sequence[Input]
+
+
 HostNames = str | Sequence[str] | Mapping[str, str]
 
 
@@ -81,7 +81,7 @@ def analyze(
     rules = rules or Rules.load()
     given = _given(host)
     tell = progress or _silent
-    sources = discover(_paths(inputs), limits, password, leave_out)
+    sources = discover(source_paths(inputs), limits, password, leave_out)
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs={jobs}: expected a number of threads from 1 on")
     others = (jobs or min(os.cpu_count() or 1, _MOST_JOBS)) - 1
@@ -172,7 +172,7 @@ def analyze(
 def events(inputs: Inputs) -> Iterator[Event]:
     """The typed events of all inputs, lazily, before any rule; losses are not told here, use ``analyze`` for those."""
     ledger = Ledger()
-    for item in without_copies(examine(source, _silent) for source in discover(_paths(inputs))):
+    for item in without_copies(examine(source, _silent) for source in discover(source_paths(inputs))):
         if item.syntax is not None and not item.duplicate_of:
             yield from ledger.events(item, _silent)
 
@@ -210,23 +210,6 @@ def _within(item: Rejection, since: datetime | None, until: datetime | None) -> 
     if item.time_basis in ("heading", "unknown"):
         return True
     return (since is None or item.time >= since) and (until is None or item.time <= until)
-
-
-def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
-    """Raise InputError where no source could be read; after all of them were."""
-    statuses = [ledger.status(item) for item in examined]
-    if any(item.status in ("read", "partial") for item in statuses):
-        return
-    expected = "expected a CAPI2 Operational export (.evtx or XML), SMTP logs, message tracking or reports"
-    if not statuses:
-        raise InputError(f"the input holds no file; {expected}")
-    shown = "; ".join(f"{item.path}: {item.reason}" for item in statuses[:3])
-    more = f"; and {len(statuses) - 3} more" if len(statuses) > 3 else ""  # noqa: PLR2004  three are shown
-    raise InputError(f"nothing in the input could be read ({shown}{more}); {expected}")
-
-
-def _paths(inputs: Inputs) -> list[Input]:
-    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
 def _given(host: HostNames | None) -> Given:

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import TimeBasis
+from evtx_analyzer.model.origin import TimeBasis
 
 
 @pytest.mark.parametrize(

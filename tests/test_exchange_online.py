@@ -12,7 +12,7 @@ from evtx_analyzer.exchange_online import (
     is_service_name,
     parse_address,
 )
-from evtx_analyzer.model import Certificate
+from evtx_analyzer.model.certificate import Certificate
 
 
 @pytest.mark.parametrize(

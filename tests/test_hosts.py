@@ -13,7 +13,7 @@ from faults import FAULTS
 from smtp_case import analyze, rejections
 from worlds import completed, files, world
 
-from evtx_analyzer.correlate.hosts import Whence, survey
+from evtx_analyzer.hosts import Whence, survey
 
 
 def broken_chain():

@@ -21,12 +21,13 @@ from evtx_analyzer.batch.local import run_local
 from evtx_analyzer.batch.outcome import Failed
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge, to_csv, to_html, to_json
 from evtx_analyzer.batch.work import PART, Settings, Task, encoded, not_read, summarize
-from evtx_analyzer.discover import Limits
+from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.pipeline import HostNames
 from evtx_analyzer.report import SUFFIXES
 from evtx_analyzer.report.document import Report
-from evtx_analyzer.rules import Rules, rules_version
+from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.files import rules_version
 
 __all__ = ["Bundle", "Progress", "Settings", "Summary", "analyze_many", "bundles", "merge", "run"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from evtx_analyzer.discover import natural_key
-from evtx_analyzer.discover.archives import archive_kind
+from evtx_analyzer.discover.archive.formats import archive_kind
 from evtx_analyzer.discover.remote import children, is_url, listing
 from evtx_analyzer.errors import InputError
 

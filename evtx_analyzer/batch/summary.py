@@ -24,7 +24,9 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.discover import natural_key
-from evtx_analyzer.model import Grade, Incident, TimeBasis
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Grade
+from evtx_analyzer.model.origin import TimeBasis
 from evtx_analyzer.report.document import SCHEMA_VERSION, Report
 
 if TYPE_CHECKING:

@@ -20,13 +20,16 @@ from msgspec.structs import replace
 from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.outcome import BundleError
 from evtx_analyzer.batch.summary import Summary, merge
-from evtx_analyzer.discover import Limits, Source, files
-from evtx_analyzer.discover.limits import read_password
+from evtx_analyzer.discover import files
+from evtx_analyzer.discover.archive.limits import Limits, read_password
+from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError
-from evtx_analyzer.model import Loss, Origin, Verdict
+from evtx_analyzer.model.findings import Verdict
+from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.pipeline import analyze
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool, load
-from evtx_analyzer.rules import Rules, rules_version
+from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.files import rules_version
 from evtx_analyzer.version import VERSION
 
 _BLOCK = 1 << 20

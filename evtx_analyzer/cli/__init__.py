@@ -41,6 +41,6 @@ def main() -> None:
 
 def _complain(text: str) -> None:
     """One line on stderr; names of files and members can not act on the terminal."""
-    from evtx_analyzer.report.tables import clean
+    from evtx_analyzer.plain_text import clean
 
     sys.stderr.write(f"evtx-analyzer: {clean(text)}\n")

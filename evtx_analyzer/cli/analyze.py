@@ -111,7 +111,7 @@ def analyze(
     evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
-    from evtx_analyzer.discover.limits import read_password
+    from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.pipeline import analyze as run
     from evtx_analyzer.rules import Rules
 

@@ -86,7 +86,7 @@ def batch(
     """
     # Imported here, so that --help does not wait for parsers.
     from evtx_analyzer.batch import bundles, run, settings_for
-    from evtx_analyzer.discover.limits import read_password
+    from evtx_analyzer.discover.archive.limits import read_password
 
     read_password(password_file)
     settings = settings_for(

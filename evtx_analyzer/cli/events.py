@@ -87,7 +87,8 @@ def events(
 
     Example: evtx-analyzer events capi2.evtx --failed -o failures.csv
     """
-    from evtx_analyzer.tables import Filter, extract, format_for, write
+    from evtx_analyzer.tables.select import Filter, extract
+    from evtx_analyzer.tables.write import format_for, write
 
     if as_story and (format_ or as_operations or bom):
         raise OptionError("--story is text of its own: leave out --format, --operations and --bom")
@@ -109,7 +110,7 @@ def events(
     )
     found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story, tz=tz)
     if as_story:
-        from evtx_analyzer.report.story import story
+        from evtx_analyzer.tables.story import story
 
         text = "\n".join(story(found.items, found.coverage)) + "\n"
         write_text(text) if output is None else output.write_text(text, encoding="utf-8", newline="\n")
@@ -120,8 +121,8 @@ def events(
             write(found, form, stream, bom=bom)
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
-        from evtx_analyzer.report.document import place_text
-        from evtx_analyzer.report.tables import clean
+        from evtx_analyzer.model.origin import place_text
+        from evtx_analyzer.plain_text import clean
 
         sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
     if len(losses) > _MOST_LOSSES:
@@ -138,7 +139,7 @@ def _numbers(texts: list[str] | None) -> frozenset[int]:
 
 
 def _results(texts: list[str] | None) -> frozenset[int]:
-    from evtx_analyzer.constants import result_number
+    from evtx_analyzer.wincrypt import result_number
 
     found: set[int] = set()
     for part in (part for text in texts or () for part in text.split(",")):

@@ -14,7 +14,7 @@ from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
-    from evtx_analyzer.discover.limits import Limits
+    from evtx_analyzer.discover.archive.limits import Limits
 
 _ARCHIVES = "Archives"
 PasswordFile = Annotated[
@@ -121,7 +121,7 @@ RedactMap = Annotated[
 
 def limits(unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None) -> Limits:
     """Limits of unpacking, with the defaults where an option is not given."""
-    from evtx_analyzer.discover.limits import Limits
+    from evtx_analyzer.discover.archive.limits import Limits
 
     given = {
         "total_bytes": _size("--max-unpacked", unpacked),

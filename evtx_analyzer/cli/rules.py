@@ -25,7 +25,8 @@ RulesFolder = Annotated[
 @rules_app.command("list", cls=PlainCommand)
 def rules_list(rules: RulesFolder = None) -> None:
     """List all signals, links and causes with their titles."""
-    from evtx_analyzer.rules import load, rule_folders
+    from evtx_analyzer.rules import load
+    from evtx_analyzer.rules.files import rule_folders
 
     found = load(*rule_folders(rules))
     rows = [("signal", item.name, item.title) for item in found.signals]
@@ -38,7 +39,8 @@ def rules_list(rules: RulesFolder = None) -> None:
 @rules_app.command("check", cls=PlainCommand)
 def rules_check(rules: RulesFolder = None) -> None:
     """Check all rule files and report every mistake at once, as file:key: message (exit status 2)."""
-    from evtx_analyzer.rules import load, rule_folders
+    from evtx_analyzer.rules import load
+    from evtx_analyzer.rules.files import rule_folders
 
     found = load(*rule_folders(rules))
     write_text(
@@ -49,8 +51,9 @@ def rules_check(rules: RulesFolder = None) -> None:
 @rules_app.command("test", cls=PlainCommand)
 def rules_test(rules: RulesFolder = None) -> None:
     """Run the cases of every rule (cases/signals, cases/links, cases/causes); exit status 1 where one fails."""
-    from evtx_analyzer.rule_cases import run_cases
-    from evtx_analyzer.rules import load, rule_folders
+    from evtx_analyzer.rule_tools.cases import run_cases
+    from evtx_analyzer.rules import load
+    from evtx_analyzer.rules.files import rule_folders
 
     outcomes = run_cases(load(*rule_folders(rules)), rule_folders(rules))
     failed = [item for item in outcomes if item.problem]
@@ -72,8 +75,9 @@ def rules_convert(
 
     Example: evtx-analyzer rules convert --target splunk chain_policy_failed
     """
-    from evtx_analyzer.rule_convert import convert
-    from evtx_analyzer.rules import load, rule_folders
+    from evtx_analyzer.rule_tools.convert import convert
+    from evtx_analyzer.rules import load
+    from evtx_analyzer.rules.files import rule_folders
 
     load(*rule_folders(rules))
     found = list(convert(rule_folders(rules), target, names or ()))

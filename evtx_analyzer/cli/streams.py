@@ -53,7 +53,7 @@ def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, FileSizeColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-    from evtx_analyzer.report.tables import clean, clip
+    from evtx_analyzer.plain_text import clean, clip
 
     # How often a file is read depends on what is found in it, so there is no total to count towards.
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), FileSizeColumn(), TransferSpeedColumn())

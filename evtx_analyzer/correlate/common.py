@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from evtx_analyzer.correlate.acceptances import MailState, Scope, scope_of
-from evtx_analyzer.correlate.history import AcceptedMail
 from evtx_analyzer.exchange_online import is_private
-from evtx_analyzer.model import CommonTrait, Rejection
+from evtx_analyzer.model.evidence import CommonTrait, Rejection
+from evtx_analyzer.smtp.acceptances import MailState, Scope, scope_of
+from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 _PROTOCOLS = ("send-connector", "iis-smtp")
 _Trait = tuple[str, Callable[[Rejection], str | None], Callable[[MailState], str | None]]

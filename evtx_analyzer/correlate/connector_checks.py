@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from evtx_analyzer.constants import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     common_name,
@@ -28,8 +27,11 @@ from evtx_analyzer.distinguished_names import (
     issuer_and_subject,
     same_name,
 )
+from evtx_analyzer.exchange import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
 from evtx_analyzer.exchange_online import is_initial_domain, is_private, parse_address
-from evtx_analyzer.model import Certificate, Rejection, Setting
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import Setting
+from evtx_analyzer.model.evidence import Rejection
 
 Facts = dict[str, list[str]]
 

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from evtx_analyzer.clock import Moment, is_known, limits
-from evtx_analyzer.model import Incident, IncidentCertificate, Link, Operation, Rejection, place
-from evtx_analyzer.replies import reply_texts
+from evtx_analyzer.model.evidence import Incident, IncidentCertificate, Link, Operation, Rejection
+from evtx_analyzer.model.origin import place
+from evtx_analyzer.smtp.reply_texts import reply_texts
 
 # Tracking and reports tell of messages: no row of a session can be missing in them.
 _WITH_SESSIONS = ("send-connector", "iis-smtp")

@@ -17,9 +17,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from evtx_analyzer.correlate.hosts import relation
-from evtx_analyzer.model import HostRelation, Link, Operation, Origin, Rejection, place
-from evtx_analyzer.rules import LinkRule
+from evtx_analyzer.hosts import relation
+from evtx_analyzer.model.evidence import HostRelation, Link, Operation, Rejection
+from evtx_analyzer.model.origin import Origin, place
+from evtx_analyzer.rules.definitions import LinkRule
 
 SUCCESS = "0"
 _BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
-from evtx_analyzer.discover.archives import Archives
-from evtx_analyzer.discover.limits import Limits
+from evtx_analyzer.discover.archive.expand import Archives
+from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.remote import is_url, remote_sources
 from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.errors import InputError
-from evtx_analyzer.model import Origin
-from evtx_analyzer.model import folder as folder_of
+from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.origin import folder as folder_of
 
 __all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
 

@@ -13,7 +13,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import InputError
-from evtx_analyzer.model import Origin
+from evtx_analyzer.model.origin import Origin
 
 _IN_MEMORY = 16 << 20
 _BLOCK = 1 << 20

@@ -7,7 +7,7 @@ from typing import BinaryIO, cast
 
 from msgspec import Struct
 
-from evtx_analyzer.model import Origin, named
+from evtx_analyzer.model.origin import Origin, named
 
 
 class Source(Struct, frozen=True, kw_only=True):

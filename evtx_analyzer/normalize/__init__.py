@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from evtx_analyzer.model import CertificateFile, Event, EventRecord, LogRow, Loss
-from evtx_analyzer.normalize import capi2, configuration, context, iis_smtp, ndr, send_log, tracking
+from evtx_analyzer.model.events import CertificateFile, Event
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.records import EventRecord, LogRow
+from evtx_analyzer.normalize import capi2, configuration, iis_smtp, ndr, send_log, tracking
+from evtx_analyzer.normalize import supporting as context
 
 # Order: the first that recognizes a row takes it.
 ROW_KINDS = (

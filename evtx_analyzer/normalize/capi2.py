@@ -15,17 +15,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.constants import (
-    CAPI2_CHANNEL,
-    CAPI2_EVENTS,
-    CAPI2_PROVIDER,
-    EXPORT_AGAIN,
-    POLICIES,
-    POLICY_NUMBERS,
-    from_hex,
-)
-from evtx_analyzer.model import Capi2Event, Certificate, EventRecord, Fields, Loss, Origin
-from evtx_analyzer.normalize import capi2_parts as parts
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import Capi2Event
+from evtx_analyzer.model.origin import Fields, Loss, Origin
+from evtx_analyzer.model.records import EventRecord
+from evtx_analyzer.normalize import capi2_elements as parts
 from evtx_analyzer.normalize.capi2_flags import correct_flags, decoded
 from evtx_analyzer.normalize.windows_event import (
     WindowsEvent,
@@ -37,6 +31,15 @@ from evtx_analyzer.normalize.windows_event import (
     local_name,
     parse,
     text,
+)
+from evtx_analyzer.wincrypt import (
+    CAPI2_CHANNEL,
+    CAPI2_EVENTS,
+    CAPI2_PROVIDER,
+    EXPORT_AGAIN,
+    POLICIES,
+    POLICY_NUMBERS,
+    from_hex,
 )
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evtx_analyzer.constants import FLAG_ELEMENTS, flag_names, flag_table, from_hex
 from evtx_analyzer.normalize.windows_event import attribute, local_name
+from evtx_analyzer.wincrypt import FLAG_ELEMENTS, flag_names, flag_table, from_hex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from zoneinfo import ZoneInfo
 
-from evtx_analyzer.constants import CMDLET_PROPERTIES
-from evtx_analyzer.model import LogRow, Setting
+from evtx_analyzer.exchange import CMDLET_PROPERTIES
+from evtx_analyzer.model.events import Setting
+from evtx_analyzer.model.records import LogRow
 
 KIND = "configuration"
 _CUT_LIST = re.compile(r"(\{.*?),?\s*(?:\.\.\.|\u2026)\s*\}$", re.DOTALL)

@@ -16,7 +16,9 @@ from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import DateOrder, LocalTime
-from evtx_analyzer.model import LogRow, Loss, SmtpEvent, folder
+from evtx_analyzer.model.events import SmtpEvent
+from evtx_analyzer.model.origin import Loss, folder
+from evtx_analyzer.model.records import LogRow
 
 KIND = "iis-smtp"
 _DIRECTIONS = {"outboundconnectioncommand": ">", "outboundconnectionresponse": "<"}

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, MessageEvent, RecipientStatus
+from evtx_analyzer.model.events import MessageEvent, RecipientStatus
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.records import LogRow
 
 KIND = "ndr"
 _LOG = "NDR"

@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, Origin, SessionRows, SmtpEvent, WholeSession, folder
+from evtx_analyzer.model.events import SmtpEvent, WholeSession
+from evtx_analyzer.model.origin import Loss, Origin, folder
+from evtx_analyzer.model.records import LogRow, SessionRows
 
 KIND = "send-connector"
 RECEIVE_KIND = "receive-connector"

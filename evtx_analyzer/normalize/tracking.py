@@ -18,7 +18,9 @@ from zoneinfo import ZoneInfo
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import LocalTime
-from evtx_analyzer.model import LogRow, Loss, MessageEvent, RecipientStatus
+from evtx_analyzer.model.events import MessageEvent, RecipientStatus
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize.ndr import null_sender
 
 KIND = "message-tracking"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import Fields
+from evtx_analyzer.model.origin import Fields
 
 if TYPE_CHECKING:
     from lxml import etree

@@ -6,24 +6,27 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from evtx_analyzer.model import CertificateFile, CountedRecords, EventRecord, LogRow, Loss, Origin
+from evtx_analyzer.model.events import CertificateFile
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import CountedRecords, EventRecord, LogRow
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
-from evtx_analyzer.read.csvtable import is_csv_table, read_csv_table
-from evtx_analyzer.read.eventjson import is_event_csv, is_event_json, read_event_csv, read_event_json
-from evtx_analyzer.read.eventxml import is_event_xml, read_event_xml
-from evtx_analyzer.read.fieldslog import is_exchange_log, is_w3c_log, read_exchange_log, read_w3c_log
-from evtx_analyzer.read.iislog import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
+from evtx_analyzer.read.csv_export import is_csv_table, read_csv_table
+from evtx_analyzer.read.event_json import is_event_csv, is_event_json, read_event_csv, read_event_json
+from evtx_analyzer.read.event_list import is_message_export, read_message_export
+from evtx_analyzer.read.event_xml import is_event_xml, read_event_xml
+from evtx_analyzer.read.exchange_log import is_exchange_log, read_exchange_log
+from evtx_analyzer.read.iis_log import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
+from evtx_analyzer.read.json_export import is_json, read_json
 from evtx_analyzer.read.mail import is_mail_report, read_mail_report
-from evtx_analyzer.read.messages import is_message_export, read_message_export
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
-from evtx_analyzer.read.psjson import is_json, read_json
-from evtx_analyzer.read.tabletext import is_table_text, read_table_text
+from evtx_analyzer.read.table_text import is_table_text, read_table_text
+from evtx_analyzer.read.w3c_log import is_w3c_log, read_w3c_log
 
 if TYPE_CHECKING:
-    from evtx_analyzer.read.evtx import Selection
-    from evtx_analyzer.read.evtx_search import Search
+    from evtx_analyzer.read.evtx.reader import Selection
+    from evtx_analyzer.read.evtx.search import Search
 
 Record = EventRecord | LogRow | CertificateFile
 Readable = Record | CountedRecords | Loss
@@ -42,7 +45,7 @@ def _is_evtx(head: bytes) -> bool:
 
 def _read_evtx(stream: BinaryIO, source: Origin, selection: Selection | None = None) -> Iterator[Readable]:
     """The reader of event logs, imported with both of its decoders where there is one."""
-    from evtx_analyzer.read.evtx import read_evtx  # noqa: PLC0415  start-up cost
+    from evtx_analyzer.read.evtx.reader import read_evtx  # noqa: PLC0415  start-up cost
 
     return read_evtx(stream, source, selection)
 
@@ -107,7 +110,7 @@ def read(syntax: str, stream: BinaryIO, source: Origin, selection: Selection | N
 def pieces(syntax: str, stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
     """The pieces of an event log that was read before; see ``evtx_pieces`` for ``search`` and ``counted``."""
     if syntax == "evtx":
-        from evtx_analyzer.read.evtx_pieces import evtx_pieces  # noqa: PLC0415  as above
+        from evtx_analyzer.read.evtx.pieces import evtx_pieces  # noqa: PLC0415  as above
 
         return evtx_pieces(stream, source, search, counted)
     return record_pieces(read(syntax, stream, source))

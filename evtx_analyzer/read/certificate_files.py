@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from msgspec.structs import replace
 
-from evtx_analyzer.model import Certificate, CertificateFile, Loss, Origin
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import CertificateFile
+from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.read.encoding import decode, guess
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from evtx_analyzer.constants import CAPI2_CHANNEL, CAPI2_PROVIDER
+from evtx_analyzer.wincrypt import CAPI2_CHANNEL, CAPI2_PROVIDER
 
 Object = Mapping[str, Any]
 _NUMBERED = re.compile(r"(.+)_\d+$")

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from evtx_analyzer.model import LogRow, Loss, Origin
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.lines import head_text
 
 NDR = "NDR"

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import LogRow, Loss, Origin
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.mail import NDR
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from evtx_analyzer.model import EventRecord
+from evtx_analyzer.model.records import EventRecord
 
 _RECORDS = 32
 

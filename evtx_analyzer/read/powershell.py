@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from msgspec.structs import replace
 
 from evtx_analyzer.clock import DateOrder
-from evtx_analyzer.constants import CMDLET_PROPERTIES
-from evtx_analyzer.model import LogRow, Loss, Origin
-from evtx_analyzer.read.csvtable import QUEUE_EXPORT, TRACKING_EXPORT
+from evtx_analyzer.exchange import CMDLET_PROPERTIES
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.csv_export import QUEUE_EXPORT, TRACKING_EXPORT
 from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
 
 if TYPE_CHECKING:

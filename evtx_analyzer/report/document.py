@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,24 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.model import (
-    ClockSkew,
-    CollectorBundle,
-    CommonTrait,
-    Context,
-    Coverage,
-    Delivery,
-    Finding,
-    Incident,
-    Loss,
-    Operation,
-    Origin,
-    OtherError,
-    SourceStatus,
-    Verdict,
-    named,
-    place,
-)
+from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delivery, Incident, Operation, OtherError
+from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, SourceStatus, Verdict
+from evtx_analyzer.model.origin import Loss
 
 SCHEMA_VERSION = 1
 
@@ -139,21 +123,3 @@ def json_schema() -> str:
     """JSON Schema (2020-12) of the report."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Report)}
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
-
-
-def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
-    """Losses by place, each once: an export is read twice and tells its losses twice."""
-    distinct = set(losses)
-    return tuple(sorted(distinct, key=lambda item: (place(item.origin), item.reason, item.extent)))
-
-
-def place_text(origin: Origin | None) -> str:
-    """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
-    if origin is None:
-        return ""
-    name = named(origin)
-    if origin.line is not None:
-        return f"{name} line {origin.line}"
-    if origin.record is not None:
-        return f"{name} record {origin.record}"
-    return f"{name} offset {origin.offset}" if origin.offset is not None else name

@@ -21,10 +21,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evtx_analyzer.report import language, tables, timeline
-from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.plain_text import clean, clip
+from evtx_analyzer.report import language, timeline
+from evtx_analyzer.report import shared as tables
+from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
-from evtx_analyzer.report.tables import clean, clip
 
 MOST = {
     "evidence": 16,

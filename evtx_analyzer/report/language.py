@@ -27,7 +27,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.errors import OptionError
-from evtx_analyzer.model import Evidence, Finding, Missing, Remedy
+from evtx_analyzer.model.findings import Evidence, Finding, Missing, Remedy
 
 LANGUAGES = ("en", "de")
 VARIABLE = "EVTX_ANALYZER_LANG"

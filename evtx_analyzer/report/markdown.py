@@ -15,11 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from evtx_analyzer.model import Evidence, Finding, Incident
-from evtx_analyzer.report import language, tables
-from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Evidence, Finding
+from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.plain_text import clean, clip
+from evtx_analyzer.report import language
+from evtx_analyzer.report import shared as tables
+from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
-from evtx_analyzer.report.tables import clean, clip
 
 _MOST_EVIDENCE = 12
 _MOST_ROWS = 20

@@ -23,15 +23,16 @@ from rich.table import Table
 from rich.text import Text
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import Evidence, Finding, Grade, Incident
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Evidence, Finding, Grade
+from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.plain_text import clean, clip
 from evtx_analyzer.report import language, timeline
-from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
-from evtx_analyzer.report.tables import (
+from evtx_analyzer.report.shared import (
     COMMON_TITLES,
     bundle_texts,
-    clean,
-    clip,
     common_cells,
     context_text,
     count_cell,
@@ -48,7 +49,7 @@ from evtx_analyzer.report.tables import (
     unplaced_texts,
     when,
 )
-from evtx_analyzer.report.tables import replies as replies_of
+from evtx_analyzer.report.shared import replies as replies_of
 
 PLAIN_WIDTH = 110
 _GRADES: dict[Grade | None, str] = {

@@ -20,7 +20,7 @@ from typing import Literal
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import Link, Operation, Rejection
+from evtx_analyzer.model.evidence import Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
 
 LaneName = Literal["failures", "successes", "handshakes", "refusals"]

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from evtx_analyzer import clock
-from evtx_analyzer.model import Incident, Operation, Rejection
-from evtx_analyzer.report.document import Report, place_text
+from evtx_analyzer.model.evidence import Incident, Operation, Rejection
+from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
 
 Entry = dict[str, Any]

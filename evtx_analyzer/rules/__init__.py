@@ -14,10 +14,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from evtx_analyzer.match import Signal, signal
 from evtx_analyzer.rules import cache
 from evtx_analyzer.rules.definitions import Cause, LinkRule, MissingRule, Observation, ObservationKind, RuleSet
 from evtx_analyzer.rules.files import RuleTexts, builtin_rules, rule_files, rule_folders, rule_texts, rules_version
+from evtx_analyzer.sigma.match import Signal, signal
 
 __all__ = [
     "Cause",

@@ -37,13 +37,14 @@ _PACKAGE = Path(__file__).parent.parent
 # What decides how rule files are read, and the shape of what is kept.
 _MAKERS = (
     "commands.py",
-    "conditions.py",
-    "constants.py",
-    "model.py",
+    "exchange.py",
+    "model/evidence.py",
+    "model/findings.py",
     "rules/cache.py",
     "rules/definitions.py",
-    "rules/from_sigma.py",
     "rules/parsing.py",
+    "sigma/conditions.py",
+    "sigma/from_pysigma.py",
 )
 
 

@@ -7,8 +7,9 @@ from typing import Literal
 from msgspec import Struct
 
 from evtx_analyzer.commands import Conditional, Step
-from evtx_analyzer.conditions import Condition
-from evtx_analyzer.model import Grade, LinkBasis
+from evtx_analyzer.model.evidence import LinkBasis
+from evtx_analyzer.model.findings import Grade
+from evtx_analyzer.sigma.conditions import Condition
 
 ObservationKind = Literal[
     "link", "broken-link", "operation", "rejection", "no-source", "unread-source", "no-object", "outside-coverage"

@@ -17,10 +17,10 @@ from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
 from evtx_analyzer.commands import COMMAND, Server, Shell, Step
-from evtx_analyzer.conditions import UnsupportedConditionError
-from evtx_analyzer.constants import CMDLETS
 from evtx_analyzer.errors import RuleError, RuleSetError
-from evtx_analyzer.model import Grade, LinkBasis
+from evtx_analyzer.exchange import CMDLETS
+from evtx_analyzer.model.evidence import LinkBasis
+from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.rules.definitions import (
     Cause,
     LinkRule,
@@ -31,7 +31,8 @@ from evtx_analyzer.rules.definitions import (
     SignalRule,
 )
 from evtx_analyzer.rules.files import RuleTexts
-from evtx_analyzer.rules.from_sigma import condition_of
+from evtx_analyzer.sigma.conditions import UnsupportedConditionError
+from evtx_analyzer.sigma.from_pysigma import condition_of
 
 # Sigma log source (product, service or category) -> kind of event that we read.
 LOG_SOURCES: dict[tuple[str | None, str | None], str] = {

@@ -14,7 +14,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
-from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, SessionRows
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, SessionRows
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
 from evtx_analyzer.smtp.outcomes import Layout

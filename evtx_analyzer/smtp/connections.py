@@ -23,11 +23,12 @@ from operator import lt
 from typing import NamedTuple
 
 from evtx_analyzer import clock
-from evtx_analyzer.constants import HEAD_LINES
-from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, Outcome
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome
 from evtx_analyzer.read.encoding import decode
-from evtx_analyzer.read.fieldslog import W3C_LOG, W3cRows
+from evtx_analyzer.read.w3c_log import W3C_LOG, W3cRows
 from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
+from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
 
 _NEEDED = ("c-ip", "cs-username", "s-sitename", "s-computername", "cs-method", "cs-uri-query", "time-taken")

@@ -22,12 +22,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from evtx_analyzer.constants import HEAD_LINES
-from evtx_analyzer.model import CountedRows, CountedSessions, LogRow, Loss, Origin, Outcome, SessionRows
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome, SessionRows
 from evtx_analyzer.read.encoding import decode
-from evtx_analyzer.read.fieldslog import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
+from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
 from evtx_analyzer.read.lines import line_text, split_cells
 from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
+from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
 
 _TIME_SIZE = len("2016-12-01T03:09:55.456Z")

@@ -15,10 +15,13 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.correlate.sessions import Reply, Session, tell
 from evtx_analyzer.distinguished_names import sorted_names
 from evtx_analyzer.exchange_online import is_remote_side
-from evtx_analyzer.model import Acceptance, Certificate, Match, Outcome, SmtpEvent
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import Match, SmtpEvent
+from evtx_analyzer.model.records import Acceptance, Outcome
+from evtx_analyzer.smtp.sessions import Session, tell
+from evtx_analyzer.smtp.transaction import Reply
 
 _ACCEPTED = range(200, 300)
 _FAILED = 400

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer import intake
-from evtx_analyzer.model import Acceptance, CountedSessions, LogRow, Origin
+from evtx_analyzer.ingest import ledger as intake
+from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.records import Acceptance, CountedSessions, LogRow
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.smtp import blocks
 from evtx_analyzer.smtp.blocks import Layouts, read_blocks

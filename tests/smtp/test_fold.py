@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer import clock, intake
-from evtx_analyzer.model import Acceptance, CountedRows, CountedSessions, LogRow, Origin, SessionRows
-from evtx_analyzer.read.fieldslog import read_exchange_log
+from evtx_analyzer import clock
+from evtx_analyzer.ingest import ledger as intake
+from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.records import Acceptance, CountedRows, CountedSessions, LogRow, SessionRows
+from evtx_analyzer.read.exchange_log import read_exchange_log
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp import blocks, fold

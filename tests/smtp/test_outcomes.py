@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import evtx_analyzer as ea
-from evtx_analyzer import intake
-from evtx_analyzer.correlate.history import History
-from evtx_analyzer.model import Acceptance
+from evtx_analyzer.ingest import ledger as intake
+from evtx_analyzer.model.records import Acceptance
 from evtx_analyzer.smtp import blocks
 from evtx_analyzer.smtp import outcomes as smtp_outcomes
+from evtx_analyzer.smtp.deliveries import History
 from evtx_analyzer.smtp.outcomes import outcome_of
 from samples import cases
 from samples.smtp import SEND_HEADER, W3C_HEADER, SendSession, iis_row, iso, send_log

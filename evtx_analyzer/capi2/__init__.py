@@ -1,0 +1,1 @@
+"""CAPI2 events to certificate checks with their chains."""

@@ -1,0 +1,73 @@
+"""What the missing issuer of an incomplete chain is: a root is to be trusted, an intermediate to be installed.
+
+``CERT_TRUST_IS_PARTIAL_CHAIN`` reads the same for both. What tells, in this order: another chain in the same logs that
+goes on where this one stops, the list of public roots, and the names of roots and intermediates in the other chains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from msgspec.structs import replace
+
+from evtx_analyzer.distinguished_names import common_name, same_name
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.public_roots import is_public_root
+
+Role = Literal["root", "intermediate", "unknown"]
+_PARTIAL = "CERT_TRUST_IS_PARTIAL_CHAIN"
+
+
+def with_roles(operations: Sequence[Operation]) -> list[Operation]:
+    """The same operations; those whose chain stops before any root say what is missing."""
+    if not any(_stops(operation) for operation in operations):
+        return list(operations)
+    known = _Known(operations)
+    return [
+        replace(operation, missing_issuer_role=known.role(operation)) if _stops(operation) else operation
+        for operation in operations
+    ]
+
+
+def _stops(operation: Operation) -> bool:
+    return _PARTIAL in operation.chain_status and bool(operation.elements)
+
+
+class _Known:
+    """Issuers that the chains of the same logs show."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._next: dict[str, bool] = {}
+        self._roots: dict[str, bool] = {}
+        self._certificates: dict[str, Certificate] = {}
+        for operation in operations:
+            if operation.certificate is not None:
+                self._certificates[operation.certificate.thumbprint] = operation.certificate
+            for lower, upper in zip(operation.elements, operation.elements[1:], strict=False):
+                self._next[lower.thumbprint] = upper.self_signed
+            for element in operation.elements[1:]:
+                name = element.subject.casefold()
+                # A root that is also cross-signed under the same name counts as a root: either completes the chain.
+                self._roots[name] = self._roots.get(name, False) or element.self_signed
+
+    def role(self, operation: Operation) -> Role:
+        """What the issuer that is missing behind the last element is."""
+        last = operation.elements[-1]
+        if last.thumbprint in self._next:
+            return "root" if self._next[last.thumbprint] else "intermediate"
+        missing = operation.missing_issuer
+        if missing is None or not missing.subject:
+            return "unknown"
+        if is_public_root(missing.subject, missing.subject_key_id):
+            return "root"
+        shown = self._roots.get(common_name(missing.subject).casefold())
+        if shown is not None:
+            return "root" if shown else "intermediate"
+        return "intermediate" if self._is_signed_by_other(missing) else "unknown"
+
+    def _is_signed_by_other(self, missing: Certificate) -> bool:
+        """Whether a certificate of this subject is known and has another issuer."""
+        same = (item for item in self._certificates.values() if same_name(item.subject, missing.subject))
+        return any(item.issuer and not same_name(item.subject, item.issuer) for item in same)

@@ -1,0 +1,277 @@
+"""CAPI2 events to operations: what was checked, by whom, under which policy, what it took, and what came of it.
+
+An event 30 belongs to the event 11 with the same chainRef, within one log and process: of 94 real pairs 39 have
+different TaskIds. Everything else belongs together by TaskId and SeqNumber (``tasks``): retrievals and revocation
+checks to the chain that they were made for, event 90 (the certificates as XML) to the chains of its task, chains to the
+WinVerifyTrust that asked for them. An event 30 whose event 11 has wrapped away is normal in a ring log of 1 MB, and is
+said. Every event given is a step of at least one operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evtx_analyzer.capi2.issuers import with_roles
+from evtx_analyzer.capi2.same_log import distinct, record_id
+from evtx_analyzer.capi2.summaries import step
+from evtx_analyzer.capi2.task_tree import BEGINS, CERTIFICATES, POLICY, Node, capi2, numbers_missing, tree
+from evtx_analyzer.hosts import Hosts
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import Capi2Event, Match
+from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.origin import identify, place
+from evtx_analyzer.wincrypt import TRUST_ERRORS, as_hex, flag_names, result_name
+
+BUILD_CHAIN = 11
+_Key = tuple[str, int | None, str]
+
+
+@dataclass
+class _Task:
+    """One task: all its events, and what they did."""
+
+    key: _Key
+    matches: list[Match]
+    nodes: list[Node]
+    certificates: list[Match]  # those of event 90
+
+
+@dataclass
+class _Draft:
+    """An operation before it is written down: its main event and everything that belongs to it."""
+
+    task: _Task
+    node: Node
+    policy: Match | None = None
+    chain: Node | None = None
+    chain_task: _Task | None = None
+
+
+def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Coverage] = ()) -> list[Operation]:
+    """Every policy check with its chain, every chain without one, and every task that built none; in order of time.
+
+    ``coverage`` lets an operation say why a part of it is not in the export.
+    """
+    tasks = _tasks(matches)
+    spans = {item.source: item for item in coverage if item.kind == "capi2"}
+    drafts = list(_drafts(tasks))
+    parents = {id(draft.node): draft for draft in drafts if draft.node.kind == "trust"}
+    owners = {id(inner): id(draft.node) for draft in parents.values() for inner, _ in draft.node.walk()}
+    by_ref = {
+        (draft.task.key[:2], ref): draft for draft in parents.values() for ref in capi2(draft.node.main).chain_refs
+    }
+    found = []
+    for draft in drafts:
+        parent = _parent(draft, parents, owners, by_ref)
+        found.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
+    return with_roles(sorted(found, key=lambda item: (item.time, place(item.origin))))
+
+
+def _tasks(matches: Iterable[Match]) -> list[_Task]:
+    """Events by log, process and TaskId; an event without a TaskId is a task of its own."""
+    given = [match for match in matches if isinstance(match.event, Capi2Event)]
+    by_place = {match.event.origin: match for match in sorted(given, key=lambda match: -len(match.signals))}
+    grouped: dict[_Key, list[Match]] = {}
+    for log, event in distinct(capi2(match) for match in by_place.values()):
+        name = event.task_id or identify("T", event.origin, "")
+        grouped.setdefault((log, event.process_id, name), []).append(by_place[event.origin])
+    return [
+        _Task(key, group, tree(group), [match for match in group if capi2(match).event_id == CERTIFICATES])
+        for key, group in grouped.items()
+    ]
+
+
+def _drafts(tasks: Sequence[_Task]) -> Iterator[_Draft]:
+    chains: dict[_Key, tuple[_Task, Node]] = {}
+    for task in tasks:
+        for node in _all(task):
+            if node.id == BUILD_CHAIN and node.end and capi2(node.end).chain_ref:
+                chains[*task.key[:2], capi2(node.end).chain_ref] = (task, node)
+    used: set[int] = set()
+    for task in tasks:
+        for node in _all(task):
+            if node.id == POLICY:
+                owner, chain = chains.get((*task.key[:2], capi2(node.main).chain_ref), (None, None))
+                used.add(id(chain))
+                yield _Draft(task, node, policy=node.main, chain=chain, chain_task=owner)
+    for task in tasks:
+        for node in _all(task):
+            if node.id == BUILD_CHAIN and id(node) not in used:
+                yield _Draft(task, node, chain=node, chain_task=task)
+        yield from (_Draft(task, node) for node in _others(task))
+
+
+def _all(task: _Task) -> Iterator[Node]:
+    return (node for top in task.nodes for node, _ in top.walk())
+
+
+def _others(task: _Task) -> Iterator[Node]:
+    """What is in no chain: signatures, and what stands for itself; event 90 is told by the chains of its task."""
+    has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
+    for node in task.nodes:
+        if node.id in (BUILD_CHAIN, POLICY) or (node.id == CERTIFICATES and has_chain):
+            continue
+        yield node
+
+
+def _parent(
+    draft: _Draft,
+    parents: Mapping[int, _Draft],
+    owners: Mapping[int, int],
+    by_ref: Mapping[tuple[tuple[str, int | None], str], _Draft],
+) -> _Draft | None:
+    """The signature check that an operation belongs to: the one it lies in, else the one that names its chain."""
+    if draft.node.kind == "trust":
+        return None
+    owner = owners.get(id(draft.node))
+    if owner is not None:
+        return parents[owner]
+    return by_ref.get((draft.task.key[:2], capi2(draft.node.main).chain_ref))
+
+
+def _identity(draft: _Draft) -> str:
+    main = capi2(draft.policy or draft.node.main)
+    return identify("O", main.origin, main.chain_ref)
+
+
+def _parts(draft: _Draft) -> list[tuple[Match, int]]:
+    """Every event of an operation with its depth, in the order of the tasks that they are of."""
+    found = list(draft.chain.events()) if draft.chain else []
+    if draft.policy:
+        found.append((draft.policy, 0))
+    if not found:
+        found = list(draft.node.events())
+    inside = {match.event.origin for match, _ in found}
+    for task in (draft.chain_task, draft.task):
+        for match in task.certificates if task else ():
+            if match.event.origin not in inside:
+                inside.add(match.event.origin)
+                found.append((match, 0))
+    return sorted(found, key=lambda part: _written(part[0]))
+
+
+def _written(match: Match) -> tuple[object, ...]:
+    """Order of writing: the log's ids where it has them, for times tie."""
+    event = capi2(match)
+    return record_id(event) or 0, event.time, event.sequence or 0, place(event.origin)
+
+
+def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], parent: str | None) -> Operation:
+    parts = _parts(draft)
+    events = [capi2(match) for match, _ in parts]
+    main = capi2(draft.policy or draft.node.main)
+    chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
+    told = chain if chain is not None and not main.thumbprint else main
+    certificates = {item.thumbprint: item for event in events for item in event.certificates if item.thumbprint}
+    missing, notes = _missing(draft, spans)
+    named = [f"record {event.origin.record}: {note}" for event in events for note in event.notes]
+    return Operation(
+        id=_identity(draft),
+        host=hosts.label(main.host),
+        process=main.process,
+        process_id=main.process_id,
+        time=main.time,
+        thumbprint=told.thumbprint,
+        subject=told.subject,
+        policy=main.policy_name,
+        result=as_hex(main.result),
+        result_name=result_name(main.result),
+        chain_ref=main.chain_ref,
+        task_id=main.task_id,
+        chain_result=as_hex(chain.result) if chain else "",
+        chain_status=flag_names(chain.chain_error or 0, TRUST_ERRORS) if chain else (),
+        elements=chain.chain if chain else (),
+        server_name=main.server_name,
+        certificate=certificates.get(told.thumbprint),
+        missing_issuer=_missing_issuer(chain, certificates),
+        missing_issuer_urls=_missing_issuer_urls(chain, certificates),
+        element_index=main.status[1],
+        missing_events=missing,
+        signals=tuple(sorted({name for match, _ in parts for name in match.signals})),
+        origin=main.origin,
+        chain_origin=chain.origin if chain else None,
+        chain_time=chain.time if chain else None,
+        origins=tuple(sorted({event.origin for event in events}, key=place)),
+        kind="chain" if draft.policy or draft.chain else draft.node.kind,
+        complete=not missing and not notes,
+        notes=(*notes, *named),
+        parent=parent,
+        user=main.user,
+        target=main.target,
+        flags=main.flags,
+        chain_flags=chain.flags if chain else (),
+        ignore_flags=main.ignore_flags,
+        auth_type=main.auth_type,
+        engine=chain.engine if chain else "",
+        usages=chain.usages if chain else (),
+        end=max(event.time for event in events),
+        revocations=tuple(event.revocation for event in events if event.revocation),
+        retrievals=tuple(event.retrieval for event in events if event.retrieval),
+        steps=tuple(step(capi2(match), depth) for match, depth in parts),
+    )
+
+
+def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> Certificate | None:
+    """What is known of the certificate that would have to come next in an incomplete chain.
+
+    The last element names its issuer and the issuer's key id in event 90; where that is not in the export only
+    the last element itself is known and nothing is given.
+    """
+    if chain is None or not chain.chain or chain.chain[-1].self_signed:
+        return None
+    last = certificates.get(chain.chain[-1].thumbprint)
+    return None if last is None else Certificate(subject=last.issuer, subject_key_id=last.authority_key_id)
+
+
+def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> tuple[str, ...]:
+    """Where the last element of an incomplete chain says that its issuer is published (RFC 5280 4.2.2.1)."""
+    if chain is None or not chain.chain or chain.chain[-1].self_signed:
+        return ()
+    last = certificates.get(chain.chain[-1].thumbprint)
+    return () if last is None else last.issuer_urls
+
+
+def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Event ids that must have been written and are not in the export, and why; and holes in the numbering."""
+    root = draft.chain if draft.policy else draft.node
+    absent = [number for node, _ in root.walk() for number in node.missing] if root else [BUILD_CHAIN]
+    missing = tuple(dict.fromkeys(absent))
+    holes = _holes(draft, root)
+    if not missing and not holes:
+        return (), ()
+    main = capi2(draft.policy or draft.node.main)
+    what = [f"event {number}" for number in missing] + [f"SeqNumber {_run(*hole)}" for hole in holes]
+    return missing, (f"not in the export: {', '.join(what)}; {_reason(main, spans.get(main.origin.source))}",)
+
+
+def _holes(draft: _Draft, root: Node | None) -> list[tuple[int, int]]:
+    """SeqNumbers missing inside of what an operation did, and before it where it opened its task."""
+    task = draft.chain_task if draft.policy else draft.task
+    if root is None or task is None:
+        return []
+    numbers = [number for match, _ in root.events() if (number := capi2(match).sequence) is not None]
+    if not numbers:
+        return []
+    opened_task = root.id in BEGINS and root.begin is None and root is task.nodes[0]
+    first, last = 1 if opened_task else min(numbers), max(numbers)
+    return numbers_missing([match for match in task.matches if (capi2(match).sequence or 0) <= last], first=first)
+
+
+def _run(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _reason(event: Capi2Event, span: Coverage | None) -> str:
+    """Why a part of an operation may not be there, as far as its export tells."""
+    record = event.origin.record
+    if span is None or record is None:
+        return "overwritten, filtered out, or the log did not run yet"
+    if any(gap.kind == "lost" for gap in span.gaps):
+        return "records of this export could not be read (see losses)"
+    if span.gaps:
+        return "the export leaves records out (a query, or the log was cleared)"
+    if span.first_record is not None and span.first_record > 1:
+        return f"the export begins with record {span.first_record}, what was written before has been overwritten"
+    return "the log was enabled, or the export was made, while this was going on"

@@ -1,0 +1,37 @@
+"""Grades, never percentages."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from evtx_analyzer.model.findings import Grade
+from evtx_analyzer.rules.definitions import Cause
+
+UNEXPLAINED = "unexplained"
+
+
+RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0}
+
+
+def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
+    """Grade that follows from the names of what was observed.
+
+    ``capped`` are observations that rest on a name, on time or on hosts that are not the same: where every way to a
+    grade needs one of them, the grade is ``possible`` at most.
+    """
+    grade: Grade = "no-evidence"
+    for candidate in ("probable", "possible", "coincident"):
+        reached = [group for group in cause.grades.get(candidate, ()) if set(group) <= observed]
+        if reached:
+            free = any(not capped & set(group) for group in reached)
+            grade = candidate if free or RANK[candidate] <= RANK["possible"] else "possible"
+            break
+    against = [item for item in cause.observations if item.contradicts and item.name in observed]
+    if any(item.caps for item in against):
+        grade = min(grade, "possible", key=lambda item: RANK[item])
+    excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))
+    # Accepted mail says that a cause does not decide alone: of a cause that nothing speaks for it says nothing.
+    spoken = any(not item.caps for item in against)
+    if excluded or any(item.excludes for item in against) or (spoken and RANK[grade] < RANK["possible"]):
+        return "contradicted"
+    return grade

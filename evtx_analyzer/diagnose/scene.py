@@ -1,0 +1,228 @@
+"""An incident with what the causes ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.diagnose.wording import (
+    _FROM_VIEW,
+    _OF_REJECTION,
+    _delta,
+    _issuer_text,
+    _operation_names,
+    _placeholders,
+    fill,
+)
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
+from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.origin import Fields, Origin
+
+IDENTITY = ("thumbprint", "subject")
+
+
+PAIRED = ("same", "assumed")
+
+
+SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
+
+
+def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of ``Case.view``
+    return {}
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
+
+    ``unread`` are kinds of which the input holds a log, and none that could be read.
+    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals. ``tz`` is
+    the zone in which local times were read, None where none was given.
+    """
+
+    operations: Mapping[str, Operation]
+    coverage: Sequence[Coverage]
+    kinds: frozenset[str]
+    unread: frozenset[str] = frozenset()
+    settings: Mapping[str, Origin] = {}
+    view: Callable[[Rejection], Fields] = _no_view
+    certificates: Mapping[str, Certificate] = {}
+    tz: str | None = None
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """What one sentence of evidence is about, where that stands and when it was; worded only where it is shown."""
+
+    origin: Origin | None = None
+    time: datetime | None = None
+    link: Link | None = None
+    operation: Operation | None = None
+    rejection: Rejection | None = None
+
+
+class Scene:
+    """An incident with what the causes ask of it: thousands of refusals are gone through once, not for each cause."""
+
+    def __init__(self, incident: Incident, case: Case) -> None:
+        self.incident, self.case = incident, case
+        self.sound = [link for link in incident.links if link.broken_by is None and link.basis in IDENTITY]
+        self.first_link = next((item for item in incident.links if item.basis in IDENTITY), None)
+        self._refused: dict[tuple[str, str], list[Fact]] = {}
+        self._paired: dict[tuple[str, str], tuple[list[Fact], bool]] = {}
+        self._texts: dict[tuple[object, ...], str] = {}
+        self._views: dict[str, tuple[str, ...]] = {}
+        self._equal: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    @cached_property
+    def hits(self) -> Mapping[str, list[Rejection]]:
+        """Refusals by signal."""
+        found: dict[str, list[Rejection]] = {}
+        for item in self.incident.rejections:
+            for name in set(item.signals):
+                found.setdefault(name, []).append(item)
+        return found
+
+    @cached_property
+    def links(self) -> Mapping[str, list[Link]]:
+        """Links by rule."""
+        found: dict[str, list[Link]] = {}
+        for link in self.incident.links:
+            found.setdefault(link.rule, []).append(link)
+        return found
+
+    @cached_property
+    def free(self) -> frozenset[str]:
+        """Checks that are joined by thumbprint on the same machine."""
+        links = self.incident.links
+        return frozenset(link.operation for link in links if link.basis == "thumbprint" and link.host in PAIRED)
+
+    @cached_property
+    def anchors(self) -> list[datetime]:
+        """Times of the handshakes, in order; in the hour that the clock showed twice, both readings."""
+        rejections = self.incident.rejections
+        late = [item.other_time for item in rejections if item.time_basis == "ambiguous" and item.other_time]
+        return sorted([*(item.handshake_time or item.time for item in rejections), *late])
+
+    def refused(self, signal: str, shown_by: str) -> list[Fact]:
+        """The refusals of a signal as facts; they stand in the export that shows them, where there is one."""
+        key = (signal, shown_by)
+        if key not in self._refused:
+            place_of = self.case.settings.get(shown_by)
+            self._refused[key] = [
+                Fact(origin=place_of or item.origin, time=item.time, rejection=item)
+                for item in self.hits.get(signal, ())
+            ]
+        return self._refused[key]
+
+    def paired(self, rule: str, kind: str) -> tuple[list[Fact], bool]:
+        """Sound or broken links of a rule as facts, one for each check, and whether any may carry a grade freely."""
+        key = (rule, kind)
+        if key not in self._paired:
+            links = self.links.get(rule, [])
+            sound = [link for link in links if link.broken_by is None]
+            # Where one pair of the rule is sound, broken pairs of other sessions do not speak against it.
+            wanted = sound if kind == "link" else ([] if sound else links)
+            rejections = {item.id: item for item in self.incident.rejections} if wanted else {}
+            facts = [
+                Fact(
+                    origin=link.broken_by if kind == "broken-link" else operation.origin,
+                    time=operation.time,
+                    link=link,
+                    operation=operation,
+                    rejection=rejections[link.rejection],
+                )
+                for link in _nearest_per_operation(wanted)
+                for operation in (self.case.operations[link.operation],)
+            ]
+            free = any(link.basis == "thumbprint" and link.host in PAIRED for link in wanted)
+            self._paired[key] = facts, free
+        return self._paired[key]
+
+    def worded(self, text: str, fact: Fact) -> str:
+        """The sentence of a fact; refusals that differ in nothing that it names share it."""
+        if fact.link is not None or fact.operation is not None or fact.rejection is None:
+            return fill(text, self.names(fact))
+        used = _placeholders(text)
+        values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
+        key = (text, *values, () if used.isdisjoint(_FROM_VIEW) else self._of_view(fact.rejection))
+        if key not in self._texts:
+            self._texts[key] = fill(text, self.names(fact))
+        return self._texts[key]
+
+    def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
+        """What sentences name of a session's view; the view is made once for all of them, and equal values are shared.
+
+        Sessions of one outage show much the same, so little is kept.
+        """
+        found = self._views.get(rejection.id)
+        if found is None:
+            view = self.case.view(rejection)
+            values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
+            found = self._views[rejection.id] = self._equal.setdefault(values, values)
+        return found
+
+    def names(self, fact: Fact | None = None) -> dict[str, str]:
+        """Values of the placeholders that rule files may use; what is not known reads as an instruction to fill it in.
+
+        Without a fact they are those of the first refusal and of the first check that is joined by more than time.
+        """
+        link = (fact.link if fact else None) or self.first_link
+        operation = fact.operation if fact else None
+        if operation is None and link is not None:
+            operation = self.case.operations[link.operation]
+        rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
+        certificate = self.incident.certificate
+        known = self.case.certificates.get(certificate.thumbprint) if certificate else None
+        view = self.case.view(rejection)
+        return {
+            **self._of_incident,
+            **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
+            **_operation_names(operation),
+            "missing_issuer": _issuer_text(
+                operation, self._last_element(operation) or known, certificate.issuer if certificate else ""
+            ),
+            "delta": _delta(link, operation),
+        }
+
+    def _last_element(self, operation: Operation | None) -> Certificate | None:
+        """What files and other events tell of the certificate at which a chain stops."""
+        if operation is None or not operation.elements:
+            return None
+        last = operation.elements[-1].thumbprint
+        return self.case.certificates.get(last) or Certificate(thumbprint=last, subject=operation.elements[-1].subject)
+
+    @cached_property
+    def _of_incident(self) -> dict[str, str]:
+        incident = self.incident
+        certificate = incident.certificate
+        return {
+            "host": incident.host or "<the sending server>",
+            "connector": incident.connector or "<the connector>",
+            "thumbprint": certificate.thumbprint if certificate else "<thumbprint of the SMTP certificate>",
+            "subject": certificate.subject if certificate else "<subject of the SMTP certificate>",
+            "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
+            "start": clock.in_sentence(incident.start, incident.start_basis),
+            "end": clock.in_sentence(incident.end, incident.end_basis),
+            "refused": str(incident.rejection_count),
+            "coverage": _coverage_text(self.case),
+        }
+
+
+def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
+    nearest: dict[str, Link] = {}
+    for link in sorted(links, key=lambda item: abs(item.delta_seconds)):
+        nearest.setdefault(link.operation, link)
+    return list(nearest.values())
+
+
+def _coverage_text(case: Case) -> str:
+    spans = [
+        f"{clock.as_text(item.first)} to {clock.as_text(item.last)}"
+        for item in case.coverage
+        if item.kind == "capi2" and item.records
+    ]
+    return "; ".join(spans) or "no CAPI2 record"

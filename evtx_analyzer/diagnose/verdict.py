@@ -1,0 +1,62 @@
+"""The best supported cause in a sentence; without a refusal, what that absence is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
+from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
+from evtx_analyzer.diagnose.scene import SMTP, Case
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Finding, Verdict
+
+
+def verdict(
+    findings: Sequence[Finding], incidents: Sequence[Incident], case: Case, losses: int, left_out: int = 0
+) -> Verdict:
+    """The best supported cause in a sentence; without a refusal, what that absence is worth.
+
+    ``left_out`` is how many refusals lie outside of the time that was asked for.
+    """
+    if not incidents and left_out:
+        title = "No 5.7.64 refusal was found in the time asked for"
+        text = f"{left_out} refusals with 5.7.64 lie outside of it: take the limits of time away to see them."
+        return Verdict(cause=None, grade=None, title=title, summary=text)
+    if not incidents:
+        return Verdict(cause=None, grade=None, title="No 5.7.64 refusal was found", summary=_absence(case, losses))
+    best = findings[0]
+    also = [item for item in findings[1:] if RANK[item.grade] >= RANK["possible"]]
+    count = sum(item.rejection_count for item in incidents)
+    hosts = ", ".join(sorted({item.host or "a host that no log names" for item in incidents}))
+    texts = [f"{count} refusal{'s' if count > 1 else ''} with 5.7.64 on {hosts}, {_span(incidents)}.", _claim(best)]
+    if also:
+        texts.append("Also " + "; ".join(f"{item.grade}: {item.cause}" for item in also) + ".")
+    return Verdict(cause=best.cause, grade=best.grade, title=best.title, summary=" ".join(texts))
+
+
+def _span(incidents: Sequence[Incident]) -> str:
+    """From the first refusal to the last; beside known times those of an unknown zone are counted only."""
+    starts = (Moment(incident.start, incident.start_basis) for incident in incidents)
+    ends = (Moment(incident.end, incident.end_basis) for incident in incidents)
+    first, last = clock.limits([*starts, *ends])
+    return clock.span_text(first, last, sum(incident.unknown_zone_count for incident in incidents))
+
+
+def _absence(case: Case, losses: int) -> str:
+    if not case.kinds & set(SMTP):
+        return (
+            "No SMTP log was among what was read, so a refusal could not have been found. "
+            "Add the Send connector protocol log or the IIS SMTP log."
+        )
+    if losses:
+        return f"Absence is not shown: {losses} part{'s' if losses > 1 else ''} of the input could not be read."
+    return "Everything was read. A Send connector that does not log verbosely writes no sessions, so check its level."
+
+
+def _claim(best: Finding) -> str:
+    if best.cause == UNEXPLAINED:
+        return "No cause is supported well enough to be named; what to collect next is listed."
+    if best.grade == "probable":
+        return "This cause is the best supported explanation; it is not proven until the fix has worked."
+    return "The evidence is consistent with this cause and does not show it: verify before you act."

@@ -1,0 +1,402 @@
+"""Incidents against causes: what supports each cause, what speaks against it, what is missing, and its grade.
+
+Grades, never percentages: ``probable``, ``possible``, ``coincident``, ``contradicted``, ``no-evidence``. A cause's
+YAML says which observations reach which grade; three laws stand above every rule file:
+
+- nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
+- a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
+- an observation that excludes the cause makes it ``contradicted``, whatever else was seen, and so do groups of them
+  under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
+  contradicts where the cause does not reach ``possible``.
+
+Of causes with the same grade, one that is capped (mail was accepted in the very state that it claims decides) stands
+behind the others, whatever its rank.
+
+Only a wire trace or a fix that worked could make a cause certain, so nothing here says certain.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
+from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
+from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
+from evtx_analyzer.diagnose.wording import fill
+from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
+from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
+from evtx_analyzer.model.origin import Origin, TimeBasis, place
+from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
+
+_SIDES = ("supports", "contradicts")
+
+
+_PASSED = "0"
+
+
+_MOST_EVIDENCE = 5
+
+
+class _Seen(Struct, frozen=True, kw_only=True):
+    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade."""
+
+    observation: Observation
+    scene: Scene
+    facts: Sequence[Fact]
+    capped: bool
+
+
+class _Weighed(Struct, frozen=True, kw_only=True):
+    """A cause weighed against one incident."""
+
+    scene: Scene
+    grade: Grade
+    seen: tuple[_Seen, ...]
+
+    @property
+    def incident(self) -> Incident:
+        return self.scene.incident
+
+
+def diagnose(incidents: Sequence[Incident], causes: Iterable[Cause], case: Case) -> list[Finding]:
+    """Findings, best supported first; ``unexplained`` is among them only where no cause reaches ``possible``."""
+    return diagnosed(incidents, causes, case)[0]
+
+
+def diagnosed(
+    incidents: Sequence[Incident], causes: Iterable[Cause], case: Case
+) -> tuple[list[Finding], list[Incident]]:
+    """The findings, and the incidents with the grade of every cause that has any evidence for or against it."""
+    if not incidents:
+        return [], []
+    causes = list(causes)
+    scenes = [Scene(incident, case) for incident in incidents]
+    weighed = {cause.id: [_weigh(cause, scene) for scene in scenes] for cause in causes}
+    found = [_finding(cause, weighed[cause.id]) for cause in causes]
+    order = {cause.id: (_is_capped(weighed[cause.id]), cause.rank, cause.id) for cause in causes}
+    explained = any(RANK[item.grade] >= RANK["possible"] for item in found)
+    kept = [item for item in found if item.cause != UNEXPLAINED or not explained]
+    kept.sort(key=lambda item: (item.cause != UNEXPLAINED, -RANK[item.grade], order[item.cause]))
+    grades: list[dict[str, Grade]] = [{} for _ in incidents]
+    for cause in causes:
+        for held, item in zip(grades, weighed[cause.id], strict=True):
+            if item.grade != "no-evidence":
+                held[cause.id] = item.grade
+    return kept, [replace(item, grades=held) for item, held in zip(incidents, grades, strict=True)]
+
+
+def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
+    incidents = [item.incident for item in weighed]
+    best = max(weighed, key=lambda item: RANK[item.grade])
+    least = min(RANK[best.grade], RANK["possible"])
+    relevant = [item for item in weighed if RANK[item.grade] >= least]
+    seen = [item for part in relevant for item in part.seen]
+    # Accepted mail says that a cause does not decide alone, which nobody asks of one that nothing speaks for.
+    supported = RANK[best.grade] >= RANK["coincident"]
+    against = [item for part in weighed for item in part.seen if supported or not item.observation.caps]
+    names = best.scene.names()
+    confident = RANK[best.grade] >= RANK["possible"]
+    return Finding(
+        cause=cause.id,
+        grade=best.grade,
+        title=fill(cause.title, names),
+        why=fill(cause.why, names),
+        supports=_sentences(seen, "supports"),
+        contradicts=(
+            *_uncovered(relevant, incidents, confident),
+            *(_elsewhere(relevant) if confident else ()),
+            *_sentences(against, "contradicts"),
+        ),
+        # What a weaker incident lacks is not missing where another one shows it.
+        missing=(
+            *_zone_asked(incidents, best.scene.case.tz),
+            *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
+        ),
+        remedy=Remedy(
+            # No fix is printed as the answer where the cause is not even possible: checks only.
+            steps=instructions(cause.steps, _places(relevant)) if confident or cause.id == UNEXPLAINED else (),
+            verify=instructions(cause.verify, _places(_best_by_server(relevant))),
+            references=cause.references,
+        ),
+        incidents=tuple(item.incident.id for item in relevant)
+        if best.grade != "no-evidence" or _is_default(cause)
+        else (),
+    )
+
+
+def _best_by_server(weighed: Iterable[_Weighed]) -> list[_Weighed]:
+    """The best supported incident of each kind of server, the best first."""
+    best: dict[str, _Weighed] = {}
+    for item in sorted(weighed, key=lambda part: -RANK[part.grade]):
+        best.setdefault(SERVERS.get(item.incident.kind, ""), item)
+    return list(best.values())
+
+
+def _places(weighed: Iterable[_Weighed]) -> list[Place]:
+    """The incidents as places where steps are done; a certificate has one name in all of them."""
+    places = []
+    of_certificate: dict[str, dict[str, str]] = {}
+    for item in weighed:
+        names = item.scene.names()
+        # Logs write one certificate's name in different ways: the first is kept, so that no step comes twice for it.
+        first = of_certificate.setdefault(names["thumbprint"], names)
+        places.append(
+            Place(
+                server=SERVERS.get(item.incident.kind, ""),
+                observed=frozenset(seen.observation.name for seen in item.seen),
+                names={**names, **{key: first[key] for key in ("subject", "issuer", "missing_issuer")}},
+            )
+        )
+    return places
+
+
+def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], confident: bool) -> tuple[Evidence, ...]:
+    """A sentence where the cause is not supported for all refusals."""
+    count = sum(item.incident.rejection_count for item in relevant)
+    total = sum(item.rejection_count for item in incidents)
+    if not confident or count == total:
+        return ()
+    text = f"This cause covers {count} of {total} refusals; the other incidents have grades of their own."
+    return (Evidence(text=text, origin=None),)
+
+
+def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
+    """A sentence where all checks that speak for the cause are of other machines than the one that was refused."""
+    for item in relevant:
+        links = [fact.link for seen in item.seen if seen.observation.supports for fact in seen.facts if fact.link]
+        if not links or any(link.host != "different" for link in links):
+            continue
+        operations = item.scene.case.operations
+        others = sorted({operations[link.operation].host for link in links})
+        basis = _HOW_KNOWN[item.incident.rejections[0].host_basis]
+        text = (
+            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may "
+            f"share the certificate. Export the CAPI2 log of {item.incident.host} itself."
+        )
+        yield Evidence(text=text, origin=None)
+
+
+_HOW_KNOWN: dict[HostBasis, str] = {
+    "option": "by --host",
+    "row": "by its own rows",
+    "folder": "by the name of its folder",
+    "address": "by its address",
+    "assumed": "assumed",
+    "unknown": "not known",
+}
+
+
+def _is_capped(weighed: Sequence[_Weighed]) -> bool:
+    """Whether an observation that caps the cause holds wherever the cause reaches its best grade."""
+    best = max(RANK[item.grade] for item in weighed)
+    return all(any(seen.observation.caps for seen in item.seen) for item in weighed if RANK[item.grade] == best)
+
+
+def _is_default(cause: Cause) -> bool:
+    return cause.id == UNEXPLAINED
+
+
+def _weigh(cause: Cause, scene: Scene) -> _Weighed:
+    identified = _identified(cause, scene)
+    seen = tuple(item for rule in cause.observations if (item := _see(rule, scene, identified)) is not None)
+    names = frozenset(item.observation.name for item in seen)
+    capped = frozenset(item.observation.name for item in seen if item.capped)
+    grade = _against_its_own(cause, scene, grade_of(cause, names, capped))
+    return _Weighed(scene=scene, grade=grade, seen=seen)
+
+
+def _against_its_own(cause: Cause, scene: Scene, grade: Grade) -> Grade:
+    """The grade, lowered where other refusals of the same incident show the contrary on the same machine.
+
+    A refusal whose own handshake shows the opposite was not caused by this: where most refusals do, the cause is
+    contradicted, where some do, it is ``possible`` at most. A check on the machine itself beats one elsewhere.
+    """
+    pro, contra = _sides(cause, scene)
+    spoken = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in PAIRED}
+    if not spoken or not pro:
+        return grade
+    if len(spoken) >= len({link.rejection for link in pro} - spoken):
+        return "contradicted"
+    return min(grade, "possible", key=lambda item: RANK[item])
+
+
+def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
+    """Sound links that speak for the cause, and those on the same machine that speak against it by a check that passed.
+
+    A failed check of another certificate (the remote side's) is no such thing.
+    """
+    rules = {
+        side: {item.of for item in cause.observations if item.kind == "link" and getattr(item, side)} for side in _SIDES
+    }
+    against = [link for link in scene.sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
+    operations = scene.case.operations
+    return [link for link in scene.sound if link.rule in rules["supports"]], [
+        link for link in against if link.host in PAIRED and operations[link.operation].result == _PASSED
+    ]
+
+
+def _identified(cause: Cause, scene: Scene) -> list[Operation]:
+    """Operations that speak for the cause and are tied to the incident by more than time: their chain is asked next."""
+    rules = {item.of for item in cause.observations if item.kind == "link" and item.supports}
+    found = dict.fromkeys(link.operation for link in scene.sound if link.rule in rules)
+    return [scene.case.operations[name] for name in found]
+
+
+def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _Seen | None:
+    """The observation with its facts where it holds for the incident, else None."""
+    if rule.kind in ("link", "broken-link"):
+        facts, free = scene.paired(rule.of, rule.kind)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
+    if rule.kind == "operation":
+        found = [item for item in identified if rule.of in item.signals]
+        if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:
+            # Another certificate with the server's name remains, of which this is not true.
+            return None
+        facts = [
+            Fact(origin=item.chain_origin or item.origin, time=item.chain_time or item.time, operation=item)
+            for item in found
+        ]
+        capped = not any(item.id in scene.free for item in found)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
+    if rule.kind == "rejection":
+        facts = scene.refused(rule.of, rule.shown_by)
+        # What is true of some refusals only does not explain the others.
+        capped = len(facts) < len(scene.incident.rejections)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if facts else None
+    if not _absent(rule, scene):
+        return None
+    return _Seen(
+        observation=rule, scene=scene, facts=(Fact(),) if rule.supports or rule.contradicts else (), capped=False
+    )
+
+
+def _absent(rule: Observation, scene: Scene) -> bool:
+    if rule.kind == "no-object":
+        return rule.of not in scene.case.settings
+    if rule.kind == "unread-source":
+        return rule.of in scene.case.unread
+    return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
+
+
+def _no_source(kind: str, case: Case) -> bool:
+    return not (case.kinds | case.unread) & (set(SMTP) if kind == "smtp" else {kind})
+
+
+def _outside(kind: str, scene: Scene) -> bool:
+    """Whether the export of that kind exists and does not reach any refusal of the incident.
+
+    Where the UTC time of a refusal is not known, neither is whether it lies outside.
+    """
+    if scene.incident.unknown_zone_count:
+        return False
+    slack = timedelta(seconds=10)
+    for item in scene.case.coverage:
+        if item.kind == kind and item.first and item.last and item.records:
+            nearest = bisect_left(scene.anchors, item.first - slack)
+            if nearest < len(scene.anchors) and scene.anchors[nearest] <= item.last + slack:
+                return False
+    return kind in scene.case.kinds
+
+
+def _missing(rules: Iterable[MissingRule], weighed: Sequence[_Weighed]) -> Iterator[Missing]:
+    places = _places(weighed)
+    for rule in rules:
+        asked = [place for place in places if applies(rule, place)]
+        if asked:
+            yield Missing(text=sentence(rule.text, asked[0].names), collect=instructions(rule.collect, asked))
+
+
+def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
+    """Distinct sentences for or against, the strongest observation first as in the rule; long runs are counted."""
+    kept: list[Evidence] = []
+    by_name: dict[str, list[_Seen]] = {}
+    for item in seen:
+        if getattr(item.observation, side):
+            by_name.setdefault(item.observation.name, []).append(item)
+    for same in by_name.values():
+        distinct = _distinct(same)
+        kept += [
+            Evidence(
+                text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
+            )
+            for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
+        ]
+        if len(distinct) > _MOST_EVIDENCE:
+            kept.append(Evidence(text=f"... and {len(distinct) - _MOST_EVIDENCE} more of the same kind", origin=None))
+    return tuple(kept)
+
+
+def _basis(fact: Fact) -> TimeBasis:
+    """That of the refusal where the fact is one; what is joined with a certificate check has the check's time."""
+    return fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc"
+
+
+def _text(item: _Seen) -> str:
+    return item.observation.supports or item.observation.contradicts
+
+
+def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
+    """Facts that differ in place or in wording; only where several stand at one place are they worded for it."""
+    places = Counter(fact.origin for item in same for fact in item.facts)
+    found: dict[tuple[str, Origin | None], tuple[_Seen, Fact]] = {}
+    for item in same:
+        text = _text(item)
+        for fact in item.facts:
+            wording = item.scene.worded(text, fact) if places[fact.origin] > 1 else ""
+            found[wording, fact.origin] = item, fact
+    return list(found.values())
+
+
+def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
+    fact = pair[1]
+    return fact.time is None, fact.time or 0, place(fact.origin) if fact.origin else ()
+
+
+_WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
+
+
+_EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
+
+
+def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
+    """What comes first under what is missing where refusals have no UTC time: nothing can be joined with them by time.
+
+    Rows behind a ``#Date`` heading have no time at all, so no zone is asked for.
+    """
+    if not any(incident.unknown_zone_count for incident in incidents):
+        return
+    rejections = [item for incident in incidents for item in incident.rejections]
+    local = [item for item in rejections if item.time_basis == "unknown"]
+    two_dates = sum(item.other_time is not None for item in local)
+    skipped = len(local) - two_dates if tz else 0
+    wrong = sum(item.time_basis == "wrong-zone" for item in rejections)
+    if local and tz is None:
+        text = (
+            f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
+            "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
+        )
+        yield Missing(text=text, collect=_WITH_ZONE)
+    if two_dates:
+        text = (
+            f"{_times_of(two_dates)} of a date whose day and month can be read both ways; shown is the month first. "
+            "Give an IIS log under its own name (inYYMMDD.log), and export message tracking with Export-Clixml."
+        )
+        yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
+    for count, why in ((skipped, "in an hour that the zone skips"), (wrong, "wrong by another clock")):
+        if count:
+            text = (
+                f"{_times_of(count)} {why}: --tz {tz} is not the zone of the server that wrote the log. "
+                "Analyze again with the right one."
+            )
+            yield Missing(text=text, collect=_WITH_ZONE)
+
+
+def _times_of(count: int) -> str:
+    return "The time of 1 refusal is" if count == 1 else f"The times of {count} refusals are"

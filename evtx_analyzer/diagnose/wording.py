@@ -1,0 +1,138 @@
+"""Sentences of rule files with their placeholders filled."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from evtx_analyzer import clock
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.evidence import Link, Operation, Rejection
+from evtx_analyzer.model.origin import Fields
+
+
+def fill(text: str, names: Mapping[str, str]) -> str:
+    """Return a sentence with its placeholders filled; unknown ones stay as they are."""
+    return string.Template(text).safe_substitute(names)
+
+
+@cache
+def _placeholders(text: str) -> frozenset[str]:
+    return frozenset(string.Template(text).get_identifiers())
+
+
+# Placeholder -> field of the session's view, and what to say where it is absent.
+_FROM_VIEW = {
+    "sent_names": ("SentName", "no certificate name in the logs"),
+    "inbound_names": ("InboundConnector.CertificateName", "no certificate name"),
+    "inbound_addresses": ("InboundConnector.Address", "no address"),
+    "connector_names": ("InboundConnector.MatchingName", "by address"),
+    "configured_subject": ("SendConnector.Subject", "no certificate"),
+    "previous_thumbprint": ("PreviousThumbprint", "no certificate"),
+    "seen_address": ("SeenAddress", "<the public address of the server>"),
+    "accepted_same_security": ("AcceptedSameSecurity", "no message"),
+    "accepted_same_sender": ("AcceptedSameSender", "no message"),
+    "accepted_since_failed_check": ("AcceptedSinceFailedCheck", "no message"),
+    "accepted_since_expiry": ("AcceptedSinceExpiry", "no message"),
+    "accepted_same_address": ("AcceptedSameAddress", "no message"),
+    "accepted_again": ("PreviousAcceptedAgain", "no message"),
+    "accepted_addresses": ("AcceptedFromAddress", "no address"),
+    "accepted_senders": ("AcceptedSender", "no domain"),
+    "accepted_connectors": ("AcceptedOnAnotherConnector", "no connector"),
+    "associated_domains": ("InboundConnector.AssociatedDomain", "no domain"),
+    "fitting_certificates": ("ExchangeCertificate.FittingOneName", "no certificate"),
+    "received_names": ("ReceivedName", "no certificate name"),
+    "private_issuer": ("SentIssuerPrivate", "no issuer"),
+    "reply_certificate": ("ReplyCertificateName", "no name"),
+    "reply_verdict": ("ReplyCertificateVerdict", "no verdict"),
+    "schannel_events": ("SchannelEvent", "no event"),
+    "tls": ("TlsFailure", "the log names no error"),
+}
+
+
+def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
+    return lambda _, view: ", ".join(view.get(key, ())) or nothing
+
+
+_OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
+    "rejection_time": lambda item, _: clock.in_sentence(item.time, item.time_basis),
+    "remote": lambda item, _: item.remote_name or item.remote_endpoint or "the remote side",
+    "mail_from": lambda item, _: item.mail_from or "<>",
+    "rcpt_to": lambda item, _: item.rcpt_to or "<recipient>",
+    "helo": lambda item, _: item.helo or "<EHLO name>",
+    "attribution": lambda item, _: item.attribution or "no attribution code",
+    "sender_domain": lambda item, _: item.mail_from.rpartition("@")[2] or "no domain",
+    **{name: _listed(key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
+}
+
+
+def _operation_names(operation: Operation | None) -> dict[str, str]:
+    if operation is None:
+        names = ("result", "result_name", "process", "operation_time", "chain_status", "last_element", "blamed_element")
+        return dict.fromkeys(names, "?")
+    return {
+        "result": operation.result,
+        "result_name": operation.result_name,
+        "process": operation.process,
+        "operation_time": clock.as_text(operation.time),
+        "chain_status": ", ".join(operation.chain_status) or "no error",
+        "last_element": operation.elements[-1].subject if operation.elements else "?",
+        "blamed_element": _out_of_date(operation),
+    }
+
+
+def _out_of_date(operation: Operation) -> str:
+    """The first element of the chain that is out of its validity period, else the one that event 30 blames."""
+    late = [item.subject for item in operation.elements if "CERT_TRUST_IS_NOT_TIME_VALID" in item.errors]
+    at = operation.element_index
+    if late:
+        return late[0]
+    if at is not None and 0 <= at < len(operation.elements):
+        return operation.elements[at].subject
+    return "a certificate above it" if at is None or at > 0 else operation.subject
+
+
+def _issuer_text(operation: Operation | None, last: Certificate | None, issuer: str) -> str:
+    """The issuer that is missing, by name and key id as far as known, and where it is published.
+
+    ``last`` is the last element of the chain, which names both; it is the leaf where no chain is known. Another
+    element's address is that of another certificate.
+    """
+    missing = operation.missing_issuer if operation else None
+    urls = (operation.missing_issuer_urls if operation else ()) or (last.issuer_urls if last else ())
+    if missing is not None and missing.subject:
+        return _with_place(missing.subject, missing.subject_key_id, urls)
+    if last is not None and last.issuer:
+        return _with_place(last.issuer, last.authority_key_id, urls)
+    if operation is not None and len(operation.elements) > 1:
+        return f"the issuer of {operation.elements[-1].subject}"
+    return issuer or "<the issuer of the certificate>"
+
+
+def _with_place(subject: str, key_id: str, urls: Sequence[str]) -> str:
+    text = f"{subject} (key id {key_id})" if key_id else subject
+    return f"{text}, published at {', '.join(urls)}" if urls else text
+
+
+def _delta(link: Link | None, operation: Operation | None = None) -> str:
+    if link is None:
+        return "?"
+    event = "the start of the TLS handshake" if link.anchor == "handshake" else "the refusal"
+    hosts = {
+        "same": "",
+        "assumed": "; the log names no host, one host is assumed for both",
+        "unknown": "; the host of the refusal is not known",
+        "different": f"; on a different host, {operation.host}" if operation else "; on a different host",
+    }[link.host]
+    if not link.delta_seconds:
+        return f"at the same time as {event}{hosts}"
+    side = "before" if link.delta_seconds < 0 else "after"
+    return f"{_duration(abs(link.delta_seconds))} {side} {event}{hosts}"
+
+
+def _duration(seconds: float) -> str:
+    minute, hour = 60, 3600
+    if seconds < minute:
+        return f"{seconds:.3f} s"
+    return f"{seconds / minute:.1f} min" if seconds < hour else f"{seconds / hour:.1f} h"

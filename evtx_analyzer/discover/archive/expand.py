@@ -1,0 +1,230 @@
+"""Archives as streams: zip, gz, bz2, xz, tar, 7z and cab, nested, with limits; no member is written to disk.
+
+A member's name is data, never a path to write to. An archive inside an archive has to be sought in: it is unpacked into
+a temporary file that has no name (in memory up to 16 MiB), and so are the members of 7z and cab, which can only be read
+from their start. To add a kind: one function here, one line in ``KINDS``.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import BinaryIO, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.discover.archive.formats import KINDS, archive_kind
+from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, Raw, reason
+from evtx_analyzer.discover.archive.member import Entry, Found
+from evtx_analyzer.discover.archive.zip_members import OFFICE_DOCUMENT, UNPACK
+from evtx_analyzer.discover.source import Source, faulty
+from evtx_analyzer.model.origin import Origin
+
+_HEAD = 1024
+
+
+_BLOCK = 1 << 20
+
+
+_IN_MEMORY = 16 << 20
+
+
+_KEPT_OPEN = 6
+
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+_COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
+
+
+# -------------------------------------------------------------------------------------------------- the walk
+
+
+class _Node(Struct, frozen=True, kw_only=True):
+    """A run of bytes that may be an archive: ``key`` is unique in the case, ``outer`` the file that holds it."""
+
+    origin: Origin
+    key: str
+    size: int
+    open: Callable[[], BinaryIO]
+    depth: int
+    outer: str
+    outer_size: int
+
+
+class _Archive:
+    """An archive that is open: members by their safe names, faults of the whole."""
+
+    def __init__(self, file: BinaryIO, found: Iterable[Found], faults: list[str]) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.faults = faults
+        # Streams of members keep the archive alive; when the last one goes, the file is closed.
+        # Not at exit: a thread of a cluster's worker may still be reading then.
+        weakref.finalize(self, file.close).atexit = False
+        try:
+            for item in found:
+                if isinstance(item, Entry):
+                    self.entries[self._unique(_slashes(item.name))] = item
+                else:
+                    self.faults.append(item)
+        except Exception as error:  # noqa: BLE001  the boundary of an archive: libraries raise any kind on damage
+            self.faults.append(reason(error))
+
+    def _unique(self, name: str) -> str:
+        number = 1
+        unique = name
+        while unique in self.entries:
+            number += 1
+            unique = f"{name}#{number}"
+        return unique
+
+
+class Archives:
+    """The archives of one case; the last few that were used are kept open."""
+
+    def __init__(self, limits: Limits, password: bytes | None) -> None:
+        self._limits, self._password = limits, password
+        self._budget = Budget(limits)
+        self._open: OrderedDict[str, _Archive] = OrderedDict()
+
+    def expand(self, source: Source) -> Iterator[Source]:
+        """The members of a source that is an archive, or the source itself."""
+        path = source.path
+        yield from self._walk(
+            _Node(
+                origin=source.origin,
+                key=path,
+                size=source.size,
+                open=source.open,
+                depth=0,
+                outer=path,
+                outer_size=source.size,
+            )
+        )
+
+    def _walk(self, node: _Node) -> Iterator[Source]:
+        head, fault = _head(node)
+        kind = archive_kind(head)
+        if kind is None:
+            yield Source(origin=node.origin, size=node.size, open=node.open, fault="" if head else fault)
+            return
+        if node.depth >= self._limits.depth:
+            yield faulty(node.origin, node.size, f"{node.depth + 1} archives lie in each other (--max-depth); {UNPACK}")
+            return
+        archive = self._archive(node, kind)
+        if archive.faults == [OFFICE_DOCUMENT]:
+            yield Source(origin=node.origin, size=node.size, open=node.open)
+            return
+        if archive.faults:
+            extent = "members of it that are not listed" if archive.entries else "the whole archive"
+            yield faulty(node.origin, node.size, "; ".join(archive.faults), extent)
+        elif not archive.entries:
+            yield faulty(node.origin, node.size, "an archive without any member")
+        for name, entry in archive.entries.items():
+            try:
+                self._budget.enter(name)
+            except LimitError as error:
+                if "members" in str(error):
+                    yield faulty(node.origin, node.size, f"stopped: {error}", "members of it that are not listed")
+                    return
+                yield faulty(_below(node, name[:100] + "..."), entry.size, f"stopped: {error}")
+                continue
+            yield from self._member(node, kind, name, entry)
+
+    def _member(self, node: _Node, kind: str, name: str, entry: Entry) -> Iterator[Source]:
+        origin = _below(node, name)
+        fault = entry.fault or _unsafe(name)
+        if fault:
+            yield faulty(origin, entry.size, fault)
+            return
+        key = f"{node.key}!{name}"
+        child = replace(
+            node,
+            origin=origin,
+            key=key,
+            size=entry.size,
+            open=lambda: cast("BinaryIO", self._stream(node, kind, name, key)),
+            depth=node.depth + 1,
+        )
+        if kind in _COMPRESSED_ALONE and archive_kind(_head(child)[0]) is not None:
+            # ``logs.tar.gz!SRV1/SEND1.LOG``: the name in between tells nothing.
+            child = replace(child, origin=node.origin)
+        yield from self._walk(child)
+
+    def _stream(self, node: _Node, kind: str, name: str, key: str) -> MemberStream:
+        archive = self._archive(node, kind)
+        entry = archive.entries[name]
+
+        def opened() -> Raw:
+            return entry.open()
+
+        def charge(position: int) -> None:
+            self._budget.charge(key, position, entry.packed, node.outer, node.outer_size)
+
+        stream = MemberStream(opened, charge, entry.crc)
+        weakref.finalize(stream, _let_go, archive).atexit = False
+        return stream
+
+    def _archive(self, node: _Node, kind: str) -> _Archive:
+        """The archive of a node, opened again where it is not among the last few."""
+        archive = self._open.get(node.key)
+        if archive is None:
+            file, faults = self._seekable(node)
+            reader = next(reader for name, _, reader in KINDS if name == kind)
+            name = (node.origin.member or node.origin.source).rpartition("!")[2]
+            archive = _Archive(file, reader(file, name, self._limits, self._password), faults)
+            self._open[node.key] = archive
+            if len(self._open) > _KEPT_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(node.key)
+        return archive
+
+    def _seekable(self, node: _Node) -> tuple[BinaryIO, list[str]]:
+        if not node.depth:
+            return node.open(), []
+        from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where an archive is read
+
+        spool = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
+        with closing(node.open()) as stream:
+            while block := stream.read(_BLOCK):
+                spool.write(block)
+            failure = getattr(stream, "failure", "")
+        spool.seek(0)
+        return spool, [failure] if failure else []
+
+
+def _let_go(archive: _Archive) -> None:
+    """Hold an archive until the stream that this finalizer belongs to is gone."""
+
+
+def _head(node: _Node) -> tuple[bytes, str]:
+    """The first bytes, and why there are none."""
+    try:
+        with closing(node.open()) as stream:
+            return stream.read(_HEAD), getattr(stream, "failure", "")
+    except OSError:
+        # A file that cannot be opened is told when it is examined.
+        return b"", ""
+
+
+def _below(node: _Node, name: str) -> Origin:
+    inside = node.origin.member
+    return Origin(source=node.origin.source, member=name if inside is None else f"{inside}!{name}")
+
+
+def _slashes(name: str) -> str:
+    """A member's name with forward slashes and without what no encoding can write."""
+    name = name.replace("\\", "/").removeprefix("./")
+    return name.encode("utf-8", "replace").decode()
+
+
+def _unsafe(name: str) -> str:
+    """Why a name could lead out of a folder; nothing is ever written, but who packs such names means harm."""
+    if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
+        return "its name leads out of the archive's folder; it is not read"
+    return "" if name.strip() else "it has no name"

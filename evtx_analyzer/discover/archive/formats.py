@@ -1,0 +1,219 @@
+"""The kinds of archives, and how each is read as a stream."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import struct
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from evtx_analyzer.discover.archive.limits import GRACE, Limits, Raw, reason
+from evtx_analyzer.discover.archive.member import Entry, Found
+from evtx_analyzer.discover.archive.zip_members import ENCRYPTED, UNPACK, is_zip, zip_entries
+
+if TYPE_CHECKING:
+    import tarfile
+
+
+_MOST_CAB = 256 << 20
+
+
+_TAR_HEADER, _CHECKSUM, _BINARY = 512, slice(148, 156), 0x80
+
+
+_MISSING = "needs a library: pip install 'evtx-analyzer[archives]'; or unpack it and give the folder"
+
+
+def _single(opener: Callable[[IO[bytes]], Any], suffix: str) -> Reader:
+    """The reader of a file that is compressed alone."""
+
+    def entries(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
+        del limits, password
+        stem, found = posixpath.splitext(posixpath.basename(name))
+        known = {suffix: stem, ".t" + suffix[1:]: stem + ".tar", ".tbz": stem + ".tar"}
+        inner = known.get(found.lower(), posixpath.basename(name))
+        size = file.seek(0, io.SEEK_END)
+        yield Entry(
+            name=inner, size=size, packed=size, open=lambda: cast("Raw", opener(cast("IO[bytes]", _Shared(file))))
+        )
+
+    return entries
+
+
+def _gzip(file: IO[bytes]) -> object:
+    import gzip  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    return gzip.GzipFile(fileobj=file)
+
+
+def _bzip2(file: IO[bytes]) -> object:
+    import bz2  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    return bz2.BZ2File(file)
+
+
+def _xz(file: IO[bytes]) -> object:
+    import lzma  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    return lzma.LZMAFile(file)
+
+
+def _zip(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
+    del name
+    return zip_entries(file, limits, password)
+
+
+def _is_tar(head: bytes) -> bool:
+    # A header has a checksum, as octal digits or with the first bit set: most files need no closer look.
+    if len(head) < _TAR_HEADER or (head[_CHECKSUM].strip(b"01234567 \0") and head[_CHECKSUM.start] < _BINARY):
+        return False
+    import tarfile  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    try:
+        tarfile.TarInfo.frombuf(head[:_TAR_HEADER], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _tar(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
+    del name, password
+    import tarfile  # noqa: PLC0415  start-up cost: only where an archive is read
+
+    # Without an encoding of its own a name in another one would depend on the machine that reads it.
+    archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace")  # noqa: SIM115
+    count = 0
+    try:
+        for info in archive:
+            count += 1
+            if count > limits.members + 1:
+                break
+            if not info.isdir():
+                yield _tar_entry(archive, info)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        yield f"{reason(error)}; what stands behind its member {count} is not read"
+        return
+    # tarfile takes a damaged header for the end of the archive.
+    file.seek(archive.offset)
+    if count <= limits.members and file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        yield f"damaged: no member can be told from byte {archive.offset:,} on"
+
+
+def _tar_entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:
+    fault = "" if info.isreg() else "a link or a device, which is not followed"
+    if info.issparse():
+        fault = f"a sparse file, which is not read; {UNPACK}"
+    return Entry(name=info.name, size=info.size, open=lambda: cast("Raw", archive.extractfile(info)), fault=fault)
+
+
+def _7z(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
+    # An extra, and slow to import.
+    try:
+        import py7zr  # noqa: PLC0415
+    except ImportError:
+        yield f"7z {_MISSING}"
+        return
+    from evtx_analyzer.discover.archive.sevenzip import sevenzip_entries  # noqa: PLC0415
+
+    del name
+    try:
+        yield from sevenzip_entries(file, limits, password)
+    except py7zr.exceptions.PasswordRequired:
+        yield ENCRYPTED
+
+
+def _cab(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
+    # An extra.
+    try:
+        from cabarchive import CabArchive  # noqa: PLC0415
+    except ImportError:
+        yield f"cab {_MISSING} (expand.exe -F:* FILE FOLDER on Windows)"
+        return
+    del name, password
+    size = file.seek(0, io.SEEK_END)
+    if size > _MOST_CAB:
+        yield f"a cab of {size:,} bytes is too large to be read in memory; {UNPACK}"
+        return
+    file.seek(0)
+    data = file.read()
+    unpacked = _cab_size(data)
+    if unpacked > min(limits.total_bytes, max(GRACE, limits.ratio * size)):
+        yield f"stopped: unpacks to {unpacked:,} bytes, more than --max-ratio or --max-unpacked allow"
+        return
+    for inner, member in sorted(CabArchive(data).items()):
+        content = member.buf or b""
+        yield Entry(name=inner, size=len(content), open=lambda content=content: io.BytesIO(content))  # type: ignore[misc]
+
+
+def _cab_size(data: bytes) -> int:
+    """Sum of what the data blocks of a cab unpack to (MS-CAB 2.3: CFDATA is at most 32 KiB each)."""
+    folders, _, flags = struct.unpack_from("<HHH", data, 26)
+    position, in_folder, in_block, total = 36, 0, 0, 0
+    if flags & 4:
+        in_folder, in_block = data[38], data[39]
+        position = 40 + struct.unpack_from("<H", data, 36)[0]
+    for number in range(folders):
+        at, blocks = struct.unpack_from("<IH", data, position + number * (8 + in_folder))
+        for _ in range(blocks):
+            packed, unpacked = struct.unpack_from("<HH", data, at + 4)
+            total += unpacked
+            at += 8 + in_block + packed
+    return total
+
+
+def _unread(what: str) -> Reader:
+    def entries(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
+        del file, name, limits, password
+        yield f"{what}, which is not read; {UNPACK}"
+
+    return entries
+
+
+Reader = Callable[[BinaryIO, str, Limits, bytes | None], Iterator[Found]]
+
+
+# By magic number; tar, which has a checksum only, stands last.
+KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
+    ("zip", is_zip, _zip),
+    ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(_gzip, ".gz")),
+    ("bzip2", lambda head: head.startswith(b"BZh") and head[4:10] == b"1AY&SY", _single(_bzip2, ".bz2")),
+    ("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), _single(_xz, ".xz")),
+    ("7z", lambda head: head.startswith(b"7z\xbc\xaf\x27\x1c"), _7z),
+    ("cab", lambda head: head.startswith(b"MSCF\0\0\0\0"), _cab),
+    ("rar", lambda head: head.startswith(b"Rar!\x1a\x07"), _unread("a RAR archive")),
+    ("zstd", lambda head: head.startswith(b"\x28\xb5\x2f\xfd"), _unread("compressed with Zstandard")),
+    ("tar", _is_tar, _tar),
+)  # fmt: skip
+
+
+def archive_kind(head: bytes) -> str | None:
+    """Name of the kind of archive that begins with ``head`` (at least 512 bytes where it has them), or None."""
+    return next((name for name, recognizes, _ in KINDS if recognizes(head)), None)
+
+
+class _Shared:
+    """A view of a file with a position of its own, for readers that never seek."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._position = file, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True

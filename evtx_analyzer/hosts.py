@@ -1,0 +1,337 @@
+"""Which machine a fact belongs to, and whether two facts may be paired.
+
+Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS the NetBIOS name (at most 15 letters,
+upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
+name stands in two domains, the whole name is kept.
+
+In order of trust: what ``--host`` says, the row, the folder or archive that collectors name after the machine, the
+local address as Receive logs and message tracking name its owner. A label that none of these gives is assumed only
+where the whole input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
+Where a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), the folders beside it that hold logs
+without a name are other machines, called like their folder. Machines that differ are never paired silently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
+
+from evtx_analyzer.model.evidence import HostBasis, HostRelation
+
+Given = tuple[tuple[str, str], ...]
+"""Pairs of ``--host``: pattern of a path (empty for all) and name."""
+
+# ExchangeLogCollector: <SERVER>-<Md>.zip (then -1.zip ...) and <yyyyMd>\\<SERVER>; a copied share: \\\\SRV\\c$.
+_ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
+_DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
+_SHARE = re.compile(r"[A-Za-z]\$$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]+)*$")
+# Words that people name bundles with; an archive called case-1123.zip names no machine.
+_NO_HOSTS = frozenset(
+    {
+        "archive",
+        "bundle",
+        "capi2",
+        "case",
+        "collect",
+        "collected",
+        "customer",
+        "data",
+        "evidence",
+        "exchange",
+        "export",
+        "files",
+        "iis",
+        "incident",
+        "log",
+        "logs",
+        "mail",
+        "msgtrk",
+        "output",
+        "receive",
+        "send",
+        "smtp",
+        "smtplogs",
+        "support",
+        "ticket",
+        "tracking",
+        "transport",
+        "upload",
+        # What people call copies and moments by.
+        "after",
+        "backup",
+        "before",
+        "copy",
+        "new",
+        "old",
+        "server",
+        "temp",
+        "tmp",
+        "today",
+        "yesterday",
+        # Folders of one machine's own logs and exports, as Exchange, IIS and people call them.
+        "config",
+        "configuration",
+        "connectivity",
+        "edge",
+        "events",
+        "eventlogs",
+        "evtx",
+        "exports",
+        "frontend",
+        "hub",
+        "mailbox",
+        "messagetracking",
+        "o365",
+        "office365",
+        "online",
+        "onprem",
+        "powershell",
+        "protocollog",
+        "protocollogs",
+        "queue",
+        "receivelogs",
+        "sendlogs",
+        "smtpreceive",
+        "smtpsend",
+        "smtpsvc",
+        "system",
+        "tenant",
+        "text",
+        "transportroles",
+        "winevt",
+        "windows",
+        "xml",
+    }
+)
+# A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
+_MACHINE = re.compile(
+    r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]+\d{1,3}", re.IGNORECASE
+)
+_MOST_KNOWN = 4096
+_LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
+
+
+class Whence(Struct, frozen=True):
+    """What is known of a fact's machine: the name that its row writes, its file, and its local address."""
+
+    name: str = ""
+    path: str = ""
+    address: str = ""
+
+
+class Hosts(Struct, frozen=True):
+    """All machines of one case.
+
+    ``labels`` by name as written (folded), ``only`` where there is just one, ``folders`` the labels that rows of files
+    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``.
+    """
+
+    labels: Mapping[str, str]
+    only: str
+    folders: Mapping[str, frozenset[str]]
+    addresses: Mapping[str, str]
+    given: Given = ()
+    _known: dict[Whence, tuple[str, HostBasis]] = field(default_factory=dict)
+
+    def label(self, name: str) -> str:
+        """Label of a machine by its name as a log writes it; empty for no name."""
+        return self.labels.get(name.casefold(), short(name))
+
+    def resolve(self, whence: Whence) -> tuple[str, HostBasis]:
+        """Label and how it is known; a log of thousands of sessions is asked about once."""
+        found = self._known.get(whence)
+        if found is None:
+            # Another name or address may stand in every row: what is remembered stays small.
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[whence] = self._resolve(whence)
+        return found
+
+    def _resolve(self, whence: Whence) -> tuple[str, HostBasis]:
+        given = _given(whence.path, self.given)
+        if given:
+            return self.label(given), "option"
+        if whence.name:
+            return self.label(whence.name), "row"
+        named, assumed = self._of_folder(whence.path)
+        if named:
+            return named, "folder"
+        owner = self.addresses.get(address_of(whence.address), "")
+        if owner:
+            return owner, "address"
+        label = assumed or self.only
+        return (label, "assumed") if label else ("", "unknown")
+
+    def _of_folder(self, path: str) -> tuple[str, str]:
+        """Label by the names of the folders above a file, the nearest first; and one to assume from their contents."""
+        parts = _parts(path)
+        for depth in range(len(parts) - 1, 0, -1):
+            name = parts[depth - 1]
+            known = self.labels.get(_stem(name).casefold(), "")
+            if known:
+                return known, ""
+            inside = self.folders.get("/".join(parts[:depth]), frozenset())
+            pattern = folder_host(parts[:depth])
+            if pattern and (not inside or self.label(pattern) in inside):
+                return self.label(pattern), ""
+            if inside:
+                return "", next(iter(inside)) if len(inside) == 1 else ""
+        return "", ""
+
+
+def survey(
+    rows: Iterable[tuple[str, str]],
+    paths: Iterable[str] = (),
+    bridges: Mapping[str, frozenset[str]] | None = None,
+    given: Given = (),
+    nameless: Iterable[tuple[str, str]] = (),
+) -> Hosts:
+    """All machines of a case: names that rows write (path, name), all paths, owners of addresses, and ``--host``.
+
+    ``nameless`` are (path, local address) of sessions in logs that name no machine: several addresses are taken for
+    several machines, and a folder called like another machine is not taken for the one that is known.
+    """
+    named = sorted({(path, name) for path, name in rows if name})
+    unnamed = sorted(set(nameless))
+    above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
+    siblings = _siblings(named, [path for path, _ in unnamed])
+    written = sorted({name for _, name in named} | {name for _, name in given} | (above - {""}), key=str.casefold)
+    domains: dict[str, set[str]] = {}
+    for name in written:
+        host, _, domain = name.partition(".")
+        domains.setdefault(host.casefold(), set()).update({domain.casefold()} if domain else set())
+    labels = {name.casefold(): _label(name, domains) for name in written}
+    folders: dict[str, set[str]] = {}
+    for path, name in named:
+        parts = _parts(path)
+        for depth in range(1, len(parts)):
+            folders.setdefault("/".join(parts[:depth]), set()).add(labels[name.casefold()])
+    owners = {
+        address: {labels.get(name.casefold(), short(name)) for name in names}
+        for address, names in (bridges or {}).items()
+    }
+    distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
+    distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
+    return Hosts(
+        labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
+        only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct) else "",
+        folders={path: frozenset(found) for path, found in folders.items()},
+        addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
+        given=given,
+    )
+
+
+def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[str, str]:
+    """Machines after which folders are called that stand beside the folder of a known machine and hold unnamed logs.
+
+    The label by the folder's name, folded; the name may hold the domain.
+    """
+    places = {
+        (*parts[:depth],)
+        for path, name in named
+        for parts in (_parts(path),)
+        for depth, part in enumerate(parts[:-1])
+        if short(_stem(part)) == short(name)
+    }
+    labels: dict[str, str] = {}
+    for parts in map(_parts, unnamed):
+        # A log below the machine's own folder is the machine's.
+        beside = [
+            parts[len(place)] for place in places if len(parts) > len(place) + 1 and (*parts[: len(place)],) == place
+        ]
+        labels |= {name.casefold(): short(name) for name in map(_stem, beside) if _is_machine_name(name)}
+    return labels
+
+
+def _is_machine_name(name: str) -> bool:
+    """Whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
+    plain = re.sub(r"[-_ ]?\d+$", "", name).casefold()
+    # A date (2026-03-10) would be a legal name of a machine.
+    legal = _NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
+    return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
+
+
+def _several(nameless: Iterable[tuple[str, str]], known: set[str]) -> bool:
+    """Whether the logs that name no machine come from more machines than one, as far as paths and addresses tell."""
+    found = set(nameless)
+    addresses = {address_of(endpoint) for _, endpoint in found} - {""}
+    folders = {part for path, _ in found for part in _parts(path)[:-1]}
+    called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
+    return len(addresses) > 1 or bool(called - known)
+
+
+def folder_host(parts: list[str]) -> str:
+    """The machine that the last of these folders is named after by a collector; empty where it is not."""
+    name, above = parts[-1], parts[-2] if len(parts) > 1 else ""
+    archive = _ARCHIVE.fullmatch(name)
+    if archive is not None:
+        return archive["host"] if _is_day(archive["day"]) and archive["host"].casefold() not in _NO_HOSTS else ""
+    dated = _DATED.fullmatch(above)
+    if dated is not None and _is_day(dated["day"]) and _NAME.fullmatch(name):
+        return name
+    if _SHARE.fullmatch(name) and _NAME.fullmatch(above):
+        return above
+    return ""
+
+
+def folder_of(path: str) -> str:
+    """The folder or archive that holds a file, by the name that reports show (``case.zip!EX01/SEND1.LOG``)."""
+    return re.sub(r"[/!]?[^/!]*$", "", path)
+
+
+def short(name: str) -> str:
+    """First DNS label in upper case."""
+    return name.partition(".")[0].upper()
+
+
+def address_of(endpoint: str) -> str:
+    """The address of an endpoint (``10.10.248.7:16547``, ``[fe80::1]:25``); empty for loopback and for none."""
+    if endpoint.startswith("["):
+        address = endpoint[1:].partition("]")[0]
+    else:
+        address = endpoint.partition(":")[0] if endpoint.count(":") == 1 else endpoint
+    return "" if address.startswith(_LOOPBACK) else address.casefold()
+
+
+def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
+    """How the host of a rejection and the host of an operation stand to each other."""
+    if not left or not right:
+        return "unknown"
+    if left != right:
+        return "different"
+    return "assumed" if left_basis == "assumed" else "same"
+
+
+def _given(path: str, given: Given) -> str:
+    """The name that ``--host`` gives a path: by a pattern of the path or of a folder's or file's name, else for all."""
+    folded, names = path.casefold(), [part.casefold() for part in _parts(path)]
+    for pattern, name in given:
+        wanted = pattern.casefold()
+        if wanted and (fnmatchcase(folded, wanted) or any(fnmatchcase(part, wanted) for part in names)):
+            return name
+    return next((name for pattern, name in given if not pattern), "")
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in re.split(r"[/\\!]+", path) if part not in ("", ".")]
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\.(zip|7z|cab|tar|gz|tgz)$", "", name, flags=re.IGNORECASE)
+
+
+def _is_day(digits: str) -> bool:
+    """Whether digits are a month and a day without leading zeros, as the collector writes them."""
+    return any(
+        month and day and not month.startswith("0") and not day.startswith("0") and int(month) <= 12 and int(day) <= 31  # noqa: PLR2004  months, days
+        for month, day in ((digits[:cut], digits[cut:]) for cut in (1, 2))
+    )
+
+
+def _label(name: str, domains: Mapping[str, set[str]]) -> str:
+    several = len(domains[name.partition(".")[0].casefold()]) > 1
+    return name.upper() if several else short(name)

@@ -1,0 +1,76 @@
+"""SMTP logs are read once: refused sessions stay, the others are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from evtx_analyzer.discover import folders
+from evtx_analyzer.ingest.examine import is_text_log
+from evtx_analyzer.ingest.ledger import Reading
+from evtx_analyzer.ingest.supporting import CONNECTIVITY
+from evtx_analyzer.ingest.tallies import IIS, SEND
+from evtx_analyzer.model.events import ContextEvent, SmtpEvent
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.normalize import normalize
+from evtx_analyzer.read import Record
+from evtx_analyzer.sigma.match import Signal, matches
+from evtx_analyzer.smtp.blocks import Layouts
+from evtx_analyzer.smtp.outcomes import Layout, layout_of
+from evtx_analyzer.smtp.sessions import OpenSessions, Session, sessions
+
+_PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
+
+
+def smtp_sessions(reading: Reading) -> Iterator[Session]:
+    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files.
+
+    Sessions that went well are counted in bulk, unless a signal looks for something in them.
+    """
+    by_path = {item.source.path: item for item in reading.examined if is_text_log(item)}
+    signals = reading.rules.signals
+    in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in (SEND, IIS))
+    # Exports come first: which domains are the tenant's own decides what an accepted message shows.
+    exports = [item.source for item in by_path.values() if item.syntax not in _PROTOCOLS]
+    protocols = [item.source for item in by_path.values() if item.syntax in _PROTOCOLS]
+    for group in (*folders(exports).values(), *folders(protocols).values()):
+        running: OpenSessions = {}
+        layouts = Layouts(partial(_layout, reading), partial(_names, running)) if in_bulk else None
+        logs = (by_path[source.path] for source in group)
+        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, layouts=layouts))
+        yield from sessions(reading.notes.protocol(matches(rows, signals)), running)
+
+
+def _names(running: OpenSessions) -> list[str]:
+    """Names of sessions that have begun."""
+    return [name for *_, name in running]
+
+
+def _looks_for_failure(signal: Signal) -> bool:
+    """Whether a signal of Send or IIS logs can only match replies that say no."""
+    who, what = ("event", "data") if signal.kind == SEND else ("cs-username", "cs-uri-query")
+    says = {SEND: "<", IIS: "outboundconnectionresponse"}[signal.kind]
+    return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
+
+
+def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
+    """In which rows of a session its outcome stands, learned from the rows of one; None if anything in it failed."""
+    events = [event for row in rows if (event := normalize(row)) is not None]
+    typed = [event for _, event in events if isinstance(event, SmtpEvent)]
+    layout = layout_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None
+    if layout is not None and layout.sent is not None:
+        reading.notes.history.add_certificate(layout.sent)
+    return layout
+
+
+def connections(reading: Reading, refused: frozenset[str]) -> None:
+    """Read connectivity logs again, for what they say of the sessions that were refused."""
+
+    def wanted(record: Record) -> bool:
+        return getattr(record, "values", {}).get("session", "") in refused
+
+    for item in reading.examined:
+        if refused and CONNECTIVITY in reading.ledger.kinds(item):
+            for event in reading.ledger.events(item, reading.tell, wanted):
+                if isinstance(event, ContextEvent):
+                    reading.notes.contexts.add(event)

@@ -1,0 +1,73 @@
+"""Supporting events: Schannel, MSExchangeTransport, queues, and the connections of refused sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from evtx_analyzer import clock
+from evtx_analyzer.hosts import Hosts, Whence
+from evtx_analyzer.model.events import ContextEvent
+from evtx_analyzer.model.evidence import Context
+from evtx_analyzer.model.origin import Loss, Origin, named, place
+from evtx_analyzer.smtp.replies import has_code
+
+CONNECTIVITY, QUEUE = "connectivity", "queue"
+_MOST = 500
+
+
+class Contexts:
+    """Counts by kind, host, code and text; of a kind that writes ever new texts only the first ones are kept apart."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, Whence, str, str, str], _Row] = {}
+
+    def add(self, event: ContextEvent) -> None:
+        """Count an event."""
+        origin = event.origin
+        path = named(origin)
+        key = (event.kind, Whence(event.host, path), event.code, event.title, event.text)
+        if key not in self._rows and len(self._rows) >= _MOST:
+            key = (*key[:4], "")
+        self._rows.setdefault(key, _Row(event.origin)).add(event)
+
+    def rows(self, hosts: Hosts) -> tuple[Context, ...]:
+        """The events, sorted by kind, host and code."""
+        found = [
+            Context(
+                kind=kind,
+                host=hosts.resolve(near)[0],
+                code=code,
+                title=title,
+                text=text,
+                count=row.count,
+                first=row.first,
+                last=row.last,
+                origin=row.origin,
+            )
+            for (kind, near, code, title, text), row in self._rows.items()
+        ]
+        return tuple(sorted(found, key=lambda item: (item.kind, item.host, item.code, item.text, place(item.origin))))
+
+    def losses(self) -> list[Loss]:
+        """Queues whose last error is the refusal: of what was refused they tell neither message nor time."""
+        reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
+        return [
+            Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")
+            for (kind, _, _, _, text), row in self._rows.items()
+            if kind == QUEUE and has_code(text)
+        ]
+
+
+class _Row:
+    """How often, first and last (where a time is known), and where the first one stands."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.count, self.origin = 0, origin
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+
+    def add(self, event: ContextEvent) -> None:
+        self.count += 1
+        if event.time is not None and clock.is_known(event.time_basis):
+            self.first = event.time if self.first is None or event.time < self.first else self.first
+            self.last = event.time if self.last is None or event.time > self.last else self.last

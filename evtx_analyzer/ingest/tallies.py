@@ -1,0 +1,108 @@
+"""What is kept of SMTP rows as they pass by: counts, clocks, owners of addresses, and messages that were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from evtx_analyzer.exchange import ACCEPTED_DOMAIN
+from evtx_analyzer.hosts import Whence, address_of
+from evtx_analyzer.ingest.supporting import CONNECTIVITY, Contexts
+from evtx_analyzer.model.events import ContextEvent, Event, Match, MessageEvent, Setting, SmtpEvent, WholeSession
+from evtx_analyzer.model.origin import named
+from evtx_analyzer.model.records import CountedSessions
+from evtx_analyzer.smtp.clock_skew import Clocks
+from evtx_analyzer.smtp.compact import without_row
+from evtx_analyzer.smtp.deliveries import History
+from evtx_analyzer.smtp.other_errors import OtherErrors
+from evtx_analyzer.smtp.replies import has_code
+from evtx_analyzer.smtp.sessions import Session
+
+SEND, RECEIVED, IIS = "send-connector", "receive-connector", "iis-smtp"
+
+
+class Notes:
+    """Grows with machines, codes, certificates, settings and refusals, not with rows."""
+
+    def __init__(self) -> None:
+        self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
+        self.messages: list[Match] = []
+        self.aside: list[Event] = []
+        self._owners: dict[str, set[str]] = {}
+        self.nameless: set[tuple[str, str]] = set()
+
+    def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
+        """The rows that make sessions; all others are noted here."""
+        for match in matches:
+            event = match.event
+            if isinstance(event, WholeSession) or (isinstance(event, SmtpEvent) and event.kind != RECEIVED):
+                yield match
+            elif isinstance(event, SmtpEvent):
+                self._received(event)
+            elif isinstance(event, CountedSessions):
+                self._counted(event)
+            elif isinstance(event, MessageEvent):
+                self._message(match, event)
+            elif isinstance(event, ContextEvent):
+                self._context(event)
+            else:
+                # Configuration and certificates: they are laid beside the refusals later.
+                self.aside.append(event)
+                if isinstance(event, Setting) and event.cmdlet == ACCEPTED_DOMAIN:
+                    self.history.own_domains |= {event.values.get("DomainName", "").casefold()} - {""}
+
+    def events(self, found: Iterable[Event]) -> Iterator[Event]:
+        """Windows events without those that are only context."""
+        for event in found:
+            if isinstance(event, ContextEvent):
+                self._context(event)
+            else:
+                yield event
+
+    def session(self, session: Session) -> None:
+        """Count a session."""
+        self.history.add(session)
+        if not session.host:
+            self.nameless.add((named(session.rows[0].origin), address_of(session.local)))
+        self.errors.add(session)
+        self.clocks.add(session)
+
+    def _counted(self, found: CountedSessions) -> None:
+        """Count sessions that went well and are not given one by one."""
+        whence = Whence(found.host, named(found.origin), found.local)
+        kind = IIS if found.log == "W3C" else SEND
+        self.history.add_outcomes(found.outcomes, whence, kind)
+        if not found.host:
+            self.nameless.add((named(found.origin), address_of(found.local)))
+        for time, text in found.banners:
+            self.clocks.add_banner(kind, whence, time, text)
+
+    def message_times(self) -> list[datetime]:
+        """When the messages were refused that logs of messages tell of."""
+        return [time for match in self.messages if (time := getattr(match.event, "time", None)) is not None]
+
+    def owners(self) -> dict[str, frozenset[str]]:
+        """Names by address, as Receive logs and message tracking tell them."""
+        return {address: frozenset(names) for address, names in sorted(self._owners.items())}
+
+    def _received(self, row: SmtpEvent) -> None:
+        self._own(row.local, row.host)
+        if row.direction == ">" and row.text[:1] not in ("2", "3") and has_code(row.text):
+            self.errors.add_received(row)
+
+    def _message(self, match: Match, event: MessageEvent) -> None:
+        self._own(event.address, event.host)
+        if match.signals:
+            self.messages.append(without_row(match))
+        else:
+            self.errors.add_message(match)
+
+    def _context(self, event: ContextEvent) -> None:
+        # Connections are asked for when it is known which sessions were refused.
+        if event.kind != CONNECTIVITY:
+            self.contexts.add(event)
+
+    def _own(self, endpoint: str, host: str) -> None:
+        address = address_of(endpoint)
+        if address and host:
+            self._owners.setdefault(address, set()).add(host)

@@ -1,0 +1,1 @@
+"""What the program passes on: plain frozen data, by how far it has come."""

@@ -1,0 +1,124 @@
+"""What a report says: findings, evidence, what is missing, what was read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct, field
+
+from evtx_analyzer.model.origin import Origin, TimeBasis
+
+Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
+
+
+Status = Literal["read", "partial", "unrecognized", "not-read"]
+
+
+class Evidence(Struct, frozen=True, kw_only=True, gc=False):
+    """One sentence of evidence and where it stands; ``time_basis`` is that of ``time``."""
+
+    text: str
+    origin: Origin | None
+    time: datetime | None = None
+    time_basis: TimeBasis = "utc"
+
+
+class Missing(Struct, frozen=True, kw_only=True):
+    """Evidence that would decide and is not in the input, with the commands that collect it."""
+
+    text: str
+    collect: tuple[str, ...]
+
+
+class Remedy(Struct, frozen=True, kw_only=True):
+    """What to do, how to see that it worked, and who says so. A line that begins with ``> `` is a command."""
+
+    steps: tuple[str, ...]
+    verify: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One cause weighed against all incidents; ``incidents`` are the ids of those that it may explain."""
+
+    cause: str
+    grade: Grade
+    title: str
+    why: str
+    supports: tuple[Evidence, ...]
+    contradicts: tuple[Evidence, ...]
+    missing: tuple[Missing, ...]
+    remedy: Remedy | None
+    incidents: tuple[str, ...]
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The best supported cause; ``unexplained`` where none reaches ``possible``, None without a rejection."""
+
+    cause: str | None
+    grade: Grade | None
+    title: str
+    summary: str
+
+
+class SourceStatus(Struct, frozen=True, kw_only=True):
+    """What became of one input file or member; ``duplicate_of`` names the one that was read instead of it."""
+
+    path: str
+    kind: str
+    sha256: str
+    size: int
+    status: Status
+    reason: str
+    duplicate_of: str = ""
+
+
+class CollectorBundle(Struct, frozen=True, kw_only=True):
+    """A bundle of Microsoft's ExchangeLogCollector in the input.
+
+    ``contents`` are its parts; ``markers`` the files by which the collector says that it got nothing somewhere;
+    ``never_collected`` what it takes on no server, so that its absence tells nothing.
+    """
+
+    path: str
+    collector: str
+    server: str
+    contents: tuple[str, ...]
+    markers: tuple[str, ...]
+    never_collected: tuple[str, ...]
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """EventRecordIDs that an export does not hold; ``kind`` says whether they were filtered out or lost."""
+
+    first_record: int
+    last_record: int
+    kind: Literal["filtered-or-cleared", "lost"]
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """The span one source covers, so that "no event" is told from "not in the export".
+
+    ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
+    ``time_basis`` is ``unknown`` or ``heading`` where any of its rows has a time of this basis: ``first`` and ``last``
+    are not known to be UTC. ``read`` is how many of the records were read one by one; of the others nothing is told but
+    that they are there and what their sessions add to the delivery history. None where it is not known.
+    """
+
+    source: str
+    kind: str
+    host: str
+    first: datetime | None
+    last: datetime | None
+    records: int
+    gaps: tuple[Gap, ...] = ()
+    first_record: int | None = None
+    last_record: int | None = None
+    notes: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    event_ids: dict[int, int] = field(default_factory=dict)
+    per_minute: float | None = None
+    duplicates: int = 0
+    time_basis: TimeBasis = "utc"
+    read: int | None = None

@@ -1,0 +1,92 @@
+"""Where a fact stands, how its time became UTC, and what could not be read."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Literal
+
+from msgspec import Struct
+
+
+def identify(prefix: str, origin: Origin, text: str) -> str:
+    """A short id that depends on the fact and its place only, so that shards of a case can be merged."""
+    place = f"{origin.source}|{origin.member}|{origin.record}|{origin.line}|{origin.offset}|{text}"
+    return f"{prefix}-{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+
+
+Fields = dict[str, tuple[str, ...]]
+"""Flat view of an event for Sigma: dotted path of the log's own names -> every value found there."""
+
+
+class Origin(Struct, frozen=True, kw_only=True, gc=False):
+    """Where a fact stands: open ``source`` (and ``member`` of an archive) there and find it again.
+
+    ``record`` is an EventRecordID, ``line`` counts from 1, ``offset`` is in bytes from the start of the file.
+    """
+
+    source: str
+    member: str | None = None
+    record: int | None = None
+    line: int | None = None
+    offset: int | None = None
+
+
+def place(origin: Origin) -> tuple[str, str, int, int, int]:
+    """Sort key of an origin: absent parts come first."""
+    return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
+
+
+def named(origin: Origin) -> str:
+    """A source's name: the file, and behind ``!`` the member."""
+    return origin.source if origin.member is None else f"{origin.source}!{origin.member}"
+
+
+def folder(origin: Origin) -> str:
+    """The folder that holds a source, in an archive too; a file that is compressed alone lies where its archive lies.
+
+    Sessions of a protocol log cross the files of one folder.
+    """
+    return _folder(origin.source, origin.member)
+
+
+@lru_cache(maxsize=256)
+def _folder(source: str, member: str | None) -> str:
+    container, _, name = (member or "").rpartition("!")
+    container = f"{source}!{container}" if container else source
+    if member is None or container.endswith(tuple(f"{name}{end}" for end in (".gz", ".bz2", ".xz"))):
+        *outer, last = container.split("!") if member is not None else [source]
+        return "!".join([*outer, PurePosixPath(last).parent.as_posix()])
+    return f"{container}!{PurePosixPath(name).parent.as_posix()}"
+
+
+class Loss(Struct, frozen=True, kw_only=True):
+    """Something that could not be read; ``extent`` says how much, in words.
+
+    ``first_record`` and ``last_record`` are the EventRecordIDs lost, where they are known.
+    """
+
+    origin: Origin
+    reason: str
+    extent: str
+    first_record: int | None = None
+    last_record: int | None = None
+
+
+TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "heading", "unknown"]
+"""How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
+repeats, by a zone that the remote side's clock shows to be wrong, or not at all: the row has no time and stands behind
+a ``#Date`` heading of this time (UTC), or the digits are local and no zone is known."""
+
+
+def place_text(origin: Origin | None) -> str:
+    """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
+    if origin is None:
+        return ""
+    name = named(origin)
+    if origin.line is not None:
+        return f"{name} line {origin.line}"
+    if origin.record is not None:
+        return f"{name} record {origin.record}"
+    return f"{name} offset {origin.offset}" if origin.offset is not None else name

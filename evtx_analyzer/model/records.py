@@ -1,0 +1,136 @@
+"""Records as their syntax gives them, and what was counted of others."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from evtx_analyzer.model.origin import Origin, TimeBasis
+
+
+class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """One Windows event as XML text, from an .evtx file or an XML export; not yet parsed.
+
+    ``time`` is the record header's FILETIME where the container has one. ``record_id`` is None where the
+    container does not number its records (the XML may still hold an EventRecordID). ``counted`` is set where the
+    record is one of ``CountedRecords`` that came before it.
+    """
+
+    origin: Origin
+    xml: str
+    record_id: int | None = None
+    time: datetime | None = None
+    counted: bool = False
+
+
+class CountedRecords(Struct, frozen=True, kw_only=True):
+    """Records that are counted and not given: their ids run from ``origin.record`` to ``last_record`` without holes.
+
+    Without names they are of no kind that anything is read from, and nothing more is told of them.
+    ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
+    """
+
+    origin: Origin
+    last_record: int
+    provider: str
+    channel: str
+    host: str
+    first: datetime | None
+    last: datetime | None
+    event_ids: dict[int, int]
+
+
+class LogNotice(Struct, frozen=True, kw_only=True):
+    """What the System log of a machine says of its CAPI2 log (cleared, archived), in words."""
+
+    origin: Origin
+    host: str
+    time: datetime
+    text: str
+
+
+class LogRow(Struct, frozen=True, kw_only=True, gc=False):
+    """One row of a text log with ``#Fields``: values by column name as the log writes it, meaning not yet decoded.
+
+    ``log`` is the header's ``#Log-type`` (``SMTP Send Protocol Log``) or ``W3C``.
+    """
+
+    origin: Origin
+    log: str
+    values: dict[str, str]
+
+
+class SessionRows(Struct, frozen=True, kw_only=True, gc=False):
+    """All rows of one session of a Send log, from the first to the disconnect row, as they stand in one file.
+
+    ``rows`` are the cells of each in the order of ``columns``, the nine usual ones; ``lines`` and ``offsets`` say where
+    each stands in ``origin``, the file.
+    """
+
+    origin: Origin
+    columns: tuple[str, ...]
+    lines: list[int]
+    offsets: list[int]
+    rows: list[list[str]]
+
+
+class CountedRows(Struct, frozen=True, kw_only=True):
+    """Rows of a log that were counted and not given: ``first`` and ``last`` are the limits of their times.
+
+    ``log`` is empty for rows of which nothing is typed. ``host`` is the machine that all of them name.
+    """
+
+    origin: Origin
+    log: str
+    rows: int
+    first: datetime
+    last: datetime
+    host: str = ""
+
+
+class CountedSessions(Struct, frozen=True, kw_only=True):
+    """Sessions of one file that went well: what each adds to the delivery history; their rows are counted, not given.
+
+    ``local`` is the local endpoint of one of them: all have this address. ``banners`` are time and text of banners at
+    the beginning of the file.
+    """
+
+    origin: Origin
+    log: str
+    local: str
+    outcomes: tuple[Outcome, ...]
+    banners: tuple[tuple[datetime, str], ...] = ()
+    host: str = ""
+
+
+class Acceptance(Struct, frozen=True, gc=False):
+    """One message that the remote side took: when it answered, and whose domains the envelope names.
+
+    ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM. ``recipient_domains``
+    are those of the accepted recipients, folded, each once, sorted.
+    """
+
+    time: datetime
+    sender_domain: str | None
+    recipient_domains: tuple[str, ...]
+    time_basis: TimeBasis = "utc"
+
+
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
+    """What one session adds to the delivery history, whether it was refused or not.
+
+    ``tls`` is None where the log does not show whether TLS was used. ``seen_address`` is the client address in the
+    remote side's answer to EHLO, empty where there is none. ``online`` is whether the remote side is Exchange Online,
+    None where nothing tells. ``own_names`` are those by which this side calls itself: its name in EHLO and the names of
+    its certificate.
+    """
+
+    first: datetime
+    connector: str
+    thumbprint: str
+    tls: bool | None
+    seen_address: str
+    online: bool | None
+    own_names: tuple[str, ...] = ()
+    accepted: tuple[Acceptance, ...] = ()

@@ -1,0 +1,185 @@
+"""What stands beside a refusal and proves nothing alone, to ``ContextEvent``, recognized by id and never by text.
+
+Schannel writes to the System log, MSExchangeTransport to the Application log; texts there are localized, ids are not.
+Connectivity logs join sessions by the Send connector's session id and tell the next hop; queues keep the last error.
+"""
+
+from __future__ import annotations
+
+import re
+from zoneinfo import ZoneInfo
+
+from evtx_analyzer import clock
+from evtx_analyzer.model.events import ContextEvent
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.records import EventRecord, LogRow
+from evtx_analyzer.normalize.tracking import exported_time
+from evtx_analyzer.normalize.windows_event import parse
+
+SCHANNEL, TRANSPORT, CONNECTIVITY, QUEUE = "schannel", "exchange-transport", "connectivity", "queue"
+EVENT_LIST = "event-log-export"
+_CONNECTIVITY_TYPE = "transport connectivity log"
+
+# "Schannel Events", learn.microsoft.com dn786445.
+SCHANNEL_EVENTS = {
+    36869: "a certificate of this server has no private key attached",
+    36870: "the private key of a certificate of this server cannot be used",
+    36871: "a fatal error occurred while a TLS credential was created",
+    36872: "the chain of a certificate of this server could not be built",
+    36873: "this server had no cipher suite to offer for a connection",
+    36874: "the remote side and this one share no cipher suite",
+    36875: "the remote side asked for a certificate and this server found none to send",
+    36876: "the certificate of the remote side did not pass its check",
+    36880: "a TLS handshake succeeded",
+    36881: "the certificate of the remote side is out of its validity period",
+    36882: "this server does not trust the certificate of the remote side",
+    36883: "the certificate of the remote side has been revoked",
+    36884: "the remote side's certificate does not carry the expected name",
+    36885: "the list of trusted authorities is too long and was cut",
+    36886: "no suitable server credential exists on this server",
+    36887: "the remote side sent a fatal TLS alert",
+    36888: "this server sent a fatal TLS alert",
+}
+TRANSPORT_EVENTS = {
+    12014: "no certificate in the store carries the connector's FQDN, so STARTTLS can not use one",
+    12015: "an internal transport certificate has expired",
+    12016: "the certificate for the connector's FQDN has expired",
+    12017: "an internal transport certificate expires soon",
+    12018: "the STARTTLS certificate expires soon",
+    12023: "the internal transport certificate can not be loaded",
+    12024: "the internal transport certificate can not be used",
+}
+_PROVIDERS = {
+    "schannel": (SCHANNEL, SCHANNEL_EVENTS),
+    "msexchangetransport": (TRANSPORT, TRANSPORT_EVENTS),
+}
+_SCHANNEL_NAME = re.compile(r"""Name=["'](?:Microsoft-Windows-)?Schannel(?:-Events)?["']""", re.IGNORECASE)
+_TRANSPORT_NAME = re.compile(r"""Name=["']MSExchangeTransport["']""", re.IGNORECASE)
+_REPLY = re.compile(r"(?<![\d.])([245]\d\d)[ -]+#?(?:\d{3} )?#?([245]\.\d{1,3}\.\d{1,3})?")
+_CODE_DIGITS = 0xFFFF
+
+
+def is_schannel(record: EventRecord) -> bool:
+    """Whether a record is worth parsing as Schannel; told without parsing XML."""
+    return _SCHANNEL_NAME.search(record.xml) is not None
+
+
+def is_transport(record: EventRecord) -> bool:
+    """Whether a record is worth parsing as MSExchangeTransport."""
+    return _TRANSPORT_NAME.search(record.xml) is not None
+
+
+def normalize_schannel(record: EventRecord) -> ContextEvent | Loss | None:
+    """The typed event; None for an id that says nothing of certificates or handshakes."""
+    return _windows_event(record, SCHANNEL, SCHANNEL_EVENTS)
+
+
+def normalize_transport(record: EventRecord) -> ContextEvent | Loss | None:
+    """The typed event; None for an id that says nothing of certificates."""
+    return _windows_event(record, TRANSPORT, TRANSPORT_EVENTS)
+
+
+def _windows_event(record: EventRecord, kind: str, titles: dict[int, str]) -> ContextEvent | Loss | None:
+    event = parse(record.xml)
+    if event is None:
+        return Loss(origin=record.origin, reason="the event's XML cannot be parsed", extent="1 event")
+    if event.event_id not in titles:
+        return None
+    system = ("Provider", "TimeCreated", "Correlation", "Execution", "Security", "EventID")
+    known = ("Level", "Task", "Opcode", "Keywords", "EventRecordID", "Channel", "Computer", "Version", "Qualifiers")
+    data = [
+        value
+        for name, values in event.fields.items()
+        if not name.startswith(system) and name not in known
+        for value in values
+        if value
+    ]
+    return ContextEvent(
+        origin=record.origin,
+        kind=kind,
+        time=event.time or record.time,
+        host=event.computer,
+        code=str(event.event_id),
+        title=titles[event.event_id],
+        text="; ".join(data),
+        fields=event.fields,
+    )
+
+
+def is_event_entry(row: LogRow) -> bool:
+    """Whether a row is an entry of Get-EventLog."""
+    return row.log == "Get-EventLog"
+
+
+def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss | None:
+    """An exported entry of one of the known providers and ids; local time where the export kept no offset."""
+    values = row.values
+    kind, titles = _PROVIDERS.get(values["Source"].casefold(), ("", {}))
+    number = int(values["EventID"]) & _CODE_DIGITS if values["EventID"].lstrip("-").isdigit() else 0
+    if number not in titles:
+        return None
+    found = exported_time(values["TimeGenerated"], values.get("#order", ""), zone)
+    return ContextEvent(
+        origin=row.origin,
+        kind=kind,
+        time=found.time if found else None,
+        host=values["MachineName"],
+        code=str(number),
+        title=titles[number],
+        text=values.get("ReplacementStrings", ""),
+        time_basis=found.basis if found else "unknown",
+        fields={name: (value,) for name, value in values.items() if value},
+    )
+
+
+def is_connectivity(row: LogRow) -> bool:
+    """Whether a row is of a connectivity log."""
+    return row.log.casefold() == _CONNECTIVITY_TYPE
+
+
+def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss:  # noqa: ARG001  UTC
+    """The typed row; names of columns differ in case between documentation and files."""
+    values = {name.casefold(): value for name, value in row.values.items()}
+    time = clock.from_iso(values.get("date-time", ""))
+    if time is None:
+        return Loss(origin=row.origin, reason="the row's date-time cannot be read", extent="1 row")
+    return ContextEvent(
+        origin=row.origin,
+        kind=CONNECTIVITY,
+        time=time,
+        host="",
+        code=reply_code(values.get("description", "")),
+        title=f"connection to {values.get('destination', '')}",
+        text=values.get("description", ""),
+        session=values.get("session", ""),
+        fields={name: (value,) for name, value in row.values.items() if value},
+    )
+
+
+def is_queue(row: LogRow) -> bool:
+    """Whether a row is an exported queue."""
+    return row.log == "Get-Queue"
+
+
+def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read
+    """The typed queue; None where it keeps no error."""
+    values = row.values
+    error = values.get("LastError", "").strip()
+    if not error:
+        return None
+    return ContextEvent(
+        origin=row.origin,
+        kind=QUEUE,
+        time=None,
+        host=values.get("Identity", "").partition("\\")[0],
+        code=reply_code(error),
+        title=f"queue {values.get('Identity', '')} to {values['NextHopDomain']}",
+        text=error,
+        fields={name: (value,) for name, value in values.items() if value},
+    )
+
+
+def reply_code(text: str) -> str:
+    """Reply code and enhanced status of a text (``451 4.4.62``); empty where it holds none."""
+    found = _REPLY.search(text)
+    return " ".join(part for part in found.groups() if part) if found else ""

@@ -1,0 +1,90 @@
+"""Comma separated tables with a header row that are known by their columns: exports of other tools.
+
+``Get-MessageTrackingLog | Export-Csv`` (all cells quoted, a ``#TYPE`` row before the header in Windows PowerShell) and
+the table of IIS ODBC logging, exported from its database. The delimiter is that of the culture: comma, semicolon, tab.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from msgspec.structs import replace
+
+from evtx_analyzer.exchange import CMDLET_PROPERTIES
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
+
+ODBC_LOG = "ODBC"
+QUEUE_EXPORT = "Get-Queue"
+TRACKING_EXPORT = "Get-MessageTrackingLog"
+# Columns (folded) of which all must be in the header, and the name that the rows get.
+TABLES = (
+    (frozenset({"timestamp", "eventid", "messageid"}), TRACKING_EXPORT),
+    (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
+    (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
+    *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
+)
+_DELIMITERS = (",", ";", "\t")
+_LONGEST_ROW = 200
+_SAMPLE = 500
+
+
+def is_csv_table(head: bytes) -> bool:
+    """Whether one of the first three lines is a header that is known."""
+    return any(_header(line) is not None for line in as_lines(head)[:3])
+
+
+def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Rows by column name as written; ``#order`` is the order of day and month as far as the rows tell it."""
+    rows = _rows(stream, source)
+    first = list(itertools.islice(rows, _SAMPLE))
+    dates = (row.values.get(name, "") for row in first if isinstance(row, LogRow) for name in ("Timestamp", "LogTime"))
+    order = date_order(dates)
+    for row in itertools.chain(first, rows):
+        yield replace(row, values={"#order": order, **row.values}) if isinstance(row, LogRow) else row
+
+
+def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    table: tuple[str, str, list[str]] | None = None
+    for number, offset, line in whole_rows(lines(stream)):
+        found = _header(line)
+        if found is not None:
+            table = found
+            continue
+        if table is None:
+            continue
+        log, delimiter, columns = table
+        origin = replace(source, line=number, offset=offset)
+        cells = split_cells(line, delimiter)
+        if cells is None or len(cells) < len(columns):
+            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+        else:
+            yield LogRow(origin=origin, log=log, values=dict(zip(columns, cells, strict=False)))
+
+
+def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Rows whose quotes are closed: a cell may hold line ends."""
+    start: tuple[int, int] | None = None
+    parts: list[str] = []
+    for number, offset, line in found:
+        start = start or (number, offset)
+        parts.append(line)
+        if sum(part.count('"') for part in parts) % 2 == 0 or len(parts) >= _LONGEST_ROW:
+            yield (*start, "\n".join(parts))
+            start, parts = None, []
+    if start is not None:
+        yield (*start, "\n".join(parts))
+
+
+def _header(line: str) -> tuple[str, str, list[str]] | None:
+    """Name of the table, delimiter and columns where a line is a known header."""
+    for delimiter in _DELIMITERS:
+        cells = [cell.strip() for cell in split_cells(line, delimiter) or ()]
+        folded = {cell.casefold() for cell in cells}
+        for wanted, log in TABLES:
+            if wanted <= folded:
+                return log, delimiter, cells
+    return None

@@ -1,0 +1,89 @@
+"""Exports that name CAPI2 events and hold none of their facts: recognized, and answered with what to do instead.
+
+A CAPI2 event's message is one sentence for all of them ("For more details for this event, please refer to the Details
+section"); the facts are its UserData. These forms leave UserData out, or its structure:
+
+- Event Viewer's "Save as" CSV and TXT: one row per event, headers and times in the viewer's language;
+- ``wevtutil qe /f:text``, ``Get-WinEvent`` to a file, ``Format-List``: lines of ``name: value``;
+- ``Get-WinEvent | Export-Csv`` and ``| Export-Clixml``: properties without UserData;
+- the "Friendly view" of the Details tab, copied: indentation does not tell which element holds which.
+
+Only names that are in no language are looked for, in the structure of each form: a mail that mentions CAPI2 is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import EventRecord
+from evtx_analyzer.read.encoding import decode, guess
+from evtx_analyzer.wincrypt import EXPORT_AGAIN
+
+_BLOCK = 1 << 20
+_PROVIDER = r"Microsoft-Windows-CAPI2"
+
+
+class _Form(Struct, frozen=True):
+    """An export form: what it is called, how its text shows it, and what it lacks."""
+
+    name: str
+    pattern: re.Pattern[str]
+    lacks: str
+
+
+_MESSAGES = "holds messages only and none of a CAPI2 event's facts (UserData)"
+_FORMS = (
+    _Form(
+        "a PowerShell object file (Export-Clixml)",
+        re.compile(rf"<Objs [^>]*powershell/2004/04.*>{_PROVIDER}<", re.DOTALL),
+        _MESSAGES,
+    ),
+    _Form(
+        "text copied from the Friendly view of Event Viewer",
+        re.compile(rf"^[\s-]*\[ ?Name ?\]\s+{_PROVIDER}\s*$", re.MULTILINE),
+        "does not show which element holds which value",
+    ),
+    _Form(
+        "a list saved by Event Viewer or Export-Csv",
+        re.compile(rf'(?:^|[,;\t])(?:"?(?:{_PROVIDER}|CAPI2)"?[,;\t]"?\d+"?[,;\t]|"{_PROVIDER}"[,;\t])', re.MULTILINE),
+        _MESSAGES,
+    ),
+    _Form(
+        "a text listing of events",
+        re.compile(rf"^[^\S\n]*[^\n:,;<>]{{2,40}}:[^\S\n]*{_PROVIDER}(?:/Operational)?\s*$", re.MULTILINE),
+        _MESSAGES,
+    ),
+)
+_LISTINGS = (_FORMS[0], _FORMS[-1])
+_OTHER_PROVIDERS = re.compile(r"\b(?:Schannel|MSExchangeTransport)\b", re.IGNORECASE)
+
+
+def is_message_export(head: bytes) -> bool:
+    """Whether a file's first bytes are of such a form; an object file is one only if it holds Windows events."""
+    return _form(head) is not None
+
+
+def read_message_export(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
+    """One loss for the whole file, with the command that exports the log again."""
+    head = stream.read(_BLOCK)
+    form, size = _form(head), len(head)
+    while block := stream.read(_BLOCK):
+        size += len(block)
+    if form is not None:
+        reason = f"{form.name}, which {form.lacks}; export again on the server with: {EXPORT_AGAIN}"
+        yield Loss(origin=source, reason=reason, extent=f"the whole file, {size:,} bytes")
+
+
+def _form(head: bytes) -> _Form | None:
+    encoding, mark = guess(head)
+    text = decode(head[mark:], encoding).replace("\r\n", "\n")
+    if "CAPI2" not in text:
+        return None
+    found = next((form for form in _FORMS if form.pattern.search(text)), None)
+    # Object files and listings of several providers are read for the others' sake.
+    return None if found in _LISTINGS and _OTHER_PROVIDERS.search(text) else found

@@ -1,0 +1,1 @@
+"""Windows event logs (.evtx): frames, chunks, search and decoding."""

@@ -1,0 +1,139 @@
+"""What an EVTX file as a whole promises, and which losses follow where its chunks do not keep it.
+
+Layout of the file header: libyal, "Windows XML Event Log (EVTX)".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from Evtx.Evtx import FileHeader
+
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, Chunk, Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE_HEADER_SIZE = 4096
+
+
+class LogAccount:
+    """What the file as a whole promises, and what its chunks were found to account for so far."""
+
+    def __init__(self, source: Origin, raw_header: bytes) -> None:
+        self._source = source
+        self._length = len(raw_header)
+        self._header = FileHeader(raw_header.ljust(FILE_HEADER_SIZE, b"\0"), 0)
+        self._dirty = self._header.is_dirty()
+        self._sound = self._header.check_magic() and self._header.calculate_checksum() == self._header.checksum()
+        self._chunks = 0
+        self._certain = True
+        self._shifts: set[int] = set()
+        self._ranges: list[range] = []
+        self._newest: tuple[int, Loss | None] = (0, None)
+
+    def header_losses(self) -> Iterator[Loss]:
+        """What is wrong with the file header."""
+        if self._length < FILE_HEADER_SIZE:
+            missing = f"{self._length:,} bytes of a file header of {FILE_HEADER_SIZE:,}, no record"
+            yield self._loss(0, "the file ends inside its header", missing)
+        elif not self._header.check_magic():
+            yield self._loss(0, "the file header's magic is damaged", "0 records lost")
+        elif not self._sound:
+            yield self._loss(0, "the file header's checksum is wrong", "0 records lost")
+
+    def chunk_losses(self, chunk: Chunk, offset: int, chunks: int = 1) -> Iterator[Loss]:
+        """The chunk's faults as one loss, and one more per gap between its records.
+
+        A run of several ``chunks`` without a fault, whose ids run on, may be told as if it were one.
+        """
+        self._chunks += chunks
+        self._enter(chunk)
+        if chunk.faults:
+            loss = self._loss(offset, "; ".join(chunk.faults), _extent(chunk))
+            yield from self._unless_live(chunk, loss)
+        elif self._dirty:
+            yield from self._unless_live(chunk, None)
+        for gap in chunk.gaps:
+            yield self._gap(gap, offset)
+
+    def _enter(self, chunk: Chunk) -> None:
+        self._certain = self._certain and chunk.promise.trusted
+        if chunk.promise.trusted:
+            self._shifts.add(chunk.promise.shift if chunk.promise.dense else -1)
+        if chunk.ids and self._ranges and self._ranges[-1].stop == chunk.ids.start:
+            self._ranges[-1] = range(self._ranges[-1].start, chunk.ids.stop)
+        elif chunk.ids:
+            self._ranges.append(chunk.ids)
+
+    def _unless_live(self, chunk: Chunk, loss: Loss | None) -> Iterator[Loss]:
+        """Hold back what is wrong with the newest chunk of a log that was copied while Windows wrote to it.
+
+        Its checksums are brought up to date later; which chunk is the newest shows only at the end of the file.
+        """
+        if not self._dirty or not chunk.whole:
+            if loss:
+                yield loss
+            return
+        newest, held = self._newest
+        if chunk.ids.stop > newest:
+            self._newest, loss = (chunk.ids.stop, loss), held
+        if loss:
+            yield loss
+
+    def final_losses(self) -> Iterator[Loss]:
+        """The ids that no chunk accounts for, where chunks are missing or could not be trusted.
+
+        A hole is no loss by itself: a filtered export has them, and so has a log whose ring was turned.
+        """
+        missing = max(0, self._header.chunk_count() - self._chunks) if self._sound else 0
+        if not missing and self._certain:
+            return
+        holes = list(self._holes())
+        if missing:
+            lost = f"{missing} of {self._header.chunk_count()} chunks, {missing * CHUNK_SIZE:,} bytes"
+            yield self._loss(None, "the file holds fewer chunks than its header says", lost)
+        for hole in holes:
+            yield self._loss(None, "no chunk holds these records", _count(len(hole)), hole)
+
+    def _holes(self) -> Iterator[range]:
+        if len(self._shifts) > 1 or -1 in self._shifts:
+            return  # a filtered export: ids that are missing were never in it
+        end = self._header.next_record_number() if self._sound else 0
+        end = end if end in ANY_ID else 0
+        ranges = sorted(self._ranges, key=lambda ids: ids.start)
+        at = ranges[0].start if ranges else end  # where a ring began cannot be told without any chunk
+        for ids in [*ranges, range(end, end)]:
+            if ids.start > at:
+                yield range(at, ids.start)
+            at = max(at, ids.stop)
+
+    def _gap(self, gap: Gap, offset: int) -> Loss:
+        reason = "damaged bytes between records" if gap.size else "records are missing"
+        records = _count(len(gap.ids)) if gap.ids else "no whole record known"
+        return self._loss(offset + gap.at, reason, f"{records}, {gap.size:,} bytes", gap.ids)
+
+    def _loss(self, offset: int | None, reason: str, extent: str, ids: range = range(0)) -> Loss:
+        first, last = (ids[0], ids[-1]) if ids else (None, None)
+        origin = msgspec.structs.replace(self._source, record=first, offset=offset)
+        return Loss(origin=origin, reason=reason, extent=extent, first_record=first, last_record=last)
+
+
+def _extent(chunk: Chunk) -> str:
+    """How much a damaged chunk cost, as far as that can be known without decoding it."""
+    lost, read = sum(len(gap.ids) for gap in chunk.gaps), len(chunk.heads)
+    if not read and not lost:
+        return f"{CHUNK_SIZE:,} bytes, no record found"
+    if chunk.promise.trusted or (not chunk.gaps and _complete(chunk)):
+        return f"{lost} of {read + lost} records lost"
+    return f"{read} records found, {lost} known to be lost"
+
+
+def _complete(chunk: Chunk) -> bool:
+    return chunk.promise.ids == range(chunk.heads[0].id, chunk.heads[-1].id + 1)
+
+
+def _count(records: int) -> str:
+    return "1 record" if records == 1 else f"{records:,} records"

@@ -1,0 +1,345 @@
+"""EVTX files: every record that is there, and a loss for every one that is not.
+
+The ``evtx`` library decodes; it is fast and gives no account of what it left out: the rest of a chunk behind one
+smashed record, a truncated last chunk, all chunks of a file whose magic is gone. So each chunk is framed and
+accounted for here (``evtx_chunk``), handed to ``evtx`` alone behind a file header of our own, and what does not
+come back is decoded one by one (``binxml``). Layout: libyal, "Windows XML Event Log (EVTX)".
+
+Of a large log most chunks are not decoded at all. A sound chunk is counted from its record heads (``evtx_span``), and
+decoded only if it holds a text that is looked for (``evtx_search``). The file is read into one buffer that is used
+again. It is not mapped: members of archives cannot be, a mapped file that is cut off while it is read ends the process
+(SIGBUS), and on Windows it could not be moved or deleted meanwhile.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import evtx
+import msgspec
+from Evtx.Evtx import ChunkHeader, Record
+
+from evtx_analyzer import clock
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import CountedRecords, EventRecord
+from evtx_analyzer.read.evtx.chunk import (
+    CHUNK_SIZE,
+    HEADER_SIZE,
+    MOST_RECORDS,
+    Chunk,
+    Head,
+    Promise,
+    account,
+    counted_chunk,
+    up_to,
+)
+from evtx_analyzer.read.evtx.losses import FILE_HEADER_SIZE, LogAccount
+from evtx_analyzer.read.evtx.span import ChunkSpan, Spans
+from evtx_analyzer.read.streams import read_into
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from evtx_analyzer.read.evtx.search import Search
+
+_ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, FILE_HEADER_SIZE, 1)
+_ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(FILE_HEADER_SIZE, b"\0")
+BLOCK = 16 * CHUNK_SIZE  # bytes read at a time: they stay in a core's own cache while they are looked at
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which records of a log are given; the others are counted.
+
+    ``search`` finds chunks, and in them records, that may matter. ``countable`` is asked with provider and channel of
+    a chunk's records. ``counted`` has one byte for each chunk of the file in order, as far as it was read: 1 if the
+    chunk was counted, so that later readings may rely on a search of its bytes. ``concerns`` is asked with the XML of
+    a record of other channels: those that concern nobody are counted without a word of what they say. ``may_concern``
+    is asked with a chunk of other channels: a sound one that can hold no such record is not decoded. That it could be
+    decoded is taken for granted there, as in ``evtx_span``.
+    """
+
+    search: Search
+    countable: Callable[[str, str], bool]
+    counted: bytearray = field(default_factory=bytearray)
+    concerns: Callable[[str], bool] = lambda _: True
+    may_concern: Callable[[bytes], bool] = lambda _: True
+
+
+def read_evtx(
+    stream: BinaryIO, source: Origin, selection: Selection | None = None
+) -> Iterator[EventRecord | CountedRecords | Loss]:
+    """Read records in the order in which they stand, and losses beside them.
+
+    The stream is only read forwards. With a ``selection``, the records of a chunk are counted; if the search finds the
+    chunk it is decoded too, and those records are given whose text the search finds. Where they cannot be counted they
+    are decoded, and all those are given that concern anybody.
+    """
+    buffer = memoryview(bytearray(FILE_HEADER_SIZE))
+    raw_header = bytes(buffer[: fill(stream, buffer)])
+    log = LogAccount(source, raw_header)
+    yield from log.header_losses()
+    if len(raw_header) < FILE_HEADER_SIZE:
+        return
+    if selection is None:
+        for block, offset in _blocks(stream):
+            for raw, at in chunks_of(block, offset):
+                yield from _decode(log, bytes(raw), at, source)
+    else:
+        selection.counted.clear()
+        yield from _selected(log, stream, source, selection)
+    yield from log.final_losses()
+
+
+def _selected(
+    log: LogAccount, stream: BinaryIO, source: Origin, selection: Selection
+) -> Iterator[EventRecord | CountedRecords | Loss]:
+    """Count the chunks of a stream and decode those that must be."""
+    spans = Spans(selection.countable, _first_text)
+    run: _Run | None = None
+    for block, offset in _blocks(stream):
+        wanted = selection.search.chunks(block)
+        for number, (raw, at) in enumerate(chunks_of(block, offset)):
+            span = spans.span(raw)
+            selection.counted.append(span is not None)
+            if run is not None and run.goes_on(span):
+                run.add(cast("ChunkSpan", span))
+            else:
+                yield from run.counted(log, source) if run is not None else ()
+                run = _Run(span, at) if span is not None else None
+            if span is not None:
+                if number in wanted:
+                    yield from _wanted(bytes(raw), at, source, selection.search)
+                continue
+            chunk = account(bytes(raw))
+            if chunk is not None:
+                yield from log.chunk_losses(chunk, at)
+                selection.counted[-1] = yield from _concerning(chunk, at, source, selection)
+    yield from run.counted(log, source) if run is not None else ()
+
+
+def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
+    chunk = account(raw)
+    if chunk is not None:
+        yield from log.chunk_losses(chunk, offset)
+        for thing in _records(chunk, offset, source):
+            assert not isinstance(thing, int)
+            yield thing
+
+
+def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator[EventRecord | Loss]:
+    """Of a chunk that was counted, the records that the search finds; and what of these cannot be decoded after all."""
+    for head, xml in CountedChunk(raw).found(search):
+        if isinstance(xml, str):
+            yield record(head, xml, offset, source, counted=True)
+        else:
+            yield _undecodable(head, offset, source, xml)
+
+
+class _Run:
+    """Chunks that follow on each other in place and in ids and bear the same names: counted as if they were one.
+
+    What an export covers is told by its runs of ids, by sums and by extremes, which are the same for a run as for its
+    chunks.
+    """
+
+    def __init__(self, span: ChunkSpan, offset: int) -> None:
+        self._begin, self._end, self._offset = span, span, offset
+        self._chunks = 0
+        self._earliest, self._latest = span.earliest, span.latest
+        self._event_ids: Counter[int] = Counter()
+        self.add(span)
+
+    def goes_on(self, span: ChunkSpan | None) -> bool:
+        """Whether a chunk goes on with the run."""
+        end = self._end
+        return span is not None and (end.last + 1, end.shift, end.names) == (span.first, span.shift, span.names)
+
+    def add(self, span: ChunkSpan) -> None:
+        """Count a chunk."""
+        self._end = span
+        self._chunks += 1
+        self._earliest, self._latest = min(self._earliest, span.earliest), max(self._latest, span.latest)
+        self._event_ids.update(span.event_ids)
+
+    def counted(self, log: LogAccount, source: Origin) -> Iterator[CountedRecords | Loss]:
+        """The run as one, and what its end says of the log."""
+        begin, end = self._begin, self._end
+        promise = Promise(range(begin.first, end.last + 1), end.shift, dense=True, free=end.free, trusted=True)
+        chunk = Chunk(data=b"", promise=promise, heads=[], gaps=[], faults=[], whole=True)
+        yield from log.chunk_losses(chunk, self._offset, self._chunks)
+        yield CountedRecords(
+            origin=msgspec.structs.replace(source, record=begin.first, offset=self._offset + HEADER_SIZE),
+            last_record=end.last,
+            provider=end.names.provider,
+            channel=end.names.channel,
+            host=end.names.host,
+            first=clock.from_filetime(self._earliest),
+            last=clock.from_filetime(self._latest),
+            event_ids=dict(self._event_ids),
+        )
+
+
+# ------------------------------------------------------------------------------------------------- bytes
+
+
+def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int]]:
+    """The chunks of a stream that stands behind the file header, some at a time, and where they begin in the file.
+
+    Each block is valid until the next one is asked for. The last chunk may be cut off.
+    """
+    buffer, offset = memoryview(bytearray(BLOCK)), FILE_HEADER_SIZE
+    while size := fill(stream, buffer):
+        yield buffer[:size], offset
+        offset += size
+
+
+def chunks_of(block: memoryview, offset: int) -> Iterator[tuple[memoryview, int]]:
+    """The chunks of a block, and where each begins in the file."""
+    for at in range(0, len(block), CHUNK_SIZE):
+        yield block[at : at + CHUNK_SIZE], offset + at
+
+
+def fill(stream: BinaryIO, buffer: memoryview) -> int:
+    """Fill a buffer, and return how much of it; a member of an archive may give less than it was asked for."""
+    size = 0
+    while size < len(buffer) and (more := read_into(stream, buffer[size:])):
+        size += more
+    return size
+
+
+# ------------------------------------------------------------------------------------------------- decoding
+
+
+def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
+    """The records of a chunk as XML, with their heads; or why one cannot be decoded."""
+    decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
+    for number, xml in _decoded(chunk.data):
+        decoded[number].append(xml)
+    for head in chunk.heads:
+        given = decoded.get(head.id)
+        yield head, given.pop(0) if given else _recovered(chunk, head)
+
+
+class CountedChunk:
+    """A chunk that was counted, decoded as far as its records are asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._chunk = raw, counted_chunk(raw)
+        self._texts: dict[int, str] = {}
+        self._end = 0  # of the last record that was decoded
+
+    def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
+        """The records in which the search finds something as XML, with their heads; or why one cannot be decoded."""
+        if self._chunk is None:
+            return
+        numbers = search.records(memoryview(self._raw), [head.end for head in self._chunk.heads])
+        heads = [self._chunk.heads[number] for number in sorted(numbers) if number < len(self._chunk.heads)]
+        if heads and heads[-1].end > self._end:
+            self._texts, self._end = dict(_decoded(up_to(self._chunk.data, heads[-1]))), heads[-1].end
+        for head in heads:
+            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head)
+            if not isinstance(xml, str) or search.in_text(xml):
+                yield head, xml
+
+
+def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool = False) -> EventRecord:
+    """A record of the chunk that begins at ``offset`` in the file."""
+    return EventRecord(
+        origin=msgspec.structs.replace(source, record=head.id, offset=offset + head.at),
+        xml=xml,
+        record_id=head.id,
+        time=clock.from_filetime(head.filetime),
+        counted=counted,
+    )
+
+
+def _records(
+    chunk: Chunk, offset: int, source: Origin, concerns: Callable[[str], bool] | None = None
+) -> Iterator[EventRecord | Loss | int]:
+    """The records of a chunk; of those that do not concern anybody only the id."""
+    for head, xml in texts(chunk):
+        if not isinstance(xml, str):
+            yield _undecodable(head, offset, source, xml)
+        elif concerns is not None and head.id and not concerns(xml):
+            yield head.id
+        else:
+            yield record(head, xml, offset, source)
+
+
+def _concerning(
+    chunk: Chunk, offset: int, source: Origin, selection: Selection
+) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
+    """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
+    sound = chunk.promise.trusted and not chunk.faults and not chunk.gaps
+    if sound and all(head.id for head in chunk.heads) and not selection.may_concern(chunk.data):
+        found: Iterator[EventRecord | Loss | int] = (head.id for head in chunk.heads)
+    else:
+        found = _records(chunk, offset, source, selection.concerns)
+    others: list[int] = []
+    none = True
+    for thing in found:
+        if isinstance(thing, int):
+            if others and thing != others[-1] + 1:
+                yield _others(others, source)
+                others = []
+            others.append(thing)
+        else:
+            none = none and isinstance(thing, Loss)
+            yield thing
+    if others:
+        yield _others(others, source)
+    return none
+
+
+def _others(ids: list[int], source: Origin) -> CountedRecords:
+    origin = msgspec.structs.replace(source, record=ids[0])
+    return CountedRecords(
+        origin=origin, last_record=ids[-1], provider="", channel="", host="", first=None, last=None, event_ids={}
+    )
+
+
+def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
+    """The id and XML of all records that ``evtx`` gives, in order."""
+    records = evtx.PyEvtxParser(BytesIO(_ONE_CHUNK_HEADER + chunk), number_of_threads=1).records()
+    for _ in range(MOST_RECORDS):  # after an error it may go on, or give the same error for ever
+        try:
+            given = cast("dict[str, Any]", next(records))
+        except StopIteration:
+            break
+        except (RuntimeError, OSError):
+            continue
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust, cannot be imported, is no Exception
+                raise
+            break
+        yield given["event_record_id"], given["data"]
+
+
+def _first_text(chunk: bytes) -> str | None:
+    """The XML of the first record of a chunk, if ``evtx`` gives it."""
+    return next((xml for _, xml in _decoded(chunk)), None)
+
+
+def _recovered(chunk: Chunk, head: Head) -> str | Exception:
+    from evtx_analyzer.read.evtx import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
+
+    try:
+        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)))
+    except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary
+        return error
+
+
+def _undecodable(head: Head, offset: int, source: Origin, error: Exception) -> Loss:
+    return Loss(
+        origin=msgspec.structs.replace(source, record=head.id, offset=offset + head.at),
+        reason=f"the record cannot be decoded ({type(error).__name__})",
+        extent=f"1 record, {head.size:,} bytes",
+        first_record=head.id,
+        last_record=head.id,
+    )

@@ -1,0 +1,107 @@
+"""Text logs that name their columns in a ``#Fields:`` row: Exchange protocol logs and IIS W3C extended logs.
+
+Exchange (protocol-logging.md in OfficeDocs-Exchange, and files seen): comma separated, quotes only where needed.
+W3C extended log format (W3C WD-logfile-960323): blank separated, no quoting, ``-`` for absent. In both the header
+block comes again at every service start and where files were merged (with a byte order mark in the middle), and the
+columns are bound anew each time. Header names are compared without case: documentation and files differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.lines import head_text, lines, split_cells
+
+SEND_FIELDS = (
+    "date-time",
+    "connector-id",
+    "session-id",
+    "sequence-number",
+    "local-endpoint",
+    "remote-endpoint",
+    "event",
+    "data",
+    "context",
+)
+
+
+SEND_LOG = "SMTP Send Protocol Log"
+
+
+RECEIVE_LOG = "SMTP Receive Protocol Log"
+
+
+_CODE = "5.7.64"
+
+
+_HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
+
+
+def is_exchange_log(head: bytes) -> bool:
+    """Whether the first bytes are of an Exchange log with comma separated fields, with or without a header."""
+    text = head_text(head)
+    return _log_type(text) is not None or any(_HEADLESS_SEND.match(line) for line in text.splitlines()[:50])
+
+
+def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Rows of an Exchange log, in order; see ``ExchangeRows``."""
+    rows = ExchangeRows(source)
+    for number, offset, line in lines(stream):
+        yield from rows.read(number, offset, line)
+
+
+class ExchangeRows:
+    r"""Reads an Exchange log line by line; knows the columns that hold for the next line.
+
+    A row with too few columns is a Loss (live copies are cut in their last row). A cut row whose text still shows
+    5.7.64 is given as well, as far as it goes. Rows without any header have the columns of a protocol log; only a
+    Receive connector's name holds a backslash (``SERVER\Default SERVER``).
+    """
+
+    def __init__(self, source: Origin) -> None:
+        self.columns: tuple[str, ...] = SEND_FIELDS
+        self.log = ""
+        self._source = source
+
+    def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
+        """What one line holds: nothing where it belongs to a header."""
+        if line.startswith("#"):
+            self._header(line)
+            return
+        columns = self.columns
+        origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
+        values = split_cells(line)
+        if values is None or len(values) < len(columns):
+            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            values = line.split(",", len(columns) - 2)
+            if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
+                return
+            values = [*values[:-1], values[-1].lstrip('"').replace('""', '"'), ""]
+        kind = self.log or (RECEIVE_LOG if "\\" in values[1] else SEND_LOG)
+        yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
+
+    def header(self) -> tuple[tuple[str, ...], str]:
+        """Columns and kind of log that hold for the next row."""
+        return self.columns, self.log
+
+    def copy(self) -> ExchangeRows:
+        """Another reader in the same state."""
+        other = ExchangeRows(self._source)
+        other.columns, other.log = self.columns, self.log
+        return other
+
+    def _header(self, line: str) -> None:
+        name, _, value = line[1:].partition(":")
+        if name.casefold() == "fields":
+            self.columns = tuple(value.strip().split(","))
+        elif name.casefold() == "log-type":
+            self.log = value.strip()
+
+
+def _log_type(text: str) -> str | None:
+    found = re.search(r"^#Log-type:[ \t]*([^\r\n]+)", text, re.MULTILINE | re.IGNORECASE)
+    return found[1].strip() if found else None

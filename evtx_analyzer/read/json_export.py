@@ -1,0 +1,55 @@
+"""JSON that ``ConvertTo-Json`` writes of Exchange's configuration objects: one object, or an array of them.
+
+The whole file is one JSON value, so it is read at once, up to a size that no configuration reaches. Values become
+texts: arrays are joined by ``;``, an object by its ``ToString``-like single value, and a Boolean reads ``True`` as
+in the other exports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.encoding import decode, guess
+
+LARGEST = 64 << 20
+
+
+def is_json(head: bytes) -> bool:
+    """Whether a file begins as a JSON object or array of objects."""
+    encoding, mark = guess(head)
+    text = decode(head[mark : mark + 512], encoding).lstrip("\ufeff \t\r\n")
+    return text.startswith("{") or (text.startswith("[") and text[1:].lstrip().startswith("{"))
+
+
+def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """One row per object, named by its properties; ``log`` is empty for an object of no known kind."""
+    data = stream.read(LARGEST + 1)
+    encoding, mark = guess(data[:1024])
+    if len(data) > LARGEST:
+        yield Loss(origin=source, reason=f"the JSON is longer than {LARGEST} bytes", extent="the whole file")
+        return
+    try:
+        found = json.loads(decode(data[mark:], encoding))
+    except ValueError as error:
+        yield Loss(origin=source, reason=f"the JSON cannot be read: {error}", extent="the whole file")
+        return
+    for item in found if isinstance(found, list) else [found]:
+        if isinstance(item, dict):
+            yield LogRow(origin=source, log="", values={str(name): _text(value) for name, value in item.items()})
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "True" if value else "False"
+    if isinstance(value, list):
+        return ";".join(_text(item) for item in value)
+    if isinstance(value, dict):
+        plain = [item for name, item in value.items() if name in ("Address", "Domain", "Name", "value", "Value")]
+        return _text(plain[0]) if plain else ";".join(_text(item) for item in value.values())
+    return str(value)

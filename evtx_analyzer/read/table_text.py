@@ -1,0 +1,171 @@
+"""Tables that PowerShell shows (``Format-Table``, and what Get-ExchangeCertificate and its kin show by themselves).
+
+A table shows some properties of each object, and cuts what is wider than its column (``CN=mail.contoso.c...``, in
+PowerShell 7 ``…``): a value that is cut is left out, of a list its last entry, and ``#cut`` names the columns. Rows are
+cut at the places of the headers; where a copy has lost the blanks, at blanks. Which object it is, the headers tell: the
+same properties as in the other exports must be there, else what is missing is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.exchange import (
+    ACCEPTED_DOMAIN,
+    CMDLET_PROPERTIES,
+    EXCHANGE_CERTIFICATE,
+    INBOUND_CONNECTOR,
+    SEND_CONNECTOR,
+)
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.lines import as_lines, lines
+
+# Headers of which one tells the object, in order: those that the object alone has.
+_TELLING = (
+    (EXCHANGE_CERTIFICATE, ({"Thumbprint", "Services", "Subject"},)),
+    (ACCEPTED_DOMAIN, ({"DomainName", "DomainType"},)),
+    (
+        INBOUND_CONNECTOR,
+        (
+            {"TlsSenderCertificateName"},
+            {"SenderIPAddresses"},
+            {"SenderDomains", "ConnectorType"},
+            {"AssociatedAcceptedDomains"},
+        ),
+    ),
+    (SEND_CONNECTOR, ({"TlsCertificateName"}, {"AddressSpaces"}, {"SourceTransportServers"})),
+)
+_HEADER = re.compile(r"\s*[A-Za-z]\w*(?:\s+[A-Za-z]\w*)+\s*$")
+_DASHES = re.compile(r"\s*-+(?:\s+-+)*\s*$")
+_CERTIFICATE_ROW = re.compile(r"\s*(?:\* )?[0-9A-Fa-f*]{4,}\S*\s+[A-Z.]{6,8}(?:\s|$)")
+_LETTERS = re.compile(r"[A-Z.]{6,8}")
+_CUT = ("...", "\u2026")
+_WHOLE_THUMBPRINT = 40
+
+
+class _Table(Struct, frozen=True):
+    """The cmdlet whose objects a table shows, its columns, and where each of them begins."""
+
+    cmdlet: str
+    columns: tuple[str, ...]
+    starts: tuple[int, ...]
+
+
+def is_table_text(head: bytes) -> bool:
+    """Whether the first bytes hold the headers of a known object's table."""
+    text = [*as_lines(head)[:200], ""]
+    return any(_table(line.expandtabs(), below) is not None for line, below in pairwise(text))
+
+
+def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """One row per object, with the properties that the table shows whole."""
+    table: _Table | None = None
+    last: LogRow | Loss | None = None
+    previous = 0
+    rows = ((number, offset, line.expandtabs()) for number, offset, line in lines(stream))
+    for (number, offset, line), (_, _, below) in pairwise(chain(rows, [(0, 0, "")])):
+        origin = replace(source, line=number, offset=offset)
+        header = _table(line, below)
+        # An empty line ends a table; in copies from the web one stands between the rows.
+        adjoins = number == previous + 1
+        if header is not None:
+            missing = sorted(CMDLET_PROPERTIES[header.cmdlet] - set(header.columns))
+            table, previous = (None if missing else header), number
+            yield from (last,) if last is not None else ()
+            last = _without(header.cmdlet, missing, origin) if missing else None
+        elif table is not None and adjoins and isinstance(last, LogRow) and _goes_on(line, table):
+            last, previous = _wrapped(last, line, table), number
+        elif table is not None and (adjoins or table.cmdlet == EXCHANGE_CERTIFICATE):
+            previous = number
+            if _is_row(line, table):
+                yield from (last,) if last is not None else ()
+                last = _row(line, table, origin)
+        else:
+            table = None
+    yield from (last,) if last is not None else ()
+
+
+def _goes_on(line: str, table: _Table) -> bool:
+    """Whether a line goes on with the row above (``Format-Table -Wrap``): nothing stands in its first column."""
+    return line[: table.starts[1]].isspace()
+
+
+def _wrapped(row: LogRow, line: str, table: _Table) -> LogRow:
+    """A row without what goes on in the next line: where a word was wrapped, does not show."""
+    cells = _cells(line, table) or []
+    wrapped = [name for name, cell in zip(table.columns, cells, strict=False) if cell]
+    cut = filter(None, [*row.values["#cut"].split(";"), *wrapped])
+    kept = {name: value for name, value in row.values.items() if name not in wrapped}
+    return replace(row, values=kept | {"#cut": ";".join(dict.fromkeys(cut))})
+
+
+def _without(cmdlet: str, missing: list[str], origin: Origin) -> Loss:
+    reason = (
+        f"a table of {cmdlet} without {', '.join(missing)}: what it does not show is not known; export again with: "
+        f"{cmdlet} | Export-Clixml {cmdlet}.xml"
+    )
+    return Loss(origin=origin, reason=reason, extent="the table")
+
+
+def _table(line: str, below: str) -> _Table | None:
+    """The table that a line of headers begins, with or (as copies often have it) without dashes below."""
+    if not _HEADER.match(line):
+        return None
+    columns = [(found[0], found.start()) for found in re.finditer(r"\w+", line)]
+    names = {name for name, _ in columns}
+    names |= {"Name"} if "Identity" in names else set()
+    cmdlet = next((cmdlet for cmdlet, sets in _TELLING if any(telling <= names for telling in sets)), None)
+    if cmdlet is None or not (_DASHES.match(below) or _CERTIFICATE_ROW.match(below)):
+        return None
+    return _Table(
+        cmdlet,
+        tuple("Name" if name == "Identity" and "Name" not in line.split() else name for name, _ in columns),
+        tuple(start for _, start in columns),
+    )
+
+
+def _is_row(line: str, table: _Table) -> bool:
+    if table.cmdlet == EXCHANGE_CERTIFICATE and table.columns[0] == "Thumbprint":
+        return _CERTIFICATE_ROW.match(line) is not None
+    return not _DASHES.match(line)
+
+
+def _row(line: str, table: _Table, origin: Origin) -> LogRow | Loss:
+    cells = _cells(line, table)
+    if cells is None:
+        return Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+    values, cut = {}, []
+    for name, cell in zip(table.columns, cells, strict=True):
+        whole = _whole(name, cell)
+        if whole is not None:
+            values[name] = whole
+        if whole != cell:
+            cut.append(name)
+    return LogRow(origin=origin, log=table.cmdlet, values={"#cut": ";".join(cut), **values})
+
+
+def _cells(line: str, table: _Table) -> list[str] | None:
+    """The cells at the places of the headers; where these lie inside of words, the words, the last of them the rest."""
+    ends = (*table.starts[1:], len(line))
+    if all(end >= len(line) or line[end - 1].isspace() for end in ends[:-1]):
+        return [line[start:end].strip() for start, end in zip(table.starts, ends, strict=True)]
+    words = line.replace("* ", "", 1).split(None, len(table.columns) - 1)
+    return [word.strip() for word in words] if len(words) == len(table.columns) else None
+
+
+def _whole(name: str, cell: str) -> str | None:
+    """A cell as far as it is whole: None where nothing of it is; of a list that is cut, the entries before the cut."""
+    if name == "Thumbprint":
+        return cell if re.fullmatch(rf"[0-9A-Fa-f]{{{_WHOLE_THUMBPRINT}}}", cell) else None
+    # Dots of services stand for those that a certificate is not bound to.
+    if not cell.endswith(_CUT) or (name == "Services" and _LETTERS.fullmatch(cell)):
+        return cell
+    entries = cell.partition("{")[2].rpartition(",")[0]
+    return f"{{{entries}}}" if cell.startswith("{") and entries else None

@@ -1,0 +1,89 @@
+"""W3C extended logs, as the IIS SMTP service writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import BinaryIO
+
+from evtx_analyzer import clock
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.lines import head_text, lines
+
+W3C_LOG = "W3C"
+
+
+def is_w3c_log(head: bytes) -> bool:
+    """Whether the first bytes hold a ``#Fields:`` row with blank separated columns."""
+    found = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
+    return found is not None and len(found[1].split()) > 1
+
+
+def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Rows of a W3C extended log, in order; see ``W3cRows``."""
+    rows = W3cRows(source)
+    for number, offset, line in lines(stream):
+        yield from rows.read(number, offset, line)
+
+
+class W3cRows:
+    """Reads a W3C extended log line by line; ``#date`` in a row is the day of the last ``#Date:`` directive.
+
+    Where rows have a time and no date, the day goes on at every midnight that they cross. Where they have neither,
+    ``#time`` is the directive's time: all that is known of them.
+    """
+
+    def __init__(self, source: Origin) -> None:
+        self.columns: tuple[str, ...] = ()
+        self._date = self._time = ""
+        self._undated = False
+        self._source = source
+
+    def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
+        """What one line holds: nothing where it belongs to a header."""
+        if line.startswith("#"):
+            self._header(line)
+            return
+        columns = self.columns
+        origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
+        values = line.split(" ")
+        if not columns:
+            yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")
+        elif len(values) < len(columns):
+            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+        else:
+            if self._undated:
+                now = values[columns.index("time")]
+                self._date, self._time = _after(self._date, self._time, now), now
+            row = {"#date": self._date, "#time": self._time}
+            row.update(zip(columns, values, strict=False))
+            yield LogRow(origin=origin, log=W3C_LOG, values=row)
+
+    def header(self) -> tuple[str, ...]:
+        """Columns that hold for the next row."""
+        return self.columns
+
+    def copy(self) -> W3cRows:
+        """Another reader in the same state."""
+        other = W3cRows(self._source)
+        other.columns, other._undated = self.columns, self._undated
+        other._date, other._time = self._date, self._time
+        return other
+
+    def _header(self, line: str) -> None:
+        name, _, value = line[1:].partition(":")
+        if name.casefold() == "fields":
+            self.columns = tuple(value.split())
+            self._undated = "time" in self.columns and "date" not in self.columns
+        elif name.casefold() == "date":
+            self._date, _, self._time = value.strip().partition(" ")
+
+
+def _after(date: str, before: str, now: str) -> str:
+    """The day of a row: the next one where the clock fell back by more than half a day."""
+    start, end = clock.from_iso(f"{date} {before}"), clock.from_iso(f"{date} {now}")
+    if start is None or end is None or start - end < timedelta(hours=12):
+        return date
+    return f"{end + timedelta(days=1):%Y-%m-%d}"

@@ -1,0 +1,182 @@
+"""Cases of rules: small YAML files that say what a rule must and must not recognize, and a run over all of them.
+
+``cases/signals/NAME.yml``, ``cases/links/NAME.yml`` and ``cases/causes/NAME.yml`` in a rule folder hold lists of
+
+    - case: the KB's own event
+      kind: positive | negative | near-miss
+      event: {EventID: '30', Result.value: 800B0109}          a signal; matches where kind is positive
+      operation: {seconds: -10, Thumbprint: A}                a link; the check's time from the handshake, and fields
+      rejection: {SentThumbprint: A, host: other}             a link; the refusal's fields
+      observed: [failed-at-handshake, chain-incomplete]       a cause; what was observed
+      grade: probable                                         a cause; the grade that follows
+
+A rule without a positive, a negative and a near-miss case fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+from evtx_analyzer.correlate.links import links
+from evtx_analyzer.diagnose.grade import grade_of
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.evidence import Operation, Rejection
+from evtx_analyzer.model.origin import Fields, Origin
+from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.definitions import Cause, LinkRule
+from evtx_analyzer.rules.files import rule_files
+from evtx_analyzer.sigma.match import Signal
+
+KINDS = ("positive", "negative", "near-miss")
+PARTS = ("signals", "links", "causes")
+_HANDSHAKE = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_NOWHERE = Origin(source="case")
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How one case ended; ``problem`` is empty where it ended as it must."""
+
+    file: str
+    case: str
+    problem: str
+
+
+def run_cases(rules: Rules, folders: Iterable[Traversable]) -> list[Outcome]:
+    """Run the cases of every rule of the set."""
+    places = tuple(folders)
+    outcomes: list[Outcome] = []
+    for part, items in (("signals", rules.signals), ("links", rules.links), ("causes", rules.causes)):
+        files = {name.rpartition(".")[0]: file for name, file in rule_files(places, f"cases/{part}").items()}
+        for item in items:
+            name = item.id if isinstance(item, Cause) else item.name
+            outcomes += _of_rule(f"cases/{part}/{name}.yml", item, files.get(name))
+    return outcomes
+
+
+def _of_rule(name: str, rule: object, file: Traversable | None) -> Iterator[Outcome]:
+    if file is None:
+        yield Outcome(file=name, case="", problem="the rule has no cases")
+        return
+    try:
+        cases = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        yield Outcome(file=name, case="", problem=f"not readable as YAML: {error}".replace("\n", " "))
+        return
+    if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
+        yield Outcome(file=name, case="", problem="expected a list of cases")
+        return
+    kinds = {case.get("kind") for case in cases}
+    for missing in (kind for kind in KINDS if kind not in kinds):
+        yield Outcome(file=name, case="", problem=f"there is no {missing} case")
+    for case in cases:
+        yield Outcome(file=name, case=str(case.get("case", "")), problem=_problem(rule, case))
+
+
+def _problem(rule: object, case: Mapping[str, Any]) -> str:
+    if case.get("kind") not in KINDS:
+        return f"kind must be one of {', '.join(KINDS)}"
+    if isinstance(rule, Cause):
+        return _cause_problem(rule, case)
+    expected = case["kind"] == "positive"
+    if isinstance(rule, LinkRule):
+        found = _links(rule, case)
+    else:
+        assert isinstance(rule, Signal)
+        found = rule.matches(_fields(case.get("event") or {}))
+    if found == expected:
+        return ""
+    return "must be recognized and is not" if expected else "must not be recognized and is"
+
+
+def _fields(event: Mapping[str, Any]) -> Fields:
+    return {
+        str(name): tuple(map(str, value)) if isinstance(value, list) else (str(value),) for name, value in event.items()
+    }
+
+
+def _cause_problem(rule: Cause, case: Mapping[str, Any]) -> str:
+    observed = frozenset(map(str, case.get("observed") or ()))
+    unknown = observed - {item.name for item in rule.observations}
+    if unknown:
+        return f"the cause has no observation {', '.join(sorted(unknown))}"
+    got = grade_of(rule, observed)
+    return "" if got == case.get("grade") else f"expected {case.get('grade')}, got {got}"
+
+
+def _links(rule: LinkRule, case: Mapping[str, Any]) -> bool:
+    made = links(
+        [_rejection(rule, case.get("rejection") or {})], [_operation(rule, case.get("operation") or {})], [rule]
+    )
+    return bool(made)
+
+
+def _operation(rule: LinkRule, given: Mapping[str, Any]) -> Operation:
+    """A check of the rule's signal, ``seconds`` after the handshake, with the fields that the case gives."""
+    domain = given.get("SubjectDomain")
+    return Operation(
+        id="O",
+        host="HOST",
+        process="lsass.exe",
+        process_id=1,
+        time=_HANDSHAKE + timedelta(seconds=float(given.get("seconds", 0))),
+        thumbprint=str(given.get("Thumbprint", "")),
+        subject=f"*.{domain}" if domain else str(given.get("RemoteName", "")),
+        policy="CERT_CHAIN_POLICY_SSL",
+        result="800B0109",
+        result_name="",
+        chain_ref="",
+        task_id="",
+        chain_result="",
+        chain_status=(),
+        elements=(),
+        server_name="",
+        certificate=None,
+        missing_issuer=None,
+        missing_events=(),
+        signals=() if given.get("signal") is False else (rule.operation_signal,),
+        origin=_NOWHERE,
+        chain_origin=None,
+        chain_time=None,
+        origins=(),
+    )
+
+
+def _rejection(rule: LinkRule, given: Mapping[str, Any]) -> Rejection:
+    """A refusal one second after the handshake, on the same host unless the case says ``host: other``."""
+    sent, received = given.get("SentThumbprint"), given.get("ReceivedThumbprint")
+    domain = given.get("OwnDomain")
+    return Rejection(
+        id="R",
+        time=_HANDSHAKE + timedelta(seconds=1),
+        host="OTHER" if given.get("host") == "other" else "HOST",
+        host_basis="row",
+        kind="send-connector",
+        connector="",
+        session="",
+        local_endpoint="",
+        remote_endpoint="",
+        remote_name=str(given.get("RemoteName", "")),
+        helo=f"host.{domain}" if domain else "",
+        starttls=True,
+        handshake_time=_HANDSHAKE,
+        tls="",
+        sent=Certificate(thumbprint=str(sent)) if sent else None,
+        received=Certificate(thumbprint=str(received)) if received else None,
+        mail_from="",
+        rcpt_to="",
+        message_id="",
+        stage="RCPT",
+        reply="550 5.7.64",
+        attribution="",
+        untrusted_root_hint=False,
+        resolution=0.001,
+        signals=rule.rejection_signals[:1],
+        origin=_NOWHERE,
+        origins=(),
+    )

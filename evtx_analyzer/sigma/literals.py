@@ -1,0 +1,133 @@
+"""Texts without which an event cannot match a condition: what a search may look for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from evtx_analyzer.sigma.conditions import (
+    And,
+    Condition,
+    Exists,
+    FieldIs,
+    FieldReference,
+    Null,
+    OneOf,
+    Or,
+    Regex,
+    Text,
+    Value,
+)
+
+Clauses = tuple[frozenset[str], ...]
+
+
+# Escaped differently by different renderings of an event, so no basis for a search in its text.
+_UNSAFE = set("&<>\"'\r\n\t")
+
+
+_SHORTEST_LITERAL = 4
+
+
+_ESCAPED, _CLASS = re.compile(r"\\."), re.compile(r"\[\^?\]?[^\]]*\]")
+
+
+_ANCHORED = re.compile(r"\^([A-Za-z0-9]+)([?*{]?)")
+
+
+# Fields of System that EVTX keeps as typed values: their text stands nowhere in the file.
+_TYPED = re.compile(
+    r"(EventID|Version|Level|Task|Opcode|Keywords|EventRecordID)$|Provider_(?!Name$)|"
+    r"(EventID|TimeCreated|Correlation|Execution|Security)_"
+)
+
+
+def clauses(condition: Condition) -> Clauses:
+    """Sets of lower-case texts; every matching event holds at least one text of each set."""
+    match condition:
+        case And(args=args):
+            return tuple(dict.fromkeys(clause for arg in args for clause in clauses(arg)))
+        case Or(args=args):
+            return _either([clauses(arg) for arg in args])
+        case FieldIs(field=name, value=value) if not _TYPED.match(name):
+            found = _value_literals(value)
+            return () if found is None else (found,)
+    return ()
+
+
+def openings(condition: Condition) -> dict[str, str]:
+    """What the values of some fields begin with in every event that can match, without case; by field."""
+    match condition:
+        case And(args=args):
+            found: dict[str, str] = {}
+            for arg in args:
+                for name, text in openings(arg).items():
+                    found[name] = max(found.get(name, ""), text, key=len)
+            return found
+        case Or(args=args):
+            parts = [openings(arg) for arg in args]
+            shared = {name: _shared([part.get(name, "") for part in parts]) for name in parts[0]}
+            return {name: text for name, text in shared.items() if text}
+        case FieldIs(field=name, value=value):
+            text = _opening(value)
+            return {name: text} if text and text.isascii() else {}
+    return {}
+
+
+def _opening(value: Value | Null | Exists | FieldReference) -> str:
+    match value:
+        case OneOf(values=values):
+            return _shared([_opening(item) for item in values])
+        case Text(parts=[str(first), *_]):
+            return first.lower()
+        case Regex(pattern=pattern, flags=flags) if set(flags) <= {"i"}:
+            return _anchored(pattern)
+    return ""
+
+
+def _shared(texts: list[str]) -> str:
+    """What all the texts begin with."""
+    first, last = min(texts), max(texts)
+    same = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:same]
+
+
+def _anchored(regex: str) -> str:
+    """The letters and digits with which a text must begin that the expression finds."""
+    found = _ANCHORED.match(regex)
+    if found is None or _has_alternatives(regex):
+        return ""
+    return (found[1][:-1] if found[2] else found[1]).lower()
+
+
+def _has_alternatives(regex: str) -> bool:
+    """Whether there is a ``|`` outside of all groups."""
+    depth = 0
+    for letter in _CLASS.sub("", _ESCAPED.sub("", regex)):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "|" and depth <= 0:
+            return True
+    return False
+
+
+def _either(parts: Iterable[Clauses]) -> Clauses:
+    """The clauses of alternatives: one set, of the rarest texts of each; none where an alternative has none."""
+    best = [max(part, key=_selectivity, default=None) for part in parts]
+    known = [item for item in best if item is not None]
+    return (frozenset[str]().union(*known),) if known and len(known) == len(best) else ()
+
+
+def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
+    """Longer texts first, then fewer of them: a long text is rarer in a log than a short one."""
+    return min(len(text) for text in texts), -len(texts)
+
+
+def _value_literals(value: Value | Null | Exists | FieldReference) -> frozenset[str] | None:
+    if isinstance(value, OneOf):
+        parts = [_value_literals(item) for item in value.values]
+        return None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
+    if not isinstance(value, Text):
+        return None
+    runs = [part for part in value.parts if isinstance(part, str) and not _UNSAFE & set(part) and part.isascii()]
+    longest = max(runs, key=len, default="")
+    return frozenset({longest.lower()}) if len(longest) >= _SHORTEST_LITERAL else None

@@ -1,0 +1,266 @@
+"""Sigma conditions over events: the plain meaning of a signal.
+
+A condition (``conditions``) becomes a predicate over the flat view of an event. Semantics are those of the Sigma
+specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
+if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
+
+``clauses`` gives, for a condition, sets of texts: of each set at least one text stands in every event that can match.
+They come from equality on plain strings only; ``not``, regular expressions, numbers, ``null`` and keywords give none,
+nor do fields that an event log keeps as numbers, GUIDs or SIDs; and a condition of which any alternative gives none
+has none as a whole: then every event must be looked at.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.model.events import Capi2Event, Event, Match, SmtpEvent, WholeSession
+from evtx_analyzer.model.evidence import Operation, Rejection
+from evtx_analyzer.model.origin import Fields
+from evtx_analyzer.sigma.conditions import (
+    And,
+    Boolean,
+    Compare,
+    Condition,
+    Exists,
+    FieldIs,
+    FieldReference,
+    Keyword,
+    Network,
+    Not,
+    Null,
+    Number,
+    OneOf,
+    Or,
+    Regex,
+    Text,
+    Value,
+    Wildcard,
+)
+from evtx_analyzer.sigma.literals import Clauses, clauses, openings
+
+Predicate = Callable[[Fields], bool]
+
+
+Correlated = TypeVar("Correlated", Operation, Rejection)
+
+
+ValueTest = Callable[[str], bool]
+
+
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
+
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "LT": lambda left, right: left < right,
+    "LTE": lambda left, right: left <= right,
+    "GT": lambda left, right: left > right,
+    "GTE": lambda left, right: left >= right,
+    "NEQ": lambda left, right: left != right,
+}
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """A Sigma rule ready to run over events of one ``kind``; see the functions ``clauses`` and ``openings``."""
+
+    name: str
+    title: str
+    kind: str
+    matches: Predicate
+    clauses: Clauses
+    openings: dict[str, str]
+
+
+def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
+    """A rule ready to run; it matches where any of its conditions holds."""
+    predicates = [compile_condition(condition) for condition in conditions]
+    return Signal(
+        name=name,
+        title=title,
+        kind=kind,
+        matches=predicates[0] if len(predicates) == 1 else _any_of(predicates),
+        clauses=clauses(conditions[0] if len(conditions) == 1 else Or(tuple(conditions))),
+        openings=openings(conditions[0]) if len(conditions) == 1 else {},
+    )
+
+
+def compile_condition(condition: Condition) -> Predicate:
+    """Predicate over the flat view of an event; re.error or ValueError for a pattern or a network that is none."""
+    match condition:
+        case And(args=args):
+            return _all_of([compile_condition(arg) for arg in args])
+        case Or(args=args):
+            return _any_of([compile_condition(arg) for arg in args])
+        case Not(arg=arg):
+            inner = compile_condition(arg)
+            return lambda fields: not inner(fields)
+        case FieldIs(field=name, value=value):
+            return _field_test(name, value)
+        case Keyword(value=value):
+            test = _value_test(value)
+            return lambda fields: any(test(item) for values in fields.values() for item in values)
+
+
+def _any_of(parts: list[Predicate]) -> Predicate:
+    return lambda fields: any(part(fields) for part in parts)
+
+
+def _all_of(parts: list[Predicate]) -> Predicate:
+    def hold(fields: Fields) -> bool:
+        # A loop, not all(): see _field_test.
+        for part in parts:  # noqa: SIM110
+            if not part(fields):
+                return False
+        return True
+
+    return hold
+
+
+def _field_test(name: str, value: Value | Null | Exists | FieldReference) -> Predicate:
+    if isinstance(value, Null):
+        return lambda fields: not any(fields.get(name, ()))
+    if isinstance(value, Exists):
+        expected = value.expected
+        return lambda fields: (name in fields) is expected
+    if isinstance(value, FieldReference):
+        return _reference_test(name, value)
+    test = _value_test(value)
+
+    def holds(fields: Fields) -> bool:
+        # A loop, not any(): this is the innermost one of the program.
+        for item in fields.get(name, ()):  # noqa: SIM110
+            if test(item):
+                return True
+        return False
+
+    return holds
+
+
+def _reference_test(name: str, value: FieldReference) -> Predicate:
+    other = value.field
+
+    def holds(left: str, right: str) -> bool:
+        left, right = left.casefold(), right.casefold()
+        if value.starts_with or value.ends_with:
+            return (value.starts_with and left.startswith(right)) or (value.ends_with and left.endswith(right))
+        return left == right
+
+    return lambda fields: any(holds(left, right) for left in fields.get(name, ()) for right in fields.get(other, ()))
+
+
+def _value_test(value: Value) -> ValueTest:
+    """Test of one value of an event."""
+    match value:
+        case OneOf(values=values):
+            tests = [_value_test(item) for item in values]
+            return lambda text: any(test(text) for test in tests)
+        case Text():
+            return _text_test(value)
+        case Regex(pattern=pattern, flags=names):
+            flags = re.RegexFlag(0)
+            for name in names:
+                flags |= _FLAGS[name]
+            regex = re.compile(pattern, flags)
+            return lambda text: regex.search(text) is not None
+        case Network(cidr=cidr):
+            network = ipaddress.ip_network(cidr, strict=False)
+            return lambda text: _address_in(text, network)
+        case Compare(operator=operator, number=right):
+            compare = _COMPARE[operator]
+            return lambda text: (left := _as_number(text)) is not None and compare(left, right)
+        case Number(number=expected):
+            return lambda text: _as_number(text) == expected
+        case Boolean(value=boolean):
+            wanted = "true" if boolean else "false"
+            return lambda text: text.casefold() == wanted
+
+
+def _text_test(value: Text) -> ValueTest:
+    pattern = cache(lambda: _text_pattern(value))
+    literal = "".join(part for part in value.parts if isinstance(part, str))
+    if any(isinstance(part, Wildcard) for part in value.parts):
+        return lambda text: pattern().fullmatch(text) is not None
+    if value.cased:
+        return lambda text: text == literal
+    # Without wildcards a text of another length cannot match, and most have another. Of two ASCII texts the regular
+    # expression says what lower case says; other letters it folds in its own way (K is also the sign of Kelvin).
+    length, lower, plain = len(literal), literal.lower(), literal.isascii()
+
+    def holds(text: str) -> bool:
+        if len(text) != length:
+            return False
+        return text.lower() == lower if plain and text.isascii() else pattern().fullmatch(text) is not None
+
+    return holds
+
+
+def _text_pattern(value: Text) -> re.Pattern[str]:
+    """A text as a regular expression; made when it is first needed, for most texts of most rules never are."""
+    wildcards = {Wildcard.ONE: ".", Wildcard.MANY: ".*"}
+    source = "".join(re.escape(part) if isinstance(part, str) else wildcards[part] for part in value.parts)
+    return re.compile(source, re.DOTALL if value.cased else re.DOTALL | re.IGNORECASE)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(int(text, 0))
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return None
+
+
+def _address_in(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    try:
+        return ipaddress.ip_address(text.strip("[]")) in network
+    except ValueError:
+        return False
+
+
+def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Match]:
+    """Every event with the names of the signals that it matches, none included: a match needs its context."""
+    by_kind: dict[str, list[Signal]] = {}
+    for signal in signals:
+        by_kind.setdefault(signal.kind, []).append(signal)
+    for event in events:
+        if isinstance(event, WholeSession):
+            # Rows without values are none that a signal may match.
+            rows = [Match(event=row, signals=_names(row, by_kind) if row.values else ()) for row in event.rows]
+            yield Match(event=event, signals=(), rows=tuple(rows))
+        else:
+            yield Match(event=event, signals=_names(event, by_kind))
+
+
+def _names(event: Event, by_kind: Mapping[str, Sequence[Signal]]) -> tuple[str, ...]:
+    """Names of the signals that an event matches."""
+    kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
+    possible = by_kind.get(kind, ())
+    if isinstance(event, SmtpEvent):
+        possible = [signal for signal in possible if _may_match(signal, event.values)]
+    fields: Fields = getattr(event, "fields", {}) if possible else {}
+    return tuple([signal.name for signal in possible if signal.matches(fields)])
+
+
+def _may_match(signal: Signal, values: dict[str, str]) -> bool:
+    """Whether the cells of a row begin as the signal needs them: so most rows need no flat view."""
+    # A loop, not all(): it is run for every row.
+    for name, text in signal.openings.items():
+        found = values.get(name, "")[: len(text)]
+        # Letters beyond ASCII may be equal to ASCII ones without case (the long s): then the signal itself decides.
+        if found.lower() != text and found.isascii():
+            return False
+    return True
+
+
+def recognized(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
+    """A rejection or an operation with the names of the signals that its view matches added to its own."""
+    names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
+    return replace(item, signals=tuple(sorted(names.union(item.signals))))

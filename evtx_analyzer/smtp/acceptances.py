@@ -1,0 +1,113 @@
+"""Mail that Exchange Online took, by the state in which it was sent: what refused mail is compared with.
+
+Recipients of the own tenant are accepted whatever the attribution, so only mail to others shows that relaying worked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from msgspec import Struct
+
+from evtx_analyzer.exchange_online import is_initial_domain
+from evtx_analyzer.model.origin import TimeBasis
+
+Scope = Literal["outside", "own", "unknown"]
+_BUCKET = timedelta(minutes=10)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Span(Struct, frozen=True):
+    """How often something happened, first and last."""
+
+    count: int
+    first: datetime
+    last: datetime
+
+    def joined(self, other: Span) -> Span:
+        """Both together."""
+        return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
+
+
+class Spread:
+    """When something happened: a span for every ten minutes in which it did, so that memory grows with time only."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, Span] = {}
+
+    def add(self, span: Span) -> None:
+        """Count what lies within ten minutes (a longer span counts where it begins)."""
+        number = (span.first - _EPOCH) // _BUCKET
+        known = self._spans.get(number)
+        self._spans[number] = span if known is None else known.joined(span)
+
+    def join(self, other: Spread) -> None:
+        """Add all of another one."""
+        for span in other._spans.values():
+            self.add(span)
+
+    def all(self) -> Span | None:
+        """Everything."""
+        return joined(self._spans.values())
+
+    def between(self, first: datetime | None, last: datetime | None) -> Span | None:
+        """What happened from ``first`` to ``last``; of a span across an edge only the end inside counts, as one."""
+        parts = (_clipped(span, first, last) for span in self._spans.values())
+        return joined(part for part in parts if part is not None)
+
+
+class MailState(Struct, frozen=True):
+    """What decides how accepted mail was attributed, as far as the log shows it."""
+
+    host: str
+    kind: str
+    connector: str
+    thumbprint: str
+    tls: bool | None
+    seen_address: str
+    sender_domain: str | None
+    scope: Scope
+    time_basis: TimeBasis = "utc"
+
+
+def joined(spans: Iterable[Span]) -> Span | None:
+    """Spans as one; None for none."""
+    result: Span | None = None
+    for span in spans:
+        result = span if result is None else result.joined(span)
+    return result
+
+
+def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Scope:
+    """Whether a message went to anybody outside of the own tenant; ``unknown`` where no recipient is known.
+
+    ``own_domains`` are those of the tenant, of the sender and of the certificate: a recipient there may be the tenant's
+    own, and then its acceptance shows nothing.
+    """
+    domains = [domain for domain in recipient_domains if domain]
+    if not domains:
+        return "unknown"
+    own = tuple(_plain(own_domains))
+    return "own" if all(is_initial_domain(domain) or _is_own(domain, own) for domain in domains) else "outside"
+
+
+def _is_own(domain: str, own: tuple[str, ...]) -> bool:
+    """Whether a domain is one of these, or they are below it: the domain of ``mail.contoso.com`` is contoso.com."""
+    return any(domain == name or name.endswith("." + domain) for name in own)
+
+
+def _plain(domains: Iterable[str]) -> Iterator[str]:
+    return (domain.casefold().removeprefix("*.") for domain in domains if domain)
+
+
+def _clipped(span: Span, first: datetime | None, last: datetime | None) -> Span | None:
+    after = first is None or span.first >= first
+    before = last is None or span.last <= last
+    if after and before:
+        return span
+    edges = [
+        time for time in (span.first, span.last) if (first is None or time >= first) and (last is None or time <= last)
+    ]
+    return Span(1, edges[0], edges[0]) if edges else None

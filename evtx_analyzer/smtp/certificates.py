@@ -1,0 +1,130 @@
+"""The certificates that a Send connector log shows during the TLS handshake, in all three written forms.
+
+Form A (Exchange 2010-2013): ``Sending certificate`` in the context of one row, then a row per attribute, then
+``Received certificate`` and the remote thumbprint. Form B (2016, early): one row, labels in the context, values
+joined by blanks in the data: subject, issuer, serial, thumbprint, names. Form C (2016 later, 2019): the same with two
+dates before the names. B and C are read from the right, for subject and issuer hold blanks themselves. Source:
+KB 4051498, AndiBellstedt/ExchangeLogs, and files seen; the boundary of subject and issuer is ambiguous by design.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from evtx_analyzer import clock
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import SmtpEvent
+
+_SENT = ("sending certificate", "local certificate")
+_RECEIVED = ("received certificate", "remote certificate")
+_LABELS = {
+    "certificate subject": "subject",
+    "certificate issuer name": "issuer",
+    "certificate serial number": "serial",
+    "certificate thumbprint": "thumbprint",
+    "certificate alternate names": "alternate_names",
+}
+# Attributes stand right behind their certificate: behind rows that are missing they may be the other certificate's.
+_GAP = ("gap", "")
+_THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+_SERIAL = re.compile(r"[0-9A-Fa-f]{2,64}")
+_FIRST_PART = re.compile(r"(?<=[^,;+\\]) (?=(?:CN|OU|O|E|L|S|ST|C|DC|SERIALNUMBER|OID\.[\d.]+)=)")
+
+
+def certificates(rows: Sequence[SmtpEvent]) -> tuple[Certificate | None, Certificate | None]:
+    """The certificate sent and the one received, from the rows of one session in order."""
+    told: list[tuple[str, str]] = []
+    last: int | None = None
+    for row in rows:
+        if row.direction != "*" or not (context := _telling(row.context)):
+            continue
+        if row.sequence is not None and last is not None and row.sequence != last + 1:
+            told.append(_GAP)
+        told.append((context, row.text))
+        last = row.sequence
+    return _certificates(tuple(told))
+
+
+@lru_cache(maxsize=256)
+def _telling(context: str) -> str:
+    """The context of a row that tells of a certificate, as it is compared; empty for any other."""
+    folded = context.strip().casefold()
+    return folded if folded in _LABELS or _side(folded) else ""
+
+
+@lru_cache(maxsize=64)
+def _certificates(told: tuple[tuple[str, str], ...]) -> tuple[Certificate | None, Certificate | None]:
+    """As ``certificates``, from context and text of the rows; most sessions of a log show the same ones."""
+    found: dict[str, dict[str, str]] = {}
+    whole: dict[str, Certificate] = {}
+    side = ""
+    for context, text in told:
+        side = "" if context == _GAP[0] else _side(context) or side
+        if context in _LABELS and side:
+            found.setdefault(side, {}).setdefault(_LABELS[context], text.strip())
+        elif _side(context) and text.strip():
+            whole.setdefault(side, one_row(text))
+    parts = {side: _from_parts(values) for side, values in found.items()}
+    return whole.get("sent") or parts.get("sent"), whole.get("received") or parts.get("received")
+
+
+def one_row(data: str) -> Certificate:
+    """A certificate written in one row (forms B and C), read from the right."""
+    words = data.split(" ")
+    places = [number for number, word in enumerate(words) if _THUMBPRINT.fullmatch(word)]
+    if not places:
+        return Certificate(subject=data.strip())
+    place = places[-1]
+    dates, rest = _leading_dates(words[place + 1 :])
+    serial = words[place - 1] if place and _SERIAL.fullmatch(words[place - 1]) else ""
+    names = words[: place - 1] if serial else words[:place]
+    subject, issuer = split_names(" ".join(names).strip())
+    return Certificate(
+        thumbprint=words[place].upper(),
+        serial=serial,
+        subject=subject,
+        issuer=issuer,
+        not_before=clock.from_iso(dates[0]) if dates else None,
+        not_after=clock.from_iso(dates[1]) if len(dates) > 1 else None,
+        alternate_names=_names(" ".join(rest)),
+    )
+
+
+def split_names(text: str) -> tuple[str, str]:
+    """Subject and issuer from their blank-joined text: the issuer begins where a name restarts after no comma.
+
+    Where no restart is found the text is kept whole as the subject and the issuer is empty.
+    """
+    parts = _FIRST_PART.split(text)
+    if len(parts) == 1:
+        half = len(text) // 2
+        same = len(text) % 2 and text[half] == " " and text[:half] == text[half + 1 :]
+        return (text[:half], text[:half]) if same else (text, "")
+    return parts[0].strip(), " ".join(parts[1:]).strip()
+
+
+def _side(context: str) -> str:
+    if context.startswith(_SENT):
+        return "sent"
+    return "received" if context.startswith(_RECEIVED) else ""
+
+
+def _from_parts(values: dict[str, str]) -> Certificate:
+    return Certificate(
+        thumbprint=values.get("thumbprint", "").upper(),
+        subject=values.get("subject", ""),
+        issuer=values.get("issuer", ""),
+        serial=values.get("serial", ""),
+        alternate_names=_names(values.get("alternate_names", "")),
+    )
+
+
+def _leading_dates(words: list[str]) -> tuple[list[str], list[str]]:
+    count = next((number for number, word in enumerate(words) if clock.from_iso(word) is None), len(words))
+    return words[:count], words[count:]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in re.split(r"[;\s]+", text.strip()) if name)

@@ -1,0 +1,178 @@
+"""How far a log's clock is ahead of Exchange Online's own, told by the log itself, and what follows from it.
+
+A banner holds the remote clock to a second (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket behind a reply
+to a millisecond (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported and nothing is shifted:
+CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours is no clock that goes wrong but a wrong
+time zone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from statistics import median
+
+from msgspec.structs import replace
+
+from evtx_analyzer import clock
+from evtx_analyzer.hosts import Hosts, Whence, folder_of
+from evtx_analyzer.model.evidence import ClockSkew
+from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.origin import Origin, named
+from evtx_analyzer.smtp.rejections import Told, session_whence
+from evtx_analyzer.smtp.replies import bracket
+from evtx_analyzer.smtp.sessions import Session
+
+_READY = re.compile(r"ready at\s+(.*)$")
+
+
+_NOTABLE = 5.0
+
+
+_CLOSE_ENOUGH = 900.0
+
+
+_FLUSH = 300.0
+
+
+_FAILED = 400
+
+
+class Clocks:
+    """Differences of clocks per folder and machine: of banners at the beginning of each file, and of failures."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[str, Whence, str], list[float]] = {}
+        self._paths: dict[Whence, str] = {}
+
+    def add(self, session: Session) -> None:
+        """Compare the rows of a session with the remote clock that their text shows."""
+        near = session_whence(session)
+        for row in session.rows:
+            if row.direction == "<" and (row.origin.line or 0) <= HEAD_LINES:
+                self.add_banner(session.kind, near, row.time, row.text)
+        for reply in session.replies:
+            stamp = bracket(reply.row.text).clock if reply.code >= _FAILED else None
+            if stamp is not None:
+                self._add(session.kind, near, "bracket", (reply.row.time - stamp).total_seconds())
+
+    def add_banner(self, kind: str, near: Whence, time: datetime, text: str) -> None:
+        """Compare the time of a row with the clock that its text shows, if it is a banner."""
+        banner = banner_clock(text)
+        if banner is not None:
+            self._add(kind, near, "banner", (time - banner).total_seconds())
+
+    def _add(self, kind: str, near: Whence, source: str, seconds: float) -> None:
+        key = Whence(near.name, folder_of(near.path))
+        self._paths[key] = min(self._paths.get(key, near.path), near.path)
+        self._samples.setdefault((kind, key, source), []).append(seconds)
+
+    def skews(self, hosts: Hosts) -> tuple[ClockSkew, ...]:
+        """The medians, sorted; that of the brackets where there are any, for they are finer."""
+        found = [
+            ClockSkew(
+                host=hosts.resolve(Whence(near.name, self._paths[near]))[0],
+                kind=kind,
+                folder=near.path,
+                source="banner" if source == "banner" else "bracket",
+                samples=len(samples),
+                seconds=round(median(samples), 3),
+            )
+            for (kind, near, source), samples in self._samples.items()
+            if source == "bracket" or (kind, near, "bracket") not in self._samples
+        ]
+        return tuple(sorted(found, key=lambda item: (item.folder, item.kind, item.host)))
+
+
+def session_clock(session: Session) -> datetime | None:
+    """The remote clock that a session shows first."""
+    times = (banner_clock(row.text) or bracket(row.text).clock for row in session.rows if row.direction == "<")
+    return next((time for time in times if time is not None), None)
+
+
+def banner_clock(text: str) -> datetime | None:
+    """The remote clock in a banner; None where the text is none or shows none."""
+    found = _READY.search(text) if text.startswith("220") else None
+    if found is None:
+        return None
+    # In IIS logs + stands for a blank, so the sign of the offset is lost: two blanks and four digits.
+    text = re.sub(r"(?<=\d) {2}(?=\d{4}\s*$)", " +", found[1].strip())
+    return clock.from_mail(text)
+
+
+def settled(found: Iterable[Told], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]) -> list[Told]:
+    """Rejections with what the remote clock says of their zone.
+
+    The repeated hour of daylight saving is settled where the session's own banner tells which reading is meant
+    (``sessions``: remote clock by origin id); a log that stands whole hours beside the remote clock has the wrong zone.
+    """
+    wrong = {(item.kind, item.folder) for item in clocks if clock.whole_hours(item.seconds)}
+    return [_settled(told, wrong, sessions) for told in found]
+
+
+def _settled(told: Told, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Told:
+    item = told.rejection
+    path = named(item.origin)
+    if item.time_basis == "ambiguous" and item.other_time is not None and item.id in remote:
+        early, late = sorted((item.time, item.other_time), key=lambda time: abs(time - remote[item.id]))
+        if abs(early - remote[item.id]).total_seconds() < _CLOSE_ENOUGH:
+            shift = early - item.time
+            handshake = item.handshake_time + shift if item.handshake_time else None
+            item = replace(item, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
+    elif item.time_basis == "zone" and (item.kind, folder_of(path)) in wrong:
+        item = replace(item, time_basis="wrong-zone")
+    return told if item is told.rejection else Told(item, told.layer)
+
+
+def noted(
+    coverage: Iterable[Coverage],
+    clocks: Sequence[ClockSkew],
+    local: dict[tuple[str, str], str],
+    offsets: Iterable[tuple[Origin, int]],
+) -> list[Coverage]:
+    """Coverage with notes of clocks that stand apart and of zones that are not known (``local`` by source and kind).
+
+    ``offsets`` are places that tell of a refusal whole hours beside another log of it.
+    """
+    by_folder = {(item.kind, item.folder): item for item in clocks}
+    beside = {named(origin): hours for origin, hours in offsets}
+    found = []
+    for span in coverage:
+        notes = list(span.notes)
+        skew = by_folder.get((span.kind, folder_of(span.source)))
+        if skew is not None and abs(skew.seconds) > _NOTABLE:
+            notes.append(_skew_note(skew))
+        if (span.source, span.kind) in local:
+            notes.append(local[span.source, span.kind])
+        if span.source in beside and not (skew is not None and clock.whole_hours(skew.seconds)):
+            notes.append(_beside_note(beside[span.source]))
+        found.append(replace(span, notes=tuple(notes)))
+    return found
+
+
+def _beside_note(hours: int) -> str:
+    side = "after" if hours > 0 else "before"
+    return (
+        f"the same refusal stands {abs(hours)} hour{'s' if abs(hours) > 1 else ''} {side} its time in another log: the "
+        "time zone of one of them is wrong; the other log's time is used, see --tz"
+    )
+
+
+def _skew_note(skew: ClockSkew) -> str:
+    hours = clock.whole_hours(skew.seconds)
+    if hours:
+        side = "ahead of" if hours > 0 else "behind"
+        return (
+            f"the times stand {abs(hours)} hour{'s' if abs(hours) > 1 else ''} {side} the remote side's clock "
+            f"({skew.samples} {skew.source}s): the time zone is wrong; refusals in local time are not paired, see --tz"
+        )
+    side = "ahead of" if skew.seconds > 0 else "behind"
+    return (
+        f"the clock is {abs(skew.seconds):.1f} s {side} the remote side's (median of {skew.samples} {skew.source}s); "
+        "nothing is shifted for it"
+    )
+
+
+HEAD_LINES = 2000
+"""Not Windows': banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""

@@ -1,0 +1,232 @@
+"""Delivery history: what each host, connector and certificate sent achieved, first and last, counted as it passes by.
+
+"Renewed between the last success and the first refusal" and "accepted since" rest on it, and so does the comparison of
+refused mail with accepted mail (``acceptances``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from evtx_analyzer.hosts import Hosts, Whence, address_of, folder_of
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.evidence import Delivery
+from evtx_analyzer.model.origin import TimeBasis
+from evtx_analyzer.model.records import Acceptance, Outcome
+from evtx_analyzer.smtp.acceptances import MailState, Scope, Span, Spread, joined, scope_of
+from evtx_analyzer.smtp.outcomes import outcome_of
+from evtx_analyzer.smtp.rejections import session_whence
+from evtx_analyzer.smtp.sessions import Session
+
+_MOST_SENDERS, _MOST_SCOPES = 1000, 10_000
+
+
+_State = tuple[bool | None, str, str | None, Scope, TimeBasis]
+"""What follows the certificate in ``MailState``."""
+
+
+class _Row:
+    """Spans of one host, connector, log kind and certificate."""
+
+    def __init__(self) -> None:
+        self.sessions: Span | None = None
+        self.accepted: Span | None = None
+        self.refused: Span | None = None
+        self.tls_failed: dict[str, Spread] = {}
+        self.path = ""
+        self.mail: dict[_State, Spread] = {}
+
+    def mail_in(self, state: _State) -> Spread:
+        """When mail was accepted in a state."""
+        spread = self.mail.get(state)
+        if spread is None:
+            spread = self.mail[state] = Spread()
+        return spread
+
+    def join(self, other: _Row) -> None:
+        self.sessions = both(self.sessions, other.sessions)
+        self.accepted = both(self.accepted, other.accepted)
+        self.refused = both(self.refused, other.refused)
+        for error, spread in other.tls_failed.items():
+            self.tls_failed.setdefault(error, Spread()).join(spread)
+        for state, spread in other.mail.items():
+            self.mail.setdefault(state, Spread()).join(spread)
+
+
+def both(left: Span | None, right: Span | None) -> Span | None:
+    """Two spans as one; either may be absent."""
+    return joined(span for span in (left, right) if span is not None)
+
+
+class AcceptedMail(Struct, frozen=True):
+    """What Exchange Online took in one state, and when."""
+
+    state: MailState
+    times: Spread
+
+
+class TlsFailures(Struct, frozen=True):
+    """TLS negotiations of one host, log kind and connector that failed with one error, and when."""
+
+    host: str
+    kind: str
+    connector: str
+    error: str
+    times: Spread
+
+
+class History:
+    """Counts that grow with certificates, connectors and sender domains, not with sessions."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[Whence, str, str, str], _Row] = {}
+        self._senders: set[str] = set()
+        self._scopes: dict[tuple[tuple[str, ...], tuple[str, tuple[str, ...]]], Scope] = {}
+        self.own_domains: frozenset[str] = frozenset()
+        self.certificates: dict[str, Certificate] = {}
+
+    def add(self, session: Session) -> None:
+        """Count a session, whether it was refused or not."""
+        if session.sent is not None:
+            self.add_certificate(session.sent)
+        whence = session_whence(session)
+        outcome = outcome_of(session)
+        self.add_outcomes([outcome], whence, session.kind)
+        row = self._row(whence, session.connector, session.kind, outcome.thumbprint)
+        for reply in session.replies:
+            if reply.signals:
+                row.refused = both(row.refused, _at(reply.row.time))
+        if session.tls_error:
+            row.tls_failed.setdefault(session.tls_error, Spread()).add(_at(session.last))
+
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Note what a log shows of a certificate that was sent; of several forms the one that tells most is kept."""
+        known = self.certificates.get(certificate.thumbprint)
+        if certificate.thumbprint and (known is None or _telling(certificate) > _telling(known)):
+            self.certificates[certificate.thumbprint] = certificate
+
+    def add_outcomes(self, outcomes: Iterable[Outcome], whence: Whence, kind: str) -> None:
+        """Count what sessions of one machine achieved."""
+        rows: dict[tuple[str, str], _Row] = {}
+        for outcome in outcomes:
+            key = outcome.connector, outcome.thumbprint
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = self._row(whence, outcome.connector, kind, outcome.thumbprint)
+            row.sessions = both(row.sessions, _at(outcome.first))
+            for message in outcome.accepted:
+                span = _at(message.time)
+                row.accepted = both(row.accepted, span)
+                if outcome.online:
+                    row.mail_in(self._state(outcome, message)).add(span)
+
+    def _state(self, outcome: Outcome, message: Acceptance) -> _State:
+        sender = message.sender_domain
+        own = (sender or "", outcome.own_names)
+        scope = self._scopes.get((message.recipient_domains, own))
+        if scope is None:
+            if len(self._scopes) >= _MOST_SCOPES:
+                self._scopes.clear()
+            domains = (*self.own_domains, *outcome.own_names, sender or "")
+            scope = self._scopes[message.recipient_domains, own] = scope_of(message.recipient_domains, domains)
+        return outcome.tls, outcome.seen_address, self._sender(sender), scope, message.time_basis
+
+    def _sender(self, domain: str | None) -> str | None:
+        """A sender's domain; None (unknown) for those that come when too many are known already."""
+        if domain and domain not in self._senders:
+            if len(self._senders) >= _MOST_SENDERS:
+                return None
+            self._senders.add(domain)
+        return domain
+
+    def _row(self, whence: Whence, connector: str, kind: str, thumbprint: str) -> _Row:
+        """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
+        near = Whence(whence.name, folder_of(whence.path), address_of(whence.address))
+        row = self._rows.setdefault((near, connector, kind, thumbprint), _Row())
+        row.path = min(row.path or whence.path, whence.path)
+        return row
+
+    def _by_host(self, hosts: Hosts) -> Mapping[tuple[str, str, str, str], _Row]:
+        merged: dict[tuple[str, str, str, str], _Row] = {}
+        for (whence, connector, kind, thumbprint), row in self._rows.items():
+            host = hosts.resolve(Whence(whence.name, row.path, whence.address))[0]
+            merged.setdefault((host, connector, kind, thumbprint), _Row()).join(row)
+        return dict(sorted(merged.items()))
+
+    def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
+        """The history, sorted; hosts that no row names are labelled as for rejections."""
+        return tuple(_delivery(key, row) for key, row in self._by_host(hosts).items())
+
+    def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
+        """What Exchange Online took, by state."""
+        return tuple(
+            AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)
+            for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
+            for state, spread in row.mail.items()
+        )
+
+    def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
+        """Failed TLS negotiations, by what failed."""
+        return tuple(
+            TlsFailures(host, kind, connector, error, spread)
+            for (host, connector, kind, _), row in self._by_host(hosts).items()
+            for error, spread in row.tls_failed.items()
+        )
+
+
+def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
+    host, connector, kind, thumbprint = key
+    outside = joined(
+        span
+        for (_, _, _, scope, _), spread in row.mail.items()
+        if scope == "outside" and (span := spread.all()) is not None
+    )
+    failed = joined(span for spread in row.tls_failed.values() if (span := spread.all()) is not None)
+    last = {error: span.last for error, spread in sorted(row.tls_failed.items()) if (span := spread.all()) is not None}
+    return Delivery(
+        host=host,
+        connector=connector,
+        kind=kind,
+        thumbprint=thumbprint,
+        sessions=_count(row.sessions),
+        first_session=_first(row.sessions),
+        last_session=_last(row.sessions),
+        accepted=_count(row.accepted),
+        first_accepted=_first(row.accepted),
+        last_accepted=_last(row.accepted),
+        refused=_count(row.refused),
+        first_refused=_first(row.refused),
+        last_refused=_last(row.refused),
+        tls_failures=_count(failed),
+        first_tls_failure=_first(failed),
+        last_tls_failure=_last(failed),
+        tls_error=max(last, key=lambda error: (last[error], error), default=""),
+        accepted_outside=_count(outside),
+        first_accepted_outside=_first(outside),
+        last_accepted_outside=_last(outside),
+    )
+
+
+def _telling(certificate: Certificate) -> tuple[object, ...]:
+    """How much is known of a certificate; what is told alike is in one order, whichever session came first."""
+    names = certificate.issuer, certificate.subject, certificate.alternate_names
+    return certificate.not_after is not None, *(len(name) for name in names), *names
+
+
+def _at(time: datetime) -> Span:
+    return Span(1, time, time)
+
+
+def _count(span: Span | None) -> int:
+    return 0 if span is None else span.count
+
+
+def _first(span: Span | None) -> datetime | None:
+    return None if span is None else span.first
+
+
+def _last(span: Span | None) -> datetime | None:
+    return None if span is None else span.last

@@ -1,0 +1,200 @@
+"""Failures that are not 5.7.64: named where they look like it, counted, and never counted as refusals of this kind.
+
+Meanings: the table of NDRs and the multi-geo and ATTR pages of OfficeDocs-Exchange, RFC 3463 for the rest; 5.7.68 of
+techcommunity.microsoft.com/blog/exchange 4408790; 4.4.317 of SupportArticles-docs
+``fix-error-code-450-4-4-317-untrusted-root.md``. A failure that holds 5.7.64 is none of these: where no signal took it
+for a refusal, it is a loss.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from evtx_analyzer.hosts import Hosts, Whence, address_of, folder_of
+from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
+from evtx_analyzer.model.evidence import OtherError
+from evtx_analyzer.model.origin import Loss, Origin, named, place
+from evtx_analyzer.smtp.rejections import session_whence, whence
+from evtx_analyzer.smtp.replies import ENHANCED, REPLY_CODE, attribution, code, has_code
+from evtx_analyzer.smtp.sessions import Session
+
+_NOT_ATTRIBUTED = (
+    "the connection was not attributed to the tenant's inbound connector: what 5.7.64 says of mail to outside, said "
+    "of mail to the tenant itself"
+)
+
+
+_OWN_TENANT = "the tenant's own attribution refused the connection (an older text of it), not the recipient's policy"
+
+
+# (enhanced status or empty, ATTR code or empty) -> what it is; the first that fits is taken.
+LOOK_ALIKES = (
+    ("5.7.68", "", f"{_NOT_ATTRIBUTED} (RejectDirectSend)"),
+    ("", "ATTR35", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
+    ("", "ATTR34", "the recipient's tenant is not in this region (mail loop or wrong route)"),
+    ("", "ATTR55", "the tenant could not be looked up for now; the sender tries again"),
+    ("", "ATTR5", "the route to the recipient's region was not found"),
+    ("4.4.62", "", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
+    (
+        "5.4.1",
+        "",
+        "the recipient is not known to the tenant (directory-based edge blocking), or its domain is not accepted",
+    ),
+    ("5.7.57", "", "the client did not authenticate where it must (client submission)"),
+    ("5.7.60", "", "the client may not send as this sender"),
+    ("5.7.51", "", "the tenant's inbound connector refuses this connection by its certificate or address"),
+    ("5.7.606", "", "the sending address is blocked by Exchange Online"),
+    ("", "ATTR1", _OWN_TENANT),
+    ("", "ATTR2", _OWN_TENANT),
+    ("5.7.1", "", "delivery is not authorized (a policy of the recipient's side)"),
+    ("5.7.640", "", "a code of its own that only begins like 5.7.64"),
+    ("4.4.317", "", "no TLS session could be established; the bracket Message says why"),
+    ("4.7.5", "", "the certificate of the other side, or that of the connector, could not be used"),
+)
+
+
+_TLS_NOT_ESTABLISHED = "4.4.317"
+
+
+UNTRUSTED_ROOT = "UntrustedRoot"
+
+
+_MESSAGES = {
+    UNTRUSTED_ROOT.casefold(): (
+        "Exchange Online could not verify the chain of this side's certificate: it does not fetch missing intermediate "
+        "certificates, and takes public roots only"
+    ),
+}
+"""What a ``[Message=...]`` of 4.4.317 says, by its folded text."""
+
+
+_BRACKET_MESSAGE = re.compile(r"\[Message=\s*([^\]]*?)\s*\]", re.IGNORECASE)
+
+
+_FAILED = 400
+
+
+TLS_FAILED = "TLS negotiation failed"
+
+
+_FAILED_EVENTS = ("FAIL", "DEFER")
+
+
+# Kind of log, machine, code, attribution, and the message in brackets.
+_Key = tuple[str, Whence, str, str, str]
+
+
+class OtherErrors:
+    """Counts by log, host and code; grows with the codes, not with the failures."""
+
+    def __init__(self) -> None:
+        self._rows: dict[_Key, _Row] = {}
+        self._unrecognized: dict[_Key, _Row] = {}
+
+    def add(self, session: Session) -> None:
+        """Count what failed in a session besides 5.7.64."""
+        near = session_whence(session)
+        for reply in session.replies:
+            if reply.code >= _FAILED and not reply.signals:
+                self._note(session.kind, near, reply.row.text, reply.row.time, reply.row.origin)
+        if session.tls_error:
+            failed = next(row for row in session.rows if session.tls_error in row.context + row.text)
+            key = (session.kind, _folder(near), f"{TLS_FAILED} {session.tls_error}", "", "")
+            self._count(self._rows, key, failed.context or failed.text, failed.time, failed.origin)
+
+    def add_message(self, match: Match) -> None:
+        """Count what failed for the recipients of a message besides 5.7.64."""
+        event = match.event
+        assert isinstance(event, MessageEvent)
+        failed = event.kind == "ndr" or event.fields.get("event-id", ("",))[0].upper() in _FAILED_EVENTS
+        if match.signals or not failed:
+            return
+        for status in event.recipients:
+            if has_code(status.text) or ENHANCED.search(status.text) or REPLY_CODE.match(status.text):
+                self._note(event.kind, whence(event), status.text, event.time, event.origin)
+
+    def add_received(self, row: SmtpEvent) -> None:
+        """Count 5.7.64 that a Receive connector's log shows as said by this server (a proxied copy, or its own)."""
+        key = (row.kind, _folder(whence(row)), code(row.text), attribution(row.text), "")
+        self._count(self._rows, key, row.text, row.time, row.origin)
+
+    def rows(self, hosts: Hosts) -> tuple[OtherError, ...]:
+        """The errors, sorted."""
+        merged: dict[tuple[str, str, str, str, str], _Row] = {}
+        for (kind, near, found, attr, message), row in self._rows.items():
+            host = hosts.resolve(Whence(near.name, named(row.origin), near.address))[0]
+            key = (kind, host, found, attr, message)
+            merged[key] = merged[key].joined(row) if key in merged else row
+        return tuple(
+            OtherError(
+                kind=kind,
+                host=host,
+                code=found,
+                attribution=attr,
+                meaning=_meaning(kind, found, attr, message),
+                text=row.text,
+                count=row.count,
+                first=row.first,
+                last=row.last,
+                origin=row.origin,
+            )
+            for (kind, host, found, attr, message), row in sorted(merged.items())
+        )
+
+    def losses(self) -> list[Loss]:
+        """Failures that hold 5.7.64 and that no signal took for a refusal: they are not counted, and must be seen."""
+        return [
+            Loss(
+                origin=row.origin,
+                reason=f"a failure holds 5.7.64 in a form that is not taken for a refusal ({code(row.text)})",
+                extent=f"{row.count} failure{'s' if row.count > 1 else ''}",
+            )
+            for row in self._unrecognized.values()
+        ]
+
+    def _note(self, kind: str, near: Whence, text: str, time: datetime, origin: Origin) -> None:
+        key = (kind, _folder(near), code(text), attribution(text), bracket_message(text))
+        self._count(self._unrecognized if has_code(text) else self._rows, key, text, time, origin)
+
+    @staticmethod
+    def _count(rows: dict[_Key, _Row], key: _Key, text: str, time: datetime, origin: Origin) -> None:
+        row = _Row(1, time, time, text, origin)
+        rows[key] = rows[key].joined(row) if key in rows else row
+
+
+class _Row:
+    """How often, first and last; text and origin of the first."""
+
+    def __init__(self, count: int, first: datetime, last: datetime, text: str, origin: Origin) -> None:
+        self.count, self.first, self.last, self.text, self.origin = count, first, last, text, origin
+
+    def joined(self, other: _Row) -> _Row:
+        early = min((self, other), key=lambda row: (row.first, place(row.origin)))
+        return _Row(self.count + other.count, early.first, max(self.last, other.last), early.text, early.origin)
+
+
+def bracket_message(text: str) -> str:
+    """What a reply of Exchange Online's says in ``[Message=...]``, folded; empty where it has none."""
+    found = _BRACKET_MESSAGE.search(text)
+    return found[1].casefold() if found else ""
+
+
+def _folder(near: Whence) -> Whence:
+    return Whence(near.name, folder_of(near.path), address_of(near.address))
+
+
+def _meaning(kind: str, found: str, attr: str, message: str) -> str:
+    if kind == "receive-connector":
+        return "said by this server to a client (its own, or a copy it passed on): not a refusal of this server"
+    if found.startswith(TLS_FAILED):
+        return (
+            "the TLS handshake failed on this side; NoCredentials and UnknownCredentials speak of the own certificate"
+        )
+    enhanced = found.rpartition(" ")[2]
+    if enhanced == _TLS_NOT_ESTABLISHED and message in _MESSAGES:
+        return _MESSAGES[message]
+    for status, wanted, meaning in LOOK_ALIKES:
+        if (status and status == enhanced) or (wanted and wanted == attr.upper()):
+            return meaning
+    return ""

@@ -1,0 +1,165 @@
+"""Sessions and messages to rejections: one per reply that carries 5.7.64, with all that its log tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from msgspec import Struct
+
+from evtx_analyzer.hosts import Hosts, Whence
+from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
+from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.origin import identify, named
+from evtx_analyzer.smtp.replies import ReplyVerdict, attribution, bracket, has_code, verdict_of
+from evtx_analyzer.smtp.sessions import Session
+from evtx_analyzer.smtp.transaction import Reply
+
+# Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
+_INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
+
+
+INTERNAL = "send-connector internal"
+
+
+class Told(Struct, frozen=True, gc=False):
+    """A rejection as one log tells it; ``layer`` tells apart the rows that one kind of log has of one failure."""
+
+    rejection: Rejection
+    layer: str
+
+
+def refusals(session: Session) -> list[Reply]:
+    """Replies of a session that a signal recognized as 5.7.64."""
+    return [reply for reply in session.replies if reply.signals]
+
+
+def whence(row: SmtpEvent | MessageEvent) -> Whence:
+    """What a row tells of its machine."""
+    origin = row.origin
+    path = named(origin)
+    return Whence(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
+
+
+def session_whence(session: Session) -> Whence:
+    """What the rows of a session tell of its machine."""
+    first = whence(session.rows[0])
+    return Whence(session.host, first.path, session.local)
+
+
+def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
+    """One rejection per refused reply of a session."""
+    host, basis = hosts.resolve(session_whence(session))
+    internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
+    for reply in refusals(session):
+        text, row = reply.row.text, reply.row
+        remote, verdict = bracket(text), _verdict(text)
+        found = Rejection(
+            id=identify("R", row.origin, text),
+            time=row.time,
+            host=host,
+            host_basis=basis,
+            kind=session.kind,
+            connector=session.connector,
+            session=session.id,
+            local_endpoint=session.local,
+            remote_endpoint=session.remote,
+            remote_name=session.remote_name,
+            helo=session.helo,
+            starttls=session.starttls,
+            from_start=session.whole,
+            handshake_time=session.handshake_time,
+            tls=session.tls,
+            sent=session.sent,
+            received=session.received,
+            mail_from=reply.mail_from,
+            rcpt_to=reply.rcpt_to,
+            message_id=reply.message_id,
+            stage=reply.command,
+            reply=text,
+            attribution=_attribution(text),
+            untrusted_root_hint="untrustedroot" in text.casefold(),
+            resolution=row.resolution,
+            signals=reply.signals,
+            origin=row.origin,
+            origins=(row.origin,),
+            kinds=(session.kind,),
+            seen_address=session.seen_address,
+            remote_host=remote.host,
+            remote_clock=remote.clock,
+            tls_error=session.tls_error,
+            time_basis=row.time_basis,
+            other_time=row.other_time,
+            null_sender=reply.null_sender,
+            ehlo=session.ehlo,
+            certificate_name=verdict.name,
+            certificate_verdict=verdict.verdict,
+        )
+        yield Told(found, INTERNAL if internal else session.kind)
+
+
+def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
+    """One rejection per recipient whose status carries 5.7.64."""
+    event = match.event
+    assert isinstance(event, MessageEvent)
+    host, basis = hosts.resolve(whence(event))
+    refused = [item for item in event.recipients if has_code(item.text)] or list(event.recipients[:1])
+    for status in refused:
+        remote, verdict = bracket(status.text), _verdict(status.text)
+        found = Rejection(
+            id=identify("R", event.origin, f"{status.address} {status.text}"),
+            time=event.time,
+            host=host,
+            host_basis=basis,
+            kind=event.kind,
+            connector=event.connector,
+            session=event.session,
+            local_endpoint=event.address,
+            remote_endpoint=status.remote or event.remote,
+            remote_name=status.remote_name or event.remote_name,
+            helo="",
+            starttls=False,
+            handshake_time=None,
+            tls="",
+            sent=None,
+            received=None,
+            mail_from=event.sender,
+            rcpt_to=status.address,
+            message_id=event.message_id,
+            stage="",
+            reply=status.text,
+            attribution=_attribution(status.text),
+            untrusted_root_hint="untrustedroot" in status.text.casefold(),
+            resolution=event.resolution,
+            signals=match.signals,
+            origin=event.origin,
+            origins=(event.origin,),
+            kinds=(event.kind,),
+            remote_host=remote.host,
+            remote_clock=remote.clock,
+            time_basis=event.time_basis,
+            other_time=event.other_time,
+            null_sender=event.null_sender,
+            certificate_name=verdict.name,
+            certificate_verdict=verdict.verdict,
+        )
+        yield Told(found, event.layer)
+
+
+_NO_VERDICT = ReplyVerdict("", "")
+
+
+def _verdict(text: str) -> ReplyVerdict:
+    # Few replies say it: a plain search is cheaper than the expression.
+    return (verdict_of(text) if " is" in text or "+is" in text else None) or _NO_VERDICT
+
+
+def _attribution(text: str) -> str:
+    """As ``attribution``: most replies differ in the bracket only, and what stands before it is asked once."""
+    head, bracket_, tail = text.partition("[")
+    return _of_head(head) or (attribution(bracket_ + tail) if bracket_ else "")
+
+
+@lru_cache(maxsize=256)
+def _of_head(text: str) -> str:
+    return attribution(text)

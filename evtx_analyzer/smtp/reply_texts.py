@@ -1,0 +1,79 @@
+"""What the remote side answered, each distinct text once: thousands of refusals often have one reply.
+
+    550 5.7.64 TenantAttribution; Relay Access Denied [BL2NAM02FT011.mail.protection.outlook.com]
+    550 5.7.64 TenantAttribution; Relay Access Denied [AM5EUR02FT030.mail.protection.outlook.com]      the same text
+
+Replies are compared without what differs from message to message. A name or a verdict in the text (``app01 is
+untrustedroot``) and an IP address are what a reply says, so they are compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from evtx_analyzer.clock import Moment, is_known, limits
+from evtx_analyzer.model.evidence import Rejection, ReplyText
+
+# Exchange Online's host, since about 2023 with its clock and a session id; an address in brackets is no host.
+_BRACKET = re.compile(r"\[(?!(?:IPv6:)?[0-9A-Fa-f.:]+\])[^\[\]]*\]")
+# A report writes its reply as ``smtp;550 5.7.64 ...`` (RFC 3464 2.3.6), Exchange's own as ``#550 5.7.64 ...##``.
+_WRAPPER = re.compile(r"\s*smtp\s*;", re.IGNORECASE)
+
+
+def compared(text: str) -> str:
+    """The reply as it is compared: without what varies for each message, without the wrapping of reports.
+
+    The bracket goes whole: message tracking often leaves it out. A word with ``@`` is a mailbox or a message id.
+    """
+    wrapper = _WRAPPER.match(text)
+    plain = _BRACKET.sub(" ", text[wrapper.end() :] if wrapper else text)
+    return " ".join("<mailbox>" if "@" in word else word for word in plain.strip("# \r\n\t").split())
+
+
+def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
+    """All distinct replies in the order in which they came, each with the first text as written."""
+    groups: dict[str, list[Rejection]] = {}
+    for rejection in rejections:
+        if rejection.reply:
+            groups.setdefault(compared(rejection.reply), []).append(rejection)
+    return [_reply_text(group) for group in groups.values()]
+
+
+def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
+    """The distinct replies of several incidents, in the order in which they came."""
+    groups: dict[str, ReplyText] = {}
+    for reply in sorted(replies, key=lambda item: item.first):
+        key = compared(reply.text)
+        groups[key] = _together(groups[key], reply) if key in groups else reply
+    return list(groups.values())
+
+
+def _together(left: ReplyText, right: ReplyText) -> ReplyText:
+    firsts = (Moment(item.first, item.first_basis) for item in (left, right))
+    lasts = (Moment(item.last, item.last_basis) for item in (left, right))
+    first, last = limits([*firsts, *lasts])
+    return replace(
+        left,
+        count=left.count + right.count,
+        first=first.time,
+        last=last.time,
+        first_basis=first.basis,
+        last_basis=last.basis,
+        unknown_zone_count=left.unknown_zone_count + right.unknown_zone_count,
+    )
+
+
+def _reply_text(group: Sequence[Rejection]) -> ReplyText:
+    first, last = limits(Moment(rejection.time, rejection.time_basis) for rejection in group)
+    return ReplyText(
+        text=group[0].reply,
+        count=len(group),
+        first=first.time,
+        last=last.time,
+        first_basis=first.basis,
+        last_basis=last.basis,
+        unknown_zone_count=sum(not is_known(rejection.time_basis) for rejection in group),
+    )

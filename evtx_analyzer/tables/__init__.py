@@ -1,0 +1,1 @@
+"""Tables of decoded events, for exports and the library."""

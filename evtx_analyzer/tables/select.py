@@ -1,0 +1,226 @@
+"""Decoded events and operations as tables: rows of named, typed columns, written as CSV, JSON Lines or Parquet.
+
+To add a kind of event: one entry in ``TABLES``. A column is ``text`` (empty where absent), ``number`` (null where
+absent) or ``time`` (UTC, null where absent); results are upper-case hex without prefix beside their symbol. Rows of
+CAPI2 come once, in order of time, however many exports of one log hold them; other kinds as they stand in their files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.capi2.operations import operations
+from evtx_analyzer.capi2.same_log import distinct
+from evtx_analyzer.capi2.summaries import summary
+from evtx_analyzer.discover import discover
+from evtx_analyzer.discover.source import Source
+from evtx_analyzer.errors import InputError, OptionError
+from evtx_analyzer.hosts import survey
+from evtx_analyzer.ingest.examine import Examined, Inputs, examine, is_event_log, is_text_log, without_copies
+from evtx_analyzer.ingest.ledger import Ledger, require_readable, sorted_losses
+from evtx_analyzer.model.certificate import ChainElement
+from evtx_analyzer.model.events import Capi2Event, Match, MessageEvent, RecipientStatus, SmtpEvent
+from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.tables.capi2 import EVENT_COLUMNS, OPERATION_COLUMNS
+from evtx_analyzer.tables.columns import RecipientRow, Table
+from evtx_analyzer.tables.smtp import MESSAGE_COLUMNS, SMTP_COLUMNS
+
+CAPI2 = "capi2"
+
+
+Timed = Capi2Event | SmtpEvent | RecipientRow
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which rows are wanted; all that is given must hold. Of operations, one of the events must fit."""
+
+    ids: frozenset[int] = frozenset()
+    results: frozenset[int] = frozenset()
+    process: str = ""
+    subject: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    failed: bool = False
+
+    @property
+    def capi2_only(self) -> bool:
+        """Whether it asks for what only CAPI2 events have."""
+        return bool(self.ids or self.results or self.process or self.subject or self.failed)
+
+    def accepts(self, event: Timed) -> bool:
+        """Whether an event is wanted."""
+        time = getattr(event, "time", None)
+        if not (self._at(time) if time is not None else self.since is None and self.until is None):
+            return False
+        return not isinstance(event, Capi2Event) or self._accepts_capi2(event)
+
+    def _accepts_capi2(self, event: Capi2Event) -> bool:
+        return (
+            (not self.ids or event.event_id in self.ids)
+            and (not self.results or event.result in self.results)
+            and (not self.failed or bool(event.result))
+            and self._by(event.process)
+            and self._about(_subjects(event))
+        )
+
+    def accepts_operation(self, item: Operation) -> bool:
+        """Whether an operation is wanted: the time and process are its own, the rest is that of any event in it."""
+        results = {int(step.result, 16) for step in item.steps if step.result}
+        names = (item.subject, item.thumbprint, *(name for part in item.elements for name in _element_names(part)))
+        return (
+            self._at(item.time)
+            and (not self.ids or any(step.event_id in self.ids for step in item.steps))
+            and (not self.results or bool(results & self.results))
+            and (not self.failed or bool(results - {0}))
+            and self._by(item.process)
+            and self._about(names)
+        )
+
+    def _at(self, time: datetime) -> bool:
+        return (self.since is None or time >= self.since) and (self.until is None or time <= self.until)
+
+    def _by(self, process: str) -> bool:
+        wanted = self.process.casefold().removesuffix(".exe")
+        return not wanted or process.casefold().removesuffix(".exe") == wanted
+
+    def _about(self, names: Iterable[str]) -> bool:
+        return not self.subject or any(self.subject.casefold() in name.casefold() for name in names)
+
+
+EVERYTHING = Filter()
+
+
+_NO_RECIPIENT = RecipientStatus(address="", text="")
+
+
+class Extract(Struct, frozen=True, kw_only=True):
+    """What was asked for, and the account of what was read and lost, which is complete when ``items`` is used up."""
+
+    table: Table
+    items: Iterable[Any]
+    ledger: Ledger
+    examined: tuple[Examined, ...]
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What could not be read."""
+        return sorted_losses(self.ledger.losses(self.examined))
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """The span that every source covers."""
+        return tuple(self.ledger.coverage())
+
+
+def extract(
+    inputs: Inputs,
+    *,
+    kind: str = CAPI2,
+    wanted: Filter = EVERYTHING,
+    as_operations: bool = False,
+    tz: str | None = None,
+) -> Extract:
+    """Events of one kind, or CAPI2 operations, from everything below ``inputs``. Raises InputError, OptionError.
+
+    ``tz`` is the IANA time zone of logs in local time.
+    """
+    if kind not in TABLES:
+        raise OptionError(f"--kind {kind}: expected one of {', '.join(TABLES)}")
+    if kind != CAPI2 and (wanted.capi2_only or as_operations):
+        raise OptionError(
+            f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
+        )
+    paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
+    every = without_copies(examine(source, _silent) for source in discover(paths))
+    chosen = _chosen(every, kind)
+    ledger = Ledger(clock.zone(tz) if tz else None)
+    found = _events(chosen, ledger, kind)
+    if kind != CAPI2:
+        return Extract(table=TABLES[kind], items=filter(wanted.accepts, found), ledger=ledger, examined=chosen)
+    events = [event for _, event in distinct(event for event in found if isinstance(event, Capi2Event))]
+    require_readable(chosen, ledger)
+    if not as_operations:
+        items: list[Any] = [event for event in events if wanted.accepts(event)]
+        return Extract(table=TABLES[kind], items=items, ledger=ledger, examined=chosen)
+    hosts = survey(ledger.hosts(), [item.source.path for item in chosen])
+    made = operations((Match(event=event, signals=()) for event in events), hosts, ledger.coverage())
+    items = [item for item in made if wanted.accepts_operation(item)]
+    return Extract(table=OPERATIONS, items=items, ledger=ledger, examined=chosen)
+
+
+def _chosen(every: Sequence[Examined], kind: str) -> tuple[Examined, ...]:
+    """Sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
+    right = is_event_log if kind == CAPI2 else is_text_log
+    chosen = tuple(item for item in every if right(item) or item.error)
+    if chosen:
+        return chosen
+    judge = Ledger()
+    shown = "; ".join(f"{item.source.path}: {item.syntax or judge.status(item).reason}" for item in every[:3])
+    expected = "a CAPI2 Operational export (.evtx or XML)" if kind == CAPI2 else f"logs of kind {kind}"
+    raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
+
+
+def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[Timed]:
+    for item in chosen:
+        for event in () if item.error else ledger.events(item, _silent):
+            if isinstance(event, Capi2Event):
+                found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
+            elif isinstance(event, SmtpEvent):
+                found = (event,) if event.kind == kind else ()
+            elif isinstance(event, MessageEvent) and event.kind == kind:
+                found = (RecipientRow(event, part) for part in event.recipients or (_NO_RECIPIENT,))
+            else:
+                found = ()
+            yield from found
+
+
+def _silent(path: str, size: int) -> None:
+    """No progress is shown."""
+
+
+def _element_names(element: ChainElement) -> tuple[str, str]:
+    return element.subject, element.thumbprint
+
+
+def _subjects(event: Capi2Event) -> tuple[str, ...]:
+    """Names and thumbprints that an event is about."""
+    names = [event.subject, event.thumbprint]
+    names += [name for item in event.certificates for name in (item.subject, item.thumbprint, *item.alternate_names)]
+    names += [name for item in event.chain for name in _element_names(item)]
+    if event.revocation:
+        names += [event.revocation.subject, event.revocation.thumbprint]
+    return tuple(names)
+
+
+def _operation_message(item: Operation) -> str:
+    return next((step.text for step in item.steps if step.origin == item.origin), item.kind)
+
+
+def _smtp_message(item: SmtpEvent) -> str:
+    return f"{item.direction} {item.text}"
+
+
+def _delivery_message(item: RecipientRow) -> str:
+    return f"{item.event.layer}: {item.recipient.address} {item.recipient.text}"
+
+
+OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
+
+
+# In the order in which messages list them.
+TABLES: dict[str, Table] = {
+    CAPI2: Table(EVENT_COLUMNS, summary),
+    "send-connector": Table(SMTP_COLUMNS, _smtp_message),
+    "receive-connector": Table(SMTP_COLUMNS, _smtp_message),
+    "iis-smtp": Table(SMTP_COLUMNS, _smtp_message),
+    "message-tracking": Table(MESSAGE_COLUMNS, _delivery_message),
+    "ndr": Table(MESSAGE_COLUMNS, _delivery_message),
+}

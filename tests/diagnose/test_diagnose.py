@@ -1,0 +1,187 @@
+"""The laws of grading: what no rule file can override, and what each observation does to a grade."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from evidence import HANDSHAKE, OTHER, operation, rejection, success
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from evtx_analyzer.correlate.incidents import incidents
+from evtx_analyzer.correlate.links import links
+from evtx_analyzer.diagnose import weigh as diagnose
+from evtx_analyzer.model.certificate import ChainElement
+from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.rules import Rules
+
+RULES = Rules.load()
+LEAF = ChainElement(thumbprint="A" * 40, subject="leaf", error=0, errors=(), info=0, infos=(), self_signed=False)
+INCOMPLETE = {"missing_events": (), "chain_status": ("CERT_TRUST_IS_PARTIAL_CHAIN",), "elements": (LEAF,)}
+FAILED = ("any_chain_policy_failed", "chain_policy_failed")
+
+
+def incomplete(seconds=0.0, record=1, **changes):
+    signals = (*FAILED, "chain_incomplete", "chain_stops_before_intermediate")
+    return operation(seconds, record, signals=signals, **INCOMPLETE, **changes)
+
+
+def to_root(seconds=0.0, record=1):
+    signals = (*FAILED, "chain_ends_in_untrusted_root")
+    return operation(seconds, record, signals=signals, missing_events=(), elements=(LEAF,))
+
+
+def grades(operations, rejections=None, rules=RULES):
+    by_id = {item.id: item for item in operations}
+    found = rejections or [rejection()]
+    grouped = incidents(found, links(found, operations, rules.links), by_id)
+    case = diagnose.Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
+    return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)}
+
+
+def grade(operations, rejections=None, cause="missing-intermediate"):
+    return grades(operations, rejections)[cause]
+
+
+def test_thumbprint_and_chain_detail_are_probable():
+    assert grade([incomplete()]) == "probable"
+
+
+def test_an_assumed_host_may_be_probable_on_a_thumbprint():
+    assert grade([incomplete()], [rejection(host_basis="assumed")]) == "probable"
+
+
+@pytest.mark.parametrize(("host", "basis"), [("EX02", "row"), ("", "unknown")])
+def test_other_hosts_are_possible_at_most(host, basis):
+    assert grade([incomplete()], [rejection(host=host, host_basis=basis)]) == "possible"
+
+
+def test_a_name_is_possible_at_most():
+    assert grade([incomplete()], [rejection(sent=None)]) == "possible"
+
+
+def test_time_alone_is_coincident():
+    other = incomplete(thumbprint="C" * 40, subject="printer")
+    assert grade([other], [rejection(sent=None)]) == "coincident"
+
+
+def test_no_rule_file_lifts_time_above_possible():
+    """A cause file that calls nearness in time probable is overruled."""
+    causes = tuple(
+        replace(cause, grades={"probable": (("some-chain-failed",),)}) if cause.id == "missing-intermediate" else cause
+        for cause in RULES.causes
+    )
+    other = operation(0, 1, thumbprint="C" * 40, subject="printer")
+    assert grades([other], [rejection(sent=None)], replace(RULES, causes=causes))["missing-intermediate"] == "possible"
+
+
+def test_without_event_11_it_is_possible_and_the_root_stays_context():
+    found = grades([operation()])
+    assert found["missing-intermediate"] == "possible"
+    assert found["untrusted-root"] == "coincident"
+
+
+def test_the_chain_decides_between_the_two():
+    assert grades([incomplete()])["untrusted-root"] == "contradicted"
+    assert grades([to_root()])["missing-intermediate"] == "contradicted"
+    assert grades([to_root()])["untrusted-root"] == "probable"
+
+
+def test_a_later_success_contradicts():
+    assert grade([incomplete(0, 1), success(0.5, 2)]) == "contradicted"
+
+
+def test_a_success_after_the_refusal_does_not():
+    assert grade([incomplete(0, 1), success(60, 2)]) == "probable"
+
+
+def test_a_failed_remote_certificate_contradicts():
+    remote = incomplete(thumbprint=OTHER, subject="mail.protection.outlook.com")
+    assert grade([remote]) == "contradicted"
+
+
+def test_the_remote_certificate_does_not_hide_the_own():
+    remote = operation(0.1, 2, thumbprint=OTHER, subject="mail.protection.outlook.com")
+    assert grade([incomplete(), remote]) == "probable"
+
+
+def test_an_earlier_failure_of_the_same_day_is_possible():
+    assert grade([incomplete(-3600)]) == "possible"
+    assert grade([incomplete(-86401)]) == "no-evidence"
+
+
+def test_unexplained_only_where_nothing_is_possible():
+    assert "unexplained" not in grades([incomplete()])
+    assert grades([])["unexplained"] == "no-evidence"
+
+
+def test_no_incident_no_finding():
+    case = diagnose.Case(operations={}, coverage=(), kinds=frozenset())
+    assert diagnose.diagnose([], RULES.causes, case) == []
+
+
+def wording_everything(same):
+    """What ``_distinct`` must equal: every fact worded, those that say the same of the same place told once."""
+    pairs = [(item, fact) for item in same for fact in item.facts]
+    worded = [(diagnose._fill(diagnose._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
+    return list({(text, fact.origin): (item, fact) for text, item, fact in worded}.values())
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_wording_only_what_is_shown_gives_the_same_findings(seed):
+    chance = random.Random(seed)
+    shown = sorted({name for rule in every_observation() for name in (rule.shown_by,) if name})
+    told = sorted({rule.of for rule in every_observation() if rule.kind == "rejection"})
+    rejections = [
+        rejection(
+            id=f"R-{number}",
+            time=HANDSHAKE + timedelta(seconds=chance.randrange(5)),
+            host=chance.choice(("EX01", "EX02")),
+            mail_from=chance.choice(("a@contoso.com", "b@fabrikam.com", "")),
+            rcpt_to=chance.choice(("c@x.org", "d@x.org")),
+            attribution=chance.choice(("", "ATTR36")),
+            origin=Origin(source="SEND.LOG", line=chance.randrange(12)),
+            signals=("tenant_attribution_refused", *chance.sample(told, chance.randrange(len(told)))),
+        )
+        for number in range(chance.randrange(1, 30))
+    ]
+    operations = [incomplete(chance.randrange(-20, 10), number) for number in range(chance.randrange(8))]
+    by_id = {item.id: item for item in operations}
+    case = diagnose.Case(
+        operations=by_id,
+        coverage=(),
+        kinds=frozenset({"capi2", "send-connector"}),
+        settings={name: Origin(source=f"{name}.json") for name in shown if chance.random() < 0.7},
+        view=lambda item: {"SentName": (item.mail_from,), "SeenAddress": (item.rcpt_to,)},
+    )
+    grouped = incidents(rejections, links(rejections, operations, RULES.links), by_id)
+    found = diagnose.diagnosed(grouped, RULES.causes, case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnose, "_distinct", wording_everything)
+        assert diagnose.diagnosed(grouped, RULES.causes, case) == found
+
+
+def every_observation():
+    return [rule for cause in RULES.causes for rule in cause.observations]
+
+
+def test_a_view_is_made_for_what_is_shown_and_not_for_every_refusal():
+    made = []
+    rejections = [
+        rejection(
+            id=f"R-{number}",
+            signals=("tenant_attribution_refused", "attribution_attr36", "untrusted_root_hint"),
+            origin=Origin(source="SEND.LOG", line=number),
+        )
+        for number in range(500)
+    ]
+    grouped = incidents(rejections, [], {})
+    case = diagnose.Case(
+        operations={}, coverage=(), kinds=frozenset({"send-connector"}), view=lambda item: made.append(item) or {}
+    )
+    assert diagnose.diagnose(grouped, RULES.causes, case)
+    assert len(made) < len(rejections) / 2

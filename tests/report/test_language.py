@@ -1,0 +1,242 @@
+"""Reports in another language: the catalogues are complete, sentences keep their values, user data is not touched."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from reports import NAMES, report
+
+import evtx_analyzer
+from evtx_analyzer import clock, pipeline
+from evtx_analyzer.errors import OptionError
+from evtx_analyzer.model import evidence as model
+from evtx_analyzer.report import language
+from evtx_analyzer.report.document import to_json
+from evtx_analyzer.report.language import flat
+from evtx_analyzer.report.shared import COMMON_TITLES, TRAITS
+from evtx_analyzer.report.terminal import to_terminal
+from evtx_analyzer.report.timeline import LANES
+from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.files import builtin_rules
+
+PACKAGE = Path(evtx_analyzer.__file__).parent
+OTHERS = [code for code in language.LANGUAGES if code != "en"]
+NAME = re.compile(r"\$(?:\{([a-z_]+)\}|([a-z_]+))")
+
+
+def names_of(text):
+    return {a or b for a, b in NAME.findall(text.replace("$$", ""))}
+
+
+def documents(code):
+    for file in (
+        PACKAGE / "report" / "languages" / f"{code}.yml",
+        builtin_rules().joinpath("translations", f"{code}.yml"),
+    ):
+        yield file, yaml.safe_load(file.read_text("utf-8"))
+
+
+def labels():
+    """Every text that a template or a renderer asks for by name, and the fixed words of the report."""
+    for path in sorted(PACKAGE.rglob("*.j2")):
+        yield from re.findall(r'_\(\s*"([^"]+)"', path.read_text("utf-8"))
+    for path in sorted((PACKAGE / "report").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say" and node.args:
+                yield from (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
+    yield from (title for _, title in LANES)
+    yield from (*COMMON_TITLES, *TRAITS.values())
+    for words in (model.Grade, model.Status, model.LinkBasis, model.HostRelation, model.HostBasis):
+        yield from get_args(words)
+
+
+def rule_texts():
+    for cause in Rules.load().causes:
+        yield from (cause.title, cause.why)
+        yield from (step.text for step in (*cause.steps, *cause.verify))
+        yield from (text for item in cause.observations for text in (item.supports, item.contradicts))
+        yield from (item.text for item in cause.missing)
+        yield from (step.text for item in cause.missing for step in item.collect)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_label_is_translated(code):
+    say = language.load(code)
+    missing = {text for text in labels() if isinstance(text, str)} - set(say.catalogue.labels)
+    assert not missing, f"add to evtx_analyzer/report/languages/{code}.yml, labels: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_rule_text_is_translated(code):
+    say = language.load(code)
+    texts = dict.fromkeys(flat(item) for item in rule_texts() if item and not item.startswith(language.COMMAND))
+    missing = [text for text in texts if text not in say.catalogue.sentences]
+    assert not missing, f"add to rules/translations/{code}.yml, sentences:\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_translation_of_a_rule_text_is_left_over(code):
+    texts = {flat(item) for item in rule_texts()}
+    _, document = list(documents(code))[1]
+    unused = [flat(pair["en"]) for pair in document["sentences"] if flat(pair["en"]) not in texts]
+    assert not unused, f"remove from rules/translations/{code}.yml, or correct the English text:\n" + "\n".join(unused)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_pairs_are_well_formed_and_carry_the_same_names(code):
+    for file, document in documents(code):
+        assert set(document) <= {"labels", "sentences", "phrases"}, file
+        for section, pairs in document.items():
+            assert [item for item, count in Counter(flat(pair["en"]) for pair in pairs).items() if count > 1] == []
+            for pair in pairs:
+                assert set(pair) == {"en", code}, f"{file} {section}: {pair} (quote a text with a comma or a colon)"
+                assert names_of(pair["en"]) == names_of(pair[code]), f"{file} {section}: {pair['en']}"
+                assert string.Template(pair[code]).is_valid()
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_is_recognized_and_keeps_its_values(code):
+    """Each template, filled with odd values, comes back as its own translation with the same values in it."""
+    say = language.load(code)
+    values = {name: f"\u00ab{name}, (x); to y.\u00bb" for text in say.catalogue.sentences for name in names_of(text)}
+    values |= {"count": "7", "number": "-0.5", "result": "800B0109", "result_name": "CERT_E_EXPIRED"}
+    values |= {"thumbprint": "AB" * 20, "process": "lsass.exe", "cause": "x-y", "remote": "mx.contoso.com"}
+    values["seen_address"] = "203.0.113.7"
+    values |= dict.fromkeys(("start", "end", "rejection_time"), "2016-12-01 03:09:55.774 UTC")
+    for english, translated in say.catalogue.sentences.items():
+        filled = string.Template(english).substitute(values)
+        assert say.sentence(filled) == string.Template(translated).substitute(values)
+
+
+def said(made):
+    """Every sentence of a report that a reader sees."""
+    yield from (made.verdict.title, made.verdict.summary)
+    for item in made.findings:
+        yield from (item.title, item.why)
+        yield from (part.text for part in (*item.supports, *item.contradicts))
+        yield from (text for part in item.missing for text in (part.text, *part.collect))
+        yield from (*item.remedy.steps, *item.remedy.verify) if item.remedy else ()
+    yield from (note for span in made.coverage for note in span.notes)
+    yield from (text for item in made.losses for text in (item.reason, item.extent))
+    yield from (item.reason for item in made.sources)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sentence_of_every_case_is_translated(name, code):
+    say = language.load(code)
+    texts = [item for item in said(report(name)) if item and not item.startswith(language.COMMAND)]
+    missing = [text for text in texts if not say.knows(text)]
+    assert not missing, f"add a template to evtx_analyzer/report/languages/{code}.yml, sentences:\n" + "\n".join(
+        missing
+    )
+
+
+BOUNCE = """Date: Thu, 01 Dec 2016 03:09:58 +0000
+Content-type: multipart/report; report-type=delivery-status; boundary="B1"
+
+--B1
+Content-type: text/plain
+
+It said: 550 5.7.64 TenantAttribution
+
+--B1
+Content-type: message/delivery-status
+
+Final-recipient: rfc822;a@contoso.com
+Status: 4.4.7
+
+Final-recipient: rfc822;b@contoso.com
+Status: 4.4.7
+
+--B1--
+"""
+TRACKED = (
+    "#Log-type: Message Tracking Log\r\n#Fields: date-time,source,event-id,recipient-address,recipient-status\r\n"
+    "2016-12-01T03:09:55.801Z,SMTP,DEFER,b@contoso.com,550 5.7.64 TenantAttribution; Relay Access Denied\r\n"
+)
+LOST = {
+    "a report that names no recipient": {"bounce.eml": BOUNCE},
+    "a deferred message": {"MSGTRK.LOG": TRACKED},
+    "CAPI2 as JSON": {"events.json": '[{"ProviderName": "Microsoft-Windows-CAPI2", "Id": 30}]'},
+    "damaged JSON": {"events.json": '{"ProviderName": "Microsoft-Windows-CAPI2", "Id"'},
+    "an event without System": {"event.xml": "<Event><UserData/></Event>"},
+    "a table": {"send.txt": "Identity  AddressSpaces\n--------  -------------\nOutbound  {smtp:*;1}\n"},
+    "a zeroed export": {"capi2.evtx": "\0" * 8192},
+    "a queue": {"queue.csv": '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","x.y","550 5.7.64 Relay Denied"\r\n'},
+    "an unknown log": {"mail.log": "host said: 550 5.7.64\n"},
+    "an unknown Exchange log": {"AGENT.LOG": "#Log-type: Agent Log\r\n#Fields: a,b\r\nx,550 5.7.64\r\n"},
+}
+
+
+@pytest.mark.parametrize("code", OTHERS)
+@pytest.mark.parametrize("files", LOST.values(), ids=LOST)
+def test_what_could_not_be_read_is_told_in_every_language(files, code, tmp_path):
+    say = language.load(code)
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode())
+    made = pipeline.analyze(tmp_path, anyway=True)
+    assert made.losses
+    assert [text for text in said(made) if text and not text.startswith(language.COMMAND) and not say.knows(text)] == []
+
+
+def test_values_of_a_case_stay_and_are_not_translated():
+    text = to_terminal(report("kb-3212877"), language.load("de"))
+    flowing = " ".join(text.split())
+    assert "Eine Testnachricht über Outbound to Office 365" in flowing.replace("Senden Sie eine", "Eine")
+    assert "CN=*.ServerName.com, O=ServerName Corp., L=Redmond, S=Washington, C=US" in flowing
+    assert "0.255 s nach Beginn des TLS-Handshakes" in flowing
+    assert "> " not in text
+    assert r"Import-Certificate -CertStoreLocation cert:\LocalMachine\CA" in text
+
+
+@pytest.mark.parametrize("code", OTHERS)
+@pytest.mark.parametrize("first", get_args(model.TimeBasis))
+@pytest.mark.parametrize("last", get_args(model.TimeBasis))
+def test_times_of_every_basis_are_translated_inside_of_a_sentence(code, first, last):
+    say = language.load(code)
+    early, late = datetime(2026, 3, 10, 9, 14, 2, tzinfo=UTC), datetime(2026, 3, 10, 9, 20, tzinfo=UTC)
+    span = clock.span_text(clock.Moment(early, first), clock.Moment(late, last), 3)
+    claim = "No cause is supported well enough to be named; what to collect next is listed."
+    limits = f"{clock.in_sentence(early, first)} to {clock.in_sentence(late, last)}"
+    texts = [
+        f"2 refusals with 5.7.64 on EX01, {span}. {claim}",
+        f"The refused session at {clock.in_sentence(early, first)} used no TLS.",
+        f"The CAPI2 export covers {span}; the refusals ({limits}) lie outside of it.",
+    ]
+    for text in texts:
+        translated = say.sentence(text)
+        assert translated != text
+        assert "2026-03-10 09:14:02" in translated
+        for remark in {clock.remark(first), clock.remark(last), "at a time that is not known"} - {""}:
+            assert remark not in translated
+
+
+def test_json_is_the_same_in_every_language():
+    from evtx_analyzer.report import SUFFIXES
+
+    assert SUFFIXES[".json"](report("kb-3212877"), language.load("de")) == to_json(report("kb-3212877"))
+
+
+def test_an_unknown_sentence_stays_english():
+    assert language.load("de").sentence("Something new was found.") == "Something new was found."
+
+
+def test_an_unknown_language_is_told():
+    with pytest.raises(OptionError, match="expected one of en, de"):
+        language.load("fr")
+
+
+def test_own_rules_bring_their_own_translations(tmp_path):
+    (tmp_path / "translations").mkdir()
+    pair = "sentences: [{en: 'My $subject is wrong.', de: 'Mein $subject ist falsch.'}]"
+    (tmp_path / "translations" / "de.yml").write_text(pair, "utf-8")
+    assert language.load("de", tmp_path).sentence("My CN=x is wrong.") == "Mein CN=x ist falsch."

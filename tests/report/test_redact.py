@@ -1,0 +1,189 @@
+"""No original value survives in any output of a redacted report, and one value has one alias everywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from msgspec.structs import replace
+from places import CHECKOUT
+from reports import NAMES, report
+
+from evtx_analyzer.model.findings import Evidence
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.report import SUFFIXES, language
+from evtx_analyzer.report.document import to_json
+from evtx_analyzer.report.redact import mapping_text, redacted
+
+TEXTS = [suffix for suffix in SUFFIXES if not suffix.endswith("parquet")]
+# Words that name nobody: parts of service names, and first labels that every second host has.
+PUBLIC = re.compile(
+    r"(?i)(?:.*\.)?(?:protection|outlook|onmicrosoft|microsoft)(?:\.com)?|com|net|org|mail|smtp|local|corp|us|de|gb|"
+)
+EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+IP = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)")
+
+
+def walk(data, key=""):
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from walk(value, name)
+    elif isinstance(data, list):
+        for value in data:
+            yield from walk(value, key)
+    elif isinstance(data, str):
+        yield key, data
+
+
+def originals(made):
+    """What must not survive, taken from the report's fields by this test's own means."""
+    found = set()
+    for key, text in walk(json.loads(to_json(made))):
+        found |= set(EMAIL.findall(text)) | set(IP.findall(text))
+        found |= {address.partition("@")[2] for address in EMAIL.findall(text)}
+        if key in ("host", "helo", "remote_name", "server_name") and text not in ("same", "assumed", "unknown"):
+            found |= {text, text.partition(".")[0], text.partition(".")[2]}
+        if key in ("subject", "issuer"):
+            # Attribute values of a distinguished name, commas inside of them kept with their value.
+            found |= {value.strip() for value in re.split(r",\s*(?=[A-Z]{1,2}=)|^[A-Z]{1,2}=|(?<=, )[A-Z]{1,2}=", text)}
+        if key == "alternate_names":
+            found.add(text.removeprefix("*."))
+    names = {re.sub(r"^[A-Z]{1,2}=", "", item).removeprefix("*.") for item in found}
+    return {item for item in names if len(item) > 2 and not PUBLIC.fullmatch(item) and item != "different"}
+
+
+def survivors(text, values):
+    anything = "|".join(re.escape(item.casefold()) for item in sorted(values, key=len, reverse=True))
+    found = set(re.findall(f"(?<![0-9a-z])(?:{anything})(?![0-9a-z])", text.casefold()))
+    return {item for item in values if item.casefold() in found}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_original_survives_in_any_output(name):
+    made = report(name)
+    values = originals(made)
+    hidden, _ = redacted(made)
+    assert len(values) >= 3
+    for suffix in TEXTS:
+        assert survivors(SUFFIXES[suffix](hidden, language.ENGLISH), values) == set(), suffix
+    # A translation takes its values from the English sentence; one output shows them all.
+    assert survivors(SUFFIXES[".md"](hidden, language.load("de")), values) == set()
+
+
+@pytest.mark.parametrize("name", ["kb-3212877", "replaced"])
+def test_no_original_survives_in_parquet(name):
+    pq = pytest.importorskip("pyarrow.parquet")
+    import io
+
+    hidden, _ = redacted(report(name))
+    for suffix in (".parquet", ".operations.parquet", ".links.parquet"):
+        table = pq.read_table(io.BytesIO(SUFFIXES[suffix](hidden, language.ENGLISH)))
+        assert survivors(str(table.to_pylist()), originals(report(name))) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_takes_thumbprints_serials_and_key_ids_too(name):
+    made = report(name)
+    keys = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
+    values = {text for key, text in walk(json.loads(to_json(made))) if key in keys and text}
+    hidden, _ = redacted(made, everything=True)
+    for suffix in (".json", ".html"):
+        assert survivors(SUFFIXES[suffix](hidden, language.ENGLISH), values) == set(), suffix
+    kept, _ = redacted(made)
+    assert survivors(to_json(kept), values) == values, "without all, thumbprints stay"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_diagnosis_rests_on_stays(name):
+    made = report(name)
+    hidden, _ = redacted(made, everything=True)
+    assert (hidden.verdict.cause, hidden.verdict.grade) == (made.verdict.cause, made.verdict.grade)
+    assert [item.grade for item in hidden.findings] == [item.grade for item in made.findings]
+    assert [item.result for item in hidden.operations] == [item.result for item in made.operations]
+    assert [item.links for item in hidden.incidents] == [item.links for item in made.incidents]
+    assert hidden.options.redact == "all"
+
+
+def test_one_value_has_one_alias_and_the_map_gives_it_back():
+    hidden, back = redacted(report("kb-3212877"))
+    refused = hidden.incidents[0].rejections[0]
+    assert refused.mail_from == "user1@domain1.example"
+    assert back["user1@domain1.example"] == "a@servername.com"
+    assert refused.sent.subject.startswith("CN=*.domain1.example, O=org1")
+    assert hidden.operations[0].subject == "*.domain1.example"
+    assert refused.host == "host1"
+    assert hidden.coverage[0].host == "host1.domain1.example"
+    assert refused.remote_name.endswith(".mail.protection.outlook.com")
+    assert json.loads(mapping_text(back)) == back
+
+
+def test_names_in_paths_and_in_free_text_are_replaced():
+    made = report("kb-3212877")
+    origin = Origin(source="CORP-SMTP1_logs/contoso case.zip", member="SmtpSend/SEND2016120103-1.LOG", line=3)
+    loss = Loss(origin=origin, reason="reading CORP-SMTP1_logs/contoso case.zip stopped", extent="at 10.10.248.7")
+    said = replace(made.findings[0], supports=(Evidence(text="seen on corp-smtp1.servername.com", origin=origin),))
+    hidden, _ = redacted(replace(made, losses=(loss,), findings=(said,)))
+    text = to_json(hidden)
+    assert survivors(text, {"CORP-SMTP1", "contoso", "servername", "10.10.248.7"}) == set()
+    assert hidden.losses[0].origin.member == "SmtpSend/SEND2016120103-1.LOG"
+    assert hidden.losses[0].origin.source.endswith(".zip")
+    assert hidden.findings[0].supports[0].text == "seen on host1.domain1.example"
+
+
+def test_tenant_names_go_and_the_service_stays():
+    made = report("kb-3212877")
+    refused = replace(
+        made.incidents[0].rejections[0],
+        remote_name="fourthcoffee-com.mail.protection.outlook.com",
+        rcpt_to="x@fourthcoffee.onmicrosoft.com",
+        reply="550 5.7.64 TenantAttribution; Relay Access Denied [fourthcoffee.mail.protection.outlook.com] "
+        "2603:10a6::1",
+    )
+    hidden, _ = redacted(replace(made, incidents=(replace(made.incidents[0], rejections=(refused,)),)))
+    text = to_json(hidden)
+    assert "fourthcoffee" not in text.casefold()
+    assert "2603:10a6" not in text
+    assert ".onmicrosoft.com" in text
+    assert "TenantAttribution; Relay Access Denied" in text
+
+
+def test_redacting_twice_changes_no_name_back():
+    once, _ = redacted(report("kb-3212877"), everything=True)
+    twice, _ = redacted(once, everything=True)
+    assert survivors(to_json(twice), originals(report("kb-3212877"))) == set()
+
+
+def test_command_line_writes_the_map_only_where_asked(tmp_path):
+    import subprocess
+    import sys
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, timeout=120, check=False)
+
+    case = CHECKOUT / "samples" / "kb-3212877"
+    out, names = tmp_path / "report.json", tmp_path / "map.json"
+    result = run("analyze", "--redact", case, "-o", out, "--redact-map", names)
+    assert result.returncode == 1
+    assert b"CORP-SMTP1" not in result.stdout + out.read_bytes()
+    assert json.loads(names.read_bytes())["host1"] == "CORP-SMTP1"
+    bare = run("analyze", case, "--redact-map", names)
+    assert bare.returncode == 2
+    assert b"--redact-map needs --redact" in bare.stderr
+
+
+@pytest.mark.parametrize("name", ["app01", "APP01.servername.com", "*.servername.com"])
+def test_the_certificate_that_a_reply_names_gets_an_alias(name):
+    text = f"550 5.7.64 TenantAttribution; Relay Access Denied  {name} is untrustedroot."
+    made = report("no-capi2")
+    incidents = tuple(
+        replace(
+            incident,
+            rejections=tuple(replace(item, reply=text, certificate_name=name) for item in incident.rejections),
+        )
+        for incident in made.incidents
+    )
+    clean = to_json(redacted(replace(made, incidents=incidents))[0])
+    assert not re.search(r"app01|servername", clean, re.IGNORECASE)
+    assert "is untrustedroot." in clean
