@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from accepted_mail import AFTER, BEFORE, mail
 from evidence import OTHER, OWN, rejection
 from msgspec.structs import replace
-from test_acceptances import AFTER, BEFORE, mail
 
 from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.model.certificate import Certificate

@@ -17,6 +17,7 @@ from worlds import EHLO, SEND_FORMS, completed, files, world
 import evtx_analyzer as ea
 from evtx_analyzer.correlate.session_facts import Background, operation_fields, rejection_fields
 from evtx_analyzer.model.certificate import Certificate, ChainElement
+from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Context
 from evtx_analyzer.model.origin import Origin
 
@@ -189,7 +190,7 @@ def test_names_that_rows_may_be_missing_of_are_not_compared_whole(whole, expecte
     own = Certificate(thumbprint=OWN, subject="CN=smtp.contoso.com")
     made = rejection(sent=own, from_start=whole)
     connector = {"Name": "In", "ConnectorType": "OnPremises", "TlsSenderCertificateName": "mail.contoso.com"}
-    exported = (ea.model.Setting(origin=Origin(source="x"), cmdlet="Get-InboundConnector", values=connector),)
+    exported = (Setting(origin=Origin(source="x"), cmdlet="Get-InboundConnector", values=connector),)
     assert facts(made, settings=exported).get("InboundConnector.CertificateMatches") == expected
     # What event 90 or a file shows of the certificate is whole.
     known = {OWN: replace(own, alternate_names=("smtp.contoso.com",))}

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.diagnose import weigh as diagnose
+from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.rules import Rules
@@ -126,7 +127,7 @@ def test_no_incident_no_finding():
 def wording_everything(same):
     """What ``_distinct`` must equal: every fact worded, those that say the same of the same place told once."""
     pairs = [(item, fact) for item in same for fact in item.facts]
-    worded = [(diagnose._fill(diagnose._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
+    worded = [(fill(diagnose._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
     return list({(text, fact.origin): (item, fact) for text, item, fact in worded}.values())
 
 

@@ -17,7 +17,9 @@ from reports import NAMES, report
 import evtx_analyzer
 from evtx_analyzer import clock, pipeline
 from evtx_analyzer.errors import OptionError
-from evtx_analyzer.model import evidence as model
+from evtx_analyzer.model.evidence import HostBasis, HostRelation, LinkBasis
+from evtx_analyzer.model.findings import Grade, Status
+from evtx_analyzer.model.origin import TimeBasis
 from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.language import flat
@@ -54,7 +56,7 @@ def labels():
                 yield from (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
     yield from (title for _, title in LANES)
     yield from (*COMMON_TITLES, *TRAITS.values())
-    for words in (model.Grade, model.Status, model.LinkBasis, model.HostRelation, model.HostBasis):
+    for words in (Grade, Status, LinkBasis, HostRelation, HostBasis):
         yield from get_args(words)
 
 
@@ -199,8 +201,8 @@ def test_values_of_a_case_stay_and_are_not_translated():
 
 
 @pytest.mark.parametrize("code", OTHERS)
-@pytest.mark.parametrize("first", get_args(model.TimeBasis))
-@pytest.mark.parametrize("last", get_args(model.TimeBasis))
+@pytest.mark.parametrize("first", get_args(TimeBasis))
+@pytest.mark.parametrize("last", get_args(TimeBasis))
 def test_times_of_every_basis_are_translated_inside_of_a_sentence(code, first, last):
     say = language.load(code)
     early, late = datetime(2026, 3, 10, 9, 14, 2, tzinfo=UTC), datetime(2026, 3, 10, 9, 20, tzinfo=UTC)

@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 
 import pytest
+from accepted_mail import AFTER, BEFORE, BETWEEN, STATE, mail, spread
 from evidence import HANDSHAKE, OWN, operation, rejection, success
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,23 +15,10 @@ from msgspec.structs import replace
 from evtx_analyzer.correlate.session_facts import Background, rejection_fields
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
-from evtx_analyzer.smtp.acceptances import MailState, Span, Spread, scope_of
+from evtx_analyzer.smtp.acceptances import scope_of
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 OLD, HERE, ELSEWHERE = "B" * 40, "203.0.113.7", "198.51.100.7"
-BEFORE, BETWEEN, AFTER = timedelta(days=-1), timedelta(minutes=30), timedelta(days=1)
-STATE = MailState("EX01", "send-connector", "Outbound", OWN, True, HERE, "contoso.com", "outside")
-
-
-def spread(*times):
-    made = Spread()
-    for time in times:
-        made.add(Span(1, time, time))
-    return made
-
-
-def mail(*offsets, **changes):
-    return AcceptedMail(replace(STATE, **changes), spread(*(HANDSHAKE + offset for offset in offsets)))
 
 
 def refused_span(first=timedelta(seconds=1), last=timedelta(hours=1), **changes):

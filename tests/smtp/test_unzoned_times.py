@@ -15,10 +15,12 @@ from smtp_case import analyze, rejections
 
 from evtx_analyzer.batch.summary import merge, to_csv, to_html, to_json
 from evtx_analyzer.diagnose import weigh as diagnose
+from evtx_analyzer.diagnose.scene import Scene
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.report import SUFFIXES, language, timeline
-from evtx_analyzer.tables import select as tables
+from evtx_analyzer.tables.select import extract
 from evtx_analyzer.tables.story import story
+from evtx_analyzer.tables.write import write
 
 CAPI2 = CHECKOUT / "samples" / "kb-3212877" / "Microsoft-Windows-CAPI2%4Operational.evtx"
 TEXTS = [suffix for suffix in SUFFIXES if not suffix.endswith(("parquet", ".json", ".timesketch.jsonl"))]
@@ -291,10 +293,10 @@ def test_tables_of_events_write_local_times_without_an_offset(tmp_path):
     expected = {"csv": "2016-12-01T09:14:02,unknown", "jsonl": '"time":"2016-12-01T09:14:02","time_basis":"unknown"'}
     for form, text in expected.items():
         stream = io.BytesIO()
-        tables.write(tables.extract(tmp_path, kind="iis-smtp"), form, stream)
+        write(extract(tmp_path, kind="iis-smtp"), form, stream)
         assert text in stream.getvalue().decode()
     stream = io.BytesIO()
-    tables.write(tables.extract(tmp_path, kind="iis-smtp"), "timesketch", stream)
+    write(extract(tmp_path, kind="iis-smtp"), "timesketch", stream)
     assert "Event logged (local time of an unknown zone)" in stream.getvalue().decode()
 
 
@@ -309,10 +311,10 @@ def test_outside_is_asked_for_both_readings_of_an_ambiguous_hour(tmp_path):
         time = replace_time(day, hour, minute)
         span = Coverage(source="c.evtx", kind="capi2", host="", first=time, last=time, records=1)
         looked_at = diagnose.Case(operations={}, coverage=[span], kinds=frozenset({"capi2"}))
-        found[name] = diagnose._outside("capi2", diagnose._Scene(incident, looked_at))
+        found[name] = diagnose._outside("capi2", Scene(incident, looked_at))
     assert found == {"first": False, "second": False, "neither": True}
     mixed = replace(incident, unknown_zone_count=1)
-    assert not diagnose._outside("capi2", diagnose._Scene(mixed, looked_at))
+    assert not diagnose._outside("capi2", Scene(mixed, looked_at))
 
 
 def replace_time(day, hour, minute):

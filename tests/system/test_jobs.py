@@ -16,7 +16,7 @@ from evtx_analyzer.cli import app
 from evtx_analyzer.discover import hashing as digests
 from evtx_analyzer.discover import read_ahead as ahead
 from evtx_analyzer.discover.read_ahead import Ahead
-from evtx_analyzer.ingest import ledger as intake
+from evtx_analyzer.ingest import examine
 from evtx_analyzer.report.document import to_json
 
 KB = CHECKOUT / "samples/kb-3212877"
@@ -25,7 +25,7 @@ KB = CHECKOUT / "samples/kb-3212877"
 @pytest.fixture(autouse=True)
 def all_large(monkeypatch):
     """Small files are handled as large ones are."""
-    monkeypatch.setattr(intake, "LARGE", 0)
+    monkeypatch.setattr(examine, "LARGE", 0)
     monkeypatch.setattr(digests, "LARGE", 0)
 
 

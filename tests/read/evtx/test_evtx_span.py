@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from places import CHECKOUT, SAMPLES
 
 import evtx_analyzer as ea
-from evtx_analyzer.ingest import ledger as intake
+from evtx_analyzer.discover.hashing import Digests
+from evtx_analyzer.ingest import examine, ledger
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord
 from evtx_analyzer.read.evtx import reader as evtx
@@ -324,7 +325,7 @@ def test_logs_of_other_channels_give_the_same_report(tmp_path):
 
 
 def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
-    made = Selection(NOTHING, intake.is_capi2_channel, concerns=intake.concerns)
+    made = Selection(NOTHING, ledger.is_capi2_channel, concerns=ledger.concerns)
     found = list(read_evtx(BytesIO(system_log()), SOURCE, made))
     assert [item.record_id for item in found if isinstance(item, EventRecord)] == [103, 303, 304]
     runs = [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)]
@@ -340,7 +341,7 @@ def test_a_chunk_of_another_channel_is_decoded_where_it_holds_a_word_of_ours(wor
     decoded = []
     monkeypatch.setattr(evtx, "_decoded", lambda chunk, plain=evtx._decoded: decoded.append(0) or plain(chunk))
     data = write_evtx([other(1), other(2, text=word or "nothing"), other(3)])
-    made = Selection(NOTHING, intake.is_capi2_channel, bytearray(), intake.concerns, intake.may_concern)
+    made = Selection(NOTHING, ledger.is_capi2_channel, bytearray(), ledger.concerns, ledger.may_concern)
     found = list(read_evtx(BytesIO(data), SOURCE, made))
     assert [item.record_id for item in found if isinstance(item, EventRecord)] == ([2] if word else [])
     assert sum(item.last_record - item.origin.record + 1 for item in found if isinstance(item, CountedRecords)) == (
@@ -355,7 +356,7 @@ def test_a_record_of_another_channel_that_cannot_be_decoded_is_a_loss():
     at = HEADER + places(data[HEADER : HEADER + CHUNK])[2]
     data[at + 24 : at + 60] = b"\xff" * 36
     sealed(data, HEADER)
-    made = Selection(NOTHING, intake.is_capi2_channel, concerns=intake.concerns)
+    made = Selection(NOTHING, ledger.is_capi2_channel, concerns=ledger.concerns)
     found = list(read_evtx(BytesIO(bytes(data)), SOURCE, made))
     assert [item.first_record for item in found if isinstance(item, ea.Loss)] == [3]
     assert [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)] == [
@@ -370,7 +371,7 @@ def test_a_record_of_another_channel_that_cannot_be_decoded_is_a_loss():
 @pytest.fixture
 def as_large(monkeypatch):
     """The digest of every file of a chunk or more is made beside the reading."""
-    monkeypatch.setattr(intake, "LARGE", CHUNK)
+    monkeypatch.setattr(examine, "LARGE", CHUNK)
 
 
 def test_equal_large_files_are_still_told_apart_from_others(tmp_path, as_large):
@@ -389,7 +390,7 @@ def test_equal_large_files_are_still_told_apart_from_others(tmp_path, as_large):
 def test_a_large_file_that_fails_while_it_is_hashed_is_not_read(tmp_path, as_large, monkeypatch):
     (tmp_path / "a.evtx").write_bytes(EXPORT)
     (tmp_path / "b.evtx").write_bytes(export(2))
-    kept = intake.Digests.begin
+    kept = Digests.begin
 
     def begin(self, source):
         return kept(self, ea_source(source) if source.path == "a.evtx" else source)
@@ -400,7 +401,7 @@ def test_a_large_file_that_fails_while_it_is_hashed_is_not_read(tmp_path, as_lar
 
         return type(source)(origin=source.origin, size=source.size, open=fail)
 
-    monkeypatch.setattr(intake.Digests, "begin", begin)
+    monkeypatch.setattr(Digests, "begin", begin)
     report = ea.analyze(tmp_path)
     first = next(item for item in report.sources if item.path == "a.evtx")
     assert (first.status, first.reason) == ("not-read", "cannot be opened or read: Input/output error")
