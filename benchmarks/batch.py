@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from evtx_analyzer.batch import Progress, bundles, run, settings_for
+from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.summary import Summary
 from evtx_analyzer.batch.work import Task, summarize
 from samples.fleet import DAMAGES, write_fleet
@@ -117,7 +118,7 @@ def _compare(place: Path, count: int, workers: int) -> int:
     return 0 if same and equal else 1
 
 
-def _cluster(found: list[object], place: Path, workers: int) -> Summary:
+def _cluster(found: list[Bundle], place: Path, workers: int) -> Summary:
     from distributed import LocalCluster  # noqa: PLC0415  only here
 
     with LocalCluster(
@@ -126,7 +127,7 @@ def _cluster(found: list[object], place: Path, workers: int) -> Summary:
         # A worker that is being started again has no process yet.
         watch = Watch(lambda: os.kill(next(item.pid for item in cluster.workers.values() if item.pid), 9))
         summary = run(
-            found,  # type: ignore[arg-type]
+            found,
             place / "cluster",
             settings_for(),
             scheduler=cluster.scheduler_address,

@@ -25,6 +25,8 @@ from evtx_analyzer.rules.files import rules_version
 from samples.build import CASES
 from samples.fleet import write_fleet, zipped
 
+pytestmark = pytest.mark.slow
+
 COUNT, DAMAGED = 24, 5
 
 

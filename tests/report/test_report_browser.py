@@ -12,6 +12,8 @@ from reports import NAMES, enormous, hostile, rendered, report
 from evtx_analyzer.report import language
 from evtx_analyzer.report.html import to_html
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def enormous_page():

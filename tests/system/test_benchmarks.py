@@ -24,6 +24,8 @@ from benchmarks.facts import Facts
 from benchmarks.measuring import Cost, Entry, Measured, WrongAnswer, measure, run
 from benchmarks.sections import Goal, Section, _named
 
+pytestmark = pytest.mark.slow
+
 CHUNK, FILE_HEADER = 65536, 4096
 UTF16_RESULT = "800B0109".encode("utf-16-le")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,6 +12,8 @@ import zipfile
 import pytest
 from places import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
