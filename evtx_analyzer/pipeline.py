@@ -43,8 +43,6 @@ from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.version import VERSION
 
 _MOST_JOBS = 4
-
-
 HostNames = str | Sequence[str] | Mapping[str, str]
 
 

@@ -8,8 +8,6 @@ from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.rules.definitions import Cause
 
 UNEXPLAINED = "unexplained"
-
-
 RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0}
 
 

@@ -24,11 +24,7 @@ from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.origin import Fields, Origin
 
 IDENTITY = ("thumbprint", "subject")
-
-
 PAIRED = ("same", "assumed")
-
-
 SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 

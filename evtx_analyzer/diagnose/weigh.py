@@ -36,11 +36,7 @@ from evtx_analyzer.model.origin import Origin, TimeBasis, place
 from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
 
 _SIDES = ("supports", "contradicts")
-
-
 _PASSED = "0"
-
-
 _MOST_EVIDENCE = 5
 
 
@@ -360,8 +356,6 @@ def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
 
 
 _WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
-
-
 _EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
 
 

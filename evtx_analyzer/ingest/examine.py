@@ -23,23 +23,11 @@ from evtx_analyzer.read import HEAD, recognize, remarks
 from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
-
-
 _HOLDS_CODE = "; it holds the text 5.7.64"
-
-
 _BLOCK = 1 << 20
-
-
 _EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
-
-
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)
-
-
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
-
-
 Progress = Callable[[str, int], None]
 
 

@@ -56,29 +56,20 @@ from evtx_analyzer.smtp.connections import ConnectionReader
 from evtx_analyzer.smtp.fold import ProtocolReader
 
 _LARGE = 1 << 20
-
-
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
-
-
 # As Windows names the log's file, and as people name an export of it.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]*\.(?:evtx|xml)$", re.IGNORECASE)
-
-
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
-
 
 _LOCAL_UNKNOWN = (
     "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
     "in them are listed and not paired"
 )
 
-
 _LOCAL_TWICE = (
     "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
     "only where the remote side's own clock settles which one is meant"
 )
-
 
 Wanted = Callable[[Record], bool]
 

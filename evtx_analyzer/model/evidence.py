@@ -56,14 +56,8 @@ class RoutineSessions(Struct, frozen=True, kw_only=True):
 # ----------------------------------------------------------------------------------------------- correlate
 
 HostBasis = Literal["row", "option", "folder", "address", "assumed", "unknown"]
-
-
 LinkBasis = Literal["thumbprint", "subject", "time"]
-
-
 HostRelation = Literal["same", "assumed", "unknown", "different"]
-
-
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 
 

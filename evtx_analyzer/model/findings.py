@@ -10,8 +10,6 @@ from msgspec import Struct, field
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
 Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
-
-
 Status = Literal["read", "partial", "unrecognized", "not-read"]
 
 

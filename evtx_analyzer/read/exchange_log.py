@@ -28,16 +28,9 @@ SEND_FIELDS = (
     "context",
 )
 
-
 SEND_LOG = "SMTP Send Protocol Log"
-
-
 RECEIVE_LOG = "SMTP Receive Protocol Log"
-
-
 _CODE = "5.7.64"
-
-
 _HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
 
 

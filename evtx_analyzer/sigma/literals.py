@@ -20,20 +20,11 @@ from evtx_analyzer.sigma.conditions import (
 )
 
 Clauses = tuple[frozenset[str], ...]
-
-
 # Escaped differently by different renderings of an event, so no basis for a search in its text.
 _UNSAFE = set("&<>\"'\r\n\t")
-
-
 _SHORTEST_LITERAL = 4
-
-
 _ESCAPED, _CLASS = re.compile(r"\\."), re.compile(r"\[\^?\]?[^\]]*\]")
-
-
 _ANCHORED = re.compile(r"\^([A-Za-z0-9]+)([?*{]?)")
-
 
 # Fields of System that EVTX keeps as typed values: their text stands nowhere in the file.
 _TYPED = re.compile(

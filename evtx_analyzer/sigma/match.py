@@ -47,16 +47,9 @@ from evtx_analyzer.sigma.conditions import (
 from evtx_analyzer.sigma.literals import Clauses, clauses, openings
 
 Predicate = Callable[[Fields], bool]
-
-
 Correlated = TypeVar("Correlated", Operation, Rejection)
-
-
 ValueTest = Callable[[str], bool]
-
-
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
-
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "LT": lambda left, right: left < right,

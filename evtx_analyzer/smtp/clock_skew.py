@@ -25,17 +25,9 @@ from evtx_analyzer.smtp.replies import bracket
 from evtx_analyzer.smtp.sessions import Session
 
 _READY = re.compile(r"ready at\s+(.*)$")
-
-
 _NOTABLE = 5.0
-
-
 _CLOSE_ENOUGH = 900.0
-
-
 _FLUSH = 300.0
-
-
 _FAILED = 400
 
 

@@ -17,8 +17,6 @@ from evtx_analyzer.smtp.transaction import Reply
 
 # Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
 _INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
-
-
 INTERNAL = "send-connector internal"
 
 

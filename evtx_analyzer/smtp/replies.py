@@ -10,8 +10,6 @@ from msgspec import Struct
 from evtx_analyzer import clock
 
 ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
-
-
 REPLY_CODE = re.compile(r"\s*#?(?:<[^>]*>)?\s*#?([45]\d\d)\b")
 
 
@@ -22,8 +20,6 @@ def code(text: str) -> str:
 
 
 _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
-
-
 _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
 
 

@@ -26,27 +26,13 @@ from evtx_analyzer.smtp.certificates import certificates
 from evtx_analyzer.smtp.transaction import TLS_VERBS, Reply, is_banner, replies_of, verb_of
 
 IDLE = timedelta(hours=6)
-
-
 _SAME_CONNECTION = timedelta(seconds=2)
-
-
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
-
-
 # Where the banner is not in the log, the answer to STARTTLS comes first: "220 2.0.0 SMTP server ready" names nobody.
 _BANNER_NAME = re.compile(r"220[ -](?!\d\.\d+\.\d+(?:\s|$))(\S+)")
-
-
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
-
-
 _REPLY_GOES_ON = re.compile(r"\d{3}-")
-
-
 _STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of another command's answer; EHLO's has none (RFC 2034 4)
-
-
 _GREETING = re.compile(r"250[ -]\s*\S*(?:\s+Hello\s+\[[^\]]*\])?", re.IGNORECASE)
 
 

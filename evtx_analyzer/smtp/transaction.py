@@ -12,30 +12,14 @@ from msgspec import Struct
 from evtx_analyzer.model.events import Match, SmtpEvent
 
 _REPLY = re.compile(r"\d{3}([ -]|$)")
-
-
 _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))", re.IGNORECASE)
-
-
 _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
-
-
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
-
-
 _END_OF_DATA = "end of data"
-
-
 # RFC 3030: a message may come in several chunks, and only the answer to the last one says that it was taken.
 _CHUNK = "BDAT chunk"
-
-
 _MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _CHUNK, _END_OF_DATA)
-
-
 TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
-
-
 _FAILED = 400
 
 

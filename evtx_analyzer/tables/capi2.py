@@ -99,7 +99,6 @@ EVENT_COLUMNS = (
     *origin_columns(lambda item: item.origin),
 )
 
-
 OPERATION_COLUMNS = (
     Column("time", "time", "time of its main event, UTC", lambda item: item.time),
     Column("end", "time", "time of its last event, UTC", lambda item: item.end),

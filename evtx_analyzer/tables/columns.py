@@ -12,8 +12,6 @@ from evtx_analyzer.model.events import MessageEvent, RecipientStatus
 from evtx_analyzer.model.origin import Origin
 
 Cell = str | int | datetime | None
-
-
 Row = tuple[Cell, ...]
 
 

@@ -34,8 +34,6 @@ from evtx_analyzer.tables.columns import RecipientRow, Table
 from evtx_analyzer.tables.smtp import MESSAGE_COLUMNS, SMTP_COLUMNS
 
 CAPI2 = "capi2"
-
-
 Timed = Capi2Event | SmtpEvent | RecipientRow
 
 
@@ -96,8 +94,6 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = Filter()
-
-
 _NO_RECIPIENT = RecipientStatus(address="", text="")
 
 
@@ -213,7 +209,6 @@ def _delivery_message(item: RecipientRow) -> str:
 
 
 OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
-
 
 # In the order in which messages list them.
 TABLES: dict[str, Table] = {

@@ -25,7 +25,6 @@ SMTP_COLUMNS = (
     *origin_columns(lambda item: item.origin),
 )
 
-
 MESSAGE_COLUMNS = (
     Column("time", "time", "time of the event, UTC", lambda item: item.time),
     Column(

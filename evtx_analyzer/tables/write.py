@@ -19,11 +19,7 @@ from evtx_analyzer.tables.frames import frame
 from evtx_analyzer.tables.select import Extract
 
 Format = Literal["csv", "jsonl", "parquet", "timesketch"]
-
-
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-
-
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -25,20 +25,10 @@ from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.model.origin import Origin
 
 _HEAD = 1024
-
-
 _BLOCK = 1 << 20
-
-
 _IN_MEMORY = 16 << 20
-
-
 _KEPT_OPEN = 6
-
-
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
 _COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
 
 

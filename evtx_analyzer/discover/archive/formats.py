@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_CAB = 256 << 20
-
-
 _TAR_HEADER, _CHECKSUM, _BINARY = 512, slice(148, 156), 0x80
-
-
 _MISSING = "needs a library: pip install 'evtx-analyzer[archives]'; or unpack it and give the folder"
 
 
@@ -171,7 +167,6 @@ def _unread(what: str) -> Reader:
 
 
 Reader = Callable[[BinaryIO, str, Limits, bytes | None], Iterator[Found]]
-
 
 # By magic number; tar, which has a checksum only, stands last.
 KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
