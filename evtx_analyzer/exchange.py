@@ -1,4 +1,8 @@
-"""The cmdlets whose exports are read, and the properties by which their objects are known."""
+"""The cmdlets whose exports are read, and the properties by which an exported object is known for one of them.
+
+Get-InboundConnector and Get-AcceptedDomain run in Exchange Online PowerShell, Get-SendConnector and
+Get-ExchangeCertificate in the Exchange Management Shell (cmdlet reference of Exchange PowerShell).
+"""
 
 from __future__ import annotations
 

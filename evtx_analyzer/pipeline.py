@@ -1,6 +1,6 @@
 """The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
 
-How often each input is read, and what for, stands in ``passes``.
+docs/architecture.md follows single records through it.
 """
 
 from __future__ import annotations

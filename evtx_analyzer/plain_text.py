@@ -1,4 +1,4 @@
-"""Text of logs as plain text: without control characters, and not too long."""
+"""Text of logs made fit to print: without control characters, and not too long."""
 
 from __future__ import annotations
 

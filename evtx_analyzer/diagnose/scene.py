@@ -1,4 +1,7 @@
-"""An incident with what the causes ask of it."""
+"""One incident as the causes look at it: its refusals by signal, its links by rule, and the facts that sentences name.
+
+``Case`` is what all incidents of an analysis share.
+"""
 
 from __future__ import annotations
 

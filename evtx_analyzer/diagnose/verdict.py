@@ -1,4 +1,4 @@
-"""The best supported cause in a sentence; without a refusal, what that absence is worth."""
+"""The verdict: the best supported cause in a sentence; without a refusal, what that absence is worth."""
 
 from __future__ import annotations
 

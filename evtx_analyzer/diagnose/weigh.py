@@ -1,18 +1,7 @@
 """Incidents against causes: what supports each cause, what speaks against it, what is missing, and its grade.
 
-Grades, never percentages: ``probable``, ``possible``, ``coincident``, ``contradicted``, ``no-evidence``. A cause's
-YAML says which observations reach which grade; three laws stand above every rule file:
-
-- nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
-- a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
-- an observation that excludes the cause makes it ``contradicted``, whatever else was seen, and so do groups of them
-  under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
-  contradicts where the cause does not reach ``possible``.
-
-Of causes with the same grade, one that is capped (mail was accepted in the very state that it claims decides) stands
-behind the others, whatever its rank.
-
-Only a wire trace or a fix that worked could make a cause certain, so nothing here says certain.
+What the grades mean stands in ``grade``. Of causes with the same grade, one that is capped (mail was accepted in the
+very state that it claims decides) stands behind the others, whatever its rank.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Sentences of rule files with their placeholders filled."""
+"""The placeholders of rule files, and how each is filled from a refusal, a check and the link between them.
+
+What is not known reads as an instruction to fill it in (``<the connector>``) or as a plain statement (``no domain``).
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Which inputs are read how often, and what for.
+"""CAPI2 exports are read twice: for failures, then for all that is said of the certificates that matter.
 
-SMTP logs are read once: sessions and messages pass by, refused ones stay, the others are counted. CAPI2 exports are
-read twice: first for the failures that the signals look for; then, when it is known which certificates matter (those
-that failed and those that refused sessions sent), for everything that the log says of these and for the rest of the
-tasks in which it said so (``neighborhoods``). So memory is bounded by the evidence.
+The first reading finds the events that links look for. Only then is it known which certificates matter: those that
+failed, and those that refused sessions sent. The second reading takes everything that the log says of these, and the
+rest of the tasks in which it says so (``capi2/neighborhoods.py``). So memory is bounded by the evidence and not by the
+log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A first look at each source: digest, syntax, and what it is."""
+"""A first look at each source: its digest, its syntax, and whether its contents came before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ _BLOCK = 1 << 20
 _EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
+Inputs = Input | Sequence[Input]
 Progress = Callable[[str, int], None]
+
+
+def source_paths(inputs: Inputs) -> list[Input]:
+    """Return the inputs as a list, whether one or several were given."""
+    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -190,11 +196,3 @@ class _Counted:
         size = read_into(self._stream, buffer)
         self._progress(self._path, size)
         return size
-
-
-Inputs = Input | Sequence[Input]
-
-
-def source_paths(inputs: Inputs) -> list[Input]:
-    """Return the inputs as a list, whether one or several were given."""
-    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)

@@ -1,4 +1,4 @@
-"""Sources to typed events with an account of what was read and what was lost: discover, read and normalize in one.
+"""Sources to typed events, with an account of what was read and what was lost.
 
 The account (``Ledger``) is what keeps "no event" apart from "not in the export" and from "could not be read".
 """

@@ -1,4 +1,8 @@
-"""SMTP logs are read once: refused sessions stay, the others are counted."""
+"""SMTP logs are read once: refused sessions are kept, all others are counted.
+
+Files of one folder are read as one log, for sessions cross files. Connectivity logs are the exception: they are read
+again when it is known which sessions were refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is kept of SMTP rows as they pass by: counts, clocks, owners of addresses, and messages that were refused."""
+"""What is kept of SMTP rows and messages as they pass by.
+
+These are counts, clocks, the owners of addresses, exported configuration, and the messages that were refused.
+"""
 
 from __future__ import annotations
 

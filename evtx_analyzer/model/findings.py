@@ -1,4 +1,7 @@
-"""What a report says: findings, evidence, what is missing, what was read."""
+"""The conclusions of a report: findings with their evidence, the verdict, and the account of what was read.
+
+The names are the JSON contract, as those in ``evidence``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Records as their syntax gives them, and what was counted of others."""
+"""Records as readers give them, and counts of the records that were not given one by one.
+
+A record has the cells or the XML of its log and no meaning yet; ``normalize`` makes an event of it. Records that no
+rule can match are counted only: ``CountedRecords`` (of an .evtx file), ``CountedRows`` and ``CountedSessions`` (of SMTP
+logs). An ``Outcome`` is what a counted session adds to the delivery history.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Text logs that name their columns in a ``#Fields:`` row: Exchange protocol logs and IIS W3C extended logs.
+"""Exchange protocol logs, message tracking, connectivity logs: comma separated text with a ``#Fields:`` row.
 
-Exchange (protocol-logging.md in OfficeDocs-Exchange, and files seen): comma separated, quotes only where needed.
-W3C extended log format (W3C WD-logfile-960323): blank separated, no quoting, ``-`` for absent. In both the header
-block comes again at every service start and where files were merged (with a byte order mark in the middle), and the
-columns are bound anew each time. Header names are compared without case: documentation and files differ.
+Source: protocol-logging.md in OfficeDocs-Exchange, and files seen. Quotes stand only where needed. The header block
+comes again at every service start and where files were merged (with a byte order mark in the middle), and the columns
+are bound anew each time. Header names are compared without case: documentation and files differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""W3C extended logs, as the IIS SMTP service writes them."""
+"""W3C extended logs, as the SMTP service of IIS writes them.
+
+Source: W3C WD-logfile-960323, "Extended Log File Format". Cells are separated by blanks and not quoted; ``-`` stands
+for an absent value. The header block comes again at every start of the service, and the columns are bound anew each
+time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""pySigma's parsed conditions to ours. Together with ``parsing`` the only importer of pySigma for an analysis."""
+"""pySigma's parsed conditions to those of ``conditions``.
+
+With ``rules/parsing.py`` and ``rule_tools/convert.py`` this is all that imports pySigma, which is slow to import: rules
+that come from the cache need neither.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Texts without which an event cannot match a condition: what a search may look for."""
+"""Texts without which an event cannot match a condition: they let a search skip what need not be decoded.
+
+``clauses`` gives sets of texts: at least one text of each set stands in every event that can match. They come from
+equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do fields
+that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a whole:
+then every event must be looked at.
+
+``openings`` gives what the cells of a row must begin with, from texts and anchored regular expressions.
+"""
 
 from __future__ import annotations
 

@@ -3,11 +3,6 @@
 A condition (``conditions``) becomes a predicate over the flat view of an event. Semantics are those of the Sigma
 specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
 if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
-
-``clauses`` gives, for a condition, sets of texts: of each set at least one text stands in every event that can match.
-They come from equality on plain strings only; ``not``, regular expressions, numbers, ``null`` and keywords give none,
-nor do fields that an event log keeps as numbers, GUIDs or SIDs; and a condition of which any alternative gives none
-has none as a whole: then every event must be looked at.
 """
 
 from __future__ import annotations

@@ -24,6 +24,9 @@ from evtx_analyzer.smtp.rejections import Told, session_whence
 from evtx_analyzer.smtp.replies import bracket
 from evtx_analyzer.smtp.sessions import Session
 
+HEAD_LINES = 2000
+"""Banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""
+
 _READY = re.compile(r"ready at\s+(.*)$")
 _NOTABLE = 5.0
 _CLOSE_ENOUGH = 900.0
@@ -164,7 +167,3 @@ def _skew_note(skew: ClockSkew) -> str:
         f"the clock is {abs(skew.seconds):.1f} s {side} the remote side's (median of {skew.samples} {skew.source}s); "
         "nothing is shifted for it"
     )
-
-
-HEAD_LINES = 2000
-"""Not Windows': banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""

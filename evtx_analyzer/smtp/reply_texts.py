@@ -1,4 +1,4 @@
-"""What the remote side answered, each distinct text once: thousands of refusals often have one reply.
+"""The distinct replies of refusals, each once with its count: thousands of refusals often have one reply.
 
     550 5.7.64 TenantAttribution; Relay Access Denied [BL2NAM02FT011.mail.protection.outlook.com]
     550 5.7.64 TenantAttribution; Relay Access Denied [AM5EUR02FT030.mail.protection.outlook.com]      the same text

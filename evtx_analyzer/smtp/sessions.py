@@ -6,9 +6,7 @@ row belongs to the open connection to the same address whose start (time minus t
 is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
 began in the same two seconds, a reply goes to one that waits for it, then to the nearest in time-taken (a guess).
 
-With pipelining the n-th reply answers the n-th command; the banner answers none, and the reply after the end of
-DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
-answer: a later command was preceded by one. A reply of several lines (one row each up to Exchange 2013) is one reply.
+Which reply answers which command is the business of ``transaction``.
 """
 
 from __future__ import annotations

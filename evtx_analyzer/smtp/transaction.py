@@ -1,4 +1,10 @@
-"""Commands and replies of a session, paired in order."""
+"""The commands and replies of one session, paired in order, and the mail transaction that each belongs to.
+
+With pipelining (RFC 2920) the n-th reply answers the n-th command. The banner answers none, and the reply after the end
+of DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
+answer: a command with a later time-taken was preceded by one. A reply of several lines (one row each up to Exchange
+2013) is one reply.
+"""
 
 from __future__ import annotations
 

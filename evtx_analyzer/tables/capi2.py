@@ -1,4 +1,4 @@
-"""Columns of CAPI2 events and operations."""
+"""The columns of CAPI2 events and of operations; results are upper-case hex without prefix beside their symbol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Columns of tables."""
+"""What a table and a column are.
+
+A column is ``text`` (empty where absent), ``number`` (null where absent) or ``time`` (UTC, null where absent).
+docs/events.md lists all columns, and a test compares it with them.
+"""
 
 from __future__ import annotations
 

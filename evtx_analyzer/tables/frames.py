@@ -1,4 +1,4 @@
-"""Tables as pandas frames."""
+"""Tables as pandas data frames, each column with its documented type."""
 
 from __future__ import annotations
 

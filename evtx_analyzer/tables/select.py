@@ -1,8 +1,7 @@
-"""Decoded events and operations as tables: rows of named, typed columns, written as CSV, JSON Lines or Parquet.
+"""Which decoded events or operations make the rows of a table.
 
-To add a kind of event: one entry in ``TABLES``. A column is ``text`` (empty where absent), ``number`` (null where
-absent) or ``time`` (UTC, null where absent); results are upper-case hex without prefix beside their symbol. Rows of
-CAPI2 come once, in order of time, however many exports of one log hold them; other kinds as they stand in their files.
+To add a kind of event: one entry in ``TABLES``. Rows of CAPI2 come once, in order of time, however many exports of one
+log hold them; other kinds come as they stand in their files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Columns of SMTP rows and messages."""
+"""The columns of SMTP rows, and those of message tracking and non-delivery reports (one row per recipient)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tables as CSV, JSON lines and Parquet."""
+"""Tables as CSV, JSON Lines, Parquet and Timesketch's CSV.
+
+A CSV cell that a spreadsheet would run as a formula begins with an apostrophe.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A member's name is data, never a path to write to. An archive inside an archive has to be sought in: it is unpacked into
 a temporary file that has no name (in memory up to 16 MiB), and so are the members of 7z and cab, which can only be read
-from their start. To add a kind: one function here, one line in ``KINDS``.
+from their start. The kinds are listed in ``formats``.
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ _IN_MEMORY = 16 << 20
 _KEPT_OPEN = 6
 _DRIVE = re.compile(r"[A-Za-z]:")
 _COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
-
-
-# -------------------------------------------------------------------------------------------------- the walk
 
 
 class _Node(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What an archive's reader gives: members and faults."""
+"""What the reader of an archive gives: its members, and in words what is wrong with it."""
 
 from __future__ import annotations
 
