@@ -31,15 +31,8 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-# Stages that share data types with a neighbor: rules are data for these.
-ALLOWED = {
-    ("rules", "match"),  # a signal is a compiled condition
-    ("correlate", "rules"),  # link rules
-    ("diagnose", "rules"),  # cause rules
-    ("smtp", "read"),  # the plain reader of rows
-    ("smtp", "correlate"),  # sessions, which are to lie beside it
-    ("correlate", "smtp"),  # what sessions add to the delivery history
-}
+# The one import inside of a line: correlation takes what the SMTP logs told.
+ALLOWED = {("correlate", "smtp")}
 
 
 def modules():
