@@ -82,6 +82,30 @@ def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
     assert importers == {"sigma.from_pysigma", "rules.parsing", "rule_tools.convert"}
 
 
+def texts():
+    yield README
+    for folder, pattern in (
+        ("docs", "*.md"),
+        ("evtx_analyzer", "**/*.py"),
+        ("tests", "**/*.py"),
+        ("benchmarks", "*.py"),
+    ):
+        yield from (README.parent / folder).glob(pattern)
+
+
+def test_modules_that_a_text_names_exist():
+    """As ``report/html.py`` or ``report/html.py: to_html``, from the project's root or the package's."""
+    wrong = []
+    for text in texts():
+        content = text.read_text(encoding="utf-8")
+        for name, definition in re.findall(r"`([a-z_0-9/]+/[a-z_0-9]+\.py)(?:: (\w+))?", content):
+            files = [file for root in (PACKAGE, README.parent) if (file := root / name).is_file()]
+            defined = rf"^\s*(?:def|class) {definition}\b"
+            if not files or (definition and not re.search(defined, files[0].read_text(encoding="utf-8"), re.MULTILINE)):
+                wrong.append(f"{text.name} names {name} {definition}")
+    assert not wrong
+
+
 def test_nothing_of_ours_imports_numpy():
     """It comes with pandas; bytes are searched, which is faster than arithmetic on them."""
     for name, path in modules():

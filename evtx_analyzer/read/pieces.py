@@ -1,6 +1,7 @@
 """Event logs in pieces, for a second reading: what a piece mentions can be asked before its records are decoded.
 
-A piece is a chunk of an .evtx file (``evtx/pieces.py``), or about as many records of another export as a chunk holds.
+A piece is a chunk of an .evtx file (``read/evtx/pieces.py``), or about as many records of another export as a chunk
+holds.
 """
 
 from __future__ import annotations
