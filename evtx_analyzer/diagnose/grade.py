@@ -24,7 +24,7 @@ RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contra
 
 
 def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
-    """Grade that follows from the names of what was observed.
+    """Return the grade that follows from the names of what was observed.
 
     ``capped`` are observations that rest on a name, on time or on hosts that are not the same: where every way to a
     grade needs one of them, the grade is ``possible`` at most.

@@ -49,17 +49,17 @@ class Loss(Struct, frozen=True, kw_only=True):
 
 
 def place(origin: Origin) -> tuple[str, str, int, int, int]:
-    """Sort key of an origin: absent parts come first."""
+    """Return the sort key of an origin; absent parts come first."""
     return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
 
 
 def named(origin: Origin) -> str:
-    """A source's name: the file, and behind ``!`` the member."""
+    """Return the name of a source: the file, and behind ``!`` the member."""
     return origin.source if origin.member is None else f"{origin.source}!{origin.member}"
 
 
 def folder(origin: Origin) -> str:
-    """The folder that holds a source, in an archive too; a file that is compressed alone lies where its archive lies.
+    """Return the folder that holds a source, in an archive too; a file compressed alone lies where its archive lies.
 
     Sessions of a protocol log cross the files of one folder.
     """
@@ -77,7 +77,7 @@ def _folder(source: str, member: str | None) -> str:
 
 
 def place_text(origin: Origin | None) -> str:
-    """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
+    """Return an origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
     if origin is None:
         return ""
     name = named(origin)
@@ -89,6 +89,6 @@ def place_text(origin: Origin | None) -> str:
 
 
 def identify(prefix: str, origin: Origin, text: str) -> str:
-    """A short id that depends on the fact and its place only, so that shards of a case can be merged."""
+    """Return a short id that depends on the fact and its place only, so that shards of a case can be merged."""
     place = f"{origin.source}|{origin.member}|{origin.record}|{origin.line}|{origin.offset}|{text}"
     return f"{prefix}-{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"

@@ -32,7 +32,7 @@ class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
 class CountedRecords(Struct, frozen=True, kw_only=True):
     """Records that are counted and not given: their ids run from ``origin.record`` to ``last_record`` without holes.
 
-    Without names they are of no kind that anything is read from, and nothing more is told of them.
+    Where ``provider``, ``channel`` and ``host`` are empty, they are of kinds that nothing is read from.
     ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
     """
 

@@ -65,7 +65,7 @@ _WILDCARDS = {SpecialChars.WILDCARD_SINGLE: Wildcard.ONE, SpecialChars.WILDCARD_
 
 
 def condition_of(parsed: object) -> Condition:
-    """Our condition for a parsed one of pySigma (``rule.detection.parsed_condition``)."""
+    """Return our condition for a parsed one of pySigma (``rule.detection.parsed_condition``)."""
     match parsed:
         case ConditionAND(args=args):
             return And(tuple(condition_of(arg) for arg in args))

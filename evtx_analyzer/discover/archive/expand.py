@@ -45,7 +45,7 @@ class _Node(Struct, frozen=True, kw_only=True):
 
 
 class _Archive:
-    """An archive that is open: members by their safe names, faults of the whole."""
+    """An open archive: its members by their unique names, and what is wrong with it as a whole."""
 
     def __init__(self, file: BinaryIO, found: Iterable[Found], faults: list[str]) -> None:
         self.entries: dict[str, Entry] = {}
@@ -80,7 +80,7 @@ class Archives:
         self._open: OrderedDict[str, _Archive] = OrderedDict()
 
     def expand(self, source: Source) -> Iterator[Source]:
-        """The members of a source that is an archive, or the source itself."""
+        """Yield the members of a source that is an archive, else the source itself."""
         path = source.path
         yield from self._walk(
             _Node(
@@ -158,7 +158,7 @@ class Archives:
         return stream
 
     def _archive(self, node: _Node, kind: str) -> _Archive:
-        """The archive of a node, opened again where it is not among the last few."""
+        """Return the archive of a node; it is opened again if it is not among the last few."""
         archive = self._open.get(node.key)
         if archive is None:
             file, faults = self._seekable(node)
@@ -190,7 +190,7 @@ def _let_go(archive: _Archive) -> None:
 
 
 def _head(node: _Node) -> tuple[bytes, str]:
-    """The first bytes, and why there are none."""
+    """Return the first bytes, or why there are none."""
     try:
         with closing(node.open()) as stream:
             return stream.read(_HEAD), getattr(stream, "failure", "")
@@ -205,13 +205,16 @@ def _below(node: _Node, name: str) -> Origin:
 
 
 def _slashes(name: str) -> str:
-    """A member's name with forward slashes and without what no encoding can write."""
+    """Return a member's name with forward slashes and without what no encoding can write."""
     name = name.replace("\\", "/").removeprefix("./")
     return name.encode("utf-8", "replace").decode()
 
 
 def _unsafe(name: str) -> str:
-    """Why a name could lead out of a folder; nothing is ever written, but who packs such names means harm."""
+    """Return what is wrong with a member's name, empty if nothing is.
+
+    Nothing is ever written, but whoever packs names that lead out of a folder means harm.
+    """
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
         return "its name leads out of the archive's folder; it is not read"
     return "" if name.strip() else "it has no name"

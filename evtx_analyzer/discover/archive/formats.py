@@ -29,7 +29,7 @@ _MISSING = "needs a library: pip install 'evtx-analyzer[archives]'; or unpack it
 
 
 def _single(opener: Callable[[IO[bytes]], Any], suffix: str) -> Reader:
-    """The reader of a file that is compressed alone."""
+    """Return the reader of a file that is compressed alone; its member has the name without the suffix."""
 
     def entries(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
         del limits, password
@@ -150,7 +150,7 @@ def _cab(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> I
 
 
 def _cab_size(data: bytes) -> int:
-    """Sum of what the data blocks of a cab unpack to (MS-CAB 2.3: CFDATA is at most 32 KiB each)."""
+    """Return how much the data blocks of a cab unpack to (MS-CAB 2.3: CFDATA is at most 32 KiB each)."""
     folders, _, flags = struct.unpack_from("<HHH", data, 26)
     position, in_folder, in_block, total = 36, 0, 0, 0
     if flags & 4:
@@ -188,7 +188,7 @@ KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
 
 
 def archive_kind(head: bytes) -> str | None:
-    """Name of the kind of archive that begins with ``head`` (at least 512 bytes where it has them), or None."""
+    """Return the kind of archive that begins with ``head`` (512 bytes, if it has so many), None if it is no archive."""
     return next((name for name, recognizes, _ in KINDS if recognizes(head)), None)
 
 
