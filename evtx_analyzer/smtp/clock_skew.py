@@ -1,9 +1,9 @@
-"""How far a log's clock is ahead of Exchange Online's own, told by the log itself, and what follows from it.
+"""How far a log's clock is ahead of Exchange Online's own, as the log itself shows, and what follows from it.
 
 A banner holds the remote clock to a second (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket behind a reply
 to a millisecond (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported and nothing is shifted:
-CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours is no clock that goes wrong but a wrong
-time zone.
+CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours means a wrong time zone and not a wrong
+clock.
 """
 
 from __future__ import annotations

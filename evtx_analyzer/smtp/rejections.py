@@ -1,4 +1,4 @@
-"""Sessions and messages to rejections: one per reply that carries 5.7.64, with all that its log tells."""
+"""Sessions and messages to rejections: one for each reply that carries 5.7.64, with all that its log tells."""
 
 from __future__ import annotations
 
