@@ -82,6 +82,13 @@ def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
     assert importers == {"sigma.from_pysigma", "rules.parsing", "rule_tools.convert"}
 
 
+def test_the_architecture_page_lists_the_layers():
+    page = (README.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = page.partition("## Import order")[2].partition("\n\n    ")[2].partition("\n\n")[0]
+    listed = [tuple(line.partition("(")[0].strip().split(", ")) for line in block.splitlines()]
+    assert listed == [tuple(name or "evtx_analyzer" for name in names) for names in LAYERS]
+
+
 def texts():
     yield README
     for folder, pattern in (
