@@ -1,7 +1,7 @@
 """Typed events: one class for each kind of fact that a log states, whatever the format it is written in.
 
-A field keeps the name and the value that the log has, unless its docstring says otherwise. ``Match`` is an event with
-the signals that it matches.
+The names of the fields are ours; what a log wrote stands under its own names in ``fields`` or ``values``, on which
+signals run. ``Match`` is an event with the signals that it matches.
 """
 
 from __future__ import annotations
