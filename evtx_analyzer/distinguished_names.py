@@ -1,4 +1,8 @@
-"""Names in certificates: distinguished names as logs and connectors write them, DNS names, what a wildcard covers."""
+"""Names in certificates: distinguished names, DNS names, and what a connector's certificate name covers.
+
+RFC 4514 is the usual way to write a distinguished name. Windows and Exchange write a blank after each comma, and ``S``
+for its ``ST``.
+"""
 
 from __future__ import annotations
 

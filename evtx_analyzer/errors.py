@@ -7,8 +7,8 @@
     ├── RuleSetError             all mistakes of a rule set at once
     └── ReportError              a saved report cannot be read back, or an output format is unknown
 
-Damage inside an input is never an error: it becomes a ``model.Loss`` in the report. Every message says
-what was expected and what to do next. Only ``cli.py`` prints or exits.
+Damage inside an input is never an error: it becomes a ``Loss`` (``model/origin.py``) in the report. Every message says
+what was expected and what to do next. Only ``cli`` prints or exits.
 """
 
 from __future__ import annotations

@@ -1,18 +1,15 @@
-"""The cmdlets whose exports are read, and the properties by which their objects are known."""
+"""The cmdlets whose exports are read, and the properties by which an exported object is known for one of them.
+
+Get-InboundConnector and Get-AcceptedDomain run in Exchange Online PowerShell, Get-SendConnector and
+Get-ExchangeCertificate in the Exchange Management Shell (cmdlet reference of Exchange PowerShell).
+"""
 
 from __future__ import annotations
 
 INBOUND_CONNECTOR = "Get-InboundConnector"
-
-
 SEND_CONNECTOR = "Get-SendConnector"
-
-
 EXCHANGE_CERTIFICATE = "Get-ExchangeCertificate"
-
-
 ACCEPTED_DOMAIN = "Get-AcceptedDomain"
-
 
 # Properties that tell an object's cmdlet, in the spelling of every language; all are in the documented list output.
 CMDLET_PROPERTIES: dict[str, frozenset[str]] = {
@@ -21,6 +18,5 @@ CMDLET_PROPERTIES: dict[str, frozenset[str]] = {
     EXCHANGE_CERTIFICATE: frozenset({"Thumbprint", "Services", "Subject"}),
     ACCEPTED_DOMAIN: frozenset({"DomainName", "DomainType"}),
 }
-
 
 CMDLETS = tuple(CMDLET_PROPERTIES)

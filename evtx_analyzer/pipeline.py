@@ -1,6 +1,6 @@
 """The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
 
-How often each input is read, and what for, stands in ``passes``.
+docs/architecture.md follows single records through it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.version import VERSION
 
 _MOST_JOBS = 4
-
-
 HostNames = str | Sequence[str] | Mapping[str, str]
 
 
@@ -170,7 +168,7 @@ def analyze(
 
 
 def events(inputs: Inputs) -> Iterator[Event]:
-    """The typed events of all inputs, lazily, before any rule; losses are not told here, use ``analyze`` for those."""
+    """Yield the typed events of all inputs, before any rule; losses are not given here, use ``analyze`` for those."""
     ledger = Ledger()
     for item in without_copies(examine(source, _silent) for source in discover(source_paths(inputs))):
         if item.syntax is not None and not item.duplicate_of:
@@ -178,7 +176,7 @@ def events(inputs: Inputs) -> Iterator[Event]:
 
 
 def _counted(session: Session, notes: Notes) -> bool:
-    """Count a session; whether it was refused with 5.7.64 and must be kept."""
+    """Count a session, and return whether it was refused with 5.7.64 and must be kept."""
     notes.session(session)
     return bool(refusals(session))
 
@@ -186,7 +184,7 @@ def _counted(session: Session, notes: Notes) -> bool:
 def _told(
     refused: Iterable[Session], messages: Iterable[Match], hosts: Hosts
 ) -> tuple[list[Told], dict[str, datetime]]:
-    """Refusals as every log tells them; by id the session's own clock where the hour that it names comes twice."""
+    """Return the refusals as every log tells them, and by id the session's own clock where its hour comes twice."""
     found: list[Told] = []
     clocks: dict[str, datetime] = {}
     for one in refused:
@@ -199,21 +197,21 @@ def _told(
 
 
 def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:
-    """Thumbprints of the certificates that failed, and of those that refused sessions sent or received."""
+    """Return the thumbprints of certificates that failed, and of those that refused sessions sent or received."""
     shown = (item for session in refused for item in (session.sent, session.received) if item)
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
     return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
 
 
 def _within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
-    """Whether a refusal lies in the limits; one whose UTC time is not known is kept."""
+    """Return whether a refusal lies in the limits; one whose UTC time is not known is kept."""
     if item.time_basis in ("heading", "unknown"):
         return True
     return (since is None or item.time >= since) and (until is None or item.time <= until)
 
 
 def _given(host: HostNames | None) -> Given:
-    """Pairs of pattern and name: a plain name holds for all files."""
+    """Return pairs of pattern and name; a plain name holds for all files."""
     if host is None:
         return ()
     if isinstance(host, Mapping):

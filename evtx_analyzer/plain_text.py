@@ -1,4 +1,4 @@
-"""Text of logs as plain text: without control characters, and not too long."""
+"""Text of logs made fit to print: without control characters, and not too long."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import unicodedata
 
 
 def clean(text: str) -> str:
-    """Text of a log with control, format and surrogate characters replaced, so that it can not act on a terminal."""
+    """Return the text with control, format and surrogate characters replaced, so that it cannot act on a terminal."""
     return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char for char in text)
 
 
 def clip(text: str, most: int) -> str:
-    """Text of at most so many characters, the cut marked."""
+    """Return at most ``most`` characters of the text, the cut marked."""
     return text if len(text) <= most else text[: most - 1] + "\u2026"

@@ -10,14 +10,9 @@ value. A log's own text for a code is localized and is never used.
 from __future__ import annotations
 
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
-
-
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
-
-
 EXPORT_AGAIN = f"wevtutil epl {CAPI2_CHANNEL} capi2.evtx"
 """The command, on the server, that exports the log with everything in it."""
-
 
 CAPI2_EVENTS: dict[int, str] = {
     10: "CertGetCertificateChainStart",
@@ -38,12 +33,8 @@ CAPI2_EVENTS: dict[int, str] = {
 }
 """Event ids whose schema is known, with the root element of their UserData. Others occur and are kept as they are."""
 
-
 CERT_E_UNTRUSTEDROOT = 0x800B0109
-
-
 CERT_E_CHAINING = 0x800B010A
-
 
 RESULTS: dict[int, str] = {
     0x0: "S_OK",
@@ -97,7 +88,6 @@ RESULTS: dict[int, str] = {
     0x800B0114: "CERT_E_INVALID_NAME",
 }
 
-
 WIN32_RESULTS: dict[int, str] = {
     0x2: "ERROR_FILE_NOT_FOUND",
     0x3: "ERROR_PATH_NOT_FOUND",
@@ -124,9 +114,7 @@ WIN32_RESULTS: dict[int, str] = {
 }
 """Codes that CAPI2 writes as they are (``2EE7``) or wrapped in an HRESULT of the Win32 facility (``80072EE7``)."""
 
-
 HTTP_FACILITY, WIN32_FACILITY = 0x80190000, 0x80070000
-
 
 TRUST_ERRORS: dict[int, str] = {
     0x1: "CERT_TRUST_IS_NOT_TIME_VALID",
@@ -156,7 +144,6 @@ TRUST_ERRORS: dict[int, str] = {
     0x8000000: "CERT_TRUST_HAS_NOT_SUPPORTED_CRITICAL_EXT",
 }
 
-
 TRUST_INFO: dict[int, str] = {
     0x1: "CERT_TRUST_HAS_EXACT_MATCH_ISSUER",
     0x2: "CERT_TRUST_HAS_KEY_MATCH_ISSUER",
@@ -172,9 +159,7 @@ TRUST_INFO: dict[int, str] = {
     0x10000: "CERT_TRUST_IS_COMPLEX_CHAIN",
 }
 
-
 IS_SELF_SIGNED = 0x8
-
 
 SSL_CHECKS: dict[int, str] = {
     0x80: "SECURITY_FLAG_IGNORE_REVOCATION",
@@ -184,7 +169,6 @@ SSL_CHECKS: dict[int, str] = {
     0x2000: "SECURITY_FLAG_IGNORE_CERT_DATE_INVALID",
 }
 """``SSLAdditionalPolicyInfo/IgnoreFlags`` (fdwChecks): what an SSL policy check was told not to look at."""
-
 
 CHAIN_FLAGS: dict[int, str] = {
     0x1: "CERT_CHAIN_CACHE_END_CERT",
@@ -207,7 +191,6 @@ CHAIN_FLAGS: dict[int, str] = {
 }
 """``Flags`` of event 11."""
 
-
 POLICY_FLAGS: dict[int, str] = {
     0x1: "CERT_CHAIN_POLICY_IGNORE_NOT_TIME_VALID_FLAG",
     0x2: "CERT_CHAIN_POLICY_IGNORE_CTL_NOT_TIME_VALID_FLAG",
@@ -228,7 +211,6 @@ POLICY_FLAGS: dict[int, str] = {
 }
 """``Flags`` of event 30."""
 
-
 AUTHENTICODE_SETTINGS: dict[int, str] = {
     0x20: "WTPF_TRUSTTEST",
     0x80: "WTPF_TESTCANBEVALID",
@@ -244,7 +226,6 @@ AUTHENTICODE_SETTINGS: dict[int, str] = {
 }
 """``RegPolicySetting`` of events 30 and 81."""
 
-
 REVOCATION_FLAGS: dict[int, str] = {
     0x1: "CERT_VERIFY_REV_CHAIN_FLAG",
     0x2: "CERT_VERIFY_CACHE_ONLY_BASED_REVOCATION",
@@ -253,7 +234,6 @@ REVOCATION_FLAGS: dict[int, str] = {
     0x10: "CERT_VERIFY_REV_NO_OCSP_FAILOVER_TO_CRL_FLAG",
 }
 """``Flags`` of event 41."""
-
 
 RETRIEVAL_FLAGS: dict[int, str] = {
     0x1: "CRYPT_RETRIEVE_MULTIPLE_OBJECTS",
@@ -274,7 +254,6 @@ RETRIEVAL_FLAGS: dict[int, str] = {
 }
 """``Flags`` of events 51 and 53."""
 
-
 KEY_FLAGS: dict[int, str] = {
     0x1: "CRYPT_ACQUIRE_CACHE_FLAG",
     0x2: "CRYPT_ACQUIRE_USE_PROV_INFO_FLAG",
@@ -287,7 +266,6 @@ KEY_FLAGS: dict[int, str] = {
     0x40000: "CRYPT_ACQUIRE_ONLY_NCRYPT_KEY_FLAG",
 }
 """``Flags`` of event 70."""
-
 
 TRUST_PROVIDER_FLAGS: dict[int, str] = {
     0x1: "WTD_USE_IE4_TRUST_FLAG",
@@ -306,7 +284,6 @@ TRUST_PROVIDER_FLAGS: dict[int, str] = {
 }
 """``Flags`` of event 81."""
 
-
 FLAG_ELEMENTS: dict[tuple[int, str], dict[int, str]] = {
     (0, "ErrorStatus"): TRUST_ERRORS,
     (0, "InfoStatus"): TRUST_INFO,
@@ -322,7 +299,6 @@ FLAG_ELEMENTS: dict[tuple[int, str], dict[int, str]] = {
 }
 """Table of an element with ``@value`` and named flags; 0 stands for any event id."""
 
-
 POLICIES: dict[int, str] = {
     1: "CERT_CHAIN_POLICY_BASE",
     2: "CERT_CHAIN_POLICY_AUTHENTICODE",
@@ -337,7 +313,6 @@ POLICIES: dict[int, str] = {
     11: "CERT_CHAIN_POLICY_THIRD_PARTY_ROOT",
     12: "CERT_CHAIN_POLICY_SSL_KEY_PIN",
 }
-
 
 POLICY_NUMBERS = {name: number for number, name in POLICIES.items()}
 

@@ -8,7 +8,7 @@ import tempfile
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-snapshots", action="store_true", help="write tests/snapshots again instead of comparing")
+    parser.addoption("--update-snapshots", action="store_true", help="write the snapshots again, do not compare")
 
 
 def pytest_configure(config):

@@ -31,15 +31,8 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
-# Stages that share data types with a neighbor: rules are data for these.
-ALLOWED = {
-    ("rules", "match"),  # a signal is a compiled condition
-    ("correlate", "rules"),  # link rules
-    ("diagnose", "rules"),  # cause rules
-    ("smtp", "read"),  # the plain reader of rows
-    ("smtp", "correlate"),  # sessions, which are to lie beside it
-    ("correlate", "smtp"),  # what sessions add to the delivery history
-}
+# The one import inside of a line: correlation takes what the SMTP logs told.
+ALLOWED = {("correlate", "smtp")}
 
 
 def modules():
@@ -87,6 +80,37 @@ def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():
             targets += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             importers |= {name for target in targets if target.partition(".")[0] == "sigma"}
     assert importers == {"sigma.from_pysigma", "rules.parsing", "rule_tools.convert"}
+
+
+def test_the_architecture_page_lists_the_layers():
+    page = (README.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = page.partition("## Import order")[2].partition("\n\n    ")[2].partition("\n\n")[0]
+    listed = [tuple(line.partition("(")[0].strip().split(", ")) for line in block.splitlines()]
+    assert listed == [tuple(name or "evtx_analyzer" for name in names) for names in LAYERS]
+
+
+def texts():
+    yield README
+    for folder, pattern in (
+        ("docs", "*.md"),
+        ("evtx_analyzer", "**/*.py"),
+        ("tests", "**/*.py"),
+        ("benchmarks", "*.py"),
+    ):
+        yield from (README.parent / folder).glob(pattern)
+
+
+def test_modules_that_a_text_names_exist():
+    """As ``report/html.py`` or ``report/html.py: to_html``, from the project's root or the package's."""
+    wrong = []
+    for text in texts():
+        content = text.read_text(encoding="utf-8")
+        for name, definition in re.findall(r"`([a-z_0-9/]+/[a-z_0-9]+\.py)(?:: (\w+))?", content):
+            files = [file for root in (PACKAGE, README.parent) if (file := root / name).is_file()]
+            defined = rf"^\s*(?:def|class) {definition}\b"
+            if not files or (definition and not re.search(defined, files[0].read_text(encoding="utf-8"), re.MULTILINE)):
+                wrong.append(f"{text.name} names {name} {definition}")
+    assert not wrong
 
 
 def test_nothing_of_ours_imports_numpy():

@@ -1,4 +1,4 @@
-"""How a bundle can fail where it is no fault of its contents."""
+"""The ways in which a bundle can fail that are no fault of its contents."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""CAPI2 events to certificate checks with their chains."""
+"""CAPI2 events to operations: certificate checks with their chains, and what was done for them."""

@@ -1,7 +1,7 @@
 """CAPI2 events to operations: what was checked, by whom, under which policy, what it took, and what came of it.
 
 An event 30 belongs to the event 11 with the same chainRef, within one log and process: of 94 real pairs 39 have
-different TaskIds. Everything else belongs together by TaskId and SeqNumber (``tasks``): retrievals and revocation
+different TaskIds. Everything else belongs together by TaskId and SeqNumber (``task_tree``): retrievals and revocation
 checks to the chain that they were made for, event 90 (the certificates as XML) to the chains of its task, chains to the
 WinVerifyTrust that asked for them. An event 30 whose event 11 has wrapped away is normal in a ring log of 1 MB, and is
 said. Every event given is a step of at least one operation.

@@ -1,1 +1,1 @@
-"""Matches to incidents: sessions, chain operations, and the links between them."""
+"""Refusals and operations to incidents: the links between them, and the facts that surround each."""

@@ -1,8 +1,8 @@
 """What all refused mail has in common, and how much of the accepted mail has it too.
 
-Comparing what works with what does not is how an engineer finds the difference by eye; a trait that every refusal and
-no accepted message has is evidence, one that accepted mail shares is none. Only mail that Exchange Online took for
-recipients outside of the own tenant is compared, but for the recipients themselves, where all of it is.
+An engineer finds the difference by comparing what works with what does not. A trait that every refusal and no accepted
+message has is a clue; one that accepted mail shares is none. Only mail that Exchange Online took for recipients outside
+of the own tenant is compared. For the trait of the recipients themselves all accepted mail is compared.
 """
 
 from __future__ import annotations

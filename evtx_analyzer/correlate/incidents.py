@@ -1,4 +1,4 @@
-"""Rejections grouped to incidents: one host, one connector, one certificate sent."""
+"""Rejections grouped to incidents: one host, one kind of log, one connector, one certificate sent."""
 
 from __future__ import annotations
 

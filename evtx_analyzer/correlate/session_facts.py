@@ -1,9 +1,8 @@
-"""What surrounds a refusal: configuration, certificates, delivery history and other events, laid beside each refused
-session and check.
+"""What surrounds a refusal or a check: configuration, certificates, delivery history and other events.
 
-The result is a flat view per refusal (Sigma service ``smtp-session``) and per chain operation (``chain-
-operation``), on which signals run as on any event; ``docs/rules.md`` lists the fields. A field is absent where
-nothing tells: no export, no certificate shown by the log, rows of the session missing. Absence is never read as "no".
+The result is a flat view of each refusal (Sigma service ``smtp-session``) and of each operation (``chain-operation``),
+on which signals run as on any event; docs/rules.md lists the fields. A field is absent where no input shows it: no
+export, no certificate in the log, rows of the session missing. Absence is never read as "no".
 """
 
 from __future__ import annotations

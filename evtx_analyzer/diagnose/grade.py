@@ -1,4 +1,16 @@
-"""Grades, never percentages."""
+"""The grade of a cause, from the names of what was observed: never a percentage.
+
+A cause's YAML says which observations reach ``probable``, ``possible`` or ``coincident``; nothing observed for it is
+``no-evidence``. Three laws stand above every rule file:
+
+- nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
+- a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
+- an observation that excludes the cause makes it ``contradicted``, whatever else was seen, and so do groups of them
+  under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
+  contradicts where the cause does not reach ``possible``.
+
+Only a wire trace or a fix that worked could make a cause certain, so there is no grade that says certain.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +20,11 @@ from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.rules.definitions import Cause
 
 UNEXPLAINED = "unexplained"
-
-
 RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0}
 
 
 def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
-    """Grade that follows from the names of what was observed.
+    """Return the grade that follows from the names of what was observed.
 
     ``capped`` are observations that rest on a name, on time or on hosts that are not the same: where every way to a
     grade needs one of them, the grade is ``possible`` at most.

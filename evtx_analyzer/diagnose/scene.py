@@ -1,4 +1,7 @@
-"""An incident with what the causes ask of it."""
+"""One incident as the causes look at it: its refusals by signal, its links by rule, and the facts that sentences name.
+
+``Case`` is what all incidents of an analysis share.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,7 @@ from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.origin import Fields, Origin
 
 IDENTITY = ("thumbprint", "subject")
-
-
 PAIRED = ("same", "assumed")
-
-
 SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
@@ -65,7 +64,7 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 
 class Scene:
-    """An incident with what the causes ask of it: thousands of refusals are gone through once, not for each cause."""
+    """An incident, prepared for the causes: thousands of refusals are gone through once and not for each cause."""
 
     def __init__(self, incident: Incident, case: Case) -> None:
         self.incident, self.case = incident, case
@@ -79,7 +78,7 @@ class Scene:
 
     @cached_property
     def hits(self) -> Mapping[str, list[Rejection]]:
-        """Refusals by signal."""
+        """The refusals that have each signal."""
         found: dict[str, list[Rejection]] = {}
         for item in self.incident.rejections:
             for name in set(item.signals):
@@ -88,7 +87,7 @@ class Scene:
 
     @cached_property
     def links(self) -> Mapping[str, list[Link]]:
-        """Links by rule."""
+        """The links that each rule made."""
         found: dict[str, list[Link]] = {}
         for link in self.incident.links:
             found.setdefault(link.rule, []).append(link)
@@ -96,7 +95,7 @@ class Scene:
 
     @cached_property
     def free(self) -> frozenset[str]:
-        """Checks that are joined by thumbprint on the same machine."""
+        """Ids of the checks that are joined by thumbprint on the same machine; only these may carry a grade freely."""
         links = self.incident.links
         return frozenset(link.operation for link in links if link.basis == "thumbprint" and link.host in PAIRED)
 
@@ -108,7 +107,7 @@ class Scene:
         return sorted([*(item.handshake_time or item.time for item in rejections), *late])
 
     def refused(self, signal: str, shown_by: str) -> list[Fact]:
-        """The refusals of a signal as facts; they stand in the export that shows them, where there is one."""
+        """Return the refusals of a signal as facts; their origin is the export ``shown_by``, where there is one."""
         key = (signal, shown_by)
         if key not in self._refused:
             place_of = self.case.settings.get(shown_by)
@@ -119,7 +118,7 @@ class Scene:
         return self._refused[key]
 
     def paired(self, rule: str, kind: str) -> tuple[list[Fact], bool]:
-        """Sound or broken links of a rule as facts, one for each check, and whether any may carry a grade freely."""
+        """Return the sound or broken links of a rule as facts, one per check; and whether one may carry any grade."""
         key = (rule, kind)
         if key not in self._paired:
             links = self.links.get(rule, [])
@@ -143,7 +142,7 @@ class Scene:
         return self._paired[key]
 
     def worded(self, text: str, fact: Fact) -> str:
-        """The sentence of a fact; refusals that differ in nothing that it names share it."""
+        """Return the sentence of a fact; refusals that differ in nothing that it names share one."""
         if fact.link is not None or fact.operation is not None or fact.rejection is None:
             return fill(text, self.names(fact))
         used = _placeholders(text)
@@ -154,9 +153,9 @@ class Scene:
         return self._texts[key]
 
     def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
-        """What sentences name of a session's view; the view is made once for all of them, and equal values are shared.
+        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``.
 
-        Sessions of one outage show much the same, so little is kept.
+        The view is made once for all sentences. Sessions of one outage show much the same: equal values are shared.
         """
         found = self._views.get(rejection.id)
         if found is None:
@@ -166,7 +165,7 @@ class Scene:
         return found
 
     def names(self, fact: Fact | None = None) -> dict[str, str]:
-        """Values of the placeholders that rule files may use; what is not known reads as an instruction to fill it in.
+        """Return the values of all placeholders; what is not known reads as an instruction to fill it in.
 
         Without a fact they are those of the first refusal and of the first check that is joined by more than time.
         """
@@ -189,7 +188,7 @@ class Scene:
         }
 
     def _last_element(self, operation: Operation | None) -> Certificate | None:
-        """What files and other events tell of the certificate at which a chain stops."""
+        """Return what files and other events tell of the certificate at which a chain stops."""
         if operation is None or not operation.elements:
             return None
         last = operation.elements[-1].thumbprint

@@ -1,4 +1,4 @@
-"""The best supported cause in a sentence; without a refusal, what that absence is worth."""
+"""The verdict: the best supported cause in a sentence; without a refusal, what that absence is worth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evtx_analyzer.model.findings import Finding, Verdict
 def verdict(
     findings: Sequence[Finding], incidents: Sequence[Incident], case: Case, losses: int, left_out: int = 0
 ) -> Verdict:
-    """The best supported cause in a sentence; without a refusal, what that absence is worth.
+    """Return the verdict on a case; ``losses`` is how many parts of the input could not be read.
 
     ``left_out`` is how many refusals lie outside of the time that was asked for.
     """
@@ -36,7 +36,7 @@ def verdict(
 
 
 def _span(incidents: Sequence[Incident]) -> str:
-    """From the first refusal to the last; beside known times those of an unknown zone are counted only."""
+    """Return the time from the first refusal to the last; where some have a known time, the others are counted only."""
     starts = (Moment(incident.start, incident.start_basis) for incident in incidents)
     ends = (Moment(incident.end, incident.end_basis) for incident in incidents)
     first, last = clock.limits([*starts, *ends])

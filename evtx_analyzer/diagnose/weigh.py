@@ -1,18 +1,7 @@
 """Incidents against causes: what supports each cause, what speaks against it, what is missing, and its grade.
 
-Grades, never percentages: ``probable``, ``possible``, ``coincident``, ``contradicted``, ``no-evidence``. A cause's
-YAML says which observations reach which grade; three laws stand above every rule file:
-
-- nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
-- a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
-- an observation that excludes the cause makes it ``contradicted``, whatever else was seen, and so do groups of them
-  under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
-  contradicts where the cause does not reach ``possible``.
-
-Of causes with the same grade, one that is capped (mail was accepted in the very state that it claims decides) stands
-behind the others, whatever its rank.
-
-Only a wire trace or a fix that worked could make a cause certain, so nothing here says certain.
+What the grades mean stands in ``grade``. Of causes with the same grade, one that is capped (mail was accepted in the
+very state that it claims decides) stands behind the others, whatever its rank.
 """
 
 from __future__ import annotations
@@ -36,11 +25,7 @@ from evtx_analyzer.model.origin import Origin, TimeBasis, place
 from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
 
 _SIDES = ("supports", "contradicts")
-
-
 _PASSED = "0"
-
-
 _MOST_EVIDENCE = 5
 
 
@@ -360,8 +345,6 @@ def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
 
 
 _WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
-
-
 _EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
 
 

@@ -1,4 +1,7 @@
-"""Sentences of rule files with their placeholders filled."""
+"""The placeholders of rule files, and how each is filled from a refusal, a check and the link between them.
+
+What is not known reads as an instruction to fill it in (``<the connector>``) or as a plain statement (``no domain``).
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def _operation_names(operation: Operation | None) -> dict[str, str]:
 
 
 def _out_of_date(operation: Operation) -> str:
-    """The first element of the chain that is out of its validity period, else the one that event 30 blames."""
+    """Return the first element of the chain that is out of its validity period, else the one that event 30 blames."""
     late = [item.subject for item in operation.elements if "CERT_TRUST_IS_NOT_TIME_VALID" in item.errors]
     at = operation.element_index
     if late:
@@ -94,7 +97,7 @@ def _out_of_date(operation: Operation) -> str:
 
 
 def _issuer_text(operation: Operation | None, last: Certificate | None, issuer: str) -> str:
-    """The issuer that is missing, by name and key id as far as known, and where it is published.
+    """Return the missing issuer, by name and key id as far as known, and where it is published.
 
     ``last`` is the last element of the chain, which names both; it is the leaf where no chain is known. Another
     element's address is that of another certificate.

@@ -1,9 +1,9 @@
-"""Which inputs are read how often, and what for.
+"""CAPI2 exports are read twice: for failures, then for all that is said of the certificates that matter.
 
-SMTP logs are read once: sessions and messages pass by, refused ones stay, the others are counted. CAPI2 exports are
-read twice: first for the failures that the signals look for; then, when it is known which certificates matter (those
-that failed and those that refused sessions sent), for everything that the log says of these and for the rest of the
-tasks in which it said so (``neighborhoods``). So memory is bounded by the evidence.
+The first reading finds the events that links look for. Only then is it known which certificates matter: those that
+failed, and those that refused sessions sent. The second reading takes everything that the log says of these, and the
+rest of the tasks in which it says so (``capi2/neighborhoods.py``). So memory is bounded by the evidence and not by the
+log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RECENT = 16
 
 
 def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
-    """First pass over CAPI2: events that links look for by name, and by time where they are near a refusal."""
+    """Yield, in the first reading, the events that links look for by name, and by time where a refusal is near."""
     links, signals = reading.rules.links, reading.rules.signals
     by_name = {rule.operation_signal for rule in links if rule.basis == "subject"}
     by_time = {rule.operation_signal: rule for rule in links if rule.basis == "time"}
@@ -52,7 +52,7 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
 
 
 def _of_same_certificate(failure: Match, recent: deque[Match]) -> list[Match]:
-    """What was read just before of the certificate that failed; it would be read again in the second pass."""
+    """Return what was read just before of the certificate that failed, so that it is not read again later."""
     name = getattr(failure.event, "thumbprint", "")
     same = [match for match in recent if name and getattr(match.event, "thumbprint", "") == name]
     for match in same:
@@ -61,9 +61,9 @@ def _of_same_certificate(failure: Match, recent: deque[Match]) -> list[Match]:
 
 
 def evidence_for(reading: Reading, certificates: frozenset[str], checks: Iterable[Match]) -> list[Match]:
-    """Second pass over CAPI2: everything that the logs say of the certificates that matter, and of their tasks.
+    """Return, in the second reading, all that the logs say of the certificates that matter, and of their tasks.
 
-    Only files that hold CAPI2 are read. ``checks`` are what the first pass gave: they are typed and matched once.
+    Only files that hold CAPI2 are read. ``checks`` are what the first reading gave: they are not typed again.
     """
     if not certificates:
         return []
@@ -84,7 +84,7 @@ def _typed(ledger: Ledger, item: Examined, known: Mapping[Origin, Event], record
 
 
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:
-    """Whether a time lies within a few seconds of any refused handshake."""
+    """Return whether a time lies within a few seconds of any refused handshake."""
     slack = timedelta(seconds=reach + 1)
     place = bisect_left(anchors, time - slack)
     return place < len(anchors) and anchors[place] <= time + slack

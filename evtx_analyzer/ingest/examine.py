@@ -1,4 +1,4 @@
-"""A first look at each source: digest, syntax, and what it is."""
+"""A first look at each source: its digest, its syntax, and whether its contents came before."""
 
 from __future__ import annotations
 
@@ -23,24 +23,18 @@ from evtx_analyzer.read import HEAD, recognize, remarks
 from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
-
-
 _HOLDS_CODE = "; it holds the text 5.7.64"
-
-
 _BLOCK = 1 << 20
-
-
 _EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
-
-
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)
-
-
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
-
-
+Inputs = Input | Sequence[Input]
 Progress = Callable[[str, int], None]
+
+
+def source_paths(inputs: Inputs) -> list[Input]:
+    """Return the inputs as a list, whether one or several were given."""
+    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
 class Examined(Struct, frozen=True, kw_only=True):
@@ -64,10 +58,10 @@ class Examined(Struct, frozen=True, kw_only=True):
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> Examined:
-    """Read a source once for its digest; an unreadable one is noted, not raised.
+    """Read a source once for its digest and syntax; one that cannot be read is noted, and nothing is raised.
 
-    With ``digests``, that of a large log in a local file is only begun: nothing else is looked for in it here; and what
-    must be unpacked is read ahead.
+    With ``digests``, the digest of a large log in a local file is only begun, and the file is not read further here;
+    what must be unpacked is read ahead by a thread.
     """
     if source.fault:
         return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
@@ -119,7 +113,7 @@ def _unreadable(source: Source, size: int, error: OSError) -> Examined:
 
 
 def with_digest(item: Examined) -> Examined:
-    """The same source with its digest; waits until it is made. A file that failed meanwhile is unreadable."""
+    """Return the same source with its digest, waiting until it is made. A file that failed meanwhile is unreadable."""
     if item.pending is None:
         return item
     sha256, size, error = item.pending.result()
@@ -129,7 +123,7 @@ def with_digest(item: Examined) -> Examined:
 
 
 def without_copies(examined: Iterable[Examined]) -> list[Examined]:
-    """The same sources; those whose contents came before are marked as duplicates, so that nothing counts twice.
+    """Return the same sources; those whose contents came before are marked as duplicates, so nothing counts twice.
 
     Digests that are pending are only waited for where another source has the same size and begins in the same way.
     """
@@ -145,7 +139,7 @@ def without_copies(examined: Iterable[Examined]) -> list[Examined]:
 
 
 def _opened(source: Source, *, ahead: bool) -> BinaryIO:
-    """The source's bytes; with ``ahead``, what must be unpacked or fetched is read by a thread of its own."""
+    """Open a source; with ``ahead``, what must be unpacked or fetched is read by a thread of its own."""
     stream = source.open()
     if ahead and source.size >= LARGE and not is_local_file(stream) and not isinstance(stream, BytesIO):
         return cast("BinaryIO", Ahead(stream))
@@ -153,7 +147,7 @@ def _opened(source: Source, *, ahead: bool) -> BinaryIO:
 
 
 def _tells_of_refusals(item: Examined) -> bool:
-    """Whether the text 5.7.64 stands in a source, for which it is read once more if that is not known."""
+    """Return whether a source holds the text 5.7.64; it is read once more if that is not known."""
     if item.holds_code is not None or item.syntax in _EVENT_SYNTAXES:
         return bool(item.holds_code)
     tail = b""
@@ -169,7 +163,7 @@ def _tells_of_refusals(item: Examined) -> bool:
 
 
 def _failure(stream: BinaryIO) -> str:
-    """Why a member of an archive ended too early; empty for files."""
+    """Return why a member of an archive ended too early; empty for files."""
     return str(getattr(stream, "failure", ""))
 
 
@@ -202,11 +196,3 @@ class _Counted:
         size = read_into(self._stream, buffer)
         self._progress(self._path, size)
         return size
-
-
-Inputs = Input | Sequence[Input]
-
-
-def source_paths(inputs: Inputs) -> list[Input]:
-    """Return the inputs as a list, whether one or several were given."""
-    return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)

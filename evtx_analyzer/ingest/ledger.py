@@ -1,4 +1,4 @@
-"""Sources to typed events with an account of what was read and what was lost: discover, read and normalize in one.
+"""Sources to typed events, with an account of what was read and what was lost.
 
 The account (``Ledger``) is what keeps "no event" apart from "not in the export" and from "could not be read".
 """
@@ -56,29 +56,20 @@ from evtx_analyzer.smtp.connections import ConnectionReader
 from evtx_analyzer.smtp.fold import ProtocolReader
 
 _LARGE = 1 << 20
-
-
 _ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
-
-
 # As Windows names the log's file, and as people name an export of it.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]*\.(?:evtx|xml)$", re.IGNORECASE)
-
-
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
-
 
 _LOCAL_UNKNOWN = (
     "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
     "in them are listed and not paired"
 )
 
-
 _LOCAL_TWICE = (
     "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
     "only where the remote side's own clock settles which one is meant"
 )
-
 
 Wanted = Callable[[Record], bool]
 
@@ -106,7 +97,7 @@ class Ledger:
         search: Search | None = None,
         layouts: Layouts | None = None,
     ) -> Iterator[Event]:
-        """Typed events of a source; with ``wanted``, only of records that it accepts, and without counting twice.
+        """Yield the typed events of a source; with ``wanted``, only of records that it accepts, not counted again.
 
         ``search`` finds the chunks of an .evtx file that may hold what is looked for: of the others the records that
         need not be looked at for anything else are counted only, and not given. With ``layouts``, sessions that went
@@ -156,7 +147,7 @@ class Ledger:
         return read(item.syntax, stream, item.source.origin, selection)
 
     def pieces(self, item: Examined, progress: Progress, search: Search | None) -> Iterator[Piece]:
-        """The pieces of an event log that was read before, those that the search finds ``selected``."""
+        """Yield the pieces of an event log that was read before; those that the search finds are ``selected``."""
         assert item.syntax is not None
         try:
             with closing(_opened(item.source, ahead=self._ahead)) as stream:
@@ -168,7 +159,7 @@ class Ledger:
             self._stopped(item, f"reading stopped: {error.strerror or error}")
 
     def typed(self, item: Examined, record: Record) -> Event | None:
-        """The typed event of a record that was read before; it is not counted again."""
+        """Return the typed event of a record that was read before; it is not counted again."""
         return self._normalized(item, record, first_time=False)
 
     def _add(self, item: Examined, found: CountedRecords) -> None:
@@ -253,7 +244,7 @@ class Ledger:
             self._losses.setdefault(named(loss.origin), []).append(loss)
 
     def losses(self, examined: Iterable[Examined]) -> list[Loss]:
-        """All losses, those of sources that nobody could read among them."""
+        """Return all losses, among them those of sources that could not be read at all."""
         found = [loss for losses in self._losses.values() for loss in losses]
         for item in examined:
             origin = item.source.origin
@@ -281,7 +272,7 @@ class Ledger:
         return by_name or without_facts or capi2.KIND in self.kinds(item)
 
     def coverage(self) -> list[Coverage]:
-        """Span of every source and kind, in the order of sources."""
+        """Return the coverage of every source and kind, in the order of sources."""
         spans = [span for _, span in sorted(self._spans.items())]
         made = [
             (span, span.coverage(self._losses.get(span.source, ()), self._others.get(span.source))) for span in spans
@@ -296,7 +287,7 @@ class Ledger:
         return replace(item, time_basis="heading") if counts["heading"] else item
 
     def local_notes(self) -> dict[tuple[str, str], str]:
-        """What is to be said of rows whose UTC time is not known, by source and kind."""
+        """Return a note, by source and kind, where the UTC time of rows is not known."""
         notes = {}
         for key, count in self._bases.items():
             texts = []
@@ -309,11 +300,11 @@ class Ledger:
         return notes
 
     def hosts(self) -> list[tuple[str, str]]:
-        """Every machine that rows name, with the source that names it."""
+        """Return every machine that rows name, with the source that names it."""
         return sorted({(span.source, host) for span in self._spans.values() for host in span.hosts})
 
     def status(self, item: Examined) -> SourceStatus:
-        """What became of a source."""
+        """Return what became of a source."""
         status, reason = self._judge(item)
         kinds = self.kinds(item)
         kind = ", ".join(kinds) or (_EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
@@ -328,7 +319,7 @@ class Ledger:
         )
 
     def kinds(self, item: Examined) -> list[str]:
-        """Kinds of log that a source holds, as far as it was read."""
+        """Return the kinds of log that a source holds, as far as it was read."""
         return sorted(self._kinds.get(item.source.path, ()))
 
     def _judge(self, item: Examined) -> tuple[str, str]:
@@ -367,7 +358,7 @@ def _why_unrecognized(item: Examined) -> str:
 
 
 class Reading(NamedTuple):
-    """What all passes share; with ``prefilter``, what no rule can match is counted and not looked at."""
+    """What all readings share; with ``prefilter``, what no rule can match is counted and not looked at."""
 
     examined: Sequence[Examined]
     rules: Rules
@@ -391,6 +382,6 @@ def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
 
 
 def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
-    """Losses by place, each once: an export is read twice and tells its losses twice."""
+    """Return the losses in order of place, each once: an export is read twice, and so are its losses."""
     distinct = set(losses)
     return tuple(sorted(distinct, key=lambda item: (place(item.origin), item.reason, item.extent)))

@@ -1,4 +1,8 @@
-"""SMTP logs are read once: refused sessions stay, the others are counted."""
+"""SMTP logs are read once: refused sessions are kept, all others are counted.
+
+Files of one folder are read as one log, for sessions cross files. Connectivity logs are the exception: they are read
+again when it is known which sessions were refused.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 
 
 def smtp_sessions(reading: Reading) -> Iterator[Session]:
-    """Sessions of all SMTP logs; those of one folder are read as one log, for sessions cross files.
+    """Yield the sessions of all SMTP logs; the files of one folder are read as one log, for sessions cross files.
 
     Sessions that went well are counted in bulk, unless a signal looks for something in them.
     """
@@ -42,19 +46,19 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
 
 
 def _names(running: OpenSessions) -> list[str]:
-    """Names of sessions that have begun."""
+    """Return the names of sessions that have begun."""
     return [name for *_, name in running]
 
 
 def _looks_for_failure(signal: Signal) -> bool:
-    """Whether a signal of Send or IIS logs can only match replies that say no."""
+    """Return whether a signal of Send or IIS logs can match failing replies only."""
     who, what = ("event", "data") if signal.kind == SEND else ("cs-username", "cs-uri-query")
     says = {SEND: "<", IIS: "outboundconnectionresponse"}[signal.kind]
     return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
 
 
 def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
-    """In which rows of a session its outcome stands, learned from the rows of one; None if anything in it failed."""
+    """Learn from the rows of one session in which of them its outcome stands; None if anything in it failed."""
     events = [event for row in rows if (event := normalize(row)) is not None]
     typed = [event for _, event in events if isinstance(event, SmtpEvent)]
     layout = layout_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None

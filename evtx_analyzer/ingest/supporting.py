@@ -1,4 +1,7 @@
-"""Supporting events: Schannel, MSExchangeTransport, queues, and the connections of refused sessions."""
+"""Supporting events, counted: Schannel, MSExchangeTransport, queues, and the connections of refused sessions.
+
+They prove nothing alone. The report lists them beside the refusals.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is kept of SMTP rows as they pass by: counts, clocks, owners of addresses, and messages that were refused."""
+"""What is kept of SMTP rows and messages as they pass by.
+
+These are counts, clocks, the owners of addresses, exported configuration, and the messages that were refused.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ SEND, RECEIVED, IIS = "send-connector", "receive-connector", "iis-smtp"
 
 
 class Notes:
-    """Grows with machines, codes, certificates, settings and refusals, not with rows."""
+    """The tallies of a case. They grow with machines, codes, certificates, settings and refusals, not with rows."""
 
     def __init__(self) -> None:
         self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
@@ -32,7 +35,7 @@ class Notes:
         self.nameless: set[tuple[str, str]] = set()
 
     def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """The rows that make sessions; all others are noted here."""
+        """Yield the rows that make sessions; all others are noted here."""
         for match in matches:
             event = match.event
             if isinstance(event, WholeSession) or (isinstance(event, SmtpEvent) and event.kind != RECEIVED):
@@ -52,7 +55,7 @@ class Notes:
                     self.history.own_domains |= {event.values.get("DomainName", "").casefold()} - {""}
 
     def events(self, found: Iterable[Event]) -> Iterator[Event]:
-        """Windows events without those that are only context."""
+        """Yield Windows events without those that are only context, which are noted here."""
         for event in found:
             if isinstance(event, ContextEvent):
                 self._context(event)
@@ -78,11 +81,11 @@ class Notes:
             self.clocks.add_banner(kind, whence, time, text)
 
     def message_times(self) -> list[datetime]:
-        """When the messages were refused that logs of messages tell of."""
+        """Return the times of the refusals that message tracking and reports show."""
         return [time for match in self.messages if (time := getattr(match.event, "time", None)) is not None]
 
     def owners(self) -> dict[str, frozenset[str]]:
-        """Names by address, as Receive logs and message tracking tell them."""
+        """Return the names of machines by address, as Receive logs and message tracking give them."""
         return {address: frozenset(names) for address, names in sorted(self._owners.items())}
 
     def _received(self, row: SmtpEvent) -> None:

@@ -1,4 +1,7 @@
-"""What logs say of certificates, chains, revocation and retrieval."""
+"""The parts of CAPI2 events: certificates, chain elements, revocation checks and retrievals.
+
+Certificates come from Send connector logs and certificate files as well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Typed events: one shape for each kind of log."""
+"""Typed events: one class for each kind of fact that a log states, whatever the format it is written in.
+
+The names of the fields are ours; what a log wrote stands under its own names in ``fields`` or ``values``, on which
+signals run. ``Match`` is an event with the signals that it matches.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval, Revocation
-from evtx_analyzer.model.evidence import RoutineSessions
 from evtx_analyzer.model.origin import Fields, Origin, TimeBasis
 from evtx_analyzer.model.records import CountedSessions
 
@@ -186,15 +189,7 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
 
 
 Event = (
-    Capi2Event
-    | SmtpEvent
-    | WholeSession
-    | MessageEvent
-    | ContextEvent
-    | Setting
-    | CertificateFile
-    | RoutineSessions
-    | CountedSessions
+    Capi2Event | SmtpEvent | WholeSession | MessageEvent | ContextEvent | Setting | CertificateFile | CountedSessions
 )
 
 

@@ -1,9 +1,9 @@
-"""What flows between the stages, and what stands in the report: frozen data, no behavior.
+"""Operations, rejections, links and incidents: what correlation makes of the events.
 
-The names of the report's parts are the JSON contract (``schema_version`` 1): more may be added, none renamed.
-All times are aware UTC ``datetime`` (microseconds; CAPI2's 100 ns digit is cut) and RFC 3339 in JSON.
-What there is one of per row is made with ``gc=False``: frozen, so never part of a cycle, and many.
-Hex identities (thumbprints, HRESULTs) are upper case without ``0x``.
+All of these stand in the report, so their names are the JSON contract (``schema_version`` 1): more may be added, none
+renamed. All times are aware UTC ``datetime`` (microseconds; CAPI2's 100 ns digit is cut) and RFC 3339 in JSON.
+Hex identities (thumbprints, HRESULTs) are upper case without ``0x``. Classes of which a case has many are made with
+``gc=False``: they are frozen, so they are never part of a cycle.
 """
 
 from __future__ import annotations
@@ -17,53 +17,9 @@ from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
-
-class Routine(Struct, frozen=True):
-    """What a session without any failure adds to the delivery history, told by its rows.
-
-    ``accepted`` are the numbers (from 0) of the rows that say that a message was accepted.
-    """
-
-    thumbprint: str
-    accepted: tuple[int, ...]
-
-
-class Times(Struct, frozen=True):
-    """How often something happened, and when first and last."""
-
-    count: int
-    first: datetime
-    last: datetime
-
-
-class RoutineSessions(Struct, frozen=True, kw_only=True):
-    """Sessions that ran alike and without any failure, counted and not given; their rows are counted too.
-
-    ``sessions`` are their first rows' times. ``banners`` are time and text of banners at the beginning of the file.
-    """
-
-    origin: Origin
-    log: str
-    connector: str
-    local: str
-    thumbprint: str
-    sessions: Times
-    accepted: Times | None
-    banners: tuple[tuple[datetime, str], ...] = ()
-    host: str = ""
-
-
-# ----------------------------------------------------------------------------------------------- correlate
-
 HostBasis = Literal["row", "option", "folder", "address", "assumed", "unknown"]
-
-
 LinkBasis = Literal["thumbprint", "subject", "time"]
-
-
 HostRelation = Literal["same", "assumed", "unknown", "different"]
-
-
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 
 

@@ -1,4 +1,7 @@
-"""What a report says: findings, evidence, what is missing, what was read."""
+"""The conclusions of a report: findings with their evidence, the verdict, and the account of what was read.
+
+The names are the JSON contract, as those in ``evidence``.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from msgspec import Struct, field
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
 Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
-
-
 Status = Literal["read", "partial", "unrecognized", "not-read"]
 
 

@@ -1,4 +1,8 @@
-"""Where a fact stands, how its time became UTC, and what could not be read."""
+"""Origins, times and losses: where a fact stands, how its time became UTC, and what could not be read.
+
+Every record, event and sentence of evidence carries its ``Origin``, so that a reader of the report can open the log at
+that place.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-
-def identify(prefix: str, origin: Origin, text: str) -> str:
-    """A short id that depends on the fact and its place only, so that shards of a case can be merged."""
-    place = f"{origin.source}|{origin.member}|{origin.record}|{origin.line}|{origin.offset}|{text}"
-    return f"{prefix}-{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
-
-
 Fields = dict[str, tuple[str, ...]]
 """Flat view of an event for Sigma: dotted path of the log's own names -> every value found there."""
+
+TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "heading", "unknown"]
+"""How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
+repeats, by a zone that the remote side's clock shows to be wrong, or not at all: the row has no time and stands behind
+a ``#Date`` heading of this time (UTC), or the digits are local and no zone is known."""
 
 
 class Origin(Struct, frozen=True, kw_only=True, gc=False):
@@ -33,18 +35,31 @@ class Origin(Struct, frozen=True, kw_only=True, gc=False):
     offset: int | None = None
 
 
+class Loss(Struct, frozen=True, kw_only=True):
+    """Something that could not be read; ``extent`` says how much, in words.
+
+    ``first_record`` and ``last_record`` are the EventRecordIDs lost, where they are known.
+    """
+
+    origin: Origin
+    reason: str
+    extent: str
+    first_record: int | None = None
+    last_record: int | None = None
+
+
 def place(origin: Origin) -> tuple[str, str, int, int, int]:
-    """Sort key of an origin: absent parts come first."""
+    """Return the sort key of an origin; absent parts come first."""
     return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
 
 
 def named(origin: Origin) -> str:
-    """A source's name: the file, and behind ``!`` the member."""
+    """Return the name of a source: the file, and behind ``!`` the member."""
     return origin.source if origin.member is None else f"{origin.source}!{origin.member}"
 
 
 def folder(origin: Origin) -> str:
-    """The folder that holds a source, in an archive too; a file that is compressed alone lies where its archive lies.
+    """Return the folder that holds a source, in an archive too; a file compressed alone lies where its archive lies.
 
     Sessions of a protocol log cross the files of one folder.
     """
@@ -61,27 +76,8 @@ def _folder(source: str, member: str | None) -> str:
     return f"{container}!{PurePosixPath(name).parent.as_posix()}"
 
 
-class Loss(Struct, frozen=True, kw_only=True):
-    """Something that could not be read; ``extent`` says how much, in words.
-
-    ``first_record`` and ``last_record`` are the EventRecordIDs lost, where they are known.
-    """
-
-    origin: Origin
-    reason: str
-    extent: str
-    first_record: int | None = None
-    last_record: int | None = None
-
-
-TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "heading", "unknown"]
-"""How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
-repeats, by a zone that the remote side's clock shows to be wrong, or not at all: the row has no time and stands behind
-a ``#Date`` heading of this time (UTC), or the digits are local and no zone is known."""
-
-
 def place_text(origin: Origin | None) -> str:
-    """An origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
+    """Return an origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
     if origin is None:
         return ""
     name = named(origin)
@@ -90,3 +86,9 @@ def place_text(origin: Origin | None) -> str:
     if origin.record is not None:
         return f"{name} record {origin.record}"
     return f"{name} offset {origin.offset}" if origin.offset is not None else name
+
+
+def identify(prefix: str, origin: Origin, text: str) -> str:
+    """Return a short id that depends on the fact and its place only, so that shards of a case can be merged."""
+    place = f"{origin.source}|{origin.member}|{origin.record}|{origin.line}|{origin.offset}|{text}"
+    return f"{prefix}-{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"

@@ -1,4 +1,9 @@
-"""Records as their syntax gives them, and what was counted of others."""
+"""Records as readers give them, and counts of the records that were not given one by one.
+
+A record has the cells or the XML of its log and no meaning yet; ``normalize`` makes an event of it. Records that no
+rule can match are counted only: ``CountedRecords`` (of an .evtx file), ``CountedRows`` and ``CountedSessions`` (of SMTP
+logs). An ``Outcome`` is what a counted session adds to the delivery history.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,7 @@ class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
 class CountedRecords(Struct, frozen=True, kw_only=True):
     """Records that are counted and not given: their ids run from ``origin.record`` to ``last_record`` without holes.
 
-    Without names they are of no kind that anything is read from, and nothing more is told of them.
+    Where ``provider``, ``channel`` and ``host`` are empty, they are of kinds that nothing is read from.
     ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
     """
 

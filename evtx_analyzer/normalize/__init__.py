@@ -28,7 +28,6 @@ EVENT_KINDS = (
     (context.TRANSPORT, context.is_transport, context.normalize_transport),
 )
 
-
 _UPPER = bytes(range(256)).upper()
 _WORDS = (b"CAPI2", b"SCHANNEL", b"\x7f\x01CHANNEL", b"EXCHANGETRAN")
 

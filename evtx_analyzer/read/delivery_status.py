@@ -1,4 +1,4 @@
-"""The delivery status in a mail; apart from ``mail``, for Python's mail parser is imported only where a mail is.
+"""The delivery status in a mail. It is apart from ``mail`` because Python's mail parser is slow to import.
 
 Field names are case-insensitive (RFC 5322 2.2, RFC 3464 2.1): the records carry them as RFC 3464 spells them, whatever
 the report wrote. Some mail servers keep the remote side's reply in the text part only (``<<< 550 5.7.64 ...`` in

@@ -1,9 +1,8 @@
-"""Text logs that name their columns in a ``#Fields:`` row: Exchange protocol logs and IIS W3C extended logs.
+"""Exchange protocol logs, message tracking, connectivity logs: comma separated text with a ``#Fields:`` row.
 
-Exchange (protocol-logging.md in OfficeDocs-Exchange, and files seen): comma separated, quotes only where needed.
-W3C extended log format (W3C WD-logfile-960323): blank separated, no quoting, ``-`` for absent. In both the header
-block comes again at every service start and where files were merged (with a byte order mark in the middle), and the
-columns are bound anew each time. Header names are compared without case: documentation and files differ.
+Source: protocol-logging.md in OfficeDocs-Exchange, and files seen. Quotes stand only where needed. The header block
+comes again at every service start and where files were merged (with a byte order mark in the middle), and the columns
+are bound anew each time. Header names are compared without case: documentation and files differ.
 """
 
 from __future__ import annotations
@@ -28,27 +27,20 @@ SEND_FIELDS = (
     "context",
 )
 
-
 SEND_LOG = "SMTP Send Protocol Log"
-
-
 RECEIVE_LOG = "SMTP Receive Protocol Log"
-
-
 _CODE = "5.7.64"
-
-
 _HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
 
 
 def is_exchange_log(head: bytes) -> bool:
-    """Whether the first bytes are of an Exchange log with comma separated fields, with or without a header."""
+    """Return whether the first bytes are of an Exchange log with comma separated fields, with or without a header."""
     text = head_text(head)
     return _log_type(text) is not None or any(_HEADLESS_SEND.match(line) for line in text.splitlines()[:50])
 
 
 def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows of an Exchange log, in order; see ``ExchangeRows``."""
+    """Yield the rows of an Exchange log in order, and a loss for each that cannot be read."""
     rows = ExchangeRows(source)
     for number, offset, line in lines(stream):
         yield from rows.read(number, offset, line)
@@ -68,7 +60,7 @@ class ExchangeRows:
         self._source = source
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
-        """What one line holds: nothing where it belongs to a header."""
+        """Yield what one line holds; nothing if it belongs to a header."""
         if line.startswith("#"):
             self._header(line)
             return
@@ -85,11 +77,11 @@ class ExchangeRows:
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
 
     def header(self) -> tuple[tuple[str, ...], str]:
-        """Columns and kind of log that hold for the next row."""
+        """Return the columns and the kind of log that hold for the next row."""
         return self.columns, self.log
 
     def copy(self) -> ExchangeRows:
-        """Another reader in the same state."""
+        """Return another reader in the same state."""
         other = ExchangeRows(self._source)
         other.columns, other.log = self.columns, self.log
         return other

@@ -1,6 +1,7 @@
 """Event logs in pieces, for a second reading: what a piece mentions can be asked before its records are decoded.
 
-A piece is a chunk of an .evtx file (``evtx_pieces``), or about as many records of another export as a chunk holds.
+A piece is a chunk of an .evtx file (``read/evtx/pieces.py``), or about as many records of another export as a chunk
+holds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _RECORDS = 32
 
 
 class Piece(Protocol):
-    """Some records that stand one after the other; valid while ``neighborhoods`` looks back at it.
+    """Some records that stand one after the other; valid while ``capi2/neighborhoods.py`` looks back at it.
 
     ``first`` and ``last`` are the times of its first and last record, None where not known. ``selected`` says whether
     it may hold what the second reading looks for.

@@ -1,4 +1,4 @@
-"""Reading from streams that can do more or less."""
+"""One way to fill a buffer from any stream, whether it has ``readinto`` or only ``read``."""
 
 from __future__ import annotations
 

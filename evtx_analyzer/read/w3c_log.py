@@ -1,4 +1,9 @@
-"""W3C extended logs, as the IIS SMTP service writes them."""
+"""W3C extended logs, as the SMTP service of IIS writes them.
+
+Source: W3C WD-logfile-960323, "Extended Log File Format". Cells are separated by blanks and not quoted; ``-`` stands
+for an absent value. The header block comes again at every start of the service, and the columns are bound anew each
+time.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,13 @@ W3C_LOG = "W3C"
 
 
 def is_w3c_log(head: bytes) -> bool:
-    """Whether the first bytes hold a ``#Fields:`` row with blank separated columns."""
+    """Return whether the first bytes hold a ``#Fields:`` row with columns separated by blanks."""
     found = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
     return found is not None and len(found[1].split()) > 1
 
 
 def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows of a W3C extended log, in order; see ``W3cRows``."""
+    """Yield the rows of a W3C extended log in order, and a loss for each that cannot be read."""
     rows = W3cRows(source)
     for number, offset, line in lines(stream):
         yield from rows.read(number, offset, line)
@@ -42,7 +47,7 @@ class W3cRows:
         self._source = source
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
-        """What one line holds: nothing where it belongs to a header."""
+        """Yield what one line holds; nothing if it belongs to a header."""
         if line.startswith("#"):
             self._header(line)
             return
@@ -62,11 +67,11 @@ class W3cRows:
             yield LogRow(origin=origin, log=W3C_LOG, values=row)
 
     def header(self) -> tuple[str, ...]:
-        """Columns that hold for the next row."""
+        """Return the columns that hold for the next row."""
         return self.columns
 
     def copy(self) -> W3cRows:
-        """Another reader in the same state."""
+        """Return another reader in the same state."""
         other = W3cRows(self._source)
         other.columns, other._undated = self.columns, self._undated
         other._date, other._time = self._date, self._time
@@ -82,7 +87,7 @@ class W3cRows:
 
 
 def _after(date: str, before: str, now: str) -> str:
-    """The day of a row: the next one where the clock fell back by more than half a day."""
+    """Return the day of a row: the next one where the clock fell back by more than half a day."""
     start, end = clock.from_iso(f"{date} {before}"), clock.from_iso(f"{date} {now}")
     if start is None or end is None or start - end < timedelta(hours=12):
         return date

@@ -208,7 +208,6 @@ LINKS = Table(
     _linked,
 )
 
-
 REPLIES = Table(
     ("incident", "text", "count", "first_time", "last_time", "first_basis", "last_basis", "unknown_zone_count"),
     _replied,

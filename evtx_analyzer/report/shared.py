@@ -28,13 +28,8 @@ from evtx_analyzer.report.language import COMMAND, Language
 from evtx_analyzer.smtp.reply_texts import joined
 
 _PLAIN = ("utc", "zone")
-
-
 _BASES = ("thumbprint", "subject", "time")
-
-
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
-
 
 TRAITS = {
     "null-sender": "an empty sender (MAIL FROM:<>)",
@@ -46,7 +41,6 @@ TRAITS = {
     "no-tls": "no TLS",
     "seen-address": "the address that Exchange Online saw: $value",
 }
-
 
 _PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
 

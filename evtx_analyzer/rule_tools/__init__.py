@@ -1,1 +1,1 @@
-"""Commands about rules: their cases, and conversion."""
+"""Tools for those who write rules: cases that a rule must pass, and conversion to the queries of a SIEM."""

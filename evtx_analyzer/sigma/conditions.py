@@ -1,6 +1,6 @@
 """The condition of a signal as data: what a Sigma rule says, in a shape that needs no Sigma parser to be read again.
 
-A tree of conditions with values at its leaves. ``rules.from_sigma`` makes it of what pySigma parsed, ``match`` runs it,
+A tree of conditions with values at its leaves. ``from_pysigma`` makes it of what pySigma parsed, ``match`` runs it,
 and the cache of rules keeps it. The meaning of each shape is the Sigma specification's.
 """
 

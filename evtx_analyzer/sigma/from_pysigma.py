@@ -1,4 +1,8 @@
-"""pySigma's parsed conditions to ours. Together with ``parsing`` the only importer of pySigma for an analysis."""
+"""pySigma's parsed conditions to those of ``conditions``.
+
+With ``rules/parsing.py`` and ``rule_tools/convert.py`` this is all that imports pySigma, which is slow to import: rules
+that come from the cache need neither.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,7 @@ _WILDCARDS = {SpecialChars.WILDCARD_SINGLE: Wildcard.ONE, SpecialChars.WILDCARD_
 
 
 def condition_of(parsed: object) -> Condition:
-    """Our condition for a parsed one of pySigma (``rule.detection.parsed_condition``)."""
+    """Return our condition for a parsed one of pySigma (``rule.detection.parsed_condition``)."""
     match parsed:
         case ConditionAND(args=args):
             return And(tuple(condition_of(arg) for arg in args))

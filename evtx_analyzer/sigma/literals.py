@@ -1,4 +1,12 @@
-"""Texts without which an event cannot match a condition: what a search may look for."""
+"""Texts without which an event cannot match a condition: they let a search skip what need not be decoded.
+
+``clauses`` gives sets of texts: at least one text of each set stands in every event that can match. They come from
+equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do fields
+that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a whole:
+then every event must be looked at.
+
+``openings`` gives what the cells of a row must begin with, from texts and anchored regular expressions.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +28,11 @@ from evtx_analyzer.sigma.conditions import (
 )
 
 Clauses = tuple[frozenset[str], ...]
-
-
 # Escaped differently by different renderings of an event, so no basis for a search in its text.
 _UNSAFE = set("&<>\"'\r\n\t")
-
-
 _SHORTEST_LITERAL = 4
-
-
 _ESCAPED, _CLASS = re.compile(r"\\."), re.compile(r"\[\^?\]?[^\]]*\]")
-
-
 _ANCHORED = re.compile(r"\^([A-Za-z0-9]+)([?*{]?)")
-
 
 # Fields of System that EVTX keeps as typed values: their text stands nowhere in the file.
 _TYPED = re.compile(
@@ -43,7 +42,7 @@ _TYPED = re.compile(
 
 
 def clauses(condition: Condition) -> Clauses:
-    """Sets of lower-case texts; every matching event holds at least one text of each set."""
+    """Return sets of lower-case texts; every matching event holds at least one text of each set."""
     match condition:
         case And(args=args):
             return tuple(dict.fromkeys(clause for arg in args for clause in clauses(arg)))
@@ -56,7 +55,7 @@ def clauses(condition: Condition) -> Clauses:
 
 
 def openings(condition: Condition) -> dict[str, str]:
-    """What the values of some fields begin with in every event that can match, without case; by field."""
+    """Return, by field, what its value begins with in every event that can match (lower case)."""
     match condition:
         case And(args=args):
             found: dict[str, str] = {}
@@ -86,14 +85,14 @@ def _opening(value: Value | Null | Exists | FieldReference) -> str:
 
 
 def _shared(texts: list[str]) -> str:
-    """What all the texts begin with."""
+    """Return what all the texts begin with."""
     first, last = min(texts), max(texts)
     same = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return first[:same]
 
 
 def _anchored(regex: str) -> str:
-    """The letters and digits with which a text must begin that the expression finds."""
+    """Return the letters and digits with which every text that the expression finds must begin."""
     found = _ANCHORED.match(regex)
     if found is None or _has_alternatives(regex):
         return ""
@@ -101,7 +100,7 @@ def _anchored(regex: str) -> str:
 
 
 def _has_alternatives(regex: str) -> bool:
-    """Whether there is a ``|`` outside of all groups."""
+    """Return whether there is a ``|`` outside of all groups."""
     depth = 0
     for letter in _CLASS.sub("", _ESCAPED.sub("", regex)):
         depth += {"(": 1, ")": -1}.get(letter, 0)
@@ -111,7 +110,7 @@ def _has_alternatives(regex: str) -> bool:
 
 
 def _either(parts: Iterable[Clauses]) -> Clauses:
-    """The clauses of alternatives: one set, of the rarest texts of each; none where an alternative has none."""
+    """Return the clauses of alternatives: one set of the rarest texts of each; none if any alternative has none."""
     best = [max(part, key=_selectivity, default=None) for part in parts]
     known = [item for item in best if item is not None]
     return (frozenset[str]().union(*known),) if known and len(known) == len(best) else ()

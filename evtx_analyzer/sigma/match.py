@@ -3,11 +3,6 @@
 A condition (``conditions``) becomes a predicate over the flat view of an event. Semantics are those of the Sigma
 specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
 if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
-
-``clauses`` gives, for a condition, sets of texts: of each set at least one text stands in every event that can match.
-They come from equality on plain strings only; ``not``, regular expressions, numbers, ``null`` and keywords give none,
-nor do fields that an event log keeps as numbers, GUIDs or SIDs; and a condition of which any alternative gives none
-has none as a whole: then every event must be looked at.
 """
 
 from __future__ import annotations
@@ -47,16 +42,9 @@ from evtx_analyzer.sigma.conditions import (
 from evtx_analyzer.sigma.literals import Clauses, clauses, openings
 
 Predicate = Callable[[Fields], bool]
-
-
 Correlated = TypeVar("Correlated", Operation, Rejection)
-
-
 ValueTest = Callable[[str], bool]
-
-
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
-
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "LT": lambda left, right: left < right,
@@ -79,7 +67,7 @@ class Signal(Struct, frozen=True, kw_only=True):
 
 
 def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
-    """A rule ready to run; it matches where any of its conditions holds."""
+    """Return a rule ready to run; it matches where any of its conditions holds."""
     predicates = [compile_condition(condition) for condition in conditions]
     return Signal(
         name=name,
@@ -92,7 +80,7 @@ def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) ->
 
 
 def compile_condition(condition: Condition) -> Predicate:
-    """Predicate over the flat view of an event; re.error or ValueError for a pattern or a network that is none."""
+    """Return a predicate over the flat view of an event; re.error or ValueError for a wrong pattern or network."""
     match condition:
         case And(args=args):
             return _all_of([compile_condition(arg) for arg in args])
@@ -156,7 +144,7 @@ def _reference_test(name: str, value: FieldReference) -> Predicate:
 
 
 def _value_test(value: Value) -> ValueTest:
-    """Test of one value of an event."""
+    """Return a test of one value of an event."""
     match value:
         case OneOf(values=values):
             tests = [_value_test(item) for item in values]
@@ -202,7 +190,7 @@ def _text_test(value: Text) -> ValueTest:
 
 
 def _text_pattern(value: Text) -> re.Pattern[str]:
-    """A text as a regular expression; made when it is first needed, for most texts of most rules never are."""
+    """Return a text as a regular expression; it is made when it is first needed, which is never for most texts."""
     wildcards = {Wildcard.ONE: ".", Wildcard.MANY: ".*"}
     source = "".join(re.escape(part) if isinstance(part, str) else wildcards[part] for part in value.parts)
     return re.compile(source, re.DOTALL if value.cased else re.DOTALL | re.IGNORECASE)
@@ -226,7 +214,7 @@ def _address_in(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Networ
 
 
 def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Match]:
-    """Every event with the names of the signals that it matches, none included: a match needs its context."""
+    """Yield every event with the names of its signals, also where it has none: a match needs its context."""
     by_kind: dict[str, list[Signal]] = {}
     for signal in signals:
         by_kind.setdefault(signal.kind, []).append(signal)
@@ -240,7 +228,7 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
 
 
 def _names(event: Event, by_kind: Mapping[str, Sequence[Signal]]) -> tuple[str, ...]:
-    """Names of the signals that an event matches."""
+    """Return the names of the signals that an event matches."""
     kind = "capi2" if isinstance(event, Capi2Event) else getattr(event, "kind", "")
     possible = by_kind.get(kind, ())
     if isinstance(event, SmtpEvent):
@@ -250,7 +238,7 @@ def _names(event: Event, by_kind: Mapping[str, Sequence[Signal]]) -> tuple[str, 
 
 
 def _may_match(signal: Signal, values: dict[str, str]) -> bool:
-    """Whether the cells of a row begin as the signal needs them: so most rows need no flat view."""
+    """Return whether the cells of a row begin as the signal needs them; so most rows need no flat view."""
     # A loop, not all(): it is run for every row.
     for name, text in signal.openings.items():
         found = values.get(name, "")[: len(text)]
@@ -261,6 +249,6 @@ def _may_match(signal: Signal, values: dict[str, str]) -> bool:
 
 
 def recognized(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
-    """A rejection or an operation with the names of the signals that its view matches added to its own."""
+    """Return the rejection or operation with the signals that its view matches added to its own."""
     names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
     return replace(item, signals=tuple(sorted(names.union(item.signals))))

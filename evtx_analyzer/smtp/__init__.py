@@ -1,1 +1,1 @@
-"""SMTP logs of any size: sessions that went well are counted, each with its outcome; all others are read."""
+"""SMTP logs of any size to sessions and refusals; sessions that went well are counted, each with its outcome."""

@@ -1,4 +1,4 @@
-"""SMTP logs read forwards, a block of lines at a time: most rows are counted, the others read by the plain reader.
+"""SMTP logs are read forwards, a block of lines at a time: most rows are counted, the plain reader reads the others.
 
 One regular expression takes a block apart into rows: the whole line, the key of its session, and a token, which is what
 of the row bears on the session's outcome. It matches a row only where it is written as usual. Any other line (cut,

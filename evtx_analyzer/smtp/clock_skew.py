@@ -1,9 +1,9 @@
-"""How far a log's clock is ahead of Exchange Online's own, told by the log itself, and what follows from it.
+"""How far a log's clock is ahead of Exchange Online's own, as the log itself shows, and what follows from it.
 
 A banner holds the remote clock to a second (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket behind a reply
 to a millisecond (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported and nothing is shifted:
-CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours is no clock that goes wrong but a wrong
-time zone.
+CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours means a wrong time zone and not a wrong
+clock.
 """
 
 from __future__ import annotations
@@ -24,18 +24,13 @@ from evtx_analyzer.smtp.rejections import Told, session_whence
 from evtx_analyzer.smtp.replies import bracket
 from evtx_analyzer.smtp.sessions import Session
 
+HEAD_LINES = 2000
+"""Banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""
+
 _READY = re.compile(r"ready at\s+(.*)$")
-
-
 _NOTABLE = 5.0
-
-
 _CLOSE_ENOUGH = 900.0
-
-
 _FLUSH = 300.0
-
-
 _FAILED = 400
 
 
@@ -172,7 +167,3 @@ def _skew_note(skew: ClockSkew) -> str:
         f"the clock is {abs(skew.seconds):.1f} s {side} the remote side's (median of {skew.samples} {skew.source}s); "
         "nothing is shifted for it"
     )
-
-
-HEAD_LINES = 2000
-"""Not Windows': banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""

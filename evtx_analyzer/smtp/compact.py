@@ -1,4 +1,4 @@
-"""What is kept of refused sessions until all logs are read: what their refusals will tell, and no row besides.
+"""Refused sessions made small: they are kept until all logs are read, with what their refusals need.
 
 Which machine a session belongs to is known only when everything was read, so refused sessions wait. An outage has
 thousands of them, with dozens of rows each, and most of what they say is the same: equal values are kept once.

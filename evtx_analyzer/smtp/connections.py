@@ -1,7 +1,7 @@
 """Outbound connections of the IIS SMTP service (W3C logs): those that went well are folded to their outcomes.
 
 These logs name no sessions: rows belong together by remote address, and by when the connection began (time minus
-time-taken), see ``correlate.sessions``. Here a *segment* are the rows of one address from a banner (not the answer to
+time-taken), see ``sessions``. Here a *segment* are the rows of one address from a banner (not the answer to
 STARTTLS) to the next one. It is counted where it holds one QUIT and behind it at most 221, its rows began within two
 seconds of the first one with a time-taken that never falls, its shape has a layout (``outcomes``), and no connection to
 the same address that was left open, or is given, began within two seconds before it: then reading row by row would put

@@ -22,8 +22,6 @@ from evtx_analyzer.smtp.rejections import session_whence
 from evtx_analyzer.smtp.sessions import Session
 
 _MOST_SENDERS, _MOST_SCOPES = 1000, 10_000
-
-
 _State = tuple[bool | None, str, str | None, Scope, TimeBasis]
 """What follows the certificate in ``MailState``."""
 

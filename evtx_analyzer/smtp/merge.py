@@ -1,4 +1,4 @@
-"""The same refusal told by several logs is one rejection: Send log, FrontEnd proxy log, message tracking, report.
+"""The same refusal in several logs is one rejection: Send log, FrontEnd proxy log, message tracking, report.
 
 Joined by message id and recipient; else by the Send connector's session and recipient; else by recipient and the same
 time (two seconds; a minute for a report, which is written after the refusal). Two rows of one layer are two refusals,

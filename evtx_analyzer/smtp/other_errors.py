@@ -24,9 +24,7 @@ _NOT_ATTRIBUTED = (
     "of mail to the tenant itself"
 )
 
-
 _OWN_TENANT = "the tenant's own attribution refused the connection (an older text of it), not the recipient's policy"
-
 
 # (enhanced status or empty, ATTR code or empty) -> what it is; the first that fits is taken.
 LOOK_ALIKES = (
@@ -53,12 +51,8 @@ LOOK_ALIKES = (
     ("4.7.5", "", "the certificate of the other side, or that of the connector, could not be used"),
 )
 
-
 _TLS_NOT_ESTABLISHED = "4.4.317"
-
-
 UNTRUSTED_ROOT = "UntrustedRoot"
-
 
 _MESSAGES = {
     UNTRUSTED_ROOT.casefold(): (
@@ -68,19 +62,10 @@ _MESSAGES = {
 }
 """What a ``[Message=...]`` of 4.4.317 says, by its folded text."""
 
-
 _BRACKET_MESSAGE = re.compile(r"\[Message=\s*([^\]]*?)\s*\]", re.IGNORECASE)
-
-
 _FAILED = 400
-
-
 TLS_FAILED = "TLS negotiation failed"
-
-
 _FAILED_EVENTS = ("FAIL", "DEFER")
-
-
 # Kind of log, machine, code, attribution, and the message in brackets.
 _Key = tuple[str, Whence, str, str, str]
 

@@ -1,8 +1,8 @@
-"""What one session adds to the delivery history: the meaning, and the same from a layout for sessions of one shape.
+"""What one session adds to the delivery history: from all of its rows, and faster from a layout for its shape.
 
-``outcome_of`` is the meaning. A ``Layout`` says for all sessions whose rows have the same tokens which row holds what.
-It is learned from the first of them: the addresses in its MAIL and RCPT rows are replaced by the numbers of these rows,
-and what ``outcome_of`` then names as domains are the rows in which to look.
+``outcome_of`` is the definition, and ``OutcomeReader`` must equal it. A ``Layout`` says, for all sessions whose rows
+have the same tokens, which row holds what. It is learned from the first of them: the addresses in its MAIL and RCPT
+rows are replaced by the numbers of these rows, and what ``outcome_of`` then names as domains are the rows to look in.
 """
 
 from __future__ import annotations

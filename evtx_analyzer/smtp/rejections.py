@@ -1,4 +1,4 @@
-"""Sessions and messages to rejections: one per reply that carries 5.7.64, with all that its log tells."""
+"""Sessions and messages to rejections: one for each reply that carries 5.7.64, with all that its log tells."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from evtx_analyzer.smtp.transaction import Reply
 
 # Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
 _INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
-
-
 INTERNAL = "send-connector internal"
 
 
@@ -30,25 +28,25 @@ class Told(Struct, frozen=True, gc=False):
 
 
 def refusals(session: Session) -> list[Reply]:
-    """Replies of a session that a signal recognized as 5.7.64."""
+    """Return the replies of a session that a signal recognized as 5.7.64."""
     return [reply for reply in session.replies if reply.signals]
 
 
 def whence(row: SmtpEvent | MessageEvent) -> Whence:
-    """What a row tells of its machine."""
+    """Return what a row tells of its machine."""
     origin = row.origin
     path = named(origin)
     return Whence(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
 
 
 def session_whence(session: Session) -> Whence:
-    """What the rows of a session tell of its machine."""
+    """Return what the rows of a session tell of its machine."""
     first = whence(session.rows[0])
     return Whence(session.host, first.path, session.local)
 
 
 def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
-    """One rejection per refused reply of a session."""
+    """Yield one rejection for each refused reply of a session."""
     host, basis = hosts.resolve(session_whence(session))
     internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refusals(session):
@@ -99,7 +97,7 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
 
 
 def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
-    """One rejection per recipient whose status carries 5.7.64."""
+    """Yield one rejection for each recipient whose status carries 5.7.64."""
     event = match.event
     assert isinstance(event, MessageEvent)
     host, basis = hosts.resolve(whence(event))

@@ -1,4 +1,8 @@
-"""What a reply says: its code, attribution, host and clock, and the certificate that arrived."""
+"""What the text of one reply says: code, attribution, host and clock of the remote side, the certificate's verdict.
+
+Exchange Online writes its host name behind a reply in brackets, and since about 2023 its clock and a session id:
+``550 5.7.64 TenantAttribution; Relay Access Denied ATTR36. [HOST 2025-01-29T19:07:30.476Z 08DD3F...]``.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +14,21 @@ from msgspec import Struct
 from evtx_analyzer import clock
 
 ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
-
-
 REPLY_CODE = re.compile(r"\s*#?(?:<[^>]*>)?\s*#?([45]\d\d)\b")
 
 
 def code(text: str) -> str:
-    """Reply code and enhanced status of a reply; what of them it holds."""
+    """Return reply code and enhanced status of a reply (``550 5.7.64``), or the one of them that it has."""
     reply, enhanced = REPLY_CODE.match(text), ENHANCED.search(text)
     return " ".join(found[1] for found in (reply, enhanced) if found) or "no code"
 
 
 _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
-
-
 _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
 
 
 def has_code(text: str) -> bool:
-    """Whether a text holds 5.7.64 as an enhanced status, not inside an address or 5.7.640."""
+    """Return whether a text holds 5.7.64 as an enhanced status, and not inside an address or 5.7.640."""
     return _CODE_5764.search(text) is not None
 
 
@@ -43,7 +43,7 @@ _BRACKET = re.compile(r"\[([A-Za-z0-9.-]+\.[A-Za-z0-9.-]*[A-Za-z][A-Za-z0-9.-]*)
 
 
 def bracket(text: str) -> Bracket:
-    """The last bracket of a reply that holds a host name."""
+    """Return the last bracket of a reply that holds a host name; an empty one if there is none."""
     found = list(_BRACKET.finditer(text))
     return Bracket(found[-1][1], clock.from_iso(found[-1][2] or "")) if found else Bracket()
 
@@ -65,7 +65,7 @@ _REPLY_VERDICT = re.compile(
 
 
 def verdict_of(text: str) -> ReplyVerdict | None:
-    """The certificate's name and the verdict on it at the end of a refusal; None where the reply says neither."""
+    """Return the certificate's name and the verdict on it at the end of a refusal; None where the reply has neither."""
     found = _REPLY_VERDICT.search(text) if has_code(text) else None
     if found is None:
         return None
@@ -73,6 +73,6 @@ def verdict_of(text: str) -> ReplyVerdict | None:
 
 
 def attribution(text: str) -> str:
-    """``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it names none."""
+    """Return ``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it names none."""
     found = _ATTRIBUTION.search(text)
     return found[0] if found else ""

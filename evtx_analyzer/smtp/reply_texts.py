@@ -1,4 +1,4 @@
-"""What the remote side answered, each distinct text once: thousands of refusals often have one reply.
+"""The distinct replies of refusals, each once with its count: thousands of refusals often have one reply.
 
     550 5.7.64 TenantAttribution; Relay Access Denied [BL2NAM02FT011.mail.protection.outlook.com]
     550 5.7.64 TenantAttribution; Relay Access Denied [AM5EUR02FT030.mail.protection.outlook.com]      the same text
@@ -24,7 +24,7 @@ _WRAPPER = re.compile(r"\s*smtp\s*;", re.IGNORECASE)
 
 
 def compared(text: str) -> str:
-    """The reply as it is compared: without what varies for each message, without the wrapping of reports.
+    """Return the reply as it is compared: without what varies for each message, without the wrapping of reports.
 
     The bracket goes whole: message tracking often leaves it out. A word with ``@`` is a mailbox or a message id.
     """
@@ -34,7 +34,7 @@ def compared(text: str) -> str:
 
 
 def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
-    """All distinct replies in the order in which they came, each with the first text as written."""
+    """Return all distinct replies in the order in which they came, each with its first text as written."""
     groups: dict[str, list[Rejection]] = {}
     for rejection in rejections:
         if rejection.reply:
@@ -43,7 +43,7 @@ def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
 
 
 def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
-    """The distinct replies of several incidents, in the order in which they came."""
+    """Return the distinct replies of several incidents, in the order in which they came."""
     groups: dict[str, ReplyText] = {}
     for reply in sorted(replies, key=lambda item: item.first):
         key = compared(reply.text)

@@ -6,9 +6,7 @@ row belongs to the open connection to the same address whose start (time minus t
 is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
 began in the same two seconds, a reply goes to one that waits for it, then to the nearest in time-taken (a guess).
 
-With pipelining the n-th reply answers the n-th command; the banner answers none, and the reply after the end of
-DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
-answer: a later command was preceded by one. A reply of several lines (one row each up to Exchange 2013) is one reply.
+Which reply answers which command is the business of ``transaction``.
 """
 
 from __future__ import annotations
@@ -26,27 +24,13 @@ from evtx_analyzer.smtp.certificates import certificates
 from evtx_analyzer.smtp.transaction import TLS_VERBS, Reply, is_banner, replies_of, verb_of
 
 IDLE = timedelta(hours=6)
-
-
 _SAME_CONNECTION = timedelta(seconds=2)
-
-
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
-
-
 # Where the banner is not in the log, the answer to STARTTLS comes first: "220 2.0.0 SMTP server ready" names nobody.
 _BANNER_NAME = re.compile(r"220[ -](?!\d\.\d+\.\d+(?:\s|$))(\S+)")
-
-
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
-
-
 _REPLY_GOES_ON = re.compile(r"\d{3}-")
-
-
 _STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of another command's answer; EHLO's has none (RFC 2034 4)
-
-
 _GREETING = re.compile(r"250[ -]\s*\S*(?:\s+Hello\s+\[[^\]]*\])?", re.IGNORECASE)
 
 

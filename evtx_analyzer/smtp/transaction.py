@@ -1,4 +1,10 @@
-"""Commands and replies of a session, paired in order."""
+"""The commands and replies of one session, paired in order, and the mail transaction that each belongs to.
+
+With pipelining (RFC 2920) the n-th reply answers the n-th command. The banner answers none, and the reply after the end
+of DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
+answer: a command with a later time-taken was preceded by one. A reply of several lines (one row each up to Exchange
+2013) is one reply.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +18,14 @@ from msgspec import Struct
 from evtx_analyzer.model.events import Match, SmtpEvent
 
 _REPLY = re.compile(r"\d{3}([ -]|$)")
-
-
 _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))", re.IGNORECASE)
-
-
 _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
-
-
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
-
-
 _END_OF_DATA = "end of data"
-
-
 # RFC 3030: a message may come in several chunks, and only the answer to the last one says that it was taken.
 _CHUNK = "BDAT chunk"
-
-
 _MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _CHUNK, _END_OF_DATA)
-
-
 TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
-
-
 _FAILED = 400
 
 
@@ -58,7 +48,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 def is_banner(row: SmtpEvent) -> bool:
-    """Whether a row is a reply with the code of a banner."""
+    """Return whether a row is a reply with the code of a banner."""
     return row.direction == "<" and row.text.startswith("220")
 
 
@@ -84,7 +74,7 @@ class _Transaction:
         self._named: str | None = None
 
     def command(self, row: SmtpEvent, message_id: str) -> None:
-        """Note a command, which waits for its answer; what is no command is no business of the transaction."""
+        """Note a command, which waits for its reply; rows that hold no command are left out."""
         verb = verb_of(row.text)
         if not verb:
             return
@@ -99,12 +89,15 @@ class _Transaction:
         self.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
 
     def line(self, match: Match, *, goes_on: bool) -> Reply | None:
-        """One row of a reply; the reply where it is complete and of interest."""
+        """Add one row of a reply; return the reply if the row ends it and it is of interest (see ``finish``)."""
         self._lines.append(match)
         return None if goes_on else self.finish()
 
     def finish(self) -> Reply | None:
-        """The reply of the rows so far: its last line was not written, or was just added."""
+        """Return the reply of the rows so far, whose last line was just added or is not in the log.
+
+        None if there is none, or if it neither answers a mail command nor failed nor was seen by a signal.
+        """
         if not self._lines:
             return None
         found, self._lines = self._lines, []
@@ -132,12 +125,12 @@ class _Transaction:
         )
 
     def answered_before(self, elapsed_ms: int | None) -> None:
-        """Commands without a written answer that were sent before a later one: they were answered well."""
+        """Take commands without a written reply, sent before this time, as accepted: a later command was sent."""
         while self.waiting and (elapsed_ms is None or elapsed_ms > (self.waiting[0].elapsed_ms or 0)):
             self._recipients(self.waiting.popleft(), 250)
 
     def _answered(self, row: SmtpEvent) -> _Command:
-        """The command that a reply answers; the banner and replies that nothing waits for answer none."""
+        """Return the command that a reply answers; the banner and replies that no command waits for answer none."""
         greeting = not self.waiting or (is_banner(row) and self.waiting[0].verb not in TLS_VERBS)
         return _NO_COMMAND if greeting else self.waiting.popleft()
 
@@ -157,7 +150,7 @@ class _Transaction:
 
 
 def replies_of(matches: Sequence[Match]) -> Iterator[Reply]:
-    """Replies to the commands of mail transactions, paired in order, and whatever failed."""
+    """Yield the replies to the commands of mail transactions, paired in order, and every reply that failed."""
     transaction, message_id = _Transaction(), ""
     for match in matches:
         row = match.event
@@ -180,7 +173,7 @@ def replies_of(matches: Sequence[Match]) -> Iterator[Reply]:
 
 
 def verb_of(text: str) -> str:
-    """SMTP verb of a command row; empty for what is no command (authentication data, message text)."""
+    """Return the SMTP verb of a command row; empty if it holds none (authentication data, message text)."""
     return _known_verb(text.strip().partition(" ")[0])
 
 
@@ -191,7 +184,7 @@ def _known_verb(word: str) -> str:
 
 
 def _address(text: str) -> str:
-    """The address of a MAIL or RCPT command; IIS writes a blank for the plus sign, which no bare address holds."""
+    """Return the address of a MAIL or RCPT command; IIS writes a blank for its plus signs."""
     found = _ADDRESS.search(text)
     if found is None:
         return ""

@@ -1,4 +1,4 @@
-"""Columns of CAPI2 events and operations."""
+"""The columns of CAPI2 events and of operations; results are upper-case hex without prefix beside their symbol."""
 
 from __future__ import annotations
 
@@ -98,7 +98,6 @@ EVENT_COLUMNS = (
     Column("summary", "text", "the event in words", summary),
     *origin_columns(lambda item: item.origin),
 )
-
 
 OPERATION_COLUMNS = (
     Column("time", "time", "time of its main event, UTC", lambda item: item.time),

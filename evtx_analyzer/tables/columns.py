@@ -1,4 +1,8 @@
-"""Columns of tables."""
+"""What a table and a column are.
+
+A column is ``text`` (empty where absent), ``number`` (null where absent) or ``time`` (UTC, null where absent).
+docs/events.md lists all columns, and a test compares it with them.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,6 @@ from evtx_analyzer.model.events import MessageEvent, RecipientStatus
 from evtx_analyzer.model.origin import Origin
 
 Cell = str | int | datetime | None
-
-
 Row = tuple[Cell, ...]
 
 
@@ -25,12 +27,12 @@ class RecipientRow(Struct, frozen=True):
 
     @property
     def time(self) -> datetime:
-        """Time of the event."""
+        """Return the time of the event."""
         return self.event.time
 
 
 class Column(Struct, frozen=True):
-    """One column: its name, its type, what it holds, and how it is taken from an event or operation."""
+    """A column: its name, its type, what it means, and how its value is taken from an event or operation."""
 
     name: str
     type: Literal["text", "number", "time"]
@@ -45,7 +47,7 @@ class Table(Struct, frozen=True):
     message: Callable[[Any], str]
 
     def rows(self, items: Iterable[Any]) -> Iterator[Row]:
-        """One row per event or operation."""
+        """Yield one row for each event or operation."""
         takes = [column.take for column in self.columns]
         return (tuple(take(item) for take in takes) for item in items)
 

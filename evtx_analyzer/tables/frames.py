@@ -1,4 +1,4 @@
-"""Tables as pandas frames."""
+"""Tables as pandas data frames, each column with its documented type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_capi2(inputs: Inputs) -> pd.DataFrame:
-    """All CAPI2 events of a file, a folder or several of these, one row per record, in order of time.
+    """Return all CAPI2 events of a file, a folder or several of these, one row per record, in order of time.
 
     Columns are those of ``TABLES["capi2"]``: ``text`` is pandas' ``string``, ``number`` is ``Int64``, ``time`` is
     ``datetime64[us, UTC]``. ``attrs["losses"]`` and ``attrs["coverage"]`` say what could not be read and what span
@@ -30,7 +30,7 @@ def read_capi2(inputs: Inputs) -> pd.DataFrame:
 
 
 def frame(table: Table, items: Iterable[Any]) -> pd.DataFrame:
-    """A table as pandas data, with its documented types."""
+    """Return a table as pandas data, with its documented types."""
     # Here and not above: most commands do without pandas, and it is slow to import.
     import pandas as pd  # noqa: PLC0415
 

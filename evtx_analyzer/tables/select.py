@@ -1,8 +1,7 @@
-"""Decoded events and operations as tables: rows of named, typed columns, written as CSV, JSON Lines or Parquet.
+"""Which decoded events or operations make the rows of a table.
 
-To add a kind of event: one entry in ``TABLES``. A column is ``text`` (empty where absent), ``number`` (null where
-absent) or ``time`` (UTC, null where absent); results are upper-case hex without prefix beside their symbol. Rows of
-CAPI2 come once, in order of time, however many exports of one log hold them; other kinds as they stand in their files.
+To add a kind of event: one entry in ``TABLES``. Rows of CAPI2 come once, in order of time, however many exports of one
+log hold them; other kinds come as they stand in their files.
 """
 
 from __future__ import annotations
@@ -34,8 +33,6 @@ from evtx_analyzer.tables.columns import RecipientRow, Table
 from evtx_analyzer.tables.smtp import MESSAGE_COLUMNS, SMTP_COLUMNS
 
 CAPI2 = "capi2"
-
-
 Timed = Capi2Event | SmtpEvent | RecipientRow
 
 
@@ -96,8 +93,6 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = Filter()
-
-
 _NO_RECIPIENT = RecipientStatus(address="", text="")
 
 
@@ -213,7 +208,6 @@ def _delivery_message(item: RecipientRow) -> str:
 
 
 OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
-
 
 # In the order in which messages list them.
 TABLES: dict[str, Table] = {

@@ -1,4 +1,4 @@
-"""Columns of SMTP rows and messages."""
+"""The columns of SMTP rows, and those of message tracking and non-delivery reports (one row per recipient)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ SMTP_COLUMNS = (
     Column("line", "number", "line in the file", lambda item: item.origin.line),
     *origin_columns(lambda item: item.origin),
 )
-
 
 MESSAGE_COLUMNS = (
     Column("time", "time", "time of the event, UTC", lambda item: item.time),

@@ -1,4 +1,7 @@
-"""Tables as CSV, JSON lines and Parquet."""
+"""Tables as CSV, JSON Lines, Parquet and Timesketch's CSV.
+
+A CSV cell that a spreadsheet would run as a formula begins with an apostrophe.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,12 @@ from evtx_analyzer.tables.frames import frame
 from evtx_analyzer.tables.select import Extract
 
 Format = Literal["csv", "jsonl", "parquet", "timesketch"]
-
-
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-
-
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
-    """The format that a file's suffix stands for; raises OptionError for an unknown one."""
+    """Return the format that a file's suffix stands for; raises OptionError for an unknown one."""
     if os.fspath(path).lower().endswith(".timesketch.jsonl"):
         return "timesketch"
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122  a name, not a file
@@ -68,13 +67,13 @@ def _write_csv(found: Extract, stream: TextIO, *, timesketch: bool) -> None:
 
 
 def _time_title(row: Row, names: Sequence[str]) -> str:
-    """What the time of a row is; Timesketch takes all for UTC, so one that is not says so."""
+    """Return what the time of a row is; Timesketch takes every time for UTC, so the title says where it is not."""
     remark = clock.remark(_basis(row, names))
     return f"Event logged ({remark})" if remark else "Event logged"
 
 
 def _marked(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Row]:
-    """Rows in which times whose UTC time is not known have no offset, so that no reader takes them for UTC."""
+    """Yield the rows; times whose UTC time is not known get no offset, so that no reader takes them for UTC."""
     if "time_basis" not in names:
         yield from rows
         return
@@ -106,7 +105,7 @@ def _write_parquet(found: Extract, stream: BinaryIO) -> None:
 
 
 def _cell(value: Cell) -> str | int:
-    """A CSV cell; a text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    """Return a CSV cell; a text that a spreadsheet would run as a formula gets an apostrophe before it."""
     if value is None:
         return ""
     if isinstance(value, datetime):

@@ -2,7 +2,7 @@
 
 A ``World`` says what is the case; ``files`` writes what its logs and exports would show, in any form of log. Faults
 change the world and never the files, so that the truth of a case is known before anything is analyzed. The shapes of
-rows and events are those of ``samples``; session forms A, B and C are described in ``correlate/certificates.py``.
+rows and events are those of ``samples``; session forms A, B and C are described in ``smtp/certificates.py``.
 """
 
 from __future__ import annotations

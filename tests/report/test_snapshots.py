@@ -1,4 +1,4 @@
-"""What a user sees of sample cases, file by file: tests/snapshots/<case>/report.<suffix>.
+"""What a user sees of sample cases, file by file: tests/report/snapshots/<case>/report.<suffix>.
 
 Of four cases that differ in what there is to show every format is kept, of all others JSON, of which every format is a
 function. Parquet is compared with CSV elsewhere; the page's style sheet is left out, for it is no content.
@@ -18,7 +18,7 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 TEXTS = [suffix for suffix in SUFFIXES if not suffix.endswith("parquet")]
 WHOLE = ("kb-3212877", "no-tls-iis", "attr36-domains", "other-process")
 KEPT = [(name, suffix) for name in NAMES for suffix in TEXTS if name in WHOLE or suffix == ".json"]
-REFRESH = "if the change is meant, refresh with: python -m pytest tests/test_snapshots.py --update-snapshots"
+REFRESH = "if the change is meant, refresh with: python -m pytest tests/report/test_snapshots.py --update-snapshots"
 
 
 def shown(name, suffix, code):
@@ -56,4 +56,4 @@ def test_no_snapshot_is_left_over(request):
     kept = {f"{name}/report{suffix}" for name, suffix in KEPT}
     kept |= {f"kb-3212877/report.de{suffix}" for suffix in (".txt", ".md", ".html")}
     left = [path for item in SNAPSHOTS.glob("*/*") if (path := item.relative_to(SNAPSHOTS).as_posix()) not in kept]
-    assert not left, f"remove tests/snapshots/{left[0]}"
+    assert not left, f"remove tests/report/snapshots/{left[0]}"

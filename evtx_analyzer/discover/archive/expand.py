@@ -2,7 +2,7 @@
 
 A member's name is data, never a path to write to. An archive inside an archive has to be sought in: it is unpacked into
 a temporary file that has no name (in memory up to 16 MiB), and so are the members of 7z and cab, which can only be read
-from their start. To add a kind: one function here, one line in ``KINDS``.
+from their start. The kinds are listed in ``formats``.
 """
 
 from __future__ import annotations
@@ -25,24 +25,11 @@ from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.model.origin import Origin
 
 _HEAD = 1024
-
-
 _BLOCK = 1 << 20
-
-
 _IN_MEMORY = 16 << 20
-
-
 _KEPT_OPEN = 6
-
-
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
 _COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
-
-
-# -------------------------------------------------------------------------------------------------- the walk
 
 
 class _Node(Struct, frozen=True, kw_only=True):
@@ -58,7 +45,7 @@ class _Node(Struct, frozen=True, kw_only=True):
 
 
 class _Archive:
-    """An archive that is open: members by their safe names, faults of the whole."""
+    """An open archive: its members by their unique names, and what is wrong with it as a whole."""
 
     def __init__(self, file: BinaryIO, found: Iterable[Found], faults: list[str]) -> None:
         self.entries: dict[str, Entry] = {}
@@ -93,7 +80,7 @@ class Archives:
         self._open: OrderedDict[str, _Archive] = OrderedDict()
 
     def expand(self, source: Source) -> Iterator[Source]:
-        """The members of a source that is an archive, or the source itself."""
+        """Yield the members of a source that is an archive, else the source itself."""
         path = source.path
         yield from self._walk(
             _Node(
@@ -171,7 +158,7 @@ class Archives:
         return stream
 
     def _archive(self, node: _Node, kind: str) -> _Archive:
-        """The archive of a node, opened again where it is not among the last few."""
+        """Return the archive of a node; it is opened again if it is not among the last few."""
         archive = self._open.get(node.key)
         if archive is None:
             file, faults = self._seekable(node)
@@ -203,7 +190,7 @@ def _let_go(archive: _Archive) -> None:
 
 
 def _head(node: _Node) -> tuple[bytes, str]:
-    """The first bytes, and why there are none."""
+    """Return the first bytes, or why there are none."""
     try:
         with closing(node.open()) as stream:
             return stream.read(_HEAD), getattr(stream, "failure", "")
@@ -218,13 +205,16 @@ def _below(node: _Node, name: str) -> Origin:
 
 
 def _slashes(name: str) -> str:
-    """A member's name with forward slashes and without what no encoding can write."""
+    """Return a member's name with forward slashes and without what no encoding can write."""
     name = name.replace("\\", "/").removeprefix("./")
     return name.encode("utf-8", "replace").decode()
 
 
 def _unsafe(name: str) -> str:
-    """Why a name could lead out of a folder; nothing is ever written, but who packs such names means harm."""
+    """Return what is wrong with a member's name, empty if nothing is.
+
+    Nothing is ever written, but whoever packs names that lead out of a folder means harm.
+    """
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
         return "its name leads out of the archive's folder; it is not read"
     return "" if name.strip() else "it has no name"

@@ -1,4 +1,4 @@
-"""What an archive's reader gives: members and faults."""
+"""What the reader of an archive gives: its members, and in words what is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from evtx_analyzer.discover.archive.limits import Raw
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One member as the archive's directory tells it; ``open`` gives its bytes, ``fault`` says why it cannot.
+    """One member as the archive's directory describes it; ``open`` gives its bytes, or ``fault`` says why it cannot.
 
-    ``size`` and ``packed`` are promises; ``crc`` is the CRC-32 of the whole member where the archive has one that
-    nothing else checks.
+    ``size`` and ``packed`` are what the directory promises; ``crc`` is the CRC-32 of the whole member where the
+    archive has one that nothing else checks.
     """
 
     name: str

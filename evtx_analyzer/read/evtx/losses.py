@@ -1,4 +1,4 @@
-"""What an EVTX file as a whole promises, and which losses follow where its chunks do not keep it.
+"""What the header of an EVTX file promises, and the losses that follow where its chunks do not keep it.
 
 Layout of the file header: libyal, "Windows XML Event Log (EVTX)".
 """

@@ -1,4 +1,4 @@
-"""The chunks of an EVTX file as pieces for a second reading (``pieces``)."""
+"""The chunks of an EVTX file as pieces for a second reading (``read/pieces.py``)."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 The ``evtx`` library decodes; it is fast and gives no account of what it left out: the rest of a chunk behind one
 smashed record, a truncated last chunk, all chunks of a file whose magic is gone. So each chunk is framed and
-accounted for here (``evtx_chunk``), handed to ``evtx`` alone behind a file header of our own, and what does not
+accounted for here (``chunk``), handed to ``evtx`` alone behind a file header of our own, and what does not
 come back is decoded one by one (``binxml``). Layout: libyal, "Windows XML Event Log (EVTX)".
 
-Of a large log most chunks are not decoded at all. A sound chunk is counted from its record heads (``evtx_span``), and
-decoded only if it holds a text that is looked for (``evtx_search``). The file is read into one buffer that is used
+Of a large log most chunks are not decoded at all. A sound chunk is counted from its record heads (``span``), and
+decoded only if it holds a text that is looked for (``search``). The file is read into one buffer that is used
 again. It is not mapped: members of archives cannot be, a mapped file that is cut off while it is read ends the process
 (SIGBUS), and on Windows it could not be moved or deleted meanwhile.
 """
@@ -61,7 +61,7 @@ class Selection:
     chunk was counted, so that later readings may rely on a search of its bytes. ``concerns`` is asked with the XML of
     a record of other channels: those that concern nobody are counted without a word of what they say. ``may_concern``
     is asked with a chunk of other channels: a sound one that can hold no such record is not decoded. That it could be
-    decoded is taken for granted there, as in ``evtx_span``.
+    decoded is taken for granted there, as in ``span``.
     """
 
     search: Search

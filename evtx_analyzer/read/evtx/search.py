@@ -1,6 +1,6 @@
 r"""Which chunks of an EVTX file may hold certain texts, told from their bytes: only these need be decoded.
 
-Sound where the values of an event are text in the record that they belong to, which ``evtx_span`` makes sure of: a bare
+Sound where the values of an event are text in the record that they belong to, which ``span`` makes sure of: a bare
 element in UserData holds string values only (MS-EVEN6 2.2.12.2.3, ``StringType``), UTF-16LE, at odd or even places. A
 chunk for which that is not certain is decoded whatever it holds. The names of elements and attributes cannot be looked
 for (they stand once in a chunk), nor can what System keeps as numbers, GUIDs and SIDs.
@@ -23,7 +23,7 @@ from functools import lru_cache
 
 import stringzilla
 
-CHUNK_SIZE = 0x10000  # as in evtx_chunk, which loads a decoder
+CHUNK_SIZE = 0x10000  # as in chunk, which loads a decoder
 _UPPER = bytes(range(256)).upper()
 _SHORTEST = 4  # characters of a part; shorter ones stand in every chunk
 _CASELESS = 5  # characters; a part without letters of that length is rare, and looked for once instead of twice

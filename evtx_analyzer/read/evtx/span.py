@@ -72,7 +72,7 @@ class Names(NamedTuple):
 class ChunkSpan(NamedTuple):
     """Record ids ``first`` to ``last`` without holes, with the time (FILETIME) and event id of each in order.
 
-    ``shift`` is how far record ids are ahead of record numbers (see ``evtx_chunk``); ``earliest`` and ``latest`` are
+    ``shift`` is how far record ids are ahead of record numbers (see ``chunk``); ``earliest`` and ``latest`` are
     those of the times.
     """
 

@@ -128,7 +128,7 @@ def same_as_decoded(body):
     for at, span in zip(range(0, len(body), CHUNK), found, strict=True):
         texts = list(evtx.texts(account(bytes(body[at : at + CHUNK]))))
         if span is None or any(not isinstance(xml, str) for _, xml in texts):
-            continue  # what cannot be decoded is counted like its neighbors: said in evtx_span
+            continue  # what cannot be decoded is counted like its neighbors: said in read/evtx/span.py
         assert [number for _, _, number in counted(span)] == [head.id for head, _ in texts]
         assert counted(span) == [said(xml) for _, xml in texts]
     return found
