@@ -87,7 +87,7 @@ def events(
 
     Example: evtx-analyzer events capi2.evtx --failed -o failures.csv
     """
-    from evtx_analyzer.tables.select import Filter, extract
+    from evtx_analyzer.tables.select import CAPI2, Filter, extract
     from evtx_analyzer.tables.write import format_for, write
 
     if as_story and (format_ or as_operations or bom):
@@ -115,7 +115,11 @@ def events(
         text = "\n".join(story(found.items, found.coverage)) + "\n"
         write_text(text) if output is None else output.write_text(text, encoding="utf-8", newline="\n")
     elif output is None:
-        write_bytes(lambda stream: write(found, form, stream, bom=bom))
+        whole = write_bytes(lambda stream: write(found, form, stream, bom=bom))
+        # Rows of logs are written while they are read: after a closed pipe (| head) the account of losses is not
+        # complete, and a log that was not reached would look like one that nobody can read.
+        if not whole and kind != CAPI2:
+            raise typer.Exit
     else:
         with output.open("wb") as stream:
             write(found, form, stream, bom=bom)

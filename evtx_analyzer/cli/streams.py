@@ -35,13 +35,15 @@ def write_text(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def write_bytes(writer: Callable[[BinaryIO], None]) -> None:
-    """Write bytes to stdout as they are; a closed pipe is the reader's choice, not an error."""
+def write_bytes(writer: Callable[[BinaryIO], None]) -> bool:
+    """Write bytes to stdout as they are; False where the reader closed the pipe first, which is no error."""
     try:
         writer(sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 @contextmanager

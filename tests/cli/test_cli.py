@@ -170,6 +170,21 @@ def test_a_closed_pipe_is_no_error():
     assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.parametrize("kind", ["send-connector", "iis-smtp"])
+def test_a_log_that_a_closed_pipe_left_unread_is_not_a_loss(kind, tmp_path):
+    case = shutil.copytree(SAMPLES / "kb-3212877", tmp_path / "case")
+    for log in case.glob("SmtpSend/*.LOG"):
+        # More rows than a pipe and the buffers before it hold.
+        head, rows = log.read_bytes().split(b"\n2016", 1)
+        log.write_bytes(head + (b"\n2016" + rows.rstrip(b"\n")) * 20 + b"\n")
+    command = [sys.executable, "-m", "evtx_analyzer", "events", str(case), "--kind", kind]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+
+
 def test_no_module_of_a_parser_is_imported_for_help():
     code = (
         "import sys; sys.argv = ['evtx-analyzer', '--help']\n"

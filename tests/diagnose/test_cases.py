@@ -333,3 +333,36 @@ def test_every_origin_of_evidence_leads_back_to_its_record(case):
         if operation.origin.source.endswith(".evtx"):
             assert data[operation.origin.offset :][:4] == b"**\x00\x00"
             assert int.from_bytes(data[operation.origin.offset + 8 :][:8], "little") == operation.origin.record
+
+
+def _step_starting(steps, text):
+    return next(place for place, step in enumerate(steps) if step.startswith(text))
+
+
+def test_a_missing_root_is_brought_back_before_a_certificate_is_bought():
+    best = finding(ea.analyze(SAMPLES / "root-missing"), "untrusted-root")
+    steps = best.remedy.steps
+    assert _step_starting(steps, "> Import-Certificate") < _step_starting(steps, "Replace ")
+    # Event 11 is in the export, and the evidence names it.
+    assert not [piece for piece in best.missing if "not in the export" in piece.text]
+
+
+def test_an_untrusted_private_root_is_replaced_first():
+    steps = finding(ea.analyze(SAMPLES / "untrusted-root"), "untrusted-root").remedy.steps
+    assert _step_starting(steps, "Replace ") == 0
+
+
+def test_nothing_but_the_inspection_is_changed_where_tls_is_inspected():
+    best = finding(ea.analyze(SAMPLES / "tls-inspected"), "not-exchange-online")
+    texts = [*best.remedy.steps, *(piece.text for piece in best.missing), *(piece.text for piece in best.supports)]
+    assert not [text for text in texts if "which is not Exchange Online" in text or "-SmartHosts" in text]
+    gateway = finding(ea.analyze(SAMPLES / "gateway"), "not-exchange-online")
+    assert [step for step in gateway.remedy.steps if "-SmartHosts" in step]
+
+
+def test_what_works_again_is_changed_last():
+    steps = finding(ea.analyze(SAMPLES / "rolled-back"), "certificate-replaced").remedy.steps
+    assert "there is no hurry" in steps[1]
+    assert _step_starting(steps, "> Set-InboundConnector") < _step_starting(steps, "> $c = Get-ExchangeCertificate")
+    refused = finding(ea.analyze(SAMPLES / "replaced"), "certificate-replaced").remedy.steps
+    assert not [step for step in refused if "there is no hurry" in step]
