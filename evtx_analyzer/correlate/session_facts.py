@@ -18,7 +18,13 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.correlate.connector_checks import Facts, same_text, texts, yes
-from evtx_analyzer.distinguished_names import certificate_names, has_domain_component, same_name, sorted_names
+from evtx_analyzer.distinguished_names import (
+    certificate_names,
+    connector_covers,
+    has_domain_component,
+    same_name,
+    sorted_names,
+)
 from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
@@ -265,10 +271,33 @@ def _configuration(rejection: Rejection, sent: Certificate | None, background: B
     """The exported objects against what the session showed; the same for all refusals that showed the same."""
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (sent, rejection.from_start, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
-    key = ("configuration", *shown)
+    key = ("configuration", rejection.host, rejection.kind, *shown)
     if key not in background.answers:
-        background.answers[key] = connector_checks.check(rejection, sent, background.objects)
+        facts = connector_checks.check(rejection, sent, background.objects)
+        facts["InboundConnector.FitsSendConnector"] = _fitting_elsewhere(rejection, facts, background)
+        background.answers[key] = facts
     return background.answers[key]
+
+
+def _fitting_elsewhere(rejection: Rejection, facts: Facts, background: Background) -> list[str]:
+    """Other Send connectors whose certificate is the one that the exported inbound connectors expect, and is accepted.
+
+    A server that sends for two tenants has a connector and a certificate for each: the export may be the other one's.
+    """
+    if facts.get("InboundConnector.CertificateMatches") != [yes(False)]:
+        return []
+    wanted = facts["InboundConnector.CertificateName"]
+    others = [
+        (item.state.connector, background.certificates.get(item.state.thumbprint))
+        for item in background.outside.get((rejection.host, rejection.kind), ())
+        if item.state.connector != rejection.connector
+    ]
+    fitting = {
+        connector
+        for connector, known in others
+        if known is not None and any(connector_covers(name, one) for name in wanted for one in certificate_names(known))
+    }
+    return sorted(fitting)
 
 
 def completed(sent: Certificate | None, background: Background) -> Certificate | None:
@@ -332,6 +361,7 @@ def _offer(keywords: Sequence[str]) -> str:
 def _add_remote_side(found: Facts, rejection: Rejection) -> None:
     """Whether the session reached Exchange Online, by banner, by certificate, and both together."""
     if rejection.kind not in SHOWS_COMMANDS:
+        found["RemoteIsExchangeOnline"] = [yes(False)] if _names_another(rejection) else []
         return
     if is_host_name(rejection.remote_name):
         found["BannerIsExchangeOnline"] = [yes(is_service_name(rejection.remote_name))]
@@ -342,6 +372,18 @@ def _add_remote_side(found: Facts, rejection: Rejection) -> None:
     found["RemoteAddressPrivate"] = [yes(True)] if is_private(rejection.remote_endpoint) else []
     online = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
     found["RemoteIsExchangeOnline"] = [] if online is None else [yes(online)]
+
+
+def _names_another(rejection: Rejection) -> bool:
+    """Whether message tracking or a report names a foreign server as the one that refused.
+
+    Exchange Online's own name does not stand in them where a smart host is configured by an alias in the own domain,
+    so that a name there tells nothing.
+    """
+    name, sender = rejection.remote_name.casefold().rstrip("."), rejection.mail_from.rpartition("@")[2].casefold()
+    if not sender or not is_host_name(name) or is_service_name(name):
+        return False
+    return not f".{name}".endswith(f".{sender}")
 
 
 def _add_certificate(found: Facts, sent: Certificate, rejection: Rejection) -> None:

@@ -198,6 +198,7 @@ PLACEHOLDERS = frozenset(
         "delta",
         "end",
         "fitting_certificates",
+        "fitting_connectors",
         "helo",
         "host",
         "inbound_addresses",

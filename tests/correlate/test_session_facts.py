@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 from evidence import HANDSHAKE, OWN, operation, rejection
-from faults import FAULTS
+from faults import FAULTS, inbound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from smtp_case import analyze, rejections, rules
-from worlds import EHLO, SEND_FORMS, completed, files, world
+from worlds import EHLO, SEND_FORMS, certificate, completed, files, world
 
 import evtx_analyzer as ea
 from evtx_analyzer.correlate.session_facts import Background, operation_fields, rejection_fields
@@ -426,3 +426,47 @@ def test_whose_validity_ended(elements, index, leaf, expected):
 @pytest.mark.parametrize("result", ["0", "800B0109", "800B010A", "800B0110"])
 def test_only_a_check_that_fails_by_time_blames_anybody(result):
     assert out_of_date(element(OWN, NOT_TIME_VALID), result=result) is None
+
+
+# ------------------------------------------------------------------------------------ partners, other tenants' exports
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("message-tracking", {"remote_name": "mx.fabrikam.com"}, ("false",)),
+        ("ndr", {"remote_name": "mx.fabrikam.com."}, ("false",)),
+        ("message-tracking", {"remote_name": "DB8EUR05FT032.mail.protection.outlook.com"}, None),
+        # an alias of the smart host in the own domain may lead to Exchange Online
+        ("message-tracking", {"remote_name": "smarthost.contoso.com"}, None),
+        ("message-tracking", {"remote_name": "mx.fabrikam.com", "mail_from": "", "null_sender": True}, None),
+        ("message-tracking", {"remote_name": ""}, None),
+        ("message-tracking", {"remote_name": "192.0.2.99"}, None),
+    ],
+)
+def test_tracking_and_reports_name_the_server_that_refused(kind, changes, expected):
+    assert facts(rejection(kind=kind, sent=None, received=None, **changes)).get("RemoteIsExchangeOnline") == expected
+
+
+@pytest.mark.parametrize("form", ["tracking", "ndr"])
+def test_a_reply_that_a_partner_passes_on_is_not_blamed_on_the_own_chain_alone(tmp_path, form):
+    made = world(0, form)
+    FAULTS["missing_intermediate"].apply(made)
+    written = files(completed(made))
+    passed_on = {name: text.replace(made.front_end, "mx.litware.example") for name, text in written.items()}
+    report, named = findings(tmp_path, passed_on)
+    assert (report.verdict.cause, named["not-exchange-online"]) == ("not-exchange-online", "possible")
+
+
+@pytest.mark.parametrize(
+    ("connector", "expected"), [("To fabrikam", "possible"), ("Outbound to Office 365", "probable")]
+)
+@pytest.mark.parametrize("form", SEND_FORMS)
+def test_the_export_may_be_of_the_tenant_of_another_send_connector(tmp_path, form, connector, expected):
+    """One server, two tenants: the certificate for the other one is accepted on the connector for the other one."""
+    made = world(0, form)
+    other = certificate(0xE001, "mail.fabrikam.de", "Example Trust TLS CA 9", names=("mail.fabrikam.de",))
+    made.mails += [made.mail(timedelta(minutes=minutes), connector=connector, sent=other) for minutes in (-5, 9)]
+    inbound(made, TlsSenderCertificateName="mail.fabrikam.de")
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["certificate-name-mismatch"] == expected
