@@ -470,3 +470,34 @@ def test_the_export_may_be_of_the_tenant_of_another_send_connector(tmp_path, for
     inbound(made, TlsSenderCertificateName="mail.fabrikam.de")
     _, named = findings(tmp_path, files(completed(made)))
     assert named["certificate-name-mismatch"] == expected
+
+
+def test_a_report_that_exchange_online_wrote_is_of_no_server_in_the_input(tmp_path):
+    """Mail of a cloud mailbox, refused by a partner's server: the chain of this machine is not its cause."""
+    made = world(0, "ndr")
+    FAULTS["missing_intermediate"].apply(made)
+    written = {
+        name: text.replace(f"Reporting-MTA: dns;{made.fqdn}", "Reporting-MTA: dns;DB3PR01.prod.outlook.com")
+        for name, text in files(completed(made)).items()
+    }
+    report, named = findings(tmp_path, written)
+    assert report.rejection_count == len(made.refused())
+    assert {item.host for item in report.incidents} == {""}
+    assert RANK[named["missing-intermediate"]] < RANK["possible"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("mail.contoso.com", "contradicted"), ("other.example", "possible")])
+def test_a_certificate_that_the_tenant_expects_is_not_the_wrong_one(tmp_path, name, expected):
+    made = world(0, "C")
+    leaf = made.leaf
+    made.exports["Get-ExchangeCertificate"] = [
+        {
+            "Thumbprint": leaf.thumbprint,
+            "Services": "IIS",
+            "Subject": leaf.name(),
+            "Issuer": leaf.name(leaf.issuer),
+        }
+    ]
+    inbound(made, TlsSenderCertificateName=name)
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["wrong-certificate-selected"] == expected
