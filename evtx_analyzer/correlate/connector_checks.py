@@ -117,7 +117,7 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
     by_address: bool | None = False if "SenderIPAddresses" in item.values else None
     if scopes:
         seen = rejection.seen_address
-        held = [_inside(seen, scope) for scope in scopes]
+        held = [inside(seen, scope) for scope in scopes]
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
         unknown = None in held or is_private(seen) or "SenderIPAddresses" in item.cut
         by_address = True if True in held else None if unknown else False
@@ -251,7 +251,7 @@ def _accepts(domain: str, name: str, *, subdomains: bool) -> bool:
 # ------------------------------------------------------------------------------------------------------------ values
 
 
-def _inside(address: str, scope: str) -> bool | None:
+def inside(address: str, scope: str) -> bool | None:
     """Whether an address or a CIDR range holds an address; None where either cannot be read as such."""
     seen = parse_address(address)
     try:

@@ -25,6 +25,7 @@ from evtx_analyzer.distinguished_names import (
     same_name,
     sorted_names,
 )
+from evtx_analyzer.exchange import ACCEPTED_DOMAIN
 from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
@@ -274,30 +275,37 @@ def _configuration(rejection: Rejection, sent: Certificate | None, background: B
     key = ("configuration", rejection.host, rejection.kind, *shown)
     if key not in background.answers:
         facts = connector_checks.check(rejection, sent, background.objects)
-        facts["InboundConnector.FitsSendConnector"] = _fitting_elsewhere(rejection, facts, background)
+        _add_fitting(facts, rejection, background)
         background.answers[key] = facts
     return background.answers[key]
 
 
-def _fitting_elsewhere(rejection: Rejection, facts: Facts, background: Background) -> list[str]:
-    """Other Send connectors whose certificate is the one that the exported inbound connectors expect, and is accepted.
+def _add_fitting(facts: Facts, rejection: Rejection, background: Background) -> None:
+    """Other Send connectors that the exports fit, where they do not fit the refusal, and whose mail is accepted.
 
-    A server that sends for two tenants has a connector and a certificate for each: the export may be the other one's.
+    A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
     """
-    if facts.get("InboundConnector.CertificateMatches") != [yes(False)]:
-        return []
-    wanted = facts["InboundConnector.CertificateName"]
-    others = [
-        (item.state.connector, background.certificates.get(item.state.thumbprint))
-        for item in background.outside.get((rejection.host, rejection.kind), ())
-        if item.state.connector != rejection.connector
-    ]
-    fitting = {
-        connector
-        for connector, known in others
-        if known is not None and any(connector_covers(name, one) for name in wanted for one in certificate_names(known))
-    }
-    return sorted(fitting)
+    mail = background.outside.get((rejection.host, rejection.kind), ())
+    others = [item.state for item in mail if item.state.connector != rejection.connector]
+    names, scopes = (facts.get(f"InboundConnector.{field}", []) for field in ("CertificateName", "Address"))
+    fitting: set[str] = set()
+    for state in others:
+        known = background.certificates.get(state.thumbprint)
+        own = certificate_names(known) if known is not None else ()
+        by_name = any(connector_covers(name, one) for name in names for one in own)
+        by_address = any(connector_checks.inside(state.seen_address, scope) for scope in scopes)
+        if by_name or by_address:
+            fitting.add(state.connector)
+    if [yes(True)] not in (
+        facts.get("InboundConnector.CertificateMatches"),
+        facts.get("InboundConnector.AddressMatches"),
+    ):
+        facts["InboundConnector.FitsSendConnector"] = sorted(fitting)
+    domains = {item.values.get("DomainName", "").casefold() for item in background.objects.get(ACCEPTED_DOMAIN, ())}
+    if facts.get("AcceptedDomain.Sender") == [yes(False)]:
+        facts["AcceptedDomain.FitsSendConnector"] = sorted(
+            {state.connector for state in others if state.sender_domain and state.sender_domain in domains}
+        )
 
 
 def completed(sent: Certificate | None, background: Background) -> Certificate | None:

@@ -196,6 +196,7 @@ PLACEHOLDERS = frozenset(
         "configured_subject",
         "coverage",
         "delta",
+        "domain_connectors",
         "end",
         "fitting_certificates",
         "fitting_connectors",

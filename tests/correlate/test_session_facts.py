@@ -501,3 +501,27 @@ def test_a_certificate_that_the_tenant_expects_is_not_the_wrong_one(tmp_path, na
     inbound(made, TlsSenderCertificateName=name)
     _, named = findings(tmp_path, files(completed(made)))
     assert named["wrong-certificate-selected"] == expected
+
+
+@pytest.mark.parametrize(
+    ("connector", "expected"), [("To fabrikam", "possible"), ("Outbound to Office 365", "probable")]
+)
+def test_accepted_domains_may_be_those_of_another_send_connector_s_tenant(tmp_path, connector, expected):
+    made = world(0, "C")
+    made.mails.append(made.mail(timedelta(minutes=-50), connector=connector, sender="a@fabrikam.de"))
+    made.exports["Get-AcceptedDomain"] = [
+        {"DomainName": name, "DomainType": "Authoritative"} for name in ("fabrikam.onmicrosoft.com", "fabrikam.de")
+    ]
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["domain-not-accepted"] == expected
+
+
+@pytest.mark.parametrize(
+    ("connector", "expected"), [("To fabrikam", "possible"), ("Outbound to Office 365", "probable")]
+)
+def test_addresses_may_be_those_of_another_send_connector_s_tenant(tmp_path, connector, expected):
+    made = world(0, "C")
+    made.mails.append(made.mail(timedelta(minutes=-50), connector=connector, seen="192.0.2.50"))
+    inbound(made, TlsSenderCertificateName=None, SenderIPAddresses=["192.0.2.50"])
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["source-ip-not-allowed"] == expected
