@@ -61,16 +61,20 @@ def is_private(address: str) -> bool:
 
 
 def parse_address(endpoint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address of ``192.0.2.1``, ``192.0.2.1:25`` or ``[2001:db8::1]:25``; None where it is none."""
+    """The address of ``192.0.2.1``, ``192.0.2.1:25`` or ``[2001:db8::1]:25``; None where it is none.
+
+    An IPv4 address that is mapped to IPv6 (``::ffff:192.0.2.1``, RFC 4291) is the IPv4 address.
+    """
     text = endpoint.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 # ``is_private`` of the standard library also holds for documentation networks (RFC 5737), which samples use as public.

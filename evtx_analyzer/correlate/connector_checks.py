@@ -102,7 +102,7 @@ def _verdict(matches: Sequence[bool | None]) -> list[str]:
 
 def _relays(item: Setting) -> bool | None:
     """Whether a connector is of type OnPremises, the only one that relays; None where the export does not show it."""
-    return _is(item, "ConnectorType", "OnPremises") if item.values.get("ConnectorType") else None
+    return _is(item, "ConnectorType", "OnPremises") if _named_value(item, "ConnectorType") else None
 
 
 def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
@@ -117,10 +117,10 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
     by_address: bool | None = False if "SenderIPAddresses" in item.values else None
     if scopes:
         seen = rejection.seen_address
-        inside = any(_inside(seen, scope) for scope in scopes)
+        held = [inside(seen, scope) for scope in scopes]
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
-        unknown = not seen or parse_address(seen) is None or is_private(seen) or "SenderIPAddresses" in item.cut
-        by_address = True if inside else None if unknown else False
+        unknown = None in held or is_private(seen) or "SenderIPAddresses" in item.cut
+        by_address = True if True in held else None if unknown else False
     if _relays(item) is None:
         by_name, by_address = by_name and None, by_address and None
     return _Matched(item, by_name, by_address)
@@ -196,7 +196,13 @@ def _add_certificates(
 def _bound_to_smtp(item: Setting) -> bool | None:
     if "smtp" in item.values.get("Services", "").casefold():
         return True
-    return None if "Services" in item.cut or "Services" not in item.values else False
+    return False if _named_value(item, "Services") and "Services" not in item.cut else None
+
+
+def _named_value(item: Setting, name: str) -> str:
+    """The value of an enumeration by its name; empty where there is none, or only its number (``ConvertTo-Json``)."""
+    value = item.values.get(name, "").strip()
+    return "" if value.lstrip("-").isdigit() else value
 
 
 def _fits(item: Setting, wanted: tuple[str, str]) -> bool:
@@ -245,11 +251,13 @@ def _accepts(domain: str, name: str, *, subdomains: bool) -> bool:
 # ------------------------------------------------------------------------------------------------------------ values
 
 
-def _inside(address: str, scope: str) -> bool:
+def inside(address: str, scope: str) -> bool | None:
+    """Whether an address or a CIDR range holds an address; None where either cannot be read as such."""
+    seen = parse_address(address)
     try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(scope, strict=False)
+        return None if seen is None else seen in ipaddress.ip_network(scope, strict=False)
     except ValueError:
-        return False
+        return None
 
 
 def listed(value: str) -> list[str]:

@@ -152,8 +152,13 @@ def _share(operation: Operation, left: str, rejection: Rejection, right: str) ->
 
 
 def operation_values(operation: Operation) -> Mapping[str, set[str]]:
-    """Fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``."""
-    names = {operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())}
+    """Fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``.
+
+    A check against a server's name (``serverName`` of event 30) is of the certificate that a remote side sent, so its
+    subject stands for no name of this server, even in the same domain (a domain controller, a mail server beside it).
+    """
+    own = [operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())]
+    names = [] if operation.server_name else own
     return {
         "Thumbprint": {operation.thumbprint} - {""},
         "SubjectDomain": {_domain(name) for name in names if "." in name} - {""},

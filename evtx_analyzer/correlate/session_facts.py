@@ -17,7 +17,14 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.correlate.connector_checks import Facts, same_text, texts, yes
-from evtx_analyzer.distinguished_names import certificate_names, has_domain_component, same_name, sorted_names
+from evtx_analyzer.distinguished_names import (
+    certificate_names,
+    connector_covers,
+    has_domain_component,
+    same_name,
+    sorted_names,
+)
+from evtx_analyzer.exchange import ACCEPTED_DOMAIN
 from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
@@ -264,10 +271,40 @@ def _configuration(rejection: Rejection, sent: Certificate | None, background: B
     """The exported objects against what the session showed; the same for all refusals that showed the same."""
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (sent, rejection.from_start, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
-    key = ("configuration", *shown)
+    key = ("configuration", rejection.host, rejection.kind, *shown)
     if key not in background.answers:
-        background.answers[key] = connector_checks.check(rejection, sent, background.objects)
+        facts = connector_checks.check(rejection, sent, background.objects)
+        _add_fitting(facts, rejection, background)
+        background.answers[key] = facts
     return background.answers[key]
+
+
+def _add_fitting(facts: Facts, rejection: Rejection, background: Background) -> None:
+    """Other Send connectors that the exports fit, where they do not fit the refusal, and whose mail is accepted.
+
+    A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
+    """
+    mail = background.outside.get((rejection.host, rejection.kind), ())
+    others = [item.state for item in mail if item.state.connector != rejection.connector]
+    names, scopes = (facts.get(f"InboundConnector.{field}", []) for field in ("CertificateName", "Address"))
+    fitting: set[str] = set()
+    for state in others:
+        known = background.certificates.get(state.thumbprint)
+        own = certificate_names(known) if known is not None else ()
+        by_name = any(connector_covers(name, one) for name in names for one in own)
+        by_address = any(connector_checks.inside(state.seen_address, scope) for scope in scopes)
+        if by_name or by_address:
+            fitting.add(state.connector)
+    if [yes(True)] not in (
+        facts.get("InboundConnector.CertificateMatches"),
+        facts.get("InboundConnector.AddressMatches"),
+    ):
+        facts["InboundConnector.FitsSendConnector"] = sorted(fitting)
+    domains = {item.values.get("DomainName", "").casefold() for item in background.objects.get(ACCEPTED_DOMAIN, ())}
+    if facts.get("AcceptedDomain.Sender") == [yes(False)]:
+        facts["AcceptedDomain.FitsSendConnector"] = sorted(
+            {state.connector for state in others if state.sender_domain and state.sender_domain in domains}
+        )
 
 
 def completed(sent: Certificate | None, background: Background) -> Certificate | None:
@@ -331,6 +368,7 @@ def _offer(keywords: Sequence[str]) -> str:
 def _add_remote_side(found: Facts, rejection: Rejection) -> None:
     """Whether the session reached Exchange Online, by banner, by certificate, and both together."""
     if rejection.kind not in SHOWS_COMMANDS:
+        found["RemoteIsExchangeOnline"] = [yes(False)] if _names_another(rejection) else []
         return
     if is_host_name(rejection.remote_name):
         found["BannerIsExchangeOnline"] = [yes(is_service_name(rejection.remote_name))]
@@ -341,6 +379,18 @@ def _add_remote_side(found: Facts, rejection: Rejection) -> None:
     found["RemoteAddressPrivate"] = [yes(True)] if is_private(rejection.remote_endpoint) else []
     online = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
     found["RemoteIsExchangeOnline"] = [] if online is None else [yes(online)]
+
+
+def _names_another(rejection: Rejection) -> bool:
+    """Whether message tracking or a report names a foreign server as the one that refused.
+
+    Exchange Online's own name does not stand in them where a smart host is configured by an alias in the own domain,
+    so that a name there tells nothing.
+    """
+    name, sender = rejection.remote_name.casefold().rstrip("."), rejection.mail_from.rpartition("@")[2].casefold()
+    if not sender or not is_host_name(name) or is_service_name(name):
+        return False
+    return not f".{name}".endswith(f".{sender}")
 
 
 def _add_certificate(found: Facts, sent: Certificate, rejection: Rejection) -> None:

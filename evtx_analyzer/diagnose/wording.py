@@ -42,6 +42,8 @@ _FROM_VIEW = {
     "accepted_again": ("PreviousAcceptedAgain", "no message"),
     "accepted_addresses": ("AcceptedFromAddress", "no address"),
     "accepted_senders": ("AcceptedSender", "no domain"),
+    "domain_connectors": ("AcceptedDomain.FitsSendConnector", "no connector"),
+    "fitting_connectors": ("InboundConnector.FitsSendConnector", "no connector"),
     "accepted_connectors": ("AcceptedOnAnotherConnector", "no connector"),
     "associated_domains": ("InboundConnector.AssociatedDomain", "no domain"),
     "fitting_certificates": ("ExchangeCertificate.FittingOneName", "no certificate"),

@@ -146,7 +146,8 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
     ``message_id`` is that of the message that was refused, never that of the report about it. ``address`` is the
     address that ``host`` has in this row: a bridge to logs that name addresses only. ``null_sender`` is True where the
     envelope's return path is ``<>``, False where it is an address, None where the log does not show the envelope: then
-    ``sender`` is that of the message's header.
+    ``sender`` is that of the message's header. ``by_exchange_online`` is a report that Exchange Online itself wrote: no
+    server of the input delivered that message, whichever machine the input is of.
     """
 
     origin: Origin
@@ -167,6 +168,7 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
     other_time: datetime | None = None
     fields: Fields = field(default_factory=dict)
     null_sender: bool | None = None
+    by_exchange_online: bool = False
 
 
 class ContextEvent(Struct, frozen=True, kw_only=True):

@@ -56,6 +56,7 @@ def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | L
         null_sender=null_sender(values.get("return-path", "")),
         recipients=(status,),
         remote_name=status.remote_name,
+        by_exchange_online=online,
         resolution=1.0,
         fields={name: (value,) for name, value in row.values.items() if value},
     )

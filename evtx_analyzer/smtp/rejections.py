@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from evtx_analyzer.hosts import Hosts, Whence
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
-from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.evidence import HostBasis, Rejection
 from evtx_analyzer.model.origin import identify, named
 from evtx_analyzer.smtp.replies import ReplyVerdict, attribution, bracket, has_code, verdict_of
 from evtx_analyzer.smtp.sessions import Session
@@ -100,7 +100,7 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
     """Yield one rejection for each recipient whose status carries 5.7.64."""
     event = match.event
     assert isinstance(event, MessageEvent)
-    host, basis = hosts.resolve(whence(event))
+    host, basis = _UNKNOWN if event.by_exchange_online else hosts.resolve(whence(event))
     refused = [item for item in event.recipients if has_code(item.text)] or list(event.recipients[:1])
     for status in refused:
         remote, verdict = bracket(status.text), _verdict(status.text)
@@ -144,6 +144,7 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
         yield Told(found, event.layer)
 
 
+_UNKNOWN: tuple[str, HostBasis] = ("", "unknown")
 _NO_VERDICT = ReplyVerdict("", "")
 
 

@@ -87,6 +87,7 @@ def test_one_of_several_connectors_is_enough():
         ({}, "true"),
         ({"Enabled": "False"}, "false"),
         ({"ConnectorType": "Partner"}, "false"),
+        ({"ConnectorType": "0"}, None),  # ConvertTo-Json writes the number of an enumeration
         ({"ConnectorType": "onpremises"}, "true"),
     ],
 )
@@ -154,7 +155,7 @@ def test_a_connector_without_the_limit_takes_what_the_other_does_not():
         ("{203.0.113.8}", "x.x.x.x", None),  # masked by whoever made the log anonymous
         ("{203.0.113.8}", "2001:db8::5", "false"),
         ("{10.1.2.0/24}", "10.1.2.3", "true"),
-        ("{not an address}", SEEN, "false"),
+        ("{not an address}", SEEN, None),
     ],
 )
 def test_addresses(scopes, seen, expected):
@@ -299,9 +300,25 @@ def test_two_installed_certificates_fit_one_name():
     [
         ({"Thumbprint": OWN, "Services": "IIS, SMTP"}, ["true"]),
         ({"Thumbprint": OWN.lower(), "Services": "IIS"}, ["false"]),
+        ({"Thumbprint": OWN, "Services": "14"}, []),  # ConvertTo-Json of an object that is not deserialized
         ({"Thumbprint": OWN}, []),  # a table without the column
         ({"Thumbprint": "B" * 40, "Services": "IIS"}, []),  # another server's export, or an older one
     ],
 )
 def test_bound_to_smtp(listed_own, expected):
     assert send(certificates=[listed_own]).get("ExchangeCertificate.BoundToSmtp", []) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "scope", "expected"),
+    [
+        ("::ffff:203.0.113.7", "203.0.113.0/24", "true"),  # RFC 4291: an IPv4 address written as IPv6
+        ("::ffff:203.0.113.7", "198.51.100.0/24", "false"),
+        ("203.0.113.7", "203.0.113.1-203.0.113.20", None),  # not a form of SenderIPAddresses: nothing is known
+        ("203.0.113.7", "198.51.100.0/240", None),
+        ("203.0.113.7", "198.51.100.1", "false"),
+    ],
+)
+def test_an_entry_that_is_no_address_holds_nobody_and_excludes_nobody(seen, scope, expected):
+    facts = inbound(connector(TlsSenderCertificateName="", SenderIPAddresses=scope), seen_address=seen)
+    assert verdict(facts, "AddressMatches") == expected

@@ -78,6 +78,13 @@ def test_another_certificate_with_the_own_name_is_not_linked_by_name():
     assert rules_of(made([renewed])) == ["any_chain_failed_at_handshake"]
 
 
+@pytest.mark.parametrize(("server_name", "expected"), [("", ["own_name_failed_at_handshake"]), ("dc1.contoso.com", [])])
+def test_a_check_against_a_server_s_name_is_not_of_the_own_certificate(server_name, expected):
+    beside = operation(0, 1, thumbprint=OTHER, subject="dc1.contoso.com", server_name=server_name)
+    found = made([beside], [rejection(sent=None, received=None)])
+    assert [link.rule for link in found if link.rule.startswith("own_name")] == expected
+
+
 def test_the_received_certificate_is_told_apart():
     remote = operation(0, thumbprint=OTHER, subject="mail.protection.outlook.com")
     assert rules_of(made([remote])) == ["received_certificate_failed_at_handshake"]

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 from evidence import HANDSHAKE, OWN, operation, rejection
-from faults import FAULTS
+from faults import FAULTS, inbound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from smtp_case import analyze, rejections, rules
-from worlds import EHLO, SEND_FORMS, completed, files, world
+from worlds import EHLO, SEND_FORMS, certificate, completed, files, world
 
 import evtx_analyzer as ea
 from evtx_analyzer.correlate.session_facts import Background, operation_fields, rejection_fields
@@ -426,3 +426,102 @@ def test_whose_validity_ended(elements, index, leaf, expected):
 @pytest.mark.parametrize("result", ["0", "800B0109", "800B010A", "800B0110"])
 def test_only_a_check_that_fails_by_time_blames_anybody(result):
     assert out_of_date(element(OWN, NOT_TIME_VALID), result=result) is None
+
+
+# ------------------------------------------------------------------------------------ partners, other tenants' exports
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        ("message-tracking", {"remote_name": "mx.fabrikam.com"}, ("false",)),
+        ("ndr", {"remote_name": "mx.fabrikam.com."}, ("false",)),
+        ("message-tracking", {"remote_name": "DB8EUR05FT032.mail.protection.outlook.com"}, None),
+        # an alias of the smart host in the own domain may lead to Exchange Online
+        ("message-tracking", {"remote_name": "smarthost.contoso.com"}, None),
+        ("message-tracking", {"remote_name": "mx.fabrikam.com", "mail_from": "", "null_sender": True}, None),
+        ("message-tracking", {"remote_name": ""}, None),
+        ("message-tracking", {"remote_name": "192.0.2.99"}, None),
+    ],
+)
+def test_tracking_and_reports_name_the_server_that_refused(kind, changes, expected):
+    assert facts(rejection(kind=kind, sent=None, received=None, **changes)).get("RemoteIsExchangeOnline") == expected
+
+
+@pytest.mark.parametrize("form", ["tracking", "ndr"])
+def test_a_reply_that_a_partner_passes_on_is_not_blamed_on_the_own_chain_alone(tmp_path, form):
+    made = world(0, form)
+    FAULTS["missing_intermediate"].apply(made)
+    written = files(completed(made))
+    passed_on = {name: text.replace(made.front_end, "mx.litware.example") for name, text in written.items()}
+    report, named = findings(tmp_path, passed_on)
+    assert (report.verdict.cause, named["not-exchange-online"]) == ("not-exchange-online", "possible")
+
+
+@pytest.mark.parametrize(
+    ("connector", "expected"), [("To fabrikam", "possible"), ("Outbound to Office 365", "probable")]
+)
+@pytest.mark.parametrize("form", SEND_FORMS)
+def test_the_export_may_be_of_the_tenant_of_another_send_connector(tmp_path, form, connector, expected):
+    """One server, two tenants: the certificate for the other one is accepted on the connector for the other one."""
+    made = world(0, form)
+    other = certificate(0xE001, "mail.fabrikam.de", "Example Trust TLS CA 9", names=("mail.fabrikam.de",))
+    made.mails += [made.mail(timedelta(minutes=minutes), connector=connector, sent=other) for minutes in (-5, 9)]
+    inbound(made, TlsSenderCertificateName="mail.fabrikam.de")
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["certificate-name-mismatch"] == expected
+
+
+def test_a_report_that_exchange_online_wrote_is_of_no_server_in_the_input(tmp_path):
+    """Mail of a cloud mailbox, refused by a partner's server: the chain of this machine is not its cause."""
+    made = world(0, "ndr")
+    FAULTS["missing_intermediate"].apply(made)
+    written = {
+        name: text.replace(f"Reporting-MTA: dns;{made.fqdn}", "Reporting-MTA: dns;DB3PR01.prod.outlook.com")
+        for name, text in files(completed(made)).items()
+    }
+    report, named = findings(tmp_path, written)
+    assert report.rejection_count == len(made.refused())
+    assert {item.host for item in report.incidents} == {""}
+    assert RANK[named["missing-intermediate"]] < RANK["possible"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("mail.contoso.com", "contradicted"), ("other.example", "possible")])
+def test_a_certificate_that_the_tenant_expects_is_not_the_wrong_one(tmp_path, name, expected):
+    made = world(0, "C")
+    leaf = made.leaf
+    made.exports["Get-ExchangeCertificate"] = [
+        {
+            "Thumbprint": leaf.thumbprint,
+            "Services": "IIS",
+            "Subject": leaf.name(),
+            "Issuer": leaf.name(leaf.issuer),
+        }
+    ]
+    inbound(made, TlsSenderCertificateName=name)
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["wrong-certificate-selected"] == expected
+
+
+@pytest.mark.parametrize(
+    ("connector", "expected"), [("To fabrikam", "possible"), ("Outbound to Office 365", "probable")]
+)
+def test_accepted_domains_may_be_those_of_another_send_connector_s_tenant(tmp_path, connector, expected):
+    made = world(0, "C")
+    made.mails.append(made.mail(timedelta(minutes=-50), connector=connector, sender="a@fabrikam.de"))
+    made.exports["Get-AcceptedDomain"] = [
+        {"DomainName": name, "DomainType": "Authoritative"} for name in ("fabrikam.onmicrosoft.com", "fabrikam.de")
+    ]
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["domain-not-accepted"] == expected
+
+
+@pytest.mark.parametrize(
+    ("connector", "expected"), [("To fabrikam", "possible"), ("Outbound to Office 365", "probable")]
+)
+def test_addresses_may_be_those_of_another_send_connector_s_tenant(tmp_path, connector, expected):
+    made = world(0, "C")
+    made.mails.append(made.mail(timedelta(minutes=-50), connector=connector, seen="192.0.2.50"))
+    inbound(made, TlsSenderCertificateName=None, SenderIPAddresses=["192.0.2.50"])
+    _, named = findings(tmp_path, files(completed(made)))
+    assert named["source-ip-not-allowed"] == expected
