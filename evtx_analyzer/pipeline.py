@@ -12,10 +12,12 @@ from functools import partial
 
 from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
+from evtx_analyzer.correlate.case_facts import background
 from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
-from evtx_analyzer.correlate.session_facts import background, operation_fields, rejection_fields
+from evtx_analyzer.correlate.operation_facts import operation_fields
+from evtx_analyzer.correlate.session_facts import rejection_fields
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.diagnose.weigh import diagnosed

@@ -17,7 +17,8 @@ from evidence import HANDSHAKE, OWN, rejection
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer.correlate.session_facts import Background, rejection_fields
+from evtx_analyzer.correlate.case_facts import Background
+from evtx_analyzer.correlate.session_facts import rejection_fields
 from evtx_analyzer.distinguished_names import connector_covers, same_name
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Setting

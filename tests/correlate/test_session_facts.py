@@ -15,7 +15,9 @@ from smtp_case import analyze, rejections, rules
 from worlds import EHLO, SEND_FORMS, certificate, completed, files, world
 
 import evtx_analyzer as ea
-from evtx_analyzer.correlate.session_facts import Background, operation_fields, rejection_fields
+from evtx_analyzer.correlate.case_facts import Background
+from evtx_analyzer.correlate.operation_facts import operation_fields
+from evtx_analyzer.correlate.session_facts import rejection_fields
 from evtx_analyzer.model.certificate import Certificate, ChainElement
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Context

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from evtx_analyzer.correlate.session_facts import Background, rejection_fields
+from evtx_analyzer.correlate.case_facts import Background
+from evtx_analyzer.correlate.session_facts import rejection_fields
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
 from evtx_analyzer.smtp.acceptances import scope_of

@@ -1,0 +1,199 @@
+"""What surrounds all refusals of a case: configuration, certificates, deliveries, checks and other events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cached_property
+
+from msgspec import Struct
+
+from evtx_analyzer.correlate.connector_checks import Facts
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import CertificateFile, Event, Setting
+from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
+from evtx_analyzer.model.origin import Origin, place
+from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
+
+# Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
+SHOWS_CERTIFICATES = ("send-connector",)
+
+
+SHOWS_COMMANDS = ("send-connector", "iis-smtp")
+
+
+class Background(Struct, frozen=True, kw_only=True, dict=True):
+    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90, files and Send logs.
+
+    What thousands of refusals ask in the same way is answered once (``dict`` keeps the answers).
+    """
+
+    settings: tuple[Setting, ...] = ()
+    certificates: Mapping[str, Certificate] = {}
+    deliveries: tuple[Delivery, ...] = ()
+    accepted_mail: tuple[AcceptedMail, ...] = ()
+    tls_failures: tuple[TlsFailures, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    context: tuple[Context, ...] = ()
+    other_errors: tuple[OtherError, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+
+    def places(self) -> dict[str, Origin]:
+        """Where the first exported object of each cmdlet stands."""
+        found: dict[str, Origin] = {}
+        for item in sorted(self.settings, key=lambda item: place(item.origin)):
+            found.setdefault(item.cmdlet, item.origin)
+        return found
+
+    @cached_property
+    def objects(self) -> Mapping[str, list[Setting]]:
+        """Exported objects by cmdlet."""
+        found: dict[str, list[Setting]] = {}
+        for item in self.settings:
+            found.setdefault(item.cmdlet, []).append(item)
+        return found
+
+    @cached_property
+    def outside(self) -> Mapping[tuple[str, str], list[AcceptedMail]]:
+        """Mail that Exchange Online took for recipients outside of the own tenant, by host and log kind."""
+        found: dict[tuple[str, str], list[AcceptedMail]] = {}
+        for mail in self.accepted_mail:
+            if mail.state.scope == "outside":
+                found.setdefault((mail.state.host, mail.state.kind), []).append(mail)
+        return found
+
+    @cached_property
+    def refused(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
+        """First and last refusal by connector, log kind, host and thumbprint."""
+        found: dict[tuple[str, ...], tuple[datetime, datetime]] = {}
+        for item in self.deliveries:
+            if item.first_refused and item.last_refused:
+                key = (*sender_key(item), item.thumbprint)
+                first, last = found.get(key, (item.first_refused, item.last_refused))
+                found[key] = min(first, item.first_refused), max(last, item.last_refused)
+        return found
+
+    @cached_property
+    def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
+        """Failed TLS negotiations by connector, log kind and host."""
+        found: dict[tuple[str, ...], list[TlsFailures]] = {}
+        for item in self.tls_failures:
+            found.setdefault((item.connector, item.kind, item.host), []).append(item)
+        return found
+
+    @cached_property
+    def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
+        """Checks of a certificate's chain under a policy, in order of time, by host and thumbprint."""
+        found: dict[tuple[str, str], list[Operation]] = {}
+        for item in self.operations:
+            if item.policy and item.thumbprint:
+                found.setdefault((item.host, item.thumbprint), []).append(item)
+        return found
+
+    @cached_property
+    def checked_until(self) -> Mapping[str, datetime]:
+        """The time of the last check of any certificate by machine: up to it a success would have been seen."""
+        found: dict[str, datetime] = {}
+        for item in self.operations:
+            found[item.host] = max(found.get(item.host, item.time), item.time)
+        return found
+
+    @cached_property
+    def schannel(self) -> Mapping[str, list[Context]]:
+        """Schannel events by the machine that wrote them."""
+        found: dict[str, list[Context]] = {}
+        for item in self.context:
+            if item.kind == "schannel" and item.host:
+                found.setdefault(item.host, []).append(item)
+        return found
+
+    @cached_property
+    def hosts_called_untrusted(self) -> frozenset[str]:
+        """Machines in whose logs Exchange Online says 450 4.4.317 UntrustedRoot: it could not verify their chain."""
+        told = (item for item in self.other_errors if "4.4.317" in item.code)
+        return frozenset(item.host for item in told if "untrustedroot" in item.text.casefold())
+
+    @cached_property
+    def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
+        """Domains of all refused senders (empty: no sender, None: not known), by host, log kind and thumbprint."""
+        found: dict[tuple[str, str, str], set[str | None]] = {}
+        for item in self.rejections:
+            found.setdefault((item.host, item.kind, sent_thumbprint(item)), set()).add(sender_domain_of(item))
+        return {key: frozenset(domains) for key, domains in found.items()}
+
+    @cached_property
+    def answers(self) -> dict[object, Facts]:
+        """What was found for refusals that ask the same, by what they ask."""
+        return {}
+
+
+def background(
+    aside: Iterable[Event],
+    operations: Iterable[Operation],
+    deliveries: tuple[Delivery, ...],
+    *,
+    accepted_mail: tuple[AcceptedMail, ...] = (),
+    tls_failures: tuple[TlsFailures, ...] = (),
+    shown: Mapping[str, Certificate] | None = None,
+    context: Iterable[Context] = (),
+    other_errors: Iterable[OtherError] = (),
+    rejections: Iterable[Rejection] = (),
+) -> Background:
+    """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
+
+    A file tells more of a certificate than event 90 does, and that more than a Send log, so the best wins.
+    """
+    things, checked = list(aside), tuple(operations)
+    events = [item.certificate for item in checked if item.certificate]
+    files = [item.certificate for item in things if isinstance(item, CertificateFile)]
+    return Background(
+        settings=tuple(item for item in things if isinstance(item, Setting)),
+        certificates={
+            item.thumbprint: item
+            for item in (*(shown or {}).values(), *events, *files)
+            if item.thumbprint and item.subject
+        },
+        deliveries=deliveries,
+        accepted_mail=accepted_mail,
+        tls_failures=tls_failures,
+        operations=checked,
+        context=tuple(context),
+        other_errors=tuple(other_errors),
+        rejections=tuple(rejections),
+    )
+
+
+def completed(sent: Certificate | None, background: Background) -> Certificate | None:
+    """The certificate as the log shows it, with names and dates from event 90 or a file where the log has none."""
+    if sent is None or not sent.thumbprint:
+        return sent
+    known = background.certificates.get(sent.thumbprint)
+    if known is None:
+        return sent
+    return Certificate(
+        thumbprint=sent.thumbprint,
+        subject=sent.subject or known.subject,
+        issuer=sent.issuer or known.issuer,
+        serial=sent.serial or known.serial,
+        not_before=sent.not_before or known.not_before,
+        not_after=sent.not_after or known.not_after,
+        alternate_names=sent.alternate_names or known.alternate_names,
+        subject_key_id=known.subject_key_id,
+        authority_key_id=known.authority_key_id,
+        issuer_urls=known.issuer_urls,
+    )
+
+
+def sender_key(item: Delivery | Rejection) -> tuple[str, ...]:
+    """The key of whoever sent: connector, kind of log, host."""
+    return item.connector, item.kind, item.host
+
+
+def sent_thumbprint(rejection: Rejection) -> str:
+    """The SHA-1 thumbprint of the certificate that was sent; empty where the log shows none."""
+    return rejection.sent.thumbprint if rejection.sent else ""
+
+
+def sender_domain_of(rejection: Rejection) -> str | None:
+    """The sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
+    return None if rejection.null_sender is None else rejection.mail_from.rpartition("@")[2].casefold()
