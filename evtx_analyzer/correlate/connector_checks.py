@@ -25,6 +25,7 @@ from evtx_analyzer.distinguished_names import (
     common_name,
     connector_covers,
     issuer_and_subject,
+    name_parts,
     same_name,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
@@ -164,11 +165,19 @@ def _add_send(facts: Facts, rejection: Rejection, sent: Certificate | None, conn
             facts["SendConnector.CertificateSet"] = [yes(bool(written))]
         wanted = issuer_and_subject(written)
         if wanted and sent is not None and sent.subject and sent.issuer:
-            verdicts.add(same_name(wanted[0], sent.issuer) and same_name(wanted[1], sent.subject))
+            same = same_name(wanted[0], sent.issuer) and same_name(wanted[1], sent.subject)
+            # Whether Exchange finds names whose parts stand the other way round is not documented.
+            if same or not (_same_parts(wanted[0], sent.issuer) and _same_parts(wanted[1], sent.subject)):
+                verdicts.add(same)
             facts["SendConnector.Subject"] = [f"{wanted[1]} (issued by {wanted[0]})"]
     # Two exports of one connector, from before and after a change, tell nothing together.
     if len(verdicts) == 1:
         facts["SendConnector.CertificateMatches"] = [yes(verdicts.pop())]
+
+
+def _same_parts(left: str, right: str) -> bool:
+    """Whether two distinguished names hold the same attributes, whatever their order."""
+    return sorted(name_parts(left)) == sorted(name_parts(right))
 
 
 def _add_certificates(

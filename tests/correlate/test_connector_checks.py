@@ -283,6 +283,13 @@ def test_the_send_connector_of_the_session_is_compared():
     assert "SendConnector.CertificateSet" not in send({"Name": "Outbound"})
 
 
+def test_names_whose_parts_stand_the_other_way_round_tell_nothing():
+    turned = {"Name": "Outbound", "TlsCertificateName": "<I>O=x, CN=CA<S>CN=mail.contoso.com"}
+    assert "SendConnector.CertificateMatches" not in send(turned)
+    other = {"Name": "Outbound", "TlsCertificateName": "<I>O=x, CN=Other<S>CN=mail.contoso.com"}
+    assert send(other)["SendConnector.CertificateMatches"] == ["false"]
+
+
 def test_two_installed_certificates_fit_one_name():
     two = [
         {"Thumbprint": name, "Subject": "CN=mail.contoso.com", "Issuer": "CN=CA, O=x", "Services": "SMTP"}
