@@ -153,7 +153,8 @@ class BlockReader(ABC):
         rows: list[Row] = pattern.findall(data, 0, size) if pattern else []
         sizes = list(map(len, [row[0] for row in rows]))
         irregular: list[int] = []
-        if not pattern or sum(sizes) + len(rows) != size:
+        # A match may run on from a row that is cut into the next one: then there are more lines than rows.
+        if not pattern or sum(sizes) + len(rows) != size or data.count(b"\n", 0, size) != len(rows):
             rows = _one_by_one(pattern, data[:size])
             sizes = list(map(len, [row[0] for row in rows]))
             irregular = [at + len(self.carried.rows) for at, row in enumerate(rows) if not any(row[1:])]

@@ -299,9 +299,9 @@ def _pattern(names: tuple[str, ...], site: bytes, computer: bytes) -> re.Pattern
     """A row: whole, its remote address, a sign for a command, the token, time-taken; or a sign for an inbound one.
 
     The token of a command is its verb, that of a reply ``-`` and everything to the sign behind the code. A cell is
-    matched up to a blank only, which is several times as fast as up to a blank or a line end: a row that is cut there
-    does not go on as a row must, for its site, its computer (never digits alone) and time-taken stand in their places.
-    Behind time-taken that holds no more.
+    matched up to a blank only, which is several times as fast as up to a blank or a line end. A row that is cut seldom
+    goes on as a row must, for site, computer and time-taken stand in their places; where it does, two lines make one
+    row, and ``BlockReader.block`` sees that by their count.
     """
     method, query, taken = (names.index(name) for name in ("cs-method", "cs-uri-query", "time-taken"))
     between = b"(?:[^ ]*+ ){%d}" % (query - method - 1)

@@ -126,6 +126,20 @@ def test_fast_equals_plain_on_generated_logs(tmp_path, seed, count, addresses, s
     same(folder)
 
 
+@pytest.mark.parametrize("row", range(3, 12))
+def test_a_row_that_is_cut_anywhere_swallows_no_other(tmp_path, row):
+    """Cut behind its verb, a row and the next one look like one row of the usual form."""
+    lines = log(0, 10, addresses=1, spread=60000)
+    header = W3C_HEADER.format(date="2016-12-01 00:00:00")
+    whole = lines[row]
+    for at in {*range(20, len(whole), 7), whole.find("SMTPSVC1 SMTP1 - 25 ") + 23}:
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        text = header + "".join([*lines[:row], whole[:at] + "\r\n", *lines[row + 1 :]])
+        (folder / "ex161201.log").write_text(text, encoding="utf-8", newline="")
+        same(folder)
+
+
 def good(start, remote="216.32.181.1"):
     rows = [
         (10, "<", "", f"220 {FRONT_END}"),
