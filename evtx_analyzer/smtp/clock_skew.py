@@ -30,7 +30,6 @@ HEAD_LINES = 2000
 _READY = re.compile(r"ready at\s+(.*)$")
 _NOTABLE = 5.0
 _CLOSE_ENOUGH = 900.0
-_FLUSH = 300.0
 _FAILED = 400
 
 

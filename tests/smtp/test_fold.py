@@ -155,6 +155,18 @@ def test_fast_equals_plain_on_generated_logs(tmp_path, monkeypatch, seed, count,
     same(folder)
 
 
+@pytest.mark.parametrize("row", range(8, 24, 3))
+def test_a_row_that_is_cut_anywhere_swallows_no_other(tmp_path, row):
+    lines = log(3, 12, spread=5000).splitlines(keepends=True)
+    whole = lines[row].rstrip("\r\n")
+    for at in range(1, len(whole), 4):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        text = "".join([*lines[:row], whole[:at] + "\r\n", *lines[row + 1 :]])
+        (folder / "SEND.LOG").write_text(text, encoding="utf-8", newline="")
+        same(folder)
+
+
 @pytest.mark.parametrize("end", ["", "\r\n", "\r\n\0\0\0\0", "\r\n\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_fast_equals_plain_in_every_encoding_and_with_every_end(tmp_path, encoding, end):
