@@ -20,7 +20,7 @@ from evtx_analyzer.correlate.operation_facts import operation_fields
 from evtx_analyzer.correlate.session_facts import rejection_fields
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
-from evtx_analyzer.diagnose.weigh import diagnosed
+from evtx_analyzer.diagnose.weigh import diagnose
 from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.hashing import Digests
@@ -141,7 +141,7 @@ def analyze(
         certificates=beside.certificates,
         tz=tz,
     )
-    findings, graded = diagnosed(grouped, rules.causes, case)
+    findings, graded = diagnose(grouped, rules.causes, case)
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),

@@ -50,15 +50,13 @@ class _Weighed(Struct, frozen=True, kw_only=True):
         return self.scene.incident
 
 
-def diagnose(incidents: Sequence[Incident], causes: Iterable[Cause], case: Case) -> list[Finding]:
-    """Findings, best supported first; ``unexplained`` is among them only where no cause reaches ``possible``."""
-    return diagnosed(incidents, causes, case)[0]
-
-
-def diagnosed(
+def diagnose(
     incidents: Sequence[Incident], causes: Iterable[Cause], case: Case
 ) -> tuple[list[Finding], list[Incident]]:
-    """The findings, and the incidents with the grade of every cause that has any evidence for or against it."""
+    """The findings, best supported first, and the incidents with the grade of every cause that has any evidence.
+
+    ``unexplained`` is among the findings only where no cause reaches ``possible``.
+    """
     if not incidents:
         return [], []
     causes = list(causes)

@@ -40,7 +40,7 @@ def grades(operations, rejections=None, rules=RULES):
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
     case = diagnose.Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
-    return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)}
+    return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)[0]}
 
 
 def grade(operations, rejections=None, cause="missing-intermediate"):
@@ -121,7 +121,7 @@ def test_unexplained_only_where_nothing_is_possible():
 
 def test_no_incident_no_finding():
     case = diagnose.Case(operations={}, coverage=(), kinds=frozenset())
-    assert diagnose.diagnose([], RULES.causes, case) == []
+    assert diagnose.diagnose([], RULES.causes, case) == ([], [])
 
 
 def wording_everything(same):
@@ -160,10 +160,10 @@ def test_wording_only_what_is_shown_gives_the_same_findings(seed):
         view=lambda item: {"SentName": (item.mail_from,), "SeenAddress": (item.rcpt_to,)},
     )
     grouped = incidents(rejections, links(rejections, operations, RULES.links), by_id)
-    found = diagnose.diagnosed(grouped, RULES.causes, case)
+    found = diagnose.diagnose(grouped, RULES.causes, case)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diagnose, "_distinct", wording_everything)
-        assert diagnose.diagnosed(grouped, RULES.causes, case) == found
+        assert diagnose.diagnose(grouped, RULES.causes, case) == found
 
 
 def every_observation():
@@ -184,5 +184,5 @@ def test_a_view_is_made_for_what_is_shown_and_not_for_every_refusal():
     case = diagnose.Case(
         operations={}, coverage=(), kinds=frozenset({"send-connector"}), view=lambda item: made.append(item) or {}
     )
-    assert diagnose.diagnose(grouped, RULES.causes, case)
+    assert diagnose.diagnose(grouped, RULES.causes, case)[0]
     assert len(made) < len(rejections) / 2
