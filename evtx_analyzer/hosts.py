@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from evtx_analyzer.model.evidence import HostBasis, HostRelation
 
-Given = tuple[tuple[str, str], ...]
+HostOverrides = tuple[tuple[str, str], ...]
 """Pairs of ``--host``: pattern of a path (empty for all) and name."""
 
 # ExchangeLogCollector: <SERVER>-<Md>.zip (then -1.zip ...) and <yyyyMd>\\<SERVER>; a copied share: \\\\SRV\\c$.
@@ -115,7 +115,7 @@ _MOST_KNOWN = 4096
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
 
-class Whence(Struct, frozen=True):
+class HostClue(Struct, frozen=True):
     """What is known of a fact's machine: the name that its row writes, its file, and its local address."""
 
     name: str = ""
@@ -134,33 +134,33 @@ class Hosts(Struct, frozen=True):
     only: str
     folders: Mapping[str, frozenset[str]]
     addresses: Mapping[str, str]
-    given: Given = ()
-    _known: dict[Whence, tuple[str, HostBasis]] = field(default_factory=dict)
+    given: HostOverrides = ()
+    _known: dict[HostClue, tuple[str, HostBasis]] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
         """Label of a machine by its name as a log writes it; empty for no name."""
         return self.labels.get(name.casefold(), short(name))
 
-    def resolve(self, whence: Whence) -> tuple[str, HostBasis]:
+    def resolve(self, clue: HostClue) -> tuple[str, HostBasis]:
         """Label and how it is known; a log of thousands of sessions is asked about once."""
-        found = self._known.get(whence)
+        found = self._known.get(clue)
         if found is None:
             # Another name or address may stand in every row: what is remembered stays small.
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
-            found = self._known[whence] = self._resolve(whence)
+            found = self._known[clue] = self._resolve(clue)
         return found
 
-    def _resolve(self, whence: Whence) -> tuple[str, HostBasis]:
-        given = _given(whence.path, self.given)
+    def _resolve(self, clue: HostClue) -> tuple[str, HostBasis]:
+        given = _given(clue.path, self.given)
         if given:
             return self.label(given), "option"
-        if whence.name:
-            return self.label(whence.name), "row"
-        named, assumed = self._of_folder(whence.path)
+        if clue.name:
+            return self.label(clue.name), "row"
+        named, assumed = self._of_folder(clue.path)
         if named:
             return named, "folder"
-        owner = self.addresses.get(address_of(whence.address), "")
+        owner = self.addresses.get(address_of(clue.address), "")
         if owner:
             return owner, "address"
         label = assumed or self.only
@@ -183,12 +183,12 @@ class Hosts(Struct, frozen=True):
         return "", ""
 
 
-def survey(
+def identify_hosts(
     rows: Iterable[tuple[str, str]],
     paths: Iterable[str] = (),
     bridges: Mapping[str, frozenset[str]] | None = None,
-    given: Given = (),
-    nameless: Iterable[tuple[str, str]] = (),
+    given: HostOverrides = (),
+    unnamed_logs: Iterable[tuple[str, str]] = (),
 ) -> Hosts:
     """All machines of a case: names that rows write (path, name), all paths, owners of addresses, and ``--host``.
 
@@ -196,7 +196,7 @@ def survey(
     several machines, and a folder called like another machine is not taken for the one that is known.
     """
     named = sorted({(path, name) for path, name in rows if name})
-    unnamed = sorted(set(nameless))
+    unnamed = sorted(set(unnamed_logs))
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
     siblings = _siblings(named, [path for path, _ in unnamed])
     written = sorted({name for _, name in named} | {name for _, name in given} | (above - {""}), key=str.casefold)
@@ -255,9 +255,9 @@ def _is_machine_name(name: str) -> bool:
     return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
 
 
-def _several(nameless: Iterable[tuple[str, str]], known: set[str]) -> bool:
+def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
     """Whether the logs that name no machine come from more machines than one, as far as paths and addresses tell."""
-    found = set(nameless)
+    found = set(unnamed_logs)
     addresses = {address_of(endpoint) for _, endpoint in found} - {""}
     folders = {part for path, _ in found for part in _parts(path)[:-1]}
     called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
@@ -306,7 +306,7 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
     return "assumed" if left_basis == "assumed" else "same"
 
 
-def _given(path: str, given: Given) -> str:
+def _given(path: str, given: HostOverrides) -> str:
     """The name that ``--host`` gives a path: by a pattern of the path or of a folder's or file's name, else for all."""
     folded, names = path.casefold(), [part.casefold() for part in _parts(path)]
     for pattern, name in given:

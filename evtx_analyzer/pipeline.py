@@ -12,12 +12,12 @@ from functools import partial
 
 from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
-from evtx_analyzer.correlate.case_facts import background
+from evtx_analyzer.correlate.case_facts import case_facts
 from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
-from evtx_analyzer.correlate.operation_facts import operation_fields
-from evtx_analyzer.correlate.session_facts import rejection_fields
+from evtx_analyzer.correlate.operation_facts import operation_facts
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.diagnose.weigh import diagnose
@@ -26,21 +26,21 @@ from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.hashing import Digests
 from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.errors import OptionError
-from evtx_analyzer.hosts import Given, Hosts, survey
+from evtx_analyzer.hosts import HostOverrides, Hosts, identify_hosts
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
 from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
-from evtx_analyzer.ingest.tallies import Notes
+from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
-from evtx_analyzer.sigma.match import recognized
+from evtx_analyzer.sigma.match import with_signals
 from evtx_analyzer.smtp.clock_skew import noted, session_clock, settled
 from evtx_analyzer.smtp.compact import Keeper
 from evtx_analyzer.smtp.merge import merge
-from evtx_analyzer.smtp.rejections import Told, message_rejections, refusals, rejections
+from evtx_analyzer.smtp.rejections import Sighting, message_rejections, refused_replies, rejections
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.version import VERSION
 
@@ -87,7 +87,7 @@ def analyze(
     others = (jobs or min(os.cpu_count() or 1, _MOST_JOBS)) - 1
     digests = Digests(others) if others > 0 else None
     examined = without_copies(examine(source, tell, digests) for source in sources)
-    ledger, notes = Ledger(clock.zone(tz) if tz else None, ahead=others > 0), Notes()
+    ledger, notes = Ledger(clock.zone(tz) if tz else None, ahead=others > 0), Tallies()
     reading = Reading(examined, rules, ledger, notes, tell, prefilter)
 
     keeper = Keeper()
@@ -99,9 +99,11 @@ def analyze(
     if not anyway:
         require_readable(examined, ledger)
 
-    hosts = survey(ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.nameless)
+    hosts = identify_hosts(
+        ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.unnamed_logs
+    )
     skews = notes.clocks.skews(hosts)
-    merged, offsets = merge(settled(*_told(refused, notes.messages, hosts), skews))
+    merged, offsets = merge(settled(*_sightings(refused, notes.messages, hosts), skews))
     found = [item for item in merged if _within(item, since, until)]
     left_out = len(merged) - len(found)
     # An outage has thousands of them, and what they told is in the refusals now.
@@ -112,8 +114,8 @@ def analyze(
     deliveries = notes.history.deliveries(hosts)
     errors, contexts = notes.errors.rows(hosts), notes.contexts.rows(hosts)
     accepted_mail = notes.history.accepted_mail(hosts)
-    beside = background(
-        notes.aside,
+    beside = case_facts(
+        notes.exported,
         checked,
         deliveries,
         accepted_mail=accepted_mail,
@@ -123,9 +125,9 @@ def analyze(
         other_errors=errors,
         rejections=found,
     )
-    checked = [recognized(item, rules.signals, "chain-operation", operation_fields(item, beside)) for item in checked]
-    view = partial(rejection_fields, background=beside)
-    found = [recognized(item, rules.signals, "smtp-session", view(item)) for item in found]
+    checked = [with_signals(item, rules.signals, "chain-operation", operation_facts(item, beside)) for item in checked]
+    view = partial(session_facts, background=beside)
+    found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
 
@@ -177,17 +179,17 @@ def events(inputs: Inputs) -> Iterator[Event]:
             yield from ledger.events(item, _silent)
 
 
-def _counted(session: Session, notes: Notes) -> bool:
+def _counted(session: Session, notes: Tallies) -> bool:
     """Count a session, and return whether it was refused with 5.7.64 and must be kept."""
     notes.session(session)
-    return bool(refusals(session))
+    return bool(refused_replies(session))
 
 
-def _told(
+def _sightings(
     refused: Iterable[Session], messages: Iterable[Match], hosts: Hosts
-) -> tuple[list[Told], dict[str, datetime]]:
+) -> tuple[list[Sighting], dict[str, datetime]]:
     """Return the refusals as every log tells them, and by id the session's own clock where its hour comes twice."""
-    found: list[Told] = []
+    found: list[Sighting] = []
     clocks: dict[str, datetime] = {}
     for one in refused:
         for item in rejections(one, hosts):
@@ -212,7 +214,7 @@ def _within(item: Rejection, since: datetime | None, until: datetime | None) -> 
     return (since is None or item.time >= since) and (until is None or item.time <= until)
 
 
-def _given(host: HostNames | None) -> Given:
+def _given(host: HostNames | None) -> HostOverrides:
     """Return pairs of pattern and name; a plain name holds for all files."""
     if host is None:
         return ()
@@ -231,7 +233,7 @@ def _pair(text: str) -> tuple[str, str, str]:
     return text.partition("=") if "=" in text else ("", "=", text)
 
 
-def _host_text(given: Given) -> str | None:
+def _host_text(given: HostOverrides) -> str | None:
     return ", ".join(f"{pattern}={name}" if pattern else name for pattern, name in given) or None
 
 

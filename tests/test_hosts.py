@@ -13,7 +13,7 @@ from faults import FAULTS
 from smtp_case import analyze, rejections
 from worlds import completed, files, world
 
-from evtx_analyzer.hosts import Whence, survey
+from evtx_analyzer.hosts import HostClue, identify_hosts
 
 
 def broken_chain():
@@ -108,5 +108,7 @@ def test_only_a_folder_called_like_the_machine_makes_siblings(paths, expected):
     """The row names HOSTA; whether the folder beside is HOSTB depends on whether HOSTA has a folder of its own."""
     root = paths[0].rpartition("/")[0].rpartition("/")[0]
     beside = "/".join(part for part in (root, "HOSTB/SEND.LOG") if part)
-    hosts = survey([(path, "HOSTA.corp.example") for path in paths], [*paths, beside], nameless=[(beside, "")])
-    assert hosts.resolve(Whence(path=beside)) == (("HOSTB", "folder") if expected else ("HOSTA", "assumed"))
+    hosts = identify_hosts(
+        [(path, "HOSTA.corp.example") for path in paths], [*paths, beside], unnamed_logs=[(beside, "")]
+    )
+    assert hosts.resolve(HostClue(path=beside)) == (("HOSTB", "folder") if expected else ("HOSTA", "assumed"))

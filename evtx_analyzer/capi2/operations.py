@@ -21,7 +21,7 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Capi2Event, Match
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.findings import Coverage
-from evtx_analyzer.model.origin import identify, place
+from evtx_analyzer.model.origin import identify, sort_key
 from evtx_analyzer.wincrypt import TRUST_ERRORS, as_hex, flag_names, result_name
 
 BUILD_CHAIN = 11
@@ -66,7 +66,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
     for draft in drafts:
         parent = _parent(draft, parents, owners, by_ref)
         found.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
-    return with_roles(sorted(found, key=lambda item: (item.time, place(item.origin))))
+    return with_roles(sorted(found, key=lambda item: (item.time, sort_key(item.origin))))
 
 
 def _tasks(matches: Iterable[Match]) -> list[_Task]:
@@ -155,7 +155,7 @@ def _parts(draft: _Draft) -> list[tuple[Match, int]]:
 def _written(match: Match) -> tuple[object, ...]:
     """Order of writing: the log's ids where it has them, for times tie."""
     event = capi2(match)
-    return record_id(event) or 0, event.time, event.sequence or 0, place(event.origin)
+    return record_id(event) or 0, event.time, event.sequence or 0, sort_key(event.origin)
 
 
 def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], parent: str | None) -> Operation:
@@ -193,7 +193,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         origin=main.origin,
         chain_origin=chain.origin if chain else None,
         chain_time=chain.time if chain else None,
-        origins=tuple(sorted({event.origin for event in events}, key=place)),
+        origins=tuple(sorted({event.origin for event in events}, key=sort_key)),
         kind="chain" if draft.policy or draft.chain else draft.node.kind,
         complete=not missing and not notes,
         notes=(*notes, *named),

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evtx_analyzer.model.events import Capi2Event
-from evtx_analyzer.model.origin import Origin, place
+from evtx_analyzer.model.origin import Origin, sort_key
 
 _Source = tuple[str, str | None]
 
 
 def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
     """Every event once, from the export that comes first, with the name of its log; oldest first."""
-    ordered = sorted(events, key=lambda event: place(event.origin))
+    ordered = sorted(events, key=lambda event: sort_key(event.origin))
     logs = _logs(ordered)
     known: dict[tuple[object, ...], tuple[str, Capi2Event]] = {}
     for event in ordered:
@@ -31,7 +31,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
             event.chain_ref,
         )
         known.setdefault(identity, (log, event))
-    return sorted(known.values(), key=lambda pair: (pair[1].time, record_id(pair[1]) or 0, place(pair[1].origin)))
+    return sorted(known.values(), key=lambda pair: (pair[1].time, record_id(pair[1]) or 0, sort_key(pair[1].origin)))
 
 
 def record_id(event: Capi2Event) -> int | None:

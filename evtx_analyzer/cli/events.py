@@ -125,10 +125,10 @@ def events(
             write(found, form, stream, bom=bom)
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
-        from evtx_analyzer.model.origin import place_text
+        from evtx_analyzer.model.origin import describe_origin
         from evtx_analyzer.plain_text import clean
 
-        sys.stderr.write(clean(f"evtx-analyzer: {place_text(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
+        sys.stderr.write(clean(f"evtx-analyzer: {describe_origin(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
     if len(losses) > _MOST_LOSSES:
         sys.stderr.write(f"evtx-analyzer: and {len(losses) - _MOST_LOSSES} more losses\n")
     raise typer.Exit(3 if losses else 0)

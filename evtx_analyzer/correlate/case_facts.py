@@ -12,7 +12,7 @@ from evtx_analyzer.correlate.connector_checks import Facts
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
-from evtx_analyzer.model.origin import Origin, place
+from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
@@ -22,7 +22,7 @@ SHOWS_CERTIFICATES = ("send-connector",)
 SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 
 
-class Background(Struct, frozen=True, kw_only=True, dict=True):
+class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90, files and Send logs.
 
     What thousands of refusals ask in the same way is answered once (``dict`` keeps the answers).
@@ -41,7 +41,7 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
     def places(self) -> dict[str, Origin]:
         """Where the first exported object of each cmdlet stands."""
         found: dict[str, Origin] = {}
-        for item in sorted(self.settings, key=lambda item: place(item.origin)):
+        for item in sorted(self.settings, key=lambda item: sort_key(item.origin)):
             found.setdefault(item.cmdlet, item.origin)
         return found
 
@@ -127,8 +127,8 @@ class Background(Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
 
-def background(
-    aside: Iterable[Event],
+def case_facts(
+    exported: Iterable[Event],
     operations: Iterable[Operation],
     deliveries: tuple[Delivery, ...],
     *,
@@ -138,15 +138,15 @@ def background(
     context: Iterable[Context] = (),
     other_errors: Iterable[OtherError] = (),
     rejections: Iterable[Rejection] = (),
-) -> Background:
+) -> CaseFacts:
     """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
 
     A file tells more of a certificate than event 90 does, and that more than a Send log, so the best wins.
     """
-    things, checked = list(aside), tuple(operations)
+    things, checked = list(exported), tuple(operations)
     events = [item.certificate for item in checked if item.certificate]
     files = [item.certificate for item in things if isinstance(item, CertificateFile)]
-    return Background(
+    return CaseFacts(
         settings=tuple(item for item in things if isinstance(item, Setting)),
         certificates={
             item.thumbprint: item
@@ -163,7 +163,7 @@ def background(
     )
 
 
-def completed(sent: Certificate | None, background: Background) -> Certificate | None:
+def completed(sent: Certificate | None, background: CaseFacts) -> Certificate | None:
     """The certificate as the log shows it, with names and dates from event 90 or a file where the log has none."""
     if sent is None or not sent.thumbprint:
         return sent

@@ -12,7 +12,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import (
     SHOWS_CERTIFICATES,
     SHOWS_COMMANDS,
-    Background,
+    CaseFacts,
     sender_domain_of,
     sender_key,
     sent_thumbprint,
@@ -29,7 +29,7 @@ from evtx_analyzer.smtp.deliveries import AcceptedMail
 _PASSED = "0"
 
 
-def accepted_facts(rejection: Rejection, sent: Certificate | None, found: Facts, background: Background) -> Facts:
+def accepted_facts(rejection: Rejection, sent: Certificate | None, found: Facts, background: CaseFacts) -> Facts:
     """Accepted mail to outside recipients, compared with the refusal; the same for all refusals that ask the same."""
     if rejection.kind not in SHOWS_COMMANDS:
         return {}
@@ -48,7 +48,7 @@ def accepted_facts(rejection: Rejection, sent: Certificate | None, found: Facts,
 def _compared(
     rejection: Rejection,
     found: Facts,
-    background: Background,
+    background: CaseFacts,
     failed: tuple[datetime, datetime] | None,
     expiry: datetime | None,
 ) -> Facts:
@@ -94,7 +94,7 @@ def _same_as_shown(item: AcceptedMail, rejection: Rejection, found: Facts) -> bo
     return shows_none and found.get("StartTls") == ["true"] and item.state.tls is True
 
 
-def _began(rejection: Rejection, background: Background) -> datetime:
+def _began(rejection: Rejection, background: CaseFacts) -> datetime:
     """When mail of this connector with this certificate was refused first."""
     return background.refused.get((*sender_key(rejection), sent_thumbprint(rejection)), (rejection.time,))[0]
 
@@ -121,7 +121,7 @@ def _add_addresses(
         facts["AcceptedFromAddress"] = public
 
 
-def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], background: Background) -> None:
+def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], background: CaseFacts) -> None:
     """Whether only mail without a sender, or only mail of certain foreign senders, is refused in a state that works."""
     refused = background.senders.get((rejection.host, rejection.kind, sent_thumbprint(rejection)), frozenset())
     accepted = {item.state.sender_domain for item in same}
@@ -141,7 +141,7 @@ def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail
         facts["OnlyOtherSendersRefused"] = ["true"]
 
 
-def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[AcceptedMail], background: Background) -> None:
+def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[AcceptedMail], background: CaseFacts) -> None:
     """The certificate with which mail was accepted last before this one was refused, and what became of it."""
     own = sent_thumbprint(rejection)
     if not own:
@@ -173,7 +173,7 @@ def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[Accepte
         facts["PreviousHasSameName"] = [yes(same)]
 
 
-def _failed_check(rejection: Rejection, background: Background) -> tuple[datetime, datetime] | None:
+def _failed_check(rejection: Rejection, background: CaseFacts) -> tuple[datetime, datetime] | None:
     """The time in which checks of the certificate that was sent are known to fail: from the first of the failures that
     no success interrupts to the next success, else to the end of the export or the last refusal; None where no check
     failed before the refusal. What was accepted later may have been accepted after a repair that no log shows.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.model.evidence import Incident, IncidentCertificate, Link, Operation, Rejection
-from evtx_analyzer.model.origin import place
+from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.smtp.reply_texts import reply_texts
 
 # Tracking and reports tell of messages: no row of a session can be missing in them.
@@ -36,7 +36,7 @@ def _incident(
     links_of: Mapping[str, list[Link]],
     operations: Mapping[str, Operation],
 ) -> Incident:
-    rejections = tuple(sorted(group, key=lambda item: (item.time, place(item.origin))))
+    rejections = tuple(sorted(group, key=lambda item: (item.time, sort_key(item.origin))))
     links = tuple(link for item in rejections for link in links_of.get(item.id, ()))
     host, kind, connector, _ = key
     start, end = limits(Moment(item.time, item.time_basis) for item in rejections)

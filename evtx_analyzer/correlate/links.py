@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.evidence import HostRelation, Link, Operation, Rejection
-from evtx_analyzer.model.origin import Origin, place
+from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import LinkRule
 
 SUCCESS = "0"
@@ -81,7 +81,7 @@ class _Checks:
 
     def __init__(self, rule: LinkRule, found: Iterable[Operation]) -> None:
         checks = [item for item in found if rule.operation_signal in item.signals]
-        self._checks = sorted(checks, key=lambda item: (item.time, place(item.origin)))
+        self._checks = sorted(checks, key=lambda item: (item.time, sort_key(item.origin)))
         self._times = [item.time for item in self._checks]
         self.any = bool(self._checks)
         alike: dict[tuple[object, ...], _Alike] = {}
@@ -205,7 +205,7 @@ def _last_labels(name: str) -> str:
 def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -> tuple[object, ...]:
     """Better hosts first, then the nearest in time, then the earlier record."""
     anchor = rejection.handshake_time or rejection.time
-    return hosts in ("unknown", "different"), abs(operation.time - anchor), operation.time, place(operation.origin)
+    return hosts in ("unknown", "different"), abs(operation.time - anchor), operation.time, sort_key(operation.origin)
 
 
 def _successes(found: Iterable[Operation]) -> dict[tuple[str, ...], list[tuple[datetime, Origin]]]:

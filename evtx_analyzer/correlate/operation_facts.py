@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evtx_analyzer.correlate.case_facts import Background
+from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.connector_checks import Facts, texts, yes
 from evtx_analyzer.exchange_online import is_service_name
 from evtx_analyzer.model.evidence import Operation
@@ -14,7 +14,7 @@ _NOT_TIME_VALID = "CERT_TRUST_IS_NOT_TIME_VALID"
 _EXPIRED = "800B0101"
 
 
-def operation_fields(operation: Operation, background: Background) -> Fields:
+def operation_facts(operation: Operation, background: CaseFacts) -> Fields:
     """The view of one certificate check."""
     known = background.certificates.get(operation.thumbprint) or operation.certificate
     found: Facts = {

@@ -14,7 +14,7 @@ from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.correlate.case_facts import (
     SHOWS_CERTIFICATES,
     SHOWS_COMMANDS,
-    Background,
+    CaseFacts,
     completed,
     sender_key,
 )
@@ -47,7 +47,7 @@ _MASKED = re.compile(r"X{4,}[A-Z]?")
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
-def rejection_fields(rejection: Rejection, background: Background) -> Fields:
+def session_facts(rejection: Rejection, background: CaseFacts) -> Fields:
     """The view of one refused session."""
     sent = completed(rejection.sent, background)
     found: Facts = {
@@ -77,7 +77,7 @@ def rejection_fields(rejection: Rejection, background: Background) -> Fields:
     return texts(found)
 
 
-def _configuration(rejection: Rejection, sent: Certificate | None, background: Background) -> Facts:
+def _configuration(rejection: Rejection, sent: Certificate | None, background: CaseFacts) -> Facts:
     """The exported objects against what the session showed; the same for all refusals that showed the same."""
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (sent, rejection.from_start, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
@@ -89,7 +89,7 @@ def _configuration(rejection: Rejection, sent: Certificate | None, background: B
     return background.answers[key]
 
 
-def _add_fitting(facts: Facts, rejection: Rejection, background: Background) -> None:
+def _add_fitting(facts: Facts, rejection: Rejection, background: CaseFacts) -> None:
     """Other Send connectors that the exports fit, where they do not fit the refusal, and whose mail is accepted.
 
     A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
@@ -208,7 +208,7 @@ def _add_issuer(found: Facts, sent: Certificate | None) -> None:
 # ----------------------------------------------------------------------------------------------------------- history
 
 
-def _add_history(found: Facts, rejection: Rejection, sent: Certificate | None, background: Background) -> None:
+def _add_history(found: Facts, rejection: Rejection, sent: Certificate | None, background: CaseFacts) -> None:
     """What the same server did before, between and after: with this certificate, address, sender, and with others."""
     found.update(accepted_facts(rejection, sent, found, background))
     failures = background.failures.get(sender_key(rejection), ())
@@ -223,7 +223,7 @@ def _add_history(found: Facts, rejection: Rejection, sent: Certificate | None, b
 # ------------------------------------------------------------------------------------------------------ surroundings
 
 
-def _add_surroundings(found: Facts, rejection: Rejection, background: Background) -> None:
+def _add_surroundings(found: Facts, rejection: Rejection, background: CaseFacts) -> None:
     """Schannel events on the same machine around the handshake, and what Exchange Online says elsewhere in the logs."""
     moment = rejection.handshake_time or rejection.time
     events = background.schannel.get(rejection.host, ())

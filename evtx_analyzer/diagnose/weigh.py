@@ -21,7 +21,7 @@ from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
-from evtx_analyzer.model.origin import Origin, TimeBasis, place
+from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
 from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
 
 _SIDES = ("supports", "contradicts")
@@ -339,7 +339,7 @@ def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
 
 def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
     fact = pair[1]
-    return fact.time is None, fact.time or 0, place(fact.origin) if fact.origin else ()
+    return fact.time is None, fact.time or 0, sort_key(fact.origin) if fact.origin else ()
 
 
 _WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)

@@ -147,8 +147,8 @@ class _View(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
+    def seek(self, offset: int, clue: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(clue)
         self._position = (self._file.seek(0, io.SEEK_END) if base is None else base) + offset
         return self._position
 

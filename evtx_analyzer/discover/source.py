@@ -7,7 +7,7 @@ from typing import BinaryIO, cast
 
 from msgspec import Struct
 
-from evtx_analyzer.model.origin import Origin, named
+from evtx_analyzer.model.origin import Origin, display_name
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class Source(Struct, frozen=True, kw_only=True):
     @property
     def path(self) -> str:
         """The name that reports show: ``case.zip!SRV1/SEND1.LOG``."""
-        return named(self.origin)
+        return display_name(self.origin)
 
 
 def faulty(origin: Origin, size: int, fault: str, extent: str = "the whole file") -> Source:

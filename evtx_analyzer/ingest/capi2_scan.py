@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from evtx_analyzer.capi2.neighborhoods import Neighborhoods
-from evtx_analyzer.ingest.examine import Examined, is_event_log
+from evtx_analyzer.ingest.examine import ExaminedSource, is_event_log
 from evtx_analyzer.ingest.ledger import Ledger, Reading
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.origin import Origin
@@ -37,7 +37,7 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
     sought = by_name | (set(by_time) if anchors else set())
     search = None
     if reading.prefilter:
-        search = Search(item.clauses for item in signals if item.kind == KIND and item.name in sought)
+        search = Search(item.required_literals for item in signals if item.kind == KIND and item.name in sought)
     for item in filter(is_event_log, reading.examined):
         events = reading.ledger.events(item, reading.tell, search=search)
         recent: deque[Match] = deque(maxlen=_RECENT)
@@ -78,7 +78,7 @@ def evidence_for(reading: Reading, certificates: frozenset[str], checks: Iterabl
     return list(matches((event for event in events if event.origin not in known), reading.rules.signals))
 
 
-def _typed(ledger: Ledger, item: Examined, known: Mapping[Origin, Event], record: EventRecord) -> Event | None:
+def _typed(ledger: Ledger, item: ExaminedSource, known: Mapping[Origin, Event], record: EventRecord) -> Event | None:
     event = known.get(record.origin)
     return ledger.typed(item, record) if event is None else event
 

@@ -17,7 +17,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from evtx_analyzer.model.findings import Coverage, Gap
-from evtx_analyzer.model.origin import Loss, place
+from evtx_analyzer.model.origin import Loss, sort_key
 from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
 from evtx_analyzer.wincrypt import CAPI2_EVENTS
 
@@ -223,7 +223,7 @@ def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Covera
 
 def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> list[Coverage]:
     """The coverage of CAPI2 logs with what the System log of the same machine says of them."""
-    ordered = sorted(notices, key=lambda item: (item.time, place(item.origin)))
+    ordered = sorted(notices, key=lambda item: (item.time, sort_key(item.origin)))
     return [replace(item, notes=(*item.notes, *_said(item, ordered))) for item in coverage]
 
 

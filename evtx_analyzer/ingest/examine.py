@@ -19,7 +19,7 @@ from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.read_ahead import Ahead
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.read import HEAD, recognize, remarks
+from evtx_analyzer.read import HEAD, notes, recognize
 from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
@@ -37,7 +37,7 @@ def source_paths(inputs: Inputs) -> list[Input]:
     return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
-class Examined(Struct, frozen=True, kw_only=True):
+class ExaminedSource(Struct, frozen=True, kw_only=True):
     """A source after a first look: its digest, its syntax (None if unknown), and whether it holds ``5.7.64``.
 
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
@@ -52,19 +52,21 @@ class Examined(Struct, frozen=True, kw_only=True):
     holds_code: bool | None
     error: str = ""
     duplicate_of: str = ""
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     pending: Future[Digest] | None = None
     head: int = 0
 
 
-def examine(source: Source, progress: Progress, digests: Digests | None = None) -> Examined:
+def examine(source: Source, progress: Progress, digests: Digests | None = None) -> ExaminedSource:
     """Read a source once for its digest and syntax; one that cannot be read is noted, and nothing is raised.
 
     With ``digests``, the digest of a large log in a local file is only begun, and the file is not read further here;
     what must be unpacked is read ahead by a thread.
     """
     if source.fault:
-        return Examined(source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault)
+        return ExaminedSource(
+            source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault
+        )
     digest, size, holds, syntax, tail, head = hashlib.sha256(), 0, False, None, b"", 0
     said: tuple[str, ...] = ()
     try:
@@ -72,16 +74,16 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
             while block := stream.read(_BLOCK):
                 if not size:
                     syntax = recognize(block[:HEAD])
-                    said = remarks(syntax, block)
+                    said = notes(syntax, block)
                     head = zlib.crc32(block[:HEAD])
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
-                        return Examined(
+                        return ExaminedSource(
                             source=source,
                             sha256="",
                             size=source.size,
                             syntax=syntax,
                             holds_code=None,
-                            remarks=said,
+                            notes=said,
                             pending=digests.begin(source),
                             head=head,
                         )
@@ -95,24 +97,24 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
         return _unreadable(source, size, error)
     # Of a log that ends in damage everything before it is read, and the loss is told then.
     error_text = f"{failure} (after {size:,} bytes)" if failure and syntax is None else ""
-    return Examined(
+    return ExaminedSource(
         source=source,
         sha256=digest.hexdigest(),
         size=size,
         syntax=syntax,
         holds_code=holds,
         error=error_text,
-        remarks=said,
+        notes=said,
         head=head,
     )
 
 
-def _unreadable(source: Source, size: int, error: OSError) -> Examined:
+def _unreadable(source: Source, size: int, error: OSError) -> ExaminedSource:
     reason = f"cannot be opened or read: {error.strerror or error}"
-    return Examined(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+    return ExaminedSource(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
 
 
-def with_digest(item: Examined) -> Examined:
+def with_digest(item: ExaminedSource) -> ExaminedSource:
     """Return the same source with its digest, waiting until it is made. A file that failed meanwhile is unreadable."""
     if item.pending is None:
         return item
@@ -122,7 +124,7 @@ def with_digest(item: Examined) -> Examined:
     return replace(item, sha256=sha256, size=size, pending=None)
 
 
-def without_copies(examined: Iterable[Examined]) -> list[Examined]:
+def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
     """Return the same sources; those whose contents came before are marked as duplicates, so nothing counts twice.
 
     Digests that are pending are only waited for where another source has the same size and begins in the same way.
@@ -146,7 +148,7 @@ def _opened(source: Source, *, ahead: bool) -> BinaryIO:
     return stream
 
 
-def _tells_of_refusals(item: Examined) -> bool:
+def _tells_of_refusals(item: ExaminedSource) -> bool:
     """Return whether a source holds the text 5.7.64; it is read once more if that is not known."""
     if item.holds_code is not None or item.syntax in _EVENT_SYNTAXES:
         return bool(item.holds_code)
@@ -171,12 +173,12 @@ def _holds_code(data: bytes) -> bool:
     return NEEDLE.encode() in data or NEEDLE.encode("utf-16-le") in data or NEEDLE.encode("utf-16-be") in data
 
 
-def is_event_log(item: Examined) -> bool:
+def is_event_log(item: ExaminedSource) -> bool:
     """Whether a source holds Windows events."""
     return item.syntax in _EVENT_SYNTAXES and not item.duplicate_of
 
 
-def is_text_log(item: Examined) -> bool:
+def is_text_log(item: ExaminedSource) -> bool:
     """Whether a source is a text log with rows."""
     return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES and not item.duplicate_of
 

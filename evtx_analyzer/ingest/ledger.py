@@ -21,7 +21,7 @@ from evtx_analyzer.ingest.examine import (
     _EVENT_LOG,
     _HOLDS_CODE,
     _WITHOUT_FACTS,
-    Examined,
+    ExaminedSource,
     Progress,
     _Counted,
     _failure,
@@ -30,10 +30,10 @@ from evtx_analyzer.ingest.examine import (
     is_event_log,
     is_text_log,
 )
-from evtx_analyzer.ingest.tallies import Notes
+from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Capi2Event, Event, WholeSession
 from evtx_analyzer.model.findings import Coverage, SourceStatus
-from evtx_analyzer.model.origin import Loss, named, place
+from evtx_analyzer.model.origin import Loss, display_name, sort_key
 from evtx_analyzer.model.records import (
     CountedRecords,
     CountedRows,
@@ -42,7 +42,7 @@ from evtx_analyzer.model.records import (
     LogNotice,
     SessionRows,
 )
-from evtx_analyzer.normalize import capi2, concerns, iis_smtp, may_concern, normalize, send_log
+from evtx_analyzer.normalize import capi2, iis_smtp, is_relevant, may_be_relevant, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_cleared import log_notice
 from evtx_analyzer.read import Readable, Record, pieces, read
@@ -91,7 +91,7 @@ class Ledger:
 
     def events(
         self,
-        item: Examined,
+        item: ExaminedSource,
         progress: Progress,
         wanted: Wanted | None = None,
         search: Search | None = None,
@@ -129,7 +129,7 @@ class Ledger:
 
     def _readable(
         self,
-        item: Examined,
+        item: ExaminedSource,
         stream: BinaryIO,
         search: Search | None,
         layouts: Layouts | None,
@@ -143,10 +143,10 @@ class Ledger:
         from evtx_analyzer.read.evtx.reader import Selection  # noqa: PLC0415  start-up cost: only where an event log is read
 
         counted = self._counted.setdefault(item.source.path, bytearray())
-        selection = Selection(search, is_capi2_channel, counted, concerns, may_concern)
+        selection = Selection(search, is_capi2_channel, counted, is_relevant, may_be_relevant)
         return read(item.syntax, stream, item.source.origin, selection)
 
-    def pieces(self, item: Examined, progress: Progress, search: Search | None) -> Iterator[Piece]:
+    def pieces(self, item: ExaminedSource, progress: Progress, search: Search | None) -> Iterator[Piece]:
         """Yield the pieces of an event log that was read before; those that the search finds are ``selected``."""
         assert item.syntax is not None
         try:
@@ -158,11 +158,11 @@ class Ledger:
         except OSError as error:
             self._stopped(item, f"reading stopped: {error.strerror or error}")
 
-    def typed(self, item: Examined, record: Record) -> Event | None:
+    def typed(self, item: ExaminedSource, record: Record) -> Event | None:
         """Return the typed event of a record that was read before; it is not counted again."""
         return self._normalized(item, record, first_time=False)
 
-    def _add(self, item: Examined, found: CountedRecords) -> None:
+    def _add(self, item: ExaminedSource, found: CountedRecords) -> None:
         """Count records that are not given: of the CAPI2 channel, or (without names) of no known kind."""
         assert found.origin.record is not None
         path = item.source.path
@@ -173,14 +173,14 @@ class Ledger:
             return
         self._span(item, capi2.KIND).add_counted(found)
 
-    def _add_rows(self, item: Examined, found: CountedRows) -> None:
+    def _add_rows(self, item: ExaminedSource, found: CountedRows) -> None:
         """Count rows of a protocol log that were not given."""
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + found.rows
         if found.log:
             self._span(item, _ROW_KINDS[found.log]).add_rows(found)
 
-    def _add_session(self, item: Examined, found: SessionRows) -> WholeSession:
+    def _add_session(self, item: ExaminedSource, found: SessionRows) -> WholeSession:
         """The typed rows of a whole session, counted."""
         event = send_log.normalize_session(found)
         times = [row.time for row in event.rows]
@@ -190,14 +190,14 @@ class Ledger:
         self._span(item, send_log.KIND).add_session_rows(rows)
         return event
 
-    def _stopped(self, item: Examined, reason: str) -> None:
+    def _stopped(self, item: ExaminedSource, reason: str) -> None:
         """Note that a source ended too early, in whichever reading; the same end in two readings is one loss."""
         extent = f"what is behind its first {item.size:,} bytes"
         loss = Loss(origin=item.source.origin, reason=reason, extent=extent)
-        if reason and loss not in self._losses.get(named(loss.origin), ()):
+        if reason and loss not in self._losses.get(display_name(loss.origin), ()):
             self._lose(loss, first_time=True)
 
-    def _normalized(self, item: Examined, record: Record, first_time: bool) -> Event | None:
+    def _normalized(self, item: ExaminedSource, record: Record, first_time: bool) -> Event | None:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + first_time
         found = normalize(record, self._zone)
@@ -216,7 +216,7 @@ class Ledger:
             self._count(item, kind, event)
         return event
 
-    def _count(self, item: Examined, kind: str, event: Event) -> None:
+    def _count(self, item: ExaminedSource, kind: str, event: Event) -> None:
         path = item.source.path
         span = self._span(item, kind)
         basis = getattr(event, "time_basis", "utc")
@@ -230,20 +230,20 @@ class Ledger:
         else:
             span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
 
-    def _span(self, item: Examined, kind: str) -> Span:
+    def _span(self, item: ExaminedSource, kind: str) -> Span:
         key = (item.source.path, kind)
         span = self._spans.get(key)
         if span is None:
             span = self._spans[key] = Span(*key, ring=item.syntax == "evtx")
             self._kinds.setdefault(item.source.path, set()).add(kind)
-            span.notes.extend(item.remarks)
+            span.notes.extend(item.notes)
         return span
 
     def _lose(self, loss: Loss, first_time: bool) -> None:
         if first_time:
-            self._losses.setdefault(named(loss.origin), []).append(loss)
+            self._losses.setdefault(display_name(loss.origin), []).append(loss)
 
-    def losses(self, examined: Iterable[Examined]) -> list[Loss]:
+    def losses(self, examined: Iterable[ExaminedSource]) -> list[Loss]:
         """Return all losses, among them those of sources that could not be read at all."""
         found = [loss for losses in self._losses.values() for loss in losses]
         for item in examined:
@@ -258,12 +258,12 @@ class Ledger:
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
         return found
 
-    def unread(self, examined: Iterable[Examined]) -> frozenset[str]:
+    def unread(self, examined: Iterable[ExaminedSource]) -> frozenset[str]:
         """``capi2`` where the input holds CAPI2 logs, by name or by what they show, and none that could be read."""
         logs = [item for item in examined if not item.duplicate_of and self._is_capi2_log(item)]
         return frozenset({capi2.KIND} if logs and not any(capi2.KIND in self.kinds(item) for item in logs) else ())
 
-    def _is_capi2_log(self, item: Examined) -> bool:
+    def _is_capi2_log(self, item: ExaminedSource) -> bool:
         losses = self._losses.get(item.source.path, ())
         named_so = bool(_CAPI2_FILE.search(item.source.path)) and item.size > 0
         by_name = named_so and (bool(losses) or item.syntax is None)
@@ -303,7 +303,7 @@ class Ledger:
         """Return every machine that rows name, with the source that names it."""
         return sorted({(span.source, host) for span in self._spans.values() for host in span.hosts})
 
-    def status(self, item: Examined) -> SourceStatus:
+    def status(self, item: ExaminedSource) -> SourceStatus:
         """Return what became of a source."""
         status, reason = self._judge(item)
         kinds = self.kinds(item)
@@ -318,11 +318,11 @@ class Ledger:
             duplicate_of=item.duplicate_of,
         )
 
-    def kinds(self, item: Examined) -> list[str]:
+    def kinds(self, item: ExaminedSource) -> list[str]:
         """Return the kinds of log that a source holds, as far as it was read."""
         return sorted(self._kinds.get(item.source.path, ()))
 
-    def _judge(self, item: Examined) -> tuple[str, str]:
+    def _judge(self, item: ExaminedSource) -> tuple[str, str]:
         if item.error:
             return "not-read", item.error
         if item.duplicate_of and item.syntax is not None:
@@ -331,7 +331,7 @@ class Ledger:
             return "unrecognized", _why_unrecognized(item)
         return self._judge_read(item)
 
-    def _judge_read(self, item: Examined) -> tuple[str, str]:
+    def _judge_read(self, item: ExaminedSource) -> tuple[str, str]:
         """What became of a source whose syntax is known."""
         lost, kinds = self._losses.get(item.source.path, []), self.kinds(item)
         records = self._records.get(item.source.path, 0)
@@ -348,7 +348,7 @@ class Ledger:
         return "read", "" if kinds else "no event of the CAPI2 Operational channel in it"
 
 
-def _why_unrecognized(item: Examined) -> str:
+def _why_unrecognized(item: ExaminedSource) -> str:
     if not item.size:
         return "the file is empty (0 bytes)"
     if _DISPLAY_TEXTS.search(item.source.path):
@@ -360,15 +360,15 @@ def _why_unrecognized(item: Examined) -> str:
 class Reading(NamedTuple):
     """What all readings share; with ``prefilter``, what no rule can match is counted and not looked at."""
 
-    examined: Sequence[Examined]
+    examined: Sequence[ExaminedSource]
     rules: Rules
     ledger: Ledger
-    notes: Notes
+    notes: Tallies
     tell: Progress
     prefilter: bool
 
 
-def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
+def require_readable(examined: Sequence[ExaminedSource], ledger: Ledger) -> None:
     """Raise InputError where no source could be read; after all of them were."""
     statuses = [ledger.status(item) for item in examined]
     if any(item.status in ("read", "partial") for item in statuses):
@@ -384,4 +384,4 @@ def require_readable(examined: Sequence[Examined], ledger: Ledger) -> None:
 def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     """Return the losses in order of place, each once: an export is read twice, and so are its losses."""
     distinct = set(losses)
-    return tuple(sorted(distinct, key=lambda item: (place(item.origin), item.reason, item.extent)))
+    return tuple(sorted(distinct, key=lambda item: (sort_key(item.origin), item.reason, item.extent)))

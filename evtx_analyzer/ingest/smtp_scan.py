@@ -54,7 +54,7 @@ def _looks_for_failure(signal: Signal) -> bool:
     """Return whether a signal of Send or IIS logs can match failing replies only."""
     who, what = ("event", "data") if signal.kind == SEND else ("cs-username", "cs-uri-query")
     says = {SEND: "<", IIS: "outboundconnectionresponse"}[signal.kind]
-    return signal.openings.get(who) == says and signal.openings.get(what, "")[:1] in ("4", "5")
+    return signal.required_prefixes.get(who) == says and signal.required_prefixes.get(what, "")[:1] in ("4", "5")
 
 
 def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:

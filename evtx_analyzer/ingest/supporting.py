@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from evtx_analyzer import clock
-from evtx_analyzer.hosts import Hosts, Whence
+from evtx_analyzer.hosts import HostClue, Hosts
 from evtx_analyzer.model.events import ContextEvent
 from evtx_analyzer.model.evidence import Context
-from evtx_analyzer.model.origin import Loss, Origin, named, place
+from evtx_analyzer.model.origin import Loss, Origin, display_name, sort_key
 from evtx_analyzer.smtp.replies import has_code
 
 CONNECTIVITY, QUEUE = "connectivity", "queue"
@@ -22,13 +22,13 @@ class Contexts:
     """Counts by kind, host, code and text; of a kind that writes ever new texts only the first ones are kept apart."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, Whence, str, str, str], _Row] = {}
+        self._rows: dict[tuple[str, HostClue, str, str, str], _Row] = {}
 
     def add(self, event: ContextEvent) -> None:
         """Count an event."""
         origin = event.origin
-        path = named(origin)
-        key = (event.kind, Whence(event.host, path), event.code, event.title, event.text)
+        path = display_name(origin)
+        key = (event.kind, HostClue(event.host, path), event.code, event.title, event.text)
         if key not in self._rows and len(self._rows) >= _MOST:
             key = (*key[:4], "")
         self._rows.setdefault(key, _Row(event.origin)).add(event)
@@ -49,7 +49,9 @@ class Contexts:
             )
             for (kind, near, code, title, text), row in self._rows.items()
         ]
-        return tuple(sorted(found, key=lambda item: (item.kind, item.host, item.code, item.text, place(item.origin))))
+        return tuple(
+            sorted(found, key=lambda item: (item.kind, item.host, item.code, item.text, sort_key(item.origin)))
+        )
 
     def losses(self) -> list[Loss]:
         """Queues whose last error is the refusal: of what was refused they tell neither message nor time."""

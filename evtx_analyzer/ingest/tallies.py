@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
-from evtx_analyzer.hosts import Whence, address_of
+from evtx_analyzer.hosts import HostClue, address_of
 from evtx_analyzer.ingest.supporting import CONNECTIVITY, Contexts
 from evtx_analyzer.model.events import ContextEvent, Event, Match, MessageEvent, Setting, SmtpEvent, WholeSession
-from evtx_analyzer.model.origin import named
+from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.model.records import CountedSessions
 from evtx_analyzer.smtp.clock_skew import Clocks
 from evtx_analyzer.smtp.compact import without_row
@@ -24,15 +24,15 @@ from evtx_analyzer.smtp.sessions import Session
 SEND, RECEIVED, IIS = "send-connector", "receive-connector", "iis-smtp"
 
 
-class Notes:
+class Tallies:
     """The tallies of a case. They grow with machines, codes, certificates, settings and refusals, not with rows."""
 
     def __init__(self) -> None:
         self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
         self.messages: list[Match] = []
-        self.aside: list[Event] = []
+        self.exported: list[Event] = []
         self._owners: dict[str, set[str]] = {}
-        self.nameless: set[tuple[str, str]] = set()
+        self.unnamed_logs: set[tuple[str, str]] = set()
 
     def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
         """Yield the rows that make sessions; all others are noted here."""
@@ -50,7 +50,7 @@ class Notes:
                 self._context(event)
             else:
                 # Configuration and certificates: they are laid beside the refusals later.
-                self.aside.append(event)
+                self.exported.append(event)
                 if isinstance(event, Setting) and event.cmdlet == ACCEPTED_DOMAIN:
                     self.history.own_domains |= {event.values.get("DomainName", "").casefold()} - {""}
 
@@ -66,19 +66,19 @@ class Notes:
         """Count a session."""
         self.history.add(session)
         if not session.host:
-            self.nameless.add((named(session.rows[0].origin), address_of(session.local)))
+            self.unnamed_logs.add((display_name(session.rows[0].origin), address_of(session.local)))
         self.errors.add(session)
         self.clocks.add(session)
 
     def _counted(self, found: CountedSessions) -> None:
         """Count sessions that went well and are not given one by one."""
-        whence = Whence(found.host, named(found.origin), found.local)
+        clue = HostClue(found.host, display_name(found.origin), found.local)
         kind = IIS if found.log == "W3C" else SEND
-        self.history.add_outcomes(found.outcomes, whence, kind)
+        self.history.add_outcomes(found.outcomes, clue, kind)
         if not found.host:
-            self.nameless.add((named(found.origin), address_of(found.local)))
+            self.unnamed_logs.add((display_name(found.origin), address_of(found.local)))
         for time, text in found.banners:
-            self.clocks.add_banner(kind, whence, time, text)
+            self.clocks.add_banner(kind, clue, time, text)
 
     def message_times(self) -> list[datetime]:
         """Return the times of the refusals that message tracking and reports show."""

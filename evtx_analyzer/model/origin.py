@@ -48,12 +48,12 @@ class Loss(Struct, frozen=True, kw_only=True):
     last_record: int | None = None
 
 
-def place(origin: Origin) -> tuple[str, str, int, int, int]:
+def sort_key(origin: Origin) -> tuple[str, str, int, int, int]:
     """Return the sort key of an origin; absent parts come first."""
     return (origin.source, origin.member or "", origin.record or 0, origin.line or 0, origin.offset or 0)
 
 
-def named(origin: Origin) -> str:
+def display_name(origin: Origin) -> str:
     """Return the name of a source: the file, and behind ``!`` the member."""
     return origin.source if origin.member is None else f"{origin.source}!{origin.member}"
 
@@ -76,11 +76,11 @@ def _folder(source: str, member: str | None) -> str:
     return f"{container}!{PurePosixPath(name).parent.as_posix()}"
 
 
-def place_text(origin: Origin | None) -> str:
+def describe_origin(origin: Origin | None) -> str:
     """Return an origin as reports print it: ``SEND1.LOG line 17``, ``capi2.evtx record 3156``."""
     if origin is None:
         return ""
-    name = named(origin)
+    name = display_name(origin)
     if origin.line is not None:
         return f"{name} line {origin.line}"
     if origin.record is not None:

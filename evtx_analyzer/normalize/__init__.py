@@ -32,7 +32,7 @@ _UPPER = bytes(range(256)).upper()
 _WORDS = (b"CAPI2", b"SCHANNEL", b"\x7f\x01CHANNEL", b"EXCHANGETRAN")
 
 
-def concerns(xml: str) -> bool:
+def is_relevant(xml: str) -> bool:
     """Whether a record's text may be of a known kind or a notice of the log service; a first look without parsing.
 
     Each kind's own look asks for one of these words, the log service for the name of the CAPI2 channel.
@@ -41,7 +41,7 @@ def concerns(xml: str) -> bool:
     return "capi2" in folded or "schannel" in folded or "msexchangetransport" in folded
 
 
-def may_concern(chunk: bytes) -> bool:
+def may_be_relevant(chunk: bytes) -> bool:
     """Whether a chunk of an event log may hold a record that ``concerns``, told from its bytes.
 
     Names of providers and channels, and whatever else an event says in words, stand in its own chunk as UTF-16LE or in
@@ -66,7 +66,7 @@ def normalize(
                 event = typed(record, zone)
                 return (kind, event) if event is not None else None
         return None
-    if not concerns(record.xml):
+    if not is_relevant(record.xml):
         return None
     for kind, recognizes_event, typed_event in EVENT_KINDS:
         if recognizes_event(record) and (found := typed_event(record)) is not None:

@@ -93,7 +93,7 @@ def recognize(head: bytes) -> str | None:
 _FLAGS, _DIRTY = 120, 1  # libyal, "Windows XML Event Log (EVTX)": offset of the file header's flags, and its first bit
 
 
-def remarks(syntax: str | None, head: bytes) -> tuple[str, ...]:
+def notes(syntax: str | None, head: bytes) -> tuple[str, ...]:
     """What the beginning of a file says of it as a whole that no record does."""
     if syntax == "evtx" and head.startswith(_FILE_MAGIC) and len(head) > _FLAGS and head[_FLAGS] & _DIRTY:
         return ("copied while Windows had the log open: records that it had not yet written down are not in it",)

@@ -26,7 +26,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection, ReplyText
-from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
 
@@ -100,7 +100,7 @@ def _rejection(incident: Incident, item: Rejection) -> Row:
         "reply": item.reply,
         "attribution": item.attribution,
         "untrusted_root_hint": item.untrusted_root_hint,
-        "origin": place_text(item.origin),
+        "origin": describe_origin(item.origin),
     }
 
 
@@ -140,8 +140,8 @@ def _operation(item: Operation) -> Row:
         "server_name": item.server_name,
         "signals": " ".join(item.signals),
         "missing_events": " ".join(str(number) for number in item.missing_events),
-        "origin": place_text(item.origin),
-        "chain_origin": place_text(item.chain_origin),
+        "origin": describe_origin(item.origin),
+        "chain_origin": describe_origin(item.chain_origin),
     }
 
 
@@ -162,7 +162,7 @@ def _link(incident: Incident, link: Link, rejection: Rejection, check: Operation
         "thumbprint": check.thumbprint,
         "result": check.result,
         "result_name": check.result_name,
-        "broken_by": place_text(link.broken_by),
+        "broken_by": describe_origin(link.broken_by),
     }
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.plain_text import clean, clip
 from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report import shared as tables
@@ -98,7 +98,7 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         _=say,
         say=say.sentence,
         lang=say.code,
-        place=place_text,
+        place=describe_origin,
         when=partial(tables.when, say=say),
         span_cells=partial(tables.span_cells, say=say),
         limit_cells=partial(tables.limit_cells, say=say),

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Evidence, Finding
-from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.plain_text import clean, clip
 from evtx_analyzer.report import language
 from evtx_analyzer.report import shared as tables
@@ -115,7 +115,7 @@ def _evidence(items: Sequence[Evidence], nothing: str, say: Language) -> list[st
 
 def _bullet(item: Evidence, say: Language) -> str:
     when = f"`{tables.when(item.time, say, item.time_basis)}` " if item.time else ""
-    where = f" (*{escape(place_text(item.origin))}*)" if item.origin else ""
+    where = f" (*{escape(describe_origin(item.origin))}*)" if item.origin else ""
     return f"- {when}{escape(item.text)}{where}"
 
 
@@ -200,7 +200,7 @@ def _inputs(report: Report, say: Language) -> Iterable[str]:
 
 def _losses(report: Report, say: Language) -> Iterable[str]:
     lines = [
-        f"- {escape(place_text(item.origin))}: "
+        f"- {escape(describe_origin(item.origin))}: "
         f"{escape(say.sentence(item.reason))} ({escape(say.sentence(item.extent))})"
         for item in report.losses[:_MOST_ROWS]
     ] or [say("none")]

@@ -22,7 +22,7 @@ from evtx_analyzer.model.evidence import (
     ReplyText,
 )
 from evtx_analyzer.model.findings import Coverage
-from evtx_analyzer.model.origin import TimeBasis, named
+from evtx_analyzer.model.origin import TimeBasis, display_name
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import COMMAND, Language
 from evtx_analyzer.smtp.reply_texts import joined
@@ -266,7 +266,7 @@ def excerpt_texts(report: Report, say: Language) -> list[str]:
 
 
 def _excerpt_file(item: Incident) -> str:
-    return next((named(part.origin) for part in item.rejections if not part.from_start), item.kind)
+    return next((display_name(part.origin) for part in item.rejections if not part.from_start), item.kind)
 
 
 def common_cells(item: CommonTrait, say: Language) -> tuple[str, str, str, str]:

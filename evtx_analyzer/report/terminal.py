@@ -25,7 +25,7 @@ from rich.text import Text
 from evtx_analyzer import clock
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Evidence, Finding, Grade
-from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.plain_text import clean, clip
 from evtx_analyzer.report import language, timeline
 from evtx_analyzer.report.document import Report
@@ -234,7 +234,7 @@ def _bullet(sign: str, item: Evidence, say: Language) -> RenderableType:
     grid.add_column(overflow="fold")
     time = f"{when(item.time, say, item.time_basis)}  " if item.time else ""
     grid.add_row(sign, Text(time + _shown(item.text)))
-    place = place_text(item.origin)
+    place = describe_origin(item.origin)
     if place:
         grid.add_row("", Text(_shown(place), style="dim"))
     return grid
@@ -364,7 +364,7 @@ def _sources(report: Report, say: Language) -> list[RenderableType]:
 def _losses(report: Report, say: Language) -> Iterable[RenderableType]:
     body: list[RenderableType] = [
         Text(
-            _shown(f"! {place_text(item.origin)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})"),
+            _shown(f"! {describe_origin(item.origin)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})"),
             style="red",
         )
         for item in report.losses[:_MOST_LOSSES]

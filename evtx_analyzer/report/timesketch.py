@@ -18,7 +18,7 @@ import msgspec
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.evidence import Incident, Operation, Rejection
-from evtx_analyzer.model.origin import place_text
+from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
 
@@ -85,7 +85,7 @@ def _common(incident: Incident, item: Rejection) -> Entry:
         "session": item.session,
         "time_basis": item.time_basis,
         "thumbprint": item.sent.thumbprint if item.sent else "",
-        "origin": place_text(item.origin),
+        "origin": describe_origin(item.origin),
     }
 
 
@@ -100,5 +100,5 @@ def _check(item: Operation) -> Entry:
         "chain_ref": item.chain_ref,
         "chain_status": list(item.chain_status),
         "tag": list(item.signals),
-        "origin": place_text(item.origin),
+        "origin": describe_origin(item.origin),
     }

@@ -41,30 +41,30 @@ _TYPED = re.compile(
 )
 
 
-def clauses(condition: Condition) -> Clauses:
+def required_literals(condition: Condition) -> Clauses:
     """Return sets of lower-case texts; every matching event holds at least one text of each set."""
     match condition:
         case And(args=args):
-            return tuple(dict.fromkeys(clause for arg in args for clause in clauses(arg)))
+            return tuple(dict.fromkeys(clause for arg in args for clause in required_literals(arg)))
         case Or(args=args):
-            return _either([clauses(arg) for arg in args])
+            return _either([required_literals(arg) for arg in args])
         case FieldIs(field=name, value=value) if not _TYPED.match(name):
             found = _value_literals(value)
             return () if found is None else (found,)
     return ()
 
 
-def openings(condition: Condition) -> dict[str, str]:
+def required_prefixes(condition: Condition) -> dict[str, str]:
     """Return, by field, what its value begins with in every event that can match (lower case)."""
     match condition:
         case And(args=args):
             found: dict[str, str] = {}
             for arg in args:
-                for name, text in openings(arg).items():
+                for name, text in required_prefixes(arg).items():
                     found[name] = max(found.get(name, ""), text, key=len)
             return found
         case Or(args=args):
-            parts = [openings(arg) for arg in args]
+            parts = [required_prefixes(arg) for arg in args]
             shared = {name: _shared([part.get(name, "") for part in parts]) for name in parts[0]}
             return {name: text for name, text in shared.items() if text}
         case FieldIs(field=name, value=value):

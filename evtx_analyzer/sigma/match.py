@@ -39,7 +39,7 @@ from evtx_analyzer.sigma.conditions import (
     Value,
     Wildcard,
 )
-from evtx_analyzer.sigma.literals import Clauses, clauses, openings
+from evtx_analyzer.sigma.literals import Clauses, required_literals, required_prefixes
 
 Predicate = Callable[[Fields], bool]
 Correlated = TypeVar("Correlated", Operation, Rejection)
@@ -62,8 +62,8 @@ class Signal(Struct, frozen=True, kw_only=True):
     title: str
     kind: str
     matches: Predicate
-    clauses: Clauses
-    openings: dict[str, str]
+    required_literals: Clauses
+    required_prefixes: dict[str, str]
 
 
 def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
@@ -74,8 +74,8 @@ def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) ->
         title=title,
         kind=kind,
         matches=predicates[0] if len(predicates) == 1 else _any_of(predicates),
-        clauses=clauses(conditions[0] if len(conditions) == 1 else Or(tuple(conditions))),
-        openings=openings(conditions[0]) if len(conditions) == 1 else {},
+        required_literals=required_literals(conditions[0] if len(conditions) == 1 else Or(tuple(conditions))),
+        required_prefixes=required_prefixes(conditions[0]) if len(conditions) == 1 else {},
     )
 
 
@@ -240,7 +240,7 @@ def _names(event: Event, by_kind: Mapping[str, Sequence[Signal]]) -> tuple[str, 
 def _may_match(signal: Signal, values: dict[str, str]) -> bool:
     """Return whether the cells of a row begin as the signal needs them; so most rows need no flat view."""
     # A loop, not all(): it is run for every row.
-    for name, text in signal.openings.items():
+    for name, text in signal.required_prefixes.items():
         found = values.get(name, "")[: len(text)]
         # Letters beyond ASCII may be equal to ASCII ones without case (the long s): then the signal itself decides.
         if found.lower() != text and found.isascii():
@@ -248,7 +248,7 @@ def _may_match(signal: Signal, values: dict[str, str]) -> bool:
     return True
 
 
-def recognized(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
+def with_signals(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
     """Return the rejection or operation with the signals that its view matches added to its own."""
     names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
     return replace(item, signals=tuple(sorted(names.union(item.signals))))

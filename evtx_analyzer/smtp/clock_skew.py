@@ -16,11 +16,11 @@ from statistics import median
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.hosts import Hosts, Whence, folder_of
+from evtx_analyzer.hosts import HostClue, Hosts, folder_of
 from evtx_analyzer.model.evidence import ClockSkew
 from evtx_analyzer.model.findings import Coverage
-from evtx_analyzer.model.origin import Origin, named
-from evtx_analyzer.smtp.rejections import Told, session_whence
+from evtx_analyzer.model.origin import Origin, display_name
+from evtx_analyzer.smtp.rejections import Sighting, session_clue
 from evtx_analyzer.smtp.replies import bracket
 from evtx_analyzer.smtp.sessions import Session
 
@@ -37,12 +37,12 @@ class Clocks:
     """Differences of clocks per folder and machine: of banners at the beginning of each file, and of failures."""
 
     def __init__(self) -> None:
-        self._samples: dict[tuple[str, Whence, str], list[float]] = {}
-        self._paths: dict[Whence, str] = {}
+        self._samples: dict[tuple[str, HostClue, str], list[float]] = {}
+        self._paths: dict[HostClue, str] = {}
 
     def add(self, session: Session) -> None:
         """Compare the rows of a session with the remote clock that their text shows."""
-        near = session_whence(session)
+        near = session_clue(session)
         for row in session.rows:
             if row.direction == "<" and (row.origin.line or 0) <= HEAD_LINES:
                 self.add_banner(session.kind, near, row.time, row.text)
@@ -51,14 +51,14 @@ class Clocks:
             if stamp is not None:
                 self._add(session.kind, near, "bracket", (reply.row.time - stamp).total_seconds())
 
-    def add_banner(self, kind: str, near: Whence, time: datetime, text: str) -> None:
+    def add_banner(self, kind: str, near: HostClue, time: datetime, text: str) -> None:
         """Compare the time of a row with the clock that its text shows, if it is a banner."""
         banner = banner_clock(text)
         if banner is not None:
             self._add(kind, near, "banner", (time - banner).total_seconds())
 
-    def _add(self, kind: str, near: Whence, source: str, seconds: float) -> None:
-        key = Whence(near.name, folder_of(near.path))
+    def _add(self, kind: str, near: HostClue, source: str, seconds: float) -> None:
+        key = HostClue(near.name, folder_of(near.path))
         self._paths[key] = min(self._paths.get(key, near.path), near.path)
         self._samples.setdefault((kind, key, source), []).append(seconds)
 
@@ -66,7 +66,7 @@ class Clocks:
         """The medians, sorted; that of the brackets where there are any, for they are finer."""
         found = [
             ClockSkew(
-                host=hosts.resolve(Whence(near.name, self._paths[near]))[0],
+                host=hosts.resolve(HostClue(near.name, self._paths[near]))[0],
                 kind=kind,
                 folder=near.path,
                 source="banner" if source == "banner" else "bracket",
@@ -95,7 +95,7 @@ def banner_clock(text: str) -> datetime | None:
     return clock.from_mail(text)
 
 
-def settled(found: Iterable[Told], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]) -> list[Told]:
+def settled(found: Iterable[Sighting], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]) -> list[Sighting]:
     """Rejections with what the remote clock says of their zone.
 
     The repeated hour of daylight saving is settled where the session's own banner tells which reading is meant
@@ -105,9 +105,9 @@ def settled(found: Iterable[Told], sessions: dict[str, datetime], clocks: Sequen
     return [_settled(told, wrong, sessions) for told in found]
 
 
-def _settled(told: Told, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Told:
+def _settled(told: Sighting, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Sighting:
     item = told.rejection
-    path = named(item.origin)
+    path = display_name(item.origin)
     if item.time_basis == "ambiguous" and item.other_time is not None and item.id in remote:
         early, late = sorted((item.time, item.other_time), key=lambda time: abs(time - remote[item.id]))
         if abs(early - remote[item.id]).total_seconds() < _CLOSE_ENOUGH:
@@ -116,7 +116,7 @@ def _settled(told: Told, wrong: set[tuple[str, str]], remote: dict[str, datetime
             item = replace(item, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
     elif item.time_basis == "zone" and (item.kind, folder_of(path)) in wrong:
         item = replace(item, time_basis="wrong-zone")
-    return told if item is told.rejection else Told(item, told.layer)
+    return told if item is told.rejection else Sighting(item, told.layer)
 
 
 def noted(
@@ -130,7 +130,7 @@ def noted(
     ``offsets`` are places that tell of a refusal whole hours beside another log of it.
     """
     by_folder = {(item.kind, item.folder): item for item in clocks}
-    beside = {named(origin): hours for origin, hours in offsets}
+    beside = {display_name(origin): hours for origin, hours in offsets}
     found = []
     for span in coverage:
         notes = list(span.notes)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.smtp.clock_skew import session_clock
-from evtx_analyzer.smtp.rejections import refusals
+from evtx_analyzer.smtp.rejections import refused_replies
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.smtp.transaction import Reply
 
@@ -47,7 +47,7 @@ class Keeper:
 
     def session(self, session: Session) -> Session:
         """A refused session with its refusals; of its rows the first, and the one whose clock settles an hour."""
-        replies = refusals(session)
+        replies = refused_replies(session)
         rows = session.rows[:1]
         if any(reply.row.time_basis == "ambiguous" for reply in replies):
             told = (row for row in session.rows if session_clock(replace(session, rows=(row,))) is not None)

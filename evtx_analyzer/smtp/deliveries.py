@@ -11,14 +11,14 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from evtx_analyzer.hosts import Hosts, Whence, address_of, folder_of
+from evtx_analyzer.hosts import HostClue, Hosts, address_of, folder_of
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
 from evtx_analyzer.model.origin import TimeBasis
 from evtx_analyzer.model.records import Acceptance, Outcome
 from evtx_analyzer.smtp.acceptances import MailState, Scope, Span, Spread, joined, scope_of
 from evtx_analyzer.smtp.outcomes import outcome_of
-from evtx_analyzer.smtp.rejections import session_whence
+from evtx_analyzer.smtp.rejections import session_clue
 from evtx_analyzer.smtp.sessions import Session
 
 _MOST_SENDERS, _MOST_SCOPES = 1000, 10_000
@@ -80,7 +80,7 @@ class History:
     """Counts that grow with certificates, connectors and sender domains, not with sessions."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[Whence, str, str, str], _Row] = {}
+        self._rows: dict[tuple[HostClue, str, str, str], _Row] = {}
         self._senders: set[str] = set()
         self._scopes: dict[tuple[tuple[str, ...], tuple[str, tuple[str, ...]]], Scope] = {}
         self.own_domains: frozenset[str] = frozenset()
@@ -90,10 +90,10 @@ class History:
         """Count a session, whether it was refused or not."""
         if session.sent is not None:
             self.add_certificate(session.sent)
-        whence = session_whence(session)
+        clue = session_clue(session)
         outcome = outcome_of(session)
-        self.add_outcomes([outcome], whence, session.kind)
-        row = self._row(whence, session.connector, session.kind, outcome.thumbprint)
+        self.add_outcomes([outcome], clue, session.kind)
+        row = self._row(clue, session.connector, session.kind, outcome.thumbprint)
         for reply in session.replies:
             if reply.signals:
                 row.refused = both(row.refused, _at(reply.row.time))
@@ -106,14 +106,14 @@ class History:
         if certificate.thumbprint and (known is None or _telling(certificate) > _telling(known)):
             self.certificates[certificate.thumbprint] = certificate
 
-    def add_outcomes(self, outcomes: Iterable[Outcome], whence: Whence, kind: str) -> None:
+    def add_outcomes(self, outcomes: Iterable[Outcome], clue: HostClue, kind: str) -> None:
         """Count what sessions of one machine achieved."""
         rows: dict[tuple[str, str], _Row] = {}
         for outcome in outcomes:
             key = outcome.connector, outcome.thumbprint
             row = rows.get(key)
             if row is None:
-                row = rows[key] = self._row(whence, outcome.connector, kind, outcome.thumbprint)
+                row = rows[key] = self._row(clue, outcome.connector, kind, outcome.thumbprint)
             row.sessions = both(row.sessions, _at(outcome.first))
             for message in outcome.accepted:
                 span = _at(message.time)
@@ -140,17 +140,17 @@ class History:
             self._senders.add(domain)
         return domain
 
-    def _row(self, whence: Whence, connector: str, kind: str, thumbprint: str) -> _Row:
+    def _row(self, clue: HostClue, connector: str, kind: str, thumbprint: str) -> _Row:
         """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
-        near = Whence(whence.name, folder_of(whence.path), address_of(whence.address))
+        near = HostClue(clue.name, folder_of(clue.path), address_of(clue.address))
         row = self._rows.setdefault((near, connector, kind, thumbprint), _Row())
-        row.path = min(row.path or whence.path, whence.path)
+        row.path = min(row.path or clue.path, clue.path)
         return row
 
     def _by_host(self, hosts: Hosts) -> Mapping[tuple[str, str, str, str], _Row]:
         merged: dict[tuple[str, str, str, str], _Row] = {}
-        for (whence, connector, kind, thumbprint), row in self._rows.items():
-            host = hosts.resolve(Whence(whence.name, row.path, whence.address))[0]
+        for (clue, connector, kind, thumbprint), row in self._rows.items():
+            host = hosts.resolve(HostClue(clue.name, row.path, clue.address))[0]
             merged.setdefault((host, connector, kind, thumbprint), _Row()).join(row)
         return dict(sorted(merged.items()))
 

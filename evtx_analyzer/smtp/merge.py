@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.evidence import HostBasis, Rejection
-from evtx_analyzer.model.origin import Origin, named, place
-from evtx_analyzer.smtp.rejections import INTERNAL, Told
+from evtx_analyzer.model.origin import Origin, display_name, sort_key
+from evtx_analyzer.smtp.rejections import INTERNAL, Sighting
 
 _STRENGTH = ("send-connector", "iis-smtp", INTERNAL)
 _BASES: tuple[HostBasis, ...] = ("option", "row", "folder", "address", "assumed", "unknown")
@@ -36,7 +36,7 @@ class _Group:
 
     __slots__ = ("copies", "layers", "members")
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: Sighting) -> None:
         self.members = [told]
         self.layers = _told_of(told)
         self.copies: list[Origin] = []
@@ -46,7 +46,7 @@ class _Group:
         return self.members[0].rejection
 
 
-def merge(found: Iterable[Told]) -> tuple[list[Rejection], list[tuple[Origin, int]]]:
+def merge(found: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Origin, int]]]:
     """Rejections in the order of time, and the origins that tell of a refusal whole hours beside another log of it."""
     groups: list[_Group] = []
     index, copies = _Index(), _Copies()
@@ -69,7 +69,7 @@ def merge(found: Iterable[Told]) -> tuple[list[Rejection], list[tuple[Origin, in
         index.add(told, group)
         rows.add(told, group)
     merged = [_merged(group) for group in groups]
-    return sorted(merged, key=lambda item: (item.time, place(item.origin), item.id)), offsets
+    return sorted(merged, key=lambda item: (item.time, sort_key(item.origin), item.id)), offsets
 
 
 class _Alike:
@@ -80,15 +80,15 @@ class _Alike:
     def __init__(self) -> None:
         self._rows: tuple[tuple[Origin, _Group], ...] = ()
 
-    def find(self, told: Told) -> _Group | None:
+    def find(self, told: Sighting) -> _Group | None:
         """The group that holds the same row from another file."""
-        file = named(told.rejection.origin)
-        return next((group for origin, group in self._rows if named(origin) != file), None)
+        file = display_name(told.rejection.origin)
+        return next((group for origin, group in self._rows if display_name(origin) != file), None)
 
-    def add(self, told: Told, group: _Group) -> None:
+    def add(self, told: Sighting, group: _Group) -> None:
         """Note a row; of one file the first answers for all, so two are enough to find one of another file."""
         origin = told.rejection.origin
-        if not self._rows or (len(self._rows) == 1 and named(self._rows[0][0]) != named(origin)):
+        if not self._rows or (len(self._rows) == 1 and display_name(self._rows[0][0]) != display_name(origin)):
             self._rows = (*self._rows, (origin, group))
 
 
@@ -98,7 +98,7 @@ class _Copies:
     def __init__(self) -> None:
         self._rows: dict[tuple[object, ...], _Alike] = {}
 
-    def like(self, told: Told) -> _Alike:
+    def like(self, told: Sighting) -> _Alike:
         """The rows that are like this one."""
         key = _copy_key(told)
         found = self._rows.get(key)
@@ -111,7 +111,7 @@ class _Entry(Struct, frozen=True, gc=False):
     """A member of a group, and how many came before it."""
 
     number: int
-    told: Told
+    told: Sighting
     group: _Group
 
 
@@ -155,12 +155,12 @@ class _Way(Struct, frozen=True):
     by: str
     recipient: bool
     host: bool
-    nameless: bool
+    unnamed_logs: bool
 
     def keys(self, entry: _Entry) -> Iterator[_Key]:
         """Where an entry lies."""
         first, item = entry.group.first, entry.told.rejection
-        if self.nameless and first.message_id:
+        if self.unnamed_logs and first.message_id:
             return
         host = first.host if self.host else None
         if self.by == "time":
@@ -195,14 +195,14 @@ class _Index:
         self._bare = False
         self._coarsest = 0.0
 
-    def add(self, told: Told, group: _Group) -> None:
+    def add(self, told: Sighting, group: _Group) -> None:
         self._entries.append(_Entry(len(self._entries), told, group))
         self._coarsest = max(self._coarsest, told.rejection.resolution)
         if group.members[0] is told:
             self._layers.add(_wire(told.layer))
             self._bare = self._bare or not _recipients(told.rejection)
 
-    def find(self, told: Told) -> _Group | None:
+    def find(self, told: Sighting) -> _Group | None:
         """The group that tells of the same refusal: by message, by session, by time; the nearest in time of several."""
         item, named_so = told.rejection, bool(told.rejection.message_id)
         recipients = bool(_recipients(item))
@@ -211,9 +211,9 @@ class _Index:
             return None
         host = bool(item.host) and told.layer != "ndr"
         for way, reach in (
-            (_Way("message", recipients, host, nameless=False), _DAY),
-            (_Way("session", recipients, host, nameless=named_so), _DAY),
-            (_Way("time", recipients, host, nameless=named_so), _reach(told)),
+            (_Way("message", recipients, host, unnamed_logs=False), _DAY),
+            (_Way("session", recipients, host, unnamed_logs=named_so), _DAY),
+            (_Way("time", recipients, host, unnamed_logs=named_so), _reach(told)),
         ):
             if way.by != "time" or item.time_basis in _KNOWN_TIMES:
                 nearest = _Nearest(told, way, reach, self._coarsest)
@@ -238,7 +238,7 @@ class _Index:
 class _Nearest:
     """The nearest group in time that a refusal may join; of equally near ones the one that came first."""
 
-    def __init__(self, told: Told, way: _Way, reach: timedelta, coarsest: float) -> None:
+    def __init__(self, told: Sighting, way: _Way, reach: timedelta, coarsest: float) -> None:
         item = told.rejection
         self.group: _Group | None = None
         self._told, self._reach, self._time = told, reach, item.time
@@ -296,13 +296,13 @@ class _Nearest:
             self._best, self._distance, self.group = order, distance, entry.group
 
 
-def _strength(told: Told) -> tuple[object, ...]:
+def _strength(told: Sighting) -> tuple[object, ...]:
     item = told.rejection
     rank = _STRENGTH.index(told.layer) if told.layer in _STRENGTH else len(_STRENGTH)
-    return rank, told.layer == "ndr", told.layer, item.time, place(item.origin), item.id
+    return rank, told.layer == "ndr", told.layer, item.time, sort_key(item.origin), item.id
 
 
-def _copy_key(told: Told) -> tuple[object, ...]:
+def _copy_key(told: Sighting) -> tuple[object, ...]:
     item = told.rejection
     return (
         told.layer,
@@ -316,7 +316,7 @@ def _copy_key(told: Told) -> tuple[object, ...]:
     )
 
 
-def _reach(told: Told) -> timedelta:
+def _reach(told: Sighting) -> timedelta:
     return _REPORT if told.layer == "ndr" else _CLOSE
 
 
@@ -334,7 +334,7 @@ def _addresses(text: str) -> frozenset[str]:
     return frozenset({part.strip().casefold() for part in text.split(";")} - {""})
 
 
-def _told_of(told: Told) -> set[tuple[str, str]]:
+def _told_of(told: Sighting) -> set[tuple[str, str]]:
     """The layer with each recipient: one reply may refuse several, and other logs have a row for each of them."""
     layer = _wire(told.layer)
     return {(layer, recipient) for recipient in _recipients(told.rejection) or {""}}
@@ -346,7 +346,7 @@ def _wire(layer: str) -> str:
     return "wire" if layer in ("send-connector", "iis-smtp") else layer
 
 
-def _may_join(told: Told, group: _Group, reach: timedelta) -> bool:
+def _may_join(told: Sighting, group: _Group, reach: timedelta) -> bool:
     left, right = told.rejection, group.first
     if _told_of(told) & group.layers:
         return False

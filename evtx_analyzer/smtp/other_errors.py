@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from evtx_analyzer.hosts import Hosts, Whence, address_of, folder_of
+from evtx_analyzer.hosts import HostClue, Hosts, address_of, folder_of
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
 from evtx_analyzer.model.evidence import OtherError
-from evtx_analyzer.model.origin import Loss, Origin, named, place
-from evtx_analyzer.smtp.rejections import session_whence, whence
+from evtx_analyzer.model.origin import Loss, Origin, display_name, sort_key
+from evtx_analyzer.smtp.rejections import clue, session_clue
 from evtx_analyzer.smtp.replies import ENHANCED, REPLY_CODE, attribution, code, has_code
 from evtx_analyzer.smtp.sessions import Session
 
@@ -67,7 +67,7 @@ _FAILED = 400
 TLS_FAILED = "TLS negotiation failed"
 _FAILED_EVENTS = ("FAIL", "DEFER")
 # Kind of log, machine, code, attribution, and the message in brackets.
-_Key = tuple[str, Whence, str, str, str]
+_Key = tuple[str, HostClue, str, str, str]
 
 
 class OtherErrors:
@@ -79,7 +79,7 @@ class OtherErrors:
 
     def add(self, session: Session) -> None:
         """Count what failed in a session besides 5.7.64."""
-        near = session_whence(session)
+        near = session_clue(session)
         for reply in session.replies:
             if reply.code >= _FAILED and not reply.signals:
                 self._note(session.kind, near, reply.row.text, reply.row.time, reply.row.origin)
@@ -97,18 +97,18 @@ class OtherErrors:
             return
         for status in event.recipients:
             if has_code(status.text) or ENHANCED.search(status.text) or REPLY_CODE.match(status.text):
-                self._note(event.kind, whence(event), status.text, event.time, event.origin)
+                self._note(event.kind, clue(event), status.text, event.time, event.origin)
 
     def add_received(self, row: SmtpEvent) -> None:
         """Count 5.7.64 that a Receive connector's log shows as said by this server (a proxied copy, or its own)."""
-        key = (row.kind, _folder(whence(row)), code(row.text), attribution(row.text), "")
+        key = (row.kind, _folder(clue(row)), code(row.text), attribution(row.text), "")
         self._count(self._rows, key, row.text, row.time, row.origin)
 
     def rows(self, hosts: Hosts) -> tuple[OtherError, ...]:
         """The errors, sorted."""
         merged: dict[tuple[str, str, str, str, str], _Row] = {}
         for (kind, near, found, attr, message), row in self._rows.items():
-            host = hosts.resolve(Whence(near.name, named(row.origin), near.address))[0]
+            host = hosts.resolve(HostClue(near.name, display_name(row.origin), near.address))[0]
             key = (kind, host, found, attr, message)
             merged[key] = merged[key].joined(row) if key in merged else row
         return tuple(
@@ -138,7 +138,7 @@ class OtherErrors:
             for row in self._unrecognized.values()
         ]
 
-    def _note(self, kind: str, near: Whence, text: str, time: datetime, origin: Origin) -> None:
+    def _note(self, kind: str, near: HostClue, text: str, time: datetime, origin: Origin) -> None:
         key = (kind, _folder(near), code(text), attribution(text), bracket_message(text))
         self._count(self._unrecognized if has_code(text) else self._rows, key, text, time, origin)
 
@@ -155,7 +155,7 @@ class _Row:
         self.count, self.first, self.last, self.text, self.origin = count, first, last, text, origin
 
     def joined(self, other: _Row) -> _Row:
-        early = min((self, other), key=lambda row: (row.first, place(row.origin)))
+        early = min((self, other), key=lambda row: (row.first, sort_key(row.origin)))
         return _Row(self.count + other.count, early.first, max(self.last, other.last), early.text, early.origin)
 
 
@@ -165,8 +165,8 @@ def bracket_message(text: str) -> str:
     return found[1].casefold() if found else ""
 
 
-def _folder(near: Whence) -> Whence:
-    return Whence(near.name, folder_of(near.path), address_of(near.address))
+def _folder(near: HostClue) -> HostClue:
+    return HostClue(near.name, folder_of(near.path), address_of(near.address))
 
 
 def _meaning(kind: str, found: str, attr: str, message: str) -> str:

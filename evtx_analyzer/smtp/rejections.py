@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from evtx_analyzer.hosts import Hosts, Whence
+from evtx_analyzer.hosts import HostClue, Hosts
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
 from evtx_analyzer.model.evidence import HostBasis, Rejection
-from evtx_analyzer.model.origin import identify, named
+from evtx_analyzer.model.origin import display_name, identify
 from evtx_analyzer.smtp.replies import ReplyVerdict, attribution, bracket, has_code, verdict_of
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.smtp.transaction import Reply
@@ -20,36 +20,36 @@ _INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
 INTERNAL = "send-connector internal"
 
 
-class Told(Struct, frozen=True, gc=False):
+class Sighting(Struct, frozen=True, gc=False):
     """A rejection as one log tells it; ``layer`` tells apart the rows that one kind of log has of one failure."""
 
     rejection: Rejection
     layer: str
 
 
-def refusals(session: Session) -> list[Reply]:
+def refused_replies(session: Session) -> list[Reply]:
     """Return the replies of a session that a signal recognized as 5.7.64."""
     return [reply for reply in session.replies if reply.signals]
 
 
-def whence(row: SmtpEvent | MessageEvent) -> Whence:
+def clue(row: SmtpEvent | MessageEvent) -> HostClue:
     """Return what a row tells of its machine."""
     origin = row.origin
-    path = named(origin)
-    return Whence(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
+    path = display_name(origin)
+    return HostClue(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
 
 
-def session_whence(session: Session) -> Whence:
+def session_clue(session: Session) -> HostClue:
     """Return what the rows of a session tell of its machine."""
-    first = whence(session.rows[0])
-    return Whence(session.host, first.path, session.local)
+    first = clue(session.rows[0])
+    return HostClue(session.host, first.path, session.local)
 
 
-def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
+def rejections(session: Session, hosts: Hosts) -> Iterator[Sighting]:
     """Yield one rejection for each refused reply of a session."""
-    host, basis = hosts.resolve(session_whence(session))
+    host, basis = hosts.resolve(session_clue(session))
     internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
-    for reply in refusals(session):
+    for reply in refused_replies(session):
         text, row = reply.row.text, reply.row
         remote, verdict = bracket(text), _verdict(text)
         found = Rejection(
@@ -93,14 +93,14 @@ def rejections(session: Session, hosts: Hosts) -> Iterator[Told]:
             certificate_name=verdict.name,
             certificate_verdict=verdict.verdict,
         )
-        yield Told(found, INTERNAL if internal else session.kind)
+        yield Sighting(found, INTERNAL if internal else session.kind)
 
 
-def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
+def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
     """Yield one rejection for each recipient whose status carries 5.7.64."""
     event = match.event
     assert isinstance(event, MessageEvent)
-    host, basis = _UNKNOWN if event.by_exchange_online else hosts.resolve(whence(event))
+    host, basis = _UNKNOWN if event.by_exchange_online else hosts.resolve(clue(event))
     refused = [item for item in event.recipients if has_code(item.text)] or list(event.recipients[:1])
     for status in refused:
         remote, verdict = bracket(status.text), _verdict(status.text)
@@ -141,7 +141,7 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Told]:
             certificate_name=verdict.name,
             certificate_verdict=verdict.verdict,
         )
-        yield Told(found, event.layer)
+        yield Sighting(found, event.layer)
 
 
 _UNKNOWN: tuple[str, HostBasis] = ("", "unknown")

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Match, SmtpEvent
-from evtx_analyzer.model.origin import named
+from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.smtp.certificates import certificates
 from evtx_analyzer.smtp.transaction import TLS_VERBS, Reply, is_banner, replies_of, verb_of
 
@@ -303,7 +303,7 @@ def _once(matches: Sequence[Match]) -> Sequence[Match]:
         row = match.event
         assert isinstance(row, SmtpEvent)
         key = (row.sequence, row.time, row.direction, row.text, row.context)
-        file = named(row.origin)
+        file = display_name(row.origin)
         if row.sequence is None or seen.setdefault(key, file) == file:
             kept.append(match)
     return kept

@@ -20,8 +20,8 @@ from evtx_analyzer.capi2.summaries import summary
 from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import InputError, OptionError
-from evtx_analyzer.hosts import survey
-from evtx_analyzer.ingest.examine import Examined, Inputs, examine, is_event_log, is_text_log, without_copies
+from evtx_analyzer.hosts import identify_hosts
+from evtx_analyzer.ingest.examine import ExaminedSource, Inputs, examine, is_event_log, is_text_log, without_copies
 from evtx_analyzer.ingest.ledger import Ledger, require_readable, sorted_losses
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.events import Capi2Event, Match, MessageEvent, RecipientStatus, SmtpEvent
@@ -102,7 +102,7 @@ class Extract(Struct, frozen=True, kw_only=True):
     table: Table
     items: Iterable[Any]
     ledger: Ledger
-    examined: tuple[Examined, ...]
+    examined: tuple[ExaminedSource, ...]
 
     @property
     def losses(self) -> tuple[Loss, ...]:
@@ -145,13 +145,13 @@ def extract(
     if not as_operations:
         items: list[Any] = [event for event in events if wanted.accepts(event)]
         return Extract(table=TABLES[kind], items=items, ledger=ledger, examined=chosen)
-    hosts = survey(ledger.hosts(), [item.source.path for item in chosen])
+    hosts = identify_hosts(ledger.hosts(), [item.source.path for item in chosen])
     made = operations((Match(event=event, signals=()) for event in events), hosts, ledger.coverage())
     items = [item for item in made if wanted.accepts_operation(item)]
     return Extract(table=OPERATIONS, items=items, ledger=ledger, examined=chosen)
 
 
-def _chosen(every: Sequence[Examined], kind: str) -> tuple[Examined, ...]:
+def _chosen(every: Sequence[ExaminedSource], kind: str) -> tuple[ExaminedSource, ...]:
     """Sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
     right = is_event_log if kind == CAPI2 else is_text_log
     chosen = tuple(item for item in every if right(item) or item.error)
@@ -163,7 +163,7 @@ def _chosen(every: Sequence[Examined], kind: str) -> tuple[Examined, ...]:
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
 
 
-def _events(chosen: Iterable[Examined], ledger: Ledger, kind: str) -> Iterator[Timed]:
+def _events(chosen: Iterable[ExaminedSource], ledger: Ledger, kind: str) -> Iterator[Timed]:
     for item in chosen:
         for event in () if item.error else ledger.events(item, _silent):
             if isinstance(event, Capi2Event):

@@ -20,7 +20,7 @@ from evtx_analyzer.discover.source import Source
 from evtx_analyzer.ingest.examine import examine, without_copies
 from evtx_analyzer.ingest.ledger import Ledger
 from evtx_analyzer.model.events import Event, MessageEvent, SmtpEvent
-from evtx_analyzer.model.origin import Origin, named
+from evtx_analyzer.model.origin import Origin, display_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def _message(event: Event, kind: str) -> Iterator[Row]:
 
 
 def _place(origin: Origin) -> Row:
-    path = named(origin)
+    path = display_name(origin)
     return {"source": path, "line": origin.line}
 
 

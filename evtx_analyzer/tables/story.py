@@ -49,9 +49,9 @@ def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) ->
     for item in found:
         if item.parent in known:
             continue
-        yield from (clean(line) for line in _told(item, 0))
+        yield from (clean(line) for line in _story_lines(item, 0))
         for part in inner.get(item.id, ()):
-            yield from (clean(line) for line in _told(part, 1))
+            yield from (clean(line) for line in _story_lines(part, 1))
         yield ""
     yield f"{len(found)} operation{'' if len(found) == 1 else 's'}"
     for span in coverage:
@@ -70,7 +70,7 @@ def _span(span: Coverage) -> str:
     return clock.span_text(Moment(span.first, span.time_basis), Moment(span.last, span.time_basis))
 
 
-def _told(item: Operation, depth: int) -> Iterator[str]:
+def _story_lines(item: Operation, depth: int) -> Iterator[str]:
     pad = "  " * depth
     process = f"{item.process or 'a process that is not named'} (process {item.process_id})"
     yield f"{pad}{clock.as_text(item.time)}  {item.host}  {process}  {_TITLES[item.kind]}"

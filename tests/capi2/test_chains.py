@@ -27,7 +27,7 @@ from capi2_events import (
 from msgspec.structs import replace
 
 from evtx_analyzer.capi2.operations import operations
-from evtx_analyzer.hosts import survey
+from evtx_analyzer.hosts import identify_hosts
 from evtx_analyzer.model.events import Match
 from evtx_analyzer.model.findings import Coverage, Gap
 from samples.capi2 import guid
@@ -36,7 +36,9 @@ from samples.capi2 import guid
 def joined(events, coverage=()):
     found = list(events)
     return operations(
-        (Match(event=item, signals=()) for item in found), survey(("capi2.evtx", item.host) for item in found), coverage
+        (Match(event=item, signals=()) for item in found),
+        identify_hosts(("capi2.evtx", item.host) for item in found),
+        coverage,
     )
 
 

@@ -17,8 +17,8 @@ from evidence import HANDSHAKE, OWN, rejection
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer.correlate.case_facts import Background
-from evtx_analyzer.correlate.session_facts import rejection_fields
+from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.distinguished_names import connector_covers, same_name
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Setting
@@ -43,8 +43,8 @@ def connector(**values):
 
 def view(*settings, certificates=None, **changes):
     made = rejection(**changes)
-    beside = Background(settings=settings, certificates=certificates or {})
-    return {name: values[0] for name, values in rejection_fields(made, beside).items()}
+    beside = CaseFacts(settings=settings, certificates=certificates or {})
+    return {name: values[0] for name, values in session_facts(made, beside).items()}
 
 
 def sent(**values):

@@ -15,9 +15,9 @@ from smtp_case import analyze, rejections, rules
 from worlds import EHLO, SEND_FORMS, certificate, completed, files, world
 
 import evtx_analyzer as ea
-from evtx_analyzer.correlate.case_facts import Background
-from evtx_analyzer.correlate.operation_facts import operation_fields
-from evtx_analyzer.correlate.session_facts import rejection_fields
+from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.operation_facts import operation_facts
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.certificate import Certificate, ChainElement
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Context
@@ -28,7 +28,7 @@ NOT_DONE = ("no-client-certificate", "starttls-not-offered")
 
 
 def facts(made=None, **beside):
-    return rejection_fields(made or rejection(), Background(**beside))
+    return session_facts(made or rejection(), CaseFacts(**beside))
 
 
 def refused(name, form, seed=0):
@@ -389,7 +389,7 @@ def element(thumbprint, errors=()):
 def out_of_date(*elements, index=None, leaf=None, result="800B0101"):
     known = {OWN: leaf} if leaf else {}
     made = operation(result=result, elements=elements, element_index=index)
-    return operation_fields(made, Background(certificates=known)).get("OutOfDate")
+    return operation_facts(made, CaseFacts(certificates=known)).get("OutOfDate")
 
 
 VALID = Certificate(

@@ -157,17 +157,17 @@ IIS = Step(server="iis", shell="windows", lines=("Restart-Service SMTPSVC",))
 CONDITIONAL = Step(when=("a",), unless=("b",), text="Only here.")
 
 
-def place(server, *observed, **names):
+def sort_key(server, *observed, **names):
     return Place(server=server, observed=frozenset(observed), names={"host": "EX01", "connector": "Out", **names})
 
 
 def test_only_the_steps_for_the_server_are_shown():
-    assert instructions([ONE, EXCHANGE, IIS], [place("exchange")]) == (
+    assert instructions([ONE, EXCHANGE, IIS], [sort_key("exchange")]) == (
         "Look at EX01.",
         "In the Exchange Management Shell on EX01:",
         "> Set-SendConnector -Identity 'Out' -Enabled $true",
     )
-    assert instructions([ONE, EXCHANGE, IIS], [place("iis", host="WEB1")]) == (
+    assert instructions([ONE, EXCHANGE, IIS], [sort_key("iis", host="WEB1")]) == (
         "Look at WEB1.",
         "In an elevated PowerShell on WEB1:",
         "> Restart-Service SMTPSVC",
@@ -175,7 +175,7 @@ def test_only_the_steps_for_the_server_are_shown():
 
 
 def test_an_unknown_server_is_given_both_as_alternatives():
-    assert instructions([EXCHANGE, IIS, ONE], [place("")]) == (
+    assert instructions([EXCHANGE, IIS, ONE], [sort_key("")]) == (
         "Where Exchange sends the mail:",
         "In the Exchange Management Shell on EX01:",
         "> Set-SendConnector -Identity 'Out' -Enabled $true",
@@ -195,7 +195,7 @@ def test_a_shell_is_named_once_for_what_follows_in_it():
         replace(EXCHANGE, server=""),
         replace(IIS, server=""),
     ]
-    shells = [line for line in instructions(steps, [place("iis")]) if line.startswith("In ")]
+    shells = [line for line in instructions(steps, [sort_key("iis")]) if line.startswith("In ")]
     assert shells == [
         "In an elevated PowerShell on EX01:",
         "In the Exchange Management Shell on EX01:",
@@ -205,7 +205,7 @@ def test_a_shell_is_named_once_for_what_follows_in_it():
 
 def test_servers_share_what_is_the_same_for_them():
     steps = [replace(IIS, server=""), EXCHANGE]
-    assert instructions(steps, [place("exchange"), place("exchange", host="EX02", connector="Two")]) == (
+    assert instructions(steps, [sort_key("exchange"), sort_key("exchange", host="EX02", connector="Two")]) == (
         "In an elevated PowerShell on EX01, EX02:",
         "> Restart-Service SMTPSVC",
         "In the Exchange Management Shell on EX01:",
@@ -217,7 +217,7 @@ def test_servers_share_what_is_the_same_for_them():
 
 @pytest.mark.parametrize(("observed", "shown"), [((), ()), (("a",), ("Only here.",)), (("a", "b"), ()), (("b",), ())])
 def test_steps_under_conditions(observed, shown):
-    assert instructions([CONDITIONAL], [place("iis", *observed)]) == shown
+    assert instructions([CONDITIONAL], [sort_key("iis", *observed)]) == shown
 
 
 # ------------------------------------------------------------------------------------- names that an attacker chose

@@ -25,7 +25,7 @@ from evtx_analyzer.rules.definitions import RuleSet
 from evtx_analyzer.rules.files import rule_folders, rule_texts
 from evtx_analyzer.sigma.conditions import Condition, FieldIs, Text, Wildcard
 from evtx_analyzer.sigma.from_pysigma import condition_of
-from evtx_analyzer.sigma.literals import clauses
+from evtx_analyzer.sigma.literals import required_literals
 from evtx_analyzer.sigma.match import compile_condition
 
 SAMPLE = CHECKOUT / "samples" / "kb-3212877"
@@ -81,8 +81,8 @@ def test_rules_come_from_the_cache_as_they_come_from_the_files(place, unparsed):
     unparsed()
     second = Rules.load()
     assert (second.links, second.causes) == (first.links, first.causes)
-    assert [(item.name, item.title, item.kind, item.clauses) for item in second.signals] == [
-        (item.name, item.title, item.kind, item.clauses) for item in parsed.signals
+    assert [(item.name, item.title, item.kind, item.required_literals) for item in second.signals] == [
+        (item.name, item.title, item.kind, item.required_literals) for item in parsed.signals
     ]
 
 
@@ -387,7 +387,7 @@ def test_a_condition_from_the_cache_matches_exactly_what_the_fresh_one_matches(o
     fresh = condition_of(rule.detection.parsed_condition[0].parsed)
     kept = msgspec.json.decode(msgspec.json.encode(fresh), type=Condition)
     assert kept == fresh
-    assert clauses(kept) == clauses(fresh)
+    assert required_literals(kept) == required_literals(fresh)
     first, second = compile_condition(fresh), compile_condition(kept)
     for event in events:
         fields = {name: tuple(values) for name, values in event.items()}

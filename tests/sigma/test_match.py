@@ -9,7 +9,7 @@ from sigma.rule import SigmaRule
 
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.sigma.from_pysigma import condition_of
-from evtx_analyzer.sigma.literals import clauses
+from evtx_analyzer.sigma.literals import required_literals
 from evtx_analyzer.sigma.match import compile_condition
 
 # The rule as SigmaHQ publishes it (win_capi2_acquire_certificate_private_key.yml), but for its texts.
@@ -112,7 +112,7 @@ def test_a_public_sigma_rule_for_capi2_runs_unchanged(tmp_path):
     ],
 )
 def test_clauses(detection, expected):
-    assert clauses(condition(detection)) == tuple(frozenset(item) for item in expected)
+    assert required_literals(condition(detection)) == tuple(frozenset(item) for item in expected)
 
 
 BUILT_IN = Rules.load().signals
@@ -127,7 +127,7 @@ def test_no_built_in_signal_matches_without_one_of_its_literals(event):
     flat = {name: (value,) for name, value in event.items()}
     text = " ".join(event.values()).lower()
     for signal in BUILT_IN:
-        hit = all(any(item in text for item in clause) for clause in signal.clauses)
+        hit = all(any(item in text for item in clause) for clause in signal.required_literals)
         if signal.kind == "capi2" and not hit:
             assert not signal.matches(flat)
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from evtx_analyzer.correlate.case_facts import Background
-from evtx_analyzer.correlate.session_facts import rejection_fields
+from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
 from evtx_analyzer.smtp.acceptances import scope_of
@@ -43,8 +43,8 @@ def refused_span(first=timedelta(seconds=1), last=timedelta(hours=1), **changes)
 
 def facts(*accepted, refusal=None, **beside):
     made = refusal or rejection(seen_address=HERE)
-    background = Background(accepted_mail=accepted, **{"rejections": (made,), **beside})
-    return rejection_fields(made, background)
+    background = CaseFacts(accepted_mail=accepted, **{"rejections": (made,), **beside})
+    return session_facts(made, background)
 
 
 # --------------------------------------------------------------------------------- mail that shows that relaying works
@@ -208,7 +208,7 @@ def test_ipv6_is_an_address_like_any_other():
 # ------------------------------------------------------------------------------------------------------------- senders
 
 
-def refusals(*senders):
+def refused_replies(*senders):
     """Refusals of these senders: a domain, empty for MAIL FROM:<>, None where MAIL FROM is not in the log."""
     return tuple(
         rejection(
@@ -236,7 +236,7 @@ def refusals(*senders):
     ],
 )
 def test_what_refused_senders_have_in_common(refused, accepted, null, other):
-    rejections = refusals(*refused)
+    rejections = refused_replies(*refused)
     got = facts(
         *(mail(BEFORE, AFTER, sender_domain=domain) for domain in accepted),
         refusal=rejections[0],
@@ -249,7 +249,7 @@ def test_what_refused_senders_have_in_common(refused, accepted, null, other):
 @pytest.mark.parametrize("sender", ["", "fabrikam.com"])
 def test_other_mail_must_be_accepted_while_this_is_refused(when, expected, sender):
     """The day before, everything may have been accepted."""
-    rejections = refusals(sender, sender)
+    rejections = refused_replies(sender, sender)
     got = facts(mail(when), refusal=rejections[0], rejections=rejections, deliveries=(refused_span(),))
     assert ("OnlyNullSenderRefused" in got or "OnlyOtherSendersRefused" in got) is expected
 
@@ -393,7 +393,7 @@ def test_the_history_that_is_looked_up_is_that_of_asking_every_message(seed):
         if chance.random() < 0.7:
             first = HANDSHAKE + timedelta(minutes=chance.randrange(-30, 30))
             span[thumbprint] = (first, first + timedelta(minutes=chance.randrange(40)))
-    background = Background(
+    background = CaseFacts(
         accepted_mail=tuple(AcceptedMail(state, spread(*times)) for state, times in accepted),
         tls_failures=tuple(item for item, _ in failures),
         deliveries=tuple(
@@ -405,5 +405,5 @@ def test_the_history_that_is_looked_up_is_that_of_asking_every_message(seed):
     for thumbprint in (OWN, OLD, "E" * 40, None):
         shown = None if thumbprint is None else Certificate(thumbprint=thumbprint)
         made = rejection(sent=shown, time=HANDSHAKE + timedelta(minutes=chance.randrange(-5, 15)))
-        looked_up = {name: values for name, values in rejection_fields(made, background).items() if name in names}
+        looked_up = {name: values for name, values in session_facts(made, background).items() if name in names}
         assert looked_up == plain_history(made, accepted, span, failures)

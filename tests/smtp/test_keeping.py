@@ -8,13 +8,13 @@ import pytest
 from places import SAMPLES
 
 from evtx_analyzer import pipeline
-from evtx_analyzer.hosts import survey
+from evtx_analyzer.hosts import identify_hosts
 from evtx_analyzer.model.events import Match, SmtpEvent
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.smtp.clock_skew import session_clock
 from evtx_analyzer.smtp.compact import Keeper
-from evtx_analyzer.smtp.rejections import refusals, rejections
+from evtx_analyzer.smtp.rejections import refused_replies, rejections
 from evtx_analyzer.smtp.sessions import Session, tell
 
 START = datetime(2016, 10, 30, 1, 30, tzinfo=UTC)
@@ -67,8 +67,8 @@ def session(basis):
 def test_a_kept_session_tells_the_same_refusals(basis):
     whole = session(basis)
     kept = Keeper().session(whole)
-    hosts = survey([("EX01/0.log", "EX01.x.org")], ["EX01/0.log"])
-    assert [item.rcpt_to for item in refusals(kept)] == ["b@y.org"]
+    hosts = identify_hosts([("EX01/0.log", "EX01.x.org")], ["EX01/0.log"])
+    assert [item.rcpt_to for item in refused_replies(kept)] == ["b@y.org"]
     assert list(rejections(kept, hosts)) == list(rejections(whole, hosts))
     assert (kept.first, kept.last, kept.handshake_time) == (whole.first, whole.last, whole.handshake_time)
 

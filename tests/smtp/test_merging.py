@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evtx_analyzer.model.evidence import Rejection
-from evtx_analyzer.model.origin import Origin, named, place
+from evtx_analyzer.model.origin import Origin, display_name, sort_key
 from evtx_analyzer.smtp import merge as merging
 from evtx_analyzer.smtp.merge import merge
-from evtx_analyzer.smtp.rejections import INTERNAL, Told
+from evtx_analyzer.smtp.rejections import INTERNAL, Sighting
 
 START = datetime(2016, 12, 1, tzinfo=UTC)
 LAYERS = ("send-connector", "iis-smtp", INTERNAL, "message-tracking SMTP FAIL", "message-tracking DSN DSN", "ndr")
@@ -55,7 +55,7 @@ def told(number, layer, seconds, *, rcpt="b@x", host="", message="", session="",
         kinds=(layer.split(" ")[0],),
         time_basis=basis,
     )
-    return Told(item, layer)
+    return Sighting(item, layer)
 
 
 def some(chance, count):
@@ -86,14 +86,16 @@ def some(chance, count):
 def again(other, number, file):
     origin = Origin(source=f"log{file}", line=number)
     values = {name: getattr(other.rejection, name) for name in Rejection.__struct_fields__}
-    return Told(Rejection(**{**values, "id": f"R-{number:06}", "origin": origin, "origins": (origin,)}), other.layer)
+    return Sighting(
+        Rejection(**{**values, "id": f"R-{number:06}", "origin": origin, "origins": (origin,)}), other.layer
+    )
 
 
 def plainly(found):
     """``merge`` with every group asked, one after the other: what the index must equal."""
     groups, offsets, rows = [], [], []
     for item in sorted(found, key=merging._strength):
-        file, key = named(item.rejection.origin), merging._copy_key(item)
+        file, key = display_name(item.rejection.origin), merging._copy_key(item)
         copy = next((group for other, path, group in rows if other == key and path != file), None)
         if copy is not None:
             copy.copies.append(item.rejection.origin)
@@ -109,7 +111,7 @@ def plainly(found):
             group.layers |= merging._told_of(item)
         rows.append((key, file, group))
     merged = [merging._merged(group) for group in groups]
-    return sorted(merged, key=lambda item: (item.time, place(item.origin), item.id)), offsets
+    return sorted(merged, key=lambda item: (item.time, sort_key(item.origin), item.id)), offsets
 
 
 def plainly_found(item, groups, rows):
@@ -207,7 +209,7 @@ def test_a_refusal_is_not_compared_with_all_of_its_own_layer(monkeypatch):
 
 def sender(layer, mail_from, null_sender=None, number=1):
     made = told(number, layer, 0.0, message="<1@x>")
-    return Told(replace(made.rejection, mail_from=mail_from, null_sender=null_sender), layer)
+    return Sighting(replace(made.rejection, mail_from=mail_from, null_sender=null_sender), layer)
 
 
 SEND, TRACKING, REPORT = "send-connector", "message-tracking SMTP FAIL", "ndr"
@@ -247,5 +249,5 @@ def test_the_sender_is_that_of_the_first_log_that_shows_the_envelope(logs, expec
 def test_the_certificate_in_the_reply_is_kept_from_whichever_log_has_it():
     first, second = sender(SEND, "a@x"), sender(REPORT, "a@x", number=2)
     named_one = replace(second.rejection, certificate_name="app01", certificate_verdict="untrustedroot")
-    ((found,), _) = merge([first, Told(named_one, REPORT)])
+    ((found,), _) = merge([first, Sighting(named_one, REPORT)])
     assert (found.certificate_name, found.certificate_verdict) == ("app01", "untrustedroot")

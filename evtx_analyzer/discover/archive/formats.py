@@ -204,8 +204,8 @@ class _Shared:
         self._position += len(data)
         return data
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        assert whence == io.SEEK_SET
+    def seek(self, offset: int, clue: int = io.SEEK_SET) -> int:
+        assert clue == io.SEEK_SET
         self._position = offset
         return offset
 

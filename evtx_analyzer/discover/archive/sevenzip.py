@@ -101,8 +101,8 @@ class _Part(Py7zIO):
         del size
         return b""
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        del offset, whence
+    def seek(self, offset: int, clue: int = 0) -> int:
+        del offset, clue
         return 0
 
     def flush(self) -> None:

@@ -67,8 +67,8 @@ class Selection:
     search: Search
     countable: Callable[[str, str], bool]
     counted: bytearray = field(default_factory=bytearray)
-    concerns: Callable[[str], bool] = lambda _: True
-    may_concern: Callable[[bytes], bool] = lambda _: True
+    is_relevant: Callable[[str], bool] = lambda _: True
+    may_be_relevant: Callable[[bytes], bool] = lambda _: True
 
 
 def read_evtx(
@@ -260,13 +260,13 @@ def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool =
 
 
 def _records(
-    chunk: Chunk, offset: int, source: Origin, concerns: Callable[[str], bool] | None = None
+    chunk: Chunk, offset: int, source: Origin, is_relevant: Callable[[str], bool] | None = None
 ) -> Iterator[EventRecord | Loss | int]:
     """The records of a chunk; of those that do not concern anybody only the id."""
     for head, xml in texts(chunk):
         if not isinstance(xml, str):
             yield _undecodable(head, offset, source, xml)
-        elif concerns is not None and head.id and not concerns(xml):
+        elif is_relevant is not None and head.id and not is_relevant(xml):
             yield head.id
         else:
             yield record(head, xml, offset, source)
@@ -277,10 +277,10 @@ def _concerning(
 ) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
     """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
     sound = chunk.promise.trusted and not chunk.faults and not chunk.gaps
-    if sound and all(head.id for head in chunk.heads) and not selection.may_concern(chunk.data):
+    if sound and all(head.id for head in chunk.heads) and not selection.may_be_relevant(chunk.data):
         found: Iterator[EventRecord | Loss | int] = (head.id for head in chunk.heads)
     else:
-        found = _records(chunk, offset, source, selection.concerns)
+        found = _records(chunk, offset, source, selection.is_relevant)
     others: list[int] = []
     none = True
     for thing in found:

@@ -325,7 +325,7 @@ def test_logs_of_other_channels_give_the_same_report(tmp_path):
 
 
 def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
-    made = Selection(NOTHING, ledger.is_capi2_channel, concerns=ledger.concerns)
+    made = Selection(NOTHING, ledger.is_capi2_channel, is_relevant=ledger.is_relevant)
     found = list(read_evtx(BytesIO(system_log()), SOURCE, made))
     assert [item.record_id for item in found if isinstance(item, EventRecord)] == [103, 303, 304]
     runs = [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)]
@@ -341,7 +341,7 @@ def test_a_chunk_of_another_channel_is_decoded_where_it_holds_a_word_of_ours(wor
     decoded = []
     monkeypatch.setattr(evtx, "_decoded", lambda chunk, plain=evtx._decoded: decoded.append(0) or plain(chunk))
     data = write_evtx([other(1), other(2, text=word or "nothing"), other(3)])
-    made = Selection(NOTHING, ledger.is_capi2_channel, bytearray(), ledger.concerns, ledger.may_concern)
+    made = Selection(NOTHING, ledger.is_capi2_channel, bytearray(), ledger.is_relevant, ledger.may_be_relevant)
     found = list(read_evtx(BytesIO(data), SOURCE, made))
     assert [item.record_id for item in found if isinstance(item, EventRecord)] == ([2] if word else [])
     assert sum(item.last_record - item.origin.record + 1 for item in found if isinstance(item, CountedRecords)) == (
@@ -356,7 +356,7 @@ def test_a_record_of_another_channel_that_cannot_be_decoded_is_a_loss():
     at = HEADER + places(data[HEADER : HEADER + CHUNK])[2]
     data[at + 24 : at + 60] = b"\xff" * 36
     sealed(data, HEADER)
-    made = Selection(NOTHING, ledger.is_capi2_channel, concerns=ledger.concerns)
+    made = Selection(NOTHING, ledger.is_capi2_channel, is_relevant=ledger.is_relevant)
     found = list(read_evtx(BytesIO(bytes(data)), SOURCE, made))
     assert [item.first_record for item in found if isinstance(item, ea.Loss)] == [3]
     assert [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)] == [
