@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 REPORTS = "reports"
 _NAME_LENGTH = 24
 _GRADES: tuple[Grade | None, ...] = (*get_args(Grade), None)
-_NAMED = ("probable", "possible")
+_NAMED = ("confirmed", "probable", "possible")
 _TOP_CERTIFICATES = 50
 _BINS = 60
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

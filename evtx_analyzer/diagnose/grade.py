@@ -1,7 +1,7 @@
 """The grade of a cause, from the names of what was observed: never a percentage.
 
-A cause's YAML says which observations reach ``probable``, ``possible`` or ``coincident``; nothing observed for it is
-``no-evidence``. Three laws stand above every rule file:
+A cause's YAML says which observations reach ``confirmed``, ``probable``, ``possible`` or ``coincident``; nothing
+observed for it is ``no-evidence``. Three laws stand above every rule file:
 
 - nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
 - a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
@@ -9,7 +9,7 @@ A cause's YAML says which observations reach ``probable``, ``possible`` or ``coi
   under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
   contradicts where the cause does not reach ``possible``.
 
-Only a wire trace or a fix that worked could make a cause certain, so there is no grade that says certain.
+Only a network trace of the refused connection itself, or a fix that worked, makes a cause ``confirmed``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.rules.definitions import Cause
 
 UNEXPLAINED = "unexplained"
-RANK: dict[Grade, int] = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0}
+RANK: dict[Grade, int] = {
+    "confirmed": 5,
+    "probable": 4,
+    "possible": 3,
+    "coincident": 2,
+    "contradicted": 1,
+    "no-evidence": 0,
+}
 
 
 def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
@@ -30,12 +37,13 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
     grade needs one of them, the grade is ``possible`` at most.
     """
     grade: Grade = "no-evidence"
-    for candidate in ("probable", "possible", "coincident"):
+    for candidate in ("confirmed", "probable", "possible", "coincident"):
         reached = [group for group in cause.grades.get(candidate, ()) if set(group) <= observed]
         if reached:
-            free = any(not capped & set(group) for group in reached)
-            grade = candidate if free or RANK[candidate] <= RANK["possible"] else "possible"
-            break
+            if RANK[candidate] <= RANK["possible"] or any(not capped & set(group) for group in reached):
+                grade = candidate
+                break
+            grade = "possible"
     against = [item for item in cause.observations if item.contradicts and item.name in observed]
     if any(item.caps for item in against):
         grade = min(grade, "possible", key=lambda item: RANK[item])

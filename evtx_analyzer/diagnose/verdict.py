@@ -57,6 +57,8 @@ def _absence(case: Case, losses: int) -> str:
 def _claim(best: Finding) -> str:
     if best.cause == UNEXPLAINED:
         return "No cause is supported well enough to be named; what to collect next is listed."
+    if best.grade == "confirmed":
+        return "This cause is shown: by the network trace of the refused connection, or by a fix that worked."
     if best.grade == "probable":
         return "This cause is the best supported explanation; it is not proven until the fix has worked."
     return "The evidence is consistent with this cause and does not show it: verify before you act."

@@ -204,7 +204,8 @@ class Incident(Struct, frozen=True, kw_only=True):
     ``start`` and ``end`` are of the rejections whose UTC time is known, where there are any; ``unknown_zone_count``
     counts the others (their time is local, or wrong). ``excerpt_count`` counts rejections whose session lacks rows in
     its protocol log. ``replies`` are the distinct replies in the order of their first time, ``more_replies`` counts
-    the rejections with a reply that is not among them.
+    the rejections with a reply that is not among them. ``folded_count`` counts the rejections that are like
+    others of the incident and do not stand in ``rejections``.
     """
 
     id: str
@@ -226,6 +227,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     excerpt_count: int = 0
     replies: tuple[ReplyText, ...] = ()
     more_replies: int = 0
+    folded_count: int = 0
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from msgspec import Struct, field
 
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
-Grade = Literal["probable", "possible", "coincident", "contradicted", "no-evidence"]
+Grade = Literal["confirmed", "probable", "possible", "coincident", "contradicted", "no-evidence"]
+RepairResult = Literal["fixed", "still-refused", "not-shown"]
 Status = Literal["read", "partial", "unrecognized", "not-read"]
 
 
@@ -52,6 +53,30 @@ class Finding(Struct, frozen=True, kw_only=True):
     missing: tuple[Missing, ...]
     remedy: Remedy | None
     incidents: tuple[str, ...]
+
+
+class IncidentRepair(Struct, frozen=True, kw_only=True):
+    """What later logs show of one incident: the change that ended it, refusals that go on, or neither.
+
+    ``changed`` and ``accepted`` are the evidence that the state which the cause names has changed and that mail to
+    outside recipients was accepted afterwards; ``refused`` that mail is still refused; ``missing`` is what to collect
+    where neither is shown.
+    """
+
+    incident: str
+    cause: str
+    result: RepairResult
+    changed: tuple[Evidence, ...] = ()
+    accepted: tuple[Evidence, ...] = ()
+    refused: tuple[Evidence, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
+class Repair(Struct, frozen=True, kw_only=True):
+    """Whether the fix worked, over all incidents: the worst of their results (``docs``: ``evtx-analyzer verify``)."""
+
+    result: RepairResult
+    incidents: tuple[IncidentRepair, ...]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

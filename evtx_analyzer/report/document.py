@@ -11,8 +11,10 @@ from msgspec import Struct
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delivery, Incident, Operation, OtherError
-from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, SourceStatus, Verdict
+from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, Repair, SourceStatus, Verdict
+from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.stores import Store
 
 SCHEMA_VERSION = 1
 
@@ -70,6 +72,9 @@ class Report(Struct, frozen=True, kw_only=True):
     context: tuple[Context, ...] = ()
     clocks: tuple[ClockSkew, ...] = ()
     common: tuple[CommonTrait, ...] = ()
+    handshakes: tuple[Handshake, ...] = ()
+    stores: tuple[Store, ...] = ()
+    repair: Repair | None = None
 
     def save(self, path: str | Path, *, lang: str = "en") -> None:
         """Write the report; the suffix picks the format, ``lang`` the language of a readable one.

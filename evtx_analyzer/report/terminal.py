@@ -53,6 +53,7 @@ from evtx_analyzer.report.shared import replies as replies_of
 
 PLAIN_WIDTH = 110
 _GRADES: dict[Grade | None, str] = {
+    "confirmed": "bold red",
     "probable": "bold red",
     "possible": "bold yellow",
     "coincident": "cyan",
@@ -313,7 +314,7 @@ def _others(findings: Sequence[Finding], say: Language) -> Iterable[RenderableTy
         body.append(line)
         against = list(dict.fromkeys(text.text for text in item.contradicts))[:_MOST_OTHERS]
         body += [Padding(Text("- " + _shown(text)), (0, 0, 0, 2)) for text in against]
-        if item.grade in ("possible", "probable", "coincident"):
+        if item.grade in ("possible", "probable", "confirmed", "coincident"):
             body += [Padding(Text("+ " + _shown(text.text)), (0, 0, 0, 2)) for text in item.supports[:1]]
     yield from _section(say("Other causes, and why not"), body)
 

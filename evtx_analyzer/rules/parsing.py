@@ -46,7 +46,7 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     ("evtx-analyzer", "chain-operation"): "chain-operation",
 }
 SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
-_GRADES = ("probable", "possible", "coincident", "contradicted")
+_GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
