@@ -5,10 +5,12 @@ docs/architecture.md follows single records through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Unpack
+from typing import NamedTuple, Unpack
+
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
@@ -33,8 +35,11 @@ from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
+from evtx_analyzer.repair.changes import Later
+from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.definitions import Cause
 from evtx_analyzer.sigma.match import with_signals
 from evtx_analyzer.smtp.clock_skew import noted, session_clock, settled
 from evtx_analyzer.smtp.compact import Keeper
@@ -63,6 +68,21 @@ def analyze(inputs: Inputs, *, progress: Progress | None = None, **arguments: Un
 
 def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Report:
     """Analyze one case as ``analyze`` does, with its options as one value."""
+    return analyze_with_evidence(inputs, options, progress).report
+
+
+class Analyzed(NamedTuple):
+    """A report, with the evidence behind it that a repair is judged by."""
+
+    report: Report
+    later: Later
+    causes: Mapping[str, Cause]
+
+
+def analyze_with_evidence(
+    inputs: Inputs, options: AnalysisOptions, progress: Progress | None, certificates: frozenset[str] = frozenset()
+) -> Analyzed:
+    """Analyze one case; ``certificates`` are thumbprints whose checks matter beside those that the case shows."""
     tell = progress or _silent
     rules = options.rules or Rules.load()
     sources = discover(source_paths(inputs), options.limits, options.password, options.leave_out)
@@ -76,7 +96,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     refused = [keeper.session(item) for item in smtp_sessions(reading) if _counted(item, notes)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(failures(reading, anchors))
-    checks += evidence_for(reading, _certificates(checks, refused), checks)
+    checks += evidence_for(reading, _certificates(checks, refused) | certificates, checks)
     examined = [with_digest(item) for item in examined]
     if not options.anyway:
         require_readable(examined, ledger)
@@ -89,7 +109,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     found = [item for item in merged if _within(item, options.since, options.until)]
     left_out = len(merged) - len(found)
     # An outage has thousands of them, and what they told is in the refusals now.
-    del refused, merged
+    del refused
     connections(reading, frozenset(item.session for item in found) - {""})
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts, coverage)
@@ -126,7 +146,20 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         tz=options.tz,
     )
     findings, graded = diagnose(grouped, rules.causes, case)
-    return Report(
+    causes = {item.id: item for item in rules.causes}
+    later = Later(
+        rejections=merged,
+        accepted=accepted_mail,
+        operations=checked,
+        objects=beside.objects,
+        certificates=beside.certificates,
+    )
+    statuses = tuple(ledger.status(item) for item in examined)
+    # Exports have no time of their own: what they show is not later than the refusals of the same input.
+    own = RepairCase(incidents=graded, findings=findings, operations=by_id, causes=causes)
+    judged = repair_of(own, replace(later, objects={}), lossy=bool(left_out) or lost_in_smtp_logs(losses, statuses))
+    findings, graded = judged.findings, judged.incidents
+    report = Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
         options=Options(
@@ -145,12 +178,15 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         other_errors=errors,
         context=contexts,
         clocks=skews,
-        sources=tuple(ledger.status(item) for item in examined),
+        sources=statuses,
         coverage=tuple(coverage),
         losses=losses,
         bundles=tuple(collector_bundles(sources)),
         common=common_traits(found, accepted_mail, notes.history.own_domains),
+        # What is not shown of a case that holds no time after its refusals is nothing that anybody asked for.
+        repair=judged.repair if judged.fixed else None,
     )
+    return Analyzed(report, later, causes)
 
 
 def events(inputs: Inputs) -> Iterator[Event]:

@@ -22,6 +22,7 @@ from evtx_analyzer.exchange import CMDLETS
 from evtx_analyzer.model.evidence import LinkBasis
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.rules.definitions import (
+    CHANGES,
     Cause,
     LinkRule,
     MissingRule,
@@ -175,7 +176,7 @@ def _seconds(file: str, key: str, value: object, mistakes: list[RuleError]) -> f
 
 # ------------------------------------------------------------------------------------------------------ causes
 
-_CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy")
+_CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy", "repair")
 PLACEHOLDERS = frozenset(
     {
         "accepted_addresses",
@@ -248,6 +249,8 @@ def _cause(
     observations = _observations(data.get("observations") or {}, names, check)
     observed = frozenset(item.name for item in observations)
     remedy = check.mapping("remedy", data.get("remedy"))
+    repair = check.mapping("repair", data.get("repair") or {})
+    check.keys("repair", repair, ("confirms", "fits"))
     cause = Cause(
         id=_stem(file),
         rank=check.number("rank", data.get("rank")),
@@ -259,8 +262,21 @@ def _cause(
         steps=_steps("remedy.steps", remedy.get("steps"), observed, commands, check),
         verify=_steps("remedy.verify", remedy.get("verify"), observed, commands, check),
         references=check.texts("remedy.references", remedy.get("references")),
+        repair_confirms=_changes("repair.confirms", repair, check),
+        repair_fits=_changes("repair.fits", repair, check),
     )
     return cause if len(mistakes) == before else None
+
+
+def _changes(key: str, repair: Mapping[str, Any], check: _Check) -> tuple[str, ...]:
+    """Return the names of changes that repair a cause."""
+    _, _, part = key.partition(".")
+    if part not in repair:
+        return ()
+    names = check.texts(key, repair[part])
+    for name in names:
+        check.reference(key, name, frozenset(CHANGES))
+    return names
 
 
 def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Check) -> tuple[Observation, ...]:
