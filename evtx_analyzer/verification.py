@@ -14,6 +14,7 @@ from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_o
 from evtx_analyzer.pipeline import analyze_with_evidence
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import Report
+from evtx_analyzer.rules import Rules
 
 
 def verify(
@@ -32,13 +33,15 @@ def verify_case(earlier: Report, inputs: Inputs, options: AnalysisOptions, progr
     """Verify as ``verify`` does, with the options as one value."""
     if not earlier.incidents:
         raise ReportError("the earlier report has no refusal, so there is no fix to verify")
-    analyzed = analyze_with_evidence(inputs, options, progress, _thumbprints(earlier))
+    rules = options.rules or Rules.load()
+    options = replace(options, rules=rules, certificates=options.certificates | _thumbprints(earlier))
+    analyzed = analyze_with_evidence(inputs, options, progress)
     now = analyzed.report
     case = RepairCase(
         incidents=earlier.incidents,
         findings=earlier.findings,
         operations={item.id: item for item in earlier.operations},
-        causes=analyzed.causes,
+        causes=rules.causes,
         deliveries=earlier.deliveries,
     )
     judged = repair_of(case, analyzed.later, lossy=lost_in_smtp_logs(now.losses, now.sources))

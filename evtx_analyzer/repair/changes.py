@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
-from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, sender_domain_of
+from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, CaseFacts, sender_domain_of
 from evtx_analyzer.exchange_online import is_private, is_remote_side
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
@@ -79,6 +79,17 @@ class Later(Struct, frozen=True, kw_only=True):
     operations: Sequence[Operation] = ()
     objects: Mapping[str, Sequence[Setting]] = {}
     certificates: Mapping[str, Certificate] = {}
+
+
+def later_evidence(facts: CaseFacts) -> Later:
+    """Return what the logs of a case show that may be later than the refusals of this or another case."""
+    return Later(
+        rejections=facts.rejections,
+        accepted=facts.accepted_mail,
+        operations=facts.operations,
+        objects=facts.objects,
+        certificates=facts.certificates,
+    )
 
 
 class Change(Struct, frozen=True, kw_only=True):

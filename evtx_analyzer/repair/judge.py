@@ -52,8 +52,12 @@ class RepairCase(Struct, frozen=True, kw_only=True):
     incidents: Sequence[Incident]
     findings: Sequence[Finding]
     operations: Mapping[str, Operation]
-    causes: Mapping[str, Cause]
+    causes: Sequence[Cause]
     deliveries: Sequence[Delivery] = ()
+
+    def rule(self, cause: str) -> Cause | None:
+        """Return the rule of a cause; None where the rules do not hold it any more."""
+        return next((item for item in self.causes if item.id == cause), None)
 
 
 class _Judged(Struct, frozen=True, kw_only=True):
@@ -110,7 +114,7 @@ def lost_in_smtp_logs(losses: Iterable[Loss], sources: Iterable[SourceStatus]) -
 
 def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -> _Judged:
     state = refused_state(incident, case.operations, case.deliveries)
-    cause = case.causes.get(_cause_of(incident, case.findings))
+    cause = case.rule(_cause_of(incident, case.findings))
     seen = changes(state, later) if state.timed else []
     named = [item for item in seen if cause and item.name in (*cause.repair_confirms, *cause.repair_fits)]
     refused = refusals_after(state, later, state.end) if state.timed else []
@@ -233,7 +237,7 @@ def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
 def _proves(judged: _Judged, case: RepairCase) -> bool:
     """Whether the change that repaired an incident is exactly what its cause names, and fits no other cause of it."""
     change, cause, grades = judged.change, judged.repair.cause, judged.incident.grades
-    rule = case.causes.get(cause)
+    rule = case.rule(cause)
     if change is None or rule is None or change.name not in rule.repair_confirms or not change.alone:
         return False
     if not judged.incident.host:
@@ -246,7 +250,7 @@ def _proves(judged: _Judged, case: RepairCase) -> bool:
         # The state had changed and mail was refused all the same: something else may have ended it.
         return False
     names = {item.name for item in judged.seen}
-    rivals = (item for name, item in case.causes.items() if name != cause and _possible(grades.get(name)))
+    rivals = (item for item in case.causes if item.id != cause and _possible(grades.get(item.id)))
     # Where the same change would have repaired another cause that is possible, it does not tell them apart.
     return not any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in rivals)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from evtx_analyzer import clock
 from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.ingest.examine import examine, without_copies
+from evtx_analyzer.ingest.examine import examine, silent, without_copies
 from evtx_analyzer.ingest.ledger import Ledger
 from evtx_analyzer.model.events import Event, MessageEvent, SmtpEvent
 from evtx_analyzer.model.origin import Origin, display_name
@@ -159,13 +159,13 @@ def _table(
 
     ledger = Ledger(clock.zone(tz) if tz else None)
     paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
-    copied = without_copies(examine(source, _silent) for source in discover(paths))
+    copied = without_copies(examine(source, silent) for source in discover(paths))
     examined = [item for item in copied if not item.duplicate_of]
     found = [
         row
         for item in examined
         if item.syntax and not item.duplicate_of
-        for event in ledger.events(item, _silent)
+        for event in ledger.events(item, silent)
         for row in rows(event)
     ]
     table = pd.DataFrame(found, columns=list(columns))
@@ -178,7 +178,3 @@ def _table(
             table[name] = table[name].astype("string")
     table.attrs["losses"] = ledger.losses(examined)
     return table
-
-
-def _silent(path: str, size: int) -> None:
-    """No progress is shown."""

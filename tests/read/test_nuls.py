@@ -16,9 +16,7 @@ SEND = (
 SEND_ROW = b"2016-12-01T03:09:55.774Z,Out,08D50D3D9730A8D2,%d,10.0.0.1:1,203.0.113.9:25,<,250 2.1.0 Sender OK,"
 W3C = b"#Fields: date time c-ip cs-username cs-method cs-uri-query sc-status\r\n"
 W3C_ROW = b"2016-12-01 03:09:%d 10.0.0.1 OutboundConnectionResponse - 250+OK 0"
-IIS_ROW = (
-    b"10.0.0.1, OutboundConnectionResponse, 12/01/2016, 3:09:%d, SMTPSVC1, EX01, -, 0, 0, 4, 0, 0, -, -, 250 OK,"
-)
+IIS_ROW = b"10.0.0.1, OutboundConnectionResponse, 12/01/2016, 3:09:%d, SMTPSVC1, EX01, -, 0, 0, 4, 0, 0, -, -, 250 OK,"
 FORMS = {"exchange-log": (SEND, SEND_ROW), "w3c-log": (W3C, W3C_ROW), "iis-log": (b"", IIS_ROW)}
 
 
