@@ -56,8 +56,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
     from evtx_analyzer.rules import Rules
-    from evtx_analyzer.tables.frames import read_capi2
-    from evtx_analyzer.tables.smtp_frames import read_iis_smtp, read_ndr, read_send_log, read_tracking
+    from evtx_analyzer.tables.frames import read_capi2, read_iis_smtp, read_ndr, read_send_log, read_tracking
     from evtx_analyzer.verification import verify
 
 # Names load when they are first asked for, so that the command line can show its help without msgspec and parsers.
@@ -102,9 +101,8 @@ _LAZY = {
         "pipeline": ("analyze", "events"),
         "report.document": ("BatchEntry", "Options", "Report", "Tool", "load"),
         "rules": ("Rules",),
+        "tables.frames": ("read_capi2", "read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
         "verification": ("verify",),
-        "tables.frames": ("read_capi2",),
-        "tables.smtp_frames": ("read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
     }.items()
     for name in names
 }

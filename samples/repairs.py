@@ -8,7 +8,7 @@ from datetime import timedelta
 from samples import capi2
 from samples.capi2 import Recorder
 from samples.cases import HOST, KB_TIME, LEAF, Files, noise
-from samples.causes import BROKEN, CHAIN, SOUND, START, accepted, refused, send, xml
+from samples.pieces import BROKEN, CHAIN, SOUND, START, accepted, refused, send, xml
 
 _FIX = timedelta(hours=26)
 

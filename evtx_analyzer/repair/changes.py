@@ -27,7 +27,7 @@ from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 Part = Literal["certificate", "tls", "address", "sender"]
 _PASSED = "0"
-_TRUE = [connector_checks.yes(True)]
+_TRUE = ("true",)
 # Facts of the exported configuration that show a repair on the tenant's side, by the name of the change.
 _EXPORTED = {
     "connector-covers-certificate": "InboundConnector.CertificateMatches",

@@ -13,7 +13,7 @@ import pytest
 from places import SAMPLES
 
 import evtx_analyzer as ea
-from evtx_analyzer.rules.parsing import PLACEHOLDERS
+from evtx_analyzer.rules.placeholders import PLACEHOLDERS
 from samples.build import CASES
 from samples.cases import CAPI2_FILE, IIS_FILE, SEND_FILE, THUMBPRINT
 from samples.evtx_writer import write_evtx

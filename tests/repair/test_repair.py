@@ -18,7 +18,7 @@ from evtx_analyzer.rules.definitions import CHANGES
 from samples import capi2
 from samples.capi2 import PARTIAL_CHAIN, Recorder
 from samples.cases import HOST, KB_TIME, LEAF
-from samples.causes import CHAIN, OLD, START, accepted, config, inbound, message, send, xml
+from samples.pieces import CHAIN, OLD, START, accepted, config, inbound, message, send, xml
 from samples.smtp import SendSession
 
 BROKEN = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
