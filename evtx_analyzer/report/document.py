@@ -126,5 +126,10 @@ def load(path: str | Path) -> Report:
 
 def json_schema() -> str:
     """JSON Schema (2020-12) of the report."""
-    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Report)}
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:evtx-analyzer:report:{SCHEMA_VERSION}",
+        "title": "Report of evtx-analyzer",
+        **msgspec.json.schema(Report),
+    }
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
