@@ -8,13 +8,13 @@ from typing import Any, cast, get_args
 from evtx_analyzer.errors import RuleError
 from evtx_analyzer.exchange import CMDLETS
 from evtx_analyzer.model.findings import Grade
-from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation, ObservationKind
+from evtx_analyzer.rules.definitions import CHANGES, Cause, MissingRule, Observation, ObservationKind
 from evtx_analyzer.rules.mistakes import Check, stem
 from evtx_analyzer.rules.steps import CONDITIONS, Commands, parse_conditions, parse_steps
 
 SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
-_CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy")
+_CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy", "repair")
 
 
 def parse_cause(
@@ -33,6 +33,8 @@ def parse_cause(
     observations = _observations(data.get("observations") or {}, names, check)
     observed = frozenset(item.name for item in observations)
     remedy = check.mapping("remedy", data.get("remedy"))
+    repair = check.mapping("repair", data.get("repair") or {})
+    check.keys("repair", repair, ("confirms", "fits"))
     cause = Cause(
         id=stem(file),
         rank=check.number("rank", data.get("rank")),
@@ -44,8 +46,18 @@ def parse_cause(
         steps=parse_steps("remedy.steps", remedy.get("steps"), observed, commands, check),
         verify=parse_steps("remedy.verify", remedy.get("verify"), observed, commands, check),
         references=check.texts("remedy.references", remedy.get("references")),
+        repair_confirms=_changes("confirms", repair, check),
+        repair_fits=_changes("fits", repair, check),
     )
     return cause if len(mistakes) == before else None
+
+
+def _changes(part: str, repair: Mapping[str, Any], check: Check) -> tuple[str, ...]:
+    """Return the names of changes that repair a cause."""
+    names = check.texts(f"repair.{part}", repair[part]) if part in repair else ()
+    for name in names:
+        check.reference(f"repair.{part}", name, frozenset(CHANGES))
+    return names
 
 
 def _observations(data: object, names: Mapping[str, frozenset[str]], check: Check) -> tuple[Observation, ...]:

@@ -21,7 +21,15 @@ from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.hosts import identify_hosts
-from evtx_analyzer.ingest.examine import ExaminedSource, Inputs, examine, is_event_log, is_text_log, without_copies
+from evtx_analyzer.ingest.examine import (
+    ExaminedSource,
+    Inputs,
+    examine,
+    is_event_log,
+    is_text_log,
+    silent,
+    without_copies,
+)
 from evtx_analyzer.ingest.ledger import Ledger, require_readable, sorted_losses
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.events import Capi2Event, Match, MessageEvent, RecipientStatus, SmtpEvent
@@ -136,7 +144,7 @@ def extract(
             f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
         )
     paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
-    every = without_copies(examine(source, _silent) for source in discover(paths))
+    every = without_copies(examine(source, silent) for source in discover(paths))
     chosen = _chosen(every, kind)
     ledger = Ledger(clock.zone(tz) if tz else None)
     table = TABLES[kind].with_old_names() if old_names else TABLES[kind]
@@ -168,7 +176,7 @@ def _chosen(every: Sequence[ExaminedSource], kind: str) -> tuple[ExaminedSource,
 
 def _events(chosen: Iterable[ExaminedSource], ledger: Ledger, kind: str) -> Iterator[Timed]:
     for item in chosen:
-        for event in () if item.error else ledger.events(item, _silent):
+        for event in () if item.error else ledger.events(item, silent):
             if isinstance(event, Capi2Event):
                 found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
             elif isinstance(event, SmtpEvent):
@@ -178,10 +186,6 @@ def _events(chosen: Iterable[ExaminedSource], ledger: Ledger, kind: str) -> Iter
             else:
                 found = ()
             yield from found
-
-
-def _silent(path: str, size: int) -> None:
-    """No progress is shown."""
 
 
 def _element_names(element: ChainElement) -> tuple[str, str]:

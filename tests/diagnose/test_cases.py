@@ -176,6 +176,7 @@ EXPECTED = {
     "null-sender-only": ("domain-not-accepted", "possible"),
     "address-changed": ("source-ip-not-allowed", "possible"),
     "rolled-back": ("certificate-replaced", "probable"),
+    "fixed": ("missing-intermediate", "confirmed"),
     # Q&A 2276469: an enrolled certificate of the machine was taken; that its root is private is true as well.
     "reply-names-certificate": ("wrong-certificate-selected", "possible"),
 }
