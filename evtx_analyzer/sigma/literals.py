@@ -1,9 +1,9 @@
 """Texts without which an event cannot match a condition: they let a search skip what need not be decoded.
 
-``required_literals`` gives sets of texts: at least one text of each set stands in every event that can match. They
-come from equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do fields
-that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a whole:
-then every event must be looked at.
+``required_literals`` gives sets of texts: at least one text of each set stands in every event that can match. They come
+from equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do
+fields that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a
+whole: then every event must be looked at.
 
 ``required_prefixes`` gives what the cells of a row must begin with, from texts and anchored regular expressions.
 """
