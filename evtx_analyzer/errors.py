@@ -13,6 +13,14 @@ what was expected and what to do next. Only ``cli`` prints or exits.
 
 from __future__ import annotations
 
+import logging
+import re
+
+_LOG = logging.getLogger("evtx_analyzer")
+_LOG.addHandler(logging.NullHandler())  # a program that wants the tracebacks adds a handler of its own
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_MOST_TEXT = 200
+
 
 class AnalyzerError(Exception):
     """Base of all errors that this package raises on purpose; compares by type and text."""
@@ -50,3 +58,14 @@ class RuleSetError(AnalyzerError):
     def __init__(self, mistakes: tuple[RuleError, ...]) -> None:
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
         self.mistakes = mistakes
+
+
+def unforeseen(what: str, error: Exception) -> str:
+    """Return what a report says of an error that nobody foresaw; its traceback goes to the log ``evtx_analyzer``.
+
+    ``what`` names the source or bundle. The text is one line, and the same in every run. A boundary that makes a loss
+    of any error lets AnalyzerError and MemoryError pass.
+    """
+    _LOG.error("%s: this program failed on it", what, exc_info=error)
+    text = _ADDRESS.sub("", str(error)).partition("\n")[0][:_MOST_TEXT].encode("utf-8", "replace").decode()
+    return f"this program failed on it ({type(error).__name__}: {text}); please report this"

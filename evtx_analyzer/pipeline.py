@@ -20,9 +20,11 @@ from evtx_analyzer.diagnose.weigh import diagnose
 from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.hosts import Hosts, host_text
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
-from evtx_analyzer.ingest.examine import Inputs, Progress, examine, silent, source_paths, without_copies
-from evtx_analyzer.ingest.ledger import Ledger
+from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
+from evtx_analyzer.ingest.streams import Progress, silent
 from evtx_analyzer.model.events import Event
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
@@ -87,10 +89,9 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
 
 def events(inputs: Inputs) -> Iterator[Event]:
     """Yield the typed events of all inputs, before any rule; losses are not given here, use ``analyze`` for those."""
-    ledger = Ledger()
     for item in without_copies(examine(source, silent) for source in discover(source_paths(inputs))):
         if item.syntax is not None and not item.duplicate_of:
-            yield from ledger.events(item, silent)
+            yield from typed_events(SourceAccount(item))
 
 
 def _facts(

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from evtx_analyzer import clock
 from evtx_analyzer.discover import discover
-from evtx_analyzer.discover.source import Source
-from evtx_analyzer.ingest.examine import examine, silent, without_copies
-from evtx_analyzer.ingest.ledger import Ledger
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.case_account import losses_of
+from evtx_analyzer.ingest.events import ReadingOptions, events
+from evtx_analyzer.ingest.examine import examine, source_paths, without_copies
+from evtx_analyzer.ingest.streams import silent
 from evtx_analyzer.model.events import Event, MessageEvent, SmtpEvent
 from evtx_analyzer.model.origin import Origin, display_name
 
@@ -157,16 +159,11 @@ def _table(
     # Here and not above: pandas takes half a second to import.
     import pandas as pd  # noqa: PLC0415
 
-    ledger = Ledger(clock.zone(tz) if tz else None)
-    paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
-    copied = without_copies(examine(source, silent) for source in discover(paths))
-    examined = [item for item in copied if not item.duplicate_of]
+    how = ReadingOptions(clock.zone(tz) if tz else None)
+    examined = without_copies(examine(source, silent) for source in discover(source_paths(inputs)))
+    accounts = [SourceAccount(item) for item in examined if not item.duplicate_of]
     found = [
-        row
-        for item in examined
-        if item.syntax and not item.duplicate_of
-        for event in ledger.events(item, silent)
-        for row in rows(event)
+        row for account in accounts if account.item.syntax for event in events(account, how) for row in rows(event)
     ]
     table = pd.DataFrame(found, columns=list(columns))
     for name in columns:
@@ -176,5 +173,5 @@ def _table(
             table[name] = table[name].astype("Int64")
         else:
             table[name] = table[name].astype("string")
-    table.attrs["losses"] = ledger.losses(examined)
+    table.attrs["losses"] = losses_of(accounts)
     return table

@@ -62,7 +62,7 @@ class ChunkPiece:
 def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
     """The chunks of a file that was read before.
 
-    ``counted`` is what the first reading found (see ``evtx.Selection``): a chunk that was counted is ``selected`` if
+    ``counted`` is what the first reading found (see ``ChunkSelection``): a chunk that was counted is ``selected`` if
     the search finds it; all others are decoded. Without a search all chunks are. A log is a ring: where its first
     chunk goes on from its last one, the first is given once more behind it.
     """

@@ -53,7 +53,7 @@ BLOCK = 16 * CHUNK_SIZE  # bytes read at a time: they stay in a core's own cache
 
 
 @dataclass(frozen=True)
-class Selection:
+class ChunkSelection:
     """Which records of a log are given; the others are counted.
 
     ``search`` finds chunks, and in them records, that may matter. ``countable`` is asked with provider and channel of
@@ -72,7 +72,7 @@ class Selection:
 
 
 def read_evtx(
-    stream: BinaryIO, source: Origin, selection: Selection | None = None
+    stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Read records in the order in which they stand, and losses beside them.
 
@@ -97,7 +97,7 @@ def read_evtx(
 
 
 def _selected(
-    log: LogAccount, stream: BinaryIO, source: Origin, selection: Selection
+    log: LogAccount, stream: BinaryIO, source: Origin, selection: ChunkSelection
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Count the chunks of a stream and decode those that must be."""
     spans = Spans(selection.countable, _first_text)
@@ -273,7 +273,7 @@ def _records(
 
 
 def _concerning(
-    chunk: Chunk, offset: int, source: Origin, selection: Selection
+    chunk: Chunk, offset: int, source: Origin, selection: ChunkSelection
 ) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
     """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
     sound = chunk.promise.trusted and not chunk.faults and not chunk.gaps
