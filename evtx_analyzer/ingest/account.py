@@ -159,10 +159,10 @@ class SourceAccount:
             self.stop(stream.failure, self._behind(stream))
         elif contents.size < size:
             self.stop(_CUT.format(contents.size, size), self._behind(stream))
-        elif appended:
-            self.stop(_APPENDED, self._behind(stream))
         elif reference is not None and contents != reference:
             self.stop(_CHANGED, _ONE_CONTENTS)
+        elif appended:
+            self.stop(_APPENDED, self._behind(stream))
         return reference is None or contents == reference
 
     def settle(self) -> None:
@@ -202,16 +202,17 @@ class SourceAccount:
     def losses(self) -> list[Loss]:
         """Return all losses; a source that could not be read at all is one."""
         item, origin = self.item, self.item.source.origin
-        losses = list(self._losses)
         if item.error:
-            losses.append(Loss(origin=origin, reason=item.error, extent=item.source.extent))
+            whole = [Loss(origin=origin, reason=item.error, extent=item.source.extent)]
         elif not item.duplicate_of and not self.spans and self._holds_code:
             reason = "holds the text 5.7.64 but is in no format that is read"
-            losses.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
         elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
             reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
-            losses.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
-        return losses
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
+        else:
+            whole = []
+        return [*self._losses, *whole]
 
     def coverage(self) -> list[tuple[Span, Coverage]]:
         """Return the span that each kind of log in it covers."""
