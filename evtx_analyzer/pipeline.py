@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Unpack
+from typing import NamedTuple, Unpack
+
+from msgspec.structs import replace
 
 from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
@@ -28,6 +30,8 @@ from evtx_analyzer.ingest.streams import Progress, silent
 from evtx_analyzer.model.events import Event
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
+from evtx_analyzer.repair.changes import Later, later_evidence
+from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp.refusals import refusals
@@ -53,6 +57,18 @@ def analyze(inputs: Inputs, *, progress: Progress | None = None, **arguments: Un
 
 def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Report:
     """Analyze one case as ``analyze`` does, with its options as one value."""
+    return analyze_with_evidence(inputs, options, progress).report
+
+
+class Analyzed(NamedTuple):
+    """A report, with what its logs show that a repair is judged by."""
+
+    report: Report
+    later: Later
+
+
+def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Analyzed:
+    """Analyze one case, and keep what ``evtx-analyzer verify`` needs of it."""
     rules = options.rules or Rules.load()
     sources = discover(source_paths(inputs), options.limits, options.password, options.leave_out)
     evidence = ingest(sources, rules, options, progress or silent)
@@ -67,13 +83,20 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     joined = correlate(facts, rules, options.window)
     case = _case(joined, account, options)
     findings, incidents = diagnose(joined.incidents, rules.causes, case)
-    return Report(
+    later = later_evidence(facts)
+    # Exports have no time of their own: what they show is not later than the refusals of the same input.
+    judged = repair_of(
+        RepairCase(incidents=incidents, findings=findings, operations=joined.operations, causes=rules.causes),
+        replace(later, objects={}),
+        lossy=refused.left_out > 0 or lost_in_smtp_logs(account.losses, account.sources),
+    )
+    report = Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
         options=_shown(options, rules),
-        verdict=verdict(findings, incidents, case, len(account.losses), refused.left_out),
-        findings=tuple(findings),
-        incidents=tuple(incidents),
+        verdict=verdict(judged.findings, judged.incidents, case, len(account.losses), refused.left_out),
+        findings=tuple(judged.findings),
+        incidents=tuple(judged.incidents),
         operations=tuple(joined.operations.values()),
         deliveries=facts.deliveries,
         other_errors=facts.other_errors,
@@ -84,7 +107,10 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         losses=account.losses,
         bundles=tuple(collector_bundles(sources)),
         common=common_traits(refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains),
+        # Nobody asked whether a fix worked where no fix is in the logs.
+        repair=judged.repair if judged.fixed else None,
     )
+    return Analyzed(report, later)
 
 
 def events(inputs: Inputs) -> Iterator[Event]:

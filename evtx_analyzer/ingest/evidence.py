@@ -96,7 +96,7 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
     refused = [keeper.session(item) for item in smtp_sessions(reading) if _counted(item, reading.tallies)]
     anchors = sorted([item.handshake_time or item.last for item in refused] + reading.tallies.message_times())
     checks = list(failures(reading, anchors))
-    checks += evidence_for(reading, _certificates(checks, refused), checks)
+    checks += evidence_for(reading, _certificates(checks, refused) | options.certificates, checks)
     for account in accounts:
         account.settle()
     if not options.anyway:

@@ -31,7 +31,7 @@ from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.tables.capi2 import EVENT_COLUMNS, OPERATION_COLUMNS
 from evtx_analyzer.tables.columns import RecipientRow, Table
-from evtx_analyzer.tables.smtp import MESSAGE_COLUMNS, SMTP_COLUMNS
+from evtx_analyzer.tables.smtp import CONNECTOR_ROWS, IIS_ROWS, NDR_ROWS, TRACKING_ROWS
 
 CAPI2 = "capi2"
 Timed = Capi2Event | SmtpEvent | RecipientRow
@@ -122,10 +122,12 @@ def extract(
     wanted: Filter = EVERYTHING,
     as_operations: bool = False,
     tz: str | None = None,
+    old_names: bool = True,
 ) -> Extract:
-    """Events of one kind, or CAPI2 operations, from everything below ``inputs``. Raises InputError, OptionError.
+    """Return events of one kind, or CAPI2 operations, from everything below ``inputs``.
 
-    ``tz`` is the IANA time zone of logs in local time.
+    ``tz`` is the IANA time zone of logs in local time; ``old_names`` adds renamed columns under their names before 0.2.
+    Raises InputError where nothing of the kind can be read, OptionError for a kind or filter that does not fit.
     """
     if kind not in TABLES:
         raise OptionError(f"--kind {kind}: expected one of {', '.join(TABLES)}")
@@ -135,14 +137,15 @@ def extract(
         )
     every = without_copies(examine(source, silent) for source in discover(source_paths(inputs)))
     accounts = _chosen([SourceAccount(item) for item in every], kind)
+    table = TABLES[kind].with_old_names() if old_names else TABLES[kind]
     found = _events(accounts, ReadingOptions(clock.zone(tz) if tz else None), kind)
     if kind != CAPI2:
-        return Extract(table=TABLES[kind], items=filter(wanted.accepts, found), accounts=accounts)
+        return Extract(table=table, items=filter(wanted.accepts, found), accounts=accounts)
     decoded = [event for _, event in distinct(event for event in found if isinstance(event, Capi2Event))]
     require_readable(accounts)
     if not as_operations:
         items: list[Any] = [event for event in decoded if wanted.accepts(event)]
-        return Extract(table=TABLES[kind], items=items, accounts=accounts)
+        return Extract(table=table, items=items, accounts=accounts)
     hosts = identify_hosts(hosts_of(accounts), [account.item.source.path for account in accounts])
     made = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
     items = [item for item in made if wanted.accepts_operation(item)]
@@ -193,22 +196,14 @@ def _operation_message(item: Operation) -> str:
     return next((step.text for step in item.steps if step.origin == item.origin), item.kind)
 
 
-def _smtp_message(item: SmtpEvent) -> str:
-    return f"{item.direction} {item.text}"
-
-
-def _delivery_message(item: RecipientRow) -> str:
-    return f"{item.event.layer}: {item.recipient.address} {item.recipient.text}"
-
-
 OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
 
 # In the order in which messages list them.
 TABLES: dict[str, Table] = {
     CAPI2: Table(EVENT_COLUMNS, summary),
-    "send-connector": Table(SMTP_COLUMNS, _smtp_message),
-    "receive-connector": Table(SMTP_COLUMNS, _smtp_message),
-    "iis-smtp": Table(SMTP_COLUMNS, _smtp_message),
-    "message-tracking": Table(MESSAGE_COLUMNS, _delivery_message),
-    "ndr": Table(MESSAGE_COLUMNS, _delivery_message),
+    "send-connector": CONNECTOR_ROWS,
+    "receive-connector": CONNECTOR_ROWS,
+    "iis-smtp": IIS_ROWS,
+    "message-tracking": TRACKING_ROWS,
+    "ndr": NDR_ROWS,
 }
