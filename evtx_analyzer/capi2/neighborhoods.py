@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from evtx_analyzer.model.events import Capi2Event, Event
+from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.normalize.capi2_elements import thumbprint
 from evtx_analyzer.read.pieces import Piece
@@ -21,7 +22,8 @@ _MOST_PIECES = 32
 """How far from one event of a task the next one is looked for; 2 MB of .evtx, more than a thousand records."""
 _MOST_TIME = timedelta(seconds=60)
 """And how much later; Windows gives a retrieval 15 seconds, and all those of a chain 20, unless it is set otherwise."""
-Typed = Callable[[EventRecord], Event | None]
+Typed = Callable[[EventRecord | Loss], Event | None]
+"""Gives the event of a record; what cannot be decoded is handed to it too, and gives none."""
 
 
 class _Place(NamedTuple):
@@ -39,7 +41,7 @@ class Neighborhoods:
         self._certificates, self._typed = certificates, typed
         self._past: deque[tuple[_Place, Piece]] = deque(maxlen=_MOST_PIECES)
         self._open: dict[str, _Place] = {}
-        self._events: dict[EventRecord, Event | None] = {}  # of the piece at hand
+        self._events: dict[EventRecord | Loss, Event | None] = {}  # of the piece at hand
 
     def events(self, pieces: Iterable[Piece]) -> Iterator[Capi2Event]:
         """The events, in no certain order; an event may be given twice."""

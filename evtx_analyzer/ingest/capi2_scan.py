@@ -20,7 +20,7 @@ from evtx_analyzer.ingest.events import ReadingOptions, Selection, event_pieces,
 from evtx_analyzer.ingest.examine import is_event_log
 from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.events import Event, Match
-from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read.evtx.search import Search, search_for
@@ -87,7 +87,10 @@ def _of_certificates(
 ) -> list[Event]:
     """Return what one log says of the certificates; nothing where it does not hold what it held before."""
 
-    def type_record(record: EventRecord) -> Event | None:
+    def type_record(record: EventRecord | Loss) -> Event | None:
+        if isinstance(record, Loss):
+            account.lose(record)
+            return None
         event = known.get(record.origin)
         return typed(account, record, options) if event is None else event
 

@@ -12,6 +12,7 @@ import evtx_analyzer as ea
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.ingest import evidence, examine
 from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.read.evtx import reader
 from evtx_analyzer.report import language
 from samples import cases
 
@@ -182,3 +183,19 @@ def test_a_file_that_is_only_touched_or_moved_back_is_no_loss(tmp_path, monkeypa
     monkeypatch.setattr(evidence, "evidence_for", touched)
     report = ea.analyze(tmp_path)
     assert (report.losses, report.sources) == ((), sound.sources)
+
+
+def test_a_record_that_only_the_second_reading_decodes_and_cannot_is_a_loss(monkeypatch, sound):
+    """The first reading counts it, for no signal looks for it; the second finds the certificate's name in it."""
+    steps = [step for item in sound.operations for step in item.steps if step.event_id == 11]
+    number = steps[0].origin.record
+    decoded, recovered = reader._decoded, reader._recovered
+    monkeypatch.setattr(reader, "_decoded", lambda chunk: (item for item in decoded(chunk) if item[0] != number))
+    monkeypatch.setattr(
+        reader, "_recovered", lambda chunk, head: ValueError() if head.id == number else recovered(chunk, head)
+    )
+    for prefilter in (True, False):
+        report = ea.analyze([source(name) for name in NAMES], jobs=1, prefilter=prefilter)
+        assert [(loss.origin.record, loss.reason) for loss in report.losses] == [
+            (number, "the record cannot be decoded (ValueError)")
+        ]
