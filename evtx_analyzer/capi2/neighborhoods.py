@@ -44,7 +44,7 @@ class Neighborhoods:
         self._events: dict[EventRecord | Loss, Event | None] = {}  # of the piece at hand
 
     def events(self, pieces: Iterable[Piece]) -> Iterator[Capi2Event]:
-        """The events, in no certain order; an event may be given twice."""
+        """Yield the events, in no certain order; an event may be given twice."""
         for number, piece in enumerate(pieces):
             place = _Place(number, piece.first, piece.last)
             self._open = {task: seen for task, seen in self._open.items() if _reaches(seen, place)}
@@ -66,7 +66,7 @@ class Neighborhoods:
         self._open.update({event.task_id: place for event in events if event.task_id})
 
     def _before(self, place: _Place, tasks: frozenset[str]) -> Iterator[Capi2Event]:
-        """Events of tasks in the pieces before, from the last one on."""
+        """Yield the events of tasks in the pieces before, from the last one on."""
         for earlier, piece in reversed(self._past):
             if not _reaches(earlier, place):
                 return
@@ -93,7 +93,7 @@ class Neighborhoods:
 
 
 def _reaches(earlier: _Place, later: _Place) -> bool:
-    """Whether events of one task may stand in both pieces."""
+    """Return whether events of one task may stand in both pieces."""
     distance = later.number - earlier.number
     if distance <= 1 or earlier.last is None or later.first is None:
         return distance <= _MOST_PIECES
@@ -101,7 +101,7 @@ def _reaches(earlier: _Place, later: _Place) -> bool:
 
 
 def _thumbprints(event: Capi2Event) -> frozenset[str]:
-    """All certificates that an event names: its own, those of its chain, those that it looked at on the way."""
+    """Return all certificates that an event names: its own, those of its chain, those that it looked at on the way."""
     return frozenset(
         thumbprint(value) for name, values in event.fields.items() if name.endswith(".fileRef") for value in values
     )

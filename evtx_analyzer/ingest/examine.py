@@ -172,10 +172,10 @@ def _holds_code(data: bytes) -> bool:
 
 
 def is_event_log(item: ExaminedSource) -> bool:
-    """Whether a source holds Windows events."""
+    """Return whether a source holds Windows events."""
     return item.syntax in _EVENT_SYNTAXES and not item.duplicate_of
 
 
 def is_text_log(item: ExaminedSource) -> bool:
-    """Whether a source is a text log with rows."""
+    """Return whether a source is a text log with rows."""
     return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES and not item.duplicate_of
