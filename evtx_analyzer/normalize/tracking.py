@@ -129,7 +129,7 @@ def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
 
 
 def _status(text: str) -> Mapping[str, str]:
-    """Return the parts of one recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
+    """Return the parts of a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
     found = {name: value.strip() for name, value in _PART.findall(text)}
     return found or {"LED": text.strip()}
 

@@ -154,7 +154,7 @@ def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
 
 
 def add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:
-    """Return the attributes and text of an element and all below it; the root element itself adds no step to the path."""
+    """Add the attributes and text of an element and all below it to the fields; the root adds no step to the path."""
     for item in element:
         name = local_name(item)
         if not name:
