@@ -60,11 +60,20 @@ class RuleSetError(AnalyzerError):
         self.mistakes = mistakes
 
 
-def unforeseen(what: str, error: Exception) -> str:
+def is_unforeseen(error: BaseException) -> bool:
+    """Return whether an error is a fault of this program or of a library, of which a boundary makes a loss.
+
+    AnalyzerError is raised on purpose, memory is the machine's, and interrupts and exits are no Exception. A panic of a
+    library in Rust is none either, and its class cannot be imported.
+    """
+    on_purpose = isinstance(error, AnalyzerError | MemoryError)
+    return (isinstance(error, Exception) and not on_purpose) or type(error).__name__ == "PanicException"
+
+
+def unforeseen(what: str, error: BaseException) -> str:
     """Return what a report says of an error that nobody foresaw; its traceback goes to the log ``evtx_analyzer``.
 
-    ``what`` names the source or bundle. The text is one line, and the same in every run. A boundary that makes a loss
-    of any error lets AnalyzerError and MemoryError pass.
+    ``what`` names the source or bundle. The text is one line, and the same in every run.
     """
     _LOG.error("%s: this program failed on it", what, exc_info=error)
     text = _ADDRESS.sub("", str(error)).partition("\n")[0][:_MOST_TEXT].encode("utf-8", "replace").decode()

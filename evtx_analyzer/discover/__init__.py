@@ -18,7 +18,7 @@ from evtx_analyzer.discover.archive.expand import Archives
 from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.remote import is_url, remote_sources
 from evtx_analyzer.discover.source import Source, faulty
-from evtx_analyzer.errors import AnalyzerError, InputError, unforeseen
+from evtx_analyzer.errors import InputError, is_unforeseen, unforeseen
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.origin import folder as folder_of
 
@@ -51,11 +51,11 @@ def _members(archives: Archives, source: Source) -> Iterator[Source]:
     """Yield the members of a source that is an archive, else the source; what cannot be listed has a fault."""
     try:
         yield from archives.expand(source)
-    except (AnalyzerError, MemoryError):
-        raise
     except OSError as error:
         yield faulty(source.origin, source.size, f"reading stopped: {error.strerror or error}", _NOT_LISTED)
-    except Exception as error:  # noqa: BLE001  the boundary of a source
+    except BaseException as error:
+        if not is_unforeseen(error):
+            raise
         yield faulty(source.origin, source.size, unforeseen(source.path, error), _NOT_LISTED)
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from msgspec.structs import replace
 
 from evtx_analyzer.capi2.same_log import record_id
-from evtx_analyzer.errors import AnalyzerError, unforeseen
+from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.coverage import RecordIds, Span
 from evtx_analyzer.ingest.examine import (
     EVENT_LOG,
@@ -127,11 +127,11 @@ class SourceAccount:
         """Note that a reading ended too early."""
         self.lose(Loss(origin=self.item.source.origin, reason=reason, extent=extent))
 
-    def fail(self, error: Exception, origin: Origin, extent: str) -> None:
+    def fail(self, error: BaseException, origin: Origin, extent: str) -> None:
         """Note a fault of this program as a loss."""
         self.lose(Loss(origin=origin, reason=unforeseen(self.item.source.path, error), extent=extent))
 
-    def fail_record(self, error: Exception, origin: Origin) -> None:
+    def fail_record(self, error: BaseException, origin: Origin) -> None:
         """Note that this program failed on one record; raises the error where it fails on ever more of them."""
         self._failures += 1
         if self._failures > _MOST_FAILURES:
@@ -143,11 +143,11 @@ class SourceAccount:
         """Make a loss of whatever ends a reading too early, foreseen or not, so that all other sources are read."""
         try:
             yield
-        except (AnalyzerError, MemoryError):
-            raise
         except OSError as error:
             self.stop(f"reading stopped: {error.strerror or error}", self._behind(stream))
-        except Exception as error:  # noqa: BLE001  the boundary of a source
+        except BaseException as error:
+            if not is_unforeseen(error):
+                raise
             self.fail(error, self.item.source.origin, "the rest of the file")
 
     def compare(self, stream: WatchedStream) -> bool:

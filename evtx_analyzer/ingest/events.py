@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import BinaryIO, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from evtx_analyzer.errors import AnalyzerError
+from evtx_analyzer.errors import is_unforeseen
 from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.streams import Progress, WatchedStream, silent
 from evtx_analyzer.model.events import Event, WholeSession
@@ -94,9 +94,9 @@ def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, co
     """Return the typed event of a record; None for what is of no known kind, or lost."""
     try:
         found = normalize(record, options.zone)
-    except (AnalyzerError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001  the boundary of a record
+    except BaseException as error:
+        if not is_unforeseen(error):
+            raise
         account.fail_record(error, record.origin)
         return None
     if found is None:

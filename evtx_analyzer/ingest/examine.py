@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.errors import AnalyzerError, unforeseen
+from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import HEAD, notes, recognize
 
@@ -69,9 +69,9 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
         return _not_read(source, source.size, source.fault)
     try:
         return _first_look(source, progress, digests)
-    except (AnalyzerError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001  the boundary of a source
+    except BaseException as error:
+        if not is_unforeseen(error):
+            raise
         return _not_read(source, source.size, unforeseen(source.path, error))
 
 

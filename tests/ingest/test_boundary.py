@@ -25,6 +25,10 @@ class SurpriseError(Exception):
     """An error of no known kind."""
 
 
+class PanicException(BaseException):
+    """A panic of a library in Rust."""
+
+
 @pytest.fixture
 def case(tmp_path):
     for name, data in {**FILES, BAD: FILES["SEND.LOG"].replace(b"08D", b"08E")}.items():
@@ -70,7 +74,7 @@ BROKEN = [break_discovery, break_the_first_look, break_reading, break_every_reco
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-@pytest.mark.parametrize("error", [SurpriseError("of\nall"), RecursionError("deep"), ValueError("x; (y)")])
+@pytest.mark.parametrize("error", [SurpriseError("of\nall"), RecursionError("deep"), PanicException("x; (y)")])
 def test_an_unforeseen_error_is_a_loss_of_that_source(broken, error, case, monkeypatch, caplog):
     plain = ea.analyze([case / name for name in FILES])
     broken(monkeypatch, error)
