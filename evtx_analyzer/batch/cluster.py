@@ -1,17 +1,22 @@
 """Many bundles on many machines: the same function on the workers of a Dask cluster (extra ``cluster``).
 
 Workers need this package in the same version, and must see the bundles and the output folder under the same paths.
-Dask itself gives a task whose worker died to another one; a task that killed three is tried once more alone.
+Dask itself gives a task whose worker died to another one. A bundle is analyzed in a process beside the worker's, with
+the same limits and second tries as on one machine.
 """
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evtx_analyzer.batch.outcome import DIED, BundleError, Failed
+from evtx_analyzer.batch.local import Attempt, settled
+from evtx_analyzer.batch.outcome import Failed, WorkerLimits
+from evtx_analyzer.batch.worker import Answer, Died, Done
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
@@ -25,11 +30,15 @@ _WAITING_PER_THREAD = 3
 _CONNECT_SECONDS = 20
 
 
-def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[tuple[T, R | Failed]]:
+def run_cluster(
+    function: Callable[[T], R], tasks: Iterable[T], address: str, limits: WorkerLimits | None = None
+) -> Iterator[tuple[T, R | Failed]]:
     """Each task with its result, in the order in which they are done; only a few wait at any time."""
     # An extra, and slow to import.
     try:
-        from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415
+        from distributed import Client  # noqa: PLC0415
+
+        from evtx_analyzer.batch.cluster_worker import BundleProcesses  # noqa: PLC0415
     except ImportError:
         raise OptionError("--scheduler needs Dask: pip install 'evtx-analyzer[cluster]'") from None
     try:
@@ -41,31 +50,47 @@ def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) ->
         ) from None
     with client:
         most = _checked(client, address) * _WAITING_PER_THREAD
-        left, again, done = deque(tasks), list[T](), as_completed(loop=client.loop)
-        owners: dict[object, T] = {}
+        limits = limits or WorkerLimits()
+        client.register_plugin(BundleProcesses(limits))
+        queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
+        while queue or alone:
+            beside_others = bool(queue)
+            if not beside_others:
+                queue.append(alone.popleft())
+            for attempt, answer in _answers(client, function, queue, most):
+                final = settled(attempt, answer, limits)
+                if final is not None:
+                    yield attempt.task, final.result if isinstance(final, Done) else final
+                elif beside_others and attempt.may_go_beside_others:
+                    queue.append(attempt)
+                else:
+                    alone.append(attempt)
 
-        def refill() -> None:
-            while left and len(owners) < most:
-                future = client.submit(function, left[0], pure=False, retries=_RETRIES)
-                owners[future.key] = left.popleft()
-                done.add(future)
 
-        refill()
-        for future in done:
-            task = owners.pop(future.key)
-            try:
-                yield task, future.result()
-            except (KilledWorker, BundleError):
-                again.append(task)
-            refill()
-        for task in again:
-            future = client.submit(function, task, pure=False, retries=_RETRIES)
-            try:
-                yield task, future.result()
-            except KilledWorker:
-                yield task, Failed(DIED)
-            except BundleError as error:
-                yield task, Failed(str(error))
+def _answers(
+    client: Client, function: Callable[[T], R], queue: deque[Attempt[T]], most: int
+) -> Iterator[tuple[Attempt[T], Answer]]:
+    """Each attempt with its answer; whoever asks may add to the queue meanwhile."""
+    from distributed import KilledWorker, as_completed  # noqa: PLC0415  as above
+
+    from evtx_analyzer.batch.cluster_worker import answer_for  # noqa: PLC0415  as above
+
+    done = as_completed(loop=client.loop)
+    owners: dict[object, Attempt[T]] = {}
+    while queue or owners:
+        while queue and len(owners) < most:
+            future = client.submit(answer_for, function, queue[0].task, pure=False, retries=_RETRIES)
+            owners[future.key] = queue.popleft()
+            done.add(future)
+        future = next(done)
+        attempt = owners.pop(future.key)
+        try:
+            yield attempt, future.result()
+        except KilledWorker:
+            # The bundle has a process of its own, so it was not the bundle that ended Dask's worker.
+            yield attempt, Died(-int(signal.SIGTERM))
+        except CancelledError:
+            raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
 
 
 def _checked(client: Client, address: str) -> int:
