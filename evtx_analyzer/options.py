@@ -32,6 +32,7 @@ class CaseArguments(TypedDict, total=False):
     since: datetime | None
     until: datetime | None
     limits: Limits | None
+    config: str | None
 
 
 class AnalysisArguments(CaseArguments, total=False):
@@ -50,7 +51,8 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
 
     ``window`` is in seconds before and after the handshake, None for what each link rule says. ``host`` holds pairs of
     a pattern and a name. ``tz`` is an IANA name. ``since`` and ``until`` are aware times. ``rules`` is None for the
-    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four.
+    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four. ``config`` says in words which
+    options came from which file.
     """
 
     window: tuple[float, float] | None = None
@@ -59,6 +61,7 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     limits: Limits = Limits()
+    config: str | None = None
     rules: Rules | None = None
     password: bytes | None = None
     anyway: bool = False

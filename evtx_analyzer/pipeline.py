@@ -136,6 +136,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
             since=_text(options.since),
             until=_text(options.until),
             rules=rules.added or None,
+            config=options.config,
         ),
         verdict=verdict(findings, grouped, case, len(losses), left_out),
         findings=tuple(findings),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin
@@ -19,7 +19,7 @@ from evtx_analyzer.batch.worker import Answer, Died, Done, Ready, Worker
 _BUNDLES_PER_PROCESS = 200
 
 
-class BundleProcesses(WorkerPlugin):  # type: ignore[misc]  distributed carries no types
+class BundleProcesses(WorkerPlugin):
     """Idle worker processes of one Dask worker, kept from one bundle to the next."""
 
     name = "evtx-analyzer"
@@ -58,5 +58,5 @@ def answer_for(function: Callable[[Any], Any], task: Any) -> Answer:  # noqa: AN
     """Run on a Dask worker: do a task in one of its processes."""
     from distributed import get_worker  # noqa: PLC0415  a worker's own name for itself
 
-    plugin: BundleProcesses = get_worker().plugins[BundleProcesses.name]
+    plugin = cast("BundleProcesses", get_worker().plugins[BundleProcesses.name])
     return plugin.answer(function, task)

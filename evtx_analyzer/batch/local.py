@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import wait
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
@@ -138,8 +138,10 @@ class _Crew(Generic[T, R]):
         moments = [worker.deadline for worker in self._workers] + [self._start_at] * (self._start_at > now)
         left = max(0.0, min([moment - now for moment in moments] + [_LOOK_SECONDS]))
         sentinels = [item for worker in self._workers for item in worker.sentinels]
-        # Windows waits for no empty list.
-        happened = set(wait(sentinels, left)) if sentinels else time.sleep(left) or set()
+        if not sentinels:
+            # Windows waits for no empty list.
+            time.sleep(left)
+        happened = set(wait(sentinels, left)) if sentinels else set()
         for worker in list(self._workers):
             due = happened.intersection(worker.sentinels) or time.monotonic() >= worker.deadline
             answer, attempt = worker.hear() if due else None, worker.given

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
+from evtx_analyzer.batch.summary import Summary
+from evtx_analyzer.errors import ReportError
+
+PROGRAM_FAILED = "this program failed on it"
 DIED = (
     "its worker process died in every try; the bundle may need more memory than --memory-limit or this machine has, "
     "or crash a library"
@@ -35,6 +41,14 @@ class UnwrittenError(Exception):
     def __init__(self, reason: str, full: bool = False) -> None:
         super().__init__(reason, full)
         self.reason, self.full = reason, full
+
+
+class IncompleteError(ReportError):
+    """Something of a batch could not be written; ``summary`` holds what is known."""
+
+    def __init__(self, problems: Sequence[str], summary: Summary) -> None:
+        super().__init__("; ".join(problems))
+        self.summary = summary
 
 
 class Failed(Struct, frozen=True):

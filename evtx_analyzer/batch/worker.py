@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from evtx_analyzer.batch.memory import limit_memory
-from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, WorkerLimits, out_of_memory
+from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError, WorkerLimits, out_of_memory
 from evtx_analyzer.errors import AnalyzerError
 
 _START_SECONDS = 120.0  # importing takes half a second; a machine that swaps takes its time
@@ -186,7 +186,7 @@ def _answer(function: Callable[[Any], Any], task: Any, memory: int | None) -> An
     except MemoryError:
         return Wrong(out_of_memory(memory))
     except Exception as error:  # noqa: BLE001  the boundary of a worker: whatever fails is told, and costs one bundle
-        return Wrong(f"this program failed on it ({type(error).__name__}: {error}); please report this")
+        return Wrong(f"{PROGRAM_FAILED} ({type(error).__name__}: {error}); please report this")
 
 
 def _end_with_parent() -> None:

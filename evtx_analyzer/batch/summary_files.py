@@ -1,0 +1,51 @@
+"""A summary as JSON, JSON Lines and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import msgspec
+
+from evtx_analyzer.batch.summary import Row, Summary, cells
+from evtx_analyzer.report.document import SCHEMA_VERSION
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_json(summary: Summary) -> str:
+    """The whole summary; everything that is counted is there as rows too."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "statuses": summary.statuses,
+        "outcomes": summary.outcomes,
+        "rejection_count": summary.rejection_count,
+        "causes": summary.causes,
+        "certificates": summary.certificates,
+        "timeline": summary.incidents,
+        "not_read": [{"bundle": row.bundle, "status": row.status, "reason": row.reason} for row in summary.not_read],
+        "comparison": summary.comparison,
+        "bundles": summary.rows,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def to_csv(summary: Summary) -> str:
+    """One row per bundle; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(Row.__struct_fields__)
+    for row in summary.rows:
+        writer.writerow([_safe(value) for value in cells(row).values()])
+    return out.getvalue()
+
+
+def to_jsonl(summary: Summary) -> str:
+    """One row per bundle as JSON, one on each line."""
+    return "".join(msgspec.json.encode(row).decode() + "\n" for row in summary.rows)
+
+
+def _safe(value: object) -> object:
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
