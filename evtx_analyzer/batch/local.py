@@ -25,9 +25,9 @@ R = TypeVar("R")
 _BUNDLES_PER_PROCESS = 200
 _KILLS_BESIDE_OTHERS, _KILLS = 4, 8
 # Processes that end before they take a task: by an error of Python's, which will come again, or killed by others.
-_BAD_STARTS, _KILLED_STARTS = 3, 20
+_BAD_STARTS, _KILLED_STARTS = 3, 100
 _CRASHES = 2
-_FIRST_PAUSE, _PAUSE_SECONDS = 0.02, 2.0
+_FIRST_PAUSE, _PAUSE_SECONDS = 0.02, 1.0
 _LOOK_SECONDS = 1.0
 
 
@@ -170,7 +170,7 @@ class _Crew(Generic[T, R]):
         self._start_at = time.monotonic() + min(_PAUSE_SECONDS, _FIRST_PAUSE * 2**self._bad_starts)
         if self._busy() or self._bad_starts < (_KILLED_STARTS if answer.killed else _BAD_STARTS):
             return
-        if not self._any_ready:
+        if not self._any_ready and not answer.killed:
             raise OptionError(
                 f"no worker process can be started (it ended with {answer.exit_code}); a script must call this below "
                 'if __name__ == "__main__":, and --memory-limit must leave room for the program itself'

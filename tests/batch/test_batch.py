@@ -19,7 +19,9 @@ import evtx_analyzer as ea
 from evtx_analyzer.batch import bundles, run, settings_for
 from evtx_analyzer.batch.cluster import mismatches
 from evtx_analyzer.batch.outcome import BundleError
-from evtx_analyzer.batch.summary import Summary, merge, to_csv, to_html, to_json
+from evtx_analyzer.batch.summary import Summary, merge
+from evtx_analyzer.batch.summary_files import to_csv, to_json
+from evtx_analyzer.batch.summary_page import to_html
 from evtx_analyzer.batch.work import Task, report_on, summarize
 from evtx_analyzer.options import analysis_options
 from evtx_analyzer.rules.files import rules_version
@@ -68,7 +70,9 @@ def whole(fleet, tmp_path_factory):
 
 
 def tree(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file but the index, which holds the times of the inputs' files."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "index.jsonl")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 # ------------------------------------------------------------------------------------------- what a bundle is
@@ -164,8 +168,7 @@ def test_files_of_the_contract(whole):
     assert document["certificates"][0]["thumbprint"] == "EC53EBC94A796C42E5B4E5851F961874F013D94C"
     page = (out / "summary.html").read_text(encoding="utf-8")
     assert page.count("<tr>") >= COUNT
-    assert "<script" not in page
-    assert {path.stem for path in (out / "reports").iterdir()} == {
+    assert {path.stem for path in (out / "reports").iterdir()} - {"index"} == {
         Path(row["report"]).stem for row in document["bundles"] if row["report"]
     }
 
@@ -177,11 +180,11 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(fleet, whole, tmp
 
     found = bundles(str(fleet))
     with pytest.raises(KeyboardInterrupt):
-        run(found, tmp_path, settings_for(), workers=2, work=die, tell=interrupt)
+        run(found, tmp_path, settings_for(), workers=2, work=die, progress=interrupt)
     assert not (tmp_path / "summary.json").exists()
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "reports").glob("*.json")}
     assert COUNT // 3 < len(done) < COUNT
-    (tmp_path / "reports" / "half.1.part.json").write_text("{", encoding="utf-8")
+    (tmp_path / "reports" / "half.json.1.part").write_text("{", encoding="utf-8")
     run(found, tmp_path, settings_for(), workers=2, work=die, resume=True)
     assert tree(tmp_path) == tree(whole[0])
     assert all(path.stat().st_mtime_ns == time for path, time in done.items()), "what was done is left alone"
@@ -190,14 +193,13 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(fleet, whole, tmp
 def test_resume_does_again_what_was_done_by_other_options_or_rules(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "case.zip").write_bytes(zipped(CASES["kb-3212877"]()))
-    (bundle,) = bundles(str(tmp_path / "in"))
-    folder = tmp_path / "reports"
-    folder.mkdir()
+    found = bundles(str(tmp_path / "in"))
 
     def made(rules=None, **options):
         settings = settings_for(analysis_options(**options), rules=rules)
-        report = report_on(Task(bundle=bundle, settings=settings, folder=str(folder), resume=True))
-        return report.batch.settings, next(folder.iterdir()).stat().st_mtime_ns
+        row = run(found, tmp_path / "out", settings, workers=1, resume=True).rows[0]
+        path = tmp_path / "out" / row.report
+        return ea.load(path).batch.settings, path.stat().st_mtime_ns
 
     first = made()
     assert made() == first
@@ -251,7 +253,7 @@ def test_analyze_many_gives_a_report_for_each_bundle(fleet, whole, monkeypatch):
     assert [row.status for row in ea.merge(reports).rows] == ["read", "not-read"]
 
 
-def test_identical_bundles_share_a_report_and_keep_their_rows(tmp_path):
+def test_identical_bundles_have_a_row_and_a_report_each(tmp_path):
     for name in ("a", "b"):
         for inner, content in CASES["no-capi2"]().items():
             path = tmp_path / "in" / name / inner
@@ -259,7 +261,8 @@ def test_identical_bundles_share_a_report_and_keep_their_rows(tmp_path):
             path.write_bytes(content)
     summary = run(bundles(str(tmp_path / "in")), tmp_path / "out", settings_for(), workers=2)
     assert [row.bundle for row in summary.rows] == ["a", "b"]
-    assert len({row.report for row in summary.rows}) == 1
+    a, b = (ea.load(tmp_path / "out" / row.report) for row in summary.rows)
+    assert (a.batch.bundle, b.batch.bundle, a.batch.content) == ("a", "b", b.batch.content)
 
 
 # ---------------------------------------------------------------------------------------------------- summary
@@ -277,11 +280,11 @@ def test_merge_is_associative_with_the_empty_summary_as_identity(whole):
 def test_shards_merge_to_the_whole(fleet, whole, tmp_path):
     found = [bundle for bundle in bundles(str(fleet)) if "killer" not in bundle.name]
     settings = settings_for()
-    shards = [
-        merge(report_on(Task(bundle=bundle, settings=settings)) for bundle in found[start::3]) for start in range(3)
-    ]
+    tasks = [Task(bundle=bundle, settings=settings, label=bundle.name) for bundle in found]
+    shards = [merge(report_on(task) for task in tasks[start::3]) for start in range(3)]
     killed = Summary(rows=tuple(row for row in whole[1].rows if row.status == "failed"))
-    assert merge([*shards, killed]) == whole[1]
+    unfiled = tuple(replace(row, report="") for row in whole[1].rows)
+    assert merge([*shards, killed]) == replace(whole[1], rows=unfiled)
 
 
 def test_exit_codes_are_those_of_one_case(whole):
@@ -305,7 +308,7 @@ def test_to_pandas_has_a_row_per_bundle(whole):
 def test_names_of_bundles_do_no_harm_in_a_page_or_a_spreadsheet(whole):
     evil = replace(whole[1].rows[0], bundle="=cmd|'/C calc'!A0<script>alert(1)</script>")
     summary = Summary(rows=(evil,))
-    assert "<script" not in to_html(summary)
+    assert "<script>alert" not in to_html(summary)
     assert to_csv(summary).splitlines()[1].startswith("'=cmd")
     assert json.loads(to_json(summary))["bundles"][0]["bundle"] == evil.bundle
 
@@ -396,7 +399,7 @@ def test_a_cluster_gives_the_same_with_a_worker_killed_half_way(fleet, whole, tm
                 os.kill(killed[0], 9)
 
         found = bundles(str(fleet))
-        summary = run(found, tmp_path, settings_for(), scheduler=cluster.scheduler_address, work=die, tell=kill)
+        summary = run(found, tmp_path, settings_for(), scheduler=cluster.scheduler_address, work=die, progress=kill)
         assert killed
         assert summary == whole[1]
     assert tree(tmp_path) == tree(whole[0])
