@@ -8,6 +8,7 @@ the same limits and second tries as on one machine.
 from __future__ import annotations
 
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -22,12 +23,15 @@ from evtx_analyzer.errors import OptionError
 if TYPE_CHECKING:
     from distributed import Client
 
+    from evtx_analyzer.batch.cluster_worker import BundleProcesses
+
 T = TypeVar("T")
 R = TypeVar("R")
 _PACKAGE = "evtx-analyzer"
 _RETRIES = 2
 _WAITING_PER_THREAD = 3
 _CONNECT_SECONDS = 20
+_TRIES, _PAUSE_SECONDS = 10, 1.0
 
 
 def run_cluster(
@@ -49,9 +53,8 @@ def run_cluster(
             "expected an address such as tcp://HOST:8786"
         ) from None
     with client:
-        most = _checked(client, address) * _WAITING_PER_THREAD
         limits = limits or WorkerLimits()
-        client.register_plugin(BundleProcesses(limits))
+        most = _prepared(client, address, BundleProcesses(limits)) * _WAITING_PER_THREAD
         queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
         while queue or alone:
             beside_others = bool(queue)
@@ -93,16 +96,39 @@ def _answers(
             raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
 
 
+def _prepared(client: Client, address: str, plugin: BundleProcesses) -> int:
+    """Check all workers and give them what they need; number of their threads. Raises OptionError as ``_checked``.
+
+    A worker that dies meanwhile is started again by its nanny; then everything is asked again.
+    """
+    for _ in range(_TRIES):
+        try:
+            threads = _checked(client, address)
+            client.register_plugin(plugin)
+        except (OSError, _AbsentError):
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return threads
+    threads = _checked(client, address)
+    client.register_plugin(plugin)
+    return threads
+
+
+class _AbsentError(OptionError):
+    """No worker is there, or one does not answer."""
+
+
 def _checked(client: Client, address: str) -> int:
     """Number of threads of all workers; raises OptionError where one of them cannot do the work."""
     threads = client.nthreads()
     if not threads:
-        raise OptionError(f"the Dask scheduler at {address} has no worker; start some with dask worker {address}")
+        raise _AbsentError(f"the Dask scheduler at {address} has no worker; start some with dask worker {address}")
     # A function of the standard library, for a worker without this package could not load one of ours.
     told = client.run(metadata.version, _PACKAGE, on_error="return")
     wrong = mismatches(told, metadata.version(_PACKAGE))
     if wrong:
-        raise OptionError("\n".join(wrong))
+        lost = any(isinstance(answer, OSError) for answer in told.values())
+        raise (_AbsentError if lost else OptionError)("\n".join(wrong))
     return sum(threads.values())
 
 

@@ -8,7 +8,7 @@ Times are UTC. A refusal whose UTC time is not known has none: ``local_time`` ho
 
 A CSV cell that a spreadsheet would take for a formula (it begins with ``= + - @``, a tab or a line end) is
 written with ``'`` before it, as OWASP advises; numbers stay numbers. Parquet holds the values as they are, times as
-timestamps in UTC.
+timestamps in UTC; in a report of a batch, each row begins with the name of its bundle.
 """
 
 from __future__ import annotations
@@ -238,8 +238,12 @@ def to_parquet(table: Table) -> Callable[[Report, Language], bytes]:
             from pyarrow import parquet  # noqa: PLC0415
         except ImportError:
             raise ReportError('Parquet needs pyarrow: pip install "evtx-analyzer[parquet]"') from None
-        rows = list(table.rows(report))
-        schema = pa.schema([(name, _arrow_type(name, pa)) for name in table.columns])
+        rows, columns = list(table.rows(report)), table.columns
+        if report.batch is not None:
+            # Files of many bundles are read as one table.
+            rows = [{"bundle": report.batch.bundle, **row} for row in rows]
+            columns = ("bundle", *columns)
+        schema = pa.schema([(name, _arrow_type(name, pa)) for name in columns])
         out = io.BytesIO()
         parquet.write_table(pa.Table.from_pylist(rows, schema=schema), out, compression="zstd")
         return out.getvalue()
