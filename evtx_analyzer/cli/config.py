@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -124,4 +125,5 @@ def _written(path: Path, key: str, value: Any) -> list[str]:  # noqa: ANN401  an
         raise OptionError(f"{path}: {key} = {value!r}: expected what --{key} takes")
     if key == "rules":
         values = [str(path.parent / str(item)) for item in values]
-    return [f"--{key}={item}" for item in values]
+    # A time of TOML is written as the option takes it.
+    return [f"--{key}={item.isoformat() if isinstance(item, date) else item}" for item in values]

@@ -350,6 +350,101 @@ def test_wrong_use_is_one_line_and_exit_2(tmp_path, arguments, text):
     assert text in done.stderr + done.stdout
 
 
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory):
+    """Four bundles with names that tell of their owner, and a first night."""
+    folder = tmp_path_factory.mktemp("nightly")
+    for name in ("kb-3212877", "no-capi2", "attr35", "empty"):
+        (folder / "in" / f"acme-{name}").mkdir(parents=True)
+        for inner, content in CASES.get(name, lambda: {"note.txt": b"nothing"})().items():
+            path = folder / "in" / f"acme-{name}" / inner
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    done = command("in", "-o", "out", "--jobs", 1, cwd=folder)
+    assert (done.returncode, done.stderr) == (1, "")
+    return folder
+
+
+def test_the_second_night_tells_what_is_new(nightly):
+    summary = json.loads((nightly / "out" / "summary.json").read_bytes())
+    summary["bundles"] = [row for row in summary["bundles"] if row["bundle"] != "acme-no-capi2"]
+    summary["bundles"][-1]["bundle"] = "acme-older"
+    (nightly / "old.json").write_text(json.dumps(summary))
+    done = command("in", "-o", "out", "--resume", "--compare", "old.json", "--progress", "json", cwd=nightly)
+    assert done.returncode == 1
+    assert "2 new, 0 changed, 1 gone" in done.stdout
+    assert "  gone: acme-older: " in done.stdout
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["done"] for line in told] == [1, 2, 3, 4]
+    assert {line["bundle"] for line in told} == {path.name for path in (nightly / "in").iterdir()}
+    same = command("in", "-o", "out", "--resume", "--compare", "out/summary.json", cwd=nightly)
+    assert "0 new, 0 changed, 0 gone" in same.stdout
+
+
+def test_with_redact_no_name_is_in_any_output(nightly):
+    options = ["--redact", "--redact-map", "map.json", "--format", "html", "--format", "csv"]
+    done = command("in", "-o", "shown", "--jobs", 1, *options, cwd=nightly)
+    assert (done.returncode, done.stderr) == (1, "")
+    summary = json.loads((nightly / "shown" / "summary.json").read_bytes())
+    assert [row["bundle"] for row in summary["bundles"]] == ["bundle1", "bundle2", "bundle3", "bundle4"]
+    known = json.loads((nightly / "map.json").read_text("utf-8"))
+    assert [item["bundle"] for item in known.values()] == sorted(path.name for path in (nightly / "in").iterdir())
+    assert "ServerName.com" in json.dumps(known)
+    for path in (item for item in (nightly / "shown").rglob("*") if item.is_file()):
+        content = path.read_text("utf-8")
+        assert "acme" not in content + path.name, path
+        assert "servername" not in content.lower(), path
+    again = command("in", "-o", "shown", "--resume", *options, cwd=nightly)
+    assert again.returncode == 1
+    assert json.loads((nightly / "map.json").read_text("utf-8")) == known
+
+
+def test_readable_reports_are_in_the_readers_language(nightly):
+    environment = {**os.environ, "EVTX_ANALYZER_LANG": "de"}
+    done = command("in", "-o", "deutsch", "--format", "html", cwd=nightly, env=environment)
+    assert "Ablehnungen mit 5.7.64 in 4 Paketen" in done.stdout
+    row = next(
+        row for row in json.loads((nightly / "deutsch" / "summary.json").read_bytes())["bundles"] if row["cause"]
+    )
+    assert '<html lang="de"' in (nightly / "deutsch" / row["readable"]).read_text("utf-8")
+    assert '<html lang="de"' in (nightly / "deutsch" / "summary.html").read_text("utf-8")
+
+
+def test_a_configuration_file_is_taken_and_told(nightly, tmp_path):
+    (tmp_path / "evtx-analyzer.toml").write_text('window = [60, 60]\n[batch]\nformat = ["md"]\n', encoding="utf-8")
+    done = command(nightly / "in", "-o", "out", cwd=tmp_path)
+    assert done.stderr == "evtx-analyzer: options from evtx-analyzer.toml: window, format\n"
+    path = next((tmp_path / "out" / "reports").glob("acme-kb-3212877-*.json"))
+    assert path.with_suffix(".md").exists()
+    options = ea.load(path).options
+    assert (options.window, options.config) == ((60.0, 60.0), "evtx-analyzer.toml: window, format")
+    assert command(nightly / "in", "-o", "out", "--no-config", cwd=tmp_path).stderr == ""
+    assert ea.load(path).options.config is None
+
+
+def test_the_exit_status_can_tell_of_one_cause_only(nightly):
+    def status(*options):
+        return command("in", "-o", "out", "--resume", *options, cwd=nightly).returncode
+
+    assert status("--fail-on", "missing-intermediate") == 1
+    assert status("--fail-on", "missing-intermediate:confirmed") == 3, "a bundle could not be read"
+    assert status("--fail-on", "untrusted-root", "--fail-on", "missing-intermediate:probable") == 1
+
+
+def test_bundles_beyond_the_limits_are_rows(nightly):
+    done = command("in", "-o", "limited", "--jobs", 1, "--memory-limit", "100M", cwd=nightly)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--memory-limit 100M: the program itself takes" in done.stderr
+
+
+def test_rows_of_parquet_name_their_bundle(nightly):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    command("in", "-o", "tables", "--format", "parquet", cwd=nightly)
+    tables = [parquet.read_table(path).to_pylist() for path in (nightly / "tables" / "reports").glob("*.parquet")]
+    assert {row["bundle"] for rows in tables for row in rows} == {"acme-kb-3212877", "acme-no-capi2"}
+    assert (nightly / "tables" / "summary.parquet").exists()
+
+
 # ------------------------------------------------------------------------------------------------------- Dask
 
 

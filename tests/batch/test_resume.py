@@ -174,7 +174,7 @@ def test_a_store_that_tells_no_version_is_read_again(monkeypatch):
 
     bundle = Bundle(name="a", inputs=("s3://cases/a",))
     told = [("s3://cases/a/x.LOG", "12 2026-11-25")]
-    monkeypatch.setattr("evtx_analyzer.batch.index.versions", lambda url: told)
+    monkeypatch.setattr("evtx_analyzer.batch.index.versions", lambda _: told)
     assert signature(bundle)
     told[0] = ("s3://cases/a/x.LOG", "")
     assert signature(bundle) == ""

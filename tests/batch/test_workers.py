@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -178,23 +179,18 @@ def test_no_worker_is_left_over(tmp_path):
 
 
 def test_workers_end_with_their_parent(tmp_path):
-    pid = os.fork()
-    if pid == 0:
-        os.execv(
-            sys.executable,
-            [
-                sys.executable,
-                "-c",
-                f"import sys; sys.path[:0] = {sys.path!r}\n"
-                "from test_workers import LIMITS, lasting\nfrom evtx_analyzer.batch.local import run_local\n"
-                f"list(run_local(lasting, [{str(tmp_path)!r}], 1, LIMITS))",
-            ],
-        )
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "from test_workers import LIMITS, lasting\nfrom evtx_analyzer.batch.local import run_local\n"
+        f"list(run_local(lasting, [{str(tmp_path)!r}], 1, LIMITS))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    pid = parent.pid
     assert wait_until((tmp_path / "begun").exists)
     workers = [item for item in descendants(pid) if is_worker(item)]
     assert workers
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    parent.kill()
+    parent.wait()
     assert wait_until(lambda: not any(is_worker(item) for item in workers))
 
 
