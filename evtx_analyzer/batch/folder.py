@@ -63,7 +63,7 @@ class OutputFolder:
         if self._unwritten:
             count = len(self._unwritten)
             lines.append(
-                f"{count} of {self._total} reports could not be written ({self._unwritten[0]}); "
+                f"{count} of {self._total} bundles: {self._unwritten[0]}; "
                 "the summary tells of the others: make room and repeat with --resume"
             )
         return lines + self._failures
