@@ -9,8 +9,7 @@ import msgspec
 
 from evtx_analyzer.batch.summary import Row, Summary, cells
 from evtx_analyzer.report.document import SCHEMA_VERSION
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from evtx_analyzer.tables.spreadsheet import csv_cell
 
 
 def to_json(summary: Summary) -> str:
@@ -31,21 +30,15 @@ def to_json(summary: Summary) -> str:
 
 
 def to_csv(summary: Summary) -> str:
-    """One row per bundle; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """One row per bundle; cells are guarded as ``tables.spreadsheet`` says."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(Row.__struct_fields__)
     for row in summary.rows:
-        writer.writerow([_safe(value) for value in cells(row).values()])
+        writer.writerow([csv_cell(value) for value in cells(row).values()])
     return out.getvalue()
 
 
 def to_jsonl(summary: Summary) -> str:
     """One row per bundle as JSON, one on each line."""
     return "".join(msgspec.json.encode(row).decode() + "\n" for row in summary.rows)
-
-
-def _safe(value: object) -> object:
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

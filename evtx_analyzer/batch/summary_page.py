@@ -21,6 +21,7 @@ from evtx_analyzer.batch.compare import words
 from evtx_analyzer.batch.summary import OUTCOME_NAMES, FleetIncident, Summary
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import TimeBasis
+from evtx_analyzer.plain_text import clean
 from evtx_analyzer.report.language import ENGLISH, Language
 
 _TOP_CERTIFICATES = 50
@@ -61,7 +62,11 @@ def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
-        loader=PackageLoader("evtx_analyzer.batch", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("evtx_analyzer.batch", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
     )
     return environment.get_template("summary.html.j2")
 

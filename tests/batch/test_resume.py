@@ -198,7 +198,9 @@ def test_a_further_format_or_language_is_written_without_a_new_analysis(case):
 
 def test_a_full_disk_ends_with_a_summary_of_what_is_done(case):
     folder, again = case
-    with pytest.raises(IncompleteError, match=r"2 of 4 bundles: its report cannot be written .*No space left.*--resume") as told:
+    with pytest.raises(
+        IncompleteError, match=r"2 of 4 bundles: its report cannot be written .*No space left.*--resume"
+    ) as told:
         again(work=full_disk)
     rows = told.value.summary.rows
     assert sorted(row.status for row in rows) == ["failed", "failed", "read", "read"]
