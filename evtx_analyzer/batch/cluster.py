@@ -7,17 +7,19 @@ the same limits and second tries as on one machine.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from importlib import metadata
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evtx_analyzer.batch.local import Attempt, settled
 from evtx_analyzer.batch.outcome import Failed, WorkerLimits
-from evtx_analyzer.batch.worker import Answer, Died, Done
+from evtx_analyzer.batch.worker import Absent, Answer, Died, Done
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _RETRIES = 2
 _WAITING_PER_THREAD = 3
 _CONNECT_SECONDS = 20
 _TRIES, _PAUSE_SECONDS = 10, 1.0
+# A cluster that grows with its work may need minutes for its first worker.
+_LOOK_SECONDS, _ABSENT_SECONDS = 5.0, 600.0
 
 
 def run_cluster(
@@ -74,18 +78,23 @@ def _answers(
     client: Client, function: Callable[[T], R], queue: deque[Attempt[T]], most: int
 ) -> Iterator[tuple[Attempt[T], Answer]]:
     """Each attempt with its answer; whoever asks may add to the queue meanwhile."""
-    from distributed import KilledWorker, as_completed  # noqa: PLC0415  as above
+    from distributed import KilledWorker  # noqa: PLC0415  as above
 
     from evtx_analyzer.batch.cluster_worker import answer_for  # noqa: PLC0415  as above
 
-    done = as_completed(loop=client.loop)
+    done: SimpleQueue[Any] = SimpleQueue()
     owners: dict[object, Attempt[T]] = {}
     while queue or owners:
         while queue and len(owners) < most:
             future = client.submit(answer_for, function, queue[0].task, pure=False, retries=_RETRIES)
             owners[future.key] = queue.popleft()
-            done.add(future)
-        future = next(done)
+            future.add_done_callback(done.put)
+        future = _next_done(done, client)
+        if future is None:
+            # Those that are waiting are lost with the workers; so are the others.
+            yield from ((attempt, Absent()) for attempt in (*owners.values(), *queue))
+            queue.clear()
+            return
         attempt = owners.pop(future.key)
         try:
             yield attempt, future.result()
@@ -94,6 +103,19 @@ def _answers(
             yield attempt, Died(-int(signal.SIGTERM))
         except CancelledError:
             raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
+
+
+def _next_done(done: SimpleQueue[Any], client: Client) -> Any:  # noqa: ANN401  a future of Dask's
+    """The next future that is done; None where no worker was there for a long time, so that none would ever be."""
+    last = time.monotonic()
+    while True:
+        try:
+            return done.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            with contextlib.suppress(OSError):
+                last = time.monotonic() if client.nthreads() else last
+            if time.monotonic() - last > _ABSENT_SECONDS:
+                return None
 
 
 def _prepared(client: Client, address: str, plugin: BundleProcesses) -> int:

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, Failed, WorkerLimits, overdue
-from evtx_analyzer.batch.worker import Answer, Died, Done, Overdue, Ready, Stopped, Unwritten, Worker, Wrong
+from evtx_analyzer.batch.worker import Absent, Answer, Died, Done, Overdue, Ready, Stopped, Unwritten, Worker, Wrong
 from evtx_analyzer.errors import OptionError
 
 T = TypeVar("T")
@@ -78,6 +78,8 @@ def settled(attempt: Attempt[T], answer: Answer, limits: WorkerLimits) -> Done |
         raise OptionError(answer.reason)
     if isinstance(answer, Done):
         return answer
+    if isinstance(answer, Absent):
+        return Failed(NO_WORKERS)
     if isinstance(answer, Unwritten):
         return Failed(answer.reason, answer.full)
     if isinstance(answer, Overdue):

@@ -16,7 +16,7 @@ DIED = (
 )
 """Said of a bundle in the same words by every kind of pool, so that summaries are the same."""
 KILLED = "its worker process was killed from outside again and again; look who does that, and repeat with --resume"
-NO_WORKERS = "worker processes were killed before they could begin, again and again; repeat with --resume"
+NO_WORKERS = "no worker process is there any more, for all were killed; repeat with --resume"
 NO_ROOM = "not analyzed, because the reports of other bundles could not be written; make room and repeat with --resume"
 
 

@@ -75,7 +75,11 @@ class Overdue(Struct, frozen=True):
     """The process was ended because its time was over."""
 
 
-Answer = Ready | Done | Wrong | Unwritten | Stopped | Died | Overdue
+class Absent(Struct, frozen=True):
+    """There are no workers any more."""
+
+
+Answer = Ready | Done | Wrong | Unwritten | Stopped | Died | Overdue | Absent
 
 
 class Worker:

@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import Killer, descendants, is_worker, wait_until
+from killing import Killer, descendants, is_worker, parents, wait_until
 
 import evtx_analyzer as ea
 from evtx_analyzer.batch import bundles, run, settings_for
 from evtx_analyzer.batch.local import run_local
-from evtx_analyzer.batch.outcome import DIED, KILLED, BundleError, Failed, WorkerLimits, overdue
+from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, BundleError, Failed, WorkerLimits, overdue
 from evtx_analyzer.batch.work import summarize
 from samples.fleet import write_fleet
 
@@ -254,17 +254,43 @@ def test_two_workers_killed_at_once_end_nothing(fleet, undisturbed, tmp_path):
     assert tree(tmp_path) == undisturbed
 
 
-@pytest.mark.filterwarnings("default")
-def test_a_storm_on_a_cluster_changes_no_byte(fleet, undisturbed, tmp_path):
+@pytest.fixture
+def cluster():
+    """A function that starts a Dask cluster of two workers."""
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options, silence_logs=50) as cluster:
-        # Dask's workers, and the processes that each has for bundles.
-        end, rounds, deaths = time.monotonic() + SECONDS, 0, 0
-        while not rounds or time.monotonic() < end:
+    return lambda: distributed.LocalCluster(**options, silence_logs=50)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_storm_on_a_cluster_changes_no_byte(cluster, fleet, undisturbed, tmp_path):
+    end, rounds, deaths = time.monotonic() + SECONDS, 0, 0
+    while not rounds or time.monotonic() < end:
+        with cluster() as dask:
+
+            def victim(pid, dask=dask):
+                """Dask's workers that have begun (their nannies give up on others), and their processes for bundles."""
+                begun = {nanny.pid for nanny in dask.workers.values() if nanny.process.status.name == "running"}
+                return is_worker(pid) and (pid in begun or not begun.isdisjoint(parents(pid)))
+
             out = tmp_path / str(rounds)
-            with Killer(f"cluster {rounds}", 1.5, most=12) as killer:
-                run(fleet, out, settings_for(), scheduler=cluster.scheduler_address, work=summarize)
-            assert tree(out) == undisturbed
-            rounds, deaths = rounds + 1, deaths + killer.killed
+            with Killer(f"cluster {rounds}", 1.5, workers=victim, most=12) as killer:
+                run(fleet, out, settings_for(), scheduler=dask.scheduler_address, work=summarize)
+        assert tree(out) == undisturbed
+        rounds, deaths = rounds + 1, deaths + killer.killed
     assert deaths
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_cluster_without_workers_ends_in_rows(cluster, fleet, tmp_path, monkeypatch):
+    monkeypatch.setattr("evtx_analyzer.batch.cluster._LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("evtx_analyzer.batch.cluster._ABSENT_SECONDS", 3)
+    with cluster() as dask:
+
+        def leave(progress):
+            if progress.done == 3:
+                dask.scale(0)
+
+        summary = run(fleet, tmp_path, settings_for(), scheduler=dask.scheduler_address, progress=leave)
+    assert len(summary.rows) == COUNT
+    assert {row.reason for row in summary.rows if row.status == "failed"} == {NO_WORKERS}

@@ -26,6 +26,18 @@ def descendants(pid):
     return found
 
 
+def parents(pid):
+    """Process ids above a process."""
+    found = []
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found.append(pid)
+    return found
+
+
 def is_worker(pid):
     """Whether a process was started by multiprocessing for work."""
     try:

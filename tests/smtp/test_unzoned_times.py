@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from places import CHECKOUT
 from smtp_case import analyze, rejections
 
-from evtx_analyzer.batch.summary import merge, to_csv, to_html, to_json
+from evtx_analyzer.batch.summary import merge
+from evtx_analyzer.batch.summary_files import to_csv, to_json
+from evtx_analyzer.batch.summary_page import to_html
 from evtx_analyzer.diagnose import weigh as diagnose
 from evtx_analyzer.diagnose.scene import Scene
 from evtx_analyzer.model.findings import Coverage
