@@ -16,17 +16,17 @@ from typing import Self
 import msgspec
 
 from evtx_analyzer.batch.index import Index, believed, complete, signature
-from evtx_analyzer.batch.outcome import Failed
+from evtx_analyzer.batch.outcome import Failed, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv, to_json, to_jsonl
 from evtx_analyzer.batch.summary_page import to_html
 from evtx_analyzer.batch.work import Finished, Outputs, Task, filed, not_read
-from evtx_analyzer.errors import OptionError
+from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.report import language
-from evtx_analyzer.whole_files import PART, write_whole
+from evtx_analyzer.whole_files import is_part, write_whole
 
-# Room that is kept for the summary, so that a disk that fills up does not cost it: a row takes 2 KB in all forms.
-_RESERVED_PER_BUNDLE = 3 << 10
+# Room that is kept for the summary, so that a disk that fills up does not cost it: a row takes 2.7 KB in all forms.
+_RESERVED_PER_BUNDLE = 4 << 10
 _RESERVED = 64 << 10
 
 
@@ -36,7 +36,7 @@ class OutputFolder:
     def __init__(self, folder: str | os.PathLike[str], bundles: int) -> None:
         self._top = Path(folder).absolute()
         self.reports = self._top / REPORTS
-        self._reserve = self._top / f"summary.reserve{PART}"
+        self._reserve = self._top / "summary.reserve"
         self._size = _RESERVED + bundles * _RESERVED_PER_BUNDLE
         self._unwritten, self._total = list[str](), bundles
         self._failures = list[str]()
@@ -125,19 +125,20 @@ class OutputFolder:
                 return
         try:
             write_whole(path, content)
-        except PermissionError as error:
+        except ReportError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                self._failures.append(f"{path.name} could not be written ({why_unwritten(error)})")
+                return
             # On Windows a table that is open in Excel cannot be replaced.
             other = path.with_name(f"{path.stem}.1{path.suffix}")
-            self._failures.append(f"{path.name} could not be replaced ({error.strerror or error}); see {other.name}")
+            self._failures.append(f"{path.name} could not be replaced ({why_unwritten(error)}); see {other.name}")
             self._try(other.name, lambda: write_whole(other, content))
-        except OSError as error:
-            self._failures.append(f"{path.name} could not be written ({error.strerror or error})")
 
     def _try(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except OSError as error:
-            text = f"{name} could not be written ({error.strerror or error})"
+        except (OSError, ReportError) as error:
+            text = f"{name} could not be written ({why_unwritten(error)})"
             if text not in self._failures:
                 self._failures.append(text)
 
@@ -152,7 +153,8 @@ class OutputFolder:
 
     def _sweep(self) -> None:
         """Remove what a run or a worker that was killed had half written."""
-        for path in (*self.reports.glob(f"*{PART}"), *self._top.glob(f"summary.*{PART}")):
+        parts = (path for folder in (self.reports, self._top) for path in folder.iterdir() if is_part(path.name))
+        for path in (*parts, self._reserve):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

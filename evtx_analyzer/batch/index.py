@@ -129,7 +129,7 @@ class _UntrustedError(Exception):
 
 
 def _local(name: str) -> Iterator[str]:
-    if not os.path.isdir(name):  # noqa: PTH112  this runs for every file of every bundle
+    if not os.path.isdir(name):
         yield _stamp(name)
         return
     for folder, _, names in os.walk(name):

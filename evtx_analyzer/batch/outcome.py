@@ -58,6 +58,12 @@ class Failed(Struct, frozen=True):
     full: bool = False
 
 
+def why_unwritten(error: Exception) -> str:
+    """Return what the system says of a file that could not be written."""
+    cause = error.__cause__ or error
+    return str(getattr(cause, "strerror", None) or cause)
+
+
 def overdue(seconds: float) -> str:
     """Return the reason of a bundle that was ended by its time limit."""
     return f"it took longer than --time-limit {seconds:g} (seconds); raise the limit, or look for a damaged file in it"

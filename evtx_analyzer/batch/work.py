@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.index import Record, believed, missing, signature
-from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError
+from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.discover import files
 from evtx_analyzer.discover.archive.limits import read_password
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.errors import AnalyzerError, InputError, OptionError
+from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError
 from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.options import AnalysisOptions
@@ -261,8 +261,8 @@ def _write(task: Task, known: Record | None, report: Report) -> dict[str, str]:
         data = rendered(report, path, say)
         try:
             write_whole(path, data)
-        except OSError as error:
-            reason = f"its report cannot be written ({error.strerror or error})"
-            raise UnwrittenError(reason, error.errno in _FULL) from error
+        except ReportError as error:
+            reason = f"its report cannot be written ({why_unwritten(error)})"
+            raise UnwrittenError(reason, getattr(error.__cause__, "errno", None) in _FULL) from error
         digests[suffix] = hashlib.sha256(data).hexdigest()
     return digests

@@ -184,7 +184,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(fleet, whole, tmp
     assert not (tmp_path / "summary.json").exists()
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "reports").glob("*.json")}
     assert COUNT // 3 < len(done) < COUNT
-    (tmp_path / "reports" / "half.json.1.part").write_text("{", encoding="utf-8")
+    (tmp_path / "reports" / ".evtx-analyzer-01234567.part").write_text("{", encoding="utf-8")
     run(found, tmp_path, settings_for(), workers=2, work=die, resume=True)
     assert tree(tmp_path) == tree(whole[0])
     assert all(path.stat().st_mtime_ns == time for path, time in done.items()), "what was done is left alone"

@@ -16,7 +16,6 @@ import evtx_analyzer as ea
 from evtx_analyzer.batch import IncompleteError, bundles, outputs_for, run, settings_for
 from evtx_analyzer.batch.index import signature
 from evtx_analyzer.batch.work import summarize
-from evtx_analyzer.whole_files import write_whole
 from samples.build import CASES
 from samples.fleet import zipped
 
@@ -33,14 +32,12 @@ def note(task):
 
 def full_disk(task):
     """A disk that has room for two reports only."""
-    from evtx_analyzer.batch import work
 
-    def write(path, content):
+    def flush(descriptor):
         if len(list(Path(task.folder).glob("*.json"))) >= 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        write_whole(path, content)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    work.write_whole = write
+    os.fsync = flush
     return summarize(task)
 
 
@@ -211,6 +208,7 @@ def test_a_full_disk_ends_with_a_summary_of_what_is_done(case):
     saved = json.loads((folder / "out" / "summary.json").read_bytes())
     assert [row["status"] for row in saved["bundles"]] == [row.status for row in rows]
     assert not list((folder / "out").rglob("*.part"))
+    assert not (folder / "out" / "summary.reserve").exists()
     asked, summary = again()
     assert len(asked) == 2
     assert [row.status for row in summary.rows] == ["read"] * 4
@@ -225,38 +223,9 @@ def test_one_file_that_cannot_be_replaced_costs_only_itself(case, monkeypatch):
             raise PermissionError(errno.EACCES, "The process cannot access the file")
         return replace(self, target)
 
-    monkeypatch.setattr("evtx_analyzer.whole_files._PAUSES", (0.0,))
+    monkeypatch.setattr("evtx_analyzer.whole_files._WAITS", (0.0,))
     monkeypatch.setattr(Path, "replace", held)
     with pytest.raises(IncompleteError, match=r"summary\.csv could not be replaced .*see summary\.1\.csv"):
         again()
     names = {path.name for path in (folder / "out").iterdir()}
     assert names == {"reports", "summary.json", "summary.html", "summary.1.csv", "summary.jsonl"}
-
-
-def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / "x.json"
-    write_whole(path, b"old")
-
-    def fail(_):
-        raise OSError(errno.EIO, "input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="input/output"):
-        write_whole(path, b"new")
-    assert [(item.name, item.read_bytes()) for item in tmp_path.iterdir()] == [("x.json", b"old")]
-
-
-def test_a_file_that_is_held_for_a_moment_is_replaced_then(tmp_path, monkeypatch):
-    tries, replace = [], Path.replace
-
-    def held(self, target):
-        tries.append(target)
-        if len(tries) < 3:
-            raise PermissionError(errno.EACCES, "held by a scanner")
-        return replace(self, target)
-
-    monkeypatch.setattr("evtx_analyzer.whole_files._PAUSES", (0.0,) * 4)
-    monkeypatch.setattr(Path, "replace", held)
-    write_whole(tmp_path / "x", b"new")
-    assert (tmp_path / "x").read_bytes() == b"new"
-    assert len(tries) == 3
