@@ -168,6 +168,8 @@ def serve(connection: Connection, memory: int | None) -> None:
     # Ctrl-C reaches the whole group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What a library writes when it crashes is no line of the parent's conversation; the row says that it did.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # numpy's library reserves memory for every core, which counts against the limit and serves nothing here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     limit_memory(memory)
