@@ -21,7 +21,7 @@ from evtx_analyzer.batch.compare import words
 from evtx_analyzer.batch.summary import OUTCOME_NAMES, FleetIncident, Summary
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import TimeBasis
-from evtx_analyzer.plain_text import clean
+from evtx_analyzer.plain_text import clean, clip
 from evtx_analyzer.report.language import ENGLISH, Language
 
 _TOP_CERTIFICATES = 50
@@ -45,6 +45,7 @@ def to_html(summary: Summary, say: Language = ENGLISH) -> str:
         _=say,
         words=lambda row: say.sentence(words(row)),
         quote=quote,
+        clip=clip,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
