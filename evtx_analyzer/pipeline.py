@@ -161,4 +161,5 @@ def _shown(options: AnalysisOptions, rules: Rules) -> Options:
         since=None if since is None else since.isoformat(),
         until=None if until is None else until.isoformat(),
         rules=rules.added or None,
+        config=options.config,
     )
