@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.correlate.case_facts import (
     SHOWS_CERTIFICATES,
     SHOWS_COMMANDS,
@@ -204,8 +205,8 @@ def _messages(mail: Sequence[AcceptedMail], first: datetime | None = None, last:
         return []
     unknown: list[TimeBasis] = [item.state.time_basis for item in mail if not clock.is_known(item.state.time_basis)]
     basis = unknown[0] if unknown else "utc"
-    start, end = clock.in_sentence(whole.first, basis), clock.in_sentence(whole.last, basis)
-    return [f"1 message, {start}" if whole.count == 1 else f"{whole.count} messages, {start} to {end}"]
+    times = clock.between(Moment(whole.first, basis), Moment(whole.last, basis))
+    return [f"1 message, {times}" if whole.count == 1 else f"{whole.count} messages, {times}"]
 
 
 def _known(spans: Iterable[Span | None]) -> Iterable[Span]:
