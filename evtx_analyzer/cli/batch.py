@@ -10,7 +10,7 @@ import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.command import PlainCommand
-from evtx_analyzer.cli.options import CaseOptions, with_case_options
+from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, with_case_options
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError
 
@@ -80,7 +80,7 @@ def batch(
                 workers=jobs,
                 scheduler=scheduler,
                 resume=resume,
-                formats=format_ or [],
+                formats=[SUFFIX_OF.get(name, name) for name in format_ or ()],
                 tell=meter.tell,
             )
         except KeyboardInterrupt:
