@@ -6,6 +6,7 @@ file was asked for, with ``--full`` or with ``-o -``, through a pager where it i
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ NOT_WRITTEN = 5
 """Exit status where the analysis is done and one of its outputs could not be written."""
 
 STDOUT = Path("-")
+_TO_STDOUT = (logging.DEBUG, "wrote to standard output")
 _OTHER_NAMES = 9  # report.1.csv to report.9.csv; more open copies are a mistake
 
 
@@ -78,7 +80,7 @@ def deliver(report: Report, wanted: Outputs) -> bool:
     """Write a report to all its outputs; whether all could be written. Those that could not are named on stderr."""
     from evtx_analyzer.report import write
 
-    writers: list[Callable[[], None]] = []
+    writers: list[Callable[[], tuple[int, str]]] = []
     if wanted.redact is not None:
         from evtx_analyzer.report.redact import mapping_text, redacted
 
@@ -92,20 +94,20 @@ def deliver(report: Report, wanted: Outputs) -> bool:
     ]
     # Files first: what stdout carries may wait for a reader.
     writers.append(partial(_write_stdout, report, wanted))
-    done = [_done(writer) for writer in writers]
-    return all(done)
+    # What is said of the files comes last, below the report, where it is seen.
+    said = [_said(writer) for writer in writers]
+    for level, text in said:
+        LOG.log(level, text)
+    return all(level < logging.ERROR for level, _ in said)
 
 
-def _done(writer: Callable[[], None]) -> bool:
+def _said(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
     try:
-        writer()
+        return write()
     except ReportError as error:
-        LOG.error("evtx-analyzer: %s", error)
+        return logging.ERROR, f"evtx-analyzer: {error}"
     except OSError as error:
-        LOG.error("evtx-analyzer: standard output: cannot be written (%s)", error.strerror or error)
-    else:
-        return True
-    return False
+        return logging.ERROR, f"evtx-analyzer: standard output: cannot be written ({error.strerror or error})"
 
 
 def _write_map(text: str, path: Path) -> None:
@@ -115,8 +117,8 @@ def _write_map(text: str, path: Path) -> None:
         raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _write_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file; where Windows holds it open (a table in Excel), one of another name beside it."""
+def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:
+    """Write a file and return what is to be said of it; where Windows holds it open (a table in Excel), one of another name beside it."""
     try:
         write(path)
     except ReportError as error:
@@ -124,9 +126,8 @@ def _write_file(path: Path, write: Callable[[Path], None]) -> None:
         if other is None or not path.is_file():
             raise
         write(other)
-        LOG.warning("%s is open in another program; wrote %s", path, other)
-    else:
-        LOG.info("wrote %s", path)
+        return logging.WARNING, f"{path} is open in another program; wrote {other}"
+    return logging.INFO, f"wrote {path}"
 
 
 def _free_name(path: Path) -> Path | None:
@@ -136,14 +137,14 @@ def _free_name(path: Path) -> Path | None:
     return next((name for name in names if not name.exists()), None)
 
 
-def _write_stdout(report: Report, wanted: Outputs) -> None:
+def _write_stdout(report: Report, wanted: Outputs) -> tuple[int, str]:
     from evtx_analyzer.report import render_for
 
     if wanted.format is not Format.terminal:
         suffix = SUFFIX_OF.get(wanted.format, wanted.format.value)
         text = str(render_for(f"stdout.{suffix}")(report, wanted.say))
         write_text(text) if wanted.format is Format.markdown else write_document(text)
-        return
+        return _TO_STDOUT
     import shutil
 
     from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
@@ -161,5 +162,6 @@ def _write_stdout(report: Report, wanted: Outputs) -> None:
         from evtx_analyzer.cli.pager import page
 
         if page(text):
-            return
+            return _TO_STDOUT
     write_text(text)
+    return _TO_STDOUT

@@ -87,7 +87,7 @@ def test_standard_output_keeps_its_format_beside_files(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
 
 
-def test_a_table_that_is_open_on_windows_is_written_under_another_name(tmp_path, monkeypatch, said):
+def test_a_table_that_is_open_on_windows_is_written_under_another_name(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     path = tmp_path / "report.links.csv"
     path.write_text("open in Excel")
@@ -100,11 +100,11 @@ def test_a_table_that_is_open_on_windows_is_written_under_another_name(tmp_path,
             raise ReportError("cannot be written") from PermissionError(13, "in use")
         target.write_text("new")
 
-    outputs._write_file(path, write)
+    said_of = outputs._write_file(path, write)
     assert tried == ["report.links.csv", "report.2.links.csv"]
     assert (tmp_path / "report.2.links.csv").read_text() == "new"
     assert path.read_text() == "open in Excel"
-    assert "is open in another program; wrote" in said.getvalue()
+    assert said_of == (logging.WARNING, f"{path} is open in another program; wrote {tmp_path / 'report.2.links.csv'}")
 
 
 @pytest.mark.parametrize("cause", [PermissionError(13, "denied"), OSError(28, "full")])
