@@ -118,7 +118,10 @@ def _write_map(text: str, path: Path) -> None:
 
 
 def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:
-    """Write a file and return what is to be said of it; where Windows holds it open (a table in Excel), one of another name beside it."""
+    """Write a file and return what is to be said of it.
+
+    Where Windows holds it open (a table in Excel), one of another name beside it is written instead.
+    """
     try:
         write(path)
     except ReportError as error:
