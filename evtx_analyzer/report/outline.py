@@ -74,6 +74,9 @@ def opening(report: Report, say: Language) -> Opening:
     explained = verdict.cause not in (None, "unexplained")
     best = report.findings[0] if report.findings else None
     remedy = best.remedy if best else None
+    # Where the fix is shown to have worked there is nothing to do first; its steps still stand below.
+    fixed = report.repair is not None and report.repair.result == "fixed"
+    remedy = None if fixed else remedy
     todo = steps(remedy.steps, say) if remedy else []
     verify = [step.text for step in steps(remedy.verify, say) if step.text] if remedy else []
     return Opening(
@@ -88,7 +91,7 @@ def opening(report: Report, say: Language) -> Opening:
         first=todo[0] if todo else None,
         more_steps=len(todo[1:]),
         verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
-        missing=tuple(say.sentence(item.text) for item in best.missing) if best else (),
+        missing=tuple(say.sentence(item.text) for item in best.missing) if best and not fixed else (),
         losses=len(report.losses),
     )
 
@@ -218,7 +221,9 @@ def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
     tone: Tone = {"fixed": "clean", "still-refused": "bad", "not-shown": "warn"}[repair.result]  # type: ignore[assignment]
     blocks: list[Block] = [Paragraph(text=say(shared.REPAIRS[repair.result]), tone=tone)]
     for item in repair.incidents:
-        blocks.append(Paragraph(text=f"{item.incident}, {item.cause}: {say(shared.REPAIRS[item.result])}", tone="soft"))
+        if len(repair.incidents) > 1:
+            text = f"{item.incident}, {item.cause}: {say(shared.REPAIRS[item.result])}"
+            blocks.append(Paragraph(text=text, tone="soft"))
         for sign, found in (("+", item.changed), ("+", item.accepted), ("-", item.refused)):
             blocks += evidence_blocks(found, sign, "", say) if found else ()
         blocks += collect_blocks(item.missing, say)
