@@ -125,6 +125,7 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         lane_title=partial(tables.lane_title, say=say),
         merged=partial(merged, say=say),
         number=say.number,
+        reference=partial(outline.reference, say=say),
         common_titles=tables.COMMON_TITLES,
         machine_time=tables.machine_time,
         moment=tables.moment,

@@ -46,6 +46,7 @@ _SHAPES = {
     "seen_address": r"\S+|<[^<>]*>",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
     "process": r"[^ ]+|\?",
+    "queue": r"\S+",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
     "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",

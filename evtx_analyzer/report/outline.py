@@ -162,7 +162,7 @@ def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Secti
         yield Section(title=say("Verify"), blocks=_steps(best.remedy.verify, say))
     yield Section(title=say("How to collect what is missing"), blocks=collect_blocks(best.missing, say))
     if best.remedy is not None:
-        blocks = tuple(_reference(text) for text in best.remedy.references)
+        blocks = tuple(reference(text, say) for text in best.remedy.references)
         yield Section(title=say("References"), blocks=blocks)
 
 
@@ -190,9 +190,11 @@ def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
     return (Steps(steps=made),) if made else ()
 
 
-def _reference(text: str) -> Reference:
+def reference(text: str, say: Language) -> Reference:
+    """Return a reference of a rule (``title: https://...``) in its two parts, the title in the reader's language."""
     at = text.find("https://")
-    return Reference(text=text[:at].rstrip(" :") if at >= 0 else text, url=text[at:] if at >= 0 else "")
+    title, url = (text[:at].rstrip(" :"), text[at:]) if at >= 0 else (text, "")
+    return Reference(text=say.sentence(title), url=url)
 
 
 def evidence_blocks(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> tuple[Block, ...]:

@@ -24,7 +24,7 @@ from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.language import flat
 from evtx_analyzer.report.merged import PLACES
-from evtx_analyzer.report.outline import INCIDENT_TITLES, PAIR_TITLES
+from evtx_analyzer.report.outline import INCIDENT_TITLES, PAIR_TITLES, reference
 from evtx_analyzer.report.shared import COMMON_TITLES, HANDSHAKE_TITLES, REPAIRS, STORE_TITLES, STORES, TRAITS
 from evtx_analyzer.report.terminal import to_terminal
 from evtx_analyzer.report.timeline import LANES
@@ -71,6 +71,9 @@ def rule_texts():
         yield from (text for item in cause.observations for text in (item.supports, item.contradicts))
         yield from (item.text for item in cause.missing)
         yield from (step.text for item in cause.missing for step in item.collect)
+        # A title that has no English word in it is a name: ``KB 3212877``, ``New-InboundConnector``.
+        titles = (reference(text, language.ENGLISH).text for text in cause.references)
+        yield from (title for title in titles if re.search(r"\b[a-z]{3,}\b", title))
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -116,7 +119,7 @@ def test_every_sentence_is_recognized_and_keeps_its_values(code):
     values = {name: f"\u00ab{name}, (x); to y.\u00bb" for text in say.catalogue.sentences for name in names_of(text)}
     values |= {"count": "7", "number": "-0.5", "result": "800B0109", "result_name": "CERT_E_EXPIRED"}
     values |= {"thumbprint": "AB" * 20, "process": "lsass.exe", "cause": "x-y", "remote": "mx.contoso.com"}
-    values["seen_address"] = "203.0.113.7"
+    values |= {"seen_address": "203.0.113.7", "queue": "EX01\\4"}
     values |= dict.fromkeys(("start", "end", "rejection_time", "refusal_times"), "2016-12-01 03:09:55.774 UTC")
     translated_values = {**values, "number": "-0,5"}
     for english, translated in say.catalogue.sentences.items():
@@ -126,6 +129,8 @@ def test_every_sentence_is_recognized_and_keeps_its_values(code):
 
 def said(made):
     """Every sentence of a report that a reader sees."""
+    yield from (item.meaning for item in made.other_errors)
+    yield from (item.title for item in made.context)
     yield from (made.verdict.title, made.verdict.summary)
     for item in made.findings:
         yield from (item.title, item.why)
