@@ -306,18 +306,19 @@ def handshake_cells(item: Handshake, say: Language) -> tuple[str, ...]:
         f"{item.local} > {item.remote}",
         item.tls or say("not known"),
         asked,
-        _on_the_wire(item.sent, item.tls, say),
-        _on_the_wire(item.received, item.tls, say),
+        _on_the_wire(item.sent, say, seen=item.requested is not None and "1.3" not in item.tls),
+        # A server always sends its own, so none seen is none in the trace.
+        _on_the_wire(item.received, say, seen=False),
         item.alert,
         say("yes") if item.rejection else "",
     )
 
 
-def _on_the_wire(certificates: tuple[WireCertificate, ...], tls: str, say: Language) -> str:
-    """How many certificates were sent and the first one's name; TLS 1.3 encrypts them, so none seen is not none."""
+def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, seen: bool) -> str:
+    """How many certificates were sent and the first one's name; none only where they would have been ``seen``."""
     if certificates:
         return f"{len(certificates)}: {certificates[0].subject}"
-    return say("cannot be seen") if "1.3" in tls else say("none")
+    return say("none") if seen else say("cannot be seen")
 
 
 def store_cells(item: Store, say: Language) -> tuple[str, ...]:
