@@ -88,6 +88,7 @@ _PUBLIC = (
 _PRODUCT_PATH = re.compile(
     r"(?:SmtpSend|SmtpReceive|ProtocolLog|TransportRoles|Logs|Hub|FrontEnd|Edge|Mailbox|SMTPSVC\d+|MessageTracking"
     r"|(?:SEND|RECV|MSGTRK[A-Z]*)[\d-]+\.LOG|(?:u_)?ex\d+\.log|capi2\.(?:evtx|xml)"
+    r"|CONTEXT_OID_\w+|[0-9A-F]{40}(?:\.\w{3})?"
     r"|Microsoft-Windows-CAPI2(?:%4|_|-|/)Operational\.evtx|\.{1,2}|-)",
     re.IGNORECASE,
 )
@@ -251,7 +252,9 @@ class _Aliases:
 
         def put(key: str, text: str) -> str:
             if key in (*_PATHS, *_FILES):
-                return self._path(text)
+                text = self._path(text)
+                if key in _PATHS:
+                    return text
             if text.casefold() in self._alias:
                 return self._alias[text.casefold()]
             return pattern.sub(lambda found: known[found[0].casefold()], text) if pattern else text
