@@ -38,11 +38,13 @@ _VOCABULARY = frozenset(
     }
 )
 _HOSTS = ("host", "hosts", "server", "helo", "remote_name", "remote_host", "server_name", "certificate_name")
-_NAMES = ("subject", "issuer")
+_NAMES = ("subject", "issuer", "authorities", "missing_issuer")
+# What the remote side said, in which hosts have the form of a host.
+_SAID = ("reply", "banner", "ehlo")
 _PATHS = ("source", "member", "path", "folder", "duplicate_of", "markers")
 # Files that CAPI2 names: a list of revoked certificates is called after its authority.
 _FILES = ("object", "target")
-_IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
+_IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id", "missing_key_id")
 # What the value of a common trait is, by the field that holds the same elsewhere.
 _TRAIT_KEYS = {
     "sender-domain": "alternate_names",
@@ -363,7 +365,7 @@ def _learn_value(key: str, text: str, aliases: _Aliases, everything: bool) -> No
         aliases.domain(text.removeprefix("*."))
     elif key == "connector" and text and not text.startswith(_PRODUCT_CONNECTORS):
         aliases.get("connector", text, lambda number: f"connector{number}")
-    elif key == "reply":
+    elif key in _SAID:
         for name in (*_DNS.findall(text), *_JUDGED.findall(text)):
             aliases.add_host(name)
     elif key in _IDENTITIES and everything and text:
