@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
+from evtx_analyzer.cli.config import ConfiguredCommand
 from evtx_analyzer.cli.conversation import LOG, reading
+from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.options import (
     BareRedact,
     CaseOptions,
@@ -27,7 +29,7 @@ from evtx_analyzer.cli.streams import progress_on_stderr, write_document
 from evtx_analyzer.errors import OptionError
 
 
-@app.command(epilog=EPILOG, cls=BareRedact)
+@app.command(epilog=EPILOG, cls=ConfiguredCommand)
 @with_case_options
 def analyze(
     inputs: Annotated[
@@ -47,6 +49,7 @@ def analyze(
             "per core, at most 4). The report is the same.",
         ),
     ] = None,
+    fail_on: FailOn = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     lang: Lang = "en",
     full: Full = False,
@@ -73,7 +76,8 @@ def analyze(
     for path in output or ():
         if path != STDOUT and any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
             raise OptionError(f"{path}: is an input; name another file for the report")
-    wanted = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules)
+    to = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules)
+    pairs = wanted(fail_on, case.rules) if fail_on else []
     options = replace(
         case.options,
         rules=Rules.load(case.rules) if case.rules else None,
@@ -84,9 +88,10 @@ def analyze(
     with progress_on_stderr() as tell:
         report = analyze_case(list(inputs), options, reading(tell))
     LOG.debug("%s sources, %s losses: %s", len(report.sources), len(report.losses), report.verdict.title)
-    if not deliver(report, wanted):
+    if not deliver(report, to):
         raise typer.Exit(NOT_WRITTEN)
-    code = report.exit_code
+    findings = (f"{item.cause}:{item.grade}" for item in report.findings)
+    code = exit_status(report.exit_code, pairs, findings, lost=bool(report.losses))
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 
 
@@ -108,9 +113,9 @@ def render(
     """
     from evtx_analyzer.report.document import load, loads
 
-    wanted = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map)
+    to = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map)
     report = loads(sys.stdin.buffer.read(), "standard input") if saved == STDOUT else load(saved)
-    if not deliver(report, wanted):
+    if not deliver(report, to):
         raise typer.Exit(NOT_WRITTEN)
 
 

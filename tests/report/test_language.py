@@ -16,6 +16,8 @@ from reports import NAMES, report
 
 import evtx_analyzer
 from evtx_analyzer import clock, pipeline
+from evtx_analyzer.batch import outcome
+from evtx_analyzer.batch.summary import OUTCOME_NAMES, Change
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation, LinkBasis
 from evtx_analyzer.model.findings import Grade, Status
@@ -60,6 +62,7 @@ def labels():
     yield from (*COMMON_TITLES, *TRAITS.values(), *HANDSHAKE_TITLES, *STORE_TITLES, *STORES.values(), *REPAIRS.values())
     yield from (*PAIR_TITLES, *INCIDENT_TITLES)
     yield from (form for _, *forms in PLACES for form in forms)
+    yield from (*OUTCOME_NAMES.values(), *set(get_args(Change)) - {""}, "gone", "failed")
     for words in (Grade, Status, LinkBasis, HostRelation, HostBasis):
         yield from get_args(words)
 
@@ -81,6 +84,18 @@ def test_every_label_is_translated(code):
     say = language.load(code)
     missing = {text for text in labels() if isinstance(text, str)} - set(say.catalogue.labels)
     assert not missing, f"add to evtx_analyzer/report/languages/{code}.yml, labels: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_reason_of_a_batch_is_translated(code):
+    say = language.load(code)
+    reasons = [outcome.DIED, outcome.KILLED, outcome.NO_WORKERS, outcome.NO_ROOM, outcome.overdue(60)]
+    reasons += [outcome.out_of_memory(1 << 30), outcome.out_of_memory(None), *OUTCOME_NAMES.values()]
+    reasons += [
+        "this program failed on it (ValueError: x); please report this",
+        "missing-intermediate probable, 1 refusal",
+    ]
+    assert [reason for reason in reasons if reason != "refusals found" and not say.knows(reason)] == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
