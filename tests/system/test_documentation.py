@@ -16,8 +16,9 @@ from evtx_analyzer.rules import Rules
 
 ROOT = DOCS.parent
 PACKAGE = Path(ea.__file__).parent
+READMES = [ROOT / "README.md", ROOT / "README.de.md"]
 WRITTEN = [
-    ROOT / "README.md",
+    *READMES,
     *(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).as_posix() not in pages()),
 ]
 VARIABLE = re.compile(r"EVTX_ANALYZER_[A-Z_]+")
@@ -38,9 +39,10 @@ def test_there_is_a_page_for_every_cause_and_no_other():
     assert shown == {cause.id for cause in Rules.load().causes}
 
 
-@pytest.mark.parametrize("path", sorted([ROOT / "README.md", *DOCS.rglob("*.md")]), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted([*READMES, *DOCS.rglob("*.md")]), ids=lambda path: path.name)
 def test_links_inside_resolve(path):
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    prose = re.sub(r"^(?: {4}|```)[^\n]*|`[^`\n]*`(?!\])", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose)
     inside = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
     assert [target for target in inside if not (path.parent / target).exists()] == []
 
@@ -54,7 +56,9 @@ def test_commands_in_texts_are_commands():
     known = {item.name or item.callback.__name__ for item in app.registered_commands} | {
         item.name for item in app.registered_groups
     }
-    named = re.findall(r"(?:^|[`(> ])evtx-analyzer ([a-z][a-z-]+)\b(?! [a-z]+ing)", text_of(WRITTEN), re.MULTILINE)
+    named = re.findall(
+        r"(?:^|[`(> ])evtx-analyzer ([a-z][a-z-]+)\b(?!\.\w)(?! [a-z]+ing)", text_of(WRITTEN), re.MULTILINE
+    )
     words = {"and", "is", "reads", "the", "that", "a", "of", "in", "to", "from", "does", "was", "writes"}
     assert set(named) - known - words == set()
     assert known - set(named) == set()
@@ -72,7 +76,7 @@ def test_options_in_texts_are_options():
     """Of this program; those of other programs that the texts name stand here."""
     commands = (DOCS / "commands.md").read_text(encoding="utf-8")
     options = set(re.findall(r"--[a-z][a-z-]+", commands)) | {"--help"}
-    others = {"--check", "--update-snapshots", "--minutes", "--csv", "--json"}
+    others = {"--check", "--update-snapshots", "--minutes", "--csv", "--json", "--from", "--nworkers", "--nthreads"}
     own = [path for path in WRITTEN if path.name not in ("contributing.md", "performance.md", "reliability.md")]
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text_of(own))) - options - others == set()
 
