@@ -26,7 +26,8 @@ def write_text(text: str) -> None:
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace") if stream.isatty() else stream.reconfigure(encoding="utf-8", newline="\n")
+        encoding = {} if stream.isatty() else {"encoding": "utf-8", "newline": "\n"}
+        stream.reconfigure(errors="replace", **encoding)
     try:
         stream.write(text)
         stream.flush()

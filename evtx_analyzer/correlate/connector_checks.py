@@ -211,7 +211,7 @@ def _bound_to_smtp(item: Setting) -> bool | None:
 def _named_value(item: Setting, name: str) -> str:
     """The value of an enumeration by its name; empty where there is none, or only its number (``ConvertTo-Json``)."""
     value = item.values.get(name, "").strip()
-    return "" if value.lstrip("-").isdigit() else value
+    return "" if value.lstrip("-").isdecimal() else value
 
 
 def _fits(item: Setting, wanted: tuple[str, str]) -> bool:

@@ -27,7 +27,7 @@ __all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
 Input = str | os.PathLike[str] | Source
 
 STDIN = "-"
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def discover(
@@ -76,7 +76,15 @@ def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]]
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that compares digits as numbers and letters without case."""
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part.casefold()) for part in _DIGITS.split(name))
+    return tuple(_sortable(part) for part in _DIGITS.split(name))
+
+
+def _sortable(part: str) -> tuple[int, int, str]:
+    """Compare digits by their count, then as text: of thousands of them ``int`` makes no number."""
+    if not _DIGITS.fullmatch(part):
+        return (0, 0, part.casefold())
+    digits = part.lstrip("0")
+    return (1, len(digits), digits)
 
 
 def _root(paths: Sequence[Path]) -> Path | None:

@@ -15,6 +15,7 @@ from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord, LogRow
 from evtx_analyzer.normalize.tracking import exported_time
 from evtx_analyzer.normalize.windows_event import parse
+from evtx_analyzer.plain_text import whole_number
 
 SCHANNEL, TRANSPORT, CONNECTIVITY, QUEUE = "schannel", "exchange-transport", "connectivity", "queue"
 EVENT_LIST = "event-log-export"
@@ -115,7 +116,8 @@ def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextE
     """An exported entry of one of the known providers and ids; local time where the export kept no offset."""
     values = row.values
     kind, titles = _PROVIDERS.get(values["Source"].casefold(), ("", {}))
-    number = int(values["EventID"]) & _CODE_DIGITS if values["EventID"].lstrip("-").isdigit() else 0
+    sign, number = values["EventID"].startswith("-"), whole_number(values["EventID"].removeprefix("-")) or 0
+    number = (-number if sign else number) & _CODE_DIGITS
     if number not in titles:
         return None
     found = exported_time(values["TimeGenerated"], values.get("#order", ""), zone)

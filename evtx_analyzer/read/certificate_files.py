@@ -69,10 +69,10 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
     for what, parse in parsers:
         try:
             found = parse()
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001  the library raises many kinds, most of them no ValueError
             reasons.append(f"{what}: {error}")
             continue
-        yield from (CertificateFile(origin=source, certificate=describe(item)) for item in found)
+        yield from (_described(item, source) for item in found)
         return
     yield Loss(origin=source, reason=f"no certificate can be read ({'; '.join(reasons)})", extent="the whole file")
 
@@ -93,10 +93,19 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
             if b"PKCS7" in block[:20]
             else [x509.load_pem_x509_certificate(block)]
         )
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  as above
         yield Loss(origin=source, reason=f"a PEM block holds no readable certificate: {error}", extent="1 certificate")
         return
-    yield from (CertificateFile(origin=source, certificate=describe(item)) for item in found)
+    yield from (_described(item, source) for item in found)
+
+
+def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
+    """A certificate that was parsed; names and dates in it are only looked at now, and may be none."""
+    try:
+        return CertificateFile(origin=source, certificate=describe(certificate))
+    except Exception as error:  # noqa: BLE001  as above
+        reason = f"a certificate has a part that cannot be read: {error}"
+        return Loss(origin=source, reason=reason, extent="1 certificate")
 
 
 def describe(certificate: types.Certificate) -> Certificate:
@@ -136,5 +145,5 @@ def _extensions(certificate: types.Certificate) -> dict[object, Any]:
     """Extensions by their identifier; a certificate with broken ones is kept without any."""
     try:
         return {item.oid: item.value for item in certificate.extensions}
-    except ValueError:
+    except Exception:  # noqa: BLE001  as above
         return {}

@@ -20,7 +20,7 @@ from evtx_analyzer.read.encoding import decode, guess
 
 _BLOCK = 1 << 20
 _LARGEST_EVENT = 4 << 20
-_RECORD_ID = re.compile(r"<EventRecordID[^>]*>\s*(\d+)\s*<")
+_RECORD_ID = re.compile(r"<EventRecordID[^<>]{0,200}>\s*([0-9]{1,18})\s*<")
 _SYSTEM = re.compile(r"<(?:\w+:)?System[\s/>]")
 _STARTS_EVENT = re.compile(r"<Event[\s>]")
 

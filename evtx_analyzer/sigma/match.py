@@ -199,7 +199,7 @@ def _text_pattern(value: Text) -> re.Pattern[str]:
 def _as_number(text: str) -> float | None:
     try:
         return float(int(text, 0))
-    except ValueError:
+    except (ValueError, OverflowError):
         try:
             return float(text)
         except ValueError:
