@@ -111,6 +111,7 @@ def analyze(
     evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
+    from evtx_analyzer.discover import real_path
     from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.pipeline import analyze as run
     from evtx_analyzer.rules import Rules
@@ -119,7 +120,7 @@ def analyze(
     if first is not None and last is not None and first > last:
         raise OptionError("--since lies after --until, so that no time is left")
     for path in output or ():
-        if any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
+        if any(name != "-" and real_path(path) == real_path(name) for name in inputs):
             raise OptionError(f"{path}: is an input; name another file for the report")
     say = _ready(output, lang, redact, redact_map, rules)
     with progress_on_stderr() as tell:

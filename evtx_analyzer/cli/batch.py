@@ -86,6 +86,7 @@ def batch(
     """
     # Imported here, so that --help does not wait for parsers.
     from evtx_analyzer.batch import bundles, run, settings_for
+    from evtx_analyzer.discover import real_path
     from evtx_analyzer.discover.archive.limits import read_password
 
     read_password(password_file)
@@ -103,7 +104,7 @@ def batch(
     require_writable(output)
     found = bundles(inputs)
     # The results of an earlier run, written into the folder of the bundles, are no bundle.
-    found = [item for item in found if [Path(name).resolve() for name in item.inputs] != [output.resolve()]]
+    found = [item for item in found if [real_path(name) for name in item.inputs] != [real_path(output)]]
     if not found:
         raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
     with Meter(len(found)) as meter:

@@ -60,18 +60,36 @@ def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]]
     urls = [item for item in wanted if is_url(item)]
     paths = [Path(item) for item in wanted if item != STDIN and item not in urls]
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks")
+        _require_input(path)
     root = _root(paths)
-    unwanted = {Path(item).resolve() for item in leave_out}
+    unwanted = {real_path(item) for item in leave_out}
     walked = [(path, fault) for top in paths for path, fault in _files(top)]
-    found = {path.resolve(): path for path, fault in walked if not fault}
+    found = {real_path(path): path for path, fault in walked if not fault}
     sources = ready + [_file_source(path, root) for full, path in found.items() if full not in unwanted]
     sources += [faulty(_origin(path, root), 0, fault) for path, fault in walked if fault]
     sources += [source for url in urls for source in remote_sources(url)]
     if STDIN in wanted:
         sources.append(_stdin_source())
     return sorted(sources, key=lambda source: natural_key(source.path))
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path without links; one that leads in a circle, or is longer than the system allows, stays as it is.
+
+    ``Path.resolve`` raises for these (RuntimeError, OSError), and ``Path.is_dir`` and its kin do for some.
+    """
+    return Path(os.path.realpath(path))
+
+
+def _require_input(path: Path) -> None:
+    """Raise InputError for a path that is not there or cannot be reached."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks") from None
+    except OSError as error:
+        reason = f"{path}: the input cannot be opened ({error.strerror}); check the path and its rights"
+        raise InputError(reason) from None
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -89,7 +107,7 @@ def _sortable(part: str) -> tuple[int, int, str]:
 
 def _root(paths: Sequence[Path]) -> Path | None:
     """The folder that names are relative to; None where the inputs share none (two drives)."""
-    tops = {path.resolve() if path.is_dir() else path.resolve().parent for path in paths}
+    tops = {real_path(path) if os.path.isdir(path) else real_path(path).parent for path in paths}
     if len(tops) == 1:
         return next(iter(tops))
     try:
@@ -100,7 +118,7 @@ def _root(paths: Sequence[Path]) -> Path | None:
 
 def _files(top: Path) -> Iterator[tuple[Path, str]]:
     """Every file, and every folder that is not gone through together with the reason."""
-    if not top.is_dir():
+    if not os.path.isdir(top):
         yield top, ""
         return
     faults: list[OSError] = []
@@ -108,14 +126,14 @@ def _files(top: Path) -> Iterator[tuple[Path, str]]:
         for name in names:
             yield Path(folder) / name, ""
         for name in below:
-            if (Path(folder) / name).is_symlink():
+            if os.path.islink(Path(folder) / name):
                 yield Path(folder) / name, "a link to a folder, which is not followed"
     for error in faults:
         yield Path(error.filename), f"the folder cannot be read: {error.strerror}"
 
 
 def _origin(path: Path, root: Path | None) -> Origin:
-    full = path.absolute() if path.is_symlink() else path.resolve()
+    full = path.absolute() if os.path.islink(path) else real_path(path)
     name = full.relative_to(root) if root is not None and full.is_relative_to(root) else _without_drive(full)
     return Origin(source=_text(PurePath(name).as_posix()))
 

@@ -182,13 +182,17 @@ def pem(data: bytes) -> bytes:
 def event_json(value: str) -> bytes:
     """A CAPI2 event in the form of evtx_dump's JSON, with a process name that is written as JSON text."""
     return (
-        '{"Event": {"#attributes": {"xmlns": "http://schemas.microsoft.com/win/2004/08/events/event"}, "System": '
-        '{"Provider": {"#attributes": {"Name": "Microsoft-Windows-CAPI2"}}, "EventID": 30, "EventRecordID": 1, "Keywords": "0x0", '
-        '"TimeCreated": {"#attributes": {"SystemTime": "2014-12-01T03:00:00Z"}}, "Computer": "CORP-SMTP1.ServerName.com", '
-        '"Channel": "Microsoft-Windows-CAPI2/Operational"}, "UserData": {"CertVerifyCertificateChainPolicy": '
-        '{"EventAuxInfo": {"#attributes": {"ProcessName": "%s"}}, "Result": {"#attributes": {"value": "800B0109"}}}}}}'
-        % value
-    ).encode()
+        (
+            '{"Event": {"#attributes": {"xmlns": "http://schemas.microsoft.com/win/2004/08/events/event"}, "System": '
+            '{"Provider": {"#attributes": {"Name": "Microsoft-Windows-CAPI2"}}, "EventID": 30, "EventRecordID": 1, '
+            '"TimeCreated": {"#attributes": {"SystemTime": "2014-12-01T03:00:00Z"}}, '
+            '"Computer": "CORP-SMTP1.ServerName.com", '
+            '"Channel": "Microsoft-Windows-CAPI2/Operational"}, "UserData": {"CertVerifyCertificateChainPolicy": '
+            '{"EventAuxInfo": {"#attributes": {"ProcessName": "VALUE"}}, "Result": {"#attributes": {"value": "800B0109"}}}}}}'
+        )
+        .replace("VALUE", value)
+        .encode()
+    )
 
 
 def in_year(year: bytes) -> bytes:
