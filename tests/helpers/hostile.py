@@ -188,7 +188,8 @@ def event_json(value: str) -> bytes:
             '"TimeCreated": {"#attributes": {"SystemTime": "2014-12-01T03:00:00Z"}}, '
             '"Computer": "CORP-SMTP1.ServerName.com", '
             '"Channel": "Microsoft-Windows-CAPI2/Operational"}, "UserData": {"CertVerifyCertificateChainPolicy": '
-            '{"EventAuxInfo": {"#attributes": {"ProcessName": "VALUE"}}, "Result": {"#attributes": {"value": "800B0109"}}}}}}'
+            '{"EventAuxInfo": {"#attributes": {"ProcessName": "VALUE"}}, '
+            '"Result": {"#attributes": {"value": "800B0109"}}}}}}'
         )
         .replace("VALUE", value)
         .encode()
