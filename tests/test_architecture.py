@@ -16,12 +16,12 @@ README = PACKAGE.parent / "README.md"
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
     ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands"),
-    ("clock", "distinguished_names"),
+    ("clock", "distinguished_names", "whole_files"),
     ("hosts", "exchange_online", "public_roots"),
     ("discover", "sigma"),
     ("read", "normalize", "rules"),
     ("smtp", "capi2", "correlate", "diagnose"),
-    ("rule_tools",),
+    ("rule_tools", "options"),
     ("ingest",),
     ("tables",),
     ("report",),

@@ -11,7 +11,7 @@ from evtx_analyzer.version import VERSION
 
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it; 1 refusals found; 2 usage error or nothing "
-    "could be read; 3 no refusal found, but parts could not be read."
+    "could be read; 3 no refusal found, but parts could not be read; 4 a mistake of the program, please report it."
 )
 
 app = typer.Typer(

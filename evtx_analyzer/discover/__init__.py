@@ -21,6 +21,7 @@ from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.errors import InputError
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.origin import folder as folder_of
+from evtx_analyzer.whole_files import is_part
 
 __all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
 
@@ -124,7 +125,8 @@ def _files(top: Path) -> Iterator[tuple[Path, str]]:
     faults: list[OSError] = []
     for folder, below, names in os.walk(top, onerror=faults.append):
         for name in names:
-            yield Path(folder) / name, ""
+            if not is_part(name):
+                yield Path(folder) / name, ""
         for name in below:
             if os.path.islink(Path(folder) / name):
                 yield Path(folder) / name, "a link to a folder, which is not followed"
@@ -160,7 +162,12 @@ def _without_drive(path: Path) -> PurePath:
 
 def _stdin_source() -> Source:
     """Standard input is kept in memory: it can be read once only, and the pipeline reads a CAPI2 export twice."""
-    content = sys.stdin.buffer.read()
+    if sys.stdin is None:
+        raise InputError("-: standard input is closed; name a file, or give one by < or a pipe")
+    try:
+        content = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"-: standard input cannot be read ({error.strerror or error})") from None
     return Source(origin=Origin(source="stdin"), size=len(content), open=lambda: io.BytesIO(content))
 
 

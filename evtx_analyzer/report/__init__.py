@@ -13,6 +13,7 @@ from pathlib import Path
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
+from evtx_analyzer.whole_files import write_whole
 
 Renderer = Callable[[Report, Language], str | bytes]
 
@@ -87,10 +88,7 @@ def render_for(path: str | Path) -> Renderer:
 
 
 def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
-    """Write a report to a file in the format of its suffix; raises ReportError where that cannot be done."""
+    """Write a report, whole or not at all, in the format of its suffix; raises ReportError where it cannot be done."""
     content = render_for(path)(report, say)
     data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
+    write_whole(path, data)
