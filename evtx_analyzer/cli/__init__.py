@@ -10,7 +10,7 @@ import sys
 
 from evtx_analyzer.cli import analyze, batch, events, rules
 from evtx_analyzer.cli.app import app
-from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, leave, unforeseen
+from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, interrupted, leave, unforeseen
 from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
 __all__ = ["analyze", "app", "batch", "events", "main", "rules"]
@@ -39,9 +39,10 @@ def main() -> None:
         complain("interrupted")
         status = 130
     except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # typer ends without a word
-            complain("interrupted")
         status = end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+        if interrupted(end):  # typer ends without a word, click with 1
+            complain("interrupted")
+            status = 130
     except BaseException as error:  # noqa: BLE001  the last boundary: an unforeseen error has a status of its own
         complain(unforeseen(error, sys.argv[1:2]))
         status = INTERNAL_ERROR

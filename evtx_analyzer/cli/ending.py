@@ -22,6 +22,14 @@ def complain(text: str) -> None:
         sys.stderr.flush()
 
 
+def interrupted(end: BaseException) -> bool:
+    """Whether Ctrl-C is what ended the program, however the command line wrapped it."""
+    cause: BaseException | None = end
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
 def unforeseen(error: BaseException, command: list[str]) -> str:
     """Say in one line what was being done when an unforeseen error came; its traceback goes to the log."""
     import logging
