@@ -26,7 +26,7 @@ def interrupted(end: BaseException) -> bool:
     """Whether Ctrl-C is what ended the program, however the command line wrapped it."""
     cause: BaseException | None = end
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return cause is not None
 
 
