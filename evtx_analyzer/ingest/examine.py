@@ -42,7 +42,8 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
 
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
-    ``head`` is a checksum of the beginning: where it differs, so do the contents.
+    ``head`` is a checksum of the beginning: where it differs, so do the contents. ``zeroed`` is set where the bytes by
+    which a file is recognized are all 0.
     """
 
     source: Source
@@ -55,6 +56,7 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     pending: Future[Digest] | None = None
     head: int = 0
+    zeroed: bool = False
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> ExaminedSource:
@@ -68,6 +70,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
             source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault
         )
     digest, size, holds, syntax, tail, head = hashlib.sha256(), 0, False, None, b"", 0
+    zeroed = False
     said: tuple[str, ...] = ()
     try:
         with closing(_opened(source, ahead=digests is not None)) as stream:
@@ -76,6 +79,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
                     syntax = recognize(block[:HEAD])
                     said = notes(syntax, block)
                     head = zlib.crc32(block[:HEAD])
+                    zeroed = syntax is None and not block[:HEAD].strip(b"\0")
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
                         return ExaminedSource(
                             source=source,
@@ -106,6 +110,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
         error=error_text,
         notes=said,
         head=head,
+        zeroed=zeroed,
     )
 
 

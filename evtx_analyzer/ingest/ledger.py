@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.capi2.same_log import record_id
 from evtx_analyzer.errors import InputError
+from evtx_analyzer.ingest.absence import empty_log
 from evtx_analyzer.ingest.coverage import RecordIds, Span, joined, with_notices
 from evtx_analyzer.ingest.examine import (
     _EVENT_LOG,
@@ -253,6 +254,8 @@ class Ledger:
             elif not item.duplicate_of and not self.kinds(item) and _tells_of_refusals(item):
                 reason = "holds the text 5.7.64 but is in no format that is read"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
+            elif reason := empty_log(item):
+                found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size:,} bytes"))
             elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
                 reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
                 found.append(Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes"))
@@ -265,7 +268,7 @@ class Ledger:
 
     def _is_capi2_log(self, item: ExaminedSource) -> bool:
         losses = self._losses.get(item.source.path, ())
-        named_so = bool(_CAPI2_FILE.search(item.source.path)) and item.size > 0
+        named_so = bool(_CAPI2_FILE.search(item.source.path))
         by_name = named_so and (bool(losses) or item.syntax is None)
         # Forms without facts are known by their provider: only CAPI2's are recognized.
         without_facts = item.syntax == _WITHOUT_FACTS or any("CAPI2 event" in loss.reason for loss in losses)
@@ -323,8 +326,8 @@ class Ledger:
         return sorted(self._kinds.get(item.source.path, ()))
 
     def _judge(self, item: ExaminedSource) -> tuple[str, str]:
-        if item.error:
-            return "not-read", item.error
+        if reason := item.error or empty_log(item):
+            return "not-read", reason
         if item.duplicate_of and item.syntax is not None:
             return "read", f"the same contents as {item.duplicate_of}, counted once"
         if item.syntax is None:

@@ -39,8 +39,14 @@ _FILE_MAGIC, _CHUNK_MAGIC, _FIRST_CHUNK = b"ElfFile\0", b"ElfChnk\0", 4096
 
 
 def _is_evtx(head: bytes) -> bool:
-    """Whether a file is an event log: by its own magic, or, where that is damaged, by that of its first chunk."""
-    return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
+    """Whether a file is an event log: by its own magic, or by a chunk, wherever that begins."""
+    if head.startswith((_FILE_MAGIC, _CHUNK_MAGIC)) or head.startswith(_CHUNK_MAGIC, _FIRST_CHUNK):
+        return True
+    if _CHUNK_MAGIC not in head:
+        return False
+    from evtx_analyzer.read.evtx.aligned import first_header  # noqa: PLC0415  start-up cost, as below
+
+    return first_header(head, 0, len(head)) is not None
 
 
 def _read_evtx(stream: BinaryIO, source: Origin, selection: Selection | None = None) -> Iterator[Readable]:

@@ -173,6 +173,13 @@ LOST = {
     "an event without System": {"event.xml": "<Event><UserData/></Event>"},
     "a table": {"send.txt": "Identity  AddressSpaces\n--------  -------------\nOutbound  {smtp:*;1}\n"},
     "a zeroed export": {"capi2.evtx": "\0" * 8192},
+    "an empty log": {"SEND1.LOG": ""},
+    "a beheaded event log": {"system.evtx": "no event log" * 99},
+    "deep JSON": {"deep.json": '[{"a":' + "[" * 9_000},
+    "deep mail": {
+        "deep.eml": "From: a@b.c\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n"
+        + "Content-Type: message/rfc822\n\n" * 1_500
+    },
     "a queue": {"queue.csv": '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","x.y","550 5.7.64 Relay Denied"\r\n'},
     "an unknown log": {"mail.log": "host said: 550 5.7.64\n"},
     "an unknown Exchange log": {"AGENT.LOG": "#Log-type: Agent Log\r\n#Fields: a,b\r\nx,550 5.7.64\r\n"},

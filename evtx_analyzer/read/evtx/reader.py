@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import evtx
@@ -27,8 +28,9 @@ from Evtx.Evtx import ChunkHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord
+from evtx_analyzer.read.evtx.aligned import chunk_blocks, chunks_of, file_header, new_buffer
 from evtx_analyzer.read.evtx.chunk import (
-    CHUNK_SIZE,
+    FILE_HEADER_SIZE,
     HEADER_SIZE,
     MOST_RECORDS,
     Chunk,
@@ -38,18 +40,16 @@ from evtx_analyzer.read.evtx.chunk import (
     counted_chunk,
     up_to,
 )
-from evtx_analyzer.read.evtx.losses import FILE_HEADER_SIZE, LogAccount
+from evtx_analyzer.read.evtx.losses import LogAccount
 from evtx_analyzer.read.evtx.span import ChunkSpan, Spans
-from evtx_analyzer.read.streams import read_into
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from evtx_analyzer.read.evtx.search import Search
 
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, FILE_HEADER_SIZE, 1)
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(FILE_HEADER_SIZE, b"\0")
-BLOCK = 16 * CHUNK_SIZE  # bytes read at a time: they stay in a core's own cache while they are looked at
 
 
 @dataclass(frozen=True)
@@ -80,31 +80,34 @@ def read_evtx(
     chunk it is decoded too, and those records are given whose text the search finds. Where they cannot be counted they
     are decoded, and all those are given that concern anybody.
     """
-    buffer = memoryview(bytearray(FILE_HEADER_SIZE))
-    raw_header = bytes(buffer[: fill(stream, buffer)])
-    log = LogAccount(source, raw_header)
+    raw_header, rest = file_header(stream)
+    log = LogAccount(source, raw_header, bare=bool(rest))
     yield from log.header_losses()
-    if len(raw_header) < FILE_HEADER_SIZE:
+    if not rest and len(raw_header) < FILE_HEADER_SIZE:
         return
+    blocks = chunk_blocks(stream, rest, len(raw_header), repeat(new_buffer()))
     if selection is None:
-        for block, offset in _blocks(stream):
+        for block, offset in blocks:
             for raw, at in chunks_of(block, offset):
                 yield from _decode(log, bytes(raw), at, source)
     else:
         selection.counted.clear()
-        yield from _selected(log, stream, source, selection)
+        yield from _selected(log, blocks, source, selection)
     yield from log.final_losses()
 
 
 def _selected(
-    log: LogAccount, stream: BinaryIO, source: Origin, selection: Selection
+    log: LogAccount, blocks: Iterable[tuple[memoryview, int]], source: Origin, selection: Selection
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
-    """Count the chunks of a stream and decode those that must be."""
+    """Count the chunks of a file and decode those that must be."""
     spans = Spans(selection.countable, _first_text)
     run: _Run | None = None
-    for block, offset in _blocks(stream):
+    for block, offset in blocks:
         wanted = selection.search.chunks(block)
         for number, (raw, at) in enumerate(chunks_of(block, offset)):
+            if log.holds(raw):
+                selection.counted.append(False)
+                continue
             span = spans.span(raw)
             selection.counted.append(span is not None)
             if run is not None and run.goes_on(span):
@@ -113,19 +116,24 @@ def _selected(
                 yield from run.counted(log, source) if run is not None else ()
                 run = _Run(span, at) if span is not None else None
             if span is not None:
+                log.sound(raw)
                 if number in wanted:
                     yield from _wanted(bytes(raw), at, source, selection.search)
                 continue
             chunk = account(bytes(raw))
             if chunk is not None:
+                if not chunk.faults:
+                    log.sound(raw)
                 yield from log.chunk_losses(chunk, at)
                 selection.counted[-1] = yield from _concerning(chunk, at, source, selection)
     yield from run.counted(log, source) if run is not None else ()
 
 
 def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
-    chunk = account(raw)
+    chunk = None if log.holds(raw) else account(raw)
     if chunk is not None:
+        if not chunk.faults:
+            log.sound(raw)
         yield from log.chunk_losses(chunk, offset)
         for thing in _records(chunk, offset, source):
             assert not isinstance(thing, int)
@@ -170,7 +178,9 @@ class _Run:
     def counted(self, log: LogAccount, source: Origin) -> Iterator[CountedRecords | Loss]:
         """The run as one, and what its end says of the log."""
         begin, end = self._begin, self._end
-        promise = Promise(range(begin.first, end.last + 1), end.shift, dense=True, free=end.free, trusted=True)
+        ids, shift = range(begin.first, end.last + 1), end.shift
+        numbers = range(ids.start - shift, ids.stop - shift)
+        promise = Promise(ids, numbers, shift, dense=True, free=end.free, trusted=True)
         chunk = Chunk(data=b"", promise=promise, heads=[], gaps=[], faults=[], whole=True)
         yield from log.chunk_losses(chunk, self._offset, self._chunks)
         yield CountedRecords(
@@ -183,34 +193,6 @@ class _Run:
             last=clock.from_filetime(self._latest),
             event_ids=dict(self._event_ids),
         )
-
-
-# ------------------------------------------------------------------------------------------------- bytes
-
-
-def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int]]:
-    """The chunks of a stream that stands behind the file header, some at a time, and where they begin in the file.
-
-    Each block is valid until the next one is asked for. The last chunk may be cut off.
-    """
-    buffer, offset = memoryview(bytearray(BLOCK)), FILE_HEADER_SIZE
-    while size := fill(stream, buffer):
-        yield buffer[:size], offset
-        offset += size
-
-
-def chunks_of(block: memoryview, offset: int) -> Iterator[tuple[memoryview, int]]:
-    """The chunks of a block, and where each begins in the file."""
-    for at in range(0, len(block), CHUNK_SIZE):
-        yield block[at : at + CHUNK_SIZE], offset + at
-
-
-def fill(stream: BinaryIO, buffer: memoryview) -> int:
-    """Fill a buffer, and return how much of it; a member of an archive may give less than it was asked for."""
-    size = 0
-    while size < len(buffer) and (more := read_into(stream, buffer[size:])):
-        size += more
-    return size
 
 
 # ------------------------------------------------------------------------------------------------- decoding
