@@ -42,6 +42,7 @@ from evtx_analyzer.read.evtx.chunk import (
 )
 from evtx_analyzer.read.evtx.losses import LogAccount
 from evtx_analyzer.read.evtx.span import ChunkSpan, Spans
+from evtx_analyzer.read.evtx.unfolding import unfolds
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -203,9 +204,10 @@ def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
     decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
     for number, xml in _decoded(chunk.data):
         decoded[number].append(xml)
+    allowance: list[Any] = []
     for head in chunk.heads:
         given = decoded.get(head.id)
-        yield head, given.pop(0) if given else _recovered(chunk, head)
+        yield head, given.pop(0) if given else _recovered(chunk, head, allowance)
 
 
 class CountedChunk:
@@ -215,6 +217,7 @@ class CountedChunk:
         self._raw, self._chunk = raw, counted_chunk(raw)
         self._texts: dict[int, str] = {}
         self._end = 0  # of the last record that was decoded
+        self._allowance: list[Any] = []
 
     def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
         """The records in which the search finds something as XML, with their heads; or why one cannot be decoded."""
@@ -225,7 +228,7 @@ class CountedChunk:
         if heads and heads[-1].end > self._end:
             self._texts, self._end = dict(_decoded(up_to(self._chunk.data, heads[-1]))), heads[-1].end
         for head in heads:
-            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head)
+            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head, self._allowance)
             if not isinstance(xml, str) or search.in_text(xml):
                 yield head, xml
 
@@ -287,7 +290,9 @@ def _others(ids: list[int], source: Origin) -> CountedRecords:
 
 
 def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
-    """The id and XML of all records that ``evtx`` gives, in order."""
+    """The id and XML of all records that ``evtx`` gives, in order; of a chunk that may unfold without end, none."""
+    if unfolds(chunk):
+        return
     records = evtx.PyEvtxParser(BytesIO(_ONE_CHUNK_HEADER + chunk), number_of_threads=1).records()
     for _ in range(MOST_RECORDS):  # after an error it may go on, or give the same error for ever
         try:
@@ -308,11 +313,13 @@ def _first_text(chunk: bytes) -> str | None:
     return next((xml for _, xml in _decoded(chunk)), None)
 
 
-def _recovered(chunk: Chunk, head: Head) -> str | Exception:
+def _recovered(chunk: Chunk, head: Head, allowance: list[Any]) -> str | Exception:
+    """A record as our own decoder gives it, within what is left to its chunk (kept in ``allowance``), or why not."""
     from evtx_analyzer.read.evtx import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
 
     try:
-        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)))
+        allowance[:] = allowance or [binxml.Allowance()]
+        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)), *allowance)
     except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary
         return error
 
