@@ -31,7 +31,7 @@ HostNames = str | Sequence[str] | Mapping[str, str]
 _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]+)*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
 # Words that people name bundles with; an archive called case-1123.zip names no machine.
 _NO_HOSTS = frozenset(
     {
@@ -112,7 +112,7 @@ _NO_HOSTS = frozenset(
 )
 # A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
 _MACHINE = re.compile(
-    r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]+\d{1,3}", re.IGNORECASE
+    r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]{1,62}\d{1,3}", re.IGNORECASE
 )
 _MOST_KNOWN = 4096
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
@@ -283,7 +283,7 @@ def folder_host(parts: list[str]) -> str:
 
 def folder_of(path: str) -> str:
     """The folder or archive that holds a file, by the name that reports show (``case.zip!EX01/SEND1.LOG``)."""
-    return re.sub(r"[/!]?[^/!]*$", "", path)
+    return path[: max(path.rfind("/"), path.rfind("!"), 0)]
 
 
 def short(name: str) -> str:

@@ -29,6 +29,7 @@ from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
 from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
+from evtx_analyzer.ingest.source_list import bounded
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.evidence import Rejection
@@ -145,7 +146,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         other_errors=errors,
         context=contexts,
         clocks=skews,
-        sources=tuple(ledger.status(item) for item in examined),
+        sources=bounded(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
         bundles=tuple(collector_bundles(sources)),

@@ -69,12 +69,14 @@ def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int
     """Rows whose quotes are closed: a cell may hold line ends."""
     start: tuple[int, int] | None = None
     parts: list[str] = []
+    quotes = 0
     for number, offset, line in found:
         start = start or (number, offset)
         parts.append(line)
-        if sum(part.count('"') for part in parts) % 2 == 0 or len(parts) >= _LONGEST_ROW:
+        quotes += line.count('"')
+        if quotes % 2 == 0 or len(parts) >= _LONGEST_ROW:
             yield (*start, "\n".join(parts))
-            start, parts = None, []
+            start, parts, quotes = None, [], 0
     if start is not None:
         yield (*start, "\n".join(parts))
 

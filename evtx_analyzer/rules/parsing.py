@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Mapping
-from typing import Any, cast, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from msgspec.structs import replace
@@ -48,6 +48,8 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
 SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 
+_Rule = TypeVar("_Rule")
+
 # libyaml reads the rules six times faster; PyYAML may be built without it.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -55,15 +57,24 @@ _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader",
 def parse(texts: RuleTexts) -> RuleSet:
     """Rules of files; raises RuleSetError with all mistakes."""
     mistakes: list[RuleError] = []
-    read_signals = [_signal(name, data, mistakes) for name, data in _documents(texts, "signals", mistakes)]
+    read_signals = [
+        _parsed(_signal, name, data, mistakes=mistakes) for name, data in _documents(texts, "signals", mistakes)
+    ]
     signals = [item for item in read_signals if item is not None]
     known = frozenset(signal.name for signal in signals)
-    read_links = [_link(name, data, known, mistakes) for name, data in _documents(texts, "links", mistakes)]
+    read_links = [
+        _parsed(_link, name, data, known, mistakes=mistakes) for name, data in _documents(texts, "links", mistakes)
+    ]
     links = [item for item in read_links if item is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
-    commands = {_stem(name): _commands(name, data, mistakes) for name, data in _documents(texts, "commands", mistakes)}
+    read_commands = {
+        _stem(name): _parsed(_commands, name, data, mistakes=mistakes)
+        for name, data in _documents(texts, "commands", mistakes)
+    }
+    commands = {name: steps for name, steps in read_commands.items() if steps is not None}
     read_causes = [
-        _cause(name, data, names, commands, mistakes) for name, data in _documents(texts, "causes", mistakes)
+        _parsed(_cause, name, data, names, commands, mistakes=mistakes)
+        for name, data in _documents(texts, "causes", mistakes)
     ]
     causes = [item for item in read_causes if item is not None]
     if not mistakes and not causes:
@@ -77,13 +88,25 @@ def parse(texts: RuleTexts) -> RuleSet:
     )
 
 
+def _parsed(
+    parse: Callable[..., _Rule], file: str, data: dict[str, Any], *known: object, mistakes: list[RuleError]
+) -> _Rule | None:
+    """A rule of one file; whatever stands in it where something else is expected is a mistake of that file."""
+    try:
+        return parse(file, data, *known, mistakes)
+    except Exception as error:  # noqa: BLE001  the boundary of a rule file: a mapping, a date or a list may stand anywhere
+        text = f"{type(error).__name__}: {error}".partition("\n")[0]
+        mistakes.append(RuleError(file, "", f"a value is not of the type that its key expects ({text})"))
+        return None
+
+
 def _documents(texts: RuleTexts, part: str, mistakes: list[RuleError]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rule name and content of every YAML file of a part."""
     for file, content in texts[part].items():
         name = f"{part}/{file}"
         try:
             data = yaml.load(_text(content), Loader=_LOADER)  # noqa: S506  both are safe loaders
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             mistakes.append(RuleError(name, "", f"not readable as YAML: {error}".replace("\n", " ")))
             continue
         if isinstance(data, dict):

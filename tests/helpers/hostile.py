@@ -220,6 +220,11 @@ FILES = {
     "json-event-surrogate": ("event.json", lambda: event_json("a\\ud800b"), False),
     "json-event-result": ("event.json", lambda: event_json("x").replace(b"800B0109", b"F" * 5_000), False),
     "json-event-id": ("event.json", lambda: event_json("x").replace(b": 30,", b": " + b"9" * 4_000 + b","), False),
+    "csv-header-case": (
+        "queue.csv",
+        lambda: b'"identity","nexthopdomain","LASTERROR"\r\n"A\\1","x.y","550 no"\r\n',
+        False,
+    ),
     "year-1": ("SEND2.LOG", lambda: in_year(b"0001"), True),
     "year-9999": ("SEND2.LOG", lambda: in_year(b"9999"), True),
     "json-surrogate": ("connector.json", lambda: connector_json("\\ud800x"), False),

@@ -11,12 +11,15 @@ import importlib
 import itertools
 import pkgutil
 import re
+from pathlib import Path
 from re import _constants as sre
 from re import _parser as parser
 
 import evtx_analyzer
 
 _MOST_LETTERS = 9
+_REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
+_NESTED = (sre.SUBPATTERN, *_REPEATS, sre.ASSERT, sre.ASSERT_NOT)
 _LONG = re.compile(r".{41,}")
 
 
@@ -51,8 +54,7 @@ def inline():
     """Patterns that are written where they are used, by module and line, with the function of ``re``."""
     found = {}
     for module in modules():
-        with open(module.__file__, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
+        tree = ast.parse(Path(module.__file__).read_text("utf-8"))
         for node in ast.walk(tree):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args
             if not called or getattr(node.func.value, "id", "") != "re" or node.func.attr in ("compile", "escape"):
@@ -77,11 +79,7 @@ def _letters(parsed, found):
         elif code is sre.BRANCH:
             for branch in argument[1]:
                 _letters(branch, found)
-        elif code is sre.SUBPATTERN:
-            _letters(argument[-1], found)
-        elif code in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            _letters(argument[-1], found)
-        elif code in (sre.ASSERT, sre.ASSERT_NOT):
+        elif code in _NESTED:
             _letters(argument[-1], found)
         elif code is sre.ATOMIC_GROUP:
             _letters(argument, found)
@@ -129,7 +127,7 @@ def units(pattern):
     parsed = parser.parse(source, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags)
     letters = []
     _letters(parsed, letters)
-    letters = list(dict.fromkeys(letters))[:_MOST_LETTERS] + [" ", "a", "\n"]
+    letters = [*list(dict.fromkeys(letters))[:_MOST_LETTERS], " ", "a", "\n"]
     letters = list(dict.fromkeys(letters))
     yield from letters
     yield from ("".join(pair) for pair in itertools.permutations(letters[:_MOST_LETTERS], 2))
