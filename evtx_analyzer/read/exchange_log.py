@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, split_cells, too_long
+from evtx_analyzer.read.lines import head_text, lines, split_cells, too_long, without_nuls
 
 SEND_FIELDS = (
     "date-time",
@@ -69,6 +69,8 @@ class ExchangeRows:
         if (loss := too_long(line, origin)) is not None:
             yield loss
             return
+        line, lost = without_nuls(line, origin)
+        yield from lost
         values = split_cells(line)
         if values is None or len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
