@@ -252,7 +252,7 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
 
 def _is_machine_name(name: str) -> bool:
     """Whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
-    plain = re.sub(r"[-_ ]?\d+$", "", name).casefold()
+    plain = re.sub(r"(?:[-_ ]|(?<!\d))\d+$", "", name).casefold()
     # A date (2026-03-10) would be a legal name of a machine.
     legal = _NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
     return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)

@@ -45,7 +45,9 @@ def _method(name):
     """``match`` or ``fullmatch`` where the sources apply a pattern in no other way."""
     short = name.split(":")[1]
     used = set(re.findall(rf"\b{short}\.(match|fullmatch|search|sub|split|findall|finditer)\b", SOURCES))
-    return used.pop() if len(used) == 1 and used <= {"match", "fullmatch"} else "search"
+    if not used or not used <= {"match", "fullmatch"}:
+        return "search"
+    return "match" if "match" in used else "fullmatch"
 
 
 def spent(function, text, times=3):
