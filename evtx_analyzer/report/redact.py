@@ -188,7 +188,7 @@ class _Aliases:
         """A path: parts that the product names stay, all others get an alias that keeps the suffix."""
         for part in re.split(r"([/\\!])", text):
             if part and part not in "/\\!" and not _PRODUCT_PATH.fullmatch(part) and part not in self._paths:
-                suffix = re.search(r"(\.[A-Za-z0-9]{1,5})*$", part)
+                suffix = re.search(r"(\.[A-Za-z0-9]{1,5}){0,9}$", part)
                 number = len(self._paths) + 1
                 self._paths[part] = f"path{number}{suffix[0].lower() if suffix and suffix.start() else ''}"
 
