@@ -11,6 +11,7 @@ import sys
 from evtx_analyzer.cli import analyze, batch, events, rules, verify
 from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, interrupted, leave, unforeseen
+from evtx_analyzer.cli.outputs import NOT_WRITTEN
 from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
 __all__ = ["analyze", "app", "batch", "events", "main", "rules", "verify"]
@@ -34,7 +35,7 @@ def main() -> None:
     except OSError as error:
         # Inputs that cannot be read are losses, so what fails here is an output: a full disk, a folder without rights.
         complain(f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})")
-        status = 2
+        status = NOT_WRITTEN
     except KeyboardInterrupt:
         complain("interrupted")
         status = 130

@@ -34,9 +34,8 @@ def unforeseen(error: BaseException, command: list[str]) -> str:
     """Say in one line what was being done when an unforeseen error came; its traceback goes to the log."""
     import logging
 
-    logger = logging.getLogger(_PACKAGE)
-    if logger.hasHandlers():  # else the traceback would go to stderr
-        logger.critical("unforeseen error", exc_info=error)
+    # Of this level, so that stderr shows it with -v only: the log file takes all.
+    logging.getLogger(_PACKAGE).debug("unforeseen error", exc_info=error)
     if isinstance(error, MemoryError):
         text = "the memory is used up; give it more, or fewer logs at once"
     else:

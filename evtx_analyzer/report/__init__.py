@@ -87,8 +87,13 @@ def render_for(path: str | Path) -> Renderer:
     raise ReportError(f"{path}: the suffix picks the format of an output; expected one of {', '.join(SUFFIXES)}")
 
 
-def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
-    """Write a report, whole or not at all, in the format of its suffix; raises ReportError where it cannot be done."""
+def rendered(report: Report, path: str | Path, say: Language = ENGLISH) -> bytes:
+    """The bytes of a report in the format of a file's suffix; raises ReportError for an unknown one."""
     content = render_for(path)(report, say)
-    data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+    return content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+
+
+def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
+    """Write a report, whole or not at all, in the format of its suffix; ReportError where it cannot be done."""
+    data = rendered(report, path, say)
     write_whole(path, data)

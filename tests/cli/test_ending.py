@@ -57,11 +57,14 @@ def test_the_line_names_the_place_in_this_package(monkeypatch, capsys):
     assert "at pipeline.py:" in capsys.readouterr().err
 
 
-def test_the_traceback_is_in_the_log(monkeypatch, caplog):
-    with caplog.at_level(logging.ERROR, "evtx_analyzer"):
-        assert run(monkeypatch, ValueError("odd")) == 4
-    assert "Traceback" in caplog.text
-    assert "odd" in caplog.text
+def test_the_traceback_is_in_the_log_file_and_not_on_stderr(monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, ValueError("odd"), "analyze", SAMPLE, "--log-file", tmp_path / "log.txt") == 4
+    for handler in logging.getLogger("evtx_analyzer").handlers:
+        handler.close()
+    text = (tmp_path / "log.txt").read_text("utf-8")
+    assert "Traceback" in text
+    assert "odd" in text
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_control_characters_of_an_error_do_not_reach_the_terminal(monkeypatch, capsys):
@@ -78,7 +81,7 @@ def test_used_up_memory_is_said_in_words(monkeypatch, capsys):
     ("error", "status", "text"),
     [
         (InputError("x: no such file"), 2, "x: no such file"),
-        (OSError(28, "No space left on device"), 2, "standard output: cannot be written"),
+        (OSError(28, "No space left on device"), 5, "standard output: cannot be written"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -110,17 +113,17 @@ def shell(command, **options):
 @pytest.mark.parametrize(
     ("command", "status", "text"),
     [
-        ("PROGRAM analyze SAMPLE >&-", 2, b"standard output: cannot be written"),
-        ("PROGRAM analyze SAMPLE --format json >&-", 2, b"standard output: cannot be written"),
-        ("PROGRAM events SAMPLE >&-", 2, b"standard output: cannot be written"),
-        ("PROGRAM schema >&-", 2, b"standard output: cannot be written"),
+        ("PROGRAM analyze SAMPLE >&-", 5, b"standard output: cannot be written"),
+        ("PROGRAM analyze SAMPLE --format json >&-", 5, b"standard output: cannot be written"),
+        ("PROGRAM events SAMPLE >&-", 5, b"standard output: cannot be written"),
+        ("PROGRAM schema >&-", 5, b"standard output: cannot be written"),
         ("PROGRAM analyze - <&-", 2, b"standard input is closed"),
-        ("PROGRAM analyze SAMPLE > /dev/full", 2, b"standard output: cannot be written"),
-        ("PROGRAM events SAMPLE > /dev/full", 2, b"standard output: cannot be written"),
-        ("PROGRAM rules check > /dev/full", 2, b"standard output: cannot be written"),
-        ("PROGRAM --help > /dev/full", 2, b"standard output: cannot be written"),
+        ("PROGRAM analyze SAMPLE > /dev/full", 5, b"standard output: cannot be written"),
+        ("PROGRAM events SAMPLE > /dev/full", 5, b"standard output: cannot be written"),
+        ("PROGRAM rules check > /dev/full", 5, b"standard output: cannot be written"),
+        ("PROGRAM --help > /dev/full", 5, b"standard output: cannot be written"),
         ("PROGRAM analyze SAMPLE 2>&-", 1, b""),
-        ("PROGRAM analyze SAMPLE > /dev/full 2> /dev/full", 2, b""),
+        ("PROGRAM analyze SAMPLE > /dev/full 2> /dev/full", 5, b""),
         ("PROGRAM analyze no/such 2> /dev/full", 2, b""),
         ("PROGRAM analyze no/such >&- 2>&-", 2, b""),
         ("PROGRAM analyze SAMPLE | true", 0, b""),
