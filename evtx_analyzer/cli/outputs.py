@@ -112,10 +112,7 @@ def _said(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
 
 
 def _write_map(text: str, path: Path) -> None:
-    try:
-        write_whole(path, text.encode("utf-8", "replace"))
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
+    write_whole(path, text.encode("utf-8", "replace"))
 
 
 def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:
