@@ -42,6 +42,9 @@ from evtx_analyzer.smtp.compact import Keeper
 from evtx_analyzer.smtp.merge import merge
 from evtx_analyzer.smtp.rejections import Sighting, message_rejections, refused_replies, rejections
 from evtx_analyzer.smtp.sessions import Session
+from evtx_analyzer.stores.assemble import ExportTimes, assemble
+from evtx_analyzer.stores.views import VIEW as STORE_VIEW
+from evtx_analyzer.stores.views import store_views
 from evtx_analyzer.version import VERSION
 
 _MOST_JOBS = 4
@@ -130,6 +133,9 @@ def analyze(
     found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, window), by_id)
+    contents = assemble(notes.exported, hosts, ExportTimes())
+    views = store_views(grouped, contents, notes.exported, checked, beside.certificates)
+    chains = [with_signals(item, rules.signals, STORE_VIEW, fields) for item, fields in views]
 
     waiting = [] if found or left_out else notes.contexts.losses()
     losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
@@ -142,6 +148,7 @@ def analyze(
         view=view,
         certificates=beside.certificates,
         tz=tz,
+        stores=chains,
     )
     findings, graded = diagnose(grouped, rules.causes, case)
     return Report(
@@ -167,6 +174,8 @@ def analyze(
         coverage=tuple(coverage),
         losses=losses,
         bundles=tuple(collector_bundles(sources)),
+        stores=tuple(item.store for item in contents),
+        store_chains=tuple(chains),
         common=common_traits(found, accepted_mail, notes.history.own_domains),
     )
 

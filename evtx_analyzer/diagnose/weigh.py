@@ -81,9 +81,15 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     least = min(RANK[best.grade], RANK["possible"])
     relevant = [item for item in weighed if RANK[item.grade] >= least]
     seen = [item for part in relevant for item in part.seen]
-    # Accepted mail says that a cause does not decide alone, which nobody asks of one that nothing speaks for.
+    # Accepted mail says that a cause does not decide alone, and a store what it held later: nobody asks that of a cause
+    # that nothing speaks for.
     supported = RANK[best.grade] >= RANK["coincident"]
-    against = [item for part in weighed for item in part.seen if supported or not item.observation.caps]
+    against = [
+        item
+        for part in weighed
+        for item in part.seen
+        if supported or not (item.observation.caps or item.observation.weak)
+    ]
     names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
     return Finding(
@@ -253,6 +259,9 @@ def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _S
         # What is true of some refusals only does not explain the others.
         capped = len(facts) < len(scene.incident.rejections)
         return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if facts else None
+    if rule.kind == "store":
+        facts, free = scene.stored(rule.of)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
     if not _absent(rule, scene):
         return None
     return _Seen(

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 from evtx_analyzer.model.events import CertificateFile, Event
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord, LogRow
-from evtx_analyzer.normalize import capi2, configuration, iis_smtp, ndr, send_log, tracking
+from evtx_analyzer.model.stores import StoreEntry
+from evtx_analyzer.normalize import capi2, configuration, iis_smtp, ndr, send_log, stores, tracking
 from evtx_analyzer.normalize import supporting as context
 
 # Order: the first that recognizes a row takes it.
@@ -20,6 +21,7 @@ ROW_KINDS = (
     (ndr.KIND, ndr.is_ndr, ndr.normalize_ndr),
     (context.CONNECTIVITY, context.is_connectivity, context.normalize_connectivity),
     (context.QUEUE, context.is_queue, context.normalize_queue),
+    (stores.KIND, stores.is_store_row, stores.normalize_store_row),
     (context.EVENT_LIST, context.is_event_entry, context.normalize_event_entry),
 )
 EVENT_KINDS = (
@@ -52,7 +54,7 @@ def may_be_relevant(chunk: bytes) -> bool:
 
 
 def normalize(
-    record: EventRecord | LogRow | CertificateFile, zone: ZoneInfo | None = None
+    record: EventRecord | LogRow | CertificateFile | StoreEntry, zone: ZoneInfo | None = None
 ) -> tuple[str, Event | Loss] | None:
     """Kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind.
 
@@ -60,6 +62,8 @@ def normalize(
     """
     if isinstance(record, CertificateFile):
         return "certificate", record
+    if isinstance(record, StoreEntry):
+        return stores.KIND, stores.normalize_store_entry(record, zone)
     if isinstance(record, LogRow):
         for kind, recognizes, typed in ROW_KINDS:
             if recognizes(record):

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord, LogRow
+from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
+from evtx_analyzer.read.certutil_text import is_certutil_text, read_certutil_text
 from evtx_analyzer.read.csv_export import is_csv_table, read_csv_table
 from evtx_analyzer.read.event_json import is_event_csv, is_event_json, read_event_csv, read_event_json
 from evtx_analyzer.read.event_list import is_message_export, read_message_export
@@ -21,6 +23,7 @@ from evtx_analyzer.read.mail import is_mail_report, read_mail_report
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
+from evtx_analyzer.read.serialized_store import is_serialized_store, read_serialized_store
 from evtx_analyzer.read.table_text import is_table_text, read_table_text
 from evtx_analyzer.read.w3c_log import is_w3c_log, read_w3c_log
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.read.evtx.reader import Selection
     from evtx_analyzer.read.evtx.search import Search
 
-Record = EventRecord | LogRow | CertificateFile
+Record = EventRecord | LogRow | CertificateFile | StoreEntry
 Readable = Record | CountedRecords | Loss
 Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
 
@@ -66,6 +69,7 @@ def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
+    ("serialized-store", is_serialized_store, read_serialized_store),
     ("outlook-message", is_outlook_message, read_outlook_message),
     # Before XML, which it may hold in a text.
     ("event-json", is_event_json, read_event_json),
@@ -77,6 +81,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
     ("json", is_json, read_json),
+    ("certutil-text", is_certutil_text, read_certutil_text),
     ("certificate", is_certificate_file, read_certificate_file),
     ("ncsa-log", is_ncsa_log, read_ncsa_log),
     ("iis-log", is_iis_log, read_iis_log),

@@ -42,6 +42,8 @@ _SHAPES = {
     "result_name": r"\S+",
     "seen_address": r"\S+|<[^<>]*>",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
+    "store_thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+",
+    "store_time": rf"exported (?:at a time that is not known|{_TIME})(?:; [a-z ]+)?",
     "process": r"[^ ]+|\?",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",

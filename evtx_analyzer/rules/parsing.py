@@ -44,8 +44,18 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
+    ("evtx-analyzer", "certificate-store"): "certificate-store",
 }
-SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
+SOURCE_KINDS = (
+    "capi2",
+    "smtp",
+    "send-connector",
+    "iis-smtp",
+    "message-tracking",
+    "configuration",
+    "schannel",
+    "certificate-store",
+)
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
@@ -226,6 +236,16 @@ PLACEHOLDERS = frozenset(
         "sender_domain",
         "sent_names",
         "start",
+        "store_elsewhere",
+        "store_host",
+        "store_intermediates",
+        "store_issuer",
+        "store_key",
+        "store_root",
+        "store_same_name",
+        "store_subject",
+        "store_thumbprint",
+        "store_time",
         "subject",
         "tls",
         "thumbprint",
@@ -247,6 +267,12 @@ def _cause(
         check.wrong("id", "must be the file's name without .yml")
     observations = _observations(data.get("observations") or {}, names, check)
     observed = frozenset(item.name for item in observations)
+    grades = _grades(data.get("grades") or {}, observed, check)
+    of_stores = {item.name for item in observations if item.kind == "store"}
+    for name in sorted(of_stores & {name for group in grades.get("confirmed", ()) for name in group}):
+        check.wrong(
+            "grades.confirmed", f"{name} is of a store, which shows the time of its export and confirms nothing"
+        )
     remedy = check.mapping("remedy", data.get("remedy"))
     cause = Cause(
         id=_stem(file),
@@ -254,7 +280,7 @@ def _cause(
         title=check.text("title", data.get("title")),
         why=check.text("why", data.get("why")),
         observations=observations,
-        grades=_grades(data.get("grades") or {}, observed, check),
+        grades=grades,
         missing=_missing(data.get("missing") or [], observed, commands, check),
         steps=_steps("remedy.steps", remedy.get("steps"), observed, commands, check),
         verify=_steps("remedy.verify", remedy.get("verify"), observed, commands, check),
@@ -272,7 +298,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
         if len(kinds) != 1:
             check.wrong(key, f"expected exactly one of {', '.join(get_args(ObservationKind))}")
             continue
-        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "caps", "shown-by"}:
+        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "caps", "weak", "shown-by"}:
             check.wrong(f"{key}.{other}", "unknown key")
         kind, of = cast("ObservationKind", kinds[0]), str(body[kinds[0]])
         if "shown-by" in body:
@@ -288,6 +314,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: _Che
                 excludes=bool(body.get("excludes", False)),
                 caps=bool(body.get("caps", False)),
                 shown_by=str(body.get("shown-by", "")),
+                weak=bool(body.get("weak", False)),
             )
         )
     return tuple(found)
@@ -298,7 +325,7 @@ def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozen
         return names["link"]
     if kind == "no-object":
         return frozenset(CMDLETS)
-    return names["signal"] if kind in ("operation", "rejection") else frozenset(SOURCE_KINDS)
+    return names["signal"] if kind in ("operation", "rejection", "store") else frozenset(SOURCE_KINDS)
 
 
 def _grades(data: object, observed: frozenset[str], check: _Check) -> dict[Grade, tuple[tuple[str, ...], ...]]:
