@@ -8,9 +8,10 @@ from pathlib import Path
 
 from samples.cases import KB_CASES
 from samples.causes import CAUSES
+from samples.stores import STORES
 
 HERE = Path(__file__).parent
-CASES = {**KB_CASES, **CAUSES}
+CASES = {**KB_CASES, **CAUSES, **STORES}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -100,8 +100,8 @@ class StoreChain(Struct, frozen=True, kw_only=True):
     ``basis`` says why this certificate: it was sent, CAPI2 checked it, the Send connector names it, or it has the
     server's name. ``result`` is ``complete`` (a self-signed root ends it), ``issuer-absent`` (the whole store
     LocalMachine\CA was exported and lacks the issuer), or ``unknown``. ``missing_issuer`` is that issuer as far as the
-    certificate names it. ``elsewhere`` are stores in which the missing issuer lies and is not found by services (CurrentUser).
-    ``same_name`` are other certificates of LocalMachine\\My that share a name with it.
+    certificate names it. ``elsewhere`` are stores in which the missing issuer lies and is not found by services
+    (CurrentUser). ``same_name`` are other certificates of LocalMachine\My that share a name with it.
     """
 
     incident: str

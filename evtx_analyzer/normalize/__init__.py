@@ -21,7 +21,6 @@ ROW_KINDS = (
     (ndr.KIND, ndr.is_ndr, ndr.normalize_ndr),
     (context.CONNECTIVITY, context.is_connectivity, context.normalize_connectivity),
     (context.QUEUE, context.is_queue, context.normalize_queue),
-    (stores.KIND, stores.is_store_row, stores.normalize_store_row),
     (context.EVENT_LIST, context.is_event_entry, context.normalize_event_entry),
 )
 EVENT_KINDS = (

@@ -24,6 +24,7 @@ from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
 from evtx_analyzer.read.serialized_store import is_serialized_store, read_serialized_store
+from evtx_analyzer.read.store_rows import is_store_row, store_entry
 from evtx_analyzer.read.table_text import is_table_text, read_table_text
 from evtx_analyzer.read.w3c_log import is_w3c_log, read_w3c_log
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 Record = EventRecord | LogRow | CertificateFile | StoreEntry
 Readable = Record | CountedRecords | Loss
 Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
+
+_OBJECTS = ("clixml", "json", "csv-table", "console-text")
 
 HEAD = 64 * 1024
 """How many bytes of a file decide what it is."""
@@ -109,7 +112,13 @@ def read(syntax: str, stream: BinaryIO, source: Origin, selection: Selection | N
     """Records and losses of a stream in the given syntax; with a ``selection``, an event log's may be counted only."""
     if syntax == "evtx" and selection is not None:
         return _read_evtx(stream, source, selection)
-    return next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
+    found = next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
+    return map(_with_store, found) if syntax in _OBJECTS else found
+
+
+def _with_store(record: Readable) -> Readable:
+    """Certificates of a store are objects as any; what they hold is read here."""
+    return store_entry(record) if isinstance(record, LogRow) and is_store_row(record) else record
 
 
 def pieces(syntax: str, stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:

@@ -12,8 +12,8 @@
     CertUtil: -store command completed successfully.
 
 Sources: certutil reference of windowsserverdocs (``-store [CertificateStoreName [CertId ...]]``), outputs in articles
-of Microsoft on KeySpec (``certutil -v -store my``) and in public threads, English and German. Labels are in the language of
-the machine; what decides here is the same in all: the order of the values, ``(sha1)``, identifiers of objects, names
+of Microsoft on KeySpec (``certutil -v -store my``) and in public threads, English and German. Labels are in the
+language of the machine; what decides here is the same in all: the order of the values, ``(sha1)``, identifiers of objects, names
 of stores. Older Windows prints the hash with blanks. The number of an entry is its place in the store, also where a
 CertId picked it. Umlauts may be damaged: a console copies its own code page. ``-store`` reads the machine's stores
 unless ``-user`` is given, which the output does not show: the location is known from a command line in the copy only.
@@ -70,6 +70,10 @@ _KEY_ID = re.compile(r"(?:^\s+|=)((?:[0-9a-f]{2} ?){20})(?:\s*\(.*\))?\s*$", re.
 _LINK = re.compile(r"URL=(\S+)")
 _DNS = re.compile(r"DNS.Name=(\S+)", re.IGNORECASE)
 _SUBJECT_KEY, _ISSUER_KEY, _NAMES, _ISSUERS = "2.5.29.14", "2.5.29.35", "2.5.29.17", "1.3.6.1.5.5.7.48.2"
+_SENTENCE = re.compile(
+    r"(?:Non-root|Root Cert|Cert|CA Ver|Sign|Templ|No key|Private|Encrypt|Missing|Cannot|Archi|Kein|Stamm|Zertifi|Die |Der |Das |"
+    r"Vorlage|Verschl|Fehl)"
+)
 _CONSOLE, _RDNS = 60, 2
 
 Line = tuple[int, int, str]
@@ -218,16 +222,21 @@ def _entry(
 
 
 def _unfolded(texts: Sequence[str], width: int) -> list[str]:
-    """Lines that a console cut at its width are put together again; redirected output is never cut."""
+    """Lines that a console cut at its width are put together again; redirected output is never cut.
+
+    Its longest line may have any length, that of a console is a round number.
+    """
+    if width < _CONSOLE or width % 10:
+        return list(texts)
     whole: list[str] = []
     cut = False
     for text in texts:
-        begins = text[:1] in (" ", "=") or ": " in text or text.endswith(":")
+        begins = text[:1] in (" ", "=") or ": " in text or text.endswith(":") or _SENTENCE.match(text)
         if cut and not begins:
             whole[-1] += text
         else:
             whole.append(text)
-        cut = len(text) == width and width >= _CONSOLE
+        cut = len(text) == width
     return whole
 
 

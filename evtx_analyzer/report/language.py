@@ -43,7 +43,6 @@ _SHAPES = {
     "seen_address": r"\S+|<[^<>]*>",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
     "store_thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+",
-    "store_time": rf"exported (?:at a time that is not known|{_TIME})(?:; [a-z ]+)?",
     "process": r"[^ ]+|\?",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
