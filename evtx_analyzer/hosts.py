@@ -14,15 +14,18 @@ without a name are other machines, called like their folder. Machines that diffe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
 
+from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation
 
 HostOverrides = tuple[tuple[str, str], ...]
 """Pairs of ``--host``: pattern of a path (empty for all) and name."""
+HostNames = str | Sequence[str] | Mapping[str, str]
+"""``--host`` as callers write it: one name for all files, texts ``PATTERN=NAME``, or names by pattern."""
 
 # ExchangeLogCollector: <SERVER>-<Md>.zip (then -1.zip ...) and <yyyyMd>\\<SERVER>; a copied share: \\\\SRV\\c$.
 _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
@@ -304,6 +307,31 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
     if left != right:
         return "different"
     return "assumed" if left_basis == "assumed" else "same"
+
+
+def host_overrides(names: HostNames | None) -> HostOverrides:
+    """Return the pairs of pattern and name; a name without a pattern holds for all files. Raises OptionError."""
+    if names is None:
+        return ()
+    if isinstance(names, Mapping):
+        pairs = list(names.items())
+    else:
+        pairs = [_pair(text) for text in ([names] if isinstance(names, str) else names)]
+    pairs = [(pattern.strip(), name.strip()) for pattern, name in pairs]
+    wrong = next((pattern for pattern, name in pairs if not name), None)
+    if wrong is not None:
+        raise OptionError(f"--host {wrong}=: expected NAME, or PATTERN=NAME with the name of a machine")
+    return tuple(pairs)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    pattern, equals, name = text.partition("=")
+    return (pattern, name) if equals else ("", text)
+
+
+def host_text(overrides: HostOverrides) -> str | None:
+    """Return ``--host`` as reports show it; None where it was not given."""
+    return ", ".join(f"{pattern}={name}" if pattern else name for pattern, name in overrides) or None
 
 
 def _given(path: str, given: HostOverrides) -> str:

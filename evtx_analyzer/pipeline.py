@@ -5,10 +5,10 @@ docs/architecture.md follows single records through it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from typing import Unpack
 
 from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
@@ -22,11 +22,9 @@ from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.diagnose.weigh import diagnose
 from evtx_analyzer.discover import discover
-from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.hashing import Digests
 from evtx_analyzer.discover.log_collector import collector_bundles
-from evtx_analyzer.errors import OptionError
-from evtx_analyzer.hosts import HostOverrides, Hosts, identify_hosts
+from evtx_analyzer.hosts import Hosts, host_text, identify_hosts
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
 from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
@@ -34,6 +32,7 @@ from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.sigma.match import with_signals
@@ -47,27 +46,8 @@ from evtx_analyzer.stores.views import VIEW as STORE_VIEW
 from evtx_analyzer.stores.views import store_views
 from evtx_analyzer.version import VERSION
 
-_MOST_JOBS = 4
-HostNames = str | Sequence[str] | Mapping[str, str]
 
-
-def analyze(
-    inputs: Inputs,
-    *,
-    rules: Rules | None = None,
-    window: tuple[float, float] | None = None,
-    host: HostNames | None = None,
-    tz: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limits: Limits | None = None,
-    password: bytes | None = None,
-    anyway: bool = False,
-    leave_out: Collection[str | os.PathLike[str]] = (),
-    prefilter: bool = True,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-) -> Report:
+def analyze(inputs: Inputs, *, progress: Progress | None = None, **arguments: Unpack[AnalysisArguments]) -> Report:
     """Analyze one case: a file, a folder, or several of these.
 
     ``window`` replaces the seconds before and after the handshake in which a CAPI2 event may lie; ``host`` names the
@@ -81,17 +61,19 @@ def analyze(
     can be read (with ``anyway`` such a report is given instead), OptionError for an option that cannot be used,
     RuleSetError for wrong rules.
     """
-    rules = rules or Rules.load()
-    given = _given(host)
+    return analyze_case(inputs, analysis_options(**arguments), progress)
+
+
+def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Report:
+    """Analyze one case as ``analyze`` does, with its options as one value."""
     tell = progress or _silent
-    sources = discover(source_paths(inputs), limits, password, leave_out)
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs={jobs}: expected a number of threads from 1 on")
-    others = (jobs or min(os.cpu_count() or 1, _MOST_JOBS)) - 1
-    digests = Digests(others) if others > 0 else None
+    rules = options.rules or Rules.load()
+    sources = discover(source_paths(inputs), options.limits, options.password, options.leave_out)
+    ahead = options.helpers > 0
+    digests = Digests(options.helpers) if ahead else None
     examined = without_copies(examine(source, tell, digests) for source in sources)
-    ledger, notes = Ledger(clock.zone(tz) if tz else None, ahead=others > 0), Tallies()
-    reading = Reading(examined, rules, ledger, notes, tell, prefilter)
+    ledger, notes = Ledger(clock.zone(options.tz) if options.tz else None, ahead=ahead), Tallies()
+    reading = Reading(examined, rules, ledger, notes, tell, options.prefilter)
 
     keeper = Keeper()
     refused = [keeper.session(item) for item in smtp_sessions(reading) if _counted(item, notes)]
@@ -99,15 +81,15 @@ def analyze(
     checks = list(failures(reading, anchors))
     checks += evidence_for(reading, _certificates(checks, refused), checks)
     examined = [with_digest(item) for item in examined]
-    if not anyway:
+    if not options.anyway:
         require_readable(examined, ledger)
 
     hosts = identify_hosts(
-        ledger.hosts(), [item.source.path for item in examined], notes.owners(), given, notes.unnamed_logs
+        ledger.hosts(), [item.source.path for item in examined], notes.owners(), options.host, notes.unnamed_logs
     )
     skews = notes.clocks.skews(hosts)
     merged, offsets = merge(settled(*_sightings(refused, notes.messages, hosts), skews))
-    found = [item for item in merged if _within(item, since, until)]
+    found = [item for item in merged if _within(item, options.since, options.until)]
     left_out = len(merged) - len(found)
     # An outage has thousands of them, and what they told is in the refusals now.
     del refused, merged
@@ -132,7 +114,7 @@ def analyze(
     view = partial(session_facts, background=beside)
     found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
     by_id = {item.id: item for item in checked}
-    grouped = incidents(found, links(found, checked, rules.links, window), by_id)
+    grouped = incidents(found, links(found, checked, rules.links, options.window), by_id)
     contents = assemble(notes.exported, hosts, ExportTimes())
     views = store_views(grouped, contents, notes.exported, checked, beside.certificates)
     chains = [with_signals(item, rules.signals, STORE_VIEW, fields) for item, fields in views]
@@ -147,7 +129,7 @@ def analyze(
         settings=beside.places(),
         view=view,
         certificates=beside.certificates,
-        tz=tz,
+        tz=options.tz,
         stores=chains,
     )
     findings, graded = diagnose(grouped, rules.causes, case)
@@ -155,11 +137,11 @@ def analyze(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
         options=Options(
-            window=window,
-            host=_host_text(given),
-            tz=tz,
-            since=_text(since),
-            until=_text(until),
+            window=options.window,
+            host=host_text(options.host),
+            tz=options.tz,
+            since=_text(options.since),
+            until=_text(options.until),
             rules=rules.added or None,
         ),
         verdict=verdict(findings, grouped, case, len(losses), left_out),
@@ -221,29 +203,6 @@ def _within(item: Rejection, since: datetime | None, until: datetime | None) -> 
     if item.time_basis in ("heading", "unknown"):
         return True
     return (since is None or item.time >= since) and (until is None or item.time <= until)
-
-
-def _given(host: HostNames | None) -> HostOverrides:
-    """Return pairs of pattern and name; a plain name holds for all files."""
-    if host is None:
-        return ()
-    if isinstance(host, Mapping):
-        pairs = [(pattern.strip(), name.strip()) for pattern, name in host.items()]
-    else:
-        texts = [host] if isinstance(host, str) else host
-        pairs = [(left.strip(), right.strip()) for left, _, right in (_pair(text) for text in texts)]
-    wrong = next((pattern for pattern, name in pairs if not name), None)
-    if wrong is not None:
-        raise OptionError(f"--host {wrong}=: expected NAME, or PATTERN=NAME with the name of a machine")
-    return tuple(pairs)
-
-
-def _pair(text: str) -> tuple[str, str, str]:
-    return text.partition("=") if "=" in text else ("", "=", text)
-
-
-def _host_text(given: HostOverrides) -> str | None:
-    return ", ".join(f"{pattern}={name}" if pattern else name for pattern, name in given) or None
 
 
 def _text(time: datetime | None) -> str | None:

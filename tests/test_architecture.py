@@ -21,7 +21,7 @@ LAYERS = (
     ("discover", "sigma"),
     ("read", "normalize", "rules"),
     ("smtp", "capi2", "stores", "correlate", "diagnose"),
-    ("rule_tools",),
+    ("rule_tools", "options"),
     ("ingest",),
     ("tables",),
     ("report",),

@@ -7,23 +7,20 @@ run goes on with ``resume``, and a run on what is done already changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import msgspec
 from msgspec import Struct
 
-from evtx_analyzer import clock
 from evtx_analyzer.batch.bundles import Bundle, bundles
 from evtx_analyzer.batch.local import run_local
 from evtx_analyzer.batch.outcome import Failed
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge, to_csv, to_html, to_json
 from evtx_analyzer.batch.work import PART, Settings, Task, encoded, not_read, summarize
-from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.errors import OptionError
-from evtx_analyzer.pipeline import HostNames
+from evtx_analyzer.options import AnalysisOptions, CaseArguments, analysis_options
 from evtx_analyzer.report import SUFFIXES
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.rules import Rules
@@ -51,14 +48,9 @@ def analyze_many(
     workers: int | None = None,
     scheduler: str | None = None,
     rules: str | os.PathLike[str] | None = None,
-    window: tuple[float, float] | None = None,
-    host: HostNames | None = None,
-    tz: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limits: Limits | None = None,
     password_file: str | os.PathLike[str] | None = None,
     every_row: bool = False,
+    **arguments: Unpack[CaseArguments],
 ) -> Iterator[Report]:
     """A report for each bundle, in the order in which they are done; ``report.batch.bundle`` names it.
 
@@ -68,17 +60,8 @@ def analyze_many(
     On Windows and macOS, a script calls this below ``if __name__ == "__main__":``, as every program does
     that starts processes.
     """
-    settings = settings_for(
-        rules=rules,
-        window=window,
-        host=host,
-        tz=tz,
-        since=since,
-        until=until,
-        limits=limits,
-        password_file=password_file,
-        every_row=every_row,
-    )
+    options = analysis_options(**arguments, prefilter=not every_row)
+    settings = settings_for(options, rules=rules, password_file=password_file)
     tasks = _longest_first(Task(bundle=bundle, settings=settings) for bundle in bundles(inputs))
     for task, result in _each(encoded, tasks, workers, scheduler):
         if isinstance(result, Failed):
@@ -124,41 +107,20 @@ def run(
 
 
 def settings_for(
+    options: AnalysisOptions | None = None,
     *,
     rules: str | os.PathLike[str] | None = None,
-    window: tuple[float, float] | None = None,
-    host: HostNames | None = None,
-    tz: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limits: Limits | None = None,
     password_file: str | os.PathLike[str] | None = None,
-    every_row: bool = False,
 ) -> Settings:
-    """Settings of a batch; the rules are checked here, before any worker starts."""
+    """Return the settings of a batch; the rules are checked here, before any worker starts."""
     place = None if rules is None else str(Path(rules).absolute())
     Rules.load(place)
-    if tz is not None:
-        clock.zone(tz)
     return Settings(
+        options=options or AnalysisOptions(),
         rules=place,
         rules_version=rules_version(place),
-        window=window,
-        host=_hosts(host),
-        tz=tz,
-        since=since,
-        until=until,
-        limits=limits or Limits(),
         password_file=None if password_file is None else str(Path(password_file).absolute()),
-        every_row=every_row,
     )
-
-
-def _hosts(host: HostNames | None) -> tuple[str, ...]:
-    """Names, or ``PATTERN=NAME``, in a form that any worker takes."""
-    if isinstance(host, Mapping):
-        return tuple(f"{pattern}={name}" for pattern, name in host.items())
-    return (host,) if isinstance(host, str) else tuple(host or ())
 
 
 def _each(

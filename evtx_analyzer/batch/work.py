@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import closing
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,12 +20,13 @@ from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.outcome import BundleError
 from evtx_analyzer.batch.summary import Summary, merge
 from evtx_analyzer.discover import files
-from evtx_analyzer.discover.archive.limits import Limits, read_password
+from evtx_analyzer.discover.archive.limits import read_password
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError
 from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.pipeline import analyze
+from evtx_analyzer.options import AnalysisOptions
+from evtx_analyzer.pipeline import analyze_case
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool, load
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
@@ -42,19 +42,14 @@ PART = ".part"
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything beside the bundle that decides what its report says; ``rules_version`` is a hash of the rule set.
 
-    The password stays in its file or in the environment of each worker.
+    ``options`` hold neither rules nor a password: a worker loads the rules of the folder itself, and the password stays
+    in its file or in the environment of each worker.
     """
 
+    options: AnalysisOptions = AnalysisOptions()
     rules: str | None = None
     rules_version: str = ""
-    window: tuple[float, float] | None = None
-    host: tuple[str, ...] = ()
-    tz: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    limits: Limits = Limits()
     password_file: str | None = None
-    every_row: bool = False
 
     @property
     def key(self) -> str:
@@ -129,20 +124,14 @@ def not_read(bundle: Bundle, status: str, reason: str, entry: BatchEntry | None 
 def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
     settings = task.settings
     try:
-        report = analyze(
-            sources,
+        options = replace(
+            settings.options,
             rules=_rules(settings.rules, settings.rules_version),
-            window=settings.window,
-            host=settings.host or None,
-            tz=settings.tz,
-            since=settings.since,
-            until=settings.until,
-            limits=settings.limits,
             password=read_password(settings.password_file),
             anyway=True,
-            prefilter=not settings.every_row,
             jobs=1,
         )
+        report = analyze_case(sources, options)
     except InputError as error:
         return not_read(task.bundle, "not-read", str(error), entry)
     except AnalyzerError:

@@ -12,23 +12,15 @@ import typer
 from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.options import (
     BareRedact,
-    EveryRow,
+    CaseOptions,
     Format,
     Lang,
-    MaxDepth,
-    MaxMembers,
-    MaxName,
-    MaxRatio,
-    MaxUnpacked,
     Output,
-    PasswordFile,
     Redact,
     Redaction,
     RedactMap,
     Stdout,
-    limits,
-    time_of,
-    window_of,
+    with_case_options,
 )
 from evtx_analyzer.cli.streams import progress_on_stderr, require_writable, write_text
 from evtx_analyzer.errors import OptionError
@@ -39,46 +31,16 @@ if TYPE_CHECKING:
 
 
 @app.command(epilog=EPILOG, cls=BareRedact)
+@with_case_options
 def analyze(
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
     ],
+    *,
     output: Output = None,
     format_: Stdout = Format.terminal,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BEFORE,AFTER",
-            help="Seconds before and after the TLS handshake in which a CAPI2 event may lie (default 10,5).",
-        ),
-    ] = None,
-    host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[PATTERN=]NAME",
-            help="The machine that wrote the SMTP logs: NAME for all of them, or PATTERN=NAME for those whose path, "
-            "folder or file name fits (EX01*=EX01). Repeatable.",
-        ),
-    ] = None,
-    tz: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE",
-            help="Time zone of logs in local time (IIS format, ODBC, PowerShell exports), such as Europe/Berlin.",
-        ),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only refusals from this time on, for example 2016-12-01T03:00Z.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Add the rules of this folder (signals/, links/, causes/); a rule of the same name overrides ours.",
-        ),
-    ] = None,
+    case: CaseOptions,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -88,17 +50,10 @@ def analyze(
             "per core, at most 4). The report is the same.",
         ),
     ] = None,
-    every_row: EveryRow = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     lang: Lang = "en",
     redact: Redaction = None,
     redact_map: RedactMap = None,
-    password_file: PasswordFile = None,
-    max_unpacked: MaxUnpacked = None,
-    max_ratio: MaxRatio = None,
-    max_depth: MaxDepth = None,
-    max_members: MaxMembers = None,
-    max_name: MaxName = None,
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
@@ -111,33 +66,25 @@ def analyze(
     evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
+    from msgspec.structs import replace
+
     from evtx_analyzer.discover.archive.limits import read_password
-    from evtx_analyzer.pipeline import analyze as run
+    from evtx_analyzer.pipeline import analyze_case
     from evtx_analyzer.rules import Rules
 
-    first, last = time_of("--since", since), time_of("--until", until)
-    if first is not None and last is not None and first > last:
-        raise OptionError("--since lies after --until, so that no time is left")
     for path in output or ():
         if any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
             raise OptionError(f"{path}: is an input; name another file for the report")
-    say = _ready(output, lang, redact, redact_map, rules)
+    say = _ready(output, lang, redact, redact_map, case.rules)
+    options = replace(
+        case.options,
+        rules=Rules.load(case.rules) if case.rules else None,
+        password=read_password(case.password_file),
+        leave_out=tuple(map(str, output or ())),
+        jobs=jobs,
+    )
     with progress_on_stderr() as tell:
-        report = run(
-            list(inputs),
-            rules=Rules.load(rules) if rules else None,
-            window=window_of(window),
-            host=host or None,
-            tz=tz,
-            since=first,
-            until=last,
-            limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
-            password=read_password(password_file),
-            leave_out=output or (),
-            prefilter=not every_row,
-            jobs=jobs,
-            progress=tell,
-        )
+        report = analyze_case(list(inputs), options, tell)
     _deliver(report, output, format_, say, redact, redact_map)
     code = report.exit_code
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)

@@ -10,18 +10,7 @@ import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.command import PlainCommand
-from evtx_analyzer.cli.options import (
-    EveryRow,
-    MaxDepth,
-    MaxMembers,
-    MaxName,
-    MaxRatio,
-    MaxUnpacked,
-    PasswordFile,
-    limits,
-    time_of,
-    window_of,
-)
+from evtx_analyzer.cli.options import CaseOptions, with_case_options
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError
 
@@ -32,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @app.command(epilog=EPILOG, cls=PlainCommand)
+@with_case_options
 def batch(
     inputs: Annotated[
         list[str],
@@ -42,6 +32,7 @@ def batch(
             "URLs such as s3://bucket/cases work as folders do.",
         ),
     ],
+    *,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for summary.json, .csv, .html and reports/.")
     ],
@@ -61,24 +52,8 @@ def batch(
             "--format", metavar="NAME", help="A further format of reports; parquet for the summary. Repeatable."
         ),
     ] = None,
-    window: Annotated[
-        str | None, typer.Option(metavar="BEFORE,AFTER", help="As for analyze; the same for all bundles.")
-    ] = None,
-    host: Annotated[
-        list[str] | None, typer.Option(metavar="[PATTERN=]NAME", help="As for analyze; the same for all bundles.")
-    ] = None,
-    tz: Annotated[str | None, typer.Option(metavar="ZONE", help="As for analyze; the same for all bundles.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals from this time on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
-    rules: Annotated[Path | None, typer.Option(metavar="DIR", help="As for analyze.")] = None,
-    every_row: EveryRow = False,
+    case: CaseOptions,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
-    password_file: PasswordFile = None,
-    max_unpacked: MaxUnpacked = None,
-    max_ratio: MaxRatio = None,
-    max_depth: MaxDepth = None,
-    max_members: MaxMembers = None,
-    max_name: MaxName = None,
 ) -> None:
     """Analyze many bundles: a report for each under DIR/reports, and a summary of all.
 
@@ -88,18 +63,8 @@ def batch(
     from evtx_analyzer.batch import bundles, run, settings_for
     from evtx_analyzer.discover.archive.limits import read_password
 
-    read_password(password_file)
-    settings = settings_for(
-        rules=rules,
-        window=window_of(window),
-        host=host or None,
-        tz=tz,
-        since=time_of("--since", since),
-        until=time_of("--until", until),
-        limits=limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
-        password_file=password_file,
-        every_row=every_row,
-    )
+    read_password(case.password_file)
+    settings = settings_for(case.options, rules=case.rules, password_file=case.password_file)
     require_writable(output)
     found = bundles(inputs)
     # The results of an earlier run, written into the folder of the bundles, are no bundle.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,48 +18,9 @@ from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
     from evtx_analyzer.discover.archive.limits import Limits
+    from evtx_analyzer.options import AnalysisOptions
 
 _ARCHIVES = "Archives"
-PasswordFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        rich_help_panel=_ARCHIVES,
-        help="Password of encrypted archives: the first line of FILE; else the variable EVTX_ANALYZER_PASSWORD.",
-    ),
-]
-MaxUnpacked = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", rich_help_panel=_ARCHIVES, help="Most bytes to unpack, such as 500M (default 100G)."),
-]
-MaxRatio = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most times that data may grow, from 64M on (default 200)."
-    ),
-]
-MaxDepth = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most archives in each other (default 6)."),
-]
-MaxMembers = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most members of all archives (default 100000)."),
-]
-MaxName = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
-]
-
-
-EveryRow = Annotated[
-    bool,
-    typer.Option(
-        "--every-row",
-        help="Read every row and decode every event, also those that are only counted otherwise (coverage says how "
-        "many): much slower, for a log that is in doubt.",
-    ),
-]
 
 
 class Format(StrEnum):
@@ -119,18 +83,144 @@ RedactMap = Annotated[
 ]
 
 
-def limits(unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None) -> Limits:
+class CaseOptions(NamedTuple):
+    """Options of an analysis that one case and each bundle of a batch take alike.
+
+    The folder of rules and the file of the password are read where the work is done.
+    """
+
+    options: AnalysisOptions
+    rules: Path | None
+    password_file: Path | None
+
+
+def case_options(
+    *,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BEFORE,AFTER",
+            help="Seconds before and after the TLS handshake in which a CAPI2 event may lie (default 10,5).",
+        ),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PATTERN=]NAME",
+            help="The machine that wrote the SMTP logs: NAME for all of them, or PATTERN=NAME for those whose path, "
+            "folder or file name fits (EX01*=EX01). Repeatable.",
+        ),
+    ] = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE",
+            help="Time zone of logs in local time (IIS format, ODBC, PowerShell exports), such as Europe/Berlin.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only refusals from this time on, for example 2016-12-01T03:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only refusals up to this time.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Add the rules of this folder (signals/, links/, causes/); a rule of the same name overrides ours.",
+        ),
+    ] = None,
+    every_row: Annotated[
+        bool,
+        typer.Option(
+            "--every-row",
+            help="Read every row and decode every event, also those that are only counted otherwise (coverage says how "
+            "many): much slower, for a log that is in doubt.",
+        ),
+    ] = False,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=_ARCHIVES,
+            help="Password of encrypted archives: the first line of FILE; else the variable EVTX_ANALYZER_PASSWORD.",
+        ),
+    ] = None,
+    max_unpacked: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", rich_help_panel=_ARCHIVES, help="Most bytes to unpack, such as 500M (default 100G)."
+        ),
+    ] = None,
+    max_ratio: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            rich_help_panel=_ARCHIVES,
+            help="Most times that data may grow, from 64M on (default 200).",
+        ),
+    ] = None,
+    max_depth: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most archives in each other (default 6)."),
+    ] = None,
+    max_members: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Most members of all archives (default 100000)."
+        ),
+    ] = None,
+    max_name: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
+    ] = None,
+) -> CaseOptions:
+    """Make the options of their texts. Raises OptionError for a text that is wrong."""
+    from evtx_analyzer.options import analysis_options
+
+    options = analysis_options(
+        window=window_of(window),
+        host=host,
+        tz=tz,
+        since=time_of("--since", since),
+        until=time_of("--until", until),
+        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+        prefilter=not every_row,
+    )
+    return CaseOptions(options, rules, password_file)
+
+
+def with_case_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Declare the options of ``case_options`` for a command that takes them as one value, called ``case``."""
+    own = inspect.signature(command, eval_str=True).parameters
+    shared = inspect.signature(case_options, eval_str=True).parameters
+
+    @wraps(command)
+    def run(**values: Any) -> None:  # noqa: ANN401  what typer made of the arguments
+        command(case=case_options(**{name: values.pop(name) for name in shared}), **values)
+
+    declared = {name: {name: item} if name != "case" else shared for name, item in own.items()}
+    parameters = [
+        item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for items in declared.values() for item in items.values()
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _limits(
+    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
+) -> Limits:
     """Limits of unpacking, with the defaults where an option is not given."""
     from evtx_analyzer.discover.archive.limits import Limits
 
-    given = {
+    values = {
         "total_bytes": _size("--max-unpacked", unpacked),
         "ratio": ratio,
         "depth": depth,
         "members": members,
         "name_length": name,
     }
-    return Limits(**{key: value for key, value in given.items() if value is not None})
+    return Limits(**{key: value for key, value in values.items() if value is not None})
 
 
 def _size(option: str, text: str | None) -> int | None:

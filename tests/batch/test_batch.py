@@ -21,6 +21,7 @@ from evtx_analyzer.batch.cluster import mismatches
 from evtx_analyzer.batch.outcome import BundleError
 from evtx_analyzer.batch.summary import Summary, merge, to_csv, to_html, to_json
 from evtx_analyzer.batch.work import Task, report_on, summarize
+from evtx_analyzer.options import analysis_options
 from evtx_analyzer.rules.files import rules_version
 from samples.build import CASES
 from samples.fleet import write_fleet, zipped
@@ -193,8 +194,9 @@ def test_resume_does_again_what_was_done_by_other_options_or_rules(tmp_path):
     folder = tmp_path / "reports"
     folder.mkdir()
 
-    def made(**options):
-        report = report_on(Task(bundle=bundle, settings=settings_for(**options), folder=str(folder), resume=True))
+    def made(rules=None, **options):
+        settings = settings_for(analysis_options(**options), rules=rules)
+        report = report_on(Task(bundle=bundle, settings=settings, folder=str(folder), resume=True))
         return report.batch.settings, next(folder.iterdir()).stat().st_mtime_ns
 
     first = made()
@@ -227,7 +229,7 @@ def test_a_bundle_on_which_this_program_fails_twice_is_a_row(tmp_path, monkeypat
     assert [(row.status, row.reason) for row in summary.rows if row.status != "read"] == [
         ("failed", "this program failed on it")
     ]
-    monkeypatch.setattr("evtx_analyzer.batch.work.analyze", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("evtx_analyzer.batch.work.analyze_case", lambda *_, **__: 1 / 0)
     bundle = bundles(str(tmp_path / "in"))[0]
     with pytest.raises(BundleError, match="ZeroDivisionError"):
         report_on(Task(bundle=bundle, settings=settings_for()))
