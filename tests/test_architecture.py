@@ -15,7 +15,7 @@ README = PACKAGE.parent / "README.md"
 
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
-    ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands"),
+    ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands", "collector"),
     ("clock", "distinguished_names"),
     ("hosts", "exchange_online", "public_roots"),
     ("discover", "sigma"),
