@@ -28,6 +28,7 @@ from evtx_analyzer.hosts import Hosts, host_text, identify_hosts
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
 from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
+from evtx_analyzer.ingest.manifests import read_manifests
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Event, Match
@@ -41,7 +42,7 @@ from evtx_analyzer.smtp.compact import Keeper
 from evtx_analyzer.smtp.merge import merge
 from evtx_analyzer.smtp.rejections import Sighting, message_rejections, refused_replies, rejections
 from evtx_analyzer.smtp.sessions import Session
-from evtx_analyzer.stores.assemble import ExportTimes, assemble
+from evtx_analyzer.stores.assemble import assemble
 from evtx_analyzer.stores.views import VIEW as STORE_VIEW
 from evtx_analyzer.stores.views import store_views
 from evtx_analyzer.version import VERSION
@@ -72,7 +73,9 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     ahead = options.helpers > 0
     digests = Digests(options.helpers) if ahead else None
     examined = without_copies(examine(source, tell, digests) for source in sources)
-    ledger, notes = Ledger(clock.zone(options.tz) if options.tz else None, ahead=ahead), Tallies()
+    manifests = read_manifests(examined)
+    zone = clock.zone(options.tz) if options.tz else None
+    ledger, notes = Ledger(zone, ahead=ahead, zones=manifests.zones()), Tallies()
     reading = Reading(examined, rules, ledger, notes, tell, options.prefilter)
 
     keeper = Keeper()
@@ -84,9 +87,9 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     if not options.anyway:
         require_readable(examined, ledger)
 
-    hosts = identify_hosts(
-        ledger.hosts(), [item.source.path for item in examined], notes.owners(), options.host, notes.unnamed_logs
-    )
+    stated, contradictions = manifests.hosts(ledger.hosts())
+    paths = [item.source.path for item in examined]
+    hosts = identify_hosts(ledger.hosts(), paths, notes.owners(), options.host, notes.unnamed_logs, stated)
     skews = notes.clocks.skews(hosts)
     merged, offsets = merge(settled(*_sightings(refused, notes.messages, hosts), skews))
     found = [item for item in merged if _within(item, options.since, options.until)]
@@ -115,12 +118,14 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, options.window), by_id)
-    contents = assemble(notes.exported, hosts, ExportTimes())
+    contents = assemble(notes.exported, hosts, manifests.export_times())
     views = store_views(grouped, contents, notes.exported, checked, beside.certificates)
     chains = [with_signals(item, rules.signals, STORE_VIEW, fields) for item, fields in views]
 
     waiting = [] if found or left_out else notes.contexts.losses()
-    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
+    losses = sorted_losses(
+        [*ledger.losses(examined), *notes.errors.losses(), *waiting, *manifests.losses, *contradictions]
+    )
     case = Case(
         operations=by_id,
         coverage=coverage,
@@ -131,6 +136,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         certificates=beside.certificates,
         tz=options.tz,
         stores=chains,
+        uncollected=manifests.uncollected(),
     )
     findings, graded = diagnose(grouped, rules.causes, case)
     return Report(
@@ -155,7 +161,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         sources=tuple(ledger.status(item) for item in examined),
         coverage=tuple(coverage),
         losses=losses,
-        bundles=tuple(collector_bundles(sources)),
+        bundles=(*collector_bundles(sources), *manifests.reported()),
         stores=tuple(item.store for item in contents),
         store_chains=tuple(chains),
         common=common_traits(found, accepted_mail, notes.history.own_domains),

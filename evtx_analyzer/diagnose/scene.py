@@ -54,6 +54,7 @@ class Case(Struct, frozen=True, kw_only=True):
     certificates: Mapping[str, Certificate] = {}
     tz: str | None = None
     stores: Sequence[StoreChain] = ()
+    uncollected: Sequence[tuple[str, str]] = ()
 
 
 class Fact(Struct, frozen=True, kw_only=True):

@@ -106,6 +106,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
             *_zone_asked(incidents, best.scene.case.tz),
+            *_uncollected(incidents, best.scene.case.uncollected),
             *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
         ),
         remedy=Remedy(
@@ -175,6 +176,7 @@ def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
 _HOW_KNOWN: dict[HostBasis, str] = {
     "option": "by --host",
     "row": "by its own rows",
+    "manifest": "by the collector's manifest",
     "folder": "by the name of its folder",
     "address": "by its address",
     "assumed": "assumed",
@@ -386,6 +388,17 @@ def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missi
                 "Analyze again with the right one."
             )
             yield Missing(text=text, collect=_WITH_ZONE)
+
+
+_COLLECT_AGAIN = ("Run the collection script again on that server, in an elevated PowerShell.",)
+
+
+def _uncollected(incidents: Sequence[Incident], steps: Sequence[tuple[str, str]]) -> Iterator[Missing]:
+    """What the collection script tried to take on a machine of these incidents and did not get."""
+    hosts = {incident.host for incident in incidents}
+    for host in sorted(hosts & {host for host, _ in steps} - {""}):
+        failed = "; ".join(step for other, step in steps if other == host)
+        yield Missing(text=f"The collector could not take on {host}: {failed}.", collect=_COLLECT_AGAIN)
 
 
 def _times_of(count: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import BinaryIO, NamedTuple, cast
 from zoneinfo import ZoneInfo
@@ -77,9 +77,14 @@ Wanted = Callable[[Record], bool]
 class Ledger:
     """What was read and what was lost, source by source; grows with losses and gaps, not with records."""
 
-    def __init__(self, zone: ZoneInfo | None = None, *, ahead: bool = False) -> None:
-        """``zone`` is that of logs in local time; with ``ahead``, unpacking goes on in a thread of its own."""
-        self._zone, self._ahead = zone, ahead
+    def __init__(
+        self, zone: ZoneInfo | None = None, *, ahead: bool = False, zones: Mapping[str, ZoneInfo] | None = None
+    ) -> None:
+        """``zone`` is that of logs in local time; with ``ahead``, unpacking goes on in a thread of its own.
+
+        ``zones`` are those that manifests tell, by path; ``zone`` is what the user says, and wins.
+        """
+        self._zone, self._ahead, self._zones = zone, ahead, zones or {}
         self._spans: dict[tuple[str, str], Span] = {}
         self._kinds: dict[str, set[str]] = {}
         self._bases: dict[tuple[str, str], Counter[str]] = {}
@@ -200,7 +205,7 @@ class Ledger:
     def _normalized(self, item: ExaminedSource, record: Record, first_time: bool) -> Event | None:
         path = item.source.path
         self._records[path] = self._records.get(path, 0) + first_time
-        found = normalize(record, self._zone)
+        found = normalize(record, self._zone or self._zones.get(path))
         if found is None:
             if first_time and isinstance(record, EventRecord) and (notice := log_notice(record)) is not None:
                 self._notices.append(notice)

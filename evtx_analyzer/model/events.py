@@ -11,6 +11,7 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval, Revocation
+from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Fields, Origin, TimeBasis
 from evtx_analyzer.model.records import CountedSessions
 from evtx_analyzer.model.stores import StoreEntry
@@ -204,6 +205,7 @@ Event = (
     | Setting
     | CertificateFile
     | StoreEntry
+    | CollectorManifest
     | CountedSessions
 )
 

@@ -7,11 +7,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer.model.events import CertificateFile
+from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord, LogRow
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.certutil_text import is_certutil_text, read_certutil_text
+from evtx_analyzer.read.collector_manifest import is_collector_manifest, read_collector_manifest
 from evtx_analyzer.read.csv_export import is_csv_table, read_csv_table
 from evtx_analyzer.read.event_json import is_event_csv, is_event_json, read_event_csv, read_event_json
 from evtx_analyzer.read.event_list import is_message_export, read_message_export
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.read.evtx.reader import Selection
     from evtx_analyzer.read.evtx.search import Search
 
-Record = EventRecord | LogRow | CertificateFile | StoreEntry
+Record = EventRecord | LogRow | CertificateFile | StoreEntry | CollectorManifest
 Readable = Record | CountedRecords | Loss
 Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
 
@@ -83,6 +85,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("mail", is_mail_report, read_mail_report),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
+    ("collector-manifest", is_collector_manifest, read_collector_manifest),
     ("json", is_json, read_json),
     ("certutil-text", is_certutil_text, read_certutil_text),
     ("certificate", is_certificate_file, read_certificate_file),

@@ -13,9 +13,9 @@
 
 Sources: certutil reference of windowsserverdocs (``-store [CertificateStoreName [CertId ...]]``), outputs in articles
 of Microsoft on KeySpec (``certutil -v -store my``) and in public threads, English and German. Labels are in the
-language of the machine; what decides here is the same in all: the order of the values, ``(sha1)``, identifiers of objects, names
-of stores. Older Windows prints the hash with blanks. The number of an entry is its place in the store, also where a
-CertId picked it. Umlauts may be damaged: a console copies its own code page. ``-store`` reads the machine's stores
+language of the machine; what decides here is the same in all: the order of the values, ``(sha1)``, identifiers of
+objects, names of stores. Older Windows prints the hash with blanks. The number of an entry is its place in the store,
+also where a CertId picked it. Umlauts may be damaged: a console copies its own code page. ``-store`` reads the machine's stores
 unless ``-user`` is given, which the output does not show: the location is known from a command line in the copy only.
 """
 
@@ -71,9 +71,11 @@ _LINK = re.compile(r"URL=(\S+)")
 _DNS = re.compile(r"DNS.Name=(\S+)", re.IGNORECASE)
 _SUBJECT_KEY, _ISSUER_KEY, _NAMES, _ISSUERS = "2.5.29.14", "2.5.29.35", "2.5.29.17", "1.3.6.1.5.5.7.48.2"
 _SENTENCE = re.compile(
-    r"(?:Non-root|Root Cert|Cert|CA Ver|Sign|Templ|No key|Private|Encrypt|Missing|Cannot|Archi|Kein|Stamm|Zertifi|Die |Der |Das |"
+    r"(?:Non-root|Root Cert|Cert|CA Ver|Sign|Templ|No key|Private|Encrypt|Missing|Cannot|Archi|Kein|Stamm|Zertifi|"
+    r"Die |Der |Das |"
     r"Vorlage|Verschl|Fehl)"
 )
+_NEXT_PART = re.compile(r" [A-Za-z][A-Za-z0-9.]*=\S")
 _CONSOLE, _RDNS = 60, 2
 
 Line = tuple[int, int, str]
@@ -231,7 +233,8 @@ def _unfolded(texts: Sequence[str], width: int) -> list[str]:
     whole: list[str] = []
     cut = False
     for text in texts:
-        begins = text[:1] in (" ", "=") or ": " in text or text.endswith(":") or _SENTENCE.match(text)
+        indented = text[:1] in (" ", "=") and _NEXT_PART.match(text) is None
+        begins = indented or ": " in text or text.endswith(":") or _SENTENCE.match(text)
         if cut and not begins:
             whole[-1] += text
         else:

@@ -48,19 +48,11 @@ class StoreContents(Struct, frozen=True, kw_only=True):
     entries: tuple[StoreEntry, ...]
 
 
-class ExportTimes(Struct, frozen=True, kw_only=True):
-    """What the manifests of collector bundles say of exports below their folders: when they were made, by folder."""
+def assemble(exported: Iterable[Event], hosts: Hosts, collected: Mapping[str, datetime]) -> list[StoreContents]:
+    """The stores of all exports, in the order of their places; an export of no known store is left out.
 
-    times: Mapping[str, datetime] = {}
-
-    def of(self, path: str) -> datetime | None:
-        """The time of the nearest folder that has one."""
-        above = [folder for folder in self.times if not folder or path.startswith((f"{folder}/", f"{folder}!"))]
-        return self.times[max(above, key=len)] if above else None
-
-
-def assemble(exported: Iterable[Event], hosts: Hosts, collected: ExportTimes) -> list[StoreContents]:
-    """The stores of all exports, in the order of their places; an export of no known store is left out."""
+    ``collected`` are the times of the exports that the collection script made, by path.
+    """
     groups: dict[tuple[str, str, str, str], list[StoreEntry]] = {}
     for event in exported:
         if isinstance(event, StoreEntry):
@@ -89,7 +81,7 @@ def _contents(
     key: tuple[str, str, str, str],
     entries: list[StoreEntry],
     hosts: Hosts,
-    collected: ExportTimes,
+    collected: Mapping[str, datetime],
     *,
     shown: bool,
 ) -> StoreContents:
@@ -98,7 +90,7 @@ def _contents(
     listed = tuple(entry for entry in entries if entry.certificate is not None)
     named = next((entry.host for entry in entries if entry.host), "")
     host, basis = hosts.resolve(HostClue(named, path))
-    exported = collected.of(path)
+    exported = collected.get(path)
     whole = heading.whole if heading is not None else None
     if whole is None and (shown or exported is not None):
         # The collector lists whole stores.

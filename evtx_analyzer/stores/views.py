@@ -96,7 +96,7 @@ def store_views(
 def _of_incident(
     incident: Incident, contents: Sequence[StoreContents], known: _Known
 ) -> Iterator[tuple[StoreChain, Fields]]:
-    fitting, hosts = _of_host(incident, contents)
+    fitting, hosts = _of_host(incident, contents, known.operations)
     if not fitting:
         return
     stores = pool(fitting)
@@ -106,14 +106,16 @@ def _of_incident(
         yield found, fields | ({"OnlyCandidate": ("true",)} if len(candidates) == 1 else {})
 
 
-def _of_host(incident: Incident, contents: Sequence[StoreContents]) -> tuple[list[StoreContents], HostRelation]:
+def _of_host(
+    incident: Incident, contents: Sequence[StoreContents], operations: Sequence[Operation]
+) -> tuple[list[StoreContents], HostRelation]:
     """The stores that may be those of the machine of an incident, and how sure that is."""
     same = [item for item in contents if item.store.host and item.store.host == incident.host]
     if same:
         assumed = any(item.store.host_basis == "assumed" for item in same)
         basis = "assumed" if assumed else incident.rejections[0].host_basis
         return same, relation(incident.host, basis, incident.host)
-    hosts = {item.store.host for item in contents}
+    hosts = {*(item.store.host for item in contents), *(item.host for item in operations)} - {""}
     nameless = [item for item in contents if not item.store.host]
     if incident.host or len(hosts) > 1:
         return nameless, "unknown"
@@ -246,8 +248,9 @@ def _element(item: Held, above: Held | None) -> StoreElement:
 
 
 def _origin(contents: Sequence[StoreContents], name: str) -> Origin:
-    """Where the store of this name stands, else the first one."""
-    return next((item.store.origin for item in contents if item.store.name == name), contents[0].store.origin)
+    """Where the machine's store of this name stands, else the first one."""
+    of_machine = [item.store for item in contents if item.store.location in ("", MACHINE)]
+    return next((store.origin for store in of_machine if store.name == name), contents[0].store.origin)
 
 
 def _key(contents: Sequence[StoreContents], thumbprint: str) -> PrivateKey | None:
