@@ -176,8 +176,8 @@ function Start-Pktmon {
 function Start-Netsh {
     $file = Join-Path -Path (New-Folder -Part 'trace') -ChildPath 'smtp.etl'
     Add-Change -Text 'netsh trace stop' -Command 'netsh.exe' -With @('trace', 'stop')
-    $start = @('trace', 'start', 'capture=yes', 'persistent=no', 'report=disabled', 'maxsize=512', "tracefile=$file")
-    [void](Invoke-Program -Program 'netsh.exe' -Arguments $start)
+    $record = @('trace', 'start', 'capture=yes', 'persistent=no', 'report=disabled', 'maxsize=512', "tracefile=$file")
+    [void](Invoke-Program -Program 'netsh.exe' -Arguments $record)
     return $file
 }
 

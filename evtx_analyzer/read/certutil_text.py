@@ -15,8 +15,9 @@ Sources: certutil reference of windowsserverdocs (``-store [CertificateStoreName
 of Microsoft on KeySpec (``certutil -v -store my``) and in public threads, English and German. Labels are in the
 language of the machine; what decides here is the same in all: the order of the values, ``(sha1)``, identifiers of
 objects, names of stores. Older Windows prints the hash with blanks. The number of an entry is its place in the store,
-also where a CertId picked it. Umlauts may be damaged: a console copies its own code page. ``-store`` reads the machine's stores
-unless ``-user`` is given, which the output does not show: the location is known from a command line in the copy only.
+also where a CertId picked it. Umlauts may be damaged: a console copies its own code page. ``-store`` reads the stores
+of the machine unless ``-user`` is given, which the output does not show: the location is known from a command line in
+the copy only.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def serialized_store(certificates, *, keys=(), end=True):
 def clixml(entries, encoding="utf-16"):
     """Whole certificates as Export-Clixml writes them: RawData in Props, the provider's properties in MS."""
     objects = "".join(
-        f'<Obj RefId="{number}"><TN RefId="0"><T>System.Security.Cryptography.X509Certificates.X509Certificate2</T></TN>'
+        f'<Obj RefId="{number}"><TN RefId="0"><T>System.Security.Cryptography.X509Certificates.X509Certificate2</T>'
+        f"</TN>"
         f'<ToString>[Subject]_x000D__x000A_</ToString><Props><BA N="RawData">{base64.b64encode(data).decode()}</BA>'
         f'</Props><MS><S N="PSPath">{path}\\{thumbprint(data)}</S><S N="PSParentPath">{path}</S>'
         f'<B N="PSIsContainer">false</B></MS></Obj>'

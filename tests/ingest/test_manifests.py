@@ -17,7 +17,9 @@ from samples.cases import SEND_FILE, kb_event_xml, no_capi2
 from samples.stores import collector_bundle, manifest
 
 SEND = no_capi2()[SEND_FILE]
-IIS = "10.1.1.5, OutboundConnectionCommand, 12/1/2016, 4:09:54, SMTPSVC1, APP01, 104.47.1.1, 0, 0, 4, 0, 0, EHLO, -, app01,\n"
+IIS = (
+    "10.1.1.5, OutboundConnectionCommand, 12/1/2016, 4:09:54, SMTPSVC1, APP01, 104.47.1.1, 0, 0, 4, 0, 0, EHLO, -, a,\n"
+)
 
 
 def read_all(data):

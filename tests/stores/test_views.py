@@ -1,5 +1,5 @@
-"""Chains from stores, and what causes make of them, end to end: the store lacks the issuer, holds it now, holds it in the
-wrong place, is another machine's, another time's, a part only. A store never makes a wrong ``probable``."""
+"""Chains from stores, and what causes make of them, end to end: the store lacks the issuer, holds it now, holds it in
+the wrong place, is another machine's, another time's, a part only. A store never makes a wrong ``probable``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ OLD_ROOT, NEW_ROOT = made.make("Old Root", "Old Root"), made.make("New Root", "N
 NAMESAKE = made.make("Issuing CA", "Old Root", subject_key="another", issuer_key="Old Root")
 UNSIGNED = made.make("mail.servername.com", "Issuing CA", issuer_key="another", names=NAMES, key_ids=False)
 FOLDER = "5764-CORP-SMTP1"
+GERMAN_CA = """C:\\>certutil -store CA
+CA "Zwischenzertifizierungsstellen"
+================ Zertifikat 0 ================
+Seriennummer: 06376c00aa00648a11cfb8d4aa5c35f4
+Aussteller: CN=Root Agency
+ Nicht vor: 28.05.1996 15:02
+ Nicht nach: 31.12.2039 16:59
+Antragsteller: CN=Root Agency
+Die Signatur stimmt mit dem öffentlichen Schlüssel überein.
+Zertifikathash(sha1): fe e4 49 ee 0e 39 65 a5 24 6f 00 0e 87 fd e2 a0 65 fd 89 d4
+CertUtil: -store-Befehl wurde erfolgreich ausgeführt.
+"""
 
 
 def cert(data, subject="mail.servername.com", issuer="Issuing CA"):
@@ -203,22 +215,7 @@ def test_one_name_in_the_ways_of_windows_and_of_the_rfc(tmp_path, written):
 
 
 def test_german_text(tmp_path):
-    text = "\r\n".join(
-        [
-            "C:\\>certutil -store CA",
-            'CA "Zwischenzertifizierungsstellen"',
-            "================ Zertifikat 0 ================",
-            "Seriennummer: 06376c00aa00648a11cfb8d4aa5c35f4",
-            "Aussteller: CN=Root Agency",
-            " Nicht vor: 28.05.1996 15:02",
-            " Nicht nach: 31.12.2039 16:59",
-            "Antragsteller: CN=Root Agency",
-            "Die Signatur stimmt mit dem öffentlichen Schlüssel überein.",
-            "Zertifikathash(sha1): fe e4 49 ee 0e 39 65 a5 24 6f 00 0e 87 fd e2 a0 65 fd 89 d4",
-            "CertUtil: -store-Befehl wurde erfolgreich ausgeführt.",
-            "",
-        ]
-    )
+    text = GERMAN_CA.replace("\n", "\r\n")
     report = analyze(tmp_path, {**files(), "ca.txt": text.encode("cp850")})
     assert (result(report), chain(report).result) == ("probable", "issuer-absent")
 
