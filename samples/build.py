@@ -8,10 +8,11 @@ from pathlib import Path
 
 from samples.cases import KB_CASES
 from samples.causes import CAUSES
+from samples.repairs import REPAIRS
 from samples.stores import STORES
 
 HERE = Path(__file__).parent
-CASES = {**KB_CASES, **CAUSES, **STORES}
+CASES = {**KB_CASES, **CAUSES, **REPAIRS, **STORES}
 
 
 def main(arguments: list[str] | None = None) -> int:

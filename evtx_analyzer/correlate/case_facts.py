@@ -8,18 +8,15 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.connector_checks import Facts
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
-from evtx_analyzer.model.origin import Origin, sort_key
+from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
 SHOWS_CERTIFICATES = ("send-connector",)
-
-
 SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 
 
@@ -123,7 +120,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         return {key: frozenset(domains) for key, domains in found.items()}
 
     @cached_property
-    def answers(self) -> dict[object, Facts]:
+    def answers(self) -> dict[object, Fields]:
         """What was found for refusals that ask the same, by what they ask."""
         return {}
 

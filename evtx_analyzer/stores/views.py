@@ -13,6 +13,8 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     common_name,
@@ -25,9 +27,10 @@ from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Event, Setting
 from evtx_analyzer.model.evidence import HostRelation, Incident, Operation
-from evtx_analyzer.model.origin import Fields, Origin
+from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.stores import ChainBasis, PrivateKey, StoreChain, StoreElement
 from evtx_analyzer.public_roots import is_public_root
+from evtx_analyzer.sigma.match import Signal, with_signals
 from evtx_analyzer.stores.assemble import MACHINE, StoreContents, known_certificates
 from evtx_analyzer.stores.chain import (
     TRUSTED,
@@ -59,6 +62,29 @@ class _Known(Struct, frozen=True):
     settings: Sequence[Setting]
 
 
+class _View(Struct, frozen=True, kw_only=True):
+    """A chain with what its fields are taken from; ``only`` is whether no other certificate is in question."""
+
+    chain: StoreChain
+    held: tuple[Held, ...]
+    machine: _Machine
+    operations: Sequence[Operation]
+    only: bool
+
+    @property
+    def incident(self) -> Incident:
+        return self.machine.incident
+
+    @property
+    def leaf(self) -> Held:
+        return self.held[0]
+
+    @property
+    def root(self) -> Held | None:
+        """The root of a complete chain; a self-signed leaf is none."""
+        return self.held[-1] if self.chain.result == "complete" and len(self.held) > 1 else None
+
+
 class _Machine(Struct, frozen=True):
     """The stores of the machine of an incident, and how sure it is that they are of this machine."""
 
@@ -74,36 +100,34 @@ class _Machine(Struct, frozen=True):
         return None if None in times else max(time for time in times if time is not None)
 
 
-def store_views(
+def store_chains(
     incidents: Iterable[Incident],
     contents: Sequence[StoreContents],
     exported: Sequence[Event],
-    operations: Sequence[Operation],
-    shown: Mapping[str, Certificate],
-) -> list[tuple[StoreChain, Fields]]:
-    """For each incident the chains of the certificates in question with their views; none where no store fits.
+    facts_of_case: CaseFacts,
+    signals: Iterable[Signal],
+) -> tuple[StoreChain, ...]:
+    """For each incident the chains of the certificates in question with their signals; none where no store fits.
 
-    ``exported`` are the exports of the case, ``operations`` the checks of CAPI2, ``shown`` certificates that logs and
-    files tell of.
+    ``exported`` are the exports of the case.
     """
     if not contents:
-        return []
-    settings = [event for event in exported if isinstance(event, Setting)]
-    known = _Known(known_certificates(exported), shown, operations, settings)
-    return [view for incident in incidents for view in _of_incident(incident, contents, known)]
+        return ()
+    files = known_certificates(exported)
+    known = _Known(files, facts_of_case.certificates, facts_of_case.operations, facts_of_case.settings)
+    views = [view for incident in incidents for view in _of_incident(incident, contents, known)]
+    return tuple(with_signals(view.chain, signals, VIEW, facts(FIELDS, view)) for view in views)
 
 
-def _of_incident(
-    incident: Incident, contents: Sequence[StoreContents], known: _Known
-) -> Iterator[tuple[StoreChain, Fields]]:
+def _of_incident(incident: Incident, contents: Sequence[StoreContents], known: _Known) -> Iterator[_View]:
     fitting, hosts = _of_host(incident, contents, known.operations)
     if not fitting:
         return
     stores = pool(fitting)
     candidates = _candidates(incident, stores, known)
     for basis, leaf in candidates:
-        found, fields = _view(_Machine(incident, hosts, fitting, stores), basis, leaf, known)
-        yield found, fields | ({"OnlyCandidate": ("true",)} if len(candidates) == 1 else {})
+        machine = _Machine(incident, hosts, fitting, stores)
+        yield _view(machine, basis, leaf, known, only=len(candidates) == 1)
 
 
 def _of_host(
@@ -168,7 +192,7 @@ def _completed(told: Certificate, stores: Pool, known: _Known) -> Held:
 # ------------------------------------------------------------------------------------------------------------- chains
 
 
-def _view(machine: _Machine, basis: ChainBasis, leaf: Held, known: _Known) -> tuple[StoreChain, Fields]:
+def _view(machine: _Machine, basis: ChainBasis, leaf: Held, known: _Known, *, only: bool) -> _View:
     """The chain of a certificate and its view."""
     stores = machine.stores
     chain = path(leaf, stores.machine)
@@ -191,7 +215,7 @@ def _view(machine: _Machine, basis: ChainBasis, leaf: Held, known: _Known) -> tu
         same_name=tuple(item.certificate.thumbprint for item in _namesakes(leaf, stores)),
         exported=machine.exported,
     )
-    return found, _fields(found, chain, machine, known)
+    return _View(chain=found, held=tuple(chain), machine=machine, operations=known.operations, only=only)
 
 
 def _missing(last: Held) -> Certificate | None:
@@ -282,62 +306,28 @@ def _namesakes(leaf: Held, stores: Pool) -> list[Held]:
 # ------------------------------------------------------------------------------------------------------------- fields
 
 
-def _fields(found: StoreChain, chain: Sequence[Held], machine: _Machine, known: _Known) -> Fields:
-    """The view of one chain; a field without a value is absent."""
-    leaf, stores = chain[0], machine.stores
-    facts: dict[str, list[str]] = {
-        "Computer": [found.host],
-        "Thumbprint": [found.thumbprint],
-        "Subject": [found.subject],
-        "Basis": [found.basis],
-        "Exported": _exported(found.exported, machine.incident),
-        "WholeStore": sorted(stores.whole),
-        "Chain": [found.result],
-        "Elements": [str(len(chain))],
-        "MissingIssuer": [found.missing_issuer_role or ""],
-        "MissingIssuerName": [found.missing_issuer.subject] if found.missing_issuer else [],
-        "MissingIssuerPrivate": _private(found.missing_issuer, found.missing_issuer_role),
-        "MissingIssuerElsewhere": list(found.elsewhere),
-        "IntermediateIn": _intermediates(chain),
-        "IntermediateExpired": [item.certificate.subject for item in chain[1:] if _expired(item, machine.incident)],
-        "SameName": list(found.same_name),
-        "LastCheck": _last_check(found, machine.incident, known.operations),
-    }
-    if leaf.stores or _MY in stores.whole:
-        facts["InMy"] = [_yes(_MY in leaf.stores)]
-    if leaf.certificate.subject and leaf.certificate.issuer:
-        facts["SelfSigned"] = [_yes(is_self_signed(leaf.certificate))]
-    if (expired := _expired(leaf, machine.incident)) is not None:
-        facts["Expired"] = [_yes(expired)]
-    if found.key is not None:
-        facts["HasPrivateKey"] = [] if found.key.present is None else [_yes(found.key.present)]
-        facts["KeyTest"], facts["KeyProvider"] = [found.key.test], [found.key.provider]
-        facts["KeySpec"] = [found.key.key_spec]
-    if found.result == "complete" and len(chain) > 1:
-        facts.update(_root(chain[-1], stores))
-    return {name: kept for name, values in facts.items() if (kept := tuple(value for value in values if value))}
-
-
-def _exported(time: datetime | None, incident: Incident) -> list[str]:
+def _exported(view: _View) -> str | None:
     """Whether the export was made before the refusals, after them, or within a day of them."""
+    time, incident = view.chain.exported, view.incident
     if time is None or incident.unknown_zone_count:
-        return []
+        return None
     if time < incident.start - _DAY:
-        return ["before"]
-    return ["after" if time > incident.end + _DAY else "around"]
+        return "before"
+    return "after" if time > incident.end + _DAY else "around"
 
 
-def _private(missing: Certificate | None, role: str | None) -> list[str]:
+def _private(view: _View) -> bool | None:
     """Whether the missing issuer may be a company's own root, which is no intermediate: by the words of its name."""
-    if missing is None or role == "intermediate":
-        return []
+    missing = view.chain.missing_issuer
+    if missing is None or view.chain.missing_issuer_role == "intermediate":
+        return None
     rooted = "root" in common_name(missing.subject).casefold().replace("-", " ").split()
-    return [_yes(True)] if rooted or has_domain_component(missing.subject) else []
+    return True if rooted or has_domain_component(missing.subject) else None
 
 
-def _intermediates(chain: Sequence[Held]) -> list[str]:
+def _misplaced(view: _View) -> list[str]:
     """Stores of the intermediates that lie neither in CA nor in My."""
-    between = [item for item in chain[1:] if not is_self_signed(item.certificate)]
+    between = [item for item in view.held[1:] if not is_self_signed(item.certificate)]
     misplaced = [item for item in between if not _PLACES_OF_INTERMEDIATES & set(item.stores)]
     return sorted({store for item in misplaced for store in item.stores})
 
@@ -358,29 +348,106 @@ def _expired(item: Held, incident: Incident) -> bool | None:
     return False if day - _DAY > incident.end.date() else None
 
 
-def _last_check(found: StoreChain, incident: Incident, operations: Sequence[Operation]) -> list[str]:
-    """How the last check of the certificate on this machine ended, up to the last refusal: ``passed`` or ``failed``."""
-    checks = [
-        item
-        for item in operations
-        if item.policy and item.thumbprint == found.thumbprint and item.host == found.host and item.time <= incident.end
-    ]
+def _last_check(view: _View) -> str | None:
+    """How the last check of the certificate on this machine ended, up to the last refusal."""
+    chain, end = view.chain, view.incident.end
+    of_leaf = [item for item in view.operations if item.policy and item.thumbprint == chain.thumbprint]
+    checks = [item for item in of_leaf if item.host == chain.host and item.time <= end]
     if not checks:
-        return []
-    return ["passed" if max(checks, key=lambda item: item.time).result == _PASSED else "failed"]
+        return None
+    return "passed" if max(checks, key=lambda item: item.time).result == _PASSED else "failed"
 
 
-def _root(root: Held, stores: Pool) -> dict[str, list[str]]:
+def _is_public(item: Held | None) -> bool:
+    return item is not None and is_public_root(item.certificate.subject, item.certificate.subject_key_id)
+
+
+def _trusted(view: _View) -> bool | None:
     """Whether the root of a complete chain is trusted; one that Windows may fetch by itself is not called untrusted."""
-    public = is_public_root(root.certificate.subject, root.certificate.subject_key_id)
-    trusted = bool(TRUSTED & set(root.stores))
-    facts = {"Root": [root.certificate.subject], "RootPublic": [_yes(True)] if public else []}
-    if trusted or (stores.whole >= TRUSTED and not public):
-        facts["RootTrusted"] = [_yes(trusted)]
-    if trusted and not public and has_domain_component(root.certificate.subject):
-        facts["RootPrivate"] = [_yes(True)]
-    return facts
+    if view.root is None:
+        return None
+    if TRUSTED & set(view.root.stores):
+        return True
+    return False if view.machine.stores.whole >= TRUSTED and not _is_public(view.root) else None
 
 
-def _yes(value: bool) -> str:
-    return "true" if value else "false"
+def _private_root(view: _View) -> bool | None:
+    root = view.root
+    private = root is not None and not _is_public(root) and has_domain_component(root.certificate.subject)
+    return True if private and _trusted(view) else None
+
+
+def _in_my(view: _View) -> bool | None:
+    stores = view.leaf.stores
+    return _MY in stores if stores or _MY in view.machine.stores.whole else None
+
+
+def _self_signed(view: _View) -> bool | None:
+    certificate = view.leaf.certificate
+    return is_self_signed(certificate) if certificate.subject and certificate.issuer else None
+
+
+FIELDS = (
+    Field("Computer", "the machine of the refusals", lambda view: view.chain.host),
+    Field("Thumbprint", "SHA-1 of the certificate in question", lambda view: view.chain.thumbprint),
+    Field("Subject", "its subject", lambda view: view.chain.subject),
+    Field(
+        "Basis",
+        "why it: `sent`, `check` (CAPI2), `connector` (the Send connector names it), `name` (IIS: the server's name)",
+        lambda view: view.chain.basis,
+    ),
+    Field("OnlyCandidate", "`true` where no other certificate is in question", lambda view: view.only or None),
+    Field("Exported", "`before`, `around` or `after` the refusals; only where a manifest tells the time", _exported),
+    Field("WholeStore", "stores that were exported whole", lambda view: sorted(view.machine.stores.whole)),
+    Field(
+        "Chain",
+        "`complete`, `issuer-absent` (LocalMachine\\CA was exported whole), `unknown`",
+        lambda view: view.chain.result,
+    ),
+    Field("Elements", "number of certificates in the chain", lambda view: str(len(view.held))),
+    Field("MissingIssuer", "`root`, `intermediate`, `unknown`", lambda view: view.chain.missing_issuer_role),
+    Field(
+        "MissingIssuerName",
+        "subject of the missing issuer",
+        lambda view: view.chain.missing_issuer.subject if view.chain.missing_issuer else None,
+    ),
+    Field("MissingIssuerPrivate", "`true` where its name may be that of a company's own root", _private),
+    Field("MissingIssuerElsewhere", "stores of a user that hold it", lambda view: view.chain.elsewhere),
+    Field("IntermediateIn", "stores of intermediates that lie neither in CA nor in My", _misplaced),
+    Field(
+        "IntermediateExpired",
+        "intermediates that had expired before the first refusal",
+        lambda view: [item.certificate.subject for item in view.held[1:] if _expired(item, view.incident)],
+    ),
+    Field(
+        "SameName", "other certificates of LocalMachine\\My with one of its names", lambda view: view.chain.same_name
+    ),
+    Field(
+        "LastCheck", "`passed`, `failed`: its last check by CAPI2 on this machine, up to the last refusal", _last_check
+    ),
+    Field("InMy", "whether LocalMachine\\My holds it", _in_my),
+    Field("SelfSigned", "whether it is its own issuer", _self_signed),
+    Field(
+        "Expired", "whether it had expired before the first refusal", lambda view: _expired(view.leaf, view.incident)
+    ),
+    Field(
+        "HasPrivateKey",
+        "whether there is a private key",
+        lambda view: view.chain.key.present if view.chain.key else None,
+    ),
+    Field(
+        "KeyTest",
+        "`passed`, `failed`: certutil's test of the key",
+        lambda view: view.chain.key.test if view.chain.key else None,
+    ),
+    Field("KeyProvider", "provider of the key", lambda view: view.chain.key.provider if view.chain.key else None),
+    Field(
+        "KeySpec",
+        "`AT_KEYEXCHANGE`, `AT_SIGNATURE`, `0`",
+        lambda view: view.chain.key.key_spec if view.chain.key else None,
+    ),
+    Field("Root", "subject of the root", lambda view: view.root.certificate.subject if view.root else None),
+    Field("RootPublic", "`true` where it is a public root", lambda view: _is_public(view.root) or None),
+    Field("RootTrusted", "whether Root or AuthRoot holds it; both exported whole where not", _trusted),
+    Field("RootPrivate", "`true` where it is trusted here and has domain components in its name", _private_root),
+)
