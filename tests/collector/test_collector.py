@@ -1,7 +1,7 @@
 """The collection script: a grammar of PowerShell takes it, its cmdlets and programs are documented as they are used,
 and what it changes is put back. Nothing here shows how it runs on Windows.
 
-Parameters are those of the SYNTAX sections of the sources that ``helpers/cmdlets.py`` names (PowerShell-Docs reference
+Parameters are those of the SYNTAX sections of the sources that ``tests/helpers/cmdlets.py`` names (PowerShell-Docs reference
 5.1, office-docs-powershell, windowsserverdocs).
 """
 
