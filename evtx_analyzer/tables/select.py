@@ -57,11 +57,11 @@ class Filter(Struct, frozen=True, kw_only=True):
 
     @property
     def capi2_only(self) -> bool:
-        """Whether it asks for what only CAPI2 events have."""
+        """Return whether the filter asks for what only CAPI2 events have."""
         return bool(self.ids or self.results or self.process or self.subject or self.failed)
 
     def accepts(self, event: Timed) -> bool:
-        """Whether an event is wanted."""
+        """Return whether an event is wanted."""
         time = getattr(event, "time", None)
         if not (self._at(time) if time is not None else self.since is None and self.until is None):
             return False
@@ -77,7 +77,7 @@ class Filter(Struct, frozen=True, kw_only=True):
         )
 
     def accepts_operation(self, item: Operation) -> bool:
-        """Whether an operation is wanted: the time and process are its own, the rest is that of any event in it."""
+        """Return whether an operation is wanted: by its own time and process, and by the rest of any event in it."""
         results = {int(step.result, 16) for step in item.steps if step.result}
         names = (item.subject, item.thumbprint, *(name for part in item.elements for name in _element_names(part)))
         return (
@@ -114,12 +114,12 @@ class Extract(Struct, frozen=True, kw_only=True):
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What could not be read."""
+        """Return what could not be read."""
         return sorted_losses(self.ledger.losses(self.examined))
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
-        """The span that every source covers."""
+        """Return the span that every source covers."""
         return tuple(self.ledger.coverage())
 
 
@@ -163,7 +163,7 @@ def extract(
 
 
 def _chosen(every: Sequence[ExaminedSource], kind: str) -> tuple[ExaminedSource, ...]:
-    """Sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
+    """Return sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
     right = is_event_log if kind == CAPI2 else is_text_log
     chosen = tuple(item for item in every if right(item) or item.error)
     if chosen:
@@ -193,7 +193,7 @@ def _element_names(element: ChainElement) -> tuple[str, str]:
 
 
 def _subjects(event: Capi2Event) -> tuple[str, ...]:
-    """Names and thumbprints that an event is about."""
+    """Return the names and thumbprints that an event is about."""
     names = [event.subject, event.thumbprint]
     names += [name for item in event.certificates for name in (item.subject, item.thumbprint, *item.alternate_names)]
     names += [name for item in event.chain for name in _element_names(item)]
