@@ -1,8 +1,8 @@
 """The collection script: a grammar of PowerShell takes it, its cmdlets and programs are documented as they are used,
 and what it changes is put back. Nothing here shows how it runs on Windows.
 
-Parameters are those of the SYNTAX sections of the sources that ``tests/helpers/cmdlets.py`` names (PowerShell-Docs reference
-5.1, office-docs-powershell, windowsserverdocs).
+Parameters are those of the SYNTAX sections of the sources that ``tests/helpers/cmdlets.py`` names (PowerShell-Docs
+reference 5.1, office-docs-powershell, windowsserverdocs).
 """
 
 from __future__ import annotations
