@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
 from msgspec import Struct
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.diagnose.wording import (
     _FROM_VIEW,
     _OF_REJECTION,
@@ -33,16 +34,12 @@ PAIRED = ("same", "assumed")
 SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
-def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of ``Case.view``
-    return {}
-
-
 class Case(Struct, frozen=True, kw_only=True):
-    """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
+    """What the diagnosis looks at besides the incident itself.
 
-    ``unread`` are kinds of which the input holds a log, and none that could be read.
-    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals. ``tz`` is
-    the zone in which local times were read, None where none was given.
+    ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
+    what sentences name of its session (``SHOWN_FIELDS``). ``tz`` is the zone in which local times were read, None where
+    none was given.
     """
 
     operations: Mapping[str, Operation]
@@ -50,7 +47,7 @@ class Case(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
-    view: Callable[[Rejection], Fields] = _no_view
+    views: Mapping[str, Fields] = {}
     certificates: Mapping[str, Certificate] = {}
     tz: str | None = None
     stores: Sequence[StoreChain] = ()
@@ -172,13 +169,10 @@ class Scene:
         return self._texts[key]
 
     def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
-        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``.
-
-        The view is made once for all sentences. Sessions of one outage show much the same: equal values are shared.
-        """
+        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``; equal values are shared."""
         found = self._views.get(rejection.id)
         if found is None:
-            view = self.case.view(rejection)
+            view = self.case.views.get(rejection.id, {})
             values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
             found = self._views[rejection.id] = self._equal.setdefault(values, values)
         return found
@@ -195,7 +189,7 @@ class Scene:
         rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
         certificate = self.incident.certificate
         known = self.case.certificates.get(certificate.thumbprint) if certificate else None
-        view = self.case.view(rejection)
+        view = self.case.views.get(rejection.id, {})
         return {
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
@@ -226,6 +220,9 @@ class Scene:
             "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
             "start": clock.in_sentence(incident.start, incident.start_basis),
             "end": clock.in_sentence(incident.end, incident.end_basis),
+            "refusal_times": clock.between(
+                Moment(incident.start, incident.start_basis), Moment(incident.end, incident.end_basis)
+            ),
             "refused": str(incident.rejection_count),
             "coverage": _coverage_text(self.case),
         }
@@ -240,8 +237,8 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 
 def _coverage_text(case: Case) -> str:
     spans = [
-        f"{clock.as_text(item.first)} to {clock.as_text(item.last)}"
+        clock.between(Moment(item.first), Moment(item.last))
         for item in case.coverage
-        if item.kind == "capi2" and item.records
+        if item.kind == "capi2" and item.first is not None and item.last is not None
     ]
     return "; ".join(spans) or "no CAPI2 record"
