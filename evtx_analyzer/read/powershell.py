@@ -19,7 +19,7 @@ from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
-from evtx_analyzer.read.csv_export import QUEUE_EXPORT, TRACKING_EXPORT
+from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
 from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ OBJECTS = (
     (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
     (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
     (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
+    *((names, STORE_EXPORT) for names in STORE_PROPERTIES),
     *CONFIGURATION,
 )
 _NAMESPACE = "http://schemas.microsoft.com/powershell/2004/04"
@@ -122,7 +123,7 @@ def _unescaped(text: str) -> str:
 def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Known objects of list text; an object ends where a name comes again."""
     found = list(_objects(stream, source))
-    order: DateOrder = date_order(row.values.get("Timestamp", "") for row in found)
+    order: DateOrder = date_order(row.values.get(name, "") for row in found for name in ("Timestamp", "NotAfter"))
     for row in found:
         yield replace(row, values={"#order": order, **row.values})
 

@@ -14,7 +14,7 @@ from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delive
 from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, Repair, SourceStatus, Verdict
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss
-from evtx_analyzer.model.stores import Store
+from evtx_analyzer.model.stores import Store, StoreChain
 from evtx_analyzer.plain_text import whole_text
 
 SCHEMA_VERSION = 1
@@ -79,6 +79,7 @@ class Report(Struct, frozen=True, kw_only=True):
     common: tuple[CommonTrait, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
     stores: tuple[Store, ...] = ()
+    store_chains: tuple[StoreChain, ...] = ()
     repair: Repair | None = None
 
     def save(self, path: str | Path, *, lang: str = "en") -> None:

@@ -136,6 +136,7 @@ def test_every_sentence_is_recognized_and_keeps_its_values(code):
     values |= {"thumbprint": "AB" * 20, "process": "lsass.exe", "cause": "x-y", "remote": "mx.contoso.com"}
     values |= {"seen_address": "203.0.113.7", "queue": "EX01\\4"}
     values |= dict.fromkeys(("start", "end", "rejection_time", "refusal_times"), "2016-12-01 03:09:55.774 UTC")
+    values["store_thumbprint"] = "CD" * 20
     translated_values = {**values, "number": "-0,5"}
     for english, translated in say.catalogue.sentences.items():
         filled = string.Template(english).substitute(values)
