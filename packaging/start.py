@@ -2,7 +2,7 @@
 
 import multiprocessing
 
-from evtx_analyzer.cli import main
+from evtx_analyzer.__main__ import main
 
 if __name__ == "__main__":
     multiprocessing.freeze_support()

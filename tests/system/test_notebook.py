@@ -9,7 +9,7 @@ import sys
 import pytest
 from places import CHECKOUT, SAMPLES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]  # a notebook's kernel listens on a port of this machine
 NOTEBOOK = CHECKOUT / "docs" / "post-mortem.ipynb"
 CASES = ("address-changed", "expired", "kb-3212877", "later-success", "no-capi2", "replaced", "source-ip")
 
