@@ -77,8 +77,16 @@ def test_options_in_texts_are_options():
     commands = (DOCS / "commands.md").read_text(encoding="utf-8")
     options = set(re.findall(r"--[a-z][a-z-]+", commands)) | {"--help"}
     others = {"--check", "--update-snapshots", "--minutes", "--csv", "--json", "--from", "--nworkers", "--nthreads"}
+    others |= {"--capture", "--comp", "--file-name", "--out", "--pkt-size"}  # pktmon
     own = [path for path in WRITTEN if path.name not in ("contributing.md", "performance.md", "reliability.md")]
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text_of(own))) - options - others == set()
+
+
+def test_the_german_page_on_collecting_has_the_commands_and_rows_of_the_english_one():
+    """A command that is added to one and not to the other shows here; sentences in parentheses are translated."""
+    english, german = ((DOCS / name).read_text(encoding="utf-8") for name in ("collect.md", "de/collect.md"))
+    for pattern in (r"^ {4}(?!\().+$", r"^\| `[^`]*`", r"^(?:#+|- \[ \]) ", r"^\*\*"):
+        assert re.findall(pattern, german, re.MULTILINE) == re.findall(pattern, english, re.MULTILINE)
 
 
 @pytest.mark.slow
