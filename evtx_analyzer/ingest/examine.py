@@ -19,7 +19,7 @@ from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.read_ahead import Ahead
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.read import HEAD, notes, recognize
+from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
@@ -27,7 +27,7 @@ _HOLDS_CODE = "; it holds the text 5.7.64"
 _BLOCK = 1 << 20
 _EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)
-_LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
+_LARGE_LOGS = ("evtx", "exchange-log", "w3c-log", CAPTURE)
 Inputs = Input | Sequence[Input]
 Progress = Callable[[str, int], None]
 
@@ -89,7 +89,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
                         )
                 size += len(block)
                 digest.update(block)
-                holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
+                holds = holds or (syntax not in (*_EVENT_SYNTAXES, CAPTURE) and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
             failure = _failure(stream)
@@ -150,7 +150,7 @@ def _opened(source: Source, *, ahead: bool) -> BinaryIO:
 
 def _tells_of_refusals(item: ExaminedSource) -> bool:
     """Return whether a source holds the text 5.7.64; it is read once more if that is not known."""
-    if item.holds_code is not None or item.syntax in _EVENT_SYNTAXES:
+    if item.holds_code is not None or item.syntax in (*_EVENT_SYNTAXES, CAPTURE):
         return bool(item.holds_code)
     tail = b""
     try:
@@ -180,7 +180,12 @@ def is_event_log(item: ExaminedSource) -> bool:
 
 def is_text_log(item: ExaminedSource) -> bool:
     """Whether a source is a text log with rows."""
-    return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES and not item.duplicate_of
+    return item.syntax is not None and item.syntax not in (*_EVENT_SYNTAXES, CAPTURE) and not item.duplicate_of
+
+
+def is_network_trace(item: ExaminedSource) -> bool:
+    """Whether a source holds packets."""
+    return item.syntax == CAPTURE and not item.duplicate_of
 
 
 class _Counted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import BinaryIO, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
@@ -45,7 +45,7 @@ from evtx_analyzer.model.records import (
 from evtx_analyzer.normalize import capi2, iis_smtp, is_relevant, may_be_relevant, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_cleared import log_notice
-from evtx_analyzer.read import Readable, Record, pieces, read
+from evtx_analyzer.read import CAPTURE, Readable, Record, pieces, read
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_LOG
 from evtx_analyzer.read.pieces import Piece
@@ -157,6 +157,26 @@ class Ledger:
                 self._stopped(item, _failure(stream))
         except OSError as error:
             self._stopped(item, f"reading stopped: {error.strerror or error}")
+
+    @contextmanager
+    def opened(self, item: ExaminedSource, progress: Progress) -> Iterator[BinaryIO]:
+        """Give the bytes of a source that has no records of its own; that it ends too early is noted."""
+        try:
+            with closing(_opened(item.source, ahead=self._ahead)) as stream:
+                yield cast("BinaryIO", _Counted(stream, item.source.path, progress))
+                self._stopped(item, _failure(stream))
+        except OSError as error:
+            self._stopped(item, f"reading stopped: {error.strerror or error}")
+
+    def add_trace(self, item: ExaminedSource, rows: CountedRows | None, read: int, losses: Iterable[Loss]) -> None:
+        """Account for a network trace: its packets, how many of them were read whole, and what was lost."""
+        span = self._span(item, CAPTURE)
+        if rows is not None:
+            self._records[item.source.path] = rows.rows
+            span.add_session_rows(rows)
+            span.counted = rows.rows - read
+        for loss in losses:
+            self._lose(loss, first_time=True)
 
     def typed(self, item: ExaminedSource, record: Record) -> Event | None:
         """Return the typed event of a record that was read before; it is not counted again."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord, LogRow
+from evtx_analyzer.read.capture import is_capture, is_etl, read_etl
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.csv_export import is_csv_table, read_csv_table
 from evtx_analyzer.read.event_json import is_event_csv, is_event_json, read_event_csv, read_event_json
@@ -32,6 +33,7 @@ Record = EventRecord | LogRow | CertificateFile
 Readable = Record | CountedRecords | Loss
 Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
 
+CAPTURE = "network-trace"
 HEAD = 64 * 1024
 """How many bytes of a file decide what it is."""
 
@@ -62,10 +64,17 @@ def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
     yield from read_table_text(BytesIO(data), source)
 
 
+def _read_capture(stream: BinaryIO, source: Origin) -> Iterator[Readable]:  # noqa: ARG001  the signature of a reader
+    """A network trace has no records that are normalized one by one: ``ingest/handshake_scan.py`` reads it."""
+    return iter(())
+
+
 # In order of certainty: a magic number, then events, lists of them and mail, then headers that any text may quote, then
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
+    (CAPTURE, is_capture, _read_capture),
+    ("etl", is_etl, read_etl),
     ("outlook-message", is_outlook_message, read_outlook_message),
     # Before XML, which it may hold in a text.
     ("event-json", is_event_json, read_event_json),

@@ -1,0 +1,111 @@
+"""Network traces are read once: the TLS handshakes of SMTP are kept, everything else passes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from evtx_analyzer.handshakes.flows import Flows
+from evtx_analyzer.handshakes.observe import GIVEN_UP, ClearRefusal, Observed, is_over, moment, observe
+from evtx_analyzer.ingest.examine import ExaminedSource, is_network_trace
+from evtx_analyzer.ingest.ledger import Reading
+from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.model.origin import Loss, Origin, sort_key
+from evtx_analyzer.model.records import CountedRows
+from evtx_analyzer.read import CAPTURE
+from evtx_analyzer.read.capture import CaptureReader, Reach
+from evtx_analyzer.read.capture_headers import Segment
+
+_MOST = 20_000
+_TOO_MANY = f"the trace holds more than {_MOST:,} TLS handshakes of SMTP: those after them are not kept"
+
+
+class Wire(Struct, frozen=True, kw_only=True):
+    """What all traces of a case show: handshakes in the order of time, and refusals in clear text."""
+
+    handshakes: tuple[Handshake, ...] = ()
+    refusals: tuple[ClearRefusal, ...] = ()
+
+
+def handshakes(reading: Reading) -> Wire:
+    """Read the network traces of a case."""
+    kept = [item for source in reading.examined if is_network_trace(source) for item in _read(reading, source)]
+    shown = [item.handshake for item in kept if item.handshake is not None]
+    return Wire(
+        handshakes=tuple(sorted(shown, key=lambda item: (item.start, item.local, sort_key(item.origin)))),
+        refusals=tuple(item.refusal for item in kept if item.refusal is not None),
+    )
+
+
+def _read(reading: Reading, item: ExaminedSource) -> list[Observed]:
+    """Return what the connections of one trace show, and account for what they do not."""
+    source = item.source.origin
+    tally = _Tally(source)
+    with reading.ledger.opened(item, reading.tell) as stream:
+        reader = CaptureReader(stream, source)
+        flows = Flows(is_over, pairs=reader.pairs)
+        try:
+            for thing in reader.segments():
+                tally.take(thing, flows)
+        finally:
+            # What was read before an archive turned out to be damaged still counts.
+            tally.end(flows)
+            reading.ledger.add_trace(item, _packets(source, reader.reach), tally.segments, tally.losses())
+    return tally.kept
+
+
+class _Tally:
+    """What was seen of one trace. It grows with the handshakes that are kept, and with the kinds of faults."""
+
+    def __init__(self, source: Origin) -> None:
+        self._source = source
+        self._faults: dict[str, tuple[Origin, int]] = {}
+        self._losses: list[Loss] = []
+        self.kept: list[Observed] = []
+        self.segments = 0
+
+    def take(self, thing: Segment | Loss, flows: Flows) -> None:
+        """Take what the reader gives."""
+        if isinstance(thing, Loss):
+            self._losses.append(thing)
+            return
+        self.segments += 1
+        for flow in flows.add(thing):
+            self._observe(observe(flow, self._source))
+
+    def end(self, flows: Flows) -> None:
+        """Take what is still open at the end."""
+        for flow in flows.rest():
+            self._observe(observe(flow, self._source))
+        if flows.given_up:
+            self._faults[GIVEN_UP] = (self._source, flows.given_up)
+
+    def losses(self) -> Iterator[Loss]:
+        """Yield what was lost, each kind once."""
+        yield from self._losses
+        for reason, (origin, count) in self._faults.items():
+            yield Loss(origin=origin, reason=reason, extent=f"{count} connection{'s' if count > 1 else ''}")
+
+    def _observe(self, seen: Observed | None) -> None:
+        if seen is None:
+            return
+        for reason in seen.faults:
+            self._count(reason, seen.origin)
+        if seen.handshake is None and seen.refusal is None:
+            return
+        if len(self.kept) < _MOST:
+            self.kept.append(seen)
+        else:
+            self._count(_TOO_MANY, seen.origin)
+
+    def _count(self, reason: str, origin: Origin) -> None:
+        first, count = self._faults.get(reason, (origin, 0))
+        self._faults[reason] = (first, count + 1)
+
+
+def _packets(source: Origin, reach: Reach) -> CountedRows | None:
+    if reach.first is None or reach.last is None:
+        return None
+    first, last = sorted((moment(reach.first), moment(reach.last)))
+    return CountedRows(origin=source, log=CAPTURE, rows=reach.packets, first=first, last=last)
