@@ -5,15 +5,17 @@ docs/architecture.md follows single records through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Unpack
 
 from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
-from evtx_analyzer.correlate.case_facts import case_facts
+from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
 from evtx_analyzer.correlate.common import common_traits
+from evtx_analyzer.correlate.handshake_facts import handshake_facts, known_certificates
+from evtx_analyzer.correlate.handshake_links import joined, with_certificates
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.operation_facts import operation_facts
@@ -27,11 +29,14 @@ from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.hosts import Hosts, host_text, identify_hosts
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
+from evtx_analyzer.ingest.handshake_scan import handshakes, unseen_refusals
 from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
@@ -77,6 +82,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
     checks = list(failures(reading, anchors))
     checks += evidence_for(reading, _certificates(checks, refused), checks)
+    wire = handshakes(reading)
     examined = [with_digest(item) for item in examined]
     if not options.anyway:
         require_readable(examined, ledger)
@@ -88,6 +94,8 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     merged, offsets = merge(settled(*_sightings(refused, notes.messages, hosts), skews))
     found = [item for item in merged if _within(item, options.since, options.until)]
     left_out = len(merged) - len(found)
+    on_wire = joined(wire.handshakes, found)
+    found = with_certificates(found, on_wire)
     # An outage has thousands of them, and what they told is in the refusals now.
     del refused, merged
     connections(reading, frozenset(item.session for item in found) - {""})
@@ -106,15 +114,17 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         context=contexts,
         other_errors=errors,
         rejections=found,
+        handshakes=on_wire,
     )
     checked = [with_signals(item, rules.signals, "chain-operation", operation_facts(item, beside)) for item in checked]
     view = partial(session_facts, background=beside)
     found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
+    on_wire, wire_facts = _with_facts(on_wire, found, beside, rules)
     by_id = {item.id: item for item in checked}
     grouped = incidents(found, links(found, checked, rules.links, options.window), by_id)
 
     waiting = [] if found or left_out else notes.contexts.losses()
-    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
+    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting, *unseen_refusals(wire, found)])
     case = Case(
         operations=by_id,
         coverage=coverage,
@@ -123,6 +133,8 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         settings=beside.places(),
         view=view,
         certificates=beside.certificates,
+        handshakes=tuple(on_wire),
+        wire_facts=wire_facts,
         tz=options.tz,
     )
     findings, graded = diagnose(grouped, rules.causes, case)
@@ -150,6 +162,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         losses=losses,
         bundles=tuple(collector_bundles(sources)),
         common=common_traits(found, accepted_mail, notes.history.own_domains),
+        handshakes=tuple(on_wire),
     )
 
 
@@ -159,6 +172,23 @@ def events(inputs: Inputs) -> Iterator[Event]:
     for item in without_copies(examine(source, _silent) for source in discover(source_paths(inputs))):
         if item.syntax is not None and not item.duplicate_of:
             yield from ledger.events(item, _silent)
+
+
+def _with_facts(
+    handshakes: Sequence[Handshake], rejections: Sequence[Rejection], beside: CaseFacts, rules: Rules
+) -> tuple[list[Handshake], dict[str, Fields]]:
+    """Return the handshakes with their signals, and by id the facts of those that belong to a refusal."""
+    if not handshakes:
+        return [], {}
+    by_id = {item.id: item for item in rejections}
+    known = known_certificates(handshakes, beside)
+    found, facts = [], {}
+    for item in handshakes:
+        view = handshake_facts(item, by_id.get(item.rejection or ""), known, beside)
+        found.append(with_signals(item, rules.signals, "tls-handshake", view))
+        if item.rejection is not None:
+            facts[item.id] = view
+    return found, facts
 
 
 def _counted(session: Session, notes: Tallies) -> bool:

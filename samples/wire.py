@@ -145,7 +145,9 @@ def client_hello(server_name: str, *, session: bytes = b"", version: int = 0x030
     return record(22, message(1, body + b"\x01\0" + _sized(extensions, 2)), 0x0301)
 
 
-def server_hello(*, session: bytes = b"", version: int = 0x0303, cipher: int = 0xC030, extensions: bytes = b"") -> bytes:
+def server_hello(
+    *, session: bytes = b"", version: int = 0x0303, cipher: int = 0xC030, extensions: bytes = b""
+) -> bytes:
     """A ServerHello message."""
     body = version.to_bytes(2) + filler("server", 32) + _sized(session, 1) + cipher.to_bytes(2) + b"\0"
     return message(2, body + (_sized(extensions, 2) if extensions else b""))
@@ -200,7 +202,7 @@ Packets = list[tuple[int, bytes]]
 def _checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -256,9 +258,7 @@ class Conversation:
     def _put(self, after: float, by_client: bool, flags: int, data: bytes = b"") -> None:
         source, target = (self.client, self.server) if by_client else (self.server, self.client)
         sequence, answered = self._next[by_client], self._next[not by_client] if flags & ACK else 0
-        head = struct.pack(
-            ">HHIIBBHHH", source[1], target[1], sequence, answered, 0x50, flags, 65535, 0, 0
-        )
+        head = struct.pack(">HHIIBBHHH", source[1], target[1], sequence, answered, 0x50, flags, 65535, 0, 0)
         time = self.start + timedelta(milliseconds=after)
         packet = ip_packet(source[0], target[0], head + data, number=len(self.packets) + 1)
         self.packets.append((nanoseconds(time), packet))
@@ -312,7 +312,9 @@ def ethernet(packet: bytes, tags: bytes = b"") -> bytes:
     return _MACS + tags + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet
 
 
-def pcap(packets: Iterable[tuple[int, bytes]], *, link: int = 1, order: str = "<", nano: bool = False, snap: int = 0) -> bytes:
+def pcap(
+    packets: Iterable[tuple[int, bytes]], *, link: int = 1, order: str = "<", nano: bool = False, snap: int = 0
+) -> bytes:
     """A pcap file of frames; ``snap`` cuts them."""
     magic, unit = (0xA1B23C4D, 1) if nano else (0xA1B2C3D4, 1000)
     made = [struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snap or 262144, link)]

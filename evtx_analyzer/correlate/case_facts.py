@@ -9,9 +9,12 @@ from functools import cached_property
 from msgspec import Struct
 
 from evtx_analyzer.correlate.connector_checks import Facts
+from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
+from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
+from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
@@ -37,6 +40,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     context: tuple[Context, ...] = ()
     other_errors: tuple[OtherError, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    handshakes: tuple[Handshake, ...] = ()
 
     def places(self) -> dict[str, Origin]:
         """Where the first exported object of each cmdlet stands."""
@@ -122,6 +126,24 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         return {key: frozenset(domains) for key, domains in found.items()}
 
     @cached_property
+    def wire(self) -> Mapping[str, list[Handshake]]:
+        """Handshakes that are those of refused connections and show what the client sent, by refusal."""
+        found: dict[str, list[Handshake]] = {}
+        for item in self.handshakes:
+            if item.rejection and item.join in PROOF and is_conclusive(item) and item.requested is not None:
+                found.setdefault(item.rejection, []).append(item)
+        return found
+
+    @cached_property
+    def failed_handshakes(self) -> Mapping[tuple[object, object], list[Handshake]]:
+        """Handshakes that ended with a fatal alert, by the addresses of both sides."""
+        found: dict[tuple[object, object], list[Handshake]] = {}
+        for item in self.handshakes:
+            if item.alert:
+                found.setdefault((parse_address(item.local), parse_address(item.remote)), []).append(item)
+        return found
+
+    @cached_property
     def answers(self) -> dict[object, Facts]:
         """What was found for refusals that ask the same, by what they ask."""
         return {}
@@ -138,6 +160,7 @@ def case_facts(
     context: Iterable[Context] = (),
     other_errors: Iterable[OtherError] = (),
     rejections: Iterable[Rejection] = (),
+    handshakes: Iterable[Handshake] = (),
 ) -> CaseFacts:
     """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
 
@@ -160,6 +183,7 @@ def case_facts(
         context=tuple(context),
         other_errors=tuple(other_errors),
         rejections=tuple(rejections),
+        handshakes=tuple(handshakes),
     )
 
 

@@ -57,11 +57,11 @@ def _compared(
     same = [item for item in here if _same_security(item, rejection, found)]
     alike = same or [item for item in here if _same_as_shown(item, rejection, found)]
     facts: Facts = {
-        "AcceptedSameSecurity": _messages(alike),
-        "AcceptedSameCertificate": _messages(same) if sent_thumbprint(rejection) else [],
-        "AcceptedWithoutCertificate": [] if sent_thumbprint(rejection) else _messages(same),
-        "AcceptedSinceFailedCheck": _messages(same, *failed) if failed else [],
-        "AcceptedSinceExpiry": _messages(same, expiry) if expiry else [],
+        "AcceptedSameSecurity": messages_between(alike),
+        "AcceptedSameCertificate": messages_between(same) if sent_thumbprint(rejection) else [],
+        "AcceptedWithoutCertificate": [] if sent_thumbprint(rejection) else messages_between(same),
+        "AcceptedSinceFailedCheck": messages_between(same, *failed) if failed else [],
+        "AcceptedSinceExpiry": messages_between(same, expiry) if expiry else [],
     }
     if rejection.seen_address:
         facts["SeenAddress"] = [rejection.seen_address]
@@ -112,7 +112,7 @@ def _add_addresses(
     facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], here: Sequence[AcceptedMail]
 ) -> None:
     """Whether mail was accepted from the address that Exchange Online saw, or from other public ones only."""
-    facts["AcceptedSameAddress"] = _messages(
+    facts["AcceptedSameAddress"] = messages_between(
         [item for item in here if item.state.seen_address == rejection.seen_address]
     )
     others = sorted({item.state.seen_address for item in same if item.state.seen_address})
@@ -127,7 +127,7 @@ def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail
     accepted = {item.state.sender_domain for item in same}
     own = sender_domain_of(rejection)
     if own is not None:
-        facts["AcceptedSameSender"] = _messages([item for item in same if item.state.sender_domain == own])
+        facts["AcceptedSameSender"] = messages_between([item for item in same if item.state.sender_domain == own])
     if not accepted or None in refused or refused & accepted:
         return
     if not any(item.times.between(_began(rejection, background), None) for item in same):
@@ -166,7 +166,7 @@ def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[Accepte
     if first < last and any(row.times.between(first, last) for row in others[previous]):
         return
     facts["PreviousThumbprint"] = [previous]
-    facts["PreviousAcceptedAgain"] = _messages(others[previous], last)
+    facts["PreviousAcceptedAgain"] = messages_between(others[previous], last)
     old, new = background.certificates.get(previous), background.certificates.get(own)
     if old and new and old.issuer and new.issuer:
         same = same_name(old.subject, new.subject) and same_name(old.issuer, new.issuer)
@@ -197,7 +197,9 @@ def _expiry(sent: Certificate | None, rejection: Rejection) -> datetime | None:
     return sent.not_after if sent is not None and sent.not_after is not None and sent.not_after < moment else None
 
 
-def _messages(mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None) -> list[str]:
+def messages_between(
+    mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None
+) -> list[str]:
     """Accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
     whole = joined(_known(item.times.between(first, last) for item in mail))
     if whole is None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.correlate.case_facts import (
     SHOWS_CERTIFICATES,
@@ -28,7 +29,7 @@ from evtx_analyzer.distinguished_names import (
     sorted_names,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
-from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name
+from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Context, Rejection
 from evtx_analyzer.model.origin import Fields
@@ -65,7 +66,7 @@ def session_facts(rejection: Rejection, background: CaseFacts) -> Fields:
         "TlsProtocol": re.findall(r"SP_PROT_\w+", rejection.tls),
     }
     _add_reply(found, rejection)
-    _add_session(found, rejection)
+    _add_session(found, rejection, background)
     _add_remote_side(found, rejection)
     if sent is not None:
         _add_certificate(found, sent, rejection)
@@ -129,7 +130,7 @@ def _add_reply(found: Facts, rejection: Rejection) -> None:
         found["ReplyNamesHost"] = [yes(name.casefold() in own | short or name.casefold().partition(".")[0] in short)]
 
 
-def _add_session(found: Facts, rejection: Rejection) -> None:
+def _add_session(found: Facts, rejection: Rejection, background: CaseFacts) -> None:
     """Commands and certificates of the session; what is not there counts only where its rows are whole."""
     whole = rejection.from_start
     if rejection.kind not in SHOWS_COMMANDS:
@@ -145,6 +146,27 @@ def _add_session(found: Facts, rejection: Rejection) -> None:
             found["CertificateSent"] = ["true"]
         elif whole and rejection.tls:
             found["CertificateSent"] = ["false"]
+    _add_wire(found, rejection, background)
+
+
+def _add_wire(found: Facts, rejection: Rejection, background: CaseFacts) -> None:
+    """What a network trace shows of the connection: whether a certificate was sent, and failures of TLS before it.
+
+    Exchange logs which certificate it chose; whether Windows sent it, the wire tells.
+    """
+    shown = background.wire.get(rejection.id, ())
+    sent = {bool(item.sent) for item in shown}
+    if shown and rejection.kind in SHOWS_COMMANDS:
+        found["StartTls"] = [yes(True)]
+        found["CertificateSent"] = [yes(sent == {True})] if len(sent) == 1 else []
+    ends = (parse_address(rejection.local_endpoint), parse_address(rejection.remote_endpoint))
+    since = rejection.time - _RECENT
+    failed = [
+        item.alert
+        for item in background.failed_handshakes.get(ends, ())
+        if since <= item.start <= rejection.time and None not in ends and is_known(rejection.time_basis)
+    ]
+    found["WireTlsFailure"] = sorted(set(failed))
 
 
 def _offer(keywords: Sequence[str]) -> str:

@@ -237,6 +237,11 @@ def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _S
     if rule.kind in ("link", "broken-link"):
         facts, free = scene.paired(rule.of, rule.kind)
         return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
+    if rule.kind in ("handshake", "some-handshakes", "every-handshake"):
+        facts, sure = scene.on_wire(rule.of, rule.kind)
+        # What may be another connection beside the refused one takes no cause away.
+        held = facts and (sure or not rule.contradicts)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
     if rule.kind == "operation":
         found = [item for item in identified if rule.of in item.signals]
         if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.model.handshake import WireCertificate, WireChain
+from evtx_analyzer.model.handshake import ChainState, WireCertificate, WireChain
 from evtx_analyzer.public_roots import is_public_root
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Parsed(Struct, frozen=True, kw_only=True):
 def look_at(ders: Sequence[bytes]) -> tuple[tuple[WireCertificate, ...], WireChain]:
     """Return the certificates of one message, in its order, and what they amount to."""
     parsed = [parse(der) for der in ders]
-    following = [*parsed[1:], None]
+    following = [*parsed[1:], None] if parsed else []
     shown = tuple(
         item.shown if after is None else replace(item.shown, issued_by_next=issued(item, after))
         for item, after in zip(parsed, following, strict=True)
@@ -96,11 +96,10 @@ def chain(parsed: Sequence[Parsed]) -> WireChain:
     leaf = parsed[0]
     if leaf.whole is None:
         return WireChain(state="unreadable")
-    ways = [path for path in _ways(parsed, (0,))]
-    best = max(ways, key=lambda path: (_rank(parsed[path[-1]]), len(path)))
+    best = max(_ways(parsed, (0,)), key=lambda path: (_rank(parsed[path[-1]]), len(path)))
     last = parsed[best[-1]].shown
     others = {item.shown.thumbprint for item in parsed} - {leaf.shown.thumbprint}
-    state = _state(parsed, best, last, alone=not others)
+    state = _state(best, last, alone=not others)
     if state in ("complete", "private-root", "self-signed"):
         return WireChain(state=state, path=best, ordered=best == tuple(range(len(best))))
     return WireChain(
@@ -113,7 +112,7 @@ def chain(parsed: Sequence[Parsed]) -> WireChain:
     )
 
 
-def _state(parsed: Sequence[Parsed], path: tuple[int, ...], last: WireCertificate, *, alone: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202  see ChainState
+def _state(path: tuple[int, ...], last: WireCertificate, *, alone: bool) -> ChainState:
     if last.issuer_is_public_root or _is_public(last):
         return "complete"
     if last.self_signed:
@@ -169,7 +168,7 @@ def _verifies(lower: x509.Certificate, upper: x509.Certificate) -> bool | None:
 
 
 def _publicly_logged(certificate: x509.Certificate) -> bool:
-    """Whether it holds timestamps of public logs, and a policy that the CA/Browser Forum gives to public authorities."""
+    """Whether it holds timestamps of public logs, and a policy of the CA/Browser Forum."""
     from cryptography import x509 as types  # noqa: PLC0415  as above
 
     try:

@@ -16,7 +16,7 @@ Endpoint = tuple[bytes, int]
 ENOUGH = 32 << 10
 """With this much of one direction it is asked whether the handshake is over."""
 _MOST_OF_A_DIRECTION = 256 << 10
-"""More than any handshake with a hundred certificates; TLS limits a Certificate message to 16 MiB, Windows to 64 KiB."""
+"""More than a handshake with a hundred certificates. TLS allows 16 MiB for a message, Windows takes 64 KiB."""
 _MOST_PENDING = 256
 _MOST_BEGUN, _MOST_OPEN, _MOST_BYTES = 16_384, 8_192, 96 << 20
 _HALF = 1 << 31
@@ -164,9 +164,7 @@ class Flows:
         for key in list(self._open):
             yield from self._close(key)
 
-    def _data(
-        self, key: tuple[Endpoint, Endpoint], flow: Flow, stream: Stream, segment: Segment
-    ) -> Iterator[Flow]:
+    def _data(self, key: tuple[Endpoint, Endpoint], flow: Flow, stream: Stream, segment: Segment) -> Iterator[Flow]:
         if key in self._begun:
             self._open[key] = self._begun.pop(key)
             if segment.source[1].to_bytes(2) not in PORTS and segment.target[1].to_bytes(2) not in PORTS:

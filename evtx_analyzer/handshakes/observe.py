@@ -54,7 +54,7 @@ def is_over(flow: Flow) -> bool:
     talk, client_at, server_at = _beginning(flow)
     if talk.starttls == "not-used":
         return True
-    found = tls.read_handshake(flow.client.data, client_at, flow.server.data, server_at)
+    found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
     return found is not None and (found.completed or bool(found.alert))
 
 
@@ -66,7 +66,7 @@ def observe(flow: Flow, source: Origin) -> Observed | None:
         return Observed(origin=place, refusal=_refusal(flow, talk, place))
     if talk.starttls in ("not-used", "refused", "unanswered"):
         return None
-    found = tls.read_handshake(flow.client.data, client_at, flow.server.data, server_at)
+    found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
     if found is None:
         behind = flow.client.data[client_at : client_at + 3]
         is_tls = len(behind) < 3 or (behind[0] in (_HANDSHAKE, _ALERT) and behind[1] == 3)  # noqa: PLR2004  major version
@@ -168,4 +168,3 @@ def endpoint_text(endpoint: Endpoint) -> str:
     address = ipaddress.ip_address(endpoint[0])
     address = getattr(address, "ipv4_mapped", None) or address
     return f"[{address}]:{endpoint[1]}" if address.version == 6 else f"{address}:{endpoint[1]}"  # noqa: PLR2004  IPv6
-

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 _REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n")
 _COMMAND = re.compile(rb"[^\n]{0,2048}\n")
@@ -36,24 +37,21 @@ class Dialog(Struct, frozen=True, kw_only=True):
 def dialog(client: bytes, server: bytes) -> Dialog:
     """Return what both sides said until TLS began; replies and commands are paired by their order."""
     replies = list(_replies(server))
-    spoken: dict[str, str] = {"banner": replies[0][0] if replies else ""}
-    keywords: tuple[str, ...] = ()
     refusal = next((text for text, _ in replies if _CODE.search(text)), "")
+    found = Dialog(banner=replies[0][0] if replies else "", starttls="not-used", refusal=refusal)
     for number, (command, end) in enumerate(_commands(client), start=1):
         verb, _, rest = command.partition(" ")
         answer, answer_end = replies[number] if number < len(replies) else ("", 0)
         if verb.upper() in ("EHLO", "HELO"):
-            spoken["ehlo"] = rest.strip()
             seen = _SEEN.search(answer)
-            spoken["seen_address"] = seen[1] if seen else spoken.get("seen_address", "")
             keywords = tuple(line[4:].strip() for line in answer.splitlines()[1:])
+            found = replace(found, ehlo=rest.strip(), seen_address=seen[1] if seen else "", keywords=keywords)
         elif verb.upper() == "STARTTLS":
             state = "accepted" if answer.startswith("220") else "refused" if answer else "unanswered"
-            spoken |= {"starttls": state, "reply": answer}
-            return Dialog(keywords=keywords, client_end=end, server_end=answer_end, **spoken)
+            return replace(found, starttls=state, reply=answer, refusal="", client_end=end, server_end=answer_end)
         elif verb.upper() in ("DATA", "BDAT"):
             break
-    return Dialog(keywords=keywords, starttls="not-used", refusal=refusal, **spoken)
+    return found
 
 
 def _replies(data: bytes) -> Iterator[tuple[str, int]]:

@@ -88,7 +88,7 @@ class Handshake(Struct, frozen=True, kw_only=True):
 
 
 def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int) -> Handshake | None:
-    """Return the handshake that begins at these places of both directions; None where the client sent no ClientHello."""
+    """Return the handshake that begins at these places; None where the client sent no ClientHello."""
     ours, theirs = side(client, client_at), side(server, server_at)
     hello = ours.first(_CLIENT_HELLO)
     if hello is None:
@@ -261,7 +261,7 @@ def _extensions(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _authorities(body: bytes, version: int) -> tuple[bytes, ...]:
-    """The names of authorities in a CertificateRequest, as DER; behind certificate types and, from 1.2 on, algorithms."""
+    """The names of authorities in a CertificateRequest, as DER; types and, from 1.2 on, algorithms come first."""
     at = 1 + (body[0] if body else 0)
     if version >= _TLS_1_2:
         at += 2 + int.from_bytes(body[at : at + 2])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.handshakes.flows import Flows
 from evtx_analyzer.handshakes.observe import GIVEN_UP, ClearRefusal, Observed, is_over, moment, observe
 from evtx_analyzer.ingest.examine import ExaminedSource, is_network_trace
 from evtx_analyzer.ingest.ledger import Reading
+from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss, Origin, sort_key
 from evtx_analyzer.model.records import CountedRows
@@ -36,6 +38,23 @@ def handshakes(reading: Reading) -> Wire:
         handshakes=tuple(sorted(shown, key=lambda item: (item.start, item.local, sort_key(item.origin)))),
         refusals=tuple(item.refusal for item in kept if item.refusal is not None),
     )
+
+
+def unseen_refusals(wire: Wire, rejections: Sequence[Rejection]) -> list[Loss]:
+    """Return the refusals that a trace shows in clear text and no log in the input does."""
+    known = {item.remote_endpoint for item in rejections} | {item.local_endpoint for item in rejections}
+    return [
+        Loss(
+            origin=item.origin,
+            reason=(
+                "the trace shows a refusal with 5.7.64 in clear text, and no log in the input shows it: "
+                "add the SMTP log of the server that sent it"
+            ),
+            extent=f"1 session, {item.local} to {item.remote}, {clock.in_sentence(item.time, 'utc')}",
+        )
+        for item in wire.refusals
+        if item.local not in known and item.remote not in known and item.remote.rpartition(":")[0] not in known
+    ]
 
 
 def _read(reading: Reading, item: ExaminedSource) -> list[Observed]:

@@ -9,9 +9,7 @@ from msgspec import Struct
 
 from evtx_analyzer.model.origin import Origin
 
-ChainState = Literal[
-    "not-seen", "empty", "unreadable", "self-signed", "alone", "open", "private-root", "complete"
-]
+ChainState = Literal["not-seen", "empty", "unreadable", "self-signed", "alone", "open", "private-root", "complete"]
 Flight = Literal["whole", "resumed", "hidden", "cut", "repeated", "none"]
 Join = Literal["", "endpoints", "port", "thumbprint", "address"]
 
@@ -46,13 +44,13 @@ class WireCertificate(Struct, frozen=True, kw_only=True):
 class WireChain(Struct, frozen=True, kw_only=True):
     """What the certificates of one side amount to, whatever their order.
 
-    ``state`` is ``not-seen`` (hidden, resumed, cut), ``empty``, ``unreadable``, ``self-signed`` (one certificate that is
-    its own issuer), ``alone`` (one certificate whose issuer is neither sent nor a public root), ``open`` (its issuer is
-    sent, or it is doubtful, and the chain does not lead to a root), ``private-root`` (it leads to a root that is sent
-    and is not public), or ``complete`` (it leads to a public root). ``path`` are the places of the certificates on the
-    way from the first one up. ``ordered`` is whether they were sent in this order, as RFC 5246 asks. Of a chain that
-    leads to no root, ``missing_issuer``, ``missing_key_id`` and ``missing_issuer_urls`` name the issuer that would
-    come next, and where it is published.
+    ``state`` is ``not-seen`` (hidden, resumed, cut), ``empty``, ``unreadable``, ``self-signed`` (one certificate that
+    is its own issuer), ``alone`` (one certificate whose issuer is neither sent nor a public root), ``open`` (its
+    issuer is sent, or it is doubtful, and the chain does not lead to a root), ``private-root`` (it leads to a root
+    that is sent and is not public), or ``complete`` (it leads to a public root). ``path`` are the places of the
+    certificates on the way from the first one up. ``ordered`` is whether they were sent in this order, as RFC 5246
+    asks. Of a chain that leads to no root, ``missing_issuer``, ``missing_key_id`` and ``missing_issuer_urls`` name the
+    issuer that would come next, and where it is published.
     """
 
     state: ChainState
@@ -74,8 +72,8 @@ class Handshake(Struct, frozen=True, kw_only=True):
     agreed on, empty where it is not seen, ``offered`` the highest one that the client offers. ``requested`` is whether
     the server asked for a certificate, None where that cannot be seen; ``authorities`` are the first of the
     ``authority_count`` names that it gave. ``sent`` and ``received`` are the certificates of the client and of the
-    server in the order of the wire, ``sent_chain`` and ``received_chain`` what they amount to. ``proved`` is whether the
-    client proved that it has the key (CertificateVerify). ``alert`` is the fatal alert and who sent it
+    server in the order of the wire, ``sent_chain`` and ``received_chain`` what they amount to. ``proved`` is whether
+    the client proved that it has the key (CertificateVerify). ``alert`` is the fatal alert and who sent it
     (``protocol_version by server``), empty where there was none.
 
     ``flight`` says how much of the client's answer is seen: ``whole``; ``resumed``, which has no certificates;

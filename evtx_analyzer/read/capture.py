@@ -11,7 +11,7 @@ every packet, so the blocks are walked here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from struct import Struct
 from typing import BinaryIO, NamedTuple
 
@@ -33,6 +33,7 @@ _PCAP = {
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _BYTE_ORDERS = {bytes.fromhex("4d3c2b1a"): "<", bytes.fromhex("1a2b3c4d"): ">"}
 _RESOLUTION, _OFFSET = 9, 14  # options of an interface: if_tsresol, if_tsoffset
+_PCAP_HEAD = 24
 _NANOSECONDS = 1_000_000_000
 _ETL_MARKS = (bytes.fromhex("020001c0"), bytes.fromhex("020002c0"))
 _ETL_FIRST_EVENT = 72
@@ -114,38 +115,48 @@ class CaptureReader:
 
     def _pcap(self) -> Iterator[Segment | Loss]:
         order, unit = _PCAP[self._buffer[:4]]
-        if len(self._buffer) < 24:  # noqa: PLR2004  the size of the file header
-            yield self._cut(0, "inside its file header")
+        if len(self._buffer) < _PCAP_HEAD:
+            yield self._cut("inside its file header")
             return
         # The upper half of the link type says whether packets end with a check sum, which nobody asks for.
         link = Struct(order + "I").unpack_from(self._buffer, 20)[0] & 0xFFFF
-        header, at = Struct(order + "IIII").unpack_from, 24
+        header, at = Struct(order + "IIII"), _PCAP_HEAD
         while True:
-            buffer = self._buffer
-            size = len(buffer)
-            while at + 16 <= size:
-                seconds, fraction, kept, length = header(buffer, at)
-                start = at + 16
-                end = start + kept
-                if kept > _LARGEST_PACKET:
-                    yield self._damaged(at)
-                    return
-                if end > size:
-                    break
-                self._number += 1
-                if self._first is None:
-                    self._first = seconds * _NANOSECONDS + fraction * unit
-                if may_be_smtp(buffer, start, end, link, self.pairs):
-                    time = seconds * _NANOSECONDS + fraction * unit
-                    yield from self._packet(buffer, at, start, end, length, link, time)
-                at = end
-            if self._number:
-                self._last = max(self._last or 0, seconds * _NANOSECONDS + fraction * unit)
+            at = yield from self._pcap_packets(at, header, unit, link)
+            if at < 0:
+                return
             if not self._more(at):
                 break
             at = 0
         if len(self._buffer):
-            yield self._cut(0, "inside a packet")
+            yield self._cut("inside a packet")
+
+    def _pcap_packets(self, at: int, header: Struct, unit: int, link: int) -> Generator[Segment | Loss, None, int]:
+        """Read the packets of the buffer from ``at`` on; return where the first that is not whole begins, or -1."""
+        buffer, size = self._buffer, len(self._buffer)
+        time, unpack = self._last, header.unpack_from
+        seconds = fraction = 0
+        while at + 16 <= size:
+            seconds, fraction, kept, length = unpack(buffer, at)
+            start = at + 16
+            end = start + kept
+            if kept > _LARGEST_PACKET:
+                yield self._damaged(at)
+                return -1
+            if end > size:
+                break
+            self._number += 1
+            if may_be_smtp(buffer, start, end, link, self.pairs):
+                time = seconds * _NANOSECONDS + fraction * unit
+                yield from self._packet(buffer, at, start, end, length, link, time)
+            if self._first is None:
+                self._first = seconds * _NANOSECONDS + fraction * unit
+            at = end
+        if seconds:
+            # Of the last head in the buffer, whose packet may be the first of the next one.
+            time = seconds * _NANOSECONDS + fraction * unit
+        self._last = max(time or 0, self._last or 0) if self._number else None
+        return at
 
     def _packet(
         self, buffer: bytes, head: int, start: int, end: int, length: int, link: int, time: int
@@ -187,7 +198,7 @@ class CaptureReader:
             yield from self._block(kind, at, length, order, interfaces)
             at += length
         if len(self._buffer):
-            yield self._cut(0, "inside a block")
+            yield self._cut("inside a block")
 
     def _block(
         self, kind: int, at: int, length: int, order: str, interfaces: list[_Interface]
@@ -226,9 +237,9 @@ class CaptureReader:
     def _at(self, at: int) -> Origin:
         return replace(self._source, record=self._number, offset=self._begin + at)
 
-    def _cut(self, at: int, where: str) -> Loss:
+    def _cut(self, where: str) -> Loss:
         reason = f"the trace ends {where}: the recording was cut off, or the file was copied while it was written"
-        return Loss(origin=self._at(at), reason=reason, extent=f"the last {len(self._buffer) - at:,} bytes")
+        return Loss(origin=self._at(0), reason=reason, extent=f"the last {len(self._buffer):,} bytes")
 
     def _damaged(self, at: int) -> Loss:
         reason = "the trace is damaged here: no packet begins where one must"

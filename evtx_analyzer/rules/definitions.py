@@ -12,7 +12,17 @@ from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.sigma.conditions import Condition
 
 ObservationKind = Literal[
-    "link", "broken-link", "operation", "rejection", "no-source", "unread-source", "no-object", "outside-coverage"
+    "link",
+    "broken-link",
+    "operation",
+    "rejection",
+    "handshake",
+    "some-handshakes",
+    "every-handshake",
+    "no-source",
+    "unread-source",
+    "no-object",
+    "outside-coverage",
 ]
 
 

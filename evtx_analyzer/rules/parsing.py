@@ -44,8 +44,18 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
+    ("evtx-analyzer", "tls-handshake"): "tls-handshake",
 }
-SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
+SOURCE_KINDS = (
+    "capi2",
+    "smtp",
+    "send-connector",
+    "iis-smtp",
+    "message-tracking",
+    "configuration",
+    "schannel",
+    "network-trace",
+)
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
@@ -187,6 +197,7 @@ PLACEHOLDERS = frozenset(
         "accepted_senders",
         "accepted_since_expiry",
         "accepted_since_failed_check",
+        "accepted_since_handshake",
         "associated_domains",
         "attribution",
         "blamed_element",
@@ -229,6 +240,18 @@ PLACEHOLDERS = frozenset(
         "subject",
         "tls",
         "thumbprint",
+        "wire_alert",
+        "wire_authorities",
+        "wire_client",
+        "wire_count",
+        "wire_issuer",
+        "wire_join",
+        "wire_missing_issuer",
+        "wire_received",
+        "wire_sent",
+        "wire_server",
+        "wire_time",
+        "wire_tls_failure",
     }
 )
 
@@ -298,7 +321,11 @@ def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozen
         return names["link"]
     if kind == "no-object":
         return frozenset(CMDLETS)
-    return names["signal"] if kind in ("operation", "rejection") else frozenset(SOURCE_KINDS)
+    return (
+        names["signal"]
+        if kind in ("operation", "rejection", "handshake", "some-handshakes", "every-handshake")
+        else frozenset(SOURCE_KINDS)
+    )
 
 
 def _grades(data: object, observed: frozenset[str], check: _Check) -> dict[Grade, tuple[tuple[str, ...], ...]]:
