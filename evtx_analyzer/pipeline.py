@@ -14,7 +14,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
 from evtx_analyzer.correlate.common import common_traits
-from evtx_analyzer.correlate.handshake_facts import handshake_facts, known_certificates
+from evtx_analyzer.correlate.handshake_facts import handshake_facts, wire_certificates
 from evtx_analyzer.correlate.handshake_links import joined, with_certificates
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
@@ -110,7 +110,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         deliveries,
         accepted_mail=accepted_mail,
         tls_failures=notes.history.tls_failures(hosts),
-        shown=notes.history.certificates,
+        shown={**notes.history.certificates, **wire_certificates(on_wire)},
         context=contexts,
         other_errors=errors,
         rejections=found,
@@ -181,10 +181,9 @@ def _with_facts(
     if not handshakes:
         return [], {}
     by_id = {item.id: item for item in rejections}
-    known = known_certificates(handshakes, beside)
     found, facts = [], {}
     for item in handshakes:
-        view = handshake_facts(item, by_id.get(item.rejection or ""), known, beside)
+        view = handshake_facts(item, by_id.get(item.rejection or ""), beside)
         found.append(with_signals(item, rules.signals, "tls-handshake", view))
         if item.rejection is not None:
             facts[item.id] = view

@@ -24,10 +24,8 @@ _CLOCK = timedelta(days=1)
 """Clocks are off by hours at most: what expired less than a day before the handshake may not have expired yet."""
 
 
-def handshake_facts(
-    handshake: Handshake, rejection: Rejection | None, known: Mapping[str, Certificate], background: CaseFacts
-) -> Fields:
-    """The view of one handshake; ``known`` are certificates by thumbprint from which issuers can be told."""
+def handshake_facts(handshake: Handshake, rejection: Rejection | None, background: CaseFacts) -> Fields:
+    """The view of one handshake."""
     found: Facts = {
         "LocalEndpoint": [handshake.local],
         "RemoteEndpoint": [handshake.remote],
@@ -47,17 +45,17 @@ def handshake_facts(
         "RefusedConnection": [yes(True)] if handshake.join in PROOF else [],
     }
     if handshake.sent_chain.state != "not-seen":
-        _add_sent(found, handshake, known)
+        _add_sent(found, handshake, background.certificates)
     _add_received(found, handshake)
     if rejection is not None:
         _add_accepted(found, handshake, rejection, background)
     return texts(found)
 
 
-def known_certificates(handshakes: Iterable[Handshake], background: CaseFacts) -> dict[str, Certificate]:
-    """Certificates of handshakes, files, stores and CAPI2 events, by thumbprint."""
-    on_wire = (part for item in handshakes for part in (*item.sent, *item.received) if not part.fault)
-    return {**{part.thumbprint: certificate_of(part) for part in on_wire}, **background.certificates}
+def wire_certificates(handshakes: Iterable[Handshake]) -> dict[str, Certificate]:
+    """The certificates of all handshakes, by thumbprint."""
+    shown = (part for item in handshakes for part in (*item.sent, *item.received) if not part.fault)
+    return {part.thumbprint: certificate_of(part) for part in shown}
 
 
 def certificate_of(shown: WireCertificate) -> Certificate:

@@ -70,7 +70,7 @@ def _read(reading: Reading, item: ExaminedSource) -> list[Observed]:
         finally:
             # What was read before an archive turned out to be damaged still counts.
             tally.end(flows)
-            reading.ledger.add_trace(item, _packets(source, reader.reach), tally.segments, tally.losses())
+            reading.ledger.add_trace(item, _packets(source, reader.reach), tally.segments, tally.losses(), tally.note())
     return tally.kept
 
 
@@ -105,6 +105,15 @@ class _Tally:
         yield from self._losses
         for reason, (origin, count) in self._faults.items():
             yield Loss(origin=origin, reason=reason, extent=f"{count} connection{'s' if count > 1 else ''}")
+
+    def note(self) -> str:
+        """What of the trace was of use, for its coverage."""
+        count = sum(item.handshake is not None for item in self.kept)
+        if count:
+            return f"TLS handshakes of SMTP in the trace: {count}"
+        if self.segments:
+            return "no TLS handshake of SMTP is in the trace, though packets of SMTP are"
+        return "no packet of SMTP is in the trace (ports 25, 465, 587 and 2525, and connections with an SMTP banner)"
 
     def _observe(self, seen: Observed | None) -> None:
         if seen is None:

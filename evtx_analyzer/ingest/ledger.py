@@ -168,9 +168,12 @@ class Ledger:
         except OSError as error:
             self._stopped(item, f"reading stopped: {error.strerror or error}")
 
-    def add_trace(self, item: ExaminedSource, rows: CountedRows | None, read: int, losses: Iterable[Loss]) -> None:
-        """Account for a network trace: its packets, how many of them were read whole, and what was lost."""
+    def add_trace(
+        self, item: ExaminedSource, rows: CountedRows | None, read: int, losses: Iterable[Loss], note: str
+    ) -> None:
+        """Account for a network trace: its packets, how many of them were read whole, what was lost and what is in."""
         span = self._span(item, CAPTURE)
+        span.notes.append(note)
         if rows is not None:
             self._records[item.source.path] = rows.rows
             span.add_session_rows(rows)
