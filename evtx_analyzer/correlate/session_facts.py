@@ -154,11 +154,8 @@ def _add_wire(found: Facts, rejection: Rejection, background: CaseFacts) -> None
 
     Exchange logs which certificate it chose; whether Windows sent it, the wire tells.
     """
-    shown = background.wire.get(rejection.id, ())
-    sent = {bool(item.sent) for item in shown}
-    if shown and rejection.kind in SHOWS_COMMANDS:
-        found["StartTls"] = [yes(True)]
-        found["CertificateSent"] = [yes(sent == {True})] if len(sent) == 1 else []
+    sent = {bool(item.sent) for item in background.wire.get(rejection.id, ())}
+    found["WireCertificateSent"] = [yes(sent == {True})] if len(sent) == 1 else []
     ends = (parse_address(rejection.local_endpoint), parse_address(rejection.remote_endpoint))
     since = rejection.time - _RECENT
     failed = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ _NO_HELLO = "an SMTP connection goes over to TLS, and the beginning of its hands
 _GARBAGE = "what follows STARTTLS in an SMTP connection is no TLS"
 _UNREADABLE = "a certificate in a TLS handshake of SMTP cannot be parsed"
 GIVEN_UP = "too many SMTP connections were open at once: the oldest were given up before their handshakes were over"
+_MAIL = re.compile(rb"^MAIL FROM:", re.MULTILINE | re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_AUTHORITIES = 50
 _HANDSHAKE, _ALERT = 22, 21
@@ -64,9 +66,14 @@ def observe(flow: Flow, source: Origin) -> Observed | None:
     place = _origin(flow.client, 0, source)
     if talk.refusal:
         return Observed(origin=place, refusal=_refusal(flow, talk, place))
+    lost = flow.client.hole or flow.server.hole
     if talk.starttls in ("not-used", "refused", "unanswered"):
-        return None
+        # Mail without TLS is no matter of handshakes; where packets are missing, STARTTLS may be in them.
+        unclear = lost and not _MAIL.search(flow.client.data) and talk.starttls != "refused"
+        return Observed(origin=place, faults=(CUT,)) if unclear else None
     found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
+    if found is not None and found.flight == "none" and lost:
+        found = replace(found, flight="cut")
     if found is None:
         behind = flow.client.data[client_at : client_at + 3]
         is_tls = len(behind) < 3 or (behind[0] in (_HANDSHAKE, _ALERT) and behind[1] == 3)  # noqa: PLR2004  major version
