@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from samples import capi2, wire
 from samples.capi2 import Cert, Recorder
 from samples.cases import HOST, IIS_FILE, KB_TIME, SEND_FILE, Files
-from samples.causes import BROKEN, START, config, inbound, message, refused, send, xml
+from samples.pieces import BROKEN, START, config, inbound, message, refused, send, xml
 from samples.smtp import FRONT_END, W3C_HEADER, SendSession, iis_session
 from samples.wire import Authority, Conversation, certificate
 

@@ -8,20 +8,17 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.connector_checks import Facts
-from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
+from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
 from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
 from evtx_analyzer.model.handshake import Handshake
-from evtx_analyzer.model.origin import Origin, sort_key
+from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
 SHOWS_CERTIFICATES = ("send-connector",)
-
-
 SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 
 
@@ -144,7 +141,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     @cached_property
-    def answers(self) -> dict[object, Facts]:
+    def answers(self) -> dict[object, Fields]:
         """What was found for refusals that ask the same, by what they ask."""
         return {}
 
@@ -164,16 +161,17 @@ def case_facts(
 ) -> CaseFacts:
     """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
 
-    A file tells more of a certificate than event 90 does, and that more than a Send log, so the best wins.
+    A file or a handshake tells more of a certificate than event 90 does, and that more than a Send log, so the best
+    wins.
     """
-    things, checked = list(exported), tuple(operations)
+    things, checked, on_wire = list(exported), tuple(operations), tuple(handshakes)
     events = [item.certificate for item in checked if item.certificate]
     files = [item.certificate for item in things if isinstance(item, CertificateFile)]
     return CaseFacts(
         settings=tuple(item for item in things if isinstance(item, Setting)),
         certificates={
             item.thumbprint: item
-            for item in (*(shown or {}).values(), *events, *files)
+            for item in (*(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
             if item.thumbprint and item.subject
         },
         deliveries=deliveries,
@@ -183,7 +181,7 @@ def case_facts(
         context=tuple(context),
         other_errors=tuple(other_errors),
         rejections=tuple(rejections),
-        handshakes=tuple(handshakes),
+        handshakes=on_wire,
     )
 
 

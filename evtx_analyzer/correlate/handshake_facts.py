@@ -1,16 +1,18 @@
-"""The facts of one TLS handshake, as signals see them (Sigma service ``tls-handshake``); docs/rules.md lists them.
+"""The facts of one TLS handshake, as signals see them (Sigma service ``tls-handshake``).
 
 A field is absent where the trace does not show it: hidden, resumed or cut. Absence is never read as "no".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+
+from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key, sent_thumbprint
 from evtx_analyzer.correlate.compared_mail import messages_between
-from evtx_analyzer.correlate.connector_checks import Facts, texts, yes
+from evtx_analyzer.correlate.fields import Answer, Field, facts
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
 from evtx_analyzer.distinguished_names import same_name, sorted_names
 from evtx_analyzer.exchange_online import is_host_name, is_service_name
@@ -24,84 +26,59 @@ _CLOCK = timedelta(days=1)
 """Clocks are off by hours at most: what expired less than a day before the handshake may not have expired yet."""
 
 
+class _Wire(Struct, frozen=True):
+    """A handshake, the refusal in its connection where there is one, and what is known of the case."""
+
+    handshake: Handshake
+    rejection: Rejection | None
+    case: CaseFacts
+
+    @property
+    def leaf(self) -> WireCertificate | None:
+        """Return the certificate that the client sent, where that is seen."""
+        seen = self.handshake.sent_chain.state != "not-seen"
+        return self.handshake.sent[0] if seen and self.handshake.sent else None
+
+    @property
+    def received(self) -> WireCertificate | None:
+        """Return the certificate of the server, where it can be read."""
+        received = self.handshake.received
+        return received[0] if received and not received[0].fault else None
+
+
 def handshake_facts(handshake: Handshake, rejection: Rejection | None, background: CaseFacts) -> Fields:
-    """The view of one handshake."""
-    found: Facts = {
-        "LocalEndpoint": [handshake.local],
-        "RemoteEndpoint": [handshake.remote],
-        "Tls": [handshake.tls],
-        "TlsOffered": [handshake.offered],
-        "Cipher": [handshake.cipher],
-        "ServerName": [handshake.server_name],
-        "StartTls": [yes(handshake.starttls)],
-        "Flight": [handshake.flight],
-        "Completed": [yes(handshake.completed)],
-        "Renegotiated": [yes(handshake.renegotiated)],
-        "Conclusive": [yes(is_conclusive(handshake))],
-        "Requested": [] if handshake.requested is None else [yes(handshake.requested)],
-        "AlertName": [handshake.alert.partition(" by ")[0]],
-        "AlertBy": [handshake.alert.partition(" by ")[2]],
-        "Join": [handshake.join],
-        "RefusedConnection": [yes(True)] if handshake.join in PROOF else [],
-    }
-    if handshake.sent_chain.state != "not-seen":
-        _add_sent(found, handshake, background.certificates)
-    _add_received(found, handshake)
-    if rejection is not None:
-        _add_accepted(found, handshake, rejection, background)
-    return texts(found)
+    """Return the view of one handshake."""
+    return facts(FIELDS, _Wire(handshake, rejection, background))
 
 
-def wire_certificates(handshakes: Iterable[Handshake]) -> dict[str, Certificate]:
-    """The certificates of all handshakes, by thumbprint."""
-    shown = (part for item in handshakes for part in (*item.sent, *item.received) if not part.fault)
-    return {part.thumbprint: certificate_of(part) for part in shown}
+# -------------------------------------------------------------------------------------------- what the client sent
 
 
-def certificate_of(shown: WireCertificate) -> Certificate:
-    """A certificate of the wire as logs and files show certificates."""
-    return Certificate(
-        thumbprint=shown.thumbprint,
-        subject=shown.subject,
-        issuer=shown.issuer,
-        serial=shown.serial,
-        not_before=shown.not_before,
-        not_after=shown.not_after,
-        alternate_names=shown.alternate_names,
-        subject_key_id=shown.subject_key_id,
-        authority_key_id=shown.authority_key_id,
-        issuer_urls=shown.issuer_urls,
-    )
+def _of_leaf(take: Callable[[WireCertificate, Handshake], Answer]) -> Callable[[_Wire], Answer]:
+    return lambda wire: None if wire.leaf is None else take(wire.leaf, wire.handshake)
 
 
-def _add_sent(found: Facts, handshake: Handshake, known: Mapping[str, Certificate]) -> None:
-    chain = handshake.sent_chain
-    found["SentChain"] = [chain.state]
-    found["SentCount"] = [str(len(handshake.sent))]
-    found["SentInOrder"] = [yes(chain.ordered)]
-    if not handshake.sent:
-        return
-    leaf = handshake.sent[0]
-    found["SentThumbprint"], found["SentSubject"], found["SentIssuer"] = (
-        [leaf.thumbprint],
-        [leaf.subject],
-        [leaf.issuer],
-    )
-    found["SentName"] = list(sorted_names(leaf.subject, leaf.alternate_names))
-    if leaf.not_after is not None and leaf.not_before is not None:
-        found["SentExpired"] = [yes(leaf.not_after + _CLOCK < handshake.start)]
-        found["SentNotYetValid"] = [yes(leaf.not_before - _CLOCK > handshake.start)]
-    uppers = [handshake.sent[place] for place in chain.path[1:]]
-    if uppers:
-        late = [item for item in uppers if item.not_after and item.not_after + _CLOCK < handshake.start]
-        found["IssuerExpired"] = [yes(bool(late))]
-    if chain.state == "alone":
-        found["MissingIssuer"] = ["intermediate" if _needs_intermediate(leaf, known) else "unknown"]
-        found["MissingIssuerName"], found["MissingIssuerUrl"] = [chain.missing_issuer], list(chain.missing_issuer_urls)
+def _expired(leaf: WireCertificate, handshake: Handshake) -> bool | None:
+    return None if leaf.not_after is None else leaf.not_after + _CLOCK < handshake.start
+
+
+def _not_yet_valid(leaf: WireCertificate, handshake: Handshake) -> bool | None:
+    return None if leaf.not_before is None else leaf.not_before - _CLOCK > handshake.start
+
+
+def _issuer_expired(leaf: WireCertificate, handshake: Handshake) -> bool | None:  # noqa: ARG001  as ``_of_leaf`` calls
+    uppers = [handshake.sent[place] for place in handshake.sent_chain.path[1:]]
+    return any(_expired(item, handshake) for item in uppers) if uppers else None
+
+
+def _missing_issuer(wire: _Wire) -> str | None:
+    if wire.leaf is None or wire.handshake.sent_chain.state != "alone":
+        return None
+    return "intermediate" if _needs_intermediate(wire.leaf, wire.case.certificates) else "unknown"
 
 
 def _needs_intermediate(leaf: WireCertificate, known: Mapping[str, Certificate]) -> bool:
-    """Whether a public authority issued the certificate through an intermediate.
+    """Return whether a public authority issued the certificate through an intermediate.
 
     Shown where the issuer's certificate is in the input, by name and key id, and is itself issued by a public root. As
     good is what the certificate itself bears: the logs of Certificate Transparency take chains of public authorities
@@ -122,32 +99,124 @@ def _is_issuer(item: Certificate, leaf: WireCertificate) -> bool:
     return same_key and same_name(item.subject, leaf.issuer)
 
 
-def _add_received(found: Facts, handshake: Handshake) -> None:
-    """Who the other side is, by its banner and its certificate."""
-    name = handshake.banner.partition(" ")[0]
-    if is_host_name(name):
-        found["BannerIsExchangeOnline"] = [yes(is_service_name(name))]
-    if not handshake.received or handshake.received[0].fault:
-        return
-    leaf = handshake.received[0]
-    names = sorted_names(leaf.subject, leaf.alternate_names)
-    if names:
-        found["ReceivedIsExchangeOnline"] = [yes(any(is_service_name(part) for part in names))]
-        found["ReceivedName"] = list(names)
-    found["ReceivedIssuer"] = [leaf.issuer]
-    found["ReceivedChain"] = [handshake.received_chain.state]
-
-
-def _add_accepted(found: Facts, handshake: Handshake, rejection: Rejection, background: CaseFacts) -> None:
-    """Mail to outside recipients that was accepted between this handshake and the last refusal, in the same state."""
-    if "SentChain" not in found:
-        return
-    own = handshake.sent[0].thumbprint if handshake.sent else ""
+def _accepted_since(wire: _Wire) -> list[str]:
+    """Return mail that was accepted between this handshake and the last refusal, in the same state."""
+    rejection, case = wire.rejection, wire.case
+    if rejection is None or wire.handshake.sent_chain.state == "not-seen":
+        return []
+    own = wire.leaf.thumbprint if wire.leaf else ""
     key = (*sender_key(rejection), sent_thumbprint(rejection))
-    _, last = background.refused.get(key, (rejection.time, rejection.time))
+    _, last = case.refused.get(key, (rejection.time, rejection.time))
     mail = [
         item
-        for item in background.outside.get((rejection.host, rejection.kind), ())
+        for item in case.outside.get((rejection.host, rejection.kind), ())
         if item.state.connector == rejection.connector and item.state.thumbprint == own and item.state.tls is not False
     ]
-    found["AcceptedSinceHandshake"] = messages_between(mail, handshake.start, last)
+    return messages_between(mail, wire.handshake.start, last)
+
+
+# ------------------------------------------------------------------------------------------------ who the other side is
+
+
+def _banner_online(wire: _Wire) -> bool | None:
+    name = wire.handshake.banner.partition(" ")[0]
+    return is_service_name(name) if is_host_name(name) else None
+
+
+def _received_names(wire: _Wire) -> tuple[str, ...]:
+    return sorted_names(wire.received.subject, wire.received.alternate_names) if wire.received else ()
+
+
+def _received_online(wire: _Wire) -> bool | None:
+    names = _received_names(wire)
+    return any(is_service_name(name) for name in names) if names else None
+
+
+def _sent_chain(wire: _Wire) -> str | None:
+    state = wire.handshake.sent_chain.state
+    return None if state == "not-seen" else state
+
+
+FIELDS = (
+    Field("LocalEndpoint", "address and port of the client", lambda wire: wire.handshake.local),
+    Field("RemoteEndpoint", "address and port of the server", lambda wire: wire.handshake.remote),
+    Field("Tls", "version agreed on (`TLS 1.2`)", lambda wire: wire.handshake.tls),
+    Field("TlsOffered", "highest version that the client offers", lambda wire: wire.handshake.offered),
+    Field("Cipher", "cipher suite", lambda wire: wire.handshake.cipher),
+    Field("ServerName", "name that the client asks for (SNI)", lambda wire: wire.handshake.server_name),
+    Field("StartTls", "`false` where the connection begins with TLS", lambda wire: wire.handshake.starttls),
+    Field(
+        "Flight",
+        "how much of the client's answer is seen: `whole`, `resumed`, `hidden` (TLS 1.3), `cut` (packets are missing), "
+        "`repeated`, `none`",
+        lambda wire: wire.handshake.flight,
+    ),
+    Field("Completed", "whether both sides went on to encrypted data", lambda wire: wire.handshake.completed),
+    Field(
+        "Renegotiated",
+        "whether another handshake followed inside of TLS, unseen",
+        lambda wire: wire.handshake.renegotiated,
+    ),
+    Field(
+        "Conclusive",
+        "whether all that the client sent is seen: whole, completed, not renegotiated",
+        lambda wire: is_conclusive(wire.handshake),
+    ),
+    Field("Requested", "whether the server asked for a certificate", lambda wire: wire.handshake.requested),
+    Field("AlertName", "fatal alert", lambda wire: wire.handshake.alert.partition(" by ")[0]),
+    Field("AlertBy", "who sent it: `client`, `server`", lambda wire: wire.handshake.alert.partition(" by ")[2]),
+    Field(
+        "Join",
+        "how it was joined with a refusal: `endpoints`, `port`, `thumbprint`, `address`",
+        lambda wire: wire.handshake.join,
+    ),
+    Field(
+        "RefusedConnection",
+        "`true` where it is the refused connection itself (`endpoints`, `port`)",
+        lambda wire: True if wire.handshake.join in PROOF else None,
+    ),
+    Field(
+        "SentChain",
+        "what the client's certificates amount to: `empty`, `alone` (its issuer is neither sent nor a public root), "
+        "`self-signed`, `open` (leads to no root), `private-root`, `complete` (leads to a public root), `unreadable`",
+        _sent_chain,
+    ),
+    Field("SentCount", "how many there are", lambda wire: str(len(wire.handshake.sent)) if _sent_chain(wire) else None),
+    Field(
+        "SentInOrder",
+        "whether each is issued by the next",
+        lambda wire: wire.handshake.sent_chain.ordered if _sent_chain(wire) else None,
+    ),
+    Field("SentThumbprint", "SHA-1 of the first", _of_leaf(lambda leaf, _: leaf.thumbprint)),
+    Field("SentSubject", "its subject", _of_leaf(lambda leaf, _: leaf.subject)),
+    Field("SentIssuer", "its issuer", _of_leaf(lambda leaf, _: leaf.issuer)),
+    Field(
+        "SentName",
+        "its common name and alternate names",
+        _of_leaf(lambda leaf, _: sorted_names(leaf.subject, leaf.alternate_names)),
+    ),
+    Field("SentExpired", "whether it had expired more than a day before", _of_leaf(_expired)),
+    Field("SentNotYetValid", "whether it was valid only more than a day later", _of_leaf(_not_yet_valid)),
+    Field("IssuerExpired", "the same of a certificate above it", _of_leaf(_issuer_expired)),
+    Field(
+        "MissingIssuer",
+        "what is missing above a certificate that was sent alone: `intermediate` of a public authority, or `unknown`",
+        _missing_issuer,
+    ),
+    Field("MissingIssuerName", "the issuer that a chain lacks", lambda wire: wire.handshake.sent_chain.missing_issuer),
+    Field("MissingIssuerUrl", "where it is published", lambda wire: wire.handshake.sent_chain.missing_issuer_urls),
+    Field("BannerIsExchangeOnline", "whether the banner is of Exchange Online", _banner_online),
+    Field("ReceivedIsExchangeOnline", "whether the server's certificate is of Exchange Online", _received_online),
+    Field("ReceivedName", "names in it", _received_names),
+    Field("ReceivedIssuer", "its issuer", lambda wire: wire.received and wire.received.issuer),
+    Field(
+        "ReceivedChain",
+        "what the server's certificates amount to, as `SentChain`",
+        lambda wire: wire.handshake.received_chain.state if wire.received else None,
+    ),
+    Field(
+        "AcceptedSinceHandshake",
+        "mail to outside recipients accepted in the same state between this handshake and the last refusal",
+        _accepted_since,
+    ),
+)

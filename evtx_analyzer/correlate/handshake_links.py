@@ -27,7 +27,7 @@ from evtx_analyzer.clock import is_known
 from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
-from evtx_analyzer.model.handshake import Handshake, Join
+from evtx_analyzer.model.handshake import Handshake, Join, WireCertificate
 
 PROOF: tuple[Join, ...] = ("endpoints", "port")
 """Pairs that are the refused connection itself."""
@@ -100,17 +100,30 @@ def with_certificates(rejections: Iterable[Rejection], handshakes: Iterable[Hand
         if leaf is None or shown:
             found.append(rejection)
             continue
-        certificate = Certificate(
-            thumbprint=leaf.thumbprint,
-            subject=leaf.subject,
-            issuer=leaf.issuer,
-            serial=leaf.serial,
-            not_before=leaf.not_before,
-            not_after=leaf.not_after,
-            alternate_names=leaf.alternate_names,
-        )
-        found.append(replace(rejection, sent=certificate))
+        found.append(replace(rejection, sent=certificate_of(leaf)))
     return found
+
+
+def wire_certificates(handshakes: Iterable[Handshake]) -> list[Certificate]:
+    """Return the certificates of all handshakes, each once."""
+    shown = (part for item in handshakes for part in (*item.sent, *item.received) if not part.fault)
+    return [certificate_of(part) for part in dict.fromkeys(shown)]
+
+
+def certificate_of(shown: WireCertificate) -> Certificate:
+    """Return a certificate of the wire as logs and files show certificates."""
+    return Certificate(
+        thumbprint=shown.thumbprint,
+        subject=shown.subject,
+        issuer=shown.issuer,
+        serial=shown.serial,
+        not_before=shown.not_before,
+        not_after=shown.not_after,
+        alternate_names=shown.alternate_names,
+        subject_key_id=shown.subject_key_id,
+        authority_key_id=shown.authority_key_id,
+        issuer_urls=shown.issuer_urls,
+    )
 
 
 def is_conclusive(handshake: Handshake) -> bool:

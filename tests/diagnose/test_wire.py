@@ -15,7 +15,7 @@ import evtx_analyzer as ea
 from samples import capi2, traces, wire
 from samples.capi2 import Recorder
 from samples.cases import HOST, KB_TIME, SEND_FILE
-from samples.causes import BROKEN, START, accepted, config, inbound, message, refused, send, xml
+from samples.pieces import BROKEN, START, accepted, config, inbound, message, refused, send, xml
 from samples.smtp import FRONT_END, SendSession
 from samples.traces import INTERMEDIATE, ISSUER_DER, LEAF, LEAF_DER, REMOTE_CHAIN, ROOT, SERVER, TRACE_FILE, talk
 from samples.wire import Authority, Conversation, certificate
