@@ -50,7 +50,7 @@ def unseen_refusals(wire: Wire, rejections: Sequence[Rejection]) -> list[Loss]:
                 "the trace shows a refusal with 5.7.64 in clear text, and no log in the input shows it: "
                 "add the SMTP log of the server that sent it"
             ),
-            extent=f"1 session, {item.local} to {item.remote}, {clock.in_sentence(item.time, 'utc')}",
+            extent=f"1 session, {item.local} -> {item.remote} (at {clock.in_sentence(item.time, 'utc')})",
         )
         for item in wire.refusals
         if item.local not in known and item.remote not in known and item.remote.rpartition(":")[0] not in known
