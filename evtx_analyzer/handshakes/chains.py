@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"  # RFC 6962 3.3
 _BROWSER_FORUM = "2.23.140.1."  # CA/Browser Forum, Baseline Requirements 7.1.6.1
-_LONGEST_PATH = 10
+_LONGEST_PATH, _MOST_WAYS = 10, 200
 
 
 class Parsed(Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ def chain(parsed: Sequence[Parsed]) -> WireChain:
     leaf = parsed[0]
     if leaf.whole is None:
         return WireChain(state="unreadable")
-    best = max(_ways(parsed, (0,)), key=lambda path: (_rank(parsed[path[-1]]), len(path)))
+    best = max(islice(_ways(parsed, (0,)), _MOST_WAYS), key=lambda path: (_rank(parsed[path[-1]]), len(path)))
     last = parsed[best[-1]].shown
     others = {item.shown.thumbprint for item in parsed} - {leaf.shown.thumbprint}
     state = _state(best, last, alone=not others)
@@ -122,18 +123,21 @@ def _state(path: tuple[int, ...], last: WireCertificate, *, alone: bool) -> Chai
     return "alone" if alone and not doubtful and last.issuer != last.subject else "open"
 
 
-def _ways(parsed: Sequence[Parsed], path: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return every way up from the end of a path: an issuer may be there twice (cross-signed), under one name."""
+def _ways(parsed: Sequence[Parsed], path: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield every way up from the end of a path: an issuer may be there twice (cross-signed), under one name."""
     last = parsed[path[-1]]
     if last.shown.self_signed or len(path) >= _LONGEST_PATH:
-        return [path]
+        yield path
+        return
     used = {parsed[place].shown.thumbprint for place in path}
-    found: list[tuple[int, ...]] = []
+    ends = True
     for place, item in enumerate(parsed):
         if item.shown.thumbprint not in used and issued(last, item):
             used.add(item.shown.thumbprint)
-            found += _ways(parsed, (*path, place))
-    return found or [path]
+            ends = False
+            yield from _ways(parsed, (*path, place))
+    if ends:
+        yield path
 
 
 def _rank(last: Parsed) -> int:

@@ -7,6 +7,7 @@ is bounded, however large the trace is; a connection that has to go before its e
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -129,8 +130,9 @@ class Flows:
         """``is_over`` tells of a connection whether its handshake has ended; ``pairs`` learns ports of SMTP."""
         self._is_over, self._most_open, self._most_bytes = is_over, most_open, most_bytes
         self._pairs = set[bytes]() if pairs is None else pairs
-        self._begun: dict[tuple[Endpoint, Endpoint], Flow] = {}
-        self._open: dict[tuple[Endpoint, Endpoint], Flow] = {}
+        # The oldest is looked for again and again, which a dict is slow at.
+        self._begun: OrderedDict[tuple[Endpoint, Endpoint], Flow] = OrderedDict()
+        self._open: OrderedDict[tuple[Endpoint, Endpoint], Flow] = OrderedDict()
         self._bytes = 0
         self.given_up = 0
 
@@ -148,7 +150,7 @@ class Flows:
             self._begun[key] = flow
             if len(self._begun) > _MOST_BEGUN:
                 # Nothing was said in it yet: should something come, its first words will be known again.
-                del self._begun[next(iter(self._begun))]
+                self._begun.popitem(last=False)
         flow.last = max(flow.last, segment.time)
         stream = flow.client if segment.source == flow.client_end else flow.server
         if segment.flags & SYN:

@@ -101,6 +101,15 @@ def test_many_certificates_of_one_name_end():
     assert made.state in ("open", "private-root")
 
 
+def test_authorities_that_certify_each_other_in_a_circle_end():
+    """Every way up through them would be a billion."""
+    left, right = Authority((("CN", "Left"),)), Authority((("CN", "Right"),))
+    circle = [certificate(left, right, ca=True, serial=number) for number in range(1, 12)]
+    circle += [certificate(right, left, ca=True, serial=number) for number in range(1, 12)]
+    _, made = look_at([certificate(SERVER, left), *circle])
+    assert made.state == "open"
+
+
 def test_any_order_behind_the_first_amounts_to_the_same():
     for order in itertools.permutations([ISSUER_DER, PRIVATE_DER, CROSS]):
         assert look_at([LEAF_DER, *order])[1].state == "complete"
