@@ -38,6 +38,8 @@ class Mark(NamedTuple):
 class Stream:
     """One direction of a connection."""
 
+    __slots__ = ("_pending", "base", "conflict", "data", "ended", "marks")
+
     def __init__(self) -> None:
         self.data = bytearray()
         self.marks: list[Mark] = []
@@ -99,6 +101,8 @@ class Stream:
 
 class Flow:
     """One connection. ``started`` says that its first packet (SYN) is in the trace."""
+
+    __slots__ = ("client", "client_end", "finished", "first", "given_up", "last", "server", "server_end", "started")
 
     def __init__(self, client: Endpoint, server: Endpoint, time: int, *, started: bool) -> None:
         self.client_end, self.server_end = client, server
