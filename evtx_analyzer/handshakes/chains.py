@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TIMESTAMPS = "1.3.6.1.4.1.11129.2.4.2"  # RFC 6962 3.3
 _BROWSER_FORUM = "2.23.140.1."  # CA/Browser Forum, Baseline Requirements 7.1.6.1
-_LONGEST_PATH, _MOST_WAYS = 10, 200
+_LONGEST_PATH, _MOST_WAYS, _MOST_CERTIFICATES = 10, 200, 100
 
 
 class Parsed(Struct, frozen=True, kw_only=True):
@@ -35,14 +35,17 @@ class Parsed(Struct, frozen=True, kw_only=True):
 
 
 def look_at(ders: Sequence[bytes]) -> tuple[tuple[WireCertificate, ...], WireChain]:
-    """Return the certificates of one message, in its order, and what they amount to."""
-    parsed = [parse(der) for der in ders]
+    """Return the certificates of one message, in its order, and what they amount to.
+
+    Of a message with hundreds, which nobody sends, the first are shown and nothing is said.
+    """
+    parsed = [parse(der) for der in ders[:_MOST_CERTIFICATES]]
     following = [*parsed[1:], None] if parsed else []
     shown = tuple(
         item.shown if after is None else replace(item.shown, issued_by_next=issued(item, after))
         for item, after in zip(parsed, following, strict=True)
     )
-    return shown, chain(parsed)
+    return shown, chain(parsed) if len(ders) <= _MOST_CERTIFICATES else WireChain(state="unreadable")
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from evtx_analyzer.handshakes.flows import Endpoint, Flow, Stream
 from evtx_analyzer.handshakes.smtp import Dialog, dialog
 from evtx_analyzer.model.handshake import Handshake, WireChain
 from evtx_analyzer.model.origin import Origin, identify
+from evtx_analyzer.read.capture_headers import PORTS
 
 CUT = (
     "a TLS handshake of SMTP is not whole: packets were lost, or cut by the recording (pktmon keeps 128 bytes of each "
@@ -68,9 +69,11 @@ def observe(flow: Flow, source: Origin) -> Observed | None:
         return Observed(origin=place, refusal=_refusal(flow, talk, place))
     lost = flow.client.hole or flow.server.hole
     if talk.starttls in ("not-used", "refused", "unanswered"):
-        # Mail without TLS is no matter of handshakes; where packets are missing, STARTTLS may be in them.
+        # Mail without TLS is no matter of handshakes; where packets are missing, STARTTLS may be in them. Other
+        # protocols than SMTP greet with 220 too.
         unclear = lost and not _MAIL.search(flow.client.data) and talk.starttls != "refused"
-        return Observed(origin=place, faults=(CUT,)) if unclear else None
+        is_smtp = bool(talk.ehlo) or flow.server_end[1].to_bytes(2) in PORTS
+        return Observed(origin=place, faults=(CUT,)) if unclear and is_smtp else None
     found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
     if found is not None and found.flight == "none" and lost:
         found = replace(found, flight="cut")

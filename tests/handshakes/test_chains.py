@@ -110,6 +110,11 @@ def test_authorities_that_certify_each_other_in_a_circle_end():
     assert made.state == "open"
 
 
+def test_a_message_with_hundreds_of_certificates_says_nothing():
+    shown, made = look_at([LEAF_DER] * 300)
+    assert (len(shown), made.state) == (100, "unreadable")
+
+
 def test_any_order_behind_the_first_amounts_to_the_same():
     for order in itertools.permutations([ISSUER_DER, PRIVATE_DER, CROSS]):
         assert look_at([LEAF_DER, *order])[1].state == "complete"
