@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
+from evtx_analyzer.cli.config import ConfiguredCommand
+from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.options import (
     BareRedact,
     CaseOptions,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.report.language import Language
 
 
-@app.command(epilog=EPILOG, cls=BareRedact)
+@app.command(epilog=EPILOG, cls=ConfiguredCommand)
 @with_case_options
 def analyze(
     inputs: Annotated[
@@ -50,6 +52,7 @@ def analyze(
             "per core, at most 4). The report is the same.",
         ),
     ] = None,
+    fail_on: FailOn = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     lang: Lang = "en",
     redact: Redaction = None,
@@ -76,6 +79,7 @@ def analyze(
         if any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
             raise OptionError(f"{path}: is an input; name another file for the report")
     say = ready(output, lang, redact, redact_map, case.rules)
+    pairs = wanted(fail_on, case.rules) if fail_on else []
     options = replace(
         case.options,
         rules=Rules.load(case.rules) if case.rules else None,
@@ -86,7 +90,8 @@ def analyze(
     with progress_on_stderr() as tell:
         report = analyze_case(list(inputs), options, tell)
     deliver(report, output, format_, say, redact, redact_map)
-    code = report.exit_code
+    findings = (f"{item.cause}:{item.grade}" for item in report.findings)
+    code = exit_status(report.exit_code, pairs, findings, lost=bool(report.losses))
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 
 

@@ -174,6 +174,15 @@ def case_options(
         int | None,
         typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
     ] = None,
+    config: Annotated[  # noqa: ARG001  read before the arguments are parsed (``cli/config.py``)
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with options (default: evtx-analyzer.toml in the working folder).",
+        ),
+    ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Take no options from a file.")] = False,  # noqa: ARG001
+    from_config: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> CaseOptions:
     """Make the options of their texts. Raises OptionError for a text that is wrong."""
     from evtx_analyzer.options import analysis_options
@@ -186,6 +195,7 @@ def case_options(
         until=time_of("--until", until),
         limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
         prefilter=not every_row,
+        config=from_config,
     )
     return CaseOptions(options, rules, password_file)
 
@@ -214,7 +224,7 @@ def _limits(
     from evtx_analyzer.discover.archive.limits import Limits
 
     values = {
-        "total_bytes": _size("--max-unpacked", unpacked),
+        "total_bytes": size_of("--max-unpacked", unpacked),
         "ratio": ratio,
         "depth": depth,
         "members": members,
@@ -223,7 +233,8 @@ def _limits(
     return Limits(**{key: value for key, value in values.items() if value is not None})
 
 
-def _size(option: str, text: str | None) -> int | None:
+def size_of(option: str, text: str | None) -> int | None:
+    """A number of bytes, from ``500M``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)

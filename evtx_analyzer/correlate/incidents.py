@@ -18,7 +18,7 @@ _MOST_REPLIES = 20
 def incidents(
     found_rejections: Sequence[Rejection], found_links: Sequence[Link], operations: Mapping[str, Operation]
 ) -> list[Incident]:
-    """Incidents in the order of their first refusal; each holds its rejections and their links."""
+    """Return the incidents in the order of their first refusal; each holds its rejections and their links."""
     links_of: dict[str, list[Link]] = {}
     for link in found_links:
         links_of.setdefault(link.rejection, []).append(link)
@@ -66,7 +66,7 @@ def _incident(
 def _certificate(
     rejections: Sequence[Rejection], links: Sequence[Link], operations: Mapping[str, Operation]
 ) -> IncidentCertificate | None:
-    """The certificate that was sent; where the log shows none, that of an operation with the server's own name."""
+    """Return the certificate that was sent; if the log shows none, that of an operation with the server's name."""
     sent = next((item.sent for item in rejections if item.sent and item.sent.thumbprint), None)
     if sent is not None:
         return IncidentCertificate(thumbprint=sent.thumbprint, subject=sent.subject, issuer=sent.issuer)

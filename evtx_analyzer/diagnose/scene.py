@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -34,17 +34,13 @@ PAIRED = ("same", "assumed")
 SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
-def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of ``Case.view``
-    return {}
-
-
 class Case(Struct, frozen=True, kw_only=True):
-    """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
+    """What the diagnosis looks at besides the incident itself.
 
-    ``unread`` are kinds of which the input holds a log, and none that could be read.
-    ``wire_facts`` are the facts of the handshakes that belong to a refusal, by id.
-    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals. ``tz`` is
-    the zone in which local times were read, None where none was given.
+    ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
+    what sentences name of its session (``SHOWN_FIELDS``). ``tz`` is the zone in which local times were read, None where
+    none was given. ``wire_facts`` are the facts of the
+    handshakes that belong to a refusal, by id.
     """
 
     operations: Mapping[str, Operation]
@@ -52,7 +48,7 @@ class Case(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
-    view: Callable[[Rejection], Fields] = _no_view
+    views: Mapping[str, Fields] = {}
     certificates: Mapping[str, Certificate] = {}
     handshakes: Sequence[Handshake] = ()
     wire_facts: Mapping[str, Fields] = {}
@@ -193,13 +189,10 @@ class Scene:
         return self._texts[key]
 
     def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
-        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``.
-
-        The view is made once for all sentences. Sessions of one outage show much the same: equal values are shared.
-        """
+        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``; equal values are shared."""
         found = self._views.get(rejection.id)
         if found is None:
-            view = self.case.view(rejection)
+            view = self.case.views.get(rejection.id, {})
             values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
             found = self._views[rejection.id] = self._equal.setdefault(values, values)
         return found
@@ -216,7 +209,7 @@ class Scene:
         rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
         certificate = self.incident.certificate
         known = self.case.certificates.get(certificate.thumbprint) if certificate else None
-        view = self.case.view(rejection)
+        view = self.case.views.get(rejection.id, {})
         return {
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},

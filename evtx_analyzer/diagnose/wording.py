@@ -57,6 +57,9 @@ _FROM_VIEW = {
     "wire_tls_failure": ("WireTlsFailure", "no alert"),
 }
 
+SHOWN_FIELDS = tuple(sorted({field for field, _ in _FROM_VIEW.values()}))
+"""Fields of the view ``smtp-session`` that sentences name."""
+
 
 def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
     return lambda _, view: ", ".join(view.get(key, ())) or nothing

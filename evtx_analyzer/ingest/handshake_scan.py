@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import BinaryIO, cast
 
 from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.handshakes.flows import Flows
 from evtx_analyzer.handshakes.observe import GIVEN_UP, ClearRefusal, Observed, is_over, moment, observe
-from evtx_analyzer.ingest.examine import ExaminedSource, is_network_trace
-from evtx_analyzer.ingest.ledger import Reading
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.events import ReadingOptions, watched
+from evtx_analyzer.ingest.examine import is_network_trace
+from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss, Origin, sort_key
@@ -32,7 +36,8 @@ class Wire(Struct, frozen=True, kw_only=True):
 
 def handshakes(reading: Reading) -> Wire:
     """Read the network traces of a case."""
-    kept = [item for source in reading.examined if is_network_trace(source) for item in _read(reading, source)]
+    accounts = [account for account in reading.accounts if is_network_trace(account.item)]
+    kept = [item for account in accounts for item in _read(account, reading.options)]
     shown = [item.handshake for item in kept if item.handshake is not None]
     return Wire(
         handshakes=tuple(sorted(shown, key=lambda item: (item.start, item.local, sort_key(item.origin)))),
@@ -57,20 +62,22 @@ def unseen_refusals(wire: Wire, rejections: Sequence[Rejection]) -> list[Loss]:
     ]
 
 
-def _read(reading: Reading, item: ExaminedSource) -> list[Observed]:
+def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
     """Return what the connections of one trace show, and account for what they do not."""
-    source = item.source.origin
-    tally = _Tally(source)
-    with reading.ledger.opened(item, reading.tell) as stream:
-        reader = CaptureReader(stream, source)
-        flows = Flows(is_over, pairs=reader.pairs)
-        try:
-            for thing in reader.segments():
-                tally.take(thing, flows)
-        finally:
-            # What was read before an archive turned out to be damaged still counts.
-            tally.end(flows)
-            reading.ledger.add_trace(item, _packets(source, reader.reach), tally.segments, tally.losses(), tally.note())
+    source, stream = account.item.source.origin, watched(account, options)
+    # A trace is only read forwards.
+    reader = CaptureReader(cast("BinaryIO", stream), source)
+    flows, tally = Flows(is_over, pairs=reader.pairs), _Tally(source)
+    with account.reading(stream), closing(stream):
+        for thing in reader.segments():
+            tally.take(thing, flows)
+        account.compare(stream)
+    # What was read before an archive turned out to be damaged still counts.
+    with account.reading():
+        tally.end(flows)
+    account.count_packets(_packets(source, reader.reach), tally.segments, tally.note())
+    for loss in tally.losses():
+        account.lose(loss)
     return tally.kept
 
 

@@ -16,6 +16,8 @@ from reports import NAMES, report
 
 import evtx_analyzer
 from evtx_analyzer import clock, pipeline
+from evtx_analyzer.batch import outcome
+from evtx_analyzer.batch.summary import OUTCOME_NAMES, Change
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation, LinkBasis
 from evtx_analyzer.model.findings import Grade, Status
@@ -56,6 +58,7 @@ def labels():
                 yield from (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
     yield from (title for _, title in LANES)
     yield from (*COMMON_TITLES, *TRAITS.values())
+    yield from (*OUTCOME_NAMES.values(), *set(get_args(Change)) - {""}, "gone", "failed")
     for words in (Grade, Status, LinkBasis, HostRelation, HostBasis):
         yield from get_args(words)
 
@@ -74,6 +77,18 @@ def test_every_label_is_translated(code):
     say = language.load(code)
     missing = {text for text in labels() if isinstance(text, str)} - set(say.catalogue.labels)
     assert not missing, f"add to evtx_analyzer/report/languages/{code}.yml, labels: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_reason_of_a_batch_is_translated(code):
+    say = language.load(code)
+    reasons = [outcome.DIED, outcome.KILLED, outcome.NO_WORKERS, outcome.NO_ROOM, outcome.overdue(60)]
+    reasons += [outcome.out_of_memory(1 << 30), outcome.out_of_memory(None), *OUTCOME_NAMES.values()]
+    reasons += [
+        "this program failed on it (ValueError: x); please report this",
+        "missing-intermediate probable, 1 refusal",
+    ]
+    assert [reason for reason in reasons if reason != "refusals found" and not say.knows(reason)] == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
