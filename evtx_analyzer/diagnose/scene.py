@@ -39,8 +39,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
     what sentences name of its session (``SHOWN_FIELDS``). ``tz`` is the zone in which local times were read, None where
-    none was given. ``wire_facts`` are the facts of the
-    handshakes that belong to a refusal, by id.
+    none was given. ``wire_facts`` are the facts of the handshakes that belong to a refusal, by id of the handshake.
     """
 
     operations: Mapping[str, Operation]
