@@ -31,6 +31,19 @@ class Format(StrEnum):
     html = "html"
     markdown = "markdown"
     csv = "csv"
+    timesketch = "timesketch"
+    md = "md"
+    text = "text"
+    txt = "txt"
+
+    @property
+    def plain(self) -> Format:
+        """The format under its own name: other commands and suffixes of files call some by others."""
+        return {Format.md: Format.markdown, Format.text: Format.terminal, Format.txt: Format.terminal}.get(self, self)
+
+
+SUFFIX_OF = {"markdown": "md", "timesketch": "timesketch.jsonl"}
+"""Formats of reports whose files have a suffix of another name."""
 
 
 class Redact(StrEnum):
@@ -55,11 +68,23 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
-        ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl. "
-        "Repeatable.",
+        ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl; - is "
+        "stdout. Repeatable.",
     ),
 ]
-Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]
+Stdout = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="What stdout carries: terminal, json, html, markdown, csv or timesketch (md, text and txt mean the "
+        "same as markdown and terminal).",
+    ),
+]
+Full = Annotated[
+    bool,
+    typer.Option("--full", help="Print the whole report, also with -o (where only its first block is printed)."),
+]
 Lang = Annotated[
     str,
     typer.Option(

@@ -12,6 +12,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.diagnose.wording import (
     _FROM_VIEW,
     _OF_REJECTION,
@@ -244,6 +245,9 @@ class Scene:
             "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
             "start": clock.in_sentence(incident.start, incident.start_basis),
             "end": clock.in_sentence(incident.end, incident.end_basis),
+            "refusal_times": clock.between(
+                Moment(incident.start, incident.start_basis), Moment(incident.end, incident.end_basis)
+            ),
             "refused": str(incident.rejection_count),
             "coverage": _coverage_text(self.case),
         }
@@ -258,8 +262,8 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 
 def _coverage_text(case: Case) -> str:
     spans = [
-        f"{clock.as_text(item.first)} to {clock.as_text(item.last)}"
+        clock.between(Moment(item.first), Moment(item.last))
         for item in case.coverage
-        if item.kind == "capi2" and item.records
+        if item.kind == "capi2" and item.first is not None and item.last is not None
     ]
     return "; ".join(spans) or "no CAPI2 record"

@@ -18,6 +18,7 @@ from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.coverage import RecordIds, Span
 from evtx_analyzer.ingest.examine import (
     EVENT_LOG,
+    OWN_REPORT,
     WITHOUT_FACTS,
     ExaminedSource,
     holds_code,
@@ -300,6 +301,8 @@ class SourceAccount:
 def _why_unrecognized(item: ExaminedSource) -> str:
     if not item.size:
         return "the file is empty (0 bytes)"
+    if OWN_REPORT in item.notes:
+        return OWN_REPORT
     if _DISPLAY_TEXTS.search(item.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"

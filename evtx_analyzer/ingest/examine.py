@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,13 @@ from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 
 NEEDLE = "5.7.64"
+OWN_REPORT = "a report that this program made: it is no evidence"
+# A saved report, and the page of one: they hold the text 5.7.64, and often lie beside the logs that they are about.
+_OWN_REPORT = re.compile(
+    rb'(?:\xef\xbb\xbf)?(?:\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
+    rb'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer)',
+    re.IGNORECASE,
+)
 _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
@@ -82,8 +90,8 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
         with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    syntax = recognize(block[:HEAD])
-                    said = notes(syntax, block)
+                    syntax = None if _OWN_REPORT.match(block) else recognize(block[:HEAD])
+                    said = (OWN_REPORT,) if _OWN_REPORT.match(block) else notes(syntax, block)
                     head = zlib.crc32(block[:HEAD])
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
                         return ExaminedSource(
@@ -99,7 +107,8 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
-                holds = holds or (syntax not in (*_EVENT_SYNTAXES, CAPTURE) and _holds_code(tail + block))
+                looks = syntax not in (*_EVENT_SYNTAXES, CAPTURE) and said != (OWN_REPORT,)
+                holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
             ended = failure(stream)

@@ -117,6 +117,11 @@ def load(path: str | Path) -> Report:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
+    return loads(data, str(path))
+
+
+def loads(data: bytes, path: str) -> Report:
+    """A saved JSON report from its bytes; ``path`` is what it is called in an error. Raises as ``load`` does."""
     try:
         report = msgspec.json.decode(data, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

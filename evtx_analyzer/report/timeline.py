@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.evidence import Link, Operation, Rejection
@@ -43,11 +44,12 @@ _STEPS = (
 
 
 class Mark(Struct, frozen=True, kw_only=True):
-    """One event on a lane; ``x`` runs from 0 to 1."""
+    """What happened on a lane at one time, ``count`` times; ``x`` runs from 0 to 1."""
 
     lane: LaneName
     time: datetime
     label: str
+    count: int = 1
     x: float = 0.0
 
 
@@ -61,11 +63,15 @@ class Bin(Struct, frozen=True, kw_only=True):
 
 
 class Lane(Struct, frozen=True, kw_only=True):
-    """One lane: marks, or bins where there are too many marks; ``covered`` are stretches (from, to) that logs cover."""
+    """One lane: marks, or bins where there are too many marks; ``covered`` are stretches (from, to) that logs cover.
+
+    ``total`` is how many there are in the whole report: where it is more than ``count``, the picture is an excerpt.
+    """
 
     name: LaneName
     title: str
     count: int
+    total: int
     marks: tuple[Mark, ...]
     bins: tuple[Bin, ...]
     covered: tuple[tuple[float, float], ...]
@@ -102,13 +108,15 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
 def marks(report: Report) -> list[Mark]:
     """Everything that is drawn, by time; a session of several refused recipients has one handshake."""
-    found = {_check(item) for item in report.operations}
+    counts = Counter(_check(item) for item in report.operations)
+    handshakes = set()
     for rejection in _placed(report):
-        found.add(Mark(lane="refusals", time=rejection.time, label=rejection.stage or rejection.kind))
+        counts[Mark(lane="refusals", time=rejection.time, label=rejection.stage or rejection.kind)] += 1
         if rejection.handshake_time is not None:
             label = rejection.remote_name or rejection.remote_endpoint
-            found.add(Mark(lane="handshakes", time=rejection.handshake_time, label=label))
+            handshakes.add(Mark(lane="handshakes", time=rejection.handshake_time, label=label))
     order = [name for name, _ in LANES]
+    found = [*handshakes, *(replace(mark, count=count) for mark, count in counts.items())]
     return sorted(found, key=lambda item: (item.time, order.index(item.lane), item.label))
 
 
@@ -184,13 +192,15 @@ def _drawn(report: Report, start: datetime, end: datetime) -> Timeline:
     def at(time: datetime) -> float:
         return round((time - start).total_seconds() / span, 5)
 
-    inside = [
-        Mark(lane=item.lane, time=item.time, label=item.label, x=at(item.time))
-        for item in marks(report)
-        if start <= item.time <= end
-    ]
+    every = marks(report)
+    inside = [replace(item, x=at(item.time)) for item in every if start <= item.time <= end]
+    totals: Counter[LaneName] = Counter()
+    for item in every:
+        totals[item.lane] += item.count
+    # Refusals that are like others of their incident are counted and have no mark.
+    totals["refusals"] = report.rejection_count
     lanes = [
-        _lane(name, title, [item for item in inside if item.lane == name], _covered(report, name, at))
+        _lane(name, title, totals[name], [item for item in inside if item.lane == name], _covered(report, name, at))
         for name, title in LANES
     ]
     return Timeline(
@@ -202,12 +212,15 @@ def _drawn(report: Report, start: datetime, end: datetime) -> Timeline:
     )
 
 
-def _lane(name: LaneName, title: str, found: Sequence[Mark], covered: tuple[tuple[float, float], ...]) -> Lane:
+def _lane(
+    name: LaneName, title: str, total: int, found: Sequence[Mark], covered: tuple[tuple[float, float], ...]
+) -> Lane:
     dense = len(found) > _MOST_MARKS
     return Lane(
         name=name,
         title=title,
-        count=len(found),
+        count=sum(item.count for item in found),
+        total=total,
         marks=() if dense else tuple(found),
         bins=_binned(found) if dense else (),
         covered=covered,
@@ -215,7 +228,9 @@ def _lane(name: LaneName, title: str, found: Sequence[Mark], covered: tuple[tupl
 
 
 def _binned(found: Iterable[Mark]) -> tuple[Bin, ...]:
-    counts = Counter(min(int(item.x * _BINS), _BINS - 1) for item in found)
+    counts: Counter[int] = Counter()
+    for item in found:
+        counts[min(int(item.x * _BINS), _BINS - 1)] += item.count
     fullest = max(counts.values())
     return tuple(
         Bin(x=number / _BINS, width=1 / _BINS, count=count, height=round(0.2 + 0.8 * count / fullest, 3))

@@ -130,8 +130,8 @@ def test_too_much_memory_and_too_much_time_are_told():
     ((_, zero), (_, one)) = sorted(run_local(hungry, range(2), 1, WorkerLimits(memory=1 << 30, seconds=60)))
     assert zero == 0
     assert one == Failed("it needs more memory than --memory-limit 1024M allows")
-    results = dict(run_local(endless, range(3), 2, WorkerLimits(memory=None, seconds=1)))
-    assert results == {0: 0, 1: Failed(overdue(1)), 2: 2}
+    results = dict(run_local(endless, range(3), 2, WorkerLimits(memory=None, seconds=5)))
+    assert results == {0: 0, 1: Failed(overdue(5)), 2: 2}
 
 
 def test_the_limit_of_memory_is_no_limit_of_the_parent():
@@ -161,13 +161,13 @@ def test_a_stopped_worker_is_ended_by_its_time(tmp_path):
         os.kill(alive[0], signal.SIGSTOP)
 
     results = {}
-    for number, result in run_local(slowly, range(20), 1, WorkerLimits(seconds=2)):
+    for number, result in run_local(slowly, range(20), 1, WorkerLimits(seconds=8)):
         results[number] = result
         if len(results) == 2:
             stop()
     lost = [number for number, result in results.items() if isinstance(result, Failed)]
     assert len(results) == 20
-    assert [results[number] for number in lost] in ([], [Failed(overdue(2))])
+    assert [results[number] for number in lost] in ([], [Failed(overdue(8))])
 
 
 def test_no_worker_is_left_over(tmp_path):
