@@ -19,11 +19,11 @@ CLOUD = Authority((("CN", "Example Cloud CA"), ("C", "US")))
 REMOTE = Authority((("CN", "mail.protection.outlook.com"), ("O", "Microsoft Corporation"), ("C", "US")))
 ISSUER_URL = "http://cacerts.example-trust.test/ExampleTrustTLSCA2016.crt"
 
-ISSUER_DER = certificate(INTERMEDIATE, ROOT, ca=True, serial=0x2016)
+ISSUER_DER = certificate(INTERMEDIATE, ROOT, ca=True, serial=0x0A2016C0FFEE2016)
 LEAF_DER = certificate(SERVER, INTERMEDIATE, names=("*.servername.com", "servername.com"), url=ISSUER_URL, logged=True)
 REMOTE_CHAIN = (
     certificate(REMOTE, CLOUD, names=("mail.protection.outlook.com", "*.mail.protection.outlook.com"), logged=True),
-    certificate(CLOUD, ROOT, ca=True, serial=0xC10D),
+    certificate(CLOUD, ROOT, ca=True, serial=0x0BC10DC0FFEEC10D),
 )
 TRACE_FILE = "smtp.pcapng"
 
