@@ -22,12 +22,14 @@ from evtx_analyzer.diagnose.wording import (
     _placeholders,
     fill,
     handshake_names,
+    store_names,
 )
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin
+from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.rules.definitions import ObservationKind
 
 IDENTITY = ("thumbprint", "subject")
@@ -53,6 +55,8 @@ class Case(Struct, frozen=True, kw_only=True):
     handshakes: Sequence[Handshake] = ()
     wire_facts: Mapping[str, Fields] = {}
     tz: str | None = None
+    stores: Sequence[StoreChain] = ()
+    uncollected: Sequence[tuple[str, str]] = ()
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -64,6 +68,7 @@ class Fact(Struct, frozen=True, kw_only=True):
     operation: Operation | None = None
     rejection: Rejection | None = None
     handshake: Handshake | None = None
+    store: StoreChain | None = None
 
 
 class Scene:
@@ -177,9 +182,24 @@ class Scene:
             self._paired[key] = facts, free
         return self._paired[key]
 
+    @cached_property
+    def stores(self) -> list[StoreChain]:
+        """The chains from the stores of this incident's machine."""
+        return [item for item in self.case.stores if item.incident == self.incident.id]
+
+    def stored(self, signal: str) -> tuple[list[Fact], bool]:
+        """Return the chains from stores that have a signal as facts; and whether one may carry any grade.
+
+        One that rests on a name, or on stores of an unknown machine, may not.
+        """
+        found = [item for item in self.stores if signal in item.signals]
+        free = any(item.host_relation in PAIRED and item.basis in ("sent", "connector") for item in found)
+        return [Fact(origin=item.origin, time=item.exported, store=item) for item in found], free
+
     def worded(self, text: str, fact: Fact) -> str:
         """Return the sentence of a fact; refusals that differ in nothing that it names share one."""
-        if fact.handshake or fact.link is not None or fact.operation is not None or fact.rejection is None:
+        others = (fact.handshake, fact.link, fact.operation, fact.store)
+        if fact.rejection is None or any(item is not None for item in others):
             return fill(text, self.names(fact))
         used = _placeholders(text)
         values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
@@ -219,6 +239,7 @@ class Scene:
             ),
             "delta": _delta(link, operation),
             **self._of_handshake(fact.handshake if fact else None),
+            **store_names((fact.store if fact else None) or next(iter(self.stores), None)),
         }
 
     def _of_handshake(self, handshake: Handshake | None) -> dict[str, str]:

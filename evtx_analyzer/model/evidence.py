@@ -17,7 +17,7 @@ from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
-HostBasis = Literal["row", "option", "folder", "address", "assumed", "unknown"]
+HostBasis = Literal["row", "option", "manifest", "folder", "address", "assumed", "unknown"]
 LinkBasis = Literal["thumbprint", "subject", "time"]
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]

@@ -36,6 +36,7 @@ ObservationKind = Literal[
     "unread-source",
     "no-object",
     "outside-coverage",
+    "store",
 ]
 
 
@@ -69,6 +70,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
 
     ``excludes`` makes the cause contradicted, ``caps`` leaves it ``possible`` at most; both speak against it.
+    ``weak`` is said against a cause that something supports, and takes no grade away.
     ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
     """
 
@@ -80,6 +82,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     excludes: bool
     caps: bool
     shown_by: str
+    weak: bool = False
 
 
 class MissingRule(Conditional, frozen=True, kw_only=True):
