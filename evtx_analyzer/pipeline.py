@@ -109,6 +109,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         sources=account.sources,
         coverage=account.coverage,
         losses=account.losses,
+        handshakes=tuple(joined.handshakes),
         bundles=(*collector_bundles(sources), *evidence.manifests.reported()),
         common=common_traits(refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains),
         stores=tuple(item.store for item in stores),
@@ -141,6 +142,7 @@ def _facts(
         context=tallies.contexts.rows(hosts),
         other_errors=tallies.errors.rows(hosts),
         rejections=rejections,
+        handshakes=evidence.wire.handshakes,
     )
 
 
@@ -160,6 +162,8 @@ def _case(
         settings=joined.facts.places(),
         views=joined.views,
         certificates=joined.facts.certificates,
+        handshakes=joined.handshakes,
+        wire_facts=joined.wire_facts,
         tz=options.tz,
         stores=chains,
         uncollected=uncollected,
