@@ -113,8 +113,7 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
         account.settle()
     if not options.anyway:
         require_readable(accounts)
-    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), wire=wire)
-    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests)
+    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests, wire=wire)
 
 
 def _counted(session: Session, tallies: Tallies) -> bool:
