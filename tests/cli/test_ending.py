@@ -99,8 +99,8 @@ def test_every_help_says_what_4_means(capsys, monkeypatch, command):
     assert "4 a mistake of the program" in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_readme_lists_4():
-    assert f"| {ending.INTERNAL_ERROR} |" in (CHECKOUT / "README.md").read_text("utf-8")
+def test_the_documentation_lists_4():
+    assert f"| {ending.INTERNAL_ERROR} |" in (CHECKOUT / "docs" / "usage.md").read_text("utf-8")
 
 
 def shell(command, **options):
