@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Unpack
+
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.case_facts import case_facts
 from evtx_analyzer.correlate.common import common_traits
-from evtx_analyzer.correlate.incidents import incidents
+from evtx_analyzer.correlate.folded_signals import with_view_signals
+from evtx_analyzer.correlate.incidents import incidents, split
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.operation_facts import operation_facts
 from evtx_analyzer.correlate.session_facts import session_facts
@@ -24,23 +28,31 @@ from evtx_analyzer.diagnose.weigh import diagnose
 from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.hashing import Digests
 from evtx_analyzer.discover.log_collector import collector_bundles
-from evtx_analyzer.hosts import Hosts, host_text, identify_hosts
+from evtx_analyzer.hosts import host_text, identify_hosts
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
-from evtx_analyzer.ingest.examine import Inputs, Progress, examine, source_paths, with_digest, without_copies
+from evtx_analyzer.ingest.examine import (
+    Inputs,
+    Progress,
+    examine,
+    is_event_log,
+    source_paths,
+    with_digest,
+    without_copies,
+)
 from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
 from evtx_analyzer.ingest.tallies import Tallies
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.sigma.match import with_signals
-from evtx_analyzer.smtp.clock_skew import noted, session_clock, settled
-from evtx_analyzer.smtp.compact import Keeper
+from evtx_analyzer.smtp.clock_skew import noted, settled
+from evtx_analyzer.smtp.folding import Folding
 from evtx_analyzer.smtp.merge import merge
-from evtx_analyzer.smtp.rejections import Sighting, message_rejections, refused_replies, rejections
-from evtx_analyzer.smtp.sessions import Session
+from evtx_analyzer.smtp.rejections import message_rejections, refused_replies
 from evtx_analyzer.version import VERSION
 
 
@@ -72,9 +84,12 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
     ledger, notes = Ledger(clock.zone(options.tz) if options.tz else None, ahead=ahead), Tallies()
     reading = Reading(examined, rules, ledger, notes, tell, options.prefilter)
 
-    keeper = Keeper()
-    refused = [keeper.session(item) for item in smtp_sessions(reading) if _counted(item, notes)]
-    anchors = sorted([item.handshake_time or item.last for item in refused] + notes.message_times())
+    refused = notes.refused
+    for session in smtp_sessions(reading):
+        notes.session(session)
+        if refused_replies(session):
+            refused.add(session)
+    anchors = sorted(refused.anchors() + notes.message_times()) if any(map(is_event_log, examined)) else []
     checks = list(failures(reading, anchors))
     checks += evidence_for(reading, _certificates(checks, refused), checks)
     examined = [with_digest(item) for item in examined]
@@ -85,12 +100,20 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         ledger.hosts(), [item.source.path for item in examined], notes.owners(), options.host, notes.unnamed_logs
     )
     skews = notes.clocks.skews(hosts)
-    merged, offsets = merge(settled(*_sightings(refused, notes.messages, hosts), skews))
-    found = [item for item in merged if _within(item, options.since, options.until)]
-    left_out = len(merged) - len(found)
+    messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
+    sightings, alone = refused.resolved(hosts, messages)
+    merged, offsets = merge(settled([*sightings, *messages], refused.clocks, skews))
+    count = len(merged) + sum(map(len, alone))
+    found, alike = split(
+        [item for item in merged if _within(item, options.since, options.until)],
+        [part for group in alone if len(part := _limited(group, options.since, options.until))],
+        refused.files,
+    )
+    left_out = count - len(found) - sum(map(len, alike))
     # An outage has thousands of them, and what they told is in the refusals now.
-    del refused, merged
-    connections(reading, frozenset(item.session for item in found) - {""})
+    del sightings, messages, merged, alone
+    names = chain((item.session for item in found), (item.session for group in alike for item in group.differing()))
+    connections(reading, names)
     coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
     checked = operations(checks, hosts, coverage)
     deliveries = notes.history.deliveries(hosts)
@@ -105,15 +128,17 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         shown=notes.history.certificates,
         context=contexts,
         other_errors=errors,
-        rejections=found,
+        rejections=[*found, *(next(group.rejections()) for group in alike)],
     )
     checked = [with_signals(item, rules.signals, "chain-operation", operation_facts(item, beside)) for item in checked]
     view = partial(session_facts, background=beside)
     found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
+    alike = with_view_signals(alike, rules.signals, beside)
     by_id = {item.id: item for item in checked}
-    grouped = incidents(found, links(found, checked, rules.links, options.window), by_id)
+    linked = links(found, checked, rules.links, options.window, alike)
+    grouped = incidents(found, linked, by_id, alike)
 
-    waiting = [] if found or left_out else notes.contexts.losses()
+    waiting = [] if grouped or left_out else notes.contexts.losses()
     losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
     case = Case(
         operations=by_id,
@@ -149,7 +174,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
         coverage=tuple(coverage),
         losses=losses,
         bundles=tuple(collector_bundles(sources)),
-        common=common_traits(found, accepted_mail, notes.history.own_domains),
+        common=common_traits(found, accepted_mail, notes.history.own_domains, alike),
     )
 
 
@@ -161,39 +186,30 @@ def events(inputs: Inputs) -> Iterator[Event]:
             yield from ledger.events(item, _silent)
 
 
-def _counted(session: Session, notes: Tallies) -> bool:
-    """Count a session, and return whether it was refused with 5.7.64 and must be kept."""
-    notes.session(session)
-    return bool(refused_replies(session))
-
-
-def _sightings(
-    refused: Iterable[Session], messages: Iterable[Match], hosts: Hosts
-) -> tuple[list[Sighting], dict[str, datetime]]:
-    """Return the refusals as every log tells them, and by id the session's own clock where its hour comes twice."""
-    found: list[Sighting] = []
-    clocks: dict[str, datetime] = {}
-    for one in refused:
-        for item in rejections(one, hosts):
-            found.append(item)
-            if item.rejection.time_basis == "ambiguous" and (time := session_clock(one)) is not None:
-                clocks[item.rejection.id] = time
-    found += [item for match in messages for item in message_rejections(match, hosts)]
-    return found, clocks
-
-
-def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:
+def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:
     """Return the thumbprints of certificates that failed, and of those that refused sessions sent or received."""
-    shown = (item for session in refused for item in (session.sent, session.received) if item)
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
-    return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
+    return frozenset({*failed, *(item.thumbprint for item in refused.certificates())} - {""})
+
+
+def _limited(group: Alike, since: datetime | None, until: datetime | None) -> Alike:
+    """Return the refusals that lie in the limits, of those that are alike; their UTC time is known."""
+    if since is None and until is None:
+        return group
+    pairs = zip(group.differing(), group.rows, strict=True)
+    kept = [row for item, row in pairs if _is_between(item.time, since, until)]
+    return replace(group, rows=kept)
 
 
 def _within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
     """Return whether a refusal lies in the limits; one whose UTC time is not known is kept."""
     if item.time_basis in ("heading", "unknown"):
         return True
-    return (since is None or item.time >= since) and (until is None or item.time <= until)
+    return _is_between(item.time, since, until)
+
+
+def _is_between(time: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or time >= since) and (until is None or time <= until)
 
 
 def _text(time: datetime | None) -> str | None:

@@ -37,7 +37,7 @@ from evtx_analyzer.model.origin import Fields
 CREDENTIAL_ERRORS = ("nocredentials", "unknowncredentials")
 
 
-_RECENT = timedelta(minutes=10)
+RECENT = timedelta(minutes=10)
 
 
 # A firewall that inspects SMTP writes X over verbs that it does not know (Cisco ASA: ``250 XXXXXXXA`` for STARTTLS).
@@ -212,7 +212,7 @@ def _add_history(found: Facts, rejection: Rejection, sent: Certificate | None, b
     """What the same server did before, between and after: with this certificate, address, sender, and with others."""
     found.update(accepted_facts(rejection, sent, found, background))
     failures = background.failures.get(sender_key(rejection), ())
-    since = rejection.time - _RECENT
+    since = rejection.time - RECENT
     errors = sorted({item.error for item in failures if item.times.between(since, rejection.time)})
     if errors:
         found["TlsFailedBefore"] = ["true"]
@@ -234,4 +234,4 @@ def _add_surroundings(found: Facts, rejection: Rejection, background: CaseFacts)
 def _surrounds(item: Context, moment: datetime) -> bool:
     if item.first is None or item.last is None:
         return False
-    return item.first - _RECENT <= moment <= item.last + _RECENT
+    return item.first - RECENT <= moment <= item.last + RECENT

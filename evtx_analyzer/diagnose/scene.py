@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.diagnose.wording import (
@@ -21,6 +21,7 @@ from evtx_analyzer.diagnose.wording import (
     _placeholders,
     fill,
 )
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Coverage
@@ -68,8 +69,10 @@ class Scene:
 
     def __init__(self, incident: Incident, case: Case) -> None:
         self.incident, self.case = incident, case
-        self.sound = [link for link in incident.links if link.broken_by is None and link.basis in IDENTITY]
-        self.first_link = next((item for item in incident.links if item.basis in IDENTITY), None)
+        # Refusals that are folded have links too.
+        self.every_link = incident.links if incident.folded is UNSET else incident.folded.links
+        self.sound = [link for link in self.every_link if link.broken_by is None and link.basis in IDENTITY]
+        self.first_link = next((item for item in self.every_link if item.basis in IDENTITY), None)
         self._refused: dict[tuple[str, str], list[Fact]] = {}
         self._paired: dict[tuple[str, str], tuple[list[Fact], bool]] = {}
         self._texts: dict[tuple[object, ...], str] = {}
@@ -89,33 +92,42 @@ class Scene:
     def links(self) -> Mapping[str, list[Link]]:
         """The links that each rule made."""
         found: dict[str, list[Link]] = {}
-        for link in self.incident.links:
+        for link in self.every_link:
             found.setdefault(link.rule, []).append(link)
         return found
 
     @cached_property
     def free(self) -> frozenset[str]:
         """Ids of the checks that are joined by thumbprint on the same machine; only these may carry a grade freely."""
-        links = self.incident.links
-        return frozenset(link.operation for link in links if link.basis == "thumbprint" and link.host in PAIRED)
+        return frozenset(
+            link.operation for link in self.every_link if link.basis == "thumbprint" and link.host in PAIRED
+        )
 
     @cached_property
     def anchors(self) -> list[datetime]:
         """Times of the handshakes, in order; in the hour that the clock showed twice, both readings."""
         rejections = self.incident.rejections
         late = [item.other_time for item in rejections if item.time_basis == "ambiguous" and item.other_time]
-        return sorted([*(item.handshake_time or item.time for item in rejections), *late])
+        folded = (item.handshake_time or item.time for group in self.incident.alike for item in group.differing())
+        return sorted([*(item.handshake_time or item.time for item in rejections), *late, *folded])
 
     def refused(self, signal: str, shown_by: str) -> list[Fact]:
-        """Return the refusals of a signal as facts; their origin is the export ``shown_by``, where there is one."""
+        """Return the refusals of a signal that stand whole, as facts; ``folded`` gives the others.
+
+        Their origin is the export ``shown_by``, where there is one.
+        """
         key = (signal, shown_by)
         if key not in self._refused:
-            place_of = self.case.settings.get(shown_by)
-            self._refused[key] = [
-                Fact(origin=place_of or item.origin, time=item.time, rejection=item)
-                for item in self.hits.get(signal, ())
-            ]
+            self._refused[key] = [self.fact(item, shown_by) for item in self.hits.get(signal, ())]
         return self._refused[key]
+
+    def fact(self, item: Rejection, shown_by: str) -> Fact:
+        """Return a refusal as a fact."""
+        return Fact(origin=self.case.settings.get(shown_by) or item.origin, time=item.time, rejection=item)
+
+    def folded(self, signal: str) -> list[Alike]:
+        """Return the folded refusals that have a signal."""
+        return [group for group in self.incident.alike if signal in group.shared.signals]
 
     def paired(self, rule: str, kind: str) -> tuple[list[Fact], bool]:
         """Return the sound or broken links of a rule as facts, one per check; and whether one may carry any grade."""
@@ -125,7 +137,8 @@ class Scene:
             sound = [link for link in links if link.broken_by is None]
             # Where one pair of the rule is sound, broken pairs of other sessions do not speak against it.
             wanted = sound if kind == "link" else ([] if sound else links)
-            rejections = {item.id: item for item in self.incident.rejections} if wanted else {}
+            nearest = _nearest_per_operation(wanted)
+            rejections = self._by_id({link.rejection for link in nearest})
             facts = [
                 Fact(
                     origin=link.broken_by if kind == "broken-link" else operation.origin,
@@ -134,12 +147,20 @@ class Scene:
                     operation=operation,
                     rejection=rejections[link.rejection],
                 )
-                for link in _nearest_per_operation(wanted)
+                for link in nearest
                 for operation in (self.case.operations[link.operation],)
             ]
             free = any(link.basis == "thumbprint" and link.host in PAIRED for link in wanted)
             self._paired[key] = facts, free
         return self._paired[key]
+
+    def _by_id(self, wanted: set[str]) -> dict[str, Rejection]:
+        """Return refusals by their ids; those that are folded are looked through only for what is not found before."""
+        found = {item.id: item for item in self.incident.rejections if item.id in wanted}
+        if len(found) < len(wanted):
+            folded = (item for group in self.incident.alike for item in group.rejections())
+            found |= {item.id: item for item in folded if item.id in wanted}
+        return found
 
     def worded(self, text: str, fact: Fact) -> str:
         """Return the sentence of a fact; refusals that differ in nothing that it names share one."""

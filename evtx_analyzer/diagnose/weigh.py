@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
 from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
-from evtx_analyzer.diagnose.wording import fill
-from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
+from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders, fill
+from evtx_analyzer.model.alike import Alike
+from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
 from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
@@ -27,15 +28,21 @@ from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
 _SIDES = ("supports", "contradicts")
 _PASSED = "0"
 _MOST_EVIDENCE = 5
+# Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
+_OWN_PLACES = ("send-connector", "iis-smtp")
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
-    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade."""
+    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade.
+
+    ``folded`` are refusals of which it is true too, and that are no facts yet.
+    """
 
     observation: Observation
     scene: Scene
     facts: Sequence[Fact]
     capped: bool
+    folded: Sequence[Alike] = ()
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
@@ -250,9 +257,12 @@ def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _S
         return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
     if rule.kind == "rejection":
         facts = scene.refused(rule.of, rule.shown_by)
+        folded = scene.folded(rule.of)
         # What is true of some refusals only does not explain the others.
-        capped = len(facts) < len(scene.incident.rejections)
-        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if facts else None
+        capped = len(facts) + sum(map(len, folded)) < scene.incident.rejection_count
+        return (
+            _Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
+        )
     if not _absent(rule, scene):
         return None
     return _Seen(
@@ -304,15 +314,16 @@ def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
         if getattr(item.observation, side):
             by_name.setdefault(item.observation.name, []).append(item)
     for same in by_name.values():
-        distinct = _distinct(same)
+        distinct, more = _distinct([_told_apart(item) for item in same])
+        more += len(distinct) - _MOST_EVIDENCE
         kept += [
             Evidence(
                 text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
             )
             for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
         ]
-        if len(distinct) > _MOST_EVIDENCE:
-            kept.append(Evidence(text=f"... and {len(distinct) - _MOST_EVIDENCE} more of the same kind", origin=None))
+        if more > 0:
+            kept.append(Evidence(text=f"... and {more} more of the same kind", origin=None))
     return tuple(kept)
 
 
@@ -325,8 +336,33 @@ def _text(item: _Seen) -> str:
     return item.observation.supports or item.observation.contradicts
 
 
-def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
-    """Facts that differ in place or in wording; only where several stand at one place are they worded for it."""
+def _told_apart(item: _Seen) -> _Seen:
+    """Return an observation with facts for folded refusals as far as they decide what is said.
+
+    Where each stands at a place of its own, the whole ones are the first and the others are only counted. Where all
+    stand at the place of an exported object they differ in wording, and of those that read alike the last one is told.
+    """
+    rule, scene = item.observation, item.scene
+    exported = rule.shown_by in scene.case.settings
+    if not item.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in item.folded)):
+        return item
+    if exported and OF_EACH.isdisjoint(_placeholders(_text(item))):
+        found = [group.whole(max(group.differing(), key=group.order)) for group in item.folded]
+    else:
+        found = [rejection for group in item.folded for rejection in group.rejections()]
+    rejections = sorted([*(fact.rejection for fact in item.facts if fact.rejection), *found], key=_by_time)
+    return replace(item, facts=[scene.fact(one, rule.shown_by) for one in rejections], folded=())
+
+
+def _by_time(item: Rejection) -> tuple[object, ...]:
+    return item.time, sort_key(item.origin)
+
+
+def _distinct(same: Sequence[_Seen]) -> tuple[list[tuple[_Seen, Fact]], int]:
+    """Return the facts that differ in place or in wording, and how many more are folded.
+
+    Only where several stand at one place are they worded for it.
+    """
     places = Counter(fact.origin for item in same for fact in item.facts)
     found: dict[tuple[str, Origin | None], tuple[_Seen, Fact]] = {}
     for item in same:
@@ -334,7 +370,7 @@ def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
         for fact in item.facts:
             wording = item.scene.worded(text, fact) if places[fact.origin] > 1 else ""
             found[wording, fact.origin] = item, fact
-    return list(found.values())
+    return list(found.values()), sum(len(group) for item in same for group in item.folded)
 
 
 def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ again when it is known which sessions were refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from evtx_analyzer.discover import folders
@@ -67,14 +67,15 @@ def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
     return layout
 
 
-def connections(reading: Reading, refused: frozenset[str]) -> None:
+def connections(reading: Reading, sessions_refused: Iterable[str]) -> None:
     """Read connectivity logs again, for what they say of the sessions that were refused."""
+    logs = [item for item in reading.examined if CONNECTIVITY in reading.ledger.kinds(item)]
+    refused = frozenset(sessions_refused) - {""} if logs else frozenset[str]()
 
     def wanted(record: Record) -> bool:
         return getattr(record, "values", {}).get("session", "") in refused
 
-    for item in reading.examined:
-        if refused and CONNECTIVITY in reading.ledger.kinds(item):
-            for event in reading.ledger.events(item, reading.tell, wanted):
-                if isinstance(event, ContextEvent):
-                    reading.notes.contexts.add(event)
+    for item in logs if refused else ():
+        for event in reading.ledger.events(item, reading.tell, wanted):
+            if isinstance(event, ContextEvent):
+                reading.notes.contexts.add(event)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delivery, Incident, Operation, OtherError
@@ -104,7 +105,12 @@ class Report(Struct, frozen=True, kw_only=True):
 def to_json(report: Report) -> str:
     """The report as JSON, two blanks of indentation, keys in the order of the document."""
     # Nested, so that each form goes when the next is there: a report of an outage is long.
-    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(without_folded(report)), indent=2).decode() + "\n"
+
+
+def without_folded(report: Report) -> Report:
+    """The report as JSON holds it: of folded refusals only how many there are."""
+    return replace(report, incidents=tuple(replace(item, folded=UNSET) for item in report.incidents))
 
 
 def load(path: str | Path) -> Report:
@@ -127,4 +133,7 @@ def load(path: str | Path) -> Report:
 def json_schema() -> str:
     """JSON Schema (2020-12) of the report."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Report)}
+    del schema["$defs"]["Incident"]["properties"]["folded"]
+    for name in ("Folded", "Alike"):
+        del schema["$defs"][name]
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"

@@ -20,6 +20,7 @@ from evtx_analyzer.model.events import Capi2Event, Event, Match, SmtpEvent, Whol
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.sigma.conditions import (
+    ALL_FIELDS,
     And,
     Boolean,
     Compare,
@@ -38,6 +39,7 @@ from evtx_analyzer.sigma.conditions import (
     Text,
     Value,
     Wildcard,
+    fields_of,
 )
 from evtx_analyzer.sigma.literals import Clauses, required_literals, required_prefixes
 
@@ -56,7 +58,10 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``; see the functions ``clauses`` and ``openings``."""
+    """A Sigma rule ready to run over events of one ``kind``.
+
+    ``looks_at`` names the fields of its conditions; ``literals`` explains the others.
+    """
 
     name: str
     title: str
@@ -64,6 +69,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     matches: Predicate
     required_literals: Clauses
     required_prefixes: dict[str, str]
+    looks_at: frozenset[str] = frozenset({ALL_FIELDS})
 
 
 def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
@@ -76,6 +82,7 @@ def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) ->
         matches=predicates[0] if len(predicates) == 1 else _any_of(predicates),
         required_literals=required_literals(conditions[0] if len(conditions) == 1 else Or(tuple(conditions))),
         required_prefixes=required_prefixes(conditions[0]) if len(conditions) == 1 else {},
+        looks_at=frozenset().union(*map(fields_of, conditions)),
     )
 
 

@@ -48,6 +48,10 @@ class Spread:
         for span in other._spans.values():
             self.add(span)
 
+    def edges(self) -> list[datetime]:
+        """Return the times at which ``between`` may give something else."""
+        return [time for span in self._spans.values() for time in (span.first, span.last)]
+
     def all(self) -> Span | None:
         """Everything."""
         return joined(self._spans.values())
