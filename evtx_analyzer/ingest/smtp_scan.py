@@ -14,14 +14,15 @@ from evtx_analyzer.ingest.examine import is_text_log
 from evtx_analyzer.ingest.ledger import Reading
 from evtx_analyzer.ingest.supporting import CONNECTIVITY
 from evtx_analyzer.ingest.tallies import IIS, SEND
-from evtx_analyzer.model.events import ContextEvent, SmtpEvent
+from evtx_analyzer.model.events import ContextEvent, Match, SmtpEvent
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.read import Record
 from evtx_analyzer.sigma.match import Signal, matches
 from evtx_analyzer.smtp.blocks import Layouts
 from evtx_analyzer.smtp.outcomes import Layout, layout_of
-from evtx_analyzer.smtp.sessions import OpenSessions, Session, sessions
+from evtx_analyzer.smtp.refused import RefusalReader
+from evtx_analyzer.smtp.sessions import OpenSessions, Session, sessions, tell
 
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 
@@ -39,7 +40,8 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     protocols = [item.source for item in by_path.values() if item.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
-        layouts = Layouts(partial(_layout, reading), partial(_names, running)) if in_bulk else None
+        refusals = RefusalReader(reading.notes.refused, partial(_session, reading))
+        layouts = Layouts(partial(_layout, reading), partial(_names, running), refusals) if in_bulk else None
         logs = (by_path[source.path] for source in group)
         rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, layouts=layouts))
         yield from sessions(reading.notes.protocol(matches(rows, signals)), running)
@@ -59,12 +61,24 @@ def _looks_for_failure(signal: Signal) -> bool:
 
 def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
     """Learn from the rows of one session in which of them its outcome stands; None if anything in it failed."""
-    events = [event for row in rows if (event := normalize(row)) is not None]
-    typed = [event for _, event in events if isinstance(event, SmtpEvent)]
-    layout = layout_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None
+    found = _matches(reading, rows)
+    layout = layout_of(found) if found is not None else None
     if layout is not None and layout.sent is not None:
         reading.notes.history.add_certificate(layout.sent)
     return layout
+
+
+def _session(reading: Reading, rows: Sequence[LogRow]) -> Session | None:
+    """Make a session of all its rows; None where one of them cannot be typed."""
+    found = _matches(reading, rows)
+    return tell(found) if found is not None else None
+
+
+def _matches(reading: Reading, rows: Sequence[LogRow]) -> list[Match] | None:
+    """Return the typed rows of a session with their signals; None where one of them cannot be typed."""
+    events = [event for row in rows if (event := normalize(row)) is not None]
+    typed = [event for _, event in events if isinstance(event, SmtpEvent)]
+    return list(matches(typed, reading.rules.signals)) if len(typed) == len(rows) else None
 
 
 def connections(reading: Reading, sessions_refused: Iterable[str]) -> None:

@@ -81,6 +81,8 @@ class Tallies:
             self.unnamed_logs.add((display_name(found.origin), address_of(found.local)))
         for time, text in found.banners:
             self.clocks.add_banner(kind, clue, time, text)
+        self.history.add_refused(found.refused, clue, kind)
+        self.clocks.add_brackets(kind, clue, found.skews)
 
     def message_times(self) -> list[datetime]:
         """Return the times of the refusals that message tracking and reports show."""

@@ -12,13 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, SessionRows
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
 from evtx_analyzer.smtp.outcomes import Layout
+
+if TYPE_CHECKING:
+    from evtx_analyzer.smtp.refused import RefusalReader
 
 Readable = LogRow | Loss | SessionRows | CountedRows | CountedSessions
 Row = tuple[bytes, ...]
@@ -54,8 +57,14 @@ class Layouts:
     need it.
     """
 
-    def __init__(self, learn: Learn, begun: Callable[[], Iterable[str]] = tuple) -> None:
-        self.learn, self.begun = learn, begun
+    def __init__(
+        self,
+        learn: Learn,
+        begun: Callable[[], Iterable[str]] = tuple,
+        refusals: RefusalReader | None = None,
+    ) -> None:
+        """``refusals`` takes refusals from the rows of sessions; without it refused sessions are given whole."""
+        self.learn, self.begun, self.refusals = learn, begun, refusals
         self.known: dict[Any, Layout | None] = {}
         self.newest: dict[bytes, int] = {}
         self.floor = -(1 << 41)

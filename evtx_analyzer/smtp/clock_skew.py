@@ -57,6 +57,11 @@ class Clocks:
         if banner is not None:
             self._add(kind, near, "banner", (time - banner).total_seconds())
 
+    def add_brackets(self, kind: str, near: HostClue, skews: Iterable[float]) -> None:
+        """Note how many seconds a log's clock was ahead of the clocks in brackets of replies."""
+        for seconds in skews:
+            self._add(kind, near, "bracket", seconds)
+
     def _add(self, kind: str, near: HostClue, source: str, seconds: float) -> None:
         key = HostClue(near.name, folder_of(near.path))
         self._paths[key] = min(self._paths.get(key, near.path), near.path)

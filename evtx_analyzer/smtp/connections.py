@@ -212,7 +212,8 @@ class _Segments:
             read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
             self._layouts.keep(shape, self._layouts.learn([row for row in read if isinstance(row, LogRow)]))
         layout = known[shape]
-        outcome = None if layout is None else self._reader.outcome(rows, layout)
+        # The log names no sessions, so that of a refused one every row must be looked at.
+        outcome = None if layout is None or layout.refused else self._reader.outcome(rows, layout)
         if layout is None or outcome is None:
             return False
         self._outcomes.append(outcome)

@@ -15,7 +15,7 @@ from evtx_analyzer.hosts import HostClue, Hosts, address_of, folder_of
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
 from evtx_analyzer.model.origin import TimeBasis
-from evtx_analyzer.model.records import Acceptance, Outcome
+from evtx_analyzer.model.records import Acceptance, Outcome, RefusedTimes
 from evtx_analyzer.smtp.acceptances import MailState, Scope, Span, Spread, joined, scope_of
 from evtx_analyzer.smtp.outcomes import outcome_of
 from evtx_analyzer.smtp.rejections import session_clue
@@ -120,6 +120,12 @@ class History:
                 row.accepted = both(row.accepted, span)
                 if outcome.online:
                     row.mail_in(self._state(outcome, message)).add(span)
+
+    def add_refused(self, refused: Iterable[RefusedTimes], clue: HostClue, kind: str) -> None:
+        """Count refusals of one machine whose sessions were folded."""
+        for item in refused:
+            row = self._row(clue, item.connector, kind, item.thumbprint)
+            row.refused = both(row.refused, Span(item.count, item.first, item.last))
 
     def _state(self, outcome: Outcome, message: Acceptance) -> _State:
         sender = message.sender_domain

@@ -30,6 +30,7 @@ from evtx_analyzer.read.lines import line_text, split_cells
 from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
 from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
+from evtx_analyzer.smtp.refused import RefusalReader, RefusedInBlock
 
 _TIME_SIZE = len("2016-12-01T03:09:55.456Z")
 _TIME = rb"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z"
@@ -71,6 +72,9 @@ class ProtocolReader(BlockReader):
         self._clients: set[tuple[bytes, ...]] = set()
         self._connectors: dict[bytes, str] = {}
         self._outcome_reader = OutcomeReader(_data, _moment, _USUAL)
+        self._refusals = layouts.refusals
+        if self._refusals is not None:
+            self._refusals.begin(source)
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:  # noqa: ARG002  of every block
         """The rows of a Send or Receive connector with the usual columns."""
@@ -104,7 +108,7 @@ class ProtocolReader(BlockReader):
                 waiting += self._in_parts(block, numbers, groups, given)
         if not self.carry(block, waiting):
             given.update({at: self.read(block, at) for at in waiting})
-        yield from groups.counted()
+        yield from groups.counted(self._refusals)
 
     def _odd(self, given: dict[int, Iterable[Readable]]) -> set[bytes]:
         """Ids of sessions that have an irregular row or have begun in an earlier file."""
@@ -140,13 +144,22 @@ class ProtocolReader(BlockReader):
             return False
         shape = tuple(notes)
         if shape not in known:
-            read = [row for at in part for row in self.read(block, at) if isinstance(row, LogRow)]
+            read = self._rows(block, part)
             if len(read) < len(part):
                 return False
             self.layouts.keep(shape, self.layouts.learn(read))
         layout = known[shape]
         self.layouts.keep(written, layout)
-        return layout is not None and self._fold(rows, layout, groups)
+        if layout is None or self._fold(rows, layout, groups):
+            return layout is not None
+        if not layout.refused or self._refusals is None:
+            return False
+        self._refusals.learn(rows, layout, lambda: self._rows(block, part))
+        return self._fold(rows, layout, groups)
+
+    def _rows(self, block: Block, part: list[int]) -> list[LogRow]:
+        """Return rows of a block as they are read alone."""
+        return [row for at in part for row in self.read(block, at) if isinstance(row, LogRow)]
 
     def _fold(self, rows: list[Row], layout: Layout, groups: _Groups) -> bool:
         """Add the outcome of a session to its group; not where anything in its rows is not as the layout needs it."""
@@ -162,6 +175,8 @@ class ProtocolReader(BlockReader):
         first = _moment(begin)
         if first is None or times != sorted(times):
             return False
+        if layout.refused and not self._take(rows, layout, begin, end):
+            return False
         groups.add(
             connector,
             local,
@@ -171,6 +186,21 @@ class ProtocolReader(BlockReader):
             end,
         )
         return True
+
+    def _take(self, rows: list[Row], layout: Layout, begin: bytes, end: bytes) -> bool:
+        """Take the refusals of a session; False where anything in its rows is not as the layout needs it."""
+        if self._refusals is None:
+            return False
+        replies = [rows[refused.reply][0][:_TIME_SIZE] for refused in layout.refused]
+        handshake = [] if layout.handshake is None else [rows[layout.handshake][0][:_TIME_SIZE]]
+        times = [begin, *handshake, *replies, end]
+        if times != sorted(times):
+            return False
+        moments = [_moment(time) for time in replies]
+        began = _moment(handshake[0]) if handshake else None
+        if None in moments or (handshake and began is None):
+            return False
+        return self._refusals.take(rows, layout, [*moments, began])
 
     def _connector(self, written: bytes) -> str | None:
         """The name of a connector; None where it is quoted."""
@@ -246,14 +276,16 @@ class _Groups:
         self._first = outcome.first if self._first is None or outcome.first < self._first else self._first
         self._last = max(self._last, last)
 
-    def counted(self) -> Iterator[Readable]:
-        """The groups, and the count of their rows."""
+    def counted(self, refusals: RefusalReader | None) -> Iterator[Readable]:
+        """Yield the groups, and the count of their rows."""
+        refused = refusals.placed(self._block) if refusals is not None else {}
         early = (
             {id(row) for at, row in enumerate(self._block.rows) if self._block.line(at) <= HEAD_LINES}
             if self._early
             else set()
         )
-        for local, outcomes, greetings in self._groups.values():
+        for where, (local, outcomes, greetings) in self._groups.items():
+            refused_here = refused.get(where, RefusedInBlock())
             lines = [row[0] for row in greetings if id(row) in early]
             yield CountedSessions(
                 origin=self._source,
@@ -263,6 +295,8 @@ class _Groups:
                 banners=tuple(
                     [(time, _text(line)) for line in lines if (time := _moment(line[:_TIME_SIZE])) is not None]
                 ),
+                refused=refused_here.times,
+                skews=refused_here.skews,
             )
         if self._first is not None:
             last = _moment(self._last) or self._first

@@ -63,6 +63,10 @@ class Folding:
                 self._ends.append(session.last)
             first = False
 
+    def ended(self, time: datetime) -> None:
+        """Note the end of a refused session without a handshake."""
+        self._ends.append(time)
+
     def group(self, sighting: Sighting, clue: HostClue) -> Group:
         """Return the group that a refusal belongs to."""
         item = sighting.rejection
