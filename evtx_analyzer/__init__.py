@@ -45,8 +45,10 @@ if TYPE_CHECKING:
         Evidence,
         Finding,
         Gap,
+        IncidentRepair,
         Missing,
         Remedy,
+        Repair,
         SourceStatus,
         Verdict,
     )
@@ -54,8 +56,8 @@ if TYPE_CHECKING:
     from evtx_analyzer.pipeline import analyze, events
     from evtx_analyzer.report.document import BatchEntry, Options, Report, Tool, load
     from evtx_analyzer.rules import Rules
-    from evtx_analyzer.tables.frames import read_capi2
-    from evtx_analyzer.tables.smtp_frames import read_iis_smtp, read_ndr, read_send_log, read_tracking
+    from evtx_analyzer.tables.frames import read_capi2, read_iis_smtp, read_ndr, read_send_log, read_tracking
+    from evtx_analyzer.verification import verify
 
 # Names load when they are first asked for, so that the command line can show its help without msgspec and parsers.
 _LAZY = {
@@ -88,8 +90,10 @@ _LAZY = {
             "Evidence",
             "Finding",
             "Gap",
+            "IncidentRepair",
             "Missing",
             "Remedy",
+            "Repair",
             "SourceStatus",
             "Verdict",
         ),
@@ -97,8 +101,8 @@ _LAZY = {
         "pipeline": ("analyze", "events"),
         "report.document": ("BatchEntry", "Options", "Report", "Tool", "load"),
         "rules": ("Rules",),
-        "tables.frames": ("read_capi2",),
-        "tables.smtp_frames": ("read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
+        "tables.frames": ("read_capi2", "read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
+        "verification": ("verify",),
     }.items()
     for name in names
 }
@@ -123,6 +127,7 @@ __all__ = [
     "Gap",
     "Incident",
     "IncidentCertificate",
+    "IncidentRepair",
     "InputError",
     "Limits",
     "Link",
@@ -137,6 +142,7 @@ __all__ = [
     "RecipientStatus",
     "Rejection",
     "Remedy",
+    "Repair",
     "ReplyText",
     "Report",
     "ReportError",
@@ -161,6 +167,7 @@ __all__ = [
     "read_ndr",
     "read_send_log",
     "read_tracking",
+    "verify",
 ]
 
 

@@ -50,7 +50,8 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
 
     ``window`` is in seconds before and after the handshake, None for what each link rule says. ``host`` holds pairs of
     a pattern and a name. ``tz`` is an IANA name. ``since`` and ``until`` are aware times. ``rules`` is None for the
-    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four.
+    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four. ``certificates`` are
+    thumbprints whose checks matter beside those that the case shows (``verify`` names those of the earlier report).
     """
 
     window: tuple[float, float] | None = None
@@ -65,6 +66,7 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
     leave_out: tuple[str, ...] = ()
     prefilter: bool = True
     jobs: int | None = None
+    certificates: frozenset[str] = frozenset()
 
     @property
     def helpers(self) -> int:

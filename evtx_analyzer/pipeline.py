@@ -1,58 +1,38 @@
-"""The whole program on one page: discover, read, normalize, match, correlate, diagnose, report.
+"""The whole program on one page: ``analyze_case`` has its seven steps, one after the other.
 
-docs/architecture.md follows single records through it.
+docs/architecture.md follows single records through them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 from msgspec.structs import replace
 
-from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
-from evtx_analyzer.correlate.case_facts import case_facts
+from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
 from evtx_analyzer.correlate.common import common_traits
-from evtx_analyzer.correlate.folded_signals import with_view_signals
-from evtx_analyzer.correlate.incidents import incidents, split
-from evtx_analyzer.correlate.links import links
-from evtx_analyzer.correlate.operation_facts import operation_facts
+from evtx_analyzer.correlate.correlation import Correlation, correlate
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.diagnose.weigh import diagnose
 from evtx_analyzer.discover import discover
-from evtx_analyzer.discover.hashing import Digests
 from evtx_analyzer.discover.log_collector import collector_bundles
-from evtx_analyzer.hosts import host_text, identify_hosts
-from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
-from evtx_analyzer.ingest.examine import (
-    Inputs,
-    Progress,
-    examine,
-    is_event_log,
-    source_paths,
-    with_digest,
-    without_copies,
-)
-from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
-from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
-from evtx_analyzer.ingest.tallies import Tallies
-from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.events import Event, Match
-from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.hosts import Hosts, host_text
+from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
+from evtx_analyzer.ingest.examine import Inputs, Progress, examine, silent, source_paths, without_copies
+from evtx_analyzer.ingest.ledger import Ledger
+from evtx_analyzer.model.events import Event
+from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
+from evtx_analyzer.repair.changes import Later, later_evidence
+from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
-from evtx_analyzer.sigma.match import with_signals
-from evtx_analyzer.smtp.clock_skew import noted, settled
-from evtx_analyzer.smtp.folding import Folding
-from evtx_analyzer.smtp.merge import merge
-from evtx_analyzer.smtp.rejections import message_rejections, refused_replies
+from evtx_analyzer.smtp.refusals import Refusals, refusals
 from evtx_analyzer.version import VERSION
 
 
@@ -75,146 +55,111 @@ def analyze(inputs: Inputs, *, progress: Progress | None = None, **arguments: Un
 
 def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Report:
     """Analyze one case as ``analyze`` does, with its options as one value."""
-    tell = progress or _silent
+    return analyze_with_evidence(inputs, options, progress).report
+
+
+class Analyzed(NamedTuple):
+    """A report, with what its logs show that a repair is judged by."""
+
+    report: Report
+    later: Later
+
+
+def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Analyzed:
+    """Analyze one case, and keep what ``evtx-analyzer verify`` needs of it."""
     rules = options.rules or Rules.load()
     sources = discover(source_paths(inputs), options.limits, options.password, options.leave_out)
-    ahead = options.helpers > 0
-    digests = Digests(options.helpers) if ahead else None
-    examined = without_copies(examine(source, tell, digests) for source in sources)
-    ledger, notes = Ledger(clock.zone(options.tz) if options.tz else None, ahead=ahead), Tallies()
-    reading = Reading(examined, rules, ledger, notes, tell, options.prefilter)
-
-    refused = notes.refused
-    for session in smtp_sessions(reading):
-        notes.session(session)
-        if refused_replies(session):
-            refused.add(session)
-    anchors = sorted(refused.anchors() + notes.message_times()) if any(map(is_event_log, examined)) else []
-    checks = list(failures(reading, anchors))
-    checks += evidence_for(reading, _certificates(checks, refused), checks)
-    examined = [with_digest(item) for item in examined]
-    if not options.anyway:
-        require_readable(examined, ledger)
-
-    hosts = identify_hosts(
-        ledger.hosts(), [item.source.path for item in examined], notes.owners(), options.host, notes.unnamed_logs
+    evidence = ingest(sources, rules, options, progress or silent)
+    hosts = evidence.hosts(options.host)
+    clocks = evidence.tallies.clocks.skews(hosts)
+    refused = refusals(evidence.refused, evidence.tallies.messages, hosts, clocks, (options.since, options.until))
+    # An outage has thousands of sessions, and what they say is in the rejections now.
+    evidence.refused.clear()
+    evidence.read_connections(refused.sessions())
+    account = evidence.account(refused, clocks)
+    facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage))
+    joined = correlate(facts, rules, options.window)
+    case = _case(joined, account, options)
+    findings, incidents = diagnose(joined.incidents, rules.causes, case)
+    later = later_evidence(facts)
+    # Exports have no time of their own: what they show is not later than the refusals of the same input.
+    judged = repair_of(
+        RepairCase(incidents=incidents, findings=findings, operations=joined.operations, causes=rules.causes),
+        replace(later, objects={}),
+        lossy=refused.left_out > 0 or lost_in_smtp_logs(account.losses, account.sources),
     )
-    skews = notes.clocks.skews(hosts)
-    messages = [item for match in notes.messages for item in message_rejections(match, hosts)]
-    sightings, alone = refused.resolved(hosts, messages)
-    merged, offsets = merge(settled([*sightings, *messages], refused.clocks, skews))
-    count = len(merged) + sum(map(len, alone))
-    found, alike = split(
-        [item for item in merged if _within(item, options.since, options.until)],
-        [part for group in alone if len(part := _limited(group, options.since, options.until))],
-        refused.files,
-    )
-    left_out = count - len(found) - sum(map(len, alike))
-    # An outage has thousands of them, and what they told is in the refusals now.
-    del sightings, messages, merged, alone
-    names = chain((item.session for item in found), (item.session for group in alike for item in group.differing()))
-    connections(reading, names)
-    coverage = noted(ledger.coverage(), skews, ledger.local_notes(), offsets)
-    checked = operations(checks, hosts, coverage)
-    deliveries = notes.history.deliveries(hosts)
-    errors, contexts = notes.errors.rows(hosts), notes.contexts.rows(hosts)
-    accepted_mail = notes.history.accepted_mail(hosts)
-    beside = case_facts(
-        notes.exported,
-        checked,
-        deliveries,
-        accepted_mail=accepted_mail,
-        tls_failures=notes.history.tls_failures(hosts),
-        shown=notes.history.certificates,
-        context=contexts,
-        other_errors=errors,
-        rejections=[*found, *(next(group.rejections()) for group in alike)],
-    )
-    checked = [with_signals(item, rules.signals, "chain-operation", operation_facts(item, beside)) for item in checked]
-    view = partial(session_facts, background=beside)
-    found = [with_signals(item, rules.signals, "smtp-session", view(item)) for item in found]
-    alike = with_view_signals(alike, rules.signals, beside)
-    by_id = {item.id: item for item in checked}
-    linked = links(found, checked, rules.links, options.window, alike)
-    grouped = incidents(found, linked, by_id, alike)
-
-    waiting = [] if grouped or left_out else notes.contexts.losses()
-    losses = sorted_losses([*ledger.losses(examined), *notes.errors.losses(), *waiting])
-    case = Case(
-        operations=by_id,
-        coverage=coverage,
-        kinds=frozenset(item.kind for item in coverage),
-        unread=ledger.unread(examined),
-        settings=beside.places(),
-        view=view,
-        certificates=beside.certificates,
-        tz=options.tz,
-    )
-    findings, graded = diagnose(grouped, rules.causes, case)
-    return Report(
+    report = Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
-        options=Options(
-            window=options.window,
-            host=host_text(options.host),
-            tz=options.tz,
-            since=_text(options.since),
-            until=_text(options.until),
-            rules=rules.added or None,
-        ),
-        verdict=verdict(findings, grouped, case, len(losses), left_out),
-        findings=tuple(findings),
-        incidents=tuple(graded),
-        operations=tuple(checked),
-        deliveries=deliveries,
-        other_errors=errors,
-        context=contexts,
-        clocks=skews,
-        sources=tuple(ledger.status(item) for item in examined),
-        coverage=tuple(coverage),
-        losses=losses,
+        options=_shown(options, rules),
+        verdict=verdict(judged.findings, judged.incidents, case, len(account.losses), refused.left_out),
+        findings=tuple(judged.findings),
+        incidents=tuple(judged.incidents),
+        operations=tuple(joined.operations.values()),
+        deliveries=facts.deliveries,
+        other_errors=facts.other_errors,
+        context=facts.context,
+        clocks=clocks,
+        sources=account.sources,
+        coverage=account.coverage,
+        losses=account.losses,
         bundles=tuple(collector_bundles(sources)),
-        common=common_traits(found, accepted_mail, notes.history.own_domains, alike),
+        common=common_traits(
+            refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains, refused.alike
+        ),
+        # Nobody asked whether a fix worked where no fix is in the logs.
+        repair=judged.repair if judged.fixed else None,
     )
+    return Analyzed(report, later)
 
 
 def events(inputs: Inputs) -> Iterator[Event]:
     """Yield the typed events of all inputs, before any rule; losses are not given here, use ``analyze`` for those."""
     ledger = Ledger()
-    for item in without_copies(examine(source, _silent) for source in discover(source_paths(inputs))):
+    for item in without_copies(examine(source, silent) for source in discover(source_paths(inputs))):
         if item.syntax is not None and not item.duplicate_of:
-            yield from ledger.events(item, _silent)
+            yield from ledger.events(item, silent)
 
 
-def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:
-    """Return the thumbprints of certificates that failed, and of those that refused sessions sent or received."""
-    failed = (getattr(match.event, "thumbprint", "") for match in checks)
-    return frozenset({*failed, *(item.thumbprint for item in refused.certificates())} - {""})
+def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequence[Operation]) -> CaseFacts:
+    """Gather what surrounds all refusals: exports, checks, the delivery history, other errors and events."""
+    tallies = evidence.tallies
+    return case_facts(
+        tallies.exported,
+        checks,
+        tallies.history.deliveries(hosts),
+        accepted_mail=tallies.history.accepted_mail(hosts),
+        tls_failures=tallies.history.tls_failures(hosts),
+        shown=tallies.history.certificates,
+        context=tallies.contexts.rows(hosts),
+        other_errors=tallies.errors.rows(hosts),
+        rejections=refused.rejections,
+        alike=refused.alike,
+    )
 
 
-def _limited(group: Alike, since: datetime | None, until: datetime | None) -> Alike:
-    """Return the refusals that lie in the limits, of those that are alike; their UTC time is known."""
-    if since is None and until is None:
-        return group
-    pairs = zip(group.differing(), group.rows, strict=True)
-    kept = [row for item, row in pairs if _is_between(item.time, since, until)]
-    return replace(group, rows=kept)
+def _case(joined: Correlation, account: Account, options: AnalysisOptions) -> Case:
+    """Return what the causes look at besides the incidents."""
+    return Case(
+        operations=joined.operations,
+        coverage=account.coverage,
+        kinds=frozenset(item.kind for item in account.coverage),
+        unread=account.unread,
+        settings=joined.facts.places(),
+        view=partial(session_facts, background=joined.facts),
+        certificates=joined.facts.certificates,
+        tz=options.tz,
+    )
 
 
-def _within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
-    """Return whether a refusal lies in the limits; one whose UTC time is not known is kept."""
-    if item.time_basis in ("heading", "unknown"):
-        return True
-    return _is_between(item.time, since, until)
-
-
-def _is_between(time: datetime, since: datetime | None, until: datetime | None) -> bool:
-    return (since is None or time >= since) and (until is None or time <= until)
-
-
-def _text(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
-
-
-def _silent(path: str, size: int) -> None:
-    """No progress is shown."""
+def _shown(options: AnalysisOptions, rules: Rules) -> Options:
+    """Return the options that change what a report says, as it names them."""
+    since, until = options.since, options.until
+    return Options(
+        window=options.window,
+        host=host_text(options.host),
+        tz=options.tz,
+        since=None if since is None else since.isoformat(),
+        until=None if until is None else until.isoformat(),
+        rules=rules.added or None,
+    )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from samples.cases import KB_CASES
 from samples.causes import CAUSES
+from samples.repairs import REPAIRS
 
 HERE = Path(__file__).parent
-CASES = {**KB_CASES, **CAUSES}
+CASES = {**KB_CASES, **CAUSES, **REPAIRS}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,45 +1,54 @@
-"""One case per cause and per look-alike beyond the KB's own; ``samples/README.md`` says what each one shows.
+"""One case per cause beyond the KB's own; ``samples/README.md`` says what each one shows.
 
 Most of them bring their CAPI2 events as XML (``wevtutil qe /f:xml``), which keeps them small and readable.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from samples import capi2
-from samples.capi2 import PARTIAL_CHAIN, UNTRUSTED_ROOT, Cert, Recorder
-from samples.cases import CAPI2_FILE, HOST, IIS_FILE, ISSUER, ISSUER_NAME, KB_TIME, LEAF, ROOT, SEND_FILE, Files, noise
-from samples.evtx_writer import write_evtx
+from samples.capi2 import UNTRUSTED_ROOT, Recorder
+from samples.cases import HOST, IIS_FILE, ISSUER, ISSUER_NAME, KB_TIME, LEAF, ROOT, SEND_FILE, Files
+from samples.look_alikes import (
+    earlier_failure,
+    microsoft_root_noise,
+    other_certificate,
+    other_host,
+    other_process,
+    outside_coverage,
+    revocation_noise,
+)
+from samples.pieces import (
+    BROKEN,
+    CHAIN,
+    CONNECTOR,
+    DEFAULT,
+    OLD,
+    REMOTE,
+    SOUND,
+    START,
+    accepted,
+    config,
+    inbound,
+    message,
+    refused,
+    schannel,
+    send,
+    verified,
+    xml,
+)
 from samples.smtp import (
     FRONT_END,
     KEYWORDS,
     REFUSAL,
-    REMOTE_THUMBPRINT,
-    SEEN,
     W3C_HEADER,
     SendSession,
     iis_session,
-    send_log,
 )
-
-CHAIN = [(LEAF, 0), (ISSUER, 0), (ROOT, 0)]
-SOUND: dict[str, Any] = {"policy_result": "0", "chain_result": "0", "chain_error": 0}
-BROKEN: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
-START = KB_TIME - timedelta(microseconds=556180)
-REMOTE = Cert(
-    REMOTE_THUMBPRINT,
-    (("CN", "mail.protection.outlook.com"), ("O", "Microsoft Corporation"), ("C", "US")),
-    (("CN", "Example Cloud CA"), ("C", "US")),
-)
-OLD = replace(LEAF, thumbprint="AB" * 20, issuer=(("CN", "Example Trust TLS CA 2014"), ("C", "US")), serial="0AAA")
-DEFAULT_NAME = (("CN", "CORP-SMTP1"),)
-DEFAULT = Cert("DE" * 20, DEFAULT_NAME, DEFAULT_NAME, names=("CORP-SMTP1", "CORP-SMTP1.ServerName.com"))
-CONNECTOR = "Outbound to Office 365"
 
 
 def self_signed() -> Files:
@@ -215,93 +224,6 @@ def remote_untrusted_own_sound() -> Files:
     return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
 
 
-def microsoft_root_noise() -> Files:
-    """800B0109 at the very moment of the handshake, but under MICROSOFT_ROOT, which fails by design."""
-    recorder = Recorder(HOST, next_record=900)
-    capi2.check(recorder, KB_TIME - timedelta(milliseconds=80), CHAIN, seed="own", **SOUND)
-    for number in range(3):
-        capi2.check(
-            recorder,
-            KB_TIME + timedelta(milliseconds=20 * number),
-            CHAIN,
-            seed=f"root {number}",
-            kind=capi2.MICROSOFT_ROOT,
-            policy_result="800B0109",
-            chain_result="0",
-            chain_error=0,
-        )
-    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
-
-
-def other_process() -> Files:
-    """An engineer runs certutil on the right certificate while the mail is refused: not the server's own check."""
-    recorder = Recorder(HOST, next_record=900)
-    capi2.check(
-        recorder,
-        KB_TIME,
-        [(LEAF, 0)],
-        seed="certutil",
-        process="certutil.exe",
-        process_id=8080,
-        **BROKEN,
-    )
-    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
-
-
-def other_certificate() -> Files:
-    """The self-signed certificate of remote desktop fails in lsass during the handshake; the one sent is sound."""
-    name = (("CN", "CORP-SMTP1.corp.local"),)
-    desktop = Cert("0D" * 20, name, name)
-    recorder = Recorder(HOST, next_record=900)
-    capi2.check(recorder, KB_TIME - timedelta(milliseconds=80), CHAIN, seed="own", **SOUND)
-    results: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
-    capi2.check(recorder, KB_TIME, [(desktop, UNTRUSTED_ROOT)], seed="desktop", **results)
-    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
-
-
-def other_host() -> Files:
-    """The failure is on one server, the refusal on another: never paired on time."""
-    recorder = Recorder("CORP-DC7.ServerName.com", next_record=900)
-    capi2.check(recorder, KB_TIME + timedelta(seconds=264, milliseconds=800), [(LEAF, 0)], seed="dc", **BROKEN)
-    start = datetime(2016, 12, 1, 3, 14, 20, 100000, tzinfo=UTC)
-    rows = [
-        (94, "<", "", f"220 {FRONT_END} Microsoft ESMTP MAIL Service ready at Thu, 1 Dec 2016 03:14:20 +0000"),
-        (94, ">", "EHLO", "CORP-SMTP1.ServerName.com"),
-        (188, ">", "STARTTLS", ""),
-        (281, "<", "", "220 2.0.0 SMTP server ready"),
-        (700, ">", "MAIL", "FROM:<crm@servername.com> SIZE=1722"),
-        (790, "<", "", "250 2.1.0 Sender OK"),
-        (790, ">", "RCPT", "TO:<e@fabrikam.com>"),
-        (884, "<", "", REFUSAL),
-        (884, ">", "QUIT", ""),
-    ]
-    log = W3C_HEADER.format(date="2016-12-01 03:14:20") + iis_session(start, "CORP-SMTP1", rows)
-    return {"capi2.xml": xml(recorder), IIS_FILE: log.encode("ascii")}
-
-
-def outside_coverage() -> Files:
-    """The CAPI2 ring holds the next morning only."""
-    recorder = noise(Recorder(HOST, next_record=90210), KB_TIME + timedelta(hours=7), 10)
-    return {CAPI2_FILE: write_evtx(recorder.events), SEND_FILE: send(refused(LEAF))}
-
-
-def revocation_noise() -> Files:
-    """The revocation server is offline (80092013), the chain and the policy are sound: common and harmless."""
-    recorder = Recorder(HOST, next_record=900)
-    elements = [(LEAF, 0x40), (ISSUER, 0x40), (ROOT, 0)]
-    results: dict[str, Any] = {"policy_result": "0", "chain_result": "80092013", "chain_error": 0x1000040}
-    capi2.check(recorder, KB_TIME, elements, seed="offline", **results)
-    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
-
-
-def earlier_failure() -> Files:
-    """The chain failed when the service started, forty minutes before; Schannel keeps the chain of a credential."""
-    recorder = Recorder(HOST, next_record=900)
-    capi2.check(recorder, KB_TIME - timedelta(minutes=40), [(LEAF, 0)], seed="start", **BROKEN)
-    noise(recorder, KB_TIME - timedelta(minutes=30), 3)
-    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(LEAF))}
-
-
 def attr35() -> Files:
     """Another error: the wrong region (ATTR35), and an address that holds the digits of the code."""
     text = f"451 4.4.62 Mail sent to the wrong Office 365 region. ATTR35. [{FRONT_END}]"
@@ -471,74 +393,3 @@ CAUSES: dict[str, Callable[[], Files]] = {
     "rolled-back": rolled_back,
     "reply-names-certificate": reply_names_certificate,
 }
-
-
-# ------------------------------------------------------------------------------------------------------- pieces
-
-
-def xml(recorder: Recorder) -> bytes:
-    """Events as ``wevtutil qe /f:xml`` prints them: one after another, without a root."""
-    return "".join(f"{event}\r\n" for event in recorder.events).encode()
-
-
-def verified() -> bytes:
-    """A sound check of the server's own certificate at the handshake, and nothing else."""
-    recorder = Recorder(HOST, next_record=900)
-    capi2.check(recorder, KB_TIME, CHAIN, seed="sound", **SOUND)
-    return xml(recorder)
-
-
-def refused(leaf: Cert, *, one_row: bool = False) -> SendSession:
-    """A session that sends a certificate and is refused after RCPT."""
-    return message(SendSession(START, "08D50D3D9730A8D2").connect().starttls(leaf, one_row=one_row), 710).quit(1100)
-
-
-def message(session: SendSession, after: int) -> SendSession:
-    """One refused message."""
-    return session.message(after, "a@servername.com", [("b@fabrikam.com", REFUSAL)], 4)
-
-
-def accepted(leaf: Cert, start: datetime, session: str, *, connector: str = CONNECTOR, seen: str = SEEN) -> SendSession:
-    """A session whose message is accepted."""
-    made = SendSession(start, session, connector).connect(seen=seen).starttls(leaf)
-    return made.message(710, "a@servername.com", [("b@fabrikam.com", "250 2.1.5 Recipient OK")], 3).quit(1300)
-
-
-def schannel(number: int, time: datetime) -> bytes:
-    """An event of Schannel in the System log, as XML; the texts of such events are localized, their ids are not."""
-    return (
-        f'<Event xmlns="{capi2.NAMESPACE}"><System><Provider Name="Schannel" '
-        f'Guid="{{1F678132-5938-4686-9FDC-C8FF68F15C85}}"/><EventID>{number}</EventID><Version>0</Version>'
-        "<Level>2</Level><Task>0</Task><Opcode>0</Opcode><Keywords>0x8000000000000000</Keywords>"
-        f'<TimeCreated SystemTime="{capi2.stamp(time)}"/><EventRecordID>71220</EventRecordID><Correlation/>'
-        '<Execution ProcessID="544" ThreadID="1996"/><Channel>System</Channel>'
-        f'<Computer>{HOST}</Computer><Security UserID="S-1-5-18"/></System><EventData>'
-        '<Data Name="Type">client</Data><Data Name="ErrorCode">0x8009030d</Data><Data Name="ErrorStatus">10001</Data>'
-        "</EventData></Event>\r\n"
-    ).encode()
-
-
-def send(*sessions: SendSession) -> bytes:
-    """A Send connector log."""
-    return send_log(sessions).encode()
-
-
-def inbound(**properties: object) -> dict[str, object]:
-    """An inbound connector as Get-InboundConnector gives it."""
-    return {
-        "Name": "From CORP",
-        "Enabled": True,
-        "ConnectorType": "OnPremises",
-        "TlsSenderCertificateName": None,
-        "SenderIPAddresses": [],
-        "RequireTls": True,
-        "SenderDomains": ["smtp:*;1"],
-        "AssociatedAcceptedDomains": [],
-        **properties,
-    }
-
-
-def config(*objects: dict[str, object]) -> bytes:
-    """Objects as ``ConvertTo-Json`` writes them: one alone, or an array; UTF-8 with a byte order mark."""
-    content = json.dumps(objects[0] if len(objects) == 1 else list(objects), indent=2)
-    return b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode()

@@ -30,10 +30,9 @@ import re
 import struct
 import uuid
 import zlib
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
+
+from samples.event_records import EVENT_NAMESPACE, STRING, Element, Filled, Record, Slot, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,48 +40,12 @@ if TYPE_CHECKING:
 FILE_HEADER_SIZE = 4096
 CHUNK_SIZE = 65536
 CHUNK_HEADER_SIZE = 512
-EVENT_NAMESPACE = "http://schemas.microsoft.com/win/2004/08/events/event"
-
-_UNSIGNED_8, _UNSIGNED_16, _UNSIGNED_32, _UNSIGNED_64 = 0x04, 0x06, 0x08, 0x0A
-_NOTHING, _STRING, _GUID, _FILETIME, _SID, _HEX_64, _BINXML = 0x00, 0x01, 0x0F, 0x11, 0x13, 0x15, 0x21
 
 _MORE = 0x40  # flag of a token: an element with attributes, an attribute or piece of text that is not the last
 _RECORD_MAGIC = int.from_bytes(b"**\0\0", "little")
 _FRAGMENT_HEADER = b"\x0f\x01\x01\x00"
 _NO_DEPENDENCY = 0xFFFF
 _ENTITIES = {'"': "quot", "&": "amp", "<": "lt", ">": "gt", "'": "apos"}
-_SYSTEM_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """A place in a template that each record fills; an optional one takes its element or attribute away if empty."""
-
-    number: int
-    kind: int
-    optional: bool = True
-
-
-@dataclass(frozen=True)
-class _Element:
-    name: str
-    attributes: tuple[tuple[str, str | _Slot], ...] = ()
-    content: tuple[str | _Slot | _Element, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Filled:
-    """A template together with the values of its slots: type and bytes, or something to be written as BinXml."""
-
-    template: _Element
-    values: tuple[tuple[int, bytes | _Element | _Filled], ...]
-
-
-@dataclass(frozen=True)
-class _Record:
-    identifier: int
-    written: int
-    root: _Filled
 
 
 # The whole file
@@ -102,7 +65,7 @@ def write_evtx(
     with zero bytes to that many chunks (16 for the 1 MiB of a CAPI2 log). ``dirty`` sets the header's flag of a log
     that was not closed. ``minor_version`` is 1, from Windows 11 on 2.
     """
-    chunks = list(_chunks(_record(text) for text in events)) or [_Chunk(1)]
+    chunks = list(_chunks(map(record_of, events))) or [_Chunk(1)]
     if not 0 <= oldest_chunk < len(chunks):
         raise ValueError(f"oldest_chunk is {oldest_chunk}, there are {len(chunks)} chunks")
     if oldest_chunk and file_chunks > len(chunks):
@@ -120,7 +83,7 @@ def _file_header(chunks: int, oldest: int, next_identifier: int, minor_version: 
     return (start + struct.pack("<II", dirty, zlib.crc32(start))).ljust(FILE_HEADER_SIZE, b"\0")
 
 
-def _chunks(records: Iterable[_Record]) -> Iterator[_Chunk]:
+def _chunks(records: Iterable[Record]) -> Iterator[_Chunk]:
     chunk: _Chunk | None = None
     for record in records:
         if chunk is None:
@@ -150,14 +113,14 @@ class _Chunk:
         self.data = bytearray(CHUNK_HEADER_SIZE)
         self.names: dict[str, int] = {}
         self.name_buckets = [0] * 64
-        self.templates: dict[_Element, int] = {}
+        self.templates: dict[Element, int] = {}
         self.template_buckets = [0] * 32
 
     @property
     def last_identifier(self) -> int:
         return self.identifiers[-1] if self.identifiers else 0
 
-    def add(self, record: _Record) -> bool:
+    def add(self, record: Record) -> bool:
         """Write a record; or take it back, names and templates included, and say no: then the chunk is complete."""
         start = len(self.data)
         before = self.name_buckets.copy(), self.template_buckets.copy()
@@ -197,7 +160,7 @@ class _Chunk:
 # Tokens of BinXml, [MS-EVEN6] 2.2.12
 
 
-def _write_record(chunk: _Chunk, record: _Record) -> None:
+def _write_record(chunk: _Chunk, record: Record) -> None:
     start = chunk.put("IIQQ", _RECORD_MAGIC, 0, record.identifier, record.written)
     _write_fragment(chunk, record.root)
     padding = -(len(chunk.data) + 4 - start) % 8
@@ -207,16 +170,18 @@ def _write_record(chunk: _Chunk, record: _Record) -> None:
     struct.pack_into("<I", chunk.data, start + 4, size)
 
 
-def _write_fragment(chunk: _Chunk, filled: _Filled) -> None:
+def _write_fragment(chunk: _Chunk, filled: Filled) -> None:
     chunk.data += _FRAGMENT_HEADER
     _write_template(chunk, filled.template)
     _write_values(chunk, filled.values)
     chunk.data += b"\0"
 
 
-def _write_template(chunk: _Chunk, template: _Element) -> None:
+def _write_template(chunk: _Chunk, template: Element) -> None:
     """Refer to a template, and define it here if the chunk does not have it yet."""
-    guid = uuid.uuid5(uuid.NAMESPACE_URL, f"{EVENT_NAMESPACE}#{template!r}").bytes_le
+    # The samples are kept byte for byte: their GUIDs were made of these classes' earlier names.
+    shape = re.sub(r"\b(Element|Slot)\(", r"_\1(", repr(template))
+    guid = uuid.uuid5(uuid.NAMESPACE_URL, f"{EVENT_NAMESPACE}#{shape}").bytes_le
     known = chunk.templates.get(template)
     offset = len(chunk.data) + 10 if known is None else known
     chunk.put("BBII", 0x0C, 1, int.from_bytes(guid[:4], "little"), offset)
@@ -233,14 +198,14 @@ def _write_template(chunk: _Chunk, template: _Element) -> None:
     chunk.templates[template] = chunk.template_buckets[bucket] = offset
 
 
-def _write_values(chunk: _Chunk, values: Sequence[tuple[int, bytes | _Element | _Filled]]) -> None:
+def _write_values(chunk: _Chunk, values: Sequence[tuple[int, bytes | Element | Filled]]) -> None:
     chunk.put("I", len(values))
     descriptions = [chunk.put("HBB", 0, kind, 0) for kind, _ in values]
     for (_, value), description in zip(values, descriptions, strict=True):
         start = len(chunk.data)
-        if isinstance(value, _Filled):
+        if isinstance(value, Filled):
             _write_fragment(chunk, value)
-        elif isinstance(value, _Element):
+        elif isinstance(value, Element):
             _write_element(chunk, value, in_template=False)
             chunk.data += b"\0"
         else:
@@ -248,7 +213,7 @@ def _write_values(chunk: _Chunk, values: Sequence[tuple[int, bytes | _Element | 
         struct.pack_into("<H", chunk.data, description, _at_most_16_bits(len(chunk.data) - start))
 
 
-def _write_element(chunk: _Chunk, element: _Element, *, in_template: bool) -> None:
+def _write_element(chunk: _Chunk, element: Element, *, in_template: bool) -> None:
     chunk.put("B", 0x01 | (_MORE if element.attributes else 0))
     if in_template:
         chunk.put("H", _dependency(element))
@@ -266,29 +231,29 @@ def _write_element(chunk: _Chunk, element: _Element, *, in_template: bool) -> No
     chunk.close(length)
 
 
-def _write_content(chunk: _Chunk, part: str | _Slot | _Element, *, in_template: bool) -> None:
-    if isinstance(part, _Element):
+def _write_content(chunk: _Chunk, part: str | Slot | Element, *, in_template: bool) -> None:
+    if isinstance(part, Element):
         _write_element(chunk, part, in_template=in_template)
-    elif isinstance(part, _Slot):
+    elif isinstance(part, Slot):
         _write_slot(chunk, part)
     else:
         _write_pieces(chunk, _pieces(part))
 
 
-def _dependency(element: _Element) -> int:
+def _dependency(element: Element) -> int:
     """The slot without whose value the whole element is left out."""
     match element.content:
-        case (_Slot(number, _, True),):
+        case (Slot(number, _, True),):
             return number
     return _NO_DEPENDENCY
 
 
-def _write_attributes(chunk: _Chunk, attributes: Sequence[tuple[str, str | _Slot]]) -> None:
+def _write_attributes(chunk: _Chunk, attributes: Sequence[tuple[str, str | Slot]]) -> None:
     length = chunk.put("I", 0)
     for index, (name, value) in enumerate(attributes, start=1):
         chunk.put("B", 0x06 | (_MORE if index < len(attributes) else 0))
         _write_name(chunk, name)
-        if isinstance(value, _Slot):
+        if isinstance(value, Slot):
             _write_slot(chunk, value)
         else:
             pieces = _pieces(value)
@@ -296,7 +261,7 @@ def _write_attributes(chunk: _Chunk, attributes: Sequence[tuple[str, str | _Slot
     chunk.close(length)
 
 
-def _write_slot(chunk: _Chunk, slot: _Slot) -> None:
+def _write_slot(chunk: _Chunk, slot: Slot) -> None:
     chunk.put("BHB", 0x0E if slot.optional else 0x0D, slot.number, slot.kind)
 
 
@@ -312,7 +277,7 @@ def _write_pieces(chunk: _Chunk, pieces: Sequence[str]) -> None:
             _write_name(chunk, _ENTITIES[piece])
         else:
             encoded = piece.encode("utf-16-le")
-            chunk.put("BBH", 0x05 | more, _STRING, _at_most_16_bits(len(encoded) // 2))
+            chunk.put("BBH", 0x05 | more, STRING, _at_most_16_bits(len(encoded) // 2))
             chunk.data += encoded
 
 
@@ -343,169 +308,3 @@ def _at_most_16_bits(length: int) -> int:
     if length > 0xFFFF:
         raise ValueError("an event is larger than a chunk")
     return length
-
-
-# From event XML to records
-
-
-def _record(text: str) -> _Record:
-    event = ET.fromstring(text)  # noqa: S314 - reads XML of our own making
-    if event.tag != f"{{{EVENT_NAMESPACE}}}Event" or not 1 <= len(event) <= 2 or event.attrib:
-        raise ValueError("an event is an Event with System and at most one of UserData and EventData")
-    system = _system_of(event[0])
-    identifier = int(system["EventRecordID"].text or "")
-    written = filetime(system["TimeCreated"].get("SystemTime", ""))
-    content, payload = _payload(event[1:])
-    root = _Element("Event", (("xmlns", EVENT_NAMESPACE),), (_system_template(system), *content))
-    values = _system_values(system)
-    values[6] = (_FILETIME, struct.pack("<Q", written))
-    return _Record(identifier, written, _Filled(root, (*values, payload)))
-
-
-def filetime(text: str) -> int:
-    """``2016-12-01T03:09:55.4561806Z`` as 100 ns since 1601; no float comes near it."""
-    found = _SYSTEM_TIME.fullmatch(text)
-    if found is None:
-        raise ValueError(f"SystemTime {text!r} is not of the form 2016-12-01T03:09:55.4561806Z")
-    *calendar, fraction = found.groups(default="")
-    year, month, day, hour, minute, second = map(int, calendar)
-    since = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - datetime(1601, 1, 1, tzinfo=UTC)
-    if fraction[7:].strip("0") or since < timedelta():
-        raise ValueError(f"SystemTime {text!r} cannot be a FILETIME: 100 ns since 1601")
-    return (since.days * 86400 + since.seconds) * 10_000_000 + int(fraction[:7].ljust(7, "0"))
-
-
-# Each element of System as CAPI2 has it, in this order: slot and type of its text, then those of its attributes.
-# None where the template holds the text itself. A last mark says which elements an event may lack.
-_SYSTEM: dict[str, tuple[_Slot | None, dict[str, _Slot], bool]] = {
-    "Provider": (None, {}, False),
-    "EventID": (_Slot(3, _UNSIGNED_16), {"Qualifiers": _Slot(4, _UNSIGNED_16)}, False),
-    "Version": (_Slot(11, _UNSIGNED_8), {}, True),
-    "Level": (_Slot(0, _UNSIGNED_8), {}, True),
-    "Task": (_Slot(2, _UNSIGNED_16), {}, True),
-    "Opcode": (_Slot(1, _UNSIGNED_8), {}, True),
-    "Keywords": (_Slot(5, _HEX_64), {}, True),
-    "TimeCreated": (None, {"SystemTime": _Slot(6, _FILETIME)}, False),
-    "EventRecordID": (_Slot(10, _UNSIGNED_64), {}, False),
-    "Correlation": (None, {"ActivityID": _Slot(7, _GUID), "RelatedActivityID": _Slot(18, _GUID)}, False),
-    "Execution": (None, {"ProcessID": _Slot(8, _UNSIGNED_32), "ThreadID": _Slot(9, _UNSIGNED_32)}, False),
-    "Channel": (None, {}, False),
-    "Computer": (None, {}, False),
-    "Security": (None, {"UserID": _Slot(12, _SID)}, False),
-}
-_TEMPLATE_TEXTS = {"Channel", "Computer"}
-_PROVIDER = {"Name", "Guid", "EventSourceName"}
-_INTEGERS = {_UNSIGNED_8: "<B", _UNSIGNED_16: "<H", _UNSIGNED_32: "<I", _UNSIGNED_64: "<Q", _HEX_64: "<Q"}
-
-
-def _system_of(system: ET.Element) -> dict[str, ET.Element]:
-    """The elements of System by name, after a look at whether the template can hold all of it."""
-    if _name(system) != "System" or system.attrib:
-        raise ValueError("an event begins with System")
-    found = {_name(element): element for element in system}
-    expected = [name for name, (_, _, may_lack) in _SYSTEM.items() if name in found or not may_lack]
-    if [_name(element) for element in system] != expected:
-        raise ValueError(f"System holds {list(found)}, expected {expected}")
-    for name, element in found.items():
-        slot, attributes, _ = _SYSTEM[name]
-        unknown = element.attrib.keys() - attributes.keys() - (_PROVIDER if name == "Provider" else set())
-        has_text = slot is not None or name in _TEMPLATE_TEXTS
-        if len(element) or unknown or bool(element.text) != has_text:
-            raise ValueError(f"{name} holds something that CAPI2 events do not have")
-    return found
-
-
-def _system_template(system: dict[str, ET.Element]) -> _Element:
-    return _Element("System", (), tuple(_system_element(name, system.get(name)) for name in _SYSTEM))
-
-
-def _system_element(name: str, given: ET.Element | None) -> _Element:
-    text, slots, _ = _SYSTEM[name]
-    attributes: tuple[tuple[str, str | _Slot], ...] = tuple(slots.items())
-    if name == "Provider" and given is not None:
-        attributes = tuple(given.items())
-    content: tuple[str | _Slot, ...] = () if text is None else (text,)
-    if name in _TEMPLATE_TEXTS and given is not None and given.text:
-        content = (given.text,)
-    return _Element(name, attributes, content)
-
-
-def _system_values(system: dict[str, ET.Element]) -> list[tuple[int, bytes | _Element | _Filled]]:
-    values: list[tuple[int, bytes | _Element | _Filled]] = [(_NOTHING, b"")] * 19
-    for name, element in system.items():
-        slot, attributes, _ = _SYSTEM[name]
-        filled = {attributes[key]: value for key, value in element.items() if key in attributes}
-        if slot is not None and element.text:
-            filled[slot] = element.text
-        for target, value in filled.items():
-            values[target.number] = (target.kind, _packed(target.kind, value))
-    return values
-
-
-def _packed(kind: int, text: str) -> bytes:
-    if kind in _INTEGERS:
-        try:
-            return struct.pack(_INTEGERS[kind], int(text, 16 if kind == _HEX_64 else 10))
-        except struct.error as reason:
-            raise ValueError(f"{text} does not fit its field of System") from reason
-    if kind == _GUID:
-        return uuid.UUID(text).bytes_le
-    if kind == _SID:
-        return _sid(text)
-    return struct.pack("<Q", filetime(text))
-
-
-def _sid(text: str) -> bytes:
-    """``S-1-5-18`` in the binary form of [MS-DTYP] 2.4.2.2."""
-    mark, revision, authority, *parts = text.split("-")
-    if mark != "S":
-        raise ValueError(f"{text!r} is not a SID")
-    start = bytes((int(revision), len(parts))) + int(authority).to_bytes(6, "big")
-    return start + struct.pack(f"<{len(parts)}I", *map(int, parts))
-
-
-def _payload(
-    elements: Sequence[ET.Element],
-) -> tuple[tuple[_Element | _Slot, ...], tuple[int, bytes | _Element | _Filled]]:
-    """What stands in Event behind System, and the value of slot 19 in it."""
-    slot = _Slot(19, _BINXML)
-    if not elements:
-        return (), (_NOTHING, b"")
-    (data,) = elements
-    if _name(data) == "EventData" and not data.attrib:
-        return (slot,), (_BINXML, _event_data(data))
-    if _name(data) == "UserData" and not data.attrib and len(data) == 1:
-        return (_Element("UserData", (), (slot,)),), (_BINXML, _tree(data[0], EVENT_NAMESPACE))
-    raise ValueError("behind System stands EventData or a UserData with one element")
-
-
-def _event_data(data: ET.Element) -> _Filled:
-    if any(_name(item) != "Data" or item.attrib.keys() - {"Name"} or len(item) for item in data):
-        raise ValueError("EventData holds Data with an optional Name and text")
-    items = tuple(
-        _Element("Data", tuple(item.items()), (_Slot(number, _STRING, optional=False),))
-        for number, item in enumerate(data)
-    )
-    values = tuple((_STRING, (item.text or "").encode("utf-16-le")) for item in data)
-    return _Filled(_Element("EventData", (), items), values)
-
-
-def _tree(element: ET.Element, inherited: str) -> _Element:
-    """An element below UserData; a namespace is declared where it changes."""
-    namespace, _, name = element.tag.rpartition("}")
-    namespace = namespace.removeprefix("{")
-    attributes = tuple(element.items())
-    if any(key.startswith("{") for key, _ in attributes):
-        raise ValueError(f"an attribute of {name} has a namespace")
-    if namespace != inherited:
-        attributes = (("xmlns", namespace), *attributes)
-    children = tuple(_tree(child, namespace) for child in element)
-    beside = [element.text, *(child.tail for child in element)]
-    if children and any(text and text.strip() for text in beside):
-        raise ValueError(f"{name} holds text beside elements")
-    text = element.text or ""
-    return _Element(name, attributes, children or ((text,) if text else ()))
-
-
-def _name(element: ET.Element) -> str:
-    return element.tag.removeprefix(f"{{{EVENT_NAMESPACE}}}")

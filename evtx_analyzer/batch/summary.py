@@ -27,7 +27,9 @@ from evtx_analyzer.discover import natural_key
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import TimeBasis
+from evtx_analyzer.plain_text import clean
 from evtx_analyzer.report.document import SCHEMA_VERSION, Report
+from evtx_analyzer.tables.spreadsheet import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,6 @@ _GRADES: tuple[Grade | None, ...] = (*get_args(Grade), None)
 _NAMED = ("confirmed", "probable", "possible")
 _TOP_CERTIFICATES = 50
 _BINS = 60
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -312,12 +313,12 @@ def to_json(summary: Summary) -> str:
 
 
 def to_csv(summary: Summary) -> str:
-    """One row per bundle; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """Return one row per bundle; cells are guarded as ``tables.spreadsheet`` says."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(Row.__struct_fields__)
     for row in summary.rows:
-        writer.writerow([_safe(value) for value in _cells(row).values()])
+        writer.writerow([csv_cell(value) for value in _cells(row).values()])
     return out.getvalue()
 
 
@@ -341,7 +342,11 @@ def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
-        loader=PackageLoader("evtx_analyzer.batch", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("evtx_analyzer.batch", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
     )
     return environment.get_template("summary.html.j2")
 
@@ -383,9 +388,3 @@ def _cell(value: object) -> object:
     if isinstance(value, tuple):
         return "; ".join(str(item) for item in value)
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
-
-
-def _safe(value: object) -> object:
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -8,11 +8,11 @@ from __future__ import annotations
 import gc
 import sys
 
-from evtx_analyzer.cli import analyze, batch, events, rules
+from evtx_analyzer.cli import analyze, batch, events, rules, verify
 from evtx_analyzer.cli.app import app
 from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
-__all__ = ["analyze", "app", "batch", "events", "main", "rules"]
+__all__ = ["analyze", "app", "batch", "events", "main", "rules", "verify"]
 
 # Objects made until the next look for cycles. Rows and events are frozen and in none: looking every 700 of them, which
 # is the default, costs a tenth of an outage's time.

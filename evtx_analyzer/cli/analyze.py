@@ -75,7 +75,7 @@ def analyze(
     for path in output or ():
         if any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
             raise OptionError(f"{path}: is an input; name another file for the report")
-    say = _ready(output, lang, redact, redact_map, case.rules)
+    say = ready(output, lang, redact, redact_map, case.rules)
     options = replace(
         case.options,
         rules=Rules.load(case.rules) if case.rules else None,
@@ -85,7 +85,7 @@ def analyze(
     )
     with progress_on_stderr() as tell:
         report = analyze_case(list(inputs), options, tell)
-    _deliver(report, output, format_, say, redact, redact_map)
+    deliver(report, output, format_, say, redact, redact_map)
     code = report.exit_code
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 
@@ -105,11 +105,11 @@ def render(
     """
     from evtx_analyzer.report.document import load
 
-    say = _ready(output, lang, redact, redact_map, None)
-    _deliver(load(saved), output, format_, say, redact, redact_map)
+    say = ready(output, lang, redact, redact_map, None)
+    deliver(load(saved), output, format_, say, redact, redact_map)
 
 
-def _ready(
+def ready(
     output: list[Path] | None, lang: str, redact: Redact | None, redact_map: Path | None, rules: Path | None
 ) -> Language:
     """The language, after everything was checked that would spoil the run at its end."""
@@ -125,7 +125,7 @@ def _ready(
     return language.load(lang, rules)
 
 
-def _deliver(
+def deliver(
     report: Report,
     output: list[Path] | None,
     format_: Format,

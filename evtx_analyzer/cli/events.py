@@ -80,6 +80,9 @@ def events(
         bool, typer.Option("--failed", help="Only with a result that is not 0 (Level says nothing about it).")
     ] = False,
     bom: Annotated[bool, typer.Option("--bom", help="Begin CSV with a byte order mark, which Excel needs.")] = False,
+    old_names: Annotated[
+        bool, typer.Option("--old-names/--no-old-names", help="Give renamed columns under their old names too.")
+    ] = True,
 ) -> None:
     """Give decoded events as a table: one row per record, or per operation, or a story to read.
 
@@ -108,21 +111,28 @@ def events(
         until=time_of("--until", until),
         failed=failed,
     )
-    found = extract(list(inputs), kind=kind, wanted=wanted, as_operations=as_operations or as_story, tz=tz)
+    found = extract(
+        list(inputs),
+        kind=kind,
+        wanted=wanted,
+        as_operations=as_operations or as_story,
+        tz=tz,
+        old_names=old_names,
+    )
     if as_story:
         from evtx_analyzer.tables.story import story
 
         text = "\n".join(story(found.items, found.coverage)) + "\n"
         write_text(text) if output is None else output.write_text(text, encoding="utf-8", newline="\n")
     elif output is None:
-        whole = write_bytes(lambda stream: write(found, form, stream, bom=bom))
+        whole = write_bytes(lambda stream: write(found.table, found.items, form, stream, bom=bom))
         # Rows of logs are written while they are read: after a closed pipe (| head) the account of losses is not
         # complete, and a log that was not reached would look like one that nobody can read.
         if not whole and kind != CAPI2:
             raise typer.Exit
     else:
         with output.open("wb") as stream:
-            write(found, form, stream, bom=bom)
+            write(found.table, found.items, form, stream, bom=bom)
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
         from evtx_analyzer.model.origin import describe_origin

@@ -8,17 +8,15 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.connector_checks import Facts
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
-from evtx_analyzer.model.origin import Origin, sort_key
+from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
 SHOWS_CERTIFICATES = ("send-connector",)
-
-
 SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 
 
@@ -37,6 +35,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     context: tuple[Context, ...] = ()
     other_errors: tuple[OtherError, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    alike: tuple[Alike, ...] = ()
 
     def places(self) -> dict[str, Origin]:
         """Where the first exported object of each cmdlet stands."""
@@ -117,12 +116,13 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
         """Domains of all refused senders (empty: no sender, None: not known), by host, log kind and thumbprint."""
         found: dict[tuple[str, str, str], set[str | None]] = {}
-        for item in self.rejections:
+        # Those that are alike have a sender's domain in common.
+        for item in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
             found.setdefault((item.host, item.kind, sent_thumbprint(item)), set()).add(sender_domain_of(item))
         return {key: frozenset(domains) for key, domains in found.items()}
 
     @cached_property
-    def answers(self) -> dict[object, Facts]:
+    def answers(self) -> dict[object, Fields]:
         """What was found for refusals that ask the same, by what they ask."""
         return {}
 
@@ -138,6 +138,7 @@ def case_facts(
     context: Iterable[Context] = (),
     other_errors: Iterable[OtherError] = (),
     rejections: Iterable[Rejection] = (),
+    alike: Iterable[Alike] = (),
 ) -> CaseFacts:
     """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
 
@@ -160,6 +161,7 @@ def case_facts(
         context=tuple(context),
         other_errors=tuple(other_errors),
         rejections=tuple(rejections),
+        alike=tuple(alike),
     )
 
 

@@ -7,198 +7,304 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
+
+from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.case_facts import (
-    SHOWS_CERTIFICATES,
-    SHOWS_COMMANDS,
-    CaseFacts,
-    sender_domain_of,
-    sender_key,
-    sent_thumbprint,
-)
-from evtx_analyzer.correlate.connector_checks import Facts, yes
+from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, sender_key, sent_thumbprint
+from evtx_analyzer.correlate.fields import Field, facts
+from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange_online import is_private, parse_address
-from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.evidence import Rejection
-from evtx_analyzer.model.origin import TimeBasis
+from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 _PASSED = "0"
+_MOST_SENDERS = 5
 
 
-def accepted_facts(rejection: Rejection, sent: Certificate | None, found: Facts, background: CaseFacts) -> Facts:
-    """Accepted mail to outside recipients, compared with the refusal; the same for all refusals that ask the same."""
-    if rejection.kind not in SHOWS_COMMANDS:
+class _Compared(Struct, frozen=True, kw_only=True, dict=True):
+    """A refused session and the accepted mail of its host and kind of log.
+
+    ``failed`` is the time in which checks of its certificate failed, ``expiry`` when it expired.
+    """
+
+    session: RefusedSession
+    failed: tuple[datetime, datetime] | None
+    expiry: datetime | None
+
+    @cached_property
+    def own(self) -> str:
+        """Return the thumbprint of the certificate that was sent; empty where the log shows none."""
+        return sent_thumbprint(self.session.rejection)
+
+    @cached_property
+    def seen_address(self) -> str:
+        """Return the client address in the answer to EHLO."""
+        return self.session.rejection.seen_address
+
+    @cached_property
+    def mail(self) -> Sequence[AcceptedMail]:
+        """Return the accepted mail of the host."""
+        return self.session.case.outside.get((self.session.rejection.host, self.session.rejection.kind), [])
+
+    @cached_property
+    def here(self) -> list[AcceptedMail]:
+        """Return that of the same connector."""
+        return [item for item in self.mail if item.state.connector == self.session.rejection.connector]
+
+    @cached_property
+    def same(self) -> list[AcceptedMail]:
+        """Return that with the same certificate, or without any as the refused one."""
+        return [item for item in self.here if _same_security(item, self.session, self.own)]
+
+    @cached_property
+    def alike(self) -> list[AcceptedMail]:
+        """Return that which is the same as far as its log can tell."""
+        return self.same or [item for item in self.here if _same_as_shown(item, self.session)]
+
+    @cached_property
+    def refused_span(self) -> tuple[datetime, datetime]:
+        """Return when mail of this connector with this certificate was refused first and last."""
+        rejection = self.session.rejection
+        key = (*sender_key(rejection), self.own)
+        return self.session.case.refused.get(key, (rejection.time, rejection.time))
+
+    @cached_property
+    def same_address(self) -> list[AcceptedMail]:
+        """Return mail of the connector that came from the address that Exchange Online saw."""
+        return [item for item in self.here if self.seen_address and item.state.seen_address == self.seen_address]
+
+    @cached_property
+    def senders(self) -> frozenset[str | None]:
+        """Return the sender domains that are accepted while this one is refused, in the same state; else nothing."""
+        rejection = self.session.rejection
+        refused = self.session.case.senders.get((rejection.host, rejection.kind, self.own), frozenset())
+        accepted = frozenset(item.state.sender_domain for item in self.alike)
+        if None in refused or refused & accepted:
+            return frozenset()
+        # What was accepted before the first refusal only differs in time as well.
+        during = any(item.times.between(self.refused_span[0], None) for item in self.alike)
+        return accepted if during else frozenset()
+
+    @cached_property
+    def known_senders(self) -> list[str]:
+        """Return the names among them."""
+        return sorted({domain for domain in self.senders if domain})[:_MOST_SENDERS]
+
+    @cached_property
+    def before(self) -> Span | None:
+        """Return how often the certificate was accepted before it was refused first."""
+        rows = [item for item in self.here if self.own and item.state.thumbprint == self.own]
+        return joined(_known(item.times.between(None, self.refused_span[0]) for item in rows))
+
+    @cached_property
+    def previous(self) -> tuple[str, list[AcceptedMail]] | None:
+        """Return the certificate with which mail was accepted last before this one was refused, and all its mail."""
+        first, last = self.refused_span
+        others: dict[str, list[AcceptedMail]] = {}
+        for item in self.here:
+            if item.state.thumbprint not in ("", self.own):
+                others.setdefault(item.state.thumbprint, []).append(item)
+        earlier = {
+            thumbprint: span.last
+            for thumbprint, rows in others.items()
+            if (span := joined(_known(row.times.between(None, first) for row in rows))) is not None
+        }
+        if not self.own or self.before is not None or not earlier:
+            return None
+        newest = max(earlier.values())
+        thumbprint = min(name for name, time in earlier.items() if time == newest)
+        # A certificate that is accepted between the refusals has not been replaced: both are in use.
+        if first < last and any(row.times.between(first, last) for row in others[thumbprint]):
+            return None
+        return thumbprint, others[thumbprint]
+
+
+def accepted_facts(session: RefusedSession) -> Fields:
+    """Return the accepted mail compared with the refusal; the same for all refusals that ask the same."""
+    if not session.shows_commands:
         return {}
-    plain = found.get("StartTls") == ["false"]
-    own, domain = sent_thumbprint(rejection), sender_domain_of(rejection)
-    failed = _failed_check(rejection, background)
-    expiry = _expiry(sent, rejection)
+    rejection, answers = session.rejection, session.case.answers
+    own = sent_thumbprint(rejection)
+    failed, expiry = _failed_check(session), _expiry(session)
     # A refusal that the history does not hold is compared by its own time.
-    alone = None if (*sender_key(rejection), own) in background.refused else rejection.time
-    key = ("accepted", *sender_key(rejection), own, plain, rejection.seen_address, domain, failed, expiry, alone)
-    if key not in background.answers:
-        background.answers[key] = _compared(rejection, found, background, failed, expiry)
-    return background.answers[key]
+    alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
+    plain = session.start_tls is False
+    asked = (own, plain, rejection.seen_address, session.sender_domain, failed, expiry, alone)
+    key = ("accepted", *sender_key(rejection), *asked)
+    if key not in answers:
+        answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
+    return answers[key]
 
 
-def _compared(
-    rejection: Rejection,
-    found: Facts,
-    background: CaseFacts,
-    failed: tuple[datetime, datetime] | None,
-    expiry: datetime | None,
-) -> Facts:
-    mail = background.outside.get((rejection.host, rejection.kind), [])
-    here = [item for item in mail if item.state.connector == rejection.connector]
-    same = [item for item in here if _same_security(item, rejection, found)]
-    alike = same or [item for item in here if _same_as_shown(item, rejection, found)]
-    facts: Facts = {
-        "AcceptedSameSecurity": _messages(alike),
-        "AcceptedSameCertificate": _messages(same) if sent_thumbprint(rejection) else [],
-        "AcceptedWithoutCertificate": [] if sent_thumbprint(rejection) else _messages(same),
-        "AcceptedSinceFailedCheck": _messages(same, *failed) if failed else [],
-        "AcceptedSinceExpiry": _messages(same, expiry) if expiry else [],
-    }
-    if rejection.seen_address:
-        facts["SeenAddress"] = [rejection.seen_address]
-        facts["SeenAddressPrivate"] = [yes(is_private(rejection.seen_address))]
-        address = parse_address(rejection.seen_address)
-        facts["SeenAddressVersion"] = [] if address is None else [str(address.version)]
-        _add_addresses(facts, rejection, alike, here)
-    _add_senders(facts, rejection, alike, background)
-    _add_certificates(facts, rejection, here, background)
-    began = _began(rejection, background)
-    elsewhere = [item for item in mail if sent_thumbprint(rejection) and _is_elsewhere(item, rejection, began)]
-    facts["AcceptedOnAnotherConnector"] = sorted({item.state.connector for item in elsewhere})
-    return facts
-
-
-def _same_security(item: AcceptedMail, rejection: Rejection, found: Facts) -> bool:
-    """Whether mail was sent with the same certificate, or without any as the refused one."""
-    if own := sent_thumbprint(rejection):
+def _same_security(item: AcceptedMail, session: RefusedSession, own: str) -> bool:
+    """Return whether mail was sent with the same certificate, or without any as the refused one."""
+    if own:
         return item.state.thumbprint == own
     if item.state.thumbprint:
         return False
-    if found.get("StartTls") == ["false"]:
+    if session.start_tls is False:
         return item.state.tls is False
-    return found.get("CertificateSent") == ["false"] and item.state.tls is True
+    return session.certificate_sent is False and item.state.tls is True
 
 
-def _same_as_shown(item: AcceptedMail, rejection: Rejection, found: Facts) -> bool:
-    """Whether both sessions used TLS in a log that shows no certificates (IIS): alike as far as such a log can tell."""
-    shows_none = rejection.kind not in SHOWS_CERTIFICATES
-    return shows_none and found.get("StartTls") == ["true"] and item.state.tls is True
+def _same_as_shown(item: AcceptedMail, session: RefusedSession) -> bool:
+    """Return whether both used TLS in a log that shows no certificates (IIS): alike as far as such a log can tell."""
+    shows_none = session.rejection.kind not in SHOWS_CERTIFICATES
+    return shows_none and session.start_tls is True and item.state.tls is True
 
 
-def _began(rejection: Rejection, background: CaseFacts) -> datetime:
-    """When mail of this connector with this certificate was refused first."""
-    return background.refused.get((*sender_key(rejection), sent_thumbprint(rejection)), (rejection.time,))[0]
-
-
-def _is_elsewhere(item: AcceptedMail, rejection: Rejection, since: datetime) -> bool:
-    """Whether mail was sent with the same certificate over another connector while this one was refused.
+def _elsewhere(view: _Compared) -> set[str]:
+    """Return other connectors that had mail with the same certificate accepted while this one was refused.
 
     What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
     """
-    same = item.state.thumbprint == sent_thumbprint(rejection) and item.state.connector != rejection.connector
-    return same and item.times.between(since, None) is not None
-
-
-def _add_addresses(
-    facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], here: Sequence[AcceptedMail]
-) -> None:
-    """Whether mail was accepted from the address that Exchange Online saw, or from other public ones only."""
-    facts["AcceptedSameAddress"] = _messages(
-        [item for item in here if item.state.seen_address == rejection.seen_address]
-    )
-    others = sorted({item.state.seen_address for item in same if item.state.seen_address})
-    public = [address for address in others if not is_private(address) and parse_address(address) is not None]
-    if public and not facts["AcceptedSameAddress"] and not is_private(rejection.seen_address):
-        facts["AcceptedFromAddress"] = public
-
-
-def _add_senders(facts: Facts, rejection: Rejection, same: Sequence[AcceptedMail], background: CaseFacts) -> None:
-    """Whether only mail without a sender, or only mail of certain foreign senders, is refused in a state that works."""
-    refused = background.senders.get((rejection.host, rejection.kind, sent_thumbprint(rejection)), frozenset())
-    accepted = {item.state.sender_domain for item in same}
-    own = sender_domain_of(rejection)
-    if own is not None:
-        facts["AcceptedSameSender"] = _messages([item for item in same if item.state.sender_domain == own])
-    if not accepted or None in refused or refused & accepted:
-        return
-    if not any(item.times.between(_began(rejection, background), None) for item in same):
-        # What was accepted before the first refusal only differs in time as well.
-        return
-    facts["AcceptedSender"] = sorted({domain for domain in accepted if domain})[:5]
-    # Which senders were accepted is not known whole where one of them is not.
-    if refused == {""}:
-        facts["OnlyNullSenderRefused"] = ["true"]
-    elif None not in accepted and facts["AcceptedSender"]:
-        facts["OnlyOtherSendersRefused"] = ["true"]
-
-
-def _add_certificates(facts: Facts, rejection: Rejection, here: Sequence[AcceptedMail], background: CaseFacts) -> None:
-    """The certificate with which mail was accepted last before this one was refused, and what became of it."""
-    own = sent_thumbprint(rejection)
-    if not own:
-        return
-    first, last = background.refused.get((*sender_key(rejection), own), (rejection.time, rejection.time))
-    before = joined(_known(item.times.between(None, first) for item in here if item.state.thumbprint == own))
-    facts["AcceptedBeforeWithThisCertificate"] = [yes(before is not None)]
-    others: dict[str, list[AcceptedMail]] = {}
-    for item in here:
-        if item.state.thumbprint not in ("", own):
-            others.setdefault(item.state.thumbprint, []).append(item)
-    earlier = {
-        thumbprint: span.last
-        for thumbprint, rows in others.items()
-        if (span := joined(_known(row.times.between(None, first) for row in rows))) is not None
+    return {
+        item.state.connector
+        for item in view.mail
+        if view.own
+        and item.state.thumbprint == view.own
+        and item.state.connector != view.session.rejection.connector
+        and item.times.between(view.refused_span[0], None) is not None
     }
-    if before is not None or not earlier:
-        return
-    newest = max(earlier.values())
-    previous = min(thumbprint for thumbprint, time in earlier.items() if time == newest)
-    # A certificate that is accepted between the refusals has not been replaced: both are in use.
-    if first < last and any(row.times.between(first, last) for row in others[previous]):
-        return
-    facts["PreviousThumbprint"] = [previous]
-    facts["PreviousAcceptedAgain"] = _messages(others[previous], last)
-    old, new = background.certificates.get(previous), background.certificates.get(own)
-    if old and new and old.issuer and new.issuer:
-        same = same_name(old.subject, new.subject) and same_name(old.issuer, new.issuer)
-        facts["PreviousHasSameName"] = [yes(same)]
 
 
-def _failed_check(rejection: Rejection, background: CaseFacts) -> tuple[datetime, datetime] | None:
-    """The time in which checks of the certificate that was sent are known to fail: from the first of the failures that
-    no success interrupts to the next success, else to the end of the export or the last refusal; None where no check
-    failed before the refusal. What was accepted later may have been accepted after a repair that no log shows.
+def _other_addresses(view: _Compared) -> list[str]:
+    """Return the public addresses from which alone mail was accepted."""
+    if not view.seen_address or view.same_address or is_private(view.seen_address):
+        return []
+    others = sorted({item.state.seen_address for item in view.alike if item.state.seen_address})
+    return [address for address in others if not is_private(address) and parse_address(address) is not None]
+
+
+def _address_version(view: _Compared) -> str | None:
+    address = parse_address(view.seen_address) if view.seen_address else None
+    return None if address is None else str(address.version)
+
+
+def _same_sender(view: _Compared) -> list[str]:
+    domain = view.session.sender_domain
+    return [] if domain is None else _messages([item for item in view.alike if item.state.sender_domain == domain])
+
+
+def _only_null_sender(view: _Compared) -> bool | None:
+    return True if view.senders and _refused_senders(view) == {""} else None
+
+
+def _only_other_senders(view: _Compared) -> bool | None:
+    """Return True if so; which senders were accepted is not known whole where one of them is not."""
+    if _refused_senders(view) == {""} or None in view.senders:
+        return None
+    return True if view.known_senders else None
+
+
+def _refused_senders(view: _Compared) -> frozenset[str | None]:
+    rejection = view.session.rejection
+    return view.session.case.senders.get((rejection.host, rejection.kind, view.own), frozenset())
+
+
+def _previous_again(view: _Compared) -> list[str]:
+    return _messages(view.previous[1], view.refused_span[1]) if view.previous else []
+
+
+def _previous_same_name(view: _Compared) -> bool | None:
+    known = view.session.case.certificates
+    old, new = (known.get(view.previous[0]) if view.previous else None), known.get(view.own)
+    if not (old and new and old.issuer and new.issuer):
+        return None
+    return same_name(old.subject, new.subject) and same_name(old.issuer, new.issuer)
+
+
+FIELDS = (
+    Field(
+        "AcceptedSameSecurity",
+        "accepted mail of the connector with the same certificate, or without any as here: `14 messages, TIME to TIME`",
+        lambda view: _messages(view.alike),
+    ),
+    Field(
+        "AcceptedSameCertificate",
+        "the same, where a certificate was sent",
+        lambda view: _messages(view.same) if view.own else None,
+    ),
+    Field(
+        "AcceptedWithoutCertificate",
+        "the same, where none was sent",
+        lambda view: None if view.own else _messages(view.same),
+    ),
+    Field(
+        "AcceptedSinceFailedCheck",
+        "such mail while the check of the certificate failed",
+        lambda view: _messages(view.same, *view.failed) if view.failed else None,
+    ),
+    Field(
+        "AcceptedSinceExpiry",
+        "such mail after the certificate had expired",
+        lambda view: _messages(view.same, view.expiry) if view.expiry else None,
+    ),
+    Field("SeenAddress", "client address in the answer to EHLO", lambda view: view.seen_address),
+    Field(
+        "SeenAddressPrivate",
+        "whether it is a private one",
+        lambda view: is_private(view.seen_address) if view.seen_address else None,
+    ),
+    Field("SeenAddressVersion", "`4` or `6`", _address_version),
+    Field("AcceptedSameAddress", "accepted mail from the same address", lambda view: _messages(view.same_address)),
+    Field("AcceptedFromAddress", "the other public addresses from which alone mail is accepted", _other_addresses),
+    Field("AcceptedSameSender", "such mail of the same sender domain", _same_sender),
+    Field("AcceptedSender", "sender domains that are accepted in the same state", lambda view: view.known_senders),
+    Field("OnlyNullSenderRefused", "`true` where only MAIL FROM:<> is refused in that state", _only_null_sender),
+    Field("OnlyOtherSendersRefused", "`true` where only other senders are", _only_other_senders),
+    Field(
+        "AcceptedBeforeWithThisCertificate",
+        "whether mail with this certificate was accepted before it was refused first",
+        lambda view: view.before is not None if view.own else None,
+    ),
+    Field(
+        "PreviousThumbprint",
+        "the other certificate with which mail was accepted last before that",
+        lambda view: view.previous[0] if view.previous else None,
+    ),
+    Field("PreviousAcceptedAgain", "mail accepted with it after the last refusal", _previous_again),
+    Field("PreviousHasSameName", "whether both have the same subject and issuer", _previous_same_name),
+    Field(
+        "AcceptedOnAnotherConnector",
+        "other connectors that had mail with this certificate accepted meanwhile",
+        lambda view: sorted(_elsewhere(view)),
+    ),
+)
+
+
+def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
+    """Return the time in which checks of the certificate that was sent are known to fail; None if none failed before.
+
+    It lasts from the first of the failures that no success interrupts to the next success, else to the end of the
+    export or the last refusal. What was accepted later may have been accepted after a repair that no log shows.
     """
+    rejection, case = session.rejection, session.case
     began: datetime | None = None
-    until = background.checked_until.get(rejection.host, rejection.time)
-    for check in background.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
+    until = case.checked_until.get(rejection.host, rejection.time)
+    for check in case.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
         if check.time <= rejection.time:
             began = None if check.result == _PASSED else began or check.time
         elif check.result == _PASSED:
             until = check.time
             break
     key = (*sender_key(rejection), sent_thumbprint(rejection))
-    _, last = background.refused.get(key, (rejection.time, rejection.time))
+    _, last = case.refused.get(key, (rejection.time, rejection.time))
     return None if began is None else (began, max(last, until))
 
 
-def _expiry(sent: Certificate | None, rejection: Rejection) -> datetime | None:
-    """When the certificate that was sent expired, where that is before the handshake."""
-    moment = rejection.handshake_time or rejection.time
-    return sent.not_after if sent is not None and sent.not_after is not None and sent.not_after < moment else None
+def _expiry(session: RefusedSession) -> datetime | None:
+    """Return when the certificate that was sent expired, where that is before the handshake."""
+    after = session.sent.not_after if session.sent is not None else None
+    return after if after is not None and after < session.moment else None
 
 
 def _messages(mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None) -> list[str]:
-    """Accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
+    """Return accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
     whole = joined(_known(item.times.between(first, last) for item in mail))
     if whole is None:
         return []

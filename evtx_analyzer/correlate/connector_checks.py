@@ -14,12 +14,14 @@ it is not.
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from msgspec import Struct
 
+from evtx_analyzer.correlate.accepted_domains import DOMAIN_FIELDS, Domains, accepts, shows_all_names
+from evtx_analyzer.correlate.fields import Field, facts, verdict
+from evtx_analyzer.correlate.settings import inside, listed, named_value, same_text
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     common_name,
@@ -29,12 +31,25 @@ from evtx_analyzer.distinguished_names import (
     same_name,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
-from evtx_analyzer.exchange_online import is_initial_domain, is_private, parse_address
+from evtx_analyzer.exchange_online import is_private
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.origin import Fields
 
-Facts = dict[str, list[str]]
+
+def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, Sequence[Setting]]) -> Fields:
+    """Return what the exported ``objects`` (by cmdlet) say of a refused session."""
+    inbound, domains = objects.get(INBOUND_CONNECTOR, ()), objects.get(ACCEPTED_DOMAIN, ())
+    sender = _Sender(rejection, sent, objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ()))
+    return {
+        **(facts(INBOUND_FIELDS, _Inbound(rejection, sent, inbound)) if inbound else {}),
+        **facts(SENDER_FIELDS, sender),
+        **facts(DOMAIN_FIELDS, Domains(rejection, sent, domains)),
+    }
+
+
+# ------------------------------------------------------------------------------------------------ inbound connectors
 
 
 class _Matched(Struct, frozen=True):
@@ -46,64 +61,134 @@ class _Matched(Struct, frozen=True):
 
     @property
     def any(self) -> bool | None:
-        """Whether the connector matches at all."""
+        """Return whether the connector matches at all."""
         known = (self.name, self.address)
         return True if True in known else None if None in known else False
 
 
-def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, Sequence[Setting]]) -> Facts:
-    """What the exported ``objects`` (by cmdlet) say of a refused session."""
-    facts: Facts = {}
-    _add_inbound(facts, rejection, sent, objects.get(INBOUND_CONNECTOR, ()))
-    _add_send(facts, rejection, sent, objects.get(SEND_CONNECTOR, ()))
-    _add_certificates(facts, rejection, sent, objects)
-    _add_domains(facts, rejection, sent, objects.get(ACCEPTED_DOMAIN, ()))
-    return facts
+class _Inbound(Struct, frozen=True, dict=True):
+    """Inbound connectors against a refused session."""
+
+    rejection: Rejection
+    sent: Certificate | None
+    connectors: Sequence[Setting]
+
+    @cached_property
+    def relaying(self) -> list[Setting]:
+        """Return the connectors of type OnPremises."""
+        return [item for item in self.connectors if _relays(item)]
+
+    @cached_property
+    def working(self) -> list[Setting]:
+        """Return those among them that are enabled."""
+        return [item for item in self.relaying if _enabled(item)]
+
+    @cached_property
+    def unclear(self) -> list[Setting]:
+        """Return enabled connectors of a type that the export does not show: a table may leave ConnectorType out."""
+        return [item for item in self.connectors if _relays(item) is None and _enabled(item)]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Return the names by which working connectors match certificates."""
+        return [name for item in self.working if (name := _connector_name(item))]
+
+    @cached_property
+    def scopes(self) -> list[str]:
+        """Return the addresses by which working connectors match."""
+        return [scope for item in self.working for scope in listed(item.values.get("SenderIPAddresses", ""))]
+
+    @cached_property
+    def matched(self) -> list[_Matched]:
+        """Return how each connector that may relay stands to the session."""
+        return [_match(item, self.rejection, self.sent) for item in (*self.working, *self.unclear)]
+
+    def shows(self, name: str) -> bool:
+        """Return whether every export holds a property; one that none holds says nothing."""
+        return all(name in item.values for item in (*self.working, *self.unclear))
+
+    @cached_property
+    def limits(self) -> tuple[list[str], bool] | None:
+        """Return the domains to which all connectors that may match are limited, and whether the sender's is one.
+
+        None where one of them is not limited, or where a list was cut.
+        """
+        domain = self.rejection.mail_from.rpartition("@")[2].casefold()
+        candidates = [item.connector for item in self.matched if item.any is not False]
+        limits = [listed(item.values.get("AssociatedAcceptedDomains", "")) for item in candidates]
+        if not domain or not candidates or not all(limits):
+            return None
+        allowed = any(accepts(name.casefold(), domain, subdomains=False) for names in limits for name in names)
+        if not allowed and any("AssociatedAcceptedDomains" in item.cut for item in candidates):
+            return None
+        return sorted({name for names in limits for name in names}), allowed
 
 
-# ------------------------------------------------------------------------------------------------ inbound connectors
+def _names_match(view: _Inbound) -> bool | None:
+    return verdict(item.name for item in view.matched if _connector_name(item.connector))
 
 
-def _add_inbound(facts: Facts, rejection: Rejection, sent: Certificate | None, connectors: Sequence[Setting]) -> None:
-    if not connectors:
-        return
-    relaying = [item for item in connectors if _relays(item)]
-    # A table that does not show ConnectorType does not show whether a connector relays.
-    unclear = [item for item in connectors if _relays(item) is None and _enabled(item)]
-    working = [item for item in relaying if _enabled(item)]
-    if working or not unclear:
-        facts["InboundConnector.Working"] = [yes(bool(working))]
-    facts["InboundConnector.Name"] = [item.values.get("Name", "") for item in working]
-    facts["InboundConnector.Partner"] = [yes(any(_is(item, "ConnectorType", "Partner") for item in connectors))]
-    facts["InboundConnector.Disabled"] = [yes(len(working) < len(relaying))]
-    names = [name for item in working if (name := _connector_name(item))]
-    scopes = [address for item in working for address in listed(item.values.get("SenderIPAddresses", ""))]
-    facts["InboundConnector.CertificateName"] = names
-    facts["InboundConnector.Address"] = scopes
-    # A property that no export holds says nothing: neither that there is a name, nor that there is none.
-    if names or all("TlsSenderCertificateName" in item.values for item in (*working, *unclear)):
-        facts["InboundConnector.ByCertificate"] = [yes(bool(names))]
-    if scopes or all("SenderIPAddresses" in item.values for item in (*working, *unclear)):
-        facts["InboundConnector.ByAddress"] = [yes(bool(scopes))]
-    matched = [_match(item, rejection, sent) for item in (*working, *unclear)]
-    named = [item for item in matched if _connector_name(item.connector)]
-    facts["InboundConnector.MatchingName"] = [item.connector.values.get("Name", "") for item in matched if item.name]
-    facts["InboundConnector.CertificateMatches"] = _verdict([item.name for item in named])
-    addressed = [item for item in matched if listed(item.connector.values.get("SenderIPAddresses", ""))]
-    facts["InboundConnector.AddressMatches"] = _verdict([item.address for item in addressed])
-    _add_limits(facts, rejection, matched)
+def _addresses_match(view: _Inbound) -> bool | None:
+    addressed = (item for item in view.matched if listed(item.connector.values.get("SenderIPAddresses", "")))
+    return verdict(item.address for item in addressed)
 
 
-def _verdict(matches: Sequence[bool | None]) -> list[str]:
-    """``true`` where any matches, ``false`` where all are known not to, else nothing."""
-    if True in matches:
-        return [yes(True)]
-    return [yes(False)] if matches and None not in matches else []
+INBOUND_FIELDS = (
+    Field(
+        "InboundConnector.Working",
+        "whether an enabled connector of type OnPremises is there",
+        lambda view: bool(view.working) if view.working or not view.unclear else None,
+    ),
+    Field(
+        "InboundConnector.Name",
+        "their names",
+        lambda view: [item.values.get("Name", "") for item in view.working],
+    ),
+    Field(
+        "InboundConnector.Partner",
+        "whether a connector of type Partner is there",
+        lambda view: any(_is(item, "ConnectorType", "Partner") for item in view.connectors),
+    ),
+    Field(
+        "InboundConnector.Disabled",
+        "whether one of type OnPremises is disabled",
+        lambda view: len(view.working) < len(view.relaying),
+    ),
+    Field("InboundConnector.CertificateName", "TlsSenderCertificateName of those that work", lambda view: view.names),
+    Field("InboundConnector.Address", "SenderIPAddresses of those that work", lambda view: view.scopes),
+    Field(
+        "InboundConnector.ByCertificate",
+        "whether one of them goes by a certificate",
+        lambda view: bool(view.names) if view.names or view.shows("TlsSenderCertificateName") else None,
+    ),
+    Field(
+        "InboundConnector.ByAddress",
+        "whether one of them goes by addresses",
+        lambda view: bool(view.scopes) if view.scopes or view.shows("SenderIPAddresses") else None,
+    ),
+    Field(
+        "InboundConnector.MatchingName",
+        "names of connectors whose certificate name the certificate that was sent has",
+        lambda view: [item.connector.values.get("Name", "") for item in view.matched if item.name],
+    ),
+    Field("InboundConnector.CertificateMatches", "whether there is one", _names_match),
+    Field("InboundConnector.AddressMatches", "whether one holds the address that was seen", _addresses_match),
+    Field(
+        "InboundConnector.AssociatedDomain",
+        "AssociatedAcceptedDomains, where all connectors that may match have them",
+        lambda view: view.limits[0] if view.limits else None,
+    ),
+    Field(
+        "InboundConnector.AssociatedDomainMatches",
+        "whether the sender's domain is one of them",
+        lambda view: view.limits[1] if view.limits else None,
+    ),
+)
 
 
 def _relays(item: Setting) -> bool | None:
-    """Whether a connector is of type OnPremises, the only one that relays; None where the export does not show it."""
-    return _is(item, "ConnectorType", "OnPremises") if _named_value(item, "ConnectorType") else None
+    """Return whether a connector is of type OnPremises, which alone relays; None if that is not exported."""
+    return _is(item, "ConnectorType", "OnPremises") if named_value(item, "ConnectorType") else None
 
 
 def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
@@ -112,7 +197,7 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
     by_name: bool | None = False if "TlsSenderCertificateName" in item.values else None
     if name:
         by_name = any(connector_covers(name, one) for one in own) or (
-            False if _shows_all_names(rejection, sent) else None
+            False if shows_all_names(rejection, sent) else None
         )
     scopes = listed(item.values.get("SenderIPAddresses", ""))
     by_address: bool | None = False if "SenderIPAddresses" in item.values else None
@@ -127,26 +212,6 @@ def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Ma
     return _Matched(item, by_name, by_address)
 
 
-def _shows_all_names(rejection: Rejection, sent: Certificate | None) -> bool:
-    """Whether the names of the certificate are known, or rows with alternate names may be missing from the session."""
-    if sent is None or not certificate_names(sent):
-        return False
-    return rejection.from_start or bool(sent.alternate_names)
-
-
-def _add_limits(facts: Facts, rejection: Rejection, matched: Sequence[_Matched]) -> None:
-    """Whether every connector that may match applies to certain accepted domains only, and not to the sender's."""
-    domain = rejection.mail_from.rpartition("@")[2].casefold()
-    candidates = [item.connector for item in matched if item.any is not False]
-    limits = [listed(item.values.get("AssociatedAcceptedDomains", "")) for item in candidates]
-    if not domain or not candidates or not all(limits):
-        return
-    allowed = any(_accepts(name.casefold(), domain, subdomains=False) for names in limits for name in names)
-    if allowed or not any("AssociatedAcceptedDomains" in item.cut for item in candidates):
-        facts["InboundConnector.AssociatedDomain"] = sorted({name for names in limits for name in names})
-        facts["InboundConnector.AssociatedDomainMatches"] = [yes(allowed)]
-
-
 def _connector_name(item: Setting) -> str:
     name = item.values.get("TlsSenderCertificateName", "").strip()
     parts = issuer_and_subject(name)
@@ -156,62 +221,104 @@ def _connector_name(item: Setting) -> str:
 # ------------------------------------------------------------------------------------- Send connectors, certificates
 
 
-def _add_send(facts: Facts, rejection: Rejection, sent: Certificate | None, connectors: Sequence[Setting]) -> None:
-    """The Send connector's own setting against the certificate that was sent."""
-    verdicts: set[bool] = set()
-    for item in (one for one in connectors if same_text(one.values.get("Name", ""), rejection.connector)):
-        written = item.values.get("TlsCertificateName", "").strip()
-        if "TlsCertificateName" in item.values:
-            facts["SendConnector.CertificateSet"] = [yes(bool(written))]
-        wanted = issuer_and_subject(written)
-        if wanted and sent is not None and sent.subject and sent.issuer:
-            same = same_name(wanted[0], sent.issuer) and same_name(wanted[1], sent.subject)
-            # Whether Exchange finds names whose parts stand the other way round is not documented.
-            if same or not (_same_parts(wanted[0], sent.issuer) and _same_parts(wanted[1], sent.subject)):
-                verdicts.add(same)
-            facts["SendConnector.Subject"] = [f"{wanted[1]} (issued by {wanted[0]})"]
+class _Sender(Struct, frozen=True, dict=True):
+    """The Send connector of a refused session, and the certificates of the server, against what was sent."""
+
+    rejection: Rejection
+    sent: Certificate | None
+    connectors: Sequence[Setting]
+    certificates: Sequence[Setting]
+
+    @cached_property
+    def own(self) -> list[Setting]:
+        """Return the exports of the session's connector: several where it was exported before and after a change."""
+        return [item for item in self.connectors if same_text(item.values.get("Name", ""), self.rejection.connector)]
+
+    @cached_property
+    def wanted(self) -> list[tuple[str, str]]:
+        """Return issuer and subject of each TlsCertificateName."""
+        written = [issuer_and_subject(item.values.get("TlsCertificateName", "")) for item in self.own]
+        return [names for names in written if names]
+
+    @cached_property
+    def shown(self) -> list[Setting]:
+        """Return what Get-ExchangeCertificate says of the certificate that was sent.
+
+        One that it does not list at all is another server's, or the export is older than it.
+        """
+        thumbprint = self.sent.thumbprint if self.sent else ""
+        return [
+            item for item in self.certificates if self.sent and same_text(item.values.get("Thumbprint", ""), thumbprint)
+        ]
+
+
+def _certificate_set(view: _Sender) -> bool | None:
+    written = [item.values["TlsCertificateName"] for item in view.own if "TlsCertificateName" in item.values]
+    return bool(written[-1].strip()) if written else None
+
+
+def _sent_as_set(view: _Sender) -> bool | None:
+    """Return whether the certificate that was sent has the names that the connector asks for."""
+    sent = view.sent
+    if sent is None or not sent.subject or not sent.issuer:
+        return None
+    answers = set()
+    for issuer, subject in view.wanted:
+        same = same_name(issuer, sent.issuer) and same_name(subject, sent.subject)
+        # Whether Exchange finds names whose parts stand the other way round is not documented.
+        if same or not (_same_parts(issuer, sent.issuer) and _same_parts(subject, sent.subject)):
+            answers.add(same)
     # Two exports of one connector, from before and after a change, tell nothing together.
-    if len(verdicts) == 1:
-        facts["SendConnector.CertificateMatches"] = [yes(verdicts.pop())]
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _set_subject(view: _Sender) -> str | None:
+    sent = view.sent
+    if not view.wanted or sent is None or not sent.subject or not sent.issuer:
+        return None
+    issuer, subject = view.wanted[-1]
+    return f"{subject} (issued by {issuer})"
 
 
 def _same_parts(left: str, right: str) -> bool:
-    """Whether two distinguished names hold the same attributes, whatever their order."""
+    """Return whether two distinguished names hold the same attributes, whatever their order."""
     return sorted(name_parts(left)) == sorted(name_parts(right))
 
 
-def _add_certificates(
-    facts: Facts, rejection: Rejection, sent: Certificate | None, objects: Mapping[str, Sequence[Setting]]
-) -> None:
-    """What Get-ExchangeCertificate says of the certificate that was sent, and of others with the same two names."""
-    certificates = objects.get(EXCHANGE_CERTIFICATE, ())
-    # A certificate that the export does not list at all is another server's, or the export is older than it.
-    listed_own = [
-        item for item in certificates if sent and same_text(item.values.get("Thumbprint", ""), sent.thumbprint)
-    ]
-    own = [item.values for item in listed_own]
-    bound = [_bound_to_smtp(item) for item in listed_own]
-    facts["ExchangeCertificate.BoundToSmtp"] = _verdict(bound)
-    for field in ("RootCAType", "HasPrivateKey"):
-        facts[f"ExchangeCertificate.{field}"] = sorted({values.get(field, "") for values in own})
-    for connector in objects.get(SEND_CONNECTOR, ()):
-        wanted = issuer_and_subject(connector.values.get("TlsCertificateName", ""))
-        if wanted and same_text(connector.values.get("Name", ""), rejection.connector):
-            fitting = {item.values.get("Thumbprint", "").upper() for item in certificates if _fits(item, wanted)}
-            if len(fitting) > 1:
-                facts["ExchangeCertificate.FittingOneName"] = sorted(fitting)
+def _values_of_sent(view: _Sender, name: str) -> list[str]:
+    return sorted({item.values.get(name, "") for item in view.shown})
+
+
+def _fitting(view: _Sender) -> list[str]:
+    """Return the certificates that fit one TlsCertificateName, where there are several."""
+    for wanted in reversed(view.wanted):
+        fitting = {item.values.get("Thumbprint", "").upper() for item in view.certificates if _fits(item, wanted)}
+        if len(fitting) > 1:
+            return sorted(fitting)
+    return []
 
 
 def _bound_to_smtp(item: Setting) -> bool | None:
     if "smtp" in item.values.get("Services", "").casefold():
         return True
-    return False if _named_value(item, "Services") and "Services" not in item.cut else None
+    return False if named_value(item, "Services") and "Services" not in item.cut else None
 
 
-def _named_value(item: Setting, name: str) -> str:
-    """The value of an enumeration by its name; empty where there is none, or only its number (``ConvertTo-Json``)."""
-    value = item.values.get(name, "").strip()
-    return "" if value.lstrip("-").isdigit() else value
+SENDER_FIELDS = (
+    Field("SendConnector.CertificateSet", "whether TlsCertificateName is set", _certificate_set),
+    Field("SendConnector.CertificateMatches", "whether it names the certificate that was sent", _sent_as_set),
+    Field("SendConnector.Subject", "subject and issuer in it", _set_subject),
+    Field(
+        "ExchangeCertificate.BoundToSmtp",
+        "whether Services of the certificate that was sent hold SMTP",
+        lambda view: verdict(_bound_to_smtp(item) for item in view.shown),
+    ),
+    Field("ExchangeCertificate.RootCAType", "its RootCAType", lambda view: _values_of_sent(view, "RootCAType")),
+    Field(
+        "ExchangeCertificate.HasPrivateKey", "its HasPrivateKey", lambda view: _values_of_sent(view, "HasPrivateKey")
+    ),
+    Field("ExchangeCertificate.FittingOneName", "the certificates, where several fit one TlsCertificateName", _fitting),
+)
 
 
 def _fits(item: Setting, wanted: tuple[str, str]) -> bool:
@@ -219,80 +326,10 @@ def _fits(item: Setting, wanted: tuple[str, str]) -> bool:
     return bool(issuer and subject) and same_name(wanted[0], issuer) and same_name(wanted[1], subject)
 
 
-# ------------------------------------------------------------------------------------------------- accepted domains
-
-
-def _add_domains(facts: Facts, rejection: Rejection, sent: Certificate | None, domains: Sequence[Setting]) -> None:
-    """Whether sender and certificate belong to accepted domains of the tenant."""
-    named = [(item.values.get("DomainName", "").casefold(), item) for item in domains]
-    accepted = {name: same_text(item.values.get("MatchSubDomains", ""), "True") for name, item in named if name}
-    if not accepted:
-        return
-    whole = all(item.values.get("DomainName") and "DomainName" not in item.cut for item in domains)
-    # Get-AcceptedDomain exists on the server too, where it lists the organization's domains. The tenant's own list
-    # always holds its initial domain.
-    tenant = any(is_initial_domain(name) for name in accepted)
-    facts["AcceptedDomain.OfTenant"] = _verdict([True if tenant else False if whole else None])
-    if not tenant:
-        return
-    sender = rejection.mail_from.rpartition("@")[2].casefold()
-    if sender or rejection.null_sender:
-        # MAIL FROM:<> names no domain that could be accepted.
-        held = any(_accepts(name, sender, subdomains=below) for name, below in accepted.items())
-        facts["AcceptedDomain.Sender"] = _verdict([held or (False if whole or not sender else None)])
-    own = [name.removeprefix("*.") for name in certificate_names(sent)] if sent is not None else []
-    if own:
-        exact = any(_accepts(name, one, subdomains=below) for name, below in accepted.items() for one in own)
-        known = whole and _shows_all_names(rejection, sent)
-        facts["AcceptedDomain.Certificate"] = _verdict([exact or (False if known else None)])
-        # "mail.contoso.com may not be registered": whether the domain above it is enough is not documented.
-        above = any(_accepts(name, one, subdomains=True) for name in accepted for one in own)
-        facts["AcceptedDomain.AboveCertificate"] = [yes(above and not exact)]
-
-
-def _accepts(domain: str, name: str, *, subdomains: bool) -> bool:
-    """Whether an accepted domain holds a name: its own, and those below it where the tenant says so."""
-    plain = domain.removeprefix("*.")
-    below = subdomains or domain.startswith("*.")
-    return bool(name) and (name == plain or (below and name.endswith("." + plain)))
-
-
-# ------------------------------------------------------------------------------------------------------------ values
-
-
-def inside(address: str, scope: str) -> bool | None:
-    """Whether an address or a CIDR range holds an address; None where either cannot be read as such."""
-    seen = parse_address(address)
-    try:
-        return None if seen is None else seen in ipaddress.ip_network(scope, strict=False)
-    except ValueError:
-        return None
-
-
-def listed(value: str) -> list[str]:
-    """Entries of a list as Format-List, JSON or Clixml write it."""
-    return [part for part in re.split(r"[,;\s]+", value.strip().strip("{}")) if part]
-
-
 def _is(item: Setting, name: str, value: str) -> bool:
     return same_text(item.values.get(name, ""), value)
 
 
 def _enabled(item: Setting) -> bool:
-    """A connector without the property is taken as enabled: not every export holds it."""
+    """Return whether a connector is enabled; one without the property is taken as such: not every export holds it."""
     return not same_text(item.values.get("Enabled", "True"), "False")
-
-
-def same_text(left: str, right: str) -> bool:
-    """Whether two texts are the same, whatever the case and the blanks around."""
-    return left.strip().casefold() == right.strip().casefold()
-
-
-def yes(value: bool) -> str:
-    """A fact as rules compare it."""
-    return "true" if value else "false"
-
-
-def texts(facts: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Facts without empty values; a fact without any is absent."""
-    return {name: kept for name, values in facts.items() if (kept := tuple([value for value in values if value]))}

@@ -1,8 +1,8 @@
 """Which refusals of a large incident stand whole in the report; all others are folded and counted.
 
 Whole are the first and the last refusal, of each signal the first five and the last (evidence names them), the first
-with each distinct reply, the first of each envelope sender's domain, and of each link rule the pairs that lie nearest
-in time, sound and broken ones apart.
+with each distinct reply, the first of each sender's domain, address seen, use of TLS and certificate received, and of
+each link rule the pairs that lie nearest in time, sound and broken ones apart.
 """
 
 from __future__ import annotations
@@ -92,18 +92,18 @@ def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Reje
 def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     """Return the places of the rows that are listed whole, by the number of their group."""
     signals: dict[str, list[Survey]] = {}
-    replies: dict[str, _Row] = {}
-    domains: dict[str, _Row] = {}
+    replies: dict[object, _Row] = {}
+    kinds: dict[object, _Row] = {}
     for item in surveys:
         for name in item.group.shared.signals:
             signals.setdefault(name, []).append(item)
-        for known, key in ((replies, compared(item.group.shared.reply)), (domains, _domain(item.first))):
+        for known, key in ((replies, compared(item.group.shared.reply)), (kinds, _kind(item))):
             known[key] = min(known.get(key, item.early[0]), item.early[0])
     rows: list[_Row] = [min(item.early[0] for item in surveys), max(item.end for item in surveys)]
     for same in signals.values():
         rows += heapq.nsmallest(FIRST, chain.from_iterable(item.early for item in same))
         rows.append(max(item.end for item in same))
-    rows += [*sorted(replies.values())[:_MOST], *sorted(domains.values())[:_MOST]]
+    rows += [*sorted(replies.values())[:_MOST], *sorted(kinds.values())[:_MOST]]
     chosen: dict[int, set[int]] = {}
     for *_, number, place in dict.fromkeys(rows):
         assert isinstance(number, int)
@@ -112,8 +112,12 @@ def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     return chosen
 
 
-def _domain(item: Differing) -> str:
-    return item.mail_from.rpartition("@")[2].casefold()
+def _kind(item: Survey) -> tuple[object, ...]:
+    """Return what of a refusal decides whether a later acceptance is of the same kind (``repair``)."""
+    shared = item.group.shared
+    received = shared.received.thumbprint if shared.received else ""
+    domain = item.first.mail_from.rpartition("@")[2].casefold()
+    return domain, shared.seen_address, shared.starttls, bool(shared.tls), shared.from_start, received
 
 
 def _paired(links: Iterable[Link]) -> frozenset[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.correlate.excerpt import Survey, excerpt, survey
-from evtx_analyzer.model.alike import Alike, Files, in_order
+from evtx_analyzer.model.alike import Alike, in_order
 from evtx_analyzer.model.evidence import (
     Folded,
     Incident,
@@ -21,44 +21,12 @@ from evtx_analyzer.model.evidence import (
     ReplyText,
 )
 from evtx_analyzer.model.origin import sort_key
-from evtx_analyzer.smtp import folding
+from evtx_analyzer.smtp.folding import Key, incident_key
 from evtx_analyzer.smtp.reply_texts import joined, reply_texts
 
 # Tracking and reports tell of messages: no row of a session can be missing in them.
 _WITH_SESSIONS = ("send-connector", "iis-smtp")
 _MOST_REPLIES = 20
-
-
-def split(found: Iterable[Rejection], alike: Iterable[Alike], files: Files) -> tuple[list[Rejection], list[Alike]]:
-    """Return the refusals of small incidents whole, and folded those of large ones as far as they can be."""
-    whole: dict[_Key, list[Rejection]] = {}
-    folded: dict[_Key, list[Alike]] = {}
-    for item in found:
-        whole.setdefault(_key(item), []).append(item)
-    for group in alike:
-        folded.setdefault(_key(group.shared), []).append(group)
-    for key in {**whole, **folded}:
-        count = len(whole.get(key, ())) + sum(map(len, folded.get(key, ())))
-        if count <= folding.FEW:
-            whole.setdefault(key, []).extend(item for group in folded.pop(key, ()) for item in group.rejections())
-        elif may := [item for item in whole.get(key, ()) if _may_fold(item)]:
-            whole[key] = [item for item in whole[key] if not _may_fold(item)]
-            folded.setdefault(key, []).extend(folding.fold(may, files))
-    listed = [item for items in whole.values() for item in items]
-    groups = [group for groups in folded.values() for group in groups]
-    return sorted(listed, key=lambda item: (item.time, sort_key(item.origin), item.id)), groups
-
-
-def _may_fold(item: Rejection) -> bool:
-    """Return whether a refusal can be folded: its UTC time is known, and its own log's place comes first."""
-    return item.time_basis == "utc" and item.other_time is None and item.origins[:1] == (item.origin,)
-
-
-_Key = tuple[str, str, str, str]
-
-
-def _key(item: Rejection) -> _Key:
-    return item.host, item.kind, item.connector, item.sent.thumbprint if item.sent else ""
 
 
 def incidents(
@@ -74,17 +42,17 @@ def incidents(
     links_of: dict[str, list[Link]] = {}
     for link in found_links:
         links_of.setdefault(link.rejection, []).append(link)
-    groups: dict[_Key, tuple[list[Rejection], list[Alike]]] = {}
+    groups: dict[Key, tuple[list[Rejection], list[Alike]]] = {}
     for item in found_rejections:
-        groups.setdefault(_key(item), ([], []))[0].append(item)
+        groups.setdefault(incident_key(item), ([], []))[0].append(item)
     for group in alike:
-        groups.setdefault(_key(group.shared), ([], []))[1].append(group)
+        groups.setdefault(incident_key(group.shared), ([], []))[1].append(group)
     found = [_incident(key, whole, folded, links_of, operations) for key, (whole, folded) in groups.items()]
     return sorted(found, key=lambda item: (item.start, item.id))
 
 
 def _incident(
-    key: _Key,
+    key: Key,
     group: Sequence[Rejection],
     alike: Sequence[Alike],
     links_of: Mapping[str, list[Link]],

@@ -2,57 +2,122 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+from msgspec import Struct
+
 from evtx_analyzer.correlate.case_facts import CaseFacts
-from evtx_analyzer.correlate.connector_checks import Facts, texts, yes
+from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.exchange_online import is_service_name
+from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.origin import Fields
 
 _NOT_TIME_VALID = "CERT_TRUST_IS_NOT_TIME_VALID"
-
-
 _EXPIRED = "800B0101"
 
 
-def operation_facts(operation: Operation, background: CaseFacts) -> Fields:
-    """The view of one certificate check."""
-    known = background.certificates.get(operation.thumbprint) or operation.certificate
-    found: Facts = {
-        "Policy": [operation.policy],
-        "Result": [operation.result],
-        "ResultName": [operation.result_name],
-        "ChainResult": [operation.chain_result],
-        "ChainStatus": list(operation.chain_status),
-        "Thumbprint": [operation.thumbprint],
-        "Subject": [operation.subject],
-        "ServerName": [operation.server_name],
-        "ProcessName": [operation.process],
-        "RemoteName": [name for name in (operation.subject, operation.server_name) if is_service_name(name)],
-        "MissingIssuer": [operation.missing_issuer_role or ""],
-        "BlamedElement": ["" if operation.element_index is None else str(operation.element_index)],
-    }
-    if operation.elements:
-        found["Elements"] = [str(len(operation.elements))]
-        found["LastElementSelfSigned"] = [yes(operation.elements[-1].self_signed)]
-        found["SelfSigned"] = [yes(len(operation.elements) == 1 and operation.elements[0].self_signed)]
-        found["LeafStatus"] = list(operation.elements[0].errors)
-        found["IssuerStatus"] = sorted({error for element in operation.elements[1:] for error in element.errors})
-    if known and known.not_after and known.not_before:
-        found["Expired"] = [yes(known.not_after < operation.time)]
-        found["NotYetValid"] = [yes(known.not_before > operation.time)]
-    if operation.result == _EXPIRED and (out_of_date := _out_of_date(operation, found)):
-        found["OutOfDate"] = [out_of_date]
-    return texts(found)
+class _Check(Struct, frozen=True, dict=True):
+    """A check, and its certificate with the dates that any input knows."""
+
+    operation: Operation
+    certificate: Certificate | None
+
+    @cached_property
+    def leaf_status(self) -> tuple[str, ...]:
+        """Return the errors of the leaf."""
+        return tuple(self.operation.elements[0].errors) if self.operation.elements else ()
+
+    @cached_property
+    def issuer_status(self) -> list[str]:
+        """Return the errors of the elements above the leaf."""
+        return sorted({error for element in self.operation.elements[1:] for error in element.errors})
+
+    @cached_property
+    def has_dates(self) -> bool:
+        """Return whether both ends of the certificate's validity are known."""
+        return bool(self.certificate and self.certificate.not_after and self.certificate.not_before)
+
+    @cached_property
+    def expired(self) -> bool | None:
+        """Return whether the certificate was expired at the time of the check."""
+        after = self.certificate.not_after if self.certificate and self.has_dates else None
+        return None if after is None else after < self.operation.time
+
+    @cached_property
+    def not_yet_valid(self) -> bool | None:
+        """Return whether the certificate was not yet valid at the time of the check."""
+        before = self.certificate.not_before if self.certificate and self.has_dates else None
+        return None if before is None else before > self.operation.time
 
 
-def _out_of_date(operation: Operation, found: Facts) -> str:
-    """Whose validity a check under CERT_E_EXPIRED found wanting: ``leaf``, ``issuer``, or empty where nothing tells."""
-    if _NOT_TIME_VALID in found.get("LeafStatus", ()):
+def _out_of_date(check: _Check) -> str | None:
+    """Return ``leaf`` or ``issuer``, whose validity CERT_E_EXPIRED is about; None for other results or if unknown."""
+    if check.operation.result != _EXPIRED:
+        return None
+    if _NOT_TIME_VALID in check.leaf_status:
         return "leaf"
-    if _NOT_TIME_VALID in found.get("IssuerStatus", ()):
+    if _NOT_TIME_VALID in check.issuer_status:
         return "issuer"
-    if "true" in (*found.get("Expired", ()), *found.get("NotYetValid", ())):
+    if check.expired or check.not_yet_valid:
         return "leaf"
-    if operation.element_index is not None and operation.element_index >= 0:
-        return "issuer" if operation.element_index else "leaf"
-    return "issuer" if "Expired" in found else ""
+    index = check.operation.element_index
+    if index is not None and index >= 0:
+        return "issuer" if index else "leaf"
+    return "issuer" if check.has_dates else None
+
+
+def _element_index(check: _Check) -> str | None:
+    index = check.operation.element_index
+    return None if index is None else str(index)
+
+
+def _self_signed(check: _Check) -> bool | None:
+    elements = check.operation.elements
+    return len(elements) == 1 and elements[0].self_signed if elements else None
+
+
+def _last_self_signed(check: _Check) -> bool | None:
+    return check.operation.elements[-1].self_signed if check.operation.elements else None
+
+
+def _service_names(check: _Check) -> list[str]:
+    return [name for name in (check.operation.subject, check.operation.server_name) if is_service_name(name)]
+
+
+FIELDS = (
+    Field("Policy", "policy of event 30, by name", lambda check: check.operation.policy),
+    Field("Result", "result, hex", lambda check: check.operation.result),
+    Field("ResultName", "symbol of the result", lambda check: check.operation.result_name),
+    Field("ChainResult", "result of event 11, hex", lambda check: check.operation.chain_result),
+    Field("ChainStatus", "ErrorStatus of the chain, by name", lambda check: check.operation.chain_status),
+    Field("Thumbprint", "SHA-1 of the certificate", lambda check: check.operation.thumbprint),
+    Field("Subject", "subjectName of the certificate", lambda check: check.operation.subject),
+    Field("ServerName", "serverName of the SSL policy", lambda check: check.operation.server_name),
+    Field("ProcessName", "process that asked", lambda check: check.operation.process),
+    Field("RemoteName", "subject or serverName, where it is one of Exchange Online", _service_names),
+    Field(
+        "MissingIssuer",
+        "`root`, `intermediate`, `unknown`: what is missing where the chain stops",
+        lambda check: check.operation.missing_issuer_role,
+    ),
+    Field("BlamedElement", "elementIndex of event 30", _element_index),
+    Field(
+        "Elements",
+        "number of certificates in the chain",
+        lambda check: str(len(check.operation.elements)) if check.operation.elements else None,
+    ),
+    Field("LastElementSelfSigned", "whether the chain ends in a self-signed certificate", _last_self_signed),
+    Field("SelfSigned", "whether the chain is one self-signed certificate", _self_signed),
+    Field("LeafStatus", "errors of the leaf, by name", lambda check: check.leaf_status),
+    Field("IssuerStatus", "errors of the elements above it, by name", lambda check: check.issuer_status),
+    Field("Expired", "whether the certificate was expired at the time of the check", lambda check: check.expired),
+    Field("NotYetValid", "whether it was not yet valid then", lambda check: check.not_yet_valid),
+    Field("OutOfDate", "`leaf`, `issuer`: whose validity is the matter under 800B0101", _out_of_date),
+)
+
+
+def operation_facts(operation: Operation, background: CaseFacts) -> Fields:
+    """Return the view of one certificate check."""
+    known = background.certificates.get(operation.thumbprint) or operation.certificate
+    return facts(FIELDS, _Check(operation, known))

@@ -1,25 +1,22 @@
 """A refusal with what is known beside it, as one flat view on which signals run as on any event.
 
-The view is Sigma service ``smtp-session``; docs/rules.md lists its fields. A field is absent where no input shows it:
-no export, no certificate in the log, rows of the session missing. Absence is never read as "no".
+The view is Sigma service ``smtp-session``. A field is absent where no input shows it: no export, no certificate in the
+log, rows of the session missing. Absence is never read as "no".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from evtx_analyzer.correlate import connector_checks
-from evtx_analyzer.correlate.case_facts import (
-    SHOWS_CERTIFICATES,
-    SHOWS_COMMANDS,
-    CaseFacts,
-    completed,
-    sender_key,
-)
+from msgspec import Struct
+
+from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_checks
+from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key
 from evtx_analyzer.correlate.compared_mail import accepted_facts
-from evtx_analyzer.correlate.connector_checks import Facts, same_text, texts, yes
+from evtx_analyzer.correlate.fields import Field, facts
+from evtx_analyzer.correlate.refused_session import RefusedSession, refused_session
+from evtx_analyzer.correlate.settings import inside, same_text
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     connector_covers,
@@ -29,149 +26,59 @@ from evtx_analyzer.distinguished_names import (
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
 from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name
-from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Context, Rejection
 from evtx_analyzer.model.origin import Fields
+from evtx_analyzer.smtp.acceptances import MailState
 
 # Errors of a TLS negotiation that speak of the own certificate: it is there and cannot be used.
 CREDENTIAL_ERRORS = ("nocredentials", "unknowncredentials")
-
-
 RECENT = timedelta(minutes=10)
-
-
 # A firewall that inspects SMTP writes X over verbs that it does not know (Cisco ASA: ``250 XXXXXXXA`` for STARTTLS).
 _MASKED = re.compile(r"X{4,}[A-Z]?")
 
 
-# ---------------------------------------------------------------------------------------------------------- refusals
-
-
 def session_facts(rejection: Rejection, background: CaseFacts) -> Fields:
-    """The view of one refused session."""
-    sent = completed(rejection.sent, background)
-    found: Facts = {
-        "Kind": [rejection.kind],
-        "Computer": [rejection.host],
-        "Connector": [rejection.connector],
-        "RemoteName": [rejection.remote_name],
-        "MailFrom": [rejection.mail_from],
-        "MailFromDomain": [rejection.mail_from.rpartition("@")[2]],
-        "NullSender": [] if rejection.null_sender is None else [yes(rejection.null_sender)],
-        "Stage": [rejection.stage],
-        "Reply": [rejection.reply],
-        "Attribution": [rejection.attribution],
-        "UntrustedRootHint": [yes(rejection.untrusted_root_hint)],
-        "TlsProtocol": re.findall(r"SP_PROT_\w+", rejection.tls),
-    }
-    _add_reply(found, rejection)
-    _add_session(found, rejection)
-    _add_remote_side(found, rejection)
-    if sent is not None:
-        _add_certificate(found, sent, rejection)
-    _add_history(found, rejection, sent, background)
-    _add_surroundings(found, rejection, background)
-    if background.settings:
-        found.update(_configuration(rejection, sent, background))
-    _add_issuer(found, sent)
-    return texts(found)
+    """Return the view of one refused session."""
+    session = refused_session(rejection, background)
+    return {**facts(SESSION_FIELDS, session), **accepted_facts(session), **_configuration(session)}
 
 
-def _configuration(rejection: Rejection, sent: Certificate | None, background: CaseFacts) -> Facts:
-    """The exported objects against what the session showed; the same for all refusals that showed the same."""
-    domain = rejection.mail_from.rpartition("@")[2]
-    shown = (sent, rejection.from_start, rejection.connector, domain, rejection.null_sender, rejection.seen_address)
-    key = ("configuration", rejection.host, rejection.kind, *shown)
-    if key not in background.answers:
-        facts = connector_checks.check(rejection, sent, background.objects)
-        _add_fitting(facts, rejection, background)
-        background.answers[key] = facts
-    return background.answers[key]
+# ---------------------------------------------------------------------------------------- the session and its replies
 
 
-def _add_fitting(facts: Facts, rejection: Rejection, background: CaseFacts) -> None:
-    """Other Send connectors that the exports fit, where they do not fit the refusal, and whose mail is accepted.
+def _names_host(session: RefusedSession) -> bool | None:
+    """Return whether the reply names the machine itself, with or without its domain.
 
-    A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
+    That is the certificate that enrollment gives every machine.
     """
-    mail = background.outside.get((rejection.host, rejection.kind), ())
-    others = [item.state for item in mail if item.state.connector != rejection.connector]
-    names, scopes = (facts.get(f"InboundConnector.{field}", []) for field in ("CertificateName", "Address"))
-    fitting: set[str] = set()
-    for state in others:
-        known = background.certificates.get(state.thumbprint)
-        own = certificate_names(known) if known is not None else ()
-        by_name = any(connector_covers(name, one) for name in names for one in own)
-        by_address = any(connector_checks.inside(state.seen_address, scope) for scope in scopes)
-        if by_name or by_address:
-            fitting.add(state.connector)
-    if [yes(True)] not in (
-        facts.get("InboundConnector.CertificateMatches"),
-        facts.get("InboundConnector.AddressMatches"),
-    ):
-        facts["InboundConnector.FitsSendConnector"] = sorted(fitting)
-    domains = {item.values.get("DomainName", "").casefold() for item in background.objects.get(ACCEPTED_DOMAIN, ())}
-    if facts.get("AcceptedDomain.Sender") == [yes(False)]:
-        facts["AcceptedDomain.FitsSendConnector"] = sorted(
-            {state.connector for state in others if state.sender_domain and state.sender_domain in domains}
-        )
-
-
-def _add_reply(found: Facts, rejection: Rejection) -> None:
-    """What the refusal itself says of the certificate that arrived (``... app01 is untrustedroot``)."""
-    name = rejection.certificate_name
-    found["ReplyCertificateName"] = [name]
-    found["ReplyCertificateVerdict"] = [rejection.certificate_verdict]
+    rejection = session.rejection
+    name = rejection.certificate_name.casefold()
     own = {part.casefold() for part in (rejection.helo, rejection.host) if part}
     short = {part.partition(".")[0] for part in own}
-    if name and own:
-        # The machine's own name, with or without its domain: the certificate that enrollment gives every machine.
-        found["ReplyNamesHost"] = [yes(name.casefold() in own | short or name.casefold().partition(".")[0] in short)]
+    return name in own | short or name.partition(".")[0] in short if name and own else None
 
 
-def _add_session(found: Facts, rejection: Rejection) -> None:
-    """Commands and certificates of the session; what is not there counts only where its rows are whole."""
-    whole = rejection.from_start
-    if rejection.kind not in SHOWS_COMMANDS:
-        return
-    found["Whole"] = [yes(whole)]
-    used = rejection.starttls or bool(rejection.tls)
-    if used or (whole and rejection.helo):
-        found["StartTls"] = [yes(used)]
-    if whole and not used and rejection.ehlo:
-        found["StartTlsOffer"] = [_offer(rejection.ehlo)]
-    if rejection.kind in SHOWS_CERTIFICATES:
-        if rejection.sent is not None:
-            found["CertificateSent"] = ["true"]
-        elif whole and rejection.tls:
-            found["CertificateSent"] = ["false"]
-
-
-def _offer(keywords: Sequence[str]) -> str:
-    """How the remote side's answer to EHLO stands to STARTTLS, for a session that did not use it."""
-    if "STARTTLS" in keywords:
+def _offer(session: RefusedSession) -> str | None:
+    """Return how the remote side's answer to EHLO stands to STARTTLS, for a session that did not use it."""
+    rejection = session.rejection
+    used = rejection.starttls or rejection.tls
+    if not session.shows_commands or not rejection.from_start or used or not rejection.ehlo:
+        return None
+    if "STARTTLS" in rejection.ehlo:
         return "ignored"
-    return "masked" if any(_MASKED.fullmatch(word) for word in keywords) else "not-offered"
+    return "masked" if any(_MASKED.fullmatch(word) for word in rejection.ehlo) else "not-offered"
 
 
-def _add_remote_side(found: Facts, rejection: Rejection) -> None:
-    """Whether the session reached Exchange Online, by banner, by certificate, and both together."""
-    if rejection.kind not in SHOWS_COMMANDS:
-        found["RemoteIsExchangeOnline"] = [yes(False)] if _names_another(rejection) else []
-        return
-    if is_host_name(rejection.remote_name):
-        found["BannerIsExchangeOnline"] = [yes(is_service_name(rejection.remote_name))]
-    names = certificate_names(rejection.received) if rejection.received is not None else set()
-    if names:
-        found["ReceivedIsExchangeOnline"] = [yes(any(is_service_name(name) for name in names))]
-        found["ReceivedName"] = sorted(names)
-    found["RemoteAddressPrivate"] = [yes(True)] if is_private(rejection.remote_endpoint) else []
-    online = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
-    found["RemoteIsExchangeOnline"] = [] if online is None else [yes(online)]
+def _reached_online(session: RefusedSession) -> bool | None:
+    """Return whether the session reached Exchange Online; None where that is not known."""
+    rejection = session.rejection
+    if not session.shows_commands:
+        return False if _names_another(rejection) else None
+    return is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
 
 
 def _names_another(rejection: Rejection) -> bool:
-    """Whether message tracking or a report names a foreign server as the one that refused.
+    """Return whether message tracking or a report names a foreign server as the one that refused.
 
     Exchange Online's own name does not stand in them where a smart host is configured by an alias in the own domain,
     so that a name there tells nothing.
@@ -182,56 +89,242 @@ def _names_another(rejection: Rejection) -> bool:
     return not f".{name}".endswith(f".{sender}")
 
 
-def _add_certificate(found: Facts, sent: Certificate, rejection: Rejection) -> None:
-    found["SentThumbprint"] = [sent.thumbprint]
-    found["SentSubject"] = [sent.subject]
-    found["SentIssuer"] = [sent.issuer]
-    found["SentName"] = list(sorted_names(sent.subject, sent.alternate_names))
-    if sent.subject and sent.issuer:
-        found["SentSelfSigned"] = [yes(same_name(sent.subject, sent.issuer))]
-    if sent.not_after and sent.not_before:
-        # What counts is the moment of the handshake: a session may go on for hours.
-        moment = rejection.handshake_time or rejection.time
-        found["SentExpired"] = [yes(sent.not_after < moment)]
-        found["SentNotYetValid"] = [yes(sent.not_before > moment)]
+def _banner_online(session: RefusedSession) -> bool | None:
+    name = session.rejection.remote_name
+    return is_service_name(name) if session.shows_commands and is_host_name(name) else None
 
 
-def _add_issuer(found: Facts, sent: Certificate | None) -> None:
-    """Whether the certificate comes from a company's own authority, whatever this machine trusts."""
-    root = "".join(found.get("ExchangeCertificate.RootCAType", ())[:1])
+def _received_names(session: RefusedSession) -> list[str]:
+    received = session.rejection.received
+    return sorted(certificate_names(received)) if session.shows_commands and received is not None else []
+
+
+def _received_online(session: RefusedSession) -> bool | None:
+    names = _received_names(session)
+    return any(is_service_name(name) for name in names) if names else None
+
+
+def _remote_private(session: RefusedSession) -> bool | None:
+    return True if session.shows_commands and is_private(session.rejection.remote_endpoint) else None
+
+
+# -------------------------------------------------------------------------------------- the certificate that was sent
+
+
+def _self_signed(session: RefusedSession) -> bool | None:
+    sent = session.sent
+    return same_name(sent.subject, sent.issuer) if sent and sent.subject and sent.issuer else None
+
+
+def _has_dates(session: RefusedSession) -> bool:
+    return bool(session.sent and session.sent.not_after and session.sent.not_before)
+
+
+def _expired(session: RefusedSession) -> bool | None:
+    after = session.sent.not_after if session.sent and _has_dates(session) else None
+    return None if after is None else after < session.moment
+
+
+def _not_yet_valid(session: RefusedSession) -> bool | None:
+    before = session.sent.not_before if session.sent and _has_dates(session) else None
+    return None if before is None else before > session.moment
+
+
+def _private_issuer(session: RefusedSession) -> str | None:
+    """Return what shows that the certificate comes from a company's own authority, whatever this machine trusts."""
+    (root, *_) = _configuration(session).get("ExchangeCertificate.RootCAType", ("",))
     if same_text(root, "Enterprise"):
-        found["SentIssuerPrivate"] = ["Get-ExchangeCertificate: RootCAType Enterprise"]
-    elif sent is not None and has_domain_component(sent.issuer):
-        found["SentIssuerPrivate"] = [f"the issuer's name has domain components: {sent.issuer}"]
-
-
-# ----------------------------------------------------------------------------------------------------------- history
-
-
-def _add_history(found: Facts, rejection: Rejection, sent: Certificate | None, background: CaseFacts) -> None:
-    """What the same server did before, between and after: with this certificate, address, sender, and with others."""
-    found.update(accepted_facts(rejection, sent, found, background))
-    failures = background.failures.get(sender_key(rejection), ())
-    since = rejection.time - RECENT
-    errors = sorted({item.error for item in failures if item.times.between(since, rejection.time)})
-    if errors:
-        found["TlsFailedBefore"] = ["true"]
-        found["TlsFailure"] = errors
-        found["CredentialFailedBefore"] = [yes(any(error.casefold() in CREDENTIAL_ERRORS for error in errors))]
+        return "Get-ExchangeCertificate: RootCAType Enterprise"
+    if session.sent is not None and has_domain_component(session.sent.issuer):
+        return f"the issuer's name has domain components: {session.sent.issuer}"
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------ surroundings
 
 
-def _add_surroundings(found: Facts, rejection: Rejection, background: CaseFacts) -> None:
-    """Schannel events on the same machine around the handshake, and what Exchange Online says elsewhere in the logs."""
-    moment = rejection.handshake_time or rejection.time
-    events = background.schannel.get(rejection.host, ())
-    found["SchannelEvent"] = sorted({item.code for item in events if _surrounds(item, moment)})
-    found["UntrustedRootElsewhere"] = [yes(True)] if rejection.host in background.hosts_called_untrusted else []
+def _tls_failures(session: RefusedSession) -> list[str]:
+    """Return the errors of TLS negotiations of the same connector in the ten minutes before."""
+    failures = session.case.failures.get(sender_key(session.rejection), ())
+    time = session.rejection.time
+    return sorted({item.error for item in failures if item.times.between(time - RECENT, time)})
 
 
-def _surrounds(item: Context, moment: datetime) -> bool:
+def _credentials_failed(session: RefusedSession) -> bool | None:
+    errors = _tls_failures(session)
+    return any(error.casefold() in CREDENTIAL_ERRORS for error in errors) if errors else None
+
+
+def _schannel_events(session: RefusedSession) -> list[str]:
+    events = session.case.schannel.get(session.rejection.host, ())
+    return sorted({item.code for item in events if _surrounds(item, session)})
+
+
+def _surrounds(item: Context, session: RefusedSession) -> bool:
     if item.first is None or item.last is None:
         return False
-    return item.first - RECENT <= moment <= item.last + RECENT
+    return item.first - RECENT <= session.moment <= item.last + RECENT
+
+
+SESSION_FIELDS = (
+    Field("Kind", "kind of log", lambda session: session.rejection.kind),
+    Field("Computer", "machine that was refused", lambda session: session.rejection.host),
+    Field("Connector", "connector or virtual server", lambda session: session.rejection.connector),
+    Field("RemoteName", "name of the remote server", lambda session: session.rejection.remote_name),
+    Field("MailFrom", "sender", lambda session: session.rejection.mail_from),
+    Field("MailFromDomain", "its domain", lambda session: session.rejection.mail_from.rpartition("@")[2]),
+    Field(
+        "NullSender",
+        "`true` after MAIL FROM:<>, `false` after a sender; absent where the log shows no MAIL FROM",
+        lambda session: session.rejection.null_sender,
+    ),
+    Field("Stage", "command that was refused", lambda session: session.rejection.stage),
+    Field("Reply", "the reply", lambda session: session.rejection.reply),
+    Field("Attribution", "code in it, such as ATTR36", lambda session: session.rejection.attribution),
+    Field(
+        "UntrustedRootHint",
+        "whether the reply says untrustedroot",
+        lambda session: session.rejection.untrusted_root_hint,
+    ),
+    Field(
+        "ReplyCertificateName",
+        "certificate that the reply names (`... app01 is untrustedroot`)",
+        lambda session: session.rejection.certificate_name,
+    ),
+    Field("ReplyCertificateVerdict", "what it says of it", lambda session: session.rejection.certificate_verdict),
+    Field("ReplyNamesHost", "whether that is the machine's own name", _names_host),
+    Field("TlsProtocol", "SP_PROT names in the log", lambda session: re.findall(r"SP_PROT_\w+", session.rejection.tls)),
+    Field(
+        "Whole",
+        "whether the log holds every row from the first one to the refusal",
+        lambda session: session.rejection.from_start if session.shows_commands else None,
+    ),
+    Field("StartTls", "whether TLS was used; `false` only where the rows are whole", lambda session: session.start_tls),
+    Field(
+        "StartTlsOffer", "`masked`, `not-offered`, `ignored`: what became of STARTTLS, where the rows are whole", _offer
+    ),
+    Field(
+        "CertificateSent",
+        "whether a certificate was sent; `false` only where the rows are whole",
+        lambda session: session.certificate_sent,
+    ),
+    Field("RemoteIsExchangeOnline", "whether the other side is Exchange Online", _reached_online),
+    Field("BannerIsExchangeOnline", "whether its banner says so", _banner_online),
+    Field("ReceivedIsExchangeOnline", "whether its certificate says so", _received_online),
+    Field("ReceivedName", "names in its certificate", _received_names),
+    Field("RemoteAddressPrivate", "`true` where its address is a private one", _remote_private),
+    Field(
+        "SentThumbprint",
+        "SHA-1 of the certificate that was sent",
+        lambda session: session.sent and session.sent.thumbprint,
+    ),
+    Field("SentSubject", "its subject", lambda session: session.sent and session.sent.subject),
+    Field("SentIssuer", "its issuer", lambda session: session.sent and session.sent.issuer),
+    Field(
+        "SentName",
+        "its common name and alternate names",
+        lambda session: session.sent and sorted_names(session.sent.subject, session.sent.alternate_names),
+    ),
+    Field("SentSelfSigned", "whether its subject is its issuer", _self_signed),
+    Field("SentExpired", "whether it was expired at the handshake", _expired),
+    Field("SentNotYetValid", "whether it was not yet valid then", _not_yet_valid),
+    Field("SentIssuerPrivate", "what shows that a company's own authority issued it", _private_issuer),
+    Field(
+        "TlsFailedBefore",
+        "`true` where TLS negotiations of the connector failed in the ten minutes before",
+        lambda session: True if _tls_failures(session) else None,
+    ),
+    Field("TlsFailure", "their errors", _tls_failures),
+    Field("CredentialFailedBefore", "whether one of them speaks of the own certificate", _credentials_failed),
+    Field(
+        "SchannelEvent",
+        "ids of Schannel events of the same machine within ten minutes of the handshake",
+        _schannel_events,
+    ),
+    Field(
+        "UntrustedRootElsewhere",
+        "`true` where Exchange Online says 450 4.4.317 UntrustedRoot in another error of the machine",
+        lambda session: True if session.rejection.host in session.case.hosts_called_untrusted else None,
+    ),
+)
+
+
+# ----------------------------------------------------------------------------------------------------- configuration
+
+
+class _Fitting(Struct, frozen=True):
+    """What the exports say of a session, and the mail of its host that other Send connectors had accepted.
+
+    A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
+    """
+
+    session: RefusedSession
+    checked: Fields
+
+    @property
+    def others(self) -> list[MailState]:
+        """Return the states of mail that other Send connectors had accepted."""
+        rejection = self.session.rejection
+        mail = self.session.case.outside.get((rejection.host, rejection.kind), ())
+        return [item.state for item in mail if item.state.connector != rejection.connector]
+
+
+def _inbound_fits(view: _Fitting) -> list[str]:
+    checked, known = view.checked, view.session.case.certificates
+    if ("true",) in (
+        checked.get("InboundConnector.CertificateMatches"),
+        checked.get("InboundConnector.AddressMatches"),
+    ):
+        return []
+    names = checked.get("InboundConnector.CertificateName", ())
+    scopes = checked.get("InboundConnector.Address", ())
+    fitting: set[str] = set()
+    for state in view.others:
+        own = certificate_names(known[state.thumbprint]) if state.thumbprint in known else ()
+        by_name = any(connector_covers(name, one) for name in names for one in own)
+        if by_name or any(inside(state.seen_address, scope) for scope in scopes):
+            fitting.add(state.connector)
+    return sorted(fitting)
+
+
+def _domains_fit(view: _Fitting) -> list[str]:
+    if view.checked.get("AcceptedDomain.Sender") != ("false",):
+        return []
+    exported = view.session.case.objects.get(ACCEPTED_DOMAIN, ())
+    domains = {item.values.get("DomainName", "").casefold() for item in exported}
+    accepted = (state for state in view.others if state.sender_domain and state.sender_domain in domains)
+    return sorted({state.connector for state in accepted})
+
+
+FITTING_FIELDS = (
+    Field(
+        "InboundConnector.FitsSendConnector",
+        "other Send connectors that it fits and whose mail is accepted: it may be another tenant's",
+        _inbound_fits,
+    ),
+    Field("AcceptedDomain.FitsSendConnector", "the same for the accepted domains", _domains_fit),
+)
+
+
+def _configuration(session: RefusedSession) -> Fields:
+    """Return the exported objects against what the session showed; the same for all that showed the same."""
+    case, rejection = session.case, session.rejection
+    if not case.settings:
+        return {}
+    domain = rejection.mail_from.rpartition("@")[2]
+    shown = (session.sent, rejection.from_start, rejection.connector, domain)
+    key = ("configuration", rejection.host, rejection.kind, *shown, rejection.null_sender, rejection.seen_address)
+    if key not in case.answers:
+        checked = connector_checks.check(rejection, session.sent, case.objects)
+        case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}
+    return case.answers[key]
+
+
+FIELDS = (
+    *SESSION_FIELDS,
+    *compared_mail.FIELDS,
+    *connector_checks.INBOUND_FIELDS,
+    *connector_checks.SENDER_FIELDS,
+    *accepted_domains.DOMAIN_FIELDS,
+    *FITTING_FIELDS,
+)

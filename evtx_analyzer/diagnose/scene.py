@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.diagnose.wording import (
@@ -69,10 +69,8 @@ class Scene:
 
     def __init__(self, incident: Incident, case: Case) -> None:
         self.incident, self.case = incident, case
-        # Refusals that are folded have links too.
-        self.every_link = incident.links if incident.folded is UNSET else incident.folded.links
-        self.sound = [link for link in self.every_link if link.broken_by is None and link.basis in IDENTITY]
-        self.first_link = next((item for item in self.every_link if item.basis in IDENTITY), None)
+        self.sound = [link for link in incident.every_link if link.broken_by is None and link.basis in IDENTITY]
+        self.first_link = next((item for item in incident.every_link if item.basis in IDENTITY), None)
         self._refused: dict[tuple[str, str], list[Fact]] = {}
         self._paired: dict[tuple[str, str], tuple[list[Fact], bool]] = {}
         self._texts: dict[tuple[object, ...], str] = {}
@@ -92,7 +90,7 @@ class Scene:
     def links(self) -> Mapping[str, list[Link]]:
         """The links that each rule made."""
         found: dict[str, list[Link]] = {}
-        for link in self.every_link:
+        for link in self.incident.every_link:
             found.setdefault(link.rule, []).append(link)
         return found
 
@@ -100,7 +98,7 @@ class Scene:
     def free(self) -> frozenset[str]:
         """Ids of the checks that are joined by thumbprint on the same machine; only these may carry a grade freely."""
         return frozenset(
-            link.operation for link in self.every_link if link.basis == "thumbprint" and link.host in PAIRED
+            link.operation for link in self.incident.every_link if link.basis == "thumbprint" and link.host in PAIRED
         )
 
     @cached_property

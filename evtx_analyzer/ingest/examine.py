@@ -32,6 +32,10 @@ Inputs = Input | Sequence[Input]
 Progress = Callable[[str, int], None]
 
 
+def silent(path: str, size: int) -> None:
+    """Show no progress."""
+
+
 def source_paths(inputs: Inputs) -> list[Input]:
     """Return the inputs as a list, whether one or several were given."""
     return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)

@@ -189,6 +189,11 @@ class Incident(Struct, frozen=True, kw_only=True):
         """The refusals that do not stand in ``rejections``; none in a report that was read from JSON."""
         return () if self.folded is UNSET else self.folded.alike
 
+    @property
+    def every_link(self) -> tuple[Link, ...]:
+        """The links of all refusals, also of those that do not stand in ``rejections``."""
+        return self.links if self.folded is UNSET else self.folded.links
+
     def every_rejection(self) -> Iterator[Rejection]:
         """Yield all refusals in the order of time, whole, also those that do not stand in ``rejections``."""
         return in_order(self.rejections, self.alike) if self.alike else iter(self.rejections)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from evtx_analyzer.model.origin import Origin, TimeBasis
+from evtx_analyzer.model.origin import Loss, Origin, TimeBasis
 
 Grade = Literal["confirmed", "probable", "possible", "coincident", "contradicted", "no-evidence"]
 RepairResult = Literal["fixed", "still-refused", "not-shown"]
@@ -70,13 +70,6 @@ class IncidentRepair(Struct, frozen=True, kw_only=True):
     accepted: tuple[Evidence, ...] = ()
     refused: tuple[Evidence, ...] = ()
     missing: tuple[Missing, ...] = ()
-
-
-class Repair(Struct, frozen=True, kw_only=True):
-    """Whether the fix worked, over all incidents: the worst of their results (``docs``: ``evtx-analyzer verify``)."""
-
-    result: RepairResult
-    incidents: tuple[IncidentRepair, ...]
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -148,3 +141,18 @@ class Coverage(Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     time_basis: TimeBasis = "utc"
     read: int | None = None
+
+
+class Repair(Struct, frozen=True, kw_only=True):
+    """Whether the fix worked: ``result`` is the worst of the incidents' results.
+
+    The other fields are of ``evtx-analyzer verify``, which judges by later logs: what these say of refusals in them
+    (``verdict``), and what was read and lost. They are empty where one input holds both before and after.
+    """
+
+    result: RepairResult
+    incidents: tuple[IncidentRepair, ...]
+    verdict: Verdict | None = None
+    sources: tuple[SourceStatus, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    losses: tuple[Loss, ...] = ()

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, split_cells
+from evtx_analyzer.read.lines import head_text, lines, split_cells, without_nuls
 
 SEND_FIELDS = (
     "date-time",
@@ -66,6 +66,8 @@ class ExchangeRows:
             return
         columns = self.columns
         origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
+        line, lost = without_nuls(line, origin)
+        yield from lost
         values = split_cells(line)
         if values is None or len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")

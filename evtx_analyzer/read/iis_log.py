@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, date_order, lines
+from evtx_analyzer.read.lines import as_lines, date_order, lines, without_nuls
 
 IIS_LOG, NCSA_LOG = "IIS", "NCSA"
 IIS_FIELDS = (
@@ -68,8 +68,10 @@ def read_iis_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     order = _order(PurePath(source.member or source.source).name, [_date(line) for _, _, line in first])
     for number, offset, line in itertools.chain(first, rows):
         origin = replace(source, line=number, offset=offset)
-        values = line.rstrip().removesuffix(",").split(", ", len(IIS_FIELDS) - 1)
-        if len(values) < len(IIS_FIELDS) or not _IIS_ROW.match(line):
+        text, lost = without_nuls(line, origin)
+        yield from lost
+        values = text.rstrip().removesuffix(",").split(", ", len(IIS_FIELDS) - 1)
+        if len(values) < len(IIS_FIELDS) or not _IIS_ROW.match(text):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
             continue
         row = {name: value.strip() for name, value in zip(IIS_FIELDS, values, strict=True)}
@@ -80,7 +82,9 @@ def read_ncsa_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Rows in NCSA common format; ``time`` is the whole bracket (``11/Oct/2006:13:17:02 -0600``)."""
     for number, offset, line in lines(stream):
         origin = replace(source, line=number, offset=offset)
-        found = _NCSA_ROW.match(line)
+        text, lost = without_nuls(line, origin)
+        yield from lost
+        found = _NCSA_ROW.match(text)
         if found is None:
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
             continue

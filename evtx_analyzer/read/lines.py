@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from evtx_analyzer.clock import DateOrder
+from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.read.encoding import decode, guess
 
 _BLOCK = 1 << 20
@@ -16,7 +17,7 @@ _AROUND = "\r\n\0" + _MARK
 
 
 def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
-    """Number (from 1), byte offset and text of every line that is not empty; NULs and marks are dropped."""
+    """Number (from 1), byte offset and text of every line that is not empty; marks and NULs behind it are dropped."""
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
     ending = "\n".encode(encoding)
@@ -69,9 +70,24 @@ def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
 
 
 def line_text(data: bytes, encoding: str) -> str:
-    """A line's text; empty where it holds blanks only."""
-    text = decode(data, encoding).strip(_AROUND)
-    return "" if text.isspace() else text
+    """A line's text; empty where it holds blanks only. One NUL in front of it stands for any number of them."""
+    decoded = decode(data, encoding).rstrip(_AROUND)
+    text = decoded.lstrip(_AROUND)
+    if not text or text.isspace():
+        return ""
+    return f"\0{text}" if "\0" in decoded[: len(decoded) - len(text)] else text
+
+
+def without_nuls(line: str, origin: Origin) -> tuple[str, tuple[Loss, ...]]:
+    """Return what can be read of a line in which NULs stand, and the loss; a line without them as it is.
+
+    Zeros in the middle of a log stand where a crash or a copy lost what was written: the row that they begin in is cut,
+    and what follows them on the line is the end of another row. Behind zeros in front of it, a row is whole.
+    """
+    if "\0" not in line:
+        return line, ()
+    text = line[1:] if line.startswith("\0") else line.partition("\0")[0]
+    return text, (Loss(origin=origin, reason="zeros stand where rows were written", extent="1 row or more"),)
 
 
 def split_cells(line: str, delimiter: str = ",") -> list[str] | None:

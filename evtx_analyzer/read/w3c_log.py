@@ -15,7 +15,7 @@ from typing import BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines
+from evtx_analyzer.read.lines import head_text, lines, without_nuls
 
 W3C_LOG = "W3C"
 
@@ -53,6 +53,8 @@ class W3cRows:
             return
         columns = self.columns
         origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
+        line, lost = without_nuls(line, origin)
+        yield from lost
         values = line.split(" ")
         if not columns:
             yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")

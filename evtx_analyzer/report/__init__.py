@@ -51,7 +51,7 @@ def _table(name: str, form: str) -> Renderer:
     def render(report: Report, say: Language) -> str | bytes:
         from evtx_analyzer.report import csv_tables as flat
 
-        table: flat.Table = getattr(flat, name.upper())
+        table: flat.ReportTable = getattr(flat, name.upper())
         return flat.to_csv(table)(report, say) if form == "csv" else flat.to_parquet(table)(report, say)
 
     return render

@@ -4,266 +4,261 @@
     R-67567e8e03,I-a9d77377e0,2016-12-01T03:09:55.774000Z,,utc,,CORP-SMTP1,assumed,send-connector,...
     R-1b0ff42e39,I-58cc0a6f02,,2026-03-10T09:14:02,unknown,,EX01,row,message-tracking,...
 
-Times are UTC. A refusal whose UTC time is not known has none: ``local_time`` holds the digits of its log.
-
-A CSV cell that a spreadsheet would take for a formula (it begins with ``= + - @``, a tab or a line end) is
-written with ``'`` before it, as OWASP advises; numbers stay numbers. Parquet holds the values as they are, times as
-timestamps in UTC.
+Columns have the names of the JSON report: a refusal may be told by logs of several kinds, whose own words differ. Times
+are UTC. A refusal whose UTC time is not known has none: ``local_time`` holds the digits of its log. ``tables.write``
+says how cells are written.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.errors import ReportError
-from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
-
-Value = str | int | float | bool | datetime | None
-Row = dict[str, Value]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_TYPES = {
-    "delta_seconds": "float64",
-    **dict.fromkeys(("starttls", "untrusted_root_hint"), "bool_"),
-    **dict.fromkeys(("process_id", "count", "refused", "accepted", "compared", "unknown_zone_count"), "int64"),
-}
+from evtx_analyzer.tables.columns import Column, Table
+from evtx_analyzer.tables.write import Format
+from evtx_analyzer.tables.write import write as write_table
 
 
-class Table(Struct, frozen=True):
-    """A table of the report: its columns, also where it has no row, and what makes its rows."""
+class ReportTable(Struct, frozen=True):
+    """A table of the report: its columns, also where it has no row, and the items that make its rows."""
 
-    columns: tuple[str, ...]
-    rows: Callable[[Report], Iterable[Row]]
-
-
-def _refused(report: Report) -> Iterable[Row]:
-    return (_rejection(incident, item) for incident in report.incidents for item in incident.rejections)
+    columns: tuple[Column, ...]
+    items: Callable[[Report], Iterable[Any]]
 
 
-def _checked(report: Report) -> Iterable[Row]:
-    return (_operation(item) for item in report.operations)
+class _Refusal(Struct, frozen=True):
+    """A refusal with its incident."""
+
+    incident: Incident
+    rejection: Rejection
+
+    def utc(self, name: str) -> datetime | None:
+        """Return a time of the refusal where it is UTC: a column of UTC times holds no local ones."""
+        time: datetime | None = getattr(self.rejection, name)
+        return time if clock.is_known(self.rejection.time_basis) else None
 
 
-def _replied(report: Report) -> Iterable[Row]:
-    return (_reply(incident, reply) for incident in report.incidents for reply in incident.replies)
+class _Pair(Struct, frozen=True):
+    """A link with both of its sides."""
+
+    refusal: _Refusal
+    link: Link
+    operation: Operation
 
 
-def _shared(report: Report) -> Iterable[Row]:
-    return (msgspec.structs.asdict(trait) for trait in report.common)
+class _Reply(Struct, frozen=True):
+    """A distinct reply with its incident."""
+
+    incident: Incident
+    reply: ReplyText
 
 
-def _linked(report: Report) -> Iterable[Row]:
-    checks = {item.id: item for item in report.operations}
+def _refusals(report: Report) -> Iterable[_Refusal]:
+    return (_Refusal(incident, rejection) for incident in report.incidents for rejection in incident.rejections)
+
+
+def _pairs(report: Report) -> Iterable[_Pair]:
+    operations = {operation.id: operation for operation in report.operations}
     for incident in report.incidents:
-        refused = {item.id: item for item in incident.rejections}
+        rejections = {rejection.id: rejection for rejection in incident.rejections}
         for link in incident.links:
-            yield _link(incident, link, refused[link.rejection], checks[link.operation])
+            yield _Pair(_Refusal(incident, rejections[link.rejection]), link, operations[link.operation])
 
 
-def _rejection(incident: Incident, item: Rejection) -> Row:
-    return {
-        "id": item.id,
-        "incident": incident.id,
-        "time": _utc(item.time, item),
-        "local_time": "" if clock.is_known(item.time_basis) else item.time.replace(tzinfo=None).isoformat(),
-        "time_basis": item.time_basis,
-        "other_time": _utc(item.other_time, item),
-        "host": item.host,
-        "host_basis": item.host_basis,
-        "kind": item.kind,
-        "connector": item.connector,
-        "session": item.session,
-        "local_endpoint": item.local_endpoint,
-        "remote_endpoint": item.remote_endpoint,
-        "remote_name": item.remote_name,
-        "helo": item.helo,
-        "starttls": item.starttls,
-        "handshake_time": _utc(item.handshake_time, item),
-        "tls": item.tls,
-        **_certificate("sent", item.sent),
-        **_certificate("received", item.received),
-        "mail_from": item.mail_from,
-        "rcpt_to": item.rcpt_to,
-        "message_id": item.message_id,
-        "stage": item.stage,
-        "reply": item.reply,
-        "attribution": item.attribution,
-        "untrusted_root_hint": item.untrusted_root_hint,
-        "origin": describe_origin(item.origin),
-    }
+def _replies(report: Report) -> Iterable[_Reply]:
+    return (_Reply(incident, reply) for incident in report.incidents for reply in incident.replies)
 
 
-def _utc(time: datetime | None, item: Rejection) -> datetime | None:
-    """A time of a refusal where it is UTC: a column of UTC times holds no local ones."""
-    return time if clock.is_known(item.time_basis) else None
+def _local_time(item: _Refusal) -> str:
+    basis, time = item.rejection.time_basis, item.rejection.time
+    return "" if clock.is_known(basis) else time.replace(tzinfo=None).isoformat()
 
 
-def _certificate(side: str, item: Certificate | None) -> Row:
-    return {
-        f"{side}_thumbprint": item.thumbprint if item else "",
-        f"{side}_subject": item.subject if item else "",
-        f"{side}_issuer": item.issuer if item else "",
-        f"{side}_not_before": item.not_before if item else None,
-        f"{side}_not_after": item.not_after if item else None,
-    }
+def _certificate_columns(side: str) -> tuple[Column, ...]:
+    """Return the columns of the certificate that was ``sent`` or ``received``."""
+
+    def of(name: str) -> Callable[[_Refusal], Any]:
+        def take(item: _Refusal) -> Any:  # noqa: ANN401  a text or a time
+            certificate = getattr(item.rejection, side)
+            return getattr(certificate, name) if certificate else None if name.startswith("not_") else ""
+
+        return take
+
+    return (
+        Column(f"{side}_thumbprint", "text", f"SHA-1 of the certificate {side}", of("thumbprint")),
+        Column(f"{side}_subject", "text", "its subject", of("subject")),
+        Column(f"{side}_issuer", "text", "its issuer", of("issuer")),
+        Column(f"{side}_not_before", "time", "valid from", of("not_before")),
+        Column(f"{side}_not_after", "time", "valid until", of("not_after")),
+    )
 
 
-def _operation(item: Operation) -> Row:
-    return {
-        "id": item.id,
-        "time": item.time,
-        "host": item.host,
-        "process": item.process,
-        "process_id": item.process_id,
-        "thumbprint": item.thumbprint,
-        "subject": item.subject,
-        "policy": item.policy,
-        "result": item.result,
-        "result_name": item.result_name,
-        "chain_ref": item.chain_ref,
-        "task_id": item.task_id,
-        "chain_result": item.chain_result,
-        "chain_status": " ".join(item.chain_status),
-        "elements": " > ".join(part.subject for part in item.elements),
-        "missing_issuer": item.missing_issuer.subject if item.missing_issuer else "",
-        "server_name": item.server_name,
-        "signals": " ".join(item.signals),
-        "missing_events": " ".join(str(number) for number in item.missing_events),
-        "origin": describe_origin(item.origin),
-        "chain_origin": describe_origin(item.chain_origin),
-    }
-
-
-def _link(incident: Incident, link: Link, rejection: Rejection, check: Operation) -> Row:
-    return {
-        "incident": incident.id,
-        "rejection": link.rejection,
-        "operation": link.operation,
-        "rule": link.rule,
-        "basis": link.basis,
-        "host_relation": link.host,
-        "anchor": link.anchor,
-        "rejection_time": _utc(rejection.time, rejection),
-        "handshake_time": _utc(rejection.handshake_time, rejection),
-        "operation_time": check.time,
-        "delta_seconds": link.delta_seconds,
-        "host": incident.host,
-        "thumbprint": check.thumbprint,
-        "result": check.result,
-        "result_name": check.result_name,
-        "broken_by": describe_origin(link.broken_by),
-    }
-
-
-def _reply(incident: Incident, reply: ReplyText) -> Row:
-    first_known, last_known = clock.is_known(reply.first_basis), clock.is_known(reply.last_basis)
-    return {
-        "incident": incident.id,
-        "text": reply.text,
-        "count": reply.count,
-        "first_time": reply.first if first_known else None,
-        "last_time": reply.last if last_known else None,
-        "first_basis": reply.first_basis,
-        "last_basis": reply.last_basis,
-        "unknown_zone_count": reply.unknown_zone_count,
-    }
-
-
-_CERTIFICATE = ("thumbprint", "subject", "issuer", "not_before", "not_after")
-REJECTIONS = Table(
+REJECTIONS = ReportTable(
     (
-        *("id", "incident", "time", "local_time", "time_basis", "other_time", "host", "host_basis", "kind"),
-        *("connector", "session", "local_endpoint"),
-        *("remote_endpoint", "remote_name", "helo", "starttls", "handshake_time", "tls"),
-        *(f"{side}_{name}" for side in ("sent", "received") for name in _CERTIFICATE),
-        *("mail_from", "rcpt_to", "message_id", "stage", "reply", "attribution", "untrusted_root_hint", "origin"),
+        Column("id", "text", "id of the refusal", attrgetter("rejection.id")),
+        Column("incident", "text", "id of its incident", attrgetter("incident.id")),
+        Column("time", "time", "time, where it is known in UTC", lambda item: item.utc("time")),
+        Column("local_time", "text", "digits of the log where it is not", _local_time),
+        Column("time_basis", "text", "how the time became UTC", attrgetter("rejection.time_basis")),
+        Column("other_time", "time", "second reading of a time that is ambiguous", lambda item: item.utc("other_time")),
+        Column("host", "text", "machine that was refused", attrgetter("rejection.host")),
+        Column("host_basis", "text", "how the machine is known", attrgetter("rejection.host_basis")),
+        Column("kind", "text", "kind of log", attrgetter("rejection.kind")),
+        Column("connector", "text", "connector or virtual server", attrgetter("rejection.connector")),
+        Column("session", "text", "session id", attrgetter("rejection.session")),
+        Column("local_endpoint", "text", "local address:port", attrgetter("rejection.local_endpoint")),
+        Column("remote_endpoint", "text", "remote address:port", attrgetter("rejection.remote_endpoint")),
+        Column("remote_name", "text", "name of the remote server", attrgetter("rejection.remote_name")),
+        Column("helo", "text", "name in EHLO or HELO", attrgetter("rejection.helo")),
+        Column("starttls", "flag", "whether the log shows STARTTLS", attrgetter("rejection.starttls")),
+        Column("handshake_time", "time", "start of the TLS handshake", lambda item: item.utc("handshake_time")),
+        Column("tls", "text", "TLS as the log tells it", attrgetter("rejection.tls")),
+        *_certificate_columns("sent"),
+        *_certificate_columns("received"),
+        Column("mail_from", "text", "sender", attrgetter("rejection.mail_from")),
+        Column("rcpt_to", "text", "recipients", attrgetter("rejection.rcpt_to")),
+        Column("message_id", "text", "id of the message", attrgetter("rejection.message_id")),
+        Column("stage", "text", "command that was refused", attrgetter("rejection.stage")),
+        Column("reply", "text", "the reply", attrgetter("rejection.reply")),
+        Column("attribution", "text", "code in the reply, such as ATTR36", attrgetter("rejection.attribution")),
+        Column(
+            "untrusted_root_hint",
+            "flag",
+            "whether the reply says untrustedroot",
+            attrgetter("rejection.untrusted_root_hint"),
+        ),
+        Column("origin", "text", "where it stands", lambda item: describe_origin(item.rejection.origin)),
     ),
-    _refused,
+    _refusals,
 )
-OPERATIONS = Table(
+OPERATIONS = ReportTable(
     (
-        *("id", "time", "host", "process", "process_id", "thumbprint", "subject", "policy", "result", "result_name"),
-        *("chain_ref", "task_id", "chain_result", "chain_status", "elements", "missing_issuer", "server_name"),
-        *("signals", "missing_events", "origin", "chain_origin"),
+        Column("id", "text", "id of the check", attrgetter("id")),
+        Column("time", "time", "time of its main event", attrgetter("time")),
+        Column("host", "text", "machine", attrgetter("host")),
+        Column("process", "text", "ProcessName", attrgetter("process")),
+        Column("process_id", "number", "ProcessID", attrgetter("process_id")),
+        Column("thumbprint", "text", "SHA-1 of the certificate", attrgetter("thumbprint")),
+        Column("subject", "text", "subjectName", attrgetter("subject")),
+        Column("policy", "text", "policy of event 30", attrgetter("policy")),
+        Column("result", "text", "result, hex", attrgetter("result")),
+        Column("result_name", "text", "symbol of the result", attrgetter("result_name")),
+        Column("chain_ref", "text", "chainRef", attrgetter("chain_ref")),
+        Column("task_id", "text", "TaskId", attrgetter("task_id")),
+        Column("chain_result", "text", "result of event 11, hex", attrgetter("chain_result")),
+        Column("chain_status", "text", "ErrorStatus of the chain", lambda item: " ".join(item.chain_status)),
+        Column(
+            "elements", "text", "chain, leaf first", lambda item: " > ".join(part.subject for part in item.elements)
+        ),
+        Column(
+            "missing_issuer",
+            "text",
+            "issuer not found",
+            lambda item: item.missing_issuer.subject if item.missing_issuer else "",
+        ),
+        Column("server_name", "text", "serverName", attrgetter("server_name")),
+        Column("signals", "text", "signals that it matches", lambda item: " ".join(item.signals)),
+        Column(
+            "missing_events",
+            "text",
+            "event ids not in the export",
+            lambda item: " ".join(map(str, item.missing_events)),
+        ),
+        Column("origin", "text", "where its main event stands", lambda item: describe_origin(item.origin)),
+        Column("chain_origin", "text", "where event 11 stands", lambda item: describe_origin(item.chain_origin)),
     ),
-    _checked,
+    lambda report: report.operations,
 )
-LINKS = Table(
+LINKS = ReportTable(
     (
-        *("incident", "rejection", "operation", "rule", "basis", "host_relation", "anchor", "rejection_time"),
-        *("handshake_time", "operation_time", "delta_seconds", "host", "thumbprint", "result", "result_name"),
-        "broken_by",
+        Column("incident", "text", "id of the incident", attrgetter("refusal.incident.id")),
+        Column("rejection", "text", "id of the refusal", attrgetter("link.rejection")),
+        Column("operation", "text", "id of the check", attrgetter("link.operation")),
+        Column("rule", "text", "link rule", attrgetter("link.rule")),
+        Column("basis", "text", "thumbprint, subject or time", attrgetter("link.basis")),
+        Column("host_relation", "text", "whether both are of one machine", attrgetter("link.host")),
+        Column("anchor", "text", "handshake or refusal", attrgetter("link.anchor")),
+        Column("rejection_time", "time", "time of the refusal", lambda item: item.refusal.utc("time")),
+        Column("handshake_time", "time", "start of the TLS handshake", lambda item: item.refusal.utc("handshake_time")),
+        Column("operation_time", "time", "time of the check", attrgetter("operation.time")),
+        Column("delta_seconds", "decimal", "check minus anchor", attrgetter("link.delta_seconds")),
+        Column("host", "text", "machine that was refused", attrgetter("refusal.incident.host")),
+        Column("thumbprint", "text", "SHA-1 of the checked certificate", attrgetter("operation.thumbprint")),
+        Column("result", "text", "result of the check, hex", attrgetter("operation.result")),
+        Column("result_name", "text", "symbol of the result", attrgetter("operation.result_name")),
+        Column("broken_by", "text", "later success of the check", lambda item: describe_origin(item.link.broken_by)),
     ),
-    _linked,
+    _pairs,
 )
 
-REPLIES = Table(
-    ("incident", "text", "count", "first_time", "last_time", "first_basis", "last_basis", "unknown_zone_count"),
-    _replied,
+
+def _reply_time(side: str) -> Callable[[_Reply], datetime | None]:
+    def take(item: _Reply) -> datetime | None:
+        known = clock.is_known(getattr(item.reply, f"{side}_basis"))
+        time: datetime = getattr(item.reply, side)
+        return time if known else None
+
+    return take
+
+
+REPLIES = ReportTable(
+    (
+        Column("incident", "text", "id of the incident", attrgetter("incident.id")),
+        Column("text", "text", "the reply", attrgetter("reply.text")),
+        Column("count", "number", "how often", attrgetter("reply.count")),
+        Column("first_time", "time", "first time, where it is known in UTC", _reply_time("first")),
+        Column("last_time", "time", "last time, where it is known in UTC", _reply_time("last")),
+        Column("first_basis", "text", "how the first time became UTC", attrgetter("reply.first_basis")),
+        Column("last_basis", "text", "how the last time became UTC", attrgetter("reply.last_basis")),
+        Column("unknown_zone_count", "number", "times not known in UTC", attrgetter("reply.unknown_zone_count")),
+    ),
+    _replies,
 )
-COMMON = Table(("trait", "value", "refused", "accepted", "compared"), _shared)
+COMMON = ReportTable(
+    (
+        Column("trait", "text", "what all refused mail shares", attrgetter("trait")),
+        Column("value", "text", "its value", attrgetter("value")),
+        Column("refused", "number", "refusals that have it", attrgetter("refused")),
+        Column("accepted", "number", "accepted messages that have it too", attrgetter("accepted")),
+        Column("compared", "number", "accepted messages that were compared", attrgetter("compared")),
+    ),
+    lambda report: report.common,
+)
 
 
-def to_csv(table: Table) -> Callable[[Report, Language], str]:
-    """A renderer that writes a table as CSV (RFC 4180 quoting, header first, lines end in LF)."""
+def to_csv(table: ReportTable) -> Callable[[Report, Language], str]:
+    """Return a renderer that writes a table as CSV."""
 
     def render(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG001  column names are ids
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows([_cell(row[name]) for name in table.columns] for row in table.rows(report))
-        return out.getvalue()
+        return _rendered(table, report, "csv").decode()
 
     return render
 
 
-def to_parquet(table: Table) -> Callable[[Report, Language], bytes]:
-    """A renderer that writes a table as Parquet; raises ReportError where pyarrow is not installed."""
+def to_parquet(table: ReportTable) -> Callable[[Report, Language], bytes]:
+    """Return a renderer that writes a table as Parquet; it raises ReportError where pyarrow is not installed."""
 
     def render(report: Report, say: Language = ENGLISH) -> bytes:  # noqa: ARG001  column names are ids
         try:
-            # Here and not above: pyarrow is an extra, and costs time to import.
-            import pyarrow as pa  # noqa: PLC0415
-            from pyarrow import parquet  # noqa: PLC0415
-        except ImportError:
-            raise ReportError('Parquet needs pyarrow: pip install "evtx-analyzer[parquet]"') from None
-        rows = list(table.rows(report))
-        schema = pa.schema([(name, _arrow_type(name, pa)) for name in table.columns])
-        out = io.BytesIO()
-        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), out, compression="zstd")
-        return out.getvalue()
+            return _rendered(table, report, "parquet")
+        except OptionError as error:
+            raise ReportError(str(error)) from None
 
     return render
 
 
-def _arrow_type(name: str, arrow: Any) -> Any:  # noqa: ANN401  pyarrow carries no types
-    if name == "time" or (name.endswith(("_time", "_not_before", "_not_after")) and name != "local_time"):
-        return arrow.timestamp("us", tz="UTC")
-    return getattr(arrow, _TYPES.get(name, "string"))()
-
-
-def _cell(value: Value) -> str | int | float:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return safe(value) if isinstance(value, str) else value
-
-
-def safe(text: str) -> str:
-    """Text that no spreadsheet takes for a formula; NUL is left out, for CSV readers stop at it."""
-    text = text.replace("\0", "")
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _rendered(table: ReportTable, report: Report, form: Format) -> bytes:
+    out = io.BytesIO()
+    write_table(Table(table.columns), table.items(report), form, out)
+    return out.getvalue()

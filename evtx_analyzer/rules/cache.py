@@ -41,8 +41,12 @@ _MAKERS = (
     "model/evidence.py",
     "model/findings.py",
     "rules/cache.py",
+    "rules/causes.py",
     "rules/definitions.py",
+    "rules/mistakes.py",
     "rules/parsing.py",
+    "rules/placeholders.py",
+    "rules/steps.py",
     "sigma/conditions.py",
     "sigma/from_pysigma.py",
 )

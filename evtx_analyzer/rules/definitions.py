@@ -11,6 +11,19 @@ from evtx_analyzer.model.evidence import LinkBasis
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.sigma.conditions import Condition
 
+CHANGES = (
+    "check-passes",
+    "remote-check-passes",
+    "another-certificate",
+    "certificate-sent",
+    "tls-used",
+    "another-address",
+    "exchange-online-reached",
+    "connector-covers-certificate",
+    "connector-covers-address",
+    "domain-accepted",
+)
+"""What later logs can show to have changed; ``repair/changes.py`` looks for each, docs/rules.md says what it is."""
 ObservationKind = Literal[
     "link", "broken-link", "operation", "rejection", "no-source", "unread-source", "no-object", "outside-coverage"
 ]
@@ -67,7 +80,11 @@ class MissingRule(Conditional, frozen=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """A cause: what is observed, which combinations reach which grade (or contradict it), and what to do about it."""
+    """A cause: what is observed, which combinations reach which grade (or contradict it), and what to do about it.
+
+    ``repair_confirms`` names the changes that repair exactly what the cause names, ``repair_fits`` those that repair it
+    and perhaps something else (``CHANGES`` lists the names).
+    """
 
     id: str
     rank: int
@@ -79,6 +96,8 @@ class Cause(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     verify: tuple[Step, ...]
     references: tuple[str, ...]
+    repair_confirms: tuple[str, ...] = ()
+    repair_fits: tuple[str, ...] = ()
 
 
 class RuleSet(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from evtx_analyzer.hosts import HostClue, Hosts, address_of
 from evtx_analyzer.model.alike import Alike, Differing, Files, differing_part, shared_part
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.smtp.clock_skew import session_clock
 from evtx_analyzer.smtp.merge import message_key, recipients_of, wire_layer
 from evtx_analyzer.smtp.rejections import Sighting, rejections, session_clue
@@ -84,6 +85,12 @@ class Folding:
         """Return how many refusals were found."""
         return sum(len(group.alike) for group in self._groups.values())
 
+    def clear(self) -> None:
+        """Forget all refusals, whose rejections were made."""
+        self._groups.clear()
+        self._shared.clear()
+        self._ends.clear()
+
     def anchors(self) -> list[datetime]:
         """Return the times of refused handshakes, and of the end of sessions that had none."""
         times = {item.handshake_time for group in self._groups.values() for item in group.alike.differing()}
@@ -133,6 +140,40 @@ def fold(found: Iterable[Rejection], files: Files) -> list[Alike]:
             group = groups[key] = Alike(shared_part(item, item.reply), [], files.origins)
         group.rows.append(differing_part(item, group.shared.reply, files))
     return list(groups.values())
+
+
+Key = tuple[str, str, str, str]
+"""Host, kind of log, connector and thumbprint of the certificate sent: what makes an incident."""
+
+
+def incident_key(item: Rejection) -> Key:
+    """Return what the refusals of one incident share."""
+    return item.host, item.kind, item.connector, item.sent.thumbprint if item.sent else ""
+
+
+def split(found: Iterable[Rejection], alike: Iterable[Alike], files: Files) -> tuple[list[Rejection], list[Alike]]:
+    """Return the refusals of small incidents whole, and folded those of large ones as far as they can be."""
+    whole: dict[Key, list[Rejection]] = {}
+    folded: dict[Key, list[Alike]] = {}
+    for item in found:
+        whole.setdefault(incident_key(item), []).append(item)
+    for group in alike:
+        folded.setdefault(incident_key(group.shared), []).append(group)
+    for key in {**whole, **folded}:
+        count = len(whole.get(key, ())) + sum(map(len, folded.get(key, ())))
+        if count <= FEW:
+            whole.setdefault(key, []).extend(item for group in folded.pop(key, ()) for item in group.rejections())
+        elif may := [item for item in whole.get(key, ()) if _may_be_folded(item)]:
+            whole[key] = [item for item in whole[key] if not _may_be_folded(item)]
+            folded.setdefault(key, []).extend(fold(may, files))
+    listed = [item for items in whole.values() for item in items]
+    groups = [group for groups in folded.values() for group in groups]
+    return sorted(listed, key=lambda item: (item.time, sort_key(item.origin), item.id)), groups
+
+
+def _may_be_folded(item: Rejection) -> bool:
+    """Return whether a refusal can be folded: its UTC time is known, and its own log's place comes first."""
+    return item.time_basis == "utc" and item.other_time is None and item.origins[:1] == (item.origin,)
 
 
 def _with_hosts(groups: Iterable[Group], hosts: Hosts) -> Iterator[Group]:

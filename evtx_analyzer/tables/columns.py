@@ -1,7 +1,11 @@
 """What a table and a column are.
 
-A column is ``text`` (empty where absent), ``number`` (null where absent) or ``time`` (UTC, null where absent).
-docs/events.md lists all columns, and a test compares it with them.
+A column that a log writes has the log's own name (``connector-id``, ``cs-uri-query``, ``EventRecordID``); one that is
+made here has a name of ours, in lower case with ``_``. A name that would differ from the log's by its case alone stays
+in lower case, because PowerShell and SQL do not tell the two apart. docs/events.md is generated from the columns.
+
+A column is ``text`` (empty where absent), ``number``, ``decimal``, ``flag`` or ``time`` (null where absent). Times are
+UTC; one without an offset holds the digits of a log whose zone is not known.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.model.events import MessageEvent, RecipientStatus
-from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.origin import Origin, TimeBasis
 
-Cell = str | int | datetime | None
+Cell = str | int | float | bool | datetime | None
 Row = tuple[Cell, ...]
 
 
@@ -32,24 +37,47 @@ class RecipientRow(Struct, frozen=True):
 
 
 class Column(Struct, frozen=True):
-    """A column: its name, its type, what it means, and how its value is taken from an event or operation."""
+    """A column: its name, its type, what it means, and how its value is taken from an item of the table.
+
+    ``old`` are the names that the column had before 0.2, under which it stands a second time until then.
+    """
 
     name: str
-    type: Literal["text", "number", "time"]
+    type: Literal["text", "number", "decimal", "flag", "time"]
     meaning: str
     take: Callable[[Any], Cell]
+    old: tuple[str, ...] = ()
 
 
 class Table(Struct, frozen=True):
     """The columns of one kind, and a sentence per row for formats that want one."""
 
     columns: tuple[Column, ...]
-    message: Callable[[Any], str]
+    message: Callable[[Any], str] = str
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the columns in their order."""
+        return [column.name for column in self.columns]
 
     def rows(self, items: Iterable[Any]) -> Iterator[Row]:
-        """Yield one row for each event or operation."""
+        """Yield one row for each item."""
         takes = [column.take for column in self.columns]
         return (tuple(take(item) for take in takes) for item in items)
+
+    def with_old_names(self) -> Table:
+        """Return the table with each renamed column once more at its end, under each name that it had before 0.2."""
+        again = (
+            Column(old, column.type, f"the same as `{column.name}`", column.take)
+            for column in self.columns
+            for old in column.old
+        )
+        return Table((*self.columns, *again), self.message)
+
+
+def shown_time(time: datetime | None, basis: TimeBasis) -> datetime | None:
+    """Return a time; one whose UTC time is not known gets no offset, so that no reader takes it for UTC."""
+    return time if time is None or clock.is_known(basis) else time.replace(tzinfo=None)
 
 
 def origin_columns(take: Callable[[Any], Origin]) -> tuple[Column, ...]:

@@ -1,4 +1,12 @@
-"""Tables as pandas data frames, each column with its documented type."""
+"""Tables as pandas data frames, each column with its documented type.
+
+    table = evtx_analyzer.read_send_log("SmtpSend")           # a file, a folder, or several
+    refused = table[table["data"].str.contains("5.7.64", regex=False)]
+
+One row per row of the log, everything that was read, nothing judged. Columns are those of docs/events.md: ``text`` is
+pandas' ``string``, ``number`` is ``Int64``, ``time`` is ``datetime64[us, UTC]``. ``attrs["losses"]`` and
+``attrs["coverage"]`` say what could not be read and what span the sources cover.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +16,52 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evtx_analyzer.ingest.examine import Inputs
-from evtx_analyzer.tables.columns import Table
-from evtx_analyzer.tables.select import extract
+from evtx_analyzer.tables.columns import Cell, Column, Table
+from evtx_analyzer.tables.select import CAPI2, extract
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_TYPES = {"text": "string", "number": "Int64", "decimal": "Float64", "flag": "boolean"}
 
 
 def read_capi2(inputs: Inputs) -> pd.DataFrame:
     """Return all CAPI2 events of a file, a folder or several of these, one row per record, in order of time.
 
-    Columns are those of ``TABLES["capi2"]``: ``text`` is pandas' ``string``, ``number`` is ``Int64``, ``time`` is
-    ``datetime64[us, UTC]``. ``attrs["losses"]`` and ``attrs["coverage"]`` say what could not be read and what span
-    the exports cover. Raises InputError where nothing can be read.
+    Raises InputError where nothing can be read.
     """
-    found = extract(inputs)
+    return _read(inputs, CAPI2)
+
+
+def read_send_log(inputs: Inputs) -> pd.DataFrame:
+    """Return the rows of Exchange Send connector protocol logs. Raises InputError where no log is in the input."""
+    return _read(inputs, "send-connector")
+
+
+def read_iis_smtp(inputs: Inputs, *, tz: str | None = None) -> pd.DataFrame:
+    """Return the outbound rows of IIS SMTP logs in any format.
+
+    ``tz`` is the IANA zone of formats in local time; without it their digits stand as UTC, ``time_basis`` ``unknown``.
+    Raises InputError where no log is in the input.
+    """
+    return _read(inputs, "iis-smtp", tz)
+
+
+def read_tracking(inputs: Inputs, *, tz: str | None = None) -> pd.DataFrame:
+    """Return message tracking (log files and exports), one row per row and recipient; ``tz`` as in ``read_iis_smtp``.
+
+    Raises InputError where no log is in the input.
+    """
+    return _read(inputs, "message-tracking", tz)
+
+
+def read_ndr(inputs: Inputs) -> pd.DataFrame:
+    """Return non-delivery reports (.eml, .msg), one row per recipient. Raises InputError where none is in the input."""
+    return _read(inputs, "ndr")
+
+
+def _read(inputs: Inputs, kind: str, tz: str | None = None) -> pd.DataFrame:
+    found = extract(inputs, kind=kind, tz=tz)
     table = frame(found.table, found.items)
     table.attrs["losses"] = list(msgspec.to_builtins(found.losses))
     table.attrs["coverage"] = list(msgspec.to_builtins(found.coverage))
@@ -34,13 +73,12 @@ def frame(table: Table, items: Iterable[Any]) -> pd.DataFrame:
     # Here and not above: most commands do without pandas, and it is slow to import.
     import pandas as pd  # noqa: PLC0415
 
+    def series(column: Column, values: Iterable[Cell]) -> pd.Series:
+        if column.type == "time":
+            return pd.Series(pd.to_datetime(list(values), utc=True)).astype("datetime64[us, UTC]")
+        return pd.Series(list(values), dtype=_TYPES[column.type])
+
     columns = list(zip(*table.rows(items), strict=True)) or [() for _ in table.columns]
-    types = {"text": "string", "number": "Int64"}
     return pd.DataFrame(
-        {
-            column.name: pd.Series(pd.to_datetime(list(values), utc=True)).astype("datetime64[us, UTC]")
-            if column.type == "time"
-            else pd.Series(list(values), dtype=types[column.type])
-            for column, values in zip(table.columns, columns, strict=True)
-        }
+        {column.name: series(column, values) for column, values in zip(table.columns, columns, strict=True)}
     )

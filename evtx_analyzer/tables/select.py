@@ -21,7 +21,15 @@ from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.hosts import identify_hosts
-from evtx_analyzer.ingest.examine import ExaminedSource, Inputs, examine, is_event_log, is_text_log, without_copies
+from evtx_analyzer.ingest.examine import (
+    ExaminedSource,
+    Inputs,
+    examine,
+    is_event_log,
+    is_text_log,
+    silent,
+    without_copies,
+)
 from evtx_analyzer.ingest.ledger import Ledger, require_readable, sorted_losses
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.events import Capi2Event, Match, MessageEvent, RecipientStatus, SmtpEvent
@@ -30,7 +38,7 @@ from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.tables.capi2 import EVENT_COLUMNS, OPERATION_COLUMNS
 from evtx_analyzer.tables.columns import RecipientRow, Table
-from evtx_analyzer.tables.smtp import MESSAGE_COLUMNS, SMTP_COLUMNS
+from evtx_analyzer.tables.smtp import CONNECTOR_ROWS, IIS_ROWS, NDR_ROWS, TRACKING_ROWS
 
 CAPI2 = "capi2"
 Timed = Capi2Event | SmtpEvent | RecipientRow
@@ -122,10 +130,12 @@ def extract(
     wanted: Filter = EVERYTHING,
     as_operations: bool = False,
     tz: str | None = None,
+    old_names: bool = True,
 ) -> Extract:
-    """Events of one kind, or CAPI2 operations, from everything below ``inputs``. Raises InputError, OptionError.
+    """Return events of one kind, or CAPI2 operations, from everything below ``inputs``.
 
-    ``tz`` is the IANA time zone of logs in local time.
+    ``tz`` is the IANA time zone of logs in local time; ``old_names`` adds renamed columns under their names before 0.2.
+    Raises InputError where nothing of the kind can be read, OptionError for a kind or filter that does not fit.
     """
     if kind not in TABLES:
         raise OptionError(f"--kind {kind}: expected one of {', '.join(TABLES)}")
@@ -134,17 +144,18 @@ def extract(
             f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
         )
     paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
-    every = without_copies(examine(source, _silent) for source in discover(paths))
+    every = without_copies(examine(source, silent) for source in discover(paths))
     chosen = _chosen(every, kind)
     ledger = Ledger(clock.zone(tz) if tz else None)
+    table = TABLES[kind].with_old_names() if old_names else TABLES[kind]
     found = _events(chosen, ledger, kind)
     if kind != CAPI2:
-        return Extract(table=TABLES[kind], items=filter(wanted.accepts, found), ledger=ledger, examined=chosen)
+        return Extract(table=table, items=filter(wanted.accepts, found), ledger=ledger, examined=chosen)
     events = [event for _, event in distinct(event for event in found if isinstance(event, Capi2Event))]
     require_readable(chosen, ledger)
     if not as_operations:
         items: list[Any] = [event for event in events if wanted.accepts(event)]
-        return Extract(table=TABLES[kind], items=items, ledger=ledger, examined=chosen)
+        return Extract(table=table, items=items, ledger=ledger, examined=chosen)
     hosts = identify_hosts(ledger.hosts(), [item.source.path for item in chosen])
     made = operations((Match(event=event, signals=()) for event in events), hosts, ledger.coverage())
     items = [item for item in made if wanted.accepts_operation(item)]
@@ -165,7 +176,7 @@ def _chosen(every: Sequence[ExaminedSource], kind: str) -> tuple[ExaminedSource,
 
 def _events(chosen: Iterable[ExaminedSource], ledger: Ledger, kind: str) -> Iterator[Timed]:
     for item in chosen:
-        for event in () if item.error else ledger.events(item, _silent):
+        for event in () if item.error else ledger.events(item, silent):
             if isinstance(event, Capi2Event):
                 found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
             elif isinstance(event, SmtpEvent):
@@ -175,10 +186,6 @@ def _events(chosen: Iterable[ExaminedSource], ledger: Ledger, kind: str) -> Iter
             else:
                 found = ()
             yield from found
-
-
-def _silent(path: str, size: int) -> None:
-    """No progress is shown."""
 
 
 def _element_names(element: ChainElement) -> tuple[str, str]:
@@ -199,22 +206,14 @@ def _operation_message(item: Operation) -> str:
     return next((step.text for step in item.steps if step.origin == item.origin), item.kind)
 
 
-def _smtp_message(item: SmtpEvent) -> str:
-    return f"{item.direction} {item.text}"
-
-
-def _delivery_message(item: RecipientRow) -> str:
-    return f"{item.event.layer}: {item.recipient.address} {item.recipient.text}"
-
-
 OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
 
 # In the order in which messages list them.
 TABLES: dict[str, Table] = {
     CAPI2: Table(EVENT_COLUMNS, summary),
-    "send-connector": Table(SMTP_COLUMNS, _smtp_message),
-    "receive-connector": Table(SMTP_COLUMNS, _smtp_message),
-    "iis-smtp": Table(SMTP_COLUMNS, _smtp_message),
-    "message-tracking": Table(MESSAGE_COLUMNS, _delivery_message),
-    "ndr": Table(MESSAGE_COLUMNS, _delivery_message),
+    "send-connector": CONNECTOR_ROWS,
+    "receive-connector": CONNECTOR_ROWS,
+    "iis-smtp": IIS_ROWS,
+    "message-tracking": TRACKING_ROWS,
+    "ndr": NDR_ROWS,
 }

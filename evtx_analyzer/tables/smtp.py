@@ -1,48 +1,124 @@
-"""The columns of SMTP rows, and those of message tracking and non-delivery reports (one row per recipient)."""
+"""The columns of SMTP rows by the names of their logs, and those of message tracking and non-delivery reports.
+
+Send and Receive connectors: protocol-logging.md (OfficeDocs-Exchange). IIS SMTP: the W3C names, whatever the format.
+Message tracking: message-tracking.md (OfficeDocs-Exchange). Reports: RFC 3464. Both have one row per recipient.
+"""
 
 from __future__ import annotations
 
-from evtx_analyzer.tables.columns import Column, origin_columns
+from collections.abc import Callable
 
-SMTP_COLUMNS = (
-    Column("time", "time", "time of the row, UTC", lambda item: item.time),
-    Column(
-        "time_basis",
-        "text",
-        "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local",
-        lambda item: item.time_basis,
-    ),
-    Column("host", "text", "machine, where the log names it", lambda item: item.host),
-    Column("connector", "text", "connector or virtual server", lambda item: item.connector),
-    Column("session", "text", "session id", lambda item: item.session),
-    Column("sequence", "number", "sequence-number", lambda item: item.sequence),
-    Column("local", "text", "local endpoint", lambda item: item.local),
-    Column("remote", "text", "remote endpoint", lambda item: item.remote),
-    Column("direction", "text", "Exchange's symbol: + - > < *", lambda item: item.direction),
-    Column("text", "text", "command, reply or information", lambda item: item.text),
-    Column("context", "text", "context", lambda item: item.context),
-    Column("line", "number", "line in the file", lambda item: item.origin.line),
-    *origin_columns(lambda item: item.origin),
+from evtx_analyzer.model.events import SmtpEvent
+from evtx_analyzer.tables.columns import Cell, Column, Table, origin_columns, shown_time
+
+_BASIS = "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local"
+_TIME_COLUMNS = (
+    Column("time", "time", "time of the row, UTC", lambda row: shown_time(row.time, row.time_basis)),
+    Column("time_basis", "text", _BASIS, lambda row: row.time_basis),
+)
+_PLACE_COLUMNS = (
+    Column("line", "number", "line in the file", lambda row: row.origin.line),
+    *origin_columns(lambda row: row.origin),
 )
 
-MESSAGE_COLUMNS = (
-    Column("time", "time", "time of the event, UTC", lambda item: item.time),
-    Column(
-        "time_basis",
-        "text",
-        "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local",
-        lambda item: item.event.time_basis,
+
+def _smtp_message(row: SmtpEvent) -> str:
+    return f"{row.direction} {row.text}"
+
+
+CONNECTOR_ROWS = Table(
+    (
+        *_TIME_COLUMNS,
+        Column("host", "text", "machine, where the log names it", lambda row: row.host),
+        Column("connector-id", "text", "connector", lambda row: row.connector, ("connector",)),
+        Column("session-id", "text", "unique per server process only", lambda row: row.session, ("session",)),
+        Column("sequence-number", "number", "from 0 in each session", lambda row: row.sequence, ("sequence",)),
+        Column("local-endpoint", "text", "local address:port", lambda row: row.local, ("local",)),
+        Column("remote-endpoint", "text", "remote address:port", lambda row: row.remote, ("remote",)),
+        Column("event", "text", "+ - > < *", lambda row: row.direction, ("direction",)),
+        Column("data", "text", "command, reply or information", lambda row: row.text, ("text",)),
+        Column("context", "text", "what the row is about", lambda row: row.context),
+        *_PLACE_COLUMNS,
     ),
-    Column("host", "text", "server that wrote or reported", lambda item: item.event.host),
-    Column("event", "text", "source and event-id of tracking; ndr", lambda item: item.event.layer),
-    Column("message_id", "text", "id of the message", lambda item: item.event.message_id),
-    Column("sender", "text", "sender", lambda item: item.event.sender),
-    Column("recipient", "text", "recipient", lambda item: item.recipient.address),
-    Column("status", "text", "reply of the remote side", lambda item: item.recipient.text),
-    Column("remote_name", "text", "remote server", lambda item: item.recipient.remote_name or item.event.remote_name),
-    Column("remote", "text", "remote address", lambda item: item.recipient.remote or item.event.remote),
-    Column("connector", "text", "connector", lambda item: item.event.connector),
-    Column("session", "text", "session id", lambda item: item.event.session),
-    Column("line", "number", "line in the file", lambda item: item.event.origin.line),
-    *origin_columns(lambda item: item.event.origin),
+    _smtp_message,
+)
+
+
+def _written(name: str) -> Callable[[SmtpEvent], Cell]:
+    return lambda row: row.values.get(name, "")
+
+
+IIS_ROWS = Table(
+    (
+        *_TIME_COLUMNS,
+        Column(
+            "other_time",
+            "time",
+            "second reading of a time that the clock shows twice",
+            lambda row: shown_time(row.other_time, row.time_basis),
+        ),
+        Column("s-computername", "text", "machine, where the log names it", lambda row: row.host, ("host",)),
+        Column("s-sitename", "text", "virtual server", lambda row: row.connector, ("connector", "service")),
+        Column("c-ip", "text", "remote address", lambda row: row.remote, ("remote",)),
+        Column("cs-username", "text", "OutboundConnectionCommand or -Response", _written("cs-username")),
+        Column("cs-method", "text", "verb as written", _written("cs-method")),
+        Column("cs-uri-query", "text", "argument or reply as written", _written("cs-uri-query")),
+        Column("time-taken", "number", "milliseconds since the connect", lambda row: row.elapsed_ms, ("elapsed_ms",)),
+        Column("direction", "text", "> command, < reply", lambda row: row.direction),
+        Column("text", "text", "verb and argument, or the reply, with its blanks", lambda row: row.text),
+        *_PLACE_COLUMNS,
+    ),
+    _smtp_message,
+)
+
+_MESSAGE_TIME = (
+    Column("time", "time", "time of the event, UTC", lambda row: shown_time(row.event.time, row.event.time_basis)),
+    Column("time_basis", "text", _BASIS, lambda row: row.event.time_basis),
+)
+_MESSAGE_PLACE = (
+    Column("line", "number", "line in the file", lambda row: row.event.origin.line),
+    *origin_columns(lambda row: row.event.origin),
+)
+
+TRACKING_ROWS = Table(
+    (
+        *_MESSAGE_TIME,
+        Column("host", "text", "server that wrote the row", lambda row: row.event.host),
+        Column("event", "text", "source and event-id", lambda row: row.event.layer.removeprefix("message-tracking ")),
+        Column("event-id", "text", "event-id as written", lambda row: "".join(row.event.fields.get("event-id", ()))),
+        Column("message-id", "text", "id of the message", lambda row: row.event.message_id, ("message_id",)),
+        Column("sender", "text", "return-path, else sender-address", lambda row: row.event.sender),
+        Column("recipient-address", "text", "recipient", lambda row: row.recipient.address, ("recipient",)),
+        Column("recipient-status", "text", "reply for this recipient", lambda row: row.recipient.text, ("status",)),
+        Column("remote_name", "text", "remote server", lambda row: row.recipient.remote_name or row.event.remote_name),
+        Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
+        Column("connector-id", "text", "connector", lambda row: row.event.connector, ("connector",)),
+        Column("session", "text", "session id in source-context", lambda row: row.event.session),
+        *_MESSAGE_PLACE,
+    ),
+    lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
+)
+
+NDR_ROWS = Table(
+    (
+        *_MESSAGE_TIME,
+        Column("host", "text", "server that reported; empty for Exchange Online", lambda row: row.event.host),
+        Column("event", "text", "ndr", lambda row: row.event.layer),
+        Column(
+            "Message-ID", "text", "id of the message that failed", lambda row: row.event.message_id, ("message_id",)
+        ),
+        Column("sender", "text", "Return-Path of that message, else From", lambda row: row.event.sender),
+        Column("Final-Recipient", "text", "recipient", lambda row: row.recipient.address, ("recipient",)),
+        Column("Diagnostic-Code", "text", "reply for this recipient", lambda row: row.recipient.text, ("status",)),
+        Column(
+            "Remote-MTA",
+            "text",
+            "remote server",
+            lambda row: row.recipient.remote_name or row.event.remote_name,
+            ("remote_name",),
+        ),
+        Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
+        *_MESSAGE_PLACE,
+    ),
+    lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
 )

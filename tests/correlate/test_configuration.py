@@ -26,7 +26,7 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.configuration import services
 from evtx_analyzer.read import read, recognize
-from samples.causes import accepted, inbound, refused, send
+from samples.pieces import accepted, inbound, refused, send
 
 URL = "http://pki.example.com/issuer.cer"
 
@@ -230,7 +230,7 @@ def test_a_certificate_file_names_where_the_missing_issuer_is_published(tmp_path
     leaf = Cert(thumbprint, (("CN", "mail.servername.com"),), (("CN", "Example CA"),), names=("mail.servername.com",))
     from samples import capi2
     from samples.cases import HOST, KB_TIME
-    from samples.causes import BROKEN, xml
+    from samples.pieces import BROKEN, xml
 
     recorder = capi2.Recorder(HOST)
     capi2.check(recorder, KB_TIME, [(leaf, 0)], seed="x", **BROKEN)

@@ -273,7 +273,7 @@ def send(*connectors, certificates=(), sent=None, cut=()):
     objects = exported("Get-SendConnector", *connectors, cut=cut)
     objects |= exported("Get-ExchangeCertificate", *certificates)
     own = sent or Certificate(thumbprint=OWN, subject="CN=mail.contoso.com", issuer="CN=CA,O=x")
-    return check(rejection(), own, objects)
+    return {name: list(values) for name, values in check(rejection(), own, objects).items()}
 
 
 def test_the_send_connector_of_the_session_is_compared():

@@ -13,7 +13,7 @@ import pytest
 from places import SAMPLES
 
 import evtx_analyzer as ea
-from evtx_analyzer.rules.parsing import PLACEHOLDERS
+from evtx_analyzer.rules.placeholders import PLACEHOLDERS
 from samples.build import CASES
 from samples.cases import CAPI2_FILE, IIS_FILE, SEND_FILE, THUMBPRINT
 from samples.evtx_writer import write_evtx
@@ -176,6 +176,7 @@ EXPECTED = {
     "null-sender-only": ("domain-not-accepted", "possible"),
     "address-changed": ("source-ip-not-allowed", "possible"),
     "rolled-back": ("certificate-replaced", "probable"),
+    "fixed": ("missing-intermediate", "confirmed"),
     # Q&A 2276469: an enrolled certificate of the machine was taken; that its root is private is true as well.
     "reply-names-certificate": ("wrong-certificate-selected", "possible"),
 }

@@ -20,7 +20,7 @@ from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.redact import redacted
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import builtin_rules
-from evtx_analyzer.rules.parsing import PLACEHOLDERS
+from evtx_analyzer.rules.placeholders import PLACEHOLDERS
 from samples.cases import no_capi2
 from samples.causes import no_tls_iis, self_signed
 

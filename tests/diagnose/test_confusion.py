@@ -18,7 +18,7 @@ from worlds import DAY, FORMS, SEND_FORMS, completed, files, world
 
 import evtx_analyzer as ea
 
-RANK = {"probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0, None: 0}
+RANK = {"confirmed": 5, "probable": 4, "possible": 3, "coincident": 2, "contradicted": 1, "no-evidence": 0, None: 0}
 STRONG = RANK["possible"]
 # What the session or the connector rules out: the second fault's certificate was never sent, or does not count.
 CERTIFICATE = {"chain", "leaf", "send"}
@@ -76,6 +76,9 @@ def wrong(report, names, form):
     """What is wrong in a report, in words."""
     acting, most = truth(names, form)
     named = {item.cause: item.grade for item in report.findings if item.cause != "unexplained"}
+    # Only a fault that acts, and whose own verdict it is, may be confirmed.
+    proven = {cause for item in acting for cause in item.verdicts if most[cause] == "probable"}
+    most |= dict.fromkeys(proven, "confirmed")
     problems = [
         f"{cause} {grade} is not true"
         for cause, grade in named.items()

@@ -23,8 +23,8 @@ from evtx_analyzer.read import recognize
 from evtx_analyzer.read.event_json import read_event_csv, read_event_json
 from evtx_analyzer.tables.select import extract
 from samples.cases import LEAF as CERT
-from samples.causes import refused, send
 from samples.evtx_writer import write_evtx
+from samples.pieces import refused, send
 
 EVENTS = log(*every_id())
 AGAIN = "wevtutil epl Microsoft-Windows-CAPI2/Operational capi2.evtx"

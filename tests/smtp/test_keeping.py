@@ -9,6 +9,7 @@ from places import SAMPLES
 
 from evtx_analyzer import pipeline
 from evtx_analyzer.hosts import identify_hosts
+from evtx_analyzer.ingest import evidence
 from evtx_analyzer.model.events import Match, SmtpEvent
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report.document import to_json
@@ -30,7 +31,7 @@ class Whole:
 @pytest.mark.parametrize("case", ["kb-3212877", "no-tls-iis", "no-capi2", "name-mismatch"])
 def test_the_report_is_that_of_whole_sessions(case, monkeypatch):
     kept = to_json(pipeline.analyze(SAMPLES / case))
-    monkeypatch.setattr(pipeline, "Keeper", Whole)
+    monkeypatch.setattr(evidence, "Keeper", Whole)
     assert to_json(pipeline.analyze(SAMPLES / case)) == kept
 
 

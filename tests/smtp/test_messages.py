@@ -730,11 +730,11 @@ def test_tables(tmp_path):
     assert str(sent["time"].dtype) == "datetime64[us, UTC]"
     served = evtx_analyzer.read_iis_smtp(tmp_path)
     assert list(served["text"]) == ["RCPT TO:<e@fabrikam.com>", REFUSAL]
-    assert list(served["elapsed_ms"]) == [94, 884]
+    assert list(served["time-taken"]) == [94, 884]
     tracked = evtx_analyzer.read_tracking([tmp_path / "MSGTRK.LOG"])
-    assert list(tracked["status"]) == [LED]
+    assert list(tracked["recipient-status"]) == [LED]
     reports = evtx_analyzer.read_ndr(tmp_path)
-    assert list(reports["recipient"]) == ["b@fabrikam.com", "c@fabrikam.com"]
+    assert list(reports["Final-Recipient"]) == ["b@fabrikam.com", "c@fabrikam.com"]
     assert reports.attrs["losses"] == []
 
 

@@ -18,7 +18,7 @@ from evtx_analyzer.diagnose import weigh as diagnose
 from evtx_analyzer.diagnose.scene import Scene
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.report import SUFFIXES, language, timeline
-from evtx_analyzer.tables.select import extract
+from evtx_analyzer.tables.select import TABLES, extract
 from evtx_analyzer.tables.story import story
 from evtx_analyzer.tables.write import write
 
@@ -293,10 +293,10 @@ def test_tables_of_events_write_local_times_without_an_offset(tmp_path):
     expected = {"csv": "2016-12-01T09:14:02,unknown", "jsonl": '"time":"2016-12-01T09:14:02","time_basis":"unknown"'}
     for form, text in expected.items():
         stream = io.BytesIO()
-        write(extract(tmp_path, kind="iis-smtp"), form, stream)
+        write(TABLES["iis-smtp"], extract(tmp_path, kind="iis-smtp").items, form, stream)
         assert text in stream.getvalue().decode()
     stream = io.BytesIO()
-    write(extract(tmp_path, kind="iis-smtp"), "timesketch", stream)
+    write(TABLES["iis-smtp"], extract(tmp_path, kind="iis-smtp").items, "timesketch", stream)
     assert "Event logged (local time of an unknown zone)" in stream.getvalue().decode()
 
 

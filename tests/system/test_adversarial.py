@@ -10,8 +10,8 @@ import evtx_analyzer as ea
 from samples import capi2
 from samples.capi2 import UNTRUSTED_ROOT, Recorder
 from samples.cases import HOST, KB_TIME, LEAF, SEND_FILE
-from samples.causes import BROKEN, CHAIN, DEFAULT, REFUSAL, SOUND, START, config, inbound, send, xml
-from samples.smtp import SendSession
+from samples.pieces import BROKEN, CHAIN, DEFAULT, SOUND, START, config, inbound, send, xml
+from samples.smtp import REFUSAL, SendSession
 
 HOUR = timedelta(hours=1)
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from places import CHECKOUT
 
 from samples import evtx_writer
-from samples.evtx_writer import CHUNK_SIZE, FILE_HEADER_SIZE, filetime, write_evtx
+from samples.event_records import filetime
+from samples.evtx_writer import CHUNK_SIZE, FILE_HEADER_SIZE, write_evtx
 
 NAMESPACE = "http://schemas.microsoft.com/win/2004/08/events/event"
 KB_3212877 = (

@@ -1,0 +1,108 @@
+"""The tenant's accepted domains against the sender and the certificate of a refused session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from msgspec import Struct
+
+from evtx_analyzer.correlate.fields import Field
+from evtx_analyzer.correlate.settings import same_text
+from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.exchange_online import is_initial_domain
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.events import Setting
+from evtx_analyzer.model.evidence import Rejection
+
+
+class Domains(Struct, frozen=True, dict=True):
+    """Accepted domains against the sender and the certificate of a refused session."""
+
+    rejection: Rejection
+    sent: Certificate | None
+    domains: Sequence[Setting]
+
+    @cached_property
+    def accepted(self) -> dict[str, bool]:
+        """Return the domains, and whether those below each are accepted too."""
+        named = [(item.values.get("DomainName", "").casefold(), item) for item in self.domains]
+        return {name: same_text(item.values.get("MatchSubDomains", ""), "True") for name, item in named if name}
+
+    @cached_property
+    def whole(self) -> bool:
+        """Return whether the export lists all of them."""
+        return all(item.values.get("DomainName") and "DomainName" not in item.cut for item in self.domains)
+
+    @cached_property
+    def of_tenant(self) -> bool:
+        """Return whether it is the tenant's list, which always holds the initial domain.
+
+        Get-AcceptedDomain exists on the server too, where it lists the organization's domains.
+        """
+        return any(is_initial_domain(name) for name in self.accepted)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Return the names of the certificate that was sent, where the list is the tenant's."""
+        known = certificate_names(self.sent) if self.sent is not None and self.of_tenant else ()
+        return [name.removeprefix("*.") for name in known]
+
+    @cached_property
+    def holds_certificate(self) -> bool:
+        """Return whether a name of the certificate is accepted."""
+        return any(accepts(name, one, subdomains=below) for name, below in self.accepted.items() for one in self.names)
+
+
+def _tenants_own(view: Domains) -> bool | None:
+    if not view.accepted:
+        return None
+    return True if view.of_tenant else False if view.whole else None
+
+
+def _sender_accepted(view: Domains) -> bool | None:
+    sender = view.rejection.mail_from.rpartition("@")[2].casefold()
+    if not view.of_tenant or not (sender or view.rejection.null_sender):
+        return None
+    # MAIL FROM:<> names no domain that could be accepted.
+    held = any(accepts(name, sender, subdomains=below) for name, below in view.accepted.items())
+    return held or (False if view.whole or not sender else None)
+
+
+def _certificate_accepted(view: Domains) -> bool | None:
+    if not view.names:
+        return None
+    known = view.whole and shows_all_names(view.rejection, view.sent)
+    return view.holds_certificate or (False if known else None)
+
+
+def _above_accepted(view: Domains) -> bool | None:
+    """Return whether a domain above a name is; whether that is enough ("mail.contoso.com may not be registered") is not
+    documented.
+    """
+    if not view.names:
+        return None
+    above = any(accepts(name, one, subdomains=True) for name in view.accepted for one in view.names)
+    return above and not view.holds_certificate
+
+
+DOMAIN_FIELDS = (
+    Field("AcceptedDomain.OfTenant", "whether the list is the tenant's; the others are absent if not", _tenants_own),
+    Field("AcceptedDomain.Sender", "whether the sender's domain is accepted", _sender_accepted),
+    Field("AcceptedDomain.Certificate", "whether a name of the certificate that was sent is", _certificate_accepted),
+    Field("AcceptedDomain.AboveCertificate", "whether only a domain above such a name is", _above_accepted),
+)
+
+
+def accepts(domain: str, name: str, *, subdomains: bool) -> bool:
+    """Return whether an accepted domain holds a name: its own, and those below it where the tenant says so."""
+    plain = domain.removeprefix("*.")
+    below = subdomains or domain.startswith("*.")
+    return bool(name) and (name == plain or (below and name.endswith("." + plain)))
+
+
+def shows_all_names(rejection: Rejection, sent: Certificate | None) -> bool:
+    """Return whether all names of the certificate are known; rows with alternate names may be missing from the log."""
+    if sent is None or not certificate_names(sent):
+        return False
+    return rejection.from_start or bool(sent.alternate_names)

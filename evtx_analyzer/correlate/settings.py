@@ -1,0 +1,34 @@
+"""Values of exported configuration objects, as Format-List, JSON or Clixml write them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from evtx_analyzer.exchange_online import parse_address
+from evtx_analyzer.model.events import Setting
+
+
+def inside(address: str, scope: str) -> bool | None:
+    """Return whether an address or a CIDR range holds an address; None where either cannot be read as such."""
+    seen = parse_address(address)
+    try:
+        return None if seen is None else seen in ipaddress.ip_network(scope, strict=False)
+    except ValueError:
+        return None
+
+
+def listed(value: str) -> list[str]:
+    """Return the entries of a list as Format-List, JSON or Clixml write it."""
+    return [part for part in re.split(r"[,;\s]+", value.strip().strip("{}")) if part]
+
+
+def same_text(left: str, right: str) -> bool:
+    """Return whether two texts are the same, whatever the case and the blanks around."""
+    return left.strip().casefold() == right.strip().casefold()
+
+
+def named_value(item: Setting, name: str) -> str:
+    """Return the value of an enumeration by its name; empty if there is only its number (``ConvertTo-Json``)."""
+    value = item.values.get(name, "").strip()
+    return "" if value.lstrip("-").isdigit() else value

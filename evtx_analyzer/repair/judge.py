@@ -1,0 +1,259 @@
+"""Whether later logs show that a fix worked, incident by incident, and which cause that confirms.
+
+An incident is *fixed* where a change that its cause names is followed by mail that Exchange Online took for recipients
+outside of the tenant, and no refusal of the same machine and connector follows that mail. It is *still refused* where
+refusals follow and no such change does. Everything else is *not shown*: absence of refusals alone shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer import clock
+from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
+from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
+from evtx_analyzer.model.findings import (
+    Evidence,
+    Finding,
+    Grade,
+    IncidentRepair,
+    Missing,
+    Repair,
+    RepairResult,
+    SourceStatus,
+)
+from evtx_analyzer.model.origin import Loss, display_name
+from evtx_analyzer.repair.changes import (
+    Change,
+    Later,
+    RefusedState,
+    accepted_after,
+    changes,
+    refusals_after,
+    refused_state,
+    unnamed_mail,
+)
+from evtx_analyzer.rules.definitions import Cause
+from evtx_analyzer.smtp.acceptances import Span
+
+_EVENT_LOGS = ("capi2", "event-log")
+_WORST: tuple[RepairResult, ...] = ("still-refused", "not-shown", "fixed")
+
+
+class RepairCase(Struct, frozen=True, kw_only=True):
+    """What is judged: incidents and findings of a report, its certificate checks by id, and the causes of the rules.
+
+    ``deliveries`` is the delivery history where that is all that is left of the time of the refusals (a saved report).
+    """
+
+    incidents: Sequence[Incident]
+    findings: Sequence[Finding]
+    operations: Mapping[str, Operation]
+    causes: Sequence[Cause]
+    deliveries: Sequence[Delivery] = ()
+
+    def rule(self, cause: str) -> Cause | None:
+        """Return the rule of a cause; None where the rules do not hold it any more."""
+        return next((item for item in self.causes if item.id == cause), None)
+
+
+class _Judged(Struct, frozen=True, kw_only=True):
+    """One incident with the change that repaired it, None where none did."""
+
+    incident: Incident
+    repair: IncidentRepair
+    change: Change | None
+    seen: tuple[Change, ...]
+    refused: Sequence[Rejection]
+
+
+class Judgment(Struct, frozen=True, kw_only=True):
+    """What later logs show of all incidents, and the findings and incidents with the grades that follow from it."""
+
+    repair: Repair | None
+    findings: list[Finding]
+    incidents: list[Incident]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a fix is shown to have worked for any incident."""
+        return self.repair is not None and any(item.result == "fixed" for item in self.repair.incidents)
+
+
+def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
+    """Judge every incident by what later logs show.
+
+    ``lossy`` says that parts of the later SMTP logs could not be read: a refusal could stand in them, so nothing is
+    fixed. The repair is None where there is no incident.
+    """
+    judged = [_judge(item, case, later, lossy=lossy) for item in case.incidents]
+    if not judged:
+        return Judgment(repair=None, findings=list(case.findings), incidents=[])
+    result = next(name for name in _WORST if any(item.repair.result == name for item in judged))
+    repair = Repair(result=result, incidents=tuple(item.repair for item in judged))
+    proofs = [item for item in judged if _proves(item, case)]
+    findings = [_confirmed(item, proofs) for item in case.findings]
+    # The sort is stable: findings keep their order but for those that are confirmed now.
+    findings.sort(key=lambda item: item.grade != "confirmed")
+    proven = {item.incident.id: item.repair.cause for item in proofs}
+    incidents = [
+        replace(item, grades={**item.grades, proven[item.id]: "confirmed"}) if item.id in proven else item
+        for item in case.incidents
+    ]
+    return Judgment(repair=repair, findings=findings, incidents=incidents)
+
+
+def lost_in_smtp_logs(losses: Iterable[Loss], sources: Iterable[SourceStatus]) -> bool:
+    """Return whether anything was lost that may have been a row of an SMTP log."""
+    event_logs = {item.path for item in sources if item.kind in _EVENT_LOGS}
+    return any(display_name(item.origin) not in event_logs for item in losses)
+
+
+def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -> _Judged:
+    state = refused_state(incident, case.operations, case.deliveries)
+    cause = case.rule(_cause_of(incident, case.findings))
+    seen = changes(state, later) if state.timed else []
+    named = [item for item in seen if cause and item.name in (*cause.repair_confirms, *cause.repair_fits)]
+    refused = refusals_after(state, later, state.end) if state.timed else []
+    working = next((item for item in named if _worked(item, refused)), None)
+    accepted = accepted_after(state, later, state.end) if state.timed else None
+    # How to see that it worked is what the report of before says of this cause.
+    remedies = (item.remedy for item in case.findings if cause and item.cause == cause.id)
+    verify = next((remedy.verify for remedy in remedies if remedy), ())
+    result: RepairResult = "not-shown"
+    if working is not None and not lossy:
+        result = "fixed"
+    elif refused and working is None:
+        result = "still-refused"
+    repair = IncidentRepair(
+        incident=incident.id,
+        cause=cause.id if cause else UNEXPLAINED,
+        result=result,
+        changed=tuple(Evidence(text=item.text, origin=item.origin, time=item.time) for item in named),
+        accepted=_accepted(state, working.accepted if working else accepted),
+        refused=_refused(state, refused),
+        missing=tuple(_missing(state, later, named, accepted, verify, lossy=lossy)) if result == "not-shown" else (),
+    )
+    return _Judged(
+        incident=incident,
+        repair=repair,
+        change=working if result == "fixed" else None,
+        seen=tuple(seen),
+        refused=refused,
+    )
+
+
+def _worked(change: Change, refused: Sequence[Rejection]) -> bool:
+    """Whether mail was accepted since a change, and none was refused after that mail."""
+    return change.accepted is not None and not any(item.time > change.accepted.first for item in refused)
+
+
+def _cause_of(incident: Incident, findings: Iterable[Finding]) -> str:
+    """Return the best supported cause of an incident; findings are in the order of their support."""
+    best = [item.cause for item in findings if RANK[incident.grades.get(item.cause, "no-evidence")] >= RANK["possible"]]
+    return max(best, key=lambda name: RANK[incident.grades[name]], default=UNEXPLAINED)
+
+
+def _accepted(state: RefusedState, mail: Span | None) -> tuple[Evidence, ...]:
+    if mail is None:
+        return ()
+    messages = "1 message" if mail.count == 1 else f"{mail.count} messages"
+    text = (
+        f"Exchange Online took {messages} to outside recipients from {_sender(state)}, the last one at "
+        f"{clock.as_text(mail.last)}."
+    )
+    return (Evidence(text=text, origin=None, time=mail.first),)
+
+
+def _refused(state: RefusedState, refused: Sequence[Rejection]) -> tuple[Evidence, ...]:
+    if not refused:
+        return ()
+    first, last = refused[0], refused[-1]
+    more = "1 more refusal" if len(refused) == 1 else f"{len(refused)} more refusals"
+    text = f"{more} with 5.7.64 from {_sender(state)}, the last one at {clock.as_text(last.time)}."
+    return (Evidence(text=text, origin=first.origin, time=first.time, time_basis=first.time_basis),)
+
+
+def _sender(state: RefusedState) -> str:
+    host = state.host or "a host that no log names"
+    return f"{host}, {state.connector}" if state.connector else host
+
+
+def _missing(
+    state: RefusedState,
+    later: Later,
+    named: Sequence[Change],
+    accepted: Span | None,
+    verify: Sequence[str],
+    *,
+    lossy: bool,
+) -> Iterable[Missing]:
+    sender, end = _sender(state), clock.as_text(state.end)
+    if not state.timed:
+        text = f"The refusals of {sender} have no UTC time, so nothing can be shown to be later. Analyze with --tz."
+        yield Missing(text=text, collect=())
+    elif lossy:
+        text = "Parts of the later logs could not be read, and a refusal could stand in them. Collect them again."
+        yield Missing(text=text, collect=())
+    elif accepted is None and unnamed_mail(state, later):
+        text = (
+            f"The later SMTP logs name no machine, and a Send connector is shared by servers. If {state.host} wrote "
+            f"them, verify again with --host {state.host}."
+        )
+        yield Missing(text=text, collect=())
+    elif accepted is None:
+        text = (
+            f"No log shows mail of {sender} to outside recipients that was accepted after {end}. Send a message to a "
+            "mailbox outside of the tenant, and collect the SMTP log of this time: mail to the own tenant is always "
+            "accepted and shows nothing."
+        )
+        yield Missing(text=text, collect=())
+    elif not named:
+        text = (
+            f"Mail of {sender} to outside recipients was accepted after {end}, and no log shows what was changed. "
+            "Collect what shows the state that the cause names."
+        )
+        yield Missing(text=text, collect=tuple(verify))
+    else:
+        text = (
+            f"A change is shown, and mail of {sender} was accepted before it or in another state: the logs do not show "
+            "that the change did it."
+        )
+        yield Missing(text=text, collect=tuple(verify))
+
+
+def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
+    """Return a finding as ``confirmed`` where a fix of exactly what it names worked, with that as its evidence."""
+    own = [item.repair for item in proofs if item.repair.cause == finding.cause]
+    if not own:
+        return finding
+    evidence = dict.fromkeys(part for item in own for part in (*item.changed, *item.accepted))
+    return replace(finding, grade="confirmed", supports=(*finding.supports, *evidence))
+
+
+def _proves(judged: _Judged, case: RepairCase) -> bool:
+    """Whether the change that repaired an incident is exactly what its cause names, and fits no other cause of it."""
+    change, cause, grades = judged.change, judged.repair.cause, judged.incident.grades
+    rule = case.rule(cause)
+    if change is None or rule is None or change.name not in rule.repair_confirms or not change.alone:
+        return False
+    if not judged.incident.host:
+        # Logs that name no machine may be of two: one that was refused, and one that always worked.
+        return False
+    if change.time is None and RANK[grades[cause]] < RANK["probable"]:
+        # An export shows the state now; that it was another one before is the cause's own claim.
+        return False
+    if change.time is not None and any(item.time > change.time for item in judged.refused):
+        # The state had changed and mail was refused all the same: something else may have ended it.
+        return False
+    names = {item.name for item in judged.seen}
+    rivals = (item for item in case.causes if item.id != cause and _possible(grades.get(item.id)))
+    # Where the same change would have repaired another cause that is possible, it does not tell them apart.
+    return not any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in rivals)
+
+
+def _possible(grade: Grade | None) -> bool:
+    return grade is not None and RANK[grade] >= RANK["possible"]

@@ -1,0 +1,112 @@
+"""Reading values of a rule file: every mistake is noted with its file and key, and none of them stops the reading."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from evtx_analyzer.commands import COMMAND
+from evtx_analyzer.errors import RuleError
+from evtx_analyzer.rules.placeholders import PLACEHOLDERS
+
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_PLACEHOLDER = re.compile(r"\$\$|(?P<before>[^\s=(,;{]?)\$(?:[a-z_]+|\{[a-z_]+\})(?P<after>[^\s),;}|]?)")
+
+
+def stem(file: str) -> str:
+    """Return the name of the rule that a file holds."""
+    return file.rpartition("/")[2].rpartition(".")[0]
+
+
+class Check:
+    """Values of one file, each with what is wrong with it noted instead of stopping."""
+
+    def __init__(self, file: str, mistakes: list[RuleError]) -> None:
+        self._file, self._mistakes = file, mistakes
+
+    def wrong(self, key: str, message: str) -> None:
+        """Note a mistake at a key."""
+        self._mistakes.append(RuleError(self._file, key, message))
+
+    def text(self, key: str, value: object) -> str:
+        """Return a text on one line, its placeholders checked; empty if it is none."""
+        if isinstance(value, str) and value.strip():
+            self._placeholders(key, value)
+            return " ".join(value.split())
+        self.wrong(key, "expected a text")
+        return ""
+
+    def optional_text(self, key: str, value: object) -> str:
+        """Return a text; empty if there is none."""
+        return "" if value is None else self.text(key, value)
+
+    def texts(self, key: str, value: object) -> tuple[str, ...]:
+        """Return a list of texts, which may not be empty."""
+        if not isinstance(value, list) or not value:
+            self.wrong(key, "expected a list of texts")
+            return ()
+        return tuple(self.text(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+    def sentence(self, key: str, value: object) -> str:
+        """Return a sentence of a step; it begins with a word, so that no value of a log can make a command of it."""
+        text = self.text(key, value)
+        if text.startswith(("$", COMMAND.strip())) or "\n" in text:
+            self.wrong(key, "a sentence begins with a word; a command stands under lines, with its shell")
+        return text
+
+    def commands(self, key: str, value: object) -> tuple[str, ...]:
+        """Return a list of commands, which may not be empty."""
+        if not isinstance(value, list) or not value:
+            self.wrong(key, "expected a list of commands")
+            return ()
+        return tuple(self.command(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+    def command(self, key: str, value: object) -> str:
+        """Return a command; a placeholder in it is a whole argument, for it is filled by a literal of its own."""
+        text = self.text(key, value)
+        bare = _QUOTED.sub("''", text)
+        quoted = [part for part in _QUOTED.findall(text) if _names(part)]
+        joined = [found[0] for found in _PLACEHOLDER.finditer(bare) if found["before"] or found["after"]]
+        for part in (*quoted, *joined):
+            self.wrong(key, f"in a command a placeholder is a whole argument, without quotation marks: {part}")
+        return text
+
+    def keys(self, key: str, body: Mapping[Any, object], known: tuple[str, ...]) -> None:
+        """Note every key that is not known."""
+        for name in body:
+            if name not in known:
+                self.wrong(f"{key}.{name}".lstrip("."), f"unknown key; expected {', '.join(known)}")
+
+    def number(self, key: str, value: object) -> int:
+        """Return a whole number; 0 if it is none."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        self.wrong(key, "expected a whole number")
+        return 0
+
+    def mapping(self, key: str, value: object) -> dict[str, Any]:
+        """Return a mapping; an empty one if it is none."""
+        if isinstance(value, dict):
+            return value
+        self.wrong(key, "expected a mapping")
+        return {}
+
+    def reference(self, key: str, name: object, known: frozenset[str]) -> None:
+        """Note a name that is not known."""
+        if name not in known:
+            self.wrong(key, f"there is no {name!r}; known: {', '.join(sorted(known)) or 'none'}")
+
+    def _placeholders(self, key: str, value: str) -> None:
+        template = string.Template(value)
+        if not template.is_valid():
+            self.wrong(key, "a $ that begins no placeholder must be written $$")
+            return
+        for name in template.get_identifiers():
+            if name not in PLACEHOLDERS:
+                self.wrong(key, f"unknown placeholder ${name}; known: {', '.join(sorted(PLACEHOLDERS))}")
+
+
+def _names(text: str) -> list[str]:
+    return string.Template(text).get_identifiers()

@@ -1,0 +1,36 @@
+"""Sample cases that hold a fix: what stands before it, and what shows that it worked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from samples import capi2
+from samples.capi2 import Recorder
+from samples.cases import HOST, KB_TIME, LEAF, Files, noise
+from samples.pieces import BROKEN, CHAIN, SOUND, START, accepted, refused, send, xml
+
+_FIX = timedelta(hours=26)
+
+
+def fixed() -> Files:
+    """The chain failed and mail was refused; a day later the same check passes and the same mail is accepted."""
+    before = Recorder(HOST, next_record=900)
+    capi2.check(before, KB_TIME, [(LEAF, 0)], seed="broken", **BROKEN)
+    noise(before, KB_TIME + timedelta(minutes=1), 3)
+    after = Recorder(HOST, next_record=4200)
+    noise(after, KB_TIME + _FIX - timedelta(minutes=9), 3)
+    capi2.check(after, KB_TIME + _FIX, CHAIN, seed="sound", **SOUND)
+    later = [
+        accepted(LEAF, START + _FIX, "08D50E7411223344"),
+        accepted(LEAF, START + _FIX + timedelta(minutes=20), "08D50E7411223345"),
+    ]
+    return {
+        "before/capi2.xml": xml(before),
+        "before/SmtpSend/SEND2016120103-1.LOG": send(refused(LEAF)),
+        "after/capi2.xml": xml(after),
+        "after/SmtpSend/SEND2016120205-1.LOG": send(*later),
+    }
+
+
+REPAIRS: dict[str, Callable[[], Files]] = {"fixed": fixed}
