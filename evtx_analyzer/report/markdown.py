@@ -65,6 +65,7 @@ def _lines(report: Report, say: Language) -> Iterable[str]:
         yield from _best(best, report, say)
         yield from _others(rest, say)
         yield from _incidents(report.incidents, say)
+        yield from (f"{escape(text)}\n" for text in tables.folded_texts(report, say))
     beside = [f"- {escape(tables.context_text(item, say))}" for item in report.context[:_MOST_ROWS]]
     yield from _section(say("Beside the refusals"), beside + _more(len(report.context), _MOST_ROWS, say))
     others = [f"- {escape(tables.other_error_text(item, say))}" for item in tables.other_errors(report)[:_MOST_ROWS]]

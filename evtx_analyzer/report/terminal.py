@@ -37,6 +37,7 @@ from evtx_analyzer.report.shared import (
     context_text,
     count_cell,
     excerpt_texts,
+    folded_texts,
     limit_cells,
     more_replies,
     other_error_text,
@@ -99,7 +100,8 @@ def _parts(report: Report, say: Language, width: int) -> Iterable[RenderableType
         yield from _best(best, report, say, width)
         yield from _others(others, say)
         more = _more(len(report.incidents), _MOST_INCIDENTS, say)
-        yield from _section(say("Incidents"), [_incidents(report.incidents, say), *more])
+        folded = [Text(text, style="yellow") for text in folded_texts(report, say)]
+        yield from _section(say("Incidents"), [_incidents(report.incidents, say), *more, *folded])
     yield from _section(say("Beside the refusals"), _context(report, say))
     yield from _section(say("Other errors, not counted"), _other_errors(report, say))
     yield from _section(say("Inputs and what they cover"), _sources(report, say))
@@ -127,7 +129,8 @@ def _best(best: Finding, report: Report, say: Language, width: int) -> Iterable[
     yield from _section(say("What the refused mail has in common"), _common(report, say))
     found = _pairs(report, say, width)
     if found is not None:
-        yield from _section(say("Refusals and the certificate checks beside them"), [found])
+        folded = [Text(text, style="dim") for text in folded_texts(report, say)]
+        yield from _section(say("Refusals and the certificate checks beside them"), [found, *folded])
     line = timeline.close_up(report) or timeline.overview(report)
     if line is not None:
         yield from _section(say("Time line"), [*_timeline(line, say, width - 4), *_unplaced(report, say)])
