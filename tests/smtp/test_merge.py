@@ -129,7 +129,13 @@ def plainly_found(item, groups, rows):
         )
 
     ways = (
-        (lambda member: wanted.message_id and merging.message_key(member.message_id) == merging.message_key(wanted.message_id), timedelta(days=1), False),
+        (
+            lambda member: (
+                wanted.message_id and merging.message_key(member.message_id) == merging.message_key(wanted.message_id)
+            ),
+            timedelta(days=1),
+            False,
+        ),
         (lambda member: wanted.session and member.session == wanted.session, timedelta(days=1), False),
         (near, reach, True),
     )
