@@ -26,8 +26,12 @@ class Span(Struct, frozen=True):
     first: datetime
     last: datetime
 
+    def and_at(self, time: datetime) -> Span:
+        """Return this and one time more."""
+        return Span(self.count + 1, min(self.first, time), max(self.last, time))
+
     def joined(self, other: Span) -> Span:
-        """Both together."""
+        """Return both together."""
         return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
 
 
@@ -42,6 +46,12 @@ class Spread:
         number = (span.first - _EPOCH) // _BUCKET
         known = self._spans.get(number)
         self._spans[number] = span if known is None else known.joined(span)
+
+    def add_at(self, time: datetime) -> None:
+        """Count one time."""
+        number = (time - _EPOCH) // _BUCKET
+        known = self._spans.get(number)
+        self._spans[number] = Span(1, time, time) if known is None else known.and_at(time)
 
     def join(self, other: Spread) -> None:
         """Add all of another one."""

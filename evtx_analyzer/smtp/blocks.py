@@ -28,7 +28,7 @@ Row = tuple[bytes, ...]
 """Line, key and token, and what a kind of log needs besides; of an irregular line all but the line are empty."""
 Learn = Callable[[Sequence[LogRow]], Layout | None]
 
-_BLOCK = 512 << 10
+_BLOCK = 2 << 20
 _HEADER, _HEADER_LINES = 64 << 10, 50
 _MOST_CARRIED = 1 << 20
 _MOST_SHAPES = 4000  # some kilobytes each

@@ -96,9 +96,9 @@ class History:
         row = self._row(clue, session.connector, session.kind, outcome.thumbprint)
         for reply in session.replies:
             if reply.signals:
-                row.refused = both(row.refused, _at(reply.row.time))
+                row.refused = _counted(row.refused, reply.row.time)
         if session.tls_error:
-            row.tls_failed.setdefault(session.tls_error, Spread()).add(_at(session.last))
+            row.tls_failed.setdefault(session.tls_error, Spread()).add_at(session.last)
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Note what a log shows of a certificate that was sent; of several forms the one that tells most is kept."""
@@ -114,12 +114,11 @@ class History:
             row = rows.get(key)
             if row is None:
                 row = rows[key] = self._row(clue, outcome.connector, kind, outcome.thumbprint)
-            row.sessions = both(row.sessions, _at(outcome.first))
+            row.sessions = _counted(row.sessions, outcome.first)
             for message in outcome.accepted:
-                span = _at(message.time)
-                row.accepted = both(row.accepted, span)
+                row.accepted = _counted(row.accepted, message.time)
                 if outcome.online:
-                    row.mail_in(self._state(outcome, message)).add(span)
+                    row.mail_in(self._state(outcome, message)).add_at(message.time)
 
     def add_refused(self, refused: Iterable[RefusedTimes], clue: HostClue, kind: str) -> None:
         """Count refusals of one machine whose sessions were folded."""
@@ -220,8 +219,9 @@ def _telling(certificate: Certificate) -> tuple[object, ...]:
     return certificate.not_after is not None, *(len(name) for name in names), *names
 
 
-def _at(time: datetime) -> Span:
-    return Span(1, time, time)
+def _counted(span: Span | None, time: datetime) -> Span:
+    """Return a span with one time more."""
+    return Span(1, time, time) if span is None else span.and_at(time)
 
 
 def _count(span: Span | None) -> int:
