@@ -22,7 +22,7 @@ from evtx_analyzer.sigma.match import Signal, matches
 from evtx_analyzer.smtp.blocks import Layouts
 from evtx_analyzer.smtp.outcomes import Layout, layout_of
 from evtx_analyzer.smtp.refused import RefusalReader
-from evtx_analyzer.smtp.sessions import OpenSessions, Session, sessions, tell
+from evtx_analyzer.smtp.sessions import OpenSessions, Session, build_session, sessions
 
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 
@@ -71,7 +71,7 @@ def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
 def _session(reading: Reading, rows: Sequence[LogRow]) -> Session | None:
     """Make a session of all its rows; None where one of them cannot be typed."""
     found = _matches(reading, rows)
-    return tell(found) if found is not None else None
+    return build_session(found) if found is not None else None
 
 
 def _matches(reading: Reading, rows: Sequence[LogRow]) -> list[Match] | None:

@@ -38,7 +38,7 @@ class _Row:
         self.mail: dict[_State, Spread] = {}
 
     def mail_in(self, state: _State) -> Spread:
-        """When mail was accepted in a state."""
+        """Return when mail was accepted in a state; what is added to it is counted here."""
         spread = self.mail.get(state)
         if spread is None:
             spread = self.mail[state] = Spread()
@@ -55,7 +55,7 @@ class _Row:
 
 
 def both(left: Span | None, right: Span | None) -> Span | None:
-    """Two spans as one; either may be absent."""
+    """Return two spans as one; either may be absent."""
     return joined(span for span in (left, right) if span is not None)
 
 
@@ -138,7 +138,7 @@ class History:
         return outcome.tls, outcome.seen_address, self._sender(sender), scope, message.time_basis
 
     def _sender(self, domain: str | None) -> str | None:
-        """A sender's domain; None (unknown) for those that come when too many are known already."""
+        """Return a sender's domain; None (unknown) for those that come when too many are known already."""
         if domain and domain not in self._senders:
             if len(self._senders) >= _MOST_SENDERS:
                 return None
@@ -146,7 +146,7 @@ class History:
         return domain
 
     def _row(self, clue: HostClue, connector: str, kind: str, thumbprint: str) -> _Row:
-        """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
+        """Return the counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
         near = HostClue(clue.name, folder_of(clue.path), address_of(clue.address))
         row = self._rows.setdefault((near, connector, kind, thumbprint), _Row())
         row.path = min(row.path or clue.path, clue.path)
@@ -160,11 +160,11 @@ class History:
         return dict(sorted(merged.items()))
 
     def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
-        """The history, sorted; hosts that no row names are labelled as for rejections."""
+        """Return the history, sorted; hosts that no row names are labelled as for rejections."""
         return tuple(_delivery(key, row) for key, row in self._by_host(hosts).items())
 
     def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
-        """What Exchange Online took, by state."""
+        """Return what Exchange Online took, by state."""
         return tuple(
             AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)
             for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
@@ -172,7 +172,7 @@ class History:
         )
 
     def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
-        """Failed TLS negotiations, by what failed."""
+        """Return failed TLS negotiations, by what failed."""
         return tuple(
             TlsFailures(host, kind, connector, error, spread)
             for (host, connector, kind, _), row in self._by_host(hosts).items()
@@ -214,7 +214,7 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
 
 
 def _telling(certificate: Certificate) -> tuple[object, ...]:
-    """How much is known of a certificate; what is told alike is in one order, whichever session came first."""
+    """Return how much is known of a certificate, in an order that does not depend on which session came first."""
     names = certificate.issuer, certificate.subject, certificate.alternate_names
     return certificate.not_after is not None, *(len(name) for name in names), *names
 

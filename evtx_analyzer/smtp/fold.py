@@ -58,7 +58,7 @@ _SEQUENCE, _LOCAL, _DATA = (SEND_FIELDS.index(name) for name in ("sequence-numbe
 
 
 def _kind(rows: RowReader) -> str:
-    """The kind of log that the header names; empty where rows must be read one by one."""
+    """Return the kind of log that the header names; empty where rows must be read one by one."""
     assert isinstance(rows, ExchangeRows)
     kinds = (log for log in (SEND_LOG, RECEIVE_LOG) if log.casefold() == rows.log.casefold())
     return next(kinds, "") if rows.columns == SEND_FIELDS else ""
@@ -77,7 +77,7 @@ class ProtocolReader(BlockReader):
             self._refusals.begin(source)
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:  # noqa: ARG002  of every block
-        """The rows of a Send or Receive connector with the usual columns."""
+        """Return the pattern of rows of a Send or Receive connector with the usual columns."""
         return {SEND_LOG: _SEND, RECEIVE_LOG: _RECEIVE}.get(_kind(rows))
 
     def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
@@ -111,7 +111,7 @@ class ProtocolReader(BlockReader):
         yield from groups.counted(self._refusals)
 
     def _odd(self, given: dict[int, Iterable[Readable]]) -> set[bytes]:
-        """Ids of sessions that have an irregular row or have begun in an earlier file."""
+        """Return the ids of sessions that have an irregular row or have begun in an earlier file."""
         rows = [row for rows in given.values() for row in rows if isinstance(row, LogRow)]
         names = {row.values.get("session-id", "") for row in rows}.union(self.layouts.begun())
         return {name.encode("utf-8", "replace") for name in names}
@@ -203,14 +203,14 @@ class ProtocolReader(BlockReader):
         return self._refusals.take(rows, layout, [*moments, began])
 
     def _connector(self, written: bytes) -> str | None:
-        """The name of a connector; None where it is quoted."""
+        """Return the name of a connector; None where it is quoted."""
         name = self._connectors.get(written)
         if name is None and b'"' not in written:
             name = self._connectors[written] = decode(written, "utf-8")
         return name
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
-        """An ended session; made when it is asked for, and given in the place of its last row."""
+        """Yield an ended session; it is made when it is asked for, and stands where its last row stood."""
         lines = [block.rows[at][0] for at in part]
         rows = [split_cells(text) for text in _texts(lines)]
         cells = [row[:_CELLS] for row in rows if row is not None]
@@ -267,7 +267,7 @@ class _Groups:
         banners: tuple[int, ...],
         last: bytes,
     ) -> None:
-        """One session with its local endpoint, the numbers of its rows that say 220, and the time of its last row."""
+        """Add a session with its local endpoint, the numbers of its banners, and the time of its last row."""
         _, outcomes, greetings = self._groups.setdefault((connector, local.rpartition(b":")[0]), (local, [], []))
         outcomes.append(outcome)
         if self._early:
@@ -304,7 +304,10 @@ class _Groups:
 
 
 def _moment(written: bytes) -> datetime | None:
-    """The time of a row; its digits are in their places, so that the standard library gives what ``clock`` gives."""
+    """Return the time of a row.
+
+    Its digits are in their places, so that the standard library gives what ``clock`` gives.
+    """
     try:
         return datetime.fromisoformat(written.decode())  # with Z, so aware
     except ValueError:
@@ -316,7 +319,10 @@ def _sequence(line: bytes) -> bytes:
 
 
 def _data(line: bytes) -> bytes:
-    """The data of a command or reply; of a quoted reply what stands before a comma, of a quoted command nothing."""
+    """Return the data of a command or reply.
+
+    Of a quoted reply what stands before a comma, of a quoted command nothing.
+    """
     at = line.find(b",<,", _BEFORE_EVENT)
     if at < 0:
         at = line.find(b",>,", _BEFORE_EVENT)
@@ -325,7 +331,7 @@ def _data(line: bytes) -> bytes:
 
 
 def _texts(lines: Sequence[bytes]) -> list[str]:
-    """The lines as text, as ``line_text`` gives each of them: at once where that is the same."""
+    """Return the lines as text, as ``line_text`` gives each of them: at once where that is the same."""
     data = b"\n".join(lines)
     if data.isascii() and b"\0" not in data:
         return [text.rstrip("\r") for text in data.decode().split("\n")]
@@ -333,7 +339,7 @@ def _texts(lines: Sequence[bytes]) -> list[str]:
 
 
 def _text(line: bytes) -> str:
-    """The data of a row as text."""
+    """Return the data of a row as text."""
     return (split_cells(line_text(line, "utf-8")) or [""] * _CELLS)[_DATA]
 
 
@@ -343,7 +349,7 @@ def _says_no(line: bytes) -> bool:
 
 
 def _note(token: bytes) -> bytes | None:
-    """The token of an information row without what varies and tells nothing; None for a row that is not sound."""
+    """Return the token of an information row without what varies and says nothing; None if the row is not sound."""
     match = _NOTE.fullmatch(token)
     if match is None:
         return b"*" if token == b"*," else None

@@ -47,7 +47,7 @@ class Group:
 
     @property
     def first(self) -> Rejection:
-        """The strongest sighting's rejection."""
+        """Return the strongest sighting's rejection."""
         return self.members[0].rejection
 
     def join(self, sighting: Sighting) -> None:

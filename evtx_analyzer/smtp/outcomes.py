@@ -20,7 +20,7 @@ from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Match, SmtpEvent
 from evtx_analyzer.model.records import Acceptance, Outcome
-from evtx_analyzer.smtp.sessions import Session, tell
+from evtx_analyzer.smtp.sessions import Session, build_session
 from evtx_analyzer.smtp.transaction import Reply
 
 _ACCEPTED = range(200, 300)
@@ -36,12 +36,12 @@ _Value = TypeVar("_Value")
 
 
 def is_online(banner_name: str, received: Certificate | None) -> bool | None:
-    """Whether the remote side of a session is Exchange Online, by banner and certificate; None where nothing tells."""
+    """Return whether the remote side of a session is Exchange Online, by banner and certificate; None if unknown."""
     return is_remote_side(banner_name, received, "")
 
 
 def outcome_of(session: Session) -> Outcome:
-    """The outcome of a session, whether it was refused or not."""
+    """Return the outcome of a session, whether it was refused or not."""
     return Outcome(
         first=session.first,
         connector=session.connector,
@@ -55,12 +55,12 @@ def outcome_of(session: Session) -> Outcome:
 
 
 def is_acceptance(reply: Reply) -> bool:
-    """Whether a reply says that a message was taken."""
+    """Return whether a reply says that a message was taken."""
     return not reply.signals and reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED
 
 
 def domain_of(address: str) -> str:
-    """The domain of an address, folded; the whole address where it has none; empty for the null sender."""
+    """Return the domain of an address, folded; the whole address where it has none; empty for the null sender."""
     return address.rpartition("@")[2].casefold()
 
 
@@ -76,7 +76,7 @@ def _acceptance(reply: Reply) -> Acceptance:
 
 
 def _tls(session: Session) -> bool | None:
-    """Whether TLS was used; a session whose beginning is not in the log does not show that it was not."""
+    """Return whether TLS was used; a session whose beginning is not in the log does not show that it was not."""
     refused = any(reply.command == "STARTTLS" and reply.code >= _FAILED for reply in session.replies)
     if session.sent or session.received or session.tls or (session.starttls and not refused):
         return True
@@ -137,7 +137,7 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
     rows = [match.event for match in matches if isinstance(match.event, SmtpEvent)]
     numbered = [_numbered(row, number) for number, row in enumerate(rows)]
     signals = [match.signals for match in matches]
-    session = tell([Match(event=row, signals=names) for row, names in zip(numbered, signals, strict=True)])
+    session = build_session([Match(event=row, signals=names) for row, names in zip(numbered, signals, strict=True)])
     if session.tls_error or any(not reply.signals and reply.code >= _FAILED for reply in session.replies):
         return None
     refused = [reply for reply in session.replies if reply.signals]
@@ -241,7 +241,7 @@ class OutcomeReader:
         first: datetime,
         accepted: tuple[Acceptance, ...],
     ) -> Outcome:
-        """The outcome of a session; of each row the line stands first."""
+        """Return the outcome of a session; of each row the line stands first."""
         return Outcome(
             first=first,
             connector=connector,
@@ -254,7 +254,7 @@ class OutcomeReader:
         )
 
     def acceptances(self, lines: Sequence[Sequence[bytes]], layout: Layout, size: int) -> tuple[Acceptance, ...] | None:
-        """The accepted messages of a session; None where a time (so long as written) or an address is not certain."""
+        """Return the accepted messages of a session; None if a time (``size`` bytes) or an address is not certain."""
         accepted = []
         for message in layout.messages:
             time = self._time_of(lines[message.accepted][0][:size])
@@ -268,7 +268,7 @@ class OutcomeReader:
         return tuple(accepted)
 
     def _seen_address(self, lines: Sequence[Sequence[bytes]], hellos: tuple[int, ...]) -> str:
-        """The client address in the first reply that names one, which is an answer to EHLO."""
+        """Return the client address in the first reply that names one, which is an answer to EHLO."""
         for at in hellos:
             text = self._text_of(lines[at][0])
             address = self._addresses.get(text)
@@ -281,7 +281,7 @@ class OutcomeReader:
         return ""
 
     def _known_online(self, lines: Sequence[Sequence[bytes]], layout: Layout) -> bool | None:
-        """Whether the remote side is Exchange Online; asked once for each name and certificate."""
+        """Return whether the remote side is Exchange Online; asked once for each name and certificate."""
         match = _BANNER.match(self._text_of(lines[layout.banners[0]][0])) if layout.banners else None
         key = match[1] if match else b"", layout.received
         if key not in self._online:
@@ -289,7 +289,7 @@ class OutcomeReader:
         return self._online[key]
 
     def _domain(self, line: bytes) -> str | None:
-        """The domain of the address in a MAIL or RCPT command; None where it is not certain."""
+        """Return the domain of the address in a MAIL or RCPT command; None where it is not certain."""
         match = self._usual.search(line) or _ADDRESS.search(self._text_of(line))
         if match is None:
             return None

@@ -108,8 +108,8 @@ class RefusalReader:
         sightings = list(rejections(session)) if session is not None else []
         # Another session of the shape may have a failing reply that is no refusal: it is read row by row.
         numbers = {id(row): number for number, row in enumerate(session.rows)} if session is not None else {}
-        told = [numbers[id(reply.row)] for reply in refused_replies(session)] if session is not None else []
-        self._known[key] = _Known(layout, sightings if told == lines else [])
+        shown = [numbers[id(reply.row)] for reply in refused_replies(session)] if session is not None else []
+        self._known[key] = _Known(layout, sightings if shown == lines else [])
 
     def take(self, rows: Sequence[Row], layout: Layout, times: Sequence[datetime | None]) -> bool:
         """Take the refusals of a session; False where that is not certain or nothing was learned yet.

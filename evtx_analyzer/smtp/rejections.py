@@ -154,7 +154,10 @@ def _verdict(text: str) -> ReplyVerdict:
 
 
 def _attribution(text: str) -> str:
-    """As ``attribution``: most replies differ in the bracket only, and what stands before it is asked once."""
+    """Return what ``attribution`` does.
+
+    Most replies differ in the bracket only, and what stands before it is asked once.
+    """
     head, bracket_, tail = text.partition("[")
     return _of_head(head) or (attribution(bracket_ + tail) if bracket_ else "")
 
