@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
 from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
+from evtx_analyzer.diagnose.time_zones import zone_asked
 from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders, fill
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation, Rejection
@@ -106,7 +107,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         ),
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
-            *_zone_asked(incidents, best.scene.case.tz),
+            *zone_asked(incidents, best.scene.case.tz),
             *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
         ),
         remedy=Remedy(
@@ -314,8 +315,9 @@ def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
         if getattr(item.observation, side):
             by_name.setdefault(item.observation.name, []).append(item)
     for same in by_name.values():
-        distinct, more = _distinct([_told_apart(item) for item in same])
-        more += len(distinct) - _MOST_EVIDENCE
+        asked = [_told_apart(item) for item in same]
+        distinct = _distinct(asked)
+        more = len(distinct) - _MOST_EVIDENCE + sum(len(group) for item in asked for group in item.folded)
         kept += [
             Evidence(
                 text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
@@ -358,11 +360,8 @@ def _by_time(item: Rejection) -> tuple[object, ...]:
     return item.time, sort_key(item.origin)
 
 
-def _distinct(same: Sequence[_Seen]) -> tuple[list[tuple[_Seen, Fact]], int]:
-    """Return the facts that differ in place or in wording, and how many more are folded.
-
-    Only where several stand at one place are they worded for it.
-    """
+def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
+    """Return facts that differ in place or in wording; only where several stand at one place are they worded for it."""
     places = Counter(fact.origin for item in same for fact in item.facts)
     found: dict[tuple[str, Origin | None], tuple[_Seen, Fact]] = {}
     for item in same:
@@ -370,50 +369,9 @@ def _distinct(same: Sequence[_Seen]) -> tuple[list[tuple[_Seen, Fact]], int]:
         for fact in item.facts:
             wording = item.scene.worded(text, fact) if places[fact.origin] > 1 else ""
             found[wording, fact.origin] = item, fact
-    return list(found.values()), sum(len(group) for item in same for group in item.folded)
+    return list(found.values())
 
 
 def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
     fact = pair[1]
     return fact.time is None, fact.time or 0, sort_key(fact.origin) if fact.origin else ()
-
-
-_WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
-_EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
-
-
-def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
-    """What comes first under what is missing where refusals have no UTC time: nothing can be joined with them by time.
-
-    Rows behind a ``#Date`` heading have no time at all, so no zone is asked for.
-    """
-    if not any(incident.unknown_zone_count for incident in incidents):
-        return
-    rejections = [item for incident in incidents for item in incident.rejections]
-    local = [item for item in rejections if item.time_basis == "unknown"]
-    two_dates = sum(item.other_time is not None for item in local)
-    skipped = len(local) - two_dates if tz else 0
-    wrong = sum(item.time_basis == "wrong-zone" for item in rejections)
-    if local and tz is None:
-        text = (
-            f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
-            "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
-        )
-        yield Missing(text=text, collect=_WITH_ZONE)
-    if two_dates:
-        text = (
-            f"{_times_of(two_dates)} of a date whose day and month can be read both ways; shown is the month first. "
-            "Give an IIS log under its own name (inYYMMDD.log), and export message tracking with Export-Clixml."
-        )
-        yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
-    for count, why in ((skipped, "in an hour that the zone skips"), (wrong, "wrong by another clock")):
-        if count:
-            text = (
-                f"{_times_of(count)} {why}: --tz {tz} is not the zone of the server that wrote the log. "
-                "Analyze again with the right one."
-            )
-            yield Missing(text=text, collect=_WITH_ZONE)
-
-
-def _times_of(count: int) -> str:
-    return "The time of 1 refusal is" if count == 1 else f"The times of {count} refusals are"

@@ -103,7 +103,9 @@ class RefusalReader:
         if key is None or key in self._known:
             return
         if len(self._known) >= _MOST:
+            # Both, for what is known holds the layouts whose ids are in the keys.
             self._known.clear()
+            self._groups.clear()
         session, lines = self._session_of(read()), [one.reply for one in layout.refused]
         sightings = list(rejections(session)) if session is not None else []
         # Another session of the shape may have a failing reply that is no refusal: it is read row by row.
