@@ -20,11 +20,11 @@ from pathlib import Path
 from evtx_analyzer.batch import Progress, bundles, run, settings_for
 from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.summary import Summary
-from evtx_analyzer.batch.work import Task, summarize
+from evtx_analyzer.batch.work import Finished, Task, summarize
 from samples.fleet import DAMAGES, write_fleet
 
 
-def work(task: Task) -> Summary:
+def work(task: Task) -> Finished:
     """What a worker does here: one bundle kills it."""
     if "killer" in task.bundle.name:
         os._exit(9)
@@ -68,7 +68,9 @@ def _interrupt() -> None:
 
 def _bytes(folder: Path) -> dict[str, bytes]:
     """Every file of an output."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    # The index holds times of files, and each record twice while a run goes on.
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "index.jsonl")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def main() -> int:
@@ -89,24 +91,24 @@ def _compare(place: Path, count: int, workers: int) -> int:
     found, settings = bundles(str(place / "in")), settings_for()
 
     watch = Watch()
-    local = run(found, place / "local", settings, workers=workers, work=work, tell=watch.tell)
+    local = run(found, place / "local", settings, workers=workers, work=work, progress=watch.tell)
     many = watch.told(f"{workers} processes")
     print("   ", local.statuses, "refusals", local.rejection_count)
 
     watch = Watch(_interrupt)
     try:
-        run(found, place / "resumed", settings, workers=workers, work=work, tell=watch.tell)
+        run(found, place / "resumed", settings, workers=workers, work=work, progress=watch.tell)
     except KeyboardInterrupt:
         watch.told("  interrupted half way")
     watch = Watch()
-    run(found, place / "resumed", settings, workers=workers, work=work, resume=True, tell=watch.tell)
+    run(found, place / "resumed", settings, workers=workers, work=work, resume=True, progress=watch.tell)
     watch.told("  resumed")
     watch = Watch()
-    run(found, place / "resumed", settings, workers=workers, work=work, resume=True, tell=watch.tell)
+    run(found, place / "resumed", settings, workers=workers, work=work, resume=True, progress=watch.tell)
     watch.told("  again, all done")
 
     watch = Watch()
-    run(found, place / "one", settings, workers=1, work=work, tell=watch.tell)
+    run(found, place / "one", settings, workers=1, work=work, progress=watch.tell)
     one = watch.told("1 process")
 
     cluster = _cluster(found, place, workers)
@@ -132,7 +134,7 @@ def _cluster(found: list[Bundle], place: Path, workers: int) -> Summary:
             settings_for(),
             scheduler=cluster.scheduler_address,
             work=work,
-            tell=watch.tell,
+            progress=watch.tell,
         )
         watch.told(f"Dask, {workers} workers, 1 killed")
     return summary

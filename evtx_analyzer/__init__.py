@@ -175,3 +175,8 @@ def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, so that ``dir`` and ``help`` show them although they load when they are asked for."""
+    return sorted(__all__)

@@ -111,6 +111,11 @@ def in_sentence(time: datetime, basis: TimeBasis) -> str:
     return _digits(time, basis) + (f" ({text})" if text else "")
 
 
+def between(first: Moment, last: Moment) -> str:
+    """Two moments where words follow; equal ones are one: ``2026-... UTC to 2026-... UTC``, or ``2026-... UTC``."""
+    return in_sentence(*first) if first == last else f"{in_sentence(*first)} to {in_sentence(*last)}"
+
+
 def remark(basis: TimeBasis) -> str:
     """What is to be said of a time beside its digits; empty where it is UTC."""
     return _REMARKS.get(basis, "").removeprefix(", ")

@@ -24,16 +24,35 @@ Server = Literal["", "exchange", "iis"]
 COMMAND = "> "
 """How a line of a report begins that is a command."""
 
+EITHER = "In either case:"
+"""What follows is for every kind of server again."""
+
 _SHELLS: dict[Shell, str] = {
     "exchange-online": "In Exchange Online PowerShell (Connect-ExchangeOnline):",
     "exchange": "In the Exchange Management Shell on $host:",
     "windows": "In an elevated PowerShell on $host:",
 }
+_SHELL_LINE = re.compile("|".join(re.escape(text).replace(r"\$host", ".+") for text in _SHELLS.values()))
 _ALTERNATIVES: dict[Server, str] = {
     "exchange": "Where Exchange sends the mail:",
     "iis": "Where IIS SMTP sends the mail:",
-    "": "In either case:",
+    "": EITHER,
 }
+LineKind = Literal["sentence", "command", "shell", "alternative"]
+
+
+def line_kind(line: str) -> LineKind:
+    """Return what a line of a report's steps is: only a sentence is a step of its own.
+
+    ``shell`` names where the commands below it run, ``alternative`` the kind of server that what follows is for.
+    """
+    if line.startswith(COMMAND):
+        return "command"
+    if line in _ALTERNATIVES.values():
+        return "alternative"
+    return "shell" if _SHELL_LINE.fullmatch(line) else "sentence"
+
+
 # Kind of an incident -> kind of server. A non-delivery report alone tells none.
 SERVERS: dict[str, Server] = {"send-connector": "exchange", "message-tracking": "exchange", "iis-smtp": "iis"}
 

@@ -13,6 +13,14 @@ what was expected and what to do next. Only ``cli`` prints or exits.
 
 from __future__ import annotations
 
+import logging
+import re
+
+_LOG = logging.getLogger("evtx_analyzer")
+_LOG.addHandler(logging.NullHandler())  # a program that wants the tracebacks adds a handler of its own
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_MOST_TEXT = 200
+
 
 class AnalyzerError(Exception):
     """Base of all errors that this package raises on purpose; compares by type and text."""
@@ -50,3 +58,23 @@ class RuleSetError(AnalyzerError):
     def __init__(self, mistakes: tuple[RuleError, ...]) -> None:
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
         self.mistakes = mistakes
+
+
+def is_unforeseen(error: BaseException) -> bool:
+    """Return whether an error is a fault of this program or of a library, of which a boundary makes a loss.
+
+    AnalyzerError is raised on purpose, memory is the machine's, and interrupts and exits are no Exception. A panic of a
+    library in Rust is none either, and its class cannot be imported.
+    """
+    on_purpose = isinstance(error, AnalyzerError | MemoryError)
+    return (isinstance(error, Exception) and not on_purpose) or type(error).__name__ == "PanicException"
+
+
+def unforeseen(what: str, error: BaseException) -> str:
+    """Return what a report says of an error that nobody foresaw; its traceback goes to the log ``evtx_analyzer``.
+
+    ``what`` names the source or bundle. The text is one line, and the same in every run.
+    """
+    _LOG.error("%s: this program failed on it", what, exc_info=error)
+    text = _ADDRESS.sub("", str(error)).partition("\n")[0][:_MOST_TEXT].encode("utf-8", "replace").decode()
+    return f"this program failed on it ({type(error).__name__}: {text}); please report this"

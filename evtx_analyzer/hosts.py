@@ -141,23 +141,23 @@ class Hosts(Struct, frozen=True):
     _known: dict[HostClue, tuple[str, HostBasis]] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
-        """Label of a machine by its name as a log writes it; empty for no name."""
+        """Return the label of a machine by its name as a log writes it; empty for no name."""
         return self.labels.get(name.casefold(), short(name))
 
     def resolve(self, clue: HostClue) -> tuple[str, HostBasis]:
-        """Label and how it is known; a log of thousands of sessions is asked about once."""
-        found = self._known.get(clue)
-        if found is None:
+        """Return the label and how it is known; a log of thousands of sessions is asked about once."""
+        label = self._known.get(clue)
+        if label is None:
             # Another name or address may stand in every row: what is remembered stays small.
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
-            found = self._known[clue] = self._resolve(clue)
-        return found
+            label = self._known[clue] = self._resolve(clue)
+        return label
 
     def _resolve(self, clue: HostClue) -> tuple[str, HostBasis]:
-        given = _given(clue.path, self.given)
-        if given:
-            return self.label(given), "option"
+        override = _override(clue.path, self.given)
+        if override:
+            return self.label(override), "option"
         if clue.name:
             return self.label(clue.name), "row"
         named, assumed = self._of_folder(clue.path)
@@ -170,7 +170,7 @@ class Hosts(Struct, frozen=True):
         return (label, "assumed") if label else ("", "unknown")
 
     def _of_folder(self, path: str) -> tuple[str, str]:
-        """Label by the names of the folders above a file, the nearest first; and one to assume from their contents."""
+        """Return the label that the nearest folder above a file gives, and one to assume from what folders hold."""
         parts = _parts(path)
         for depth in range(len(parts) - 1, 0, -1):
             name = parts[depth - 1]
@@ -193,9 +193,9 @@ def identify_hosts(
     given: HostOverrides = (),
     unnamed_logs: Iterable[tuple[str, str]] = (),
 ) -> Hosts:
-    """All machines of a case: names that rows write (path, name), all paths, owners of addresses, and ``--host``.
+    """Return the machines of a case by names in rows (path, name), all paths, owners of addresses, and ``--host``.
 
-    ``nameless`` are (path, local address) of sessions in logs that name no machine: several addresses are taken for
+    ``unnamed_logs`` are (path, local address) of sessions in logs that name no machine: several addresses are taken for
     several machines, and a folder called like another machine is not taken for the one that is known.
     """
     named = sorted({(path, name) for path, name in rows if name})
@@ -229,7 +229,7 @@ def identify_hosts(
 
 
 def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[str, str]:
-    """Machines after which folders are called that stand beside the folder of a known machine and hold unnamed logs.
+    """Return machines by folders that stand beside the folder of a known machine and hold unnamed logs.
 
     The label by the folder's name, folded; the name may hold the domain.
     """
@@ -251,7 +251,7 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
 
 
 def _is_machine_name(name: str) -> bool:
-    """Whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
+    """Return whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
     plain = re.sub(r"[-_ ]?\d+$", "", name).casefold()
     # A date (2026-03-10) would be a legal name of a machine.
     legal = _NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
@@ -259,7 +259,7 @@ def _is_machine_name(name: str) -> bool:
 
 
 def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
-    """Whether the logs that name no machine come from more machines than one, as far as paths and addresses tell."""
+    """Return whether logs that name no machine come from several, as far as paths and addresses tell."""
     found = set(unnamed_logs)
     addresses = {address_of(endpoint) for _, endpoint in found} - {""}
     folders = {part for path, _ in found for part in _parts(path)[:-1]}
@@ -268,7 +268,7 @@ def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
 
 
 def folder_host(parts: list[str]) -> str:
-    """The machine that the last of these folders is named after by a collector; empty where it is not."""
+    """Return the machine that the last of these folders is named after by a collector; empty where it is not."""
     name, above = parts[-1], parts[-2] if len(parts) > 1 else ""
     archive = _ARCHIVE.fullmatch(name)
     if archive is not None:
@@ -282,17 +282,17 @@ def folder_host(parts: list[str]) -> str:
 
 
 def folder_of(path: str) -> str:
-    """The folder or archive that holds a file, by the name that reports show (``case.zip!EX01/SEND1.LOG``)."""
+    """Return the folder or archive that holds a file, by the name that reports show (``case.zip!EX01/SEND1.LOG``)."""
     return re.sub(r"[/!]?[^/!]*$", "", path)
 
 
 def short(name: str) -> str:
-    """First DNS label in upper case."""
+    """Return the first DNS label in upper case."""
     return name.partition(".")[0].upper()
 
 
 def address_of(endpoint: str) -> str:
-    """The address of an endpoint (``10.10.248.7:16547``, ``[fe80::1]:25``); empty for loopback and for none."""
+    """Return the address of an endpoint (``10.10.248.7:16547``, ``[fe80::1]:25``); empty for loopback and for none."""
     if endpoint.startswith("["):
         address = endpoint[1:].partition("]")[0]
     else:
@@ -301,7 +301,7 @@ def address_of(endpoint: str) -> str:
 
 
 def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
-    """How the host of a rejection and the host of an operation stand to each other."""
+    """Return how the host of a rejection and the host of an operation stand to each other."""
     if not left or not right:
         return "unknown"
     if left != right:
@@ -334,14 +334,14 @@ def host_text(overrides: HostOverrides) -> str | None:
     return ", ".join(f"{pattern}={name}" if pattern else name for pattern, name in overrides) or None
 
 
-def _given(path: str, given: HostOverrides) -> str:
-    """The name that ``--host`` gives a path: by a pattern of the path or of a folder's or file's name, else for all."""
+def _override(path: str, overrides: HostOverrides) -> str:
+    """Return the name that ``--host`` gives a path: by a pattern of it or of a part of it, else that for all."""
     folded, names = path.casefold(), [part.casefold() for part in _parts(path)]
-    for pattern, name in given:
+    for pattern, name in overrides:
         wanted = pattern.casefold()
         if wanted and (fnmatchcase(folded, wanted) or any(fnmatchcase(part, wanted) for part in names)):
             return name
-    return next((name for pattern, name in given if not pattern), "")
+    return next((name for pattern, name in overrides if not pattern), "")
 
 
 def _parts(path: str) -> list[str]:
@@ -353,7 +353,7 @@ def _stem(name: str) -> str:
 
 
 def _is_day(digits: str) -> bool:
-    """Whether digits are a month and a day without leading zeros, as the collector writes them."""
+    """Return whether digits are a month and a day without leading zeros, as the collector writes them."""
     return any(
         month and day and not month.startswith("0") and not day.startswith("0") and int(month) <= 12 and int(day) <= 31  # noqa: PLR2004  months, days
         for month, day in ((digits[:cut], digits[cut:]) for cut in (1, 2))

@@ -32,6 +32,7 @@ class CaseArguments(TypedDict, total=False):
     since: datetime | None
     until: datetime | None
     limits: Limits | None
+    config: str | None
 
 
 class AnalysisArguments(CaseArguments, total=False):
@@ -50,8 +51,9 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
 
     ``window`` is in seconds before and after the handshake, None for what each link rule says. ``host`` holds pairs of
     a pattern and a name. ``tz`` is an IANA name. ``since`` and ``until`` are aware times. ``rules`` is None for the
-    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four. ``certificates`` are
-    thumbprints whose checks matter beside those that the case shows (``verify`` names those of the earlier report).
+    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four. ``config`` says in words which
+    options came from which file. ``certificates`` are thumbprints whose checks matter beside those that the case shows
+    (``verify`` names those of the earlier report).
     """
 
     window: tuple[float, float] | None = None
@@ -60,6 +62,7 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     limits: Limits = Limits()
+    config: str | None = None
     rules: Rules | None = None
     password: bytes | None = None
     anyway: bool = False

@@ -19,12 +19,15 @@ from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.diagnose.weigh import diagnose
+from evtx_analyzer.diagnose.wording import SHOWN_FIELDS
 from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.hosts import Hosts, host_text
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
-from evtx_analyzer.ingest.examine import Inputs, Progress, examine, silent, source_paths, without_copies
-from evtx_analyzer.ingest.ledger import Ledger
+from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
+from evtx_analyzer.ingest.streams import Progress, silent
 from evtx_analyzer.model.events import Event
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
@@ -78,7 +81,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     evidence.read_connections(refused.sessions())
     account = evidence.account(refused, clocks)
     facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage))
-    joined = correlate(facts, rules, options.window)
+    joined = correlate(facts, rules, options.window, SHOWN_FIELDS)
     case = _case(joined, account, options)
     findings, incidents = diagnose(joined.incidents, rules.causes, case)
     later = later_evidence(facts)
@@ -115,10 +118,9 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
 
 def events(inputs: Inputs) -> Iterator[Event]:
     """Yield the typed events of all inputs, before any rule; losses are not given here, use ``analyze`` for those."""
-    ledger = Ledger()
     for item in without_copies(examine(source, silent) for source in discover(source_paths(inputs))):
         if item.syntax is not None and not item.duplicate_of:
-            yield from ledger.events(item, silent)
+            yield from typed_events(SourceAccount(item))
 
 
 def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequence[Operation]) -> CaseFacts:
@@ -146,6 +148,7 @@ def _case(joined: Correlation, account: Account, options: AnalysisOptions) -> Ca
         kinds=frozenset(item.kind for item in account.coverage),
         unread=account.unread,
         settings=joined.facts.places(),
+        views=joined.views,
         view=partial(session_facts, background=joined.facts),
         certificates=joined.facts.certificates,
         tz=options.tz,
@@ -162,4 +165,5 @@ def _shown(options: AnalysisOptions, rules: Rules) -> Options:
         since=None if since is None else since.isoformat(),
         until=None if until is None else until.isoformat(),
         rules=rules.added or None,
+        config=options.config,
     )

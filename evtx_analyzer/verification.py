@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.errors import ReportError
-from evtx_analyzer.ingest.examine import Inputs, Progress
+from evtx_analyzer.ingest.examine import Inputs
+from evtx_analyzer.ingest.streams import Progress
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.pipeline import analyze_with_evidence
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of

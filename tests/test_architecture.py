@@ -16,7 +16,7 @@ README = PACKAGE.parent / "README.md"
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
     ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands"),
-    ("clock", "distinguished_names"),
+    ("clock", "distinguished_names", "whole_files"),
     ("hosts", "exchange_online", "public_roots"),
     ("discover", "sigma"),
     ("read", "normalize", "rules"),

@@ -1,24 +1,28 @@
 """Many bundles: the pipeline mapped over them, on this machine or on a Dask cluster, and one summary of all.
 
-What is not done can be done later: reports are named by content and written at once or not at all, so an interrupted
-run goes on with ``resume``, and a run on what is done already changes nothing.
+What is not done can be done later: every file is written whole or not at all, and an index remembers what was written,
+so an interrupted run goes on with ``resume``, and a run on what is done already changes nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, Unpack
+from typing import Literal, TypeVar, Unpack
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle, bundles
+from evtx_analyzer.batch.compare import Earlier, compare
+from evtx_analyzer.batch.folder import OutputFolder
 from evtx_analyzer.batch.local import run_local
-from evtx_analyzer.batch.outcome import Failed
-from evtx_analyzer.batch.summary import REPORTS, Summary, merge, to_csv, to_html, to_json
-from evtx_analyzer.batch.work import PART, Settings, Task, encoded, not_read, summarize
+from evtx_analyzer.batch.names import report_names
+from evtx_analyzer.batch.outcome import NO_ROOM, Failed, IncompleteError, WorkerLimits
+from evtx_analyzer.batch.summary import Summary, merge
+from evtx_analyzer.batch.work import Finished, Outputs, Settings, Task, encoded, not_read, summarize
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.options import AnalysisOptions, CaseArguments, analysis_options
 from evtx_analyzer.report import SUFFIXES
@@ -26,20 +30,35 @@ from evtx_analyzer.report.document import Report
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
 
-__all__ = ["Bundle", "Progress", "Settings", "Summary", "analyze_many", "bundles", "merge", "run"]
+__all__ = [
+    "Bundle",
+    "IncompleteError",
+    "Outputs",
+    "Progress",
+    "Settings",
+    "Summary",
+    "WorkerLimits",
+    "analyze_many",
+    "bundles",
+    "merge",
+    "outputs_for",
+    "run",
+]
 
 R = TypeVar("R")
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]
-_SUFFIX_NAMES = {"markdown": "md"}
+_SUFFIX_NAMES = {"markdown": "md", "text": "txt"}
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a batch is, in bundles and in their bytes."""
+    """How far a batch is, in bundles and in their bytes, and the bundle that was done last."""
 
     done: int
     total: int
     done_bytes: int
     total_bytes: int
+    bundle: str = ""
+    outcome: str = ""
 
 
 def analyze_many(
@@ -50,22 +69,25 @@ def analyze_many(
     rules: str | os.PathLike[str] | None = None,
     password_file: str | os.PathLike[str] | None = None,
     every_row: bool = False,
+    memory_limit: int | None = WorkerLimits().memory,
+    time_limit: float | None = WorkerLimits().seconds,
     **arguments: Unpack[CaseArguments],
 ) -> Iterator[Report]:
     """A report for each bundle, in the order in which they are done; ``report.batch.bundle`` names it.
 
     ``inputs`` is a folder of bundles, or a list of files, folders, globs, ``@lists`` and URLs; ``workers`` processes on
     this machine, or the Dask cluster at ``scheduler``, do the work. ``rules`` is a folder, the other options are those
-    of ``analyze``; ``every_row`` is ``prefilter=False`` there. A bundle that cannot be read gives a report of losses.
-    On Windows and macOS, a script calls this below ``if __name__ == "__main__":``, as every program does
-    that starts processes.
+    of ``analyze``; ``every_row`` is ``prefilter=False`` there. A bundle that cannot be read, that needs more than
+    ``memory_limit`` bytes or longer than ``time_limit`` seconds (None: no limit) gives a report of losses. A script
+    calls this below ``if __name__ == "__main__":``, as every program does that starts processes.
     """
     options = analysis_options(**arguments, prefilter=not every_row)
     settings = settings_for(options, rules=rules, password_file=password_file)
-    tasks = _longest_first(Task(bundle=bundle, settings=settings) for bundle in bundles(inputs))
-    for task, result in _each(encoded, tasks, workers, scheduler):
+    limits = WorkerLimits(memory=memory_limit, seconds=time_limit)
+    tasks = _longest_first(Task(bundle=bundle, settings=settings, label=bundle.name) for bundle in bundles(inputs))
+    for task, result in _each(encoded, tasks, workers, scheduler, limits):
         if isinstance(result, Failed):
-            yield not_read(task.bundle, "failed", result.reason)
+            yield not_read(task, "failed", result.reason)
         else:
             yield msgspec.json.decode(result, type=Report)
 
@@ -77,33 +99,90 @@ def run(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    limits: WorkerLimits | None = None,
     resume: bool = False,
-    formats: Sequence[str] = (),
-    tell: Callable[[Progress], None] | None = None,
-    work: Callable[[Task], Summary] = summarize,
+    verify_contents: bool = False,
+    outputs: Outputs | None = None,
+    redact_map: str | os.PathLike[str] | None = None,
+    earlier: Mapping[str, Earlier] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    work: Callable[[Task], Finished] = summarize,
 ) -> Summary:
     """Analyze bundles into a folder: ``reports/`` while they are done, the summary at the end.
 
-    ``formats`` are further formats of the reports beside JSON, and ``parquet`` for the summary. ``work`` is what a
-    worker does with a task; it must be importable where workers run.
+    ``resume`` takes what an earlier run did by the same settings; with ``verify_contents`` it reads the bundles anew to
+    see that they are the same. ``earlier`` is a summary to compare with. ``work`` is what a worker does with a task; it
+    must be importable where workers run. Raises IncompleteError, at the end, where something could not be written.
     """
-    into = Path(folder).absolute()
-    reports = into / REPORTS
-    suffixes, parquet = _suffixes(formats)
-    reports.mkdir(parents=True, exist_ok=True)
-    _sweep(reports)
-    tasks = _longest_first(
-        Task(bundle=bundle, settings=settings, folder=str(reports), suffixes=suffixes, resume=resume)
-        for bundle in found
-    )
-    parts = _parts(tasks, _each(work, tasks, workers, scheduler), reports, tell)
-    summary = merge(parts)
-    _sweep(reports)
-    for name, text in (("json", to_json(summary)), ("csv", to_csv(summary)), ("html", to_html(summary))):
-        _replace(into / f"summary.{name}", text.encode())
-    if parquet:
-        summary.to_pandas().to_parquet(into / "summary.parquet", index=False)
+    outputs = outputs or Outputs()
+    place = OutputFolder(folder, len(found))
+    with place:
+        tasks = _tasks(found, settings, outputs, str(place.reports))
+        done = {} if not resume or verify_contents else dict(place.done(tasks))
+        if resume:
+            tasks = [replace(task, known=place.index.records.get(task.name)) for task in tasks]
+        left = [task for task in tasks if task.name not in done]
+        results = _each(work, left, workers, scheduler, limits or WorkerLimits())
+        parts = list(_counted(tasks, done, _until_full(left, results), place, progress))
+        summary = merge(parts)
+        if earlier is not None:
+            summary = compare(summary, earlier)
+        if redact_map is not None:
+            place.write_map(Path(redact_map), {task.label: task.bundle.name for task in tasks}, resume)
+        place.write_summary(summary, outputs, settings.rules)
+    if place.problems:
+        raise IncompleteError(place.problems, summary)
     return summary
+
+
+def _tasks(found: Sequence[Bundle], settings: Settings, outputs: Outputs, reports: str) -> list[Task]:
+    """Tasks with their names; with aliases also the bundle has one."""
+    labels = [f"bundle{number}" if outputs.redact else item.name for number, item in enumerate(found, 1)]
+    return _longest_first(
+        Task(bundle=bundle, settings=settings, outputs=outputs, folder=reports, name=name, label=label)
+        for bundle, label, name in zip(found, labels, report_names(labels), strict=True)
+    )
+
+
+def _until_full(
+    tasks: Sequence[Task], results: Iterable[tuple[Task, Finished | Failed]]
+) -> Iterator[tuple[Task, Finished | Failed]]:
+    """The results, until no report can be written any more; then the rest is not tried."""
+    left = {task.name: task for task in tasks}
+    for task, result in results:
+        del left[task.name]
+        yield task, result
+        if isinstance(result, Failed) and result.full:
+            break
+    yield from ((task, Failed(NO_ROOM, full=True)) for task in left.values())
+
+
+def _counted(
+    tasks: Sequence[Task],
+    done: Mapping[str, Summary],
+    results: Iterable[tuple[Task, Finished | Failed]],
+    place: OutputFolder,
+    progress: Callable[[Progress], None] | None,
+) -> Iterator[Summary]:
+    """What was done before and what the workers give, with progress."""
+    total, count, size = sum(task.bundle.size for task in tasks), 0, 0
+    before = [(task, Finished(done[task.name])) for task in tasks if task.name in done]
+    for task, result in (pair for pairs in (before, results) for pair in pairs):
+        part = place.take(task, result)
+        count, size = count + 1, size + task.bundle.size
+        if progress is not None:
+            row = part.rows[0]
+            progress(
+                Progress(
+                    done=count,
+                    total=len(tasks),
+                    done_bytes=size,
+                    total_bytes=total,
+                    bundle=row.bundle,
+                    outcome=row.outcome,
+                )
+            )
+        yield part
 
 
 def settings_for(
@@ -123,39 +202,33 @@ def settings_for(
     )
 
 
+def outputs_for(formats: Sequence[str] = (), lang: str = "en", redact: Literal["", "names", "all"] = "") -> Outputs:
+    """Return what is to be written, from names of formats (``parquet`` is also one of the summary)."""
+    suffixes = [".json"]
+    for name in formats:
+        suffix = f".{_SUFFIX_NAMES.get(name, name)}"
+        if suffix not in SUFFIXES:
+            known = ", ".join(item[1:] for item in SUFFIXES)
+            raise OptionError(f"--format {name}: expected one of {known}")
+        suffixes.append(suffix)
+    if any(suffix.endswith(".parquet") for suffix in suffixes):
+        _need_pyarrow()
+    return Outputs(suffixes=tuple(dict.fromkeys(suffixes)), lang=lang, redact=redact)
+
+
 def _each(
-    function: Callable[[Task], R], tasks: Sequence[Task], workers: int | None, scheduler: str | None
+    function: Callable[[Task], R],
+    tasks: Sequence[Task],
+    workers: int | None,
+    scheduler: str | None,
+    limits: WorkerLimits,
 ) -> Iterator[tuple[Task, R | Failed]]:
     if scheduler is None:
-        return run_local(function, tasks, workers)
+        return run_local(function, tasks, workers, limits)
     # An extra, and slow to import.
     from evtx_analyzer.batch.cluster import run_cluster  # noqa: PLC0415
 
-    return run_cluster(function, tasks, scheduler)
-
-
-def _parts(
-    tasks: Sequence[Task],
-    results: Iterable[tuple[Task, Summary | Failed]],
-    reports: Path,
-    tell: Callable[[Progress], None] | None,
-) -> Iterator[Summary]:
-    """What the workers give, with progress; checks once that what they wrote can be seen from here."""
-    total, done, done_bytes, seen = sum(task.bundle.size for task in tasks), 0, 0, False
-    for task, result in results:
-        part = merge([not_read(task.bundle, "failed", result.reason)]) if isinstance(result, Failed) else result
-        name = next((row.report for row in part.rows if row.report), "")
-        if name and not seen:
-            seen = True
-            if not (reports.parent / name).exists():
-                raise OptionError(
-                    f"a worker wrote {name}, but it is not in {reports.parent.name}; "
-                    "-o must be a folder that this machine and all workers share under one path"
-                )
-        done, done_bytes = done + 1, done_bytes + task.bundle.size
-        if tell is not None:
-            tell(Progress(done=done, total=len(tasks), done_bytes=done_bytes, total_bytes=total))
-        yield part
+    return run_cluster(function, tasks, scheduler, limits)
 
 
 def _longest_first(tasks: Iterable[Task]) -> list[Task]:
@@ -163,38 +236,8 @@ def _longest_first(tasks: Iterable[Task]) -> list[Task]:
     return sorted(tasks, key=lambda task: (-task.bundle.size, task.bundle.name))
 
 
-def _suffixes(formats: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """Suffixes of the reports, and whether the summary is wanted as Parquet."""
-    suffixes = [".json"]
-    for name in formats:
-        suffix = f".{_SUFFIX_NAMES.get(name, name)}"
-        if suffix in SUFFIXES:
-            suffixes.append(suffix)
-        elif name != "parquet":
-            known = ", ".join([*(item[1:] for item in SUFFIXES), "parquet"])
-            raise OptionError(f"--format {name}: expected one of {known}")
-    if "parquet" in formats:
-        _need_pyarrow()
-    return tuple(dict.fromkeys(suffixes)), "parquet" in formats
-
-
 def _need_pyarrow() -> None:
     try:
         import pyarrow  # noqa: F401, ICN001, PLC0415  slow to import, asked for here only
     except ImportError:
         raise OptionError("--format parquet needs a library: pip install pyarrow") from None
-
-
-def _sweep(reports: Path) -> None:
-    """Remove what a worker that was killed had half written."""
-    for path in reports.glob(f"*{PART}.*"):
-        path.unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once or not at all; leave it alone where it is the same."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    part = path.with_name(f"{path.name}{PART}")
-    part.write_bytes(content)
-    part.replace(path)

@@ -22,6 +22,8 @@ from evtx_analyzer.errors import InputError
 _ARCHIVES = ("zip", "7z", "cab", "rar", "tar")
 _ARCHIVE_SUFFIXES = (".zip", ".7z", ".cab", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tbz", ".txz")
 _GLOB = "*?["
+CONFIGURATION = "evtx-analyzer.toml"
+"""A file of options for the command line, which is no input."""
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
@@ -59,11 +61,18 @@ def _folder_of_bundles(text: str) -> list[Bundle] | None:
         return None
     # A link that leads back to the folder itself, or above it, would count everything again.
     above = {path.resolve(), *path.resolve().parents}
-    entries = sorted(item for item in path.iterdir() if item.resolve() not in above)
+    entries = sorted(item for item in path.iterdir() if _real(item) not in above and item.name != CONFIGURATION)
     return _split(
         path.resolve().name,
         [(item.name, str(item), _size(item), item.is_dir() or _is_archive(item)) for item in entries],
     )
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path  # a link in a circle: an input that cannot be read
 
 
 def _split(top: str, entries: Iterable[tuple[str, str, int, bool]]) -> list[Bundle]:
@@ -139,6 +148,12 @@ def _is_archive(path: Path) -> bool:
 
 def _named_archive(name: str) -> bool:
     return name.lower().endswith(_ARCHIVE_SUFFIXES)
+
+
+def without_archive_suffix(name: str) -> str:
+    """Return a bundle's name without ``.zip`` and its like."""
+    longest = max((suffix for suffix in _ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+    return name[: len(name) - len(longest)]
 
 
 def _size(path: Path) -> int:

@@ -1,21 +1,31 @@
 """Many bundles on many machines: the same function on the workers of a Dask cluster (extra ``cluster``).
 
 Workers need this package in the same version, and must see the bundles and the output folder under the same paths.
-Dask itself gives a task whose worker died to another one; a task that killed three is tried once more alone.
+Dask itself gives a task whose worker died to another one. A bundle is analyzed in a process beside the worker's, with
+the same limits and second tries as on one machine.
 """
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from importlib import metadata
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evtx_analyzer.batch.outcome import DIED, BundleError, Failed
+from evtx_analyzer.batch.local import Attempt, settled
+from evtx_analyzer.batch.outcome import Failed, WorkerLimits
+from evtx_analyzer.batch.worker import Absent, Answer, Died, Done
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from evtx_analyzer.batch.cluster_worker import BundleProcesses
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,13 +33,20 @@ _PACKAGE = "evtx-analyzer"
 _RETRIES = 2
 _WAITING_PER_THREAD = 3
 _CONNECT_SECONDS = 20
+_TRIES, _PAUSE_SECONDS = 10, 1.0
+# A cluster that grows with its work may need minutes for its first worker.
+_LOOK_SECONDS, _ABSENT_SECONDS = 5.0, 600.0
 
 
-def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) -> Iterator[tuple[T, R | Failed]]:
+def run_cluster(
+    function: Callable[[T], R], tasks: Iterable[T], address: str, limits: WorkerLimits | None = None
+) -> Iterator[tuple[T, R | Failed]]:
     """Each task with its result, in the order in which they are done; only a few wait at any time."""
     # An extra, and slow to import.
     try:
-        from distributed import Client, KilledWorker, as_completed  # noqa: PLC0415
+        from distributed import Client  # noqa: PLC0415
+
+        from evtx_analyzer.batch.cluster_worker import BundleProcesses  # noqa: PLC0415
     except ImportError:
         raise OptionError("--scheduler needs Dask: pip install 'evtx-analyzer[cluster]'") from None
     try:
@@ -40,44 +57,100 @@ def run_cluster(function: Callable[[T], R], tasks: Iterable[T], address: str) ->
             "expected an address such as tcp://HOST:8786"
         ) from None
     with client:
-        most = _checked(client, address) * _WAITING_PER_THREAD
-        left, again, done = deque(tasks), list[T](), as_completed(loop=client.loop)
-        owners: dict[object, T] = {}
+        limits = limits or WorkerLimits()
+        most = _prepared(client, address, BundleProcesses(limits)) * _WAITING_PER_THREAD
+        queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
+        while queue or alone:
+            beside_others = bool(queue)
+            if not beside_others:
+                queue.append(alone.popleft())
+            for attempt, answer in _answers(client, function, queue, most):
+                final = settled(attempt, answer, limits)
+                if final is not None:
+                    yield attempt.task, final.result if isinstance(final, Done) else final
+                elif beside_others and attempt.may_go_beside_others:
+                    queue.append(attempt)
+                else:
+                    alone.append(attempt)
 
-        def refill() -> None:
-            while left and len(owners) < most:
-                future = client.submit(function, left[0], pure=False, retries=_RETRIES)
-                owners[future.key] = left.popleft()
-                done.add(future)
 
-        refill()
-        for future in done:
-            task = owners.pop(future.key)
-            try:
-                yield task, future.result()
-            except (KilledWorker, BundleError):
-                again.append(task)
-            refill()
-        for task in again:
-            future = client.submit(function, task, pure=False, retries=_RETRIES)
-            try:
-                yield task, future.result()
-            except KilledWorker:
-                yield task, Failed(DIED)
-            except BundleError as error:
-                yield task, Failed(str(error))
+def _answers(
+    client: Client, function: Callable[[T], R], queue: deque[Attempt[T]], most: int
+) -> Iterator[tuple[Attempt[T], Answer]]:
+    """Each attempt with its answer; whoever asks may add to the queue meanwhile."""
+    from distributed import KilledWorker  # noqa: PLC0415  as above
+
+    from evtx_analyzer.batch.cluster_worker import answer_for  # noqa: PLC0415  as above
+
+    done: SimpleQueue[Any] = SimpleQueue()
+    owners: dict[object, Attempt[T]] = {}
+    while queue or owners:
+        while queue and len(owners) < most:
+            future = client.submit(answer_for, function, queue[0].task, pure=False, retries=_RETRIES)
+            owners[future.key] = queue.popleft()
+            future.add_done_callback(done.put)
+        future = _next_done(done, client)
+        if future is None:
+            # Those that are waiting are lost with the workers; so are the others.
+            yield from ((attempt, Absent()) for attempt in (*owners.values(), *queue))
+            queue.clear()
+            return
+        attempt = owners.pop(future.key)
+        try:
+            yield attempt, future.result()
+        except KilledWorker:
+            # The bundle has a process of its own, so it was not the bundle that ended Dask's worker.
+            yield attempt, Died(-int(signal.SIGTERM))
+        except CancelledError:
+            raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
+
+
+def _next_done(done: SimpleQueue[Any], client: Client) -> Any:  # noqa: ANN401  a future of Dask's
+    """The next future that is done; None where no worker was there for a long time, so that none would ever be."""
+    last = time.monotonic()
+    while True:
+        try:
+            return done.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            with contextlib.suppress(OSError):
+                last = time.monotonic() if client.nthreads() else last
+            if time.monotonic() - last > _ABSENT_SECONDS:
+                return None
+
+
+def _prepared(client: Client, address: str, plugin: BundleProcesses) -> int:
+    """Check all workers and give them what they need; number of their threads. Raises OptionError as ``_checked``.
+
+    A worker that dies meanwhile is started again by its nanny; then everything is asked again.
+    """
+    for _ in range(_TRIES):
+        try:
+            threads = _checked(client, address)
+            client.register_plugin(plugin)
+        except (OSError, _AbsentError):
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return threads
+    threads = _checked(client, address)
+    client.register_plugin(plugin)
+    return threads
+
+
+class _AbsentError(OptionError):
+    """No worker is there, or one does not answer."""
 
 
 def _checked(client: Client, address: str) -> int:
     """Number of threads of all workers; raises OptionError where one of them cannot do the work."""
     threads = client.nthreads()
     if not threads:
-        raise OptionError(f"the Dask scheduler at {address} has no worker; start some with dask worker {address}")
+        raise _AbsentError(f"the Dask scheduler at {address} has no worker; start some with dask worker {address}")
     # A function of the standard library, for a worker without this package could not load one of ours.
     told = client.run(metadata.version, _PACKAGE, on_error="return")
     wrong = mismatches(told, metadata.version(_PACKAGE))
     if wrong:
-        raise OptionError("\n".join(wrong))
+        lost = any(isinstance(answer, OSError) for answer in told.values())
+        raise (_AbsentError if lost else OptionError)("\n".join(wrong))
     return sum(threads.values())
 
 

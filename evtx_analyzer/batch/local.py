@@ -1,70 +1,180 @@
-"""Many bundles on one machine: worker processes that are started anew (spawn), each for a limited number of bundles.
+"""Many bundles on one machine: worker processes that may die at any moment, in any number.
 
-A bundle that kills its worker (out of memory, a crash in a native library) or fails in another way is tried once more
-when all others are done, with no other beside it. pebble is used because the standard pool loses every waiting task
-with one dead worker.
+A bundle whose worker crashed, or on which this program failed, is tried once more when all others are done, with no
+other beside it; then it is a failed row. A worker that was killed from outside is no fault of its bundle: that is tried
+again, a limited number of times.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
-from typing import TypeVar
+from multiprocessing.connection import wait
+from typing import Generic, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+from msgspec import Struct
 
-from evtx_analyzer.batch.outcome import DIED, BundleError, Failed
+from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, Failed, WorkerLimits, overdue
+from evtx_analyzer.batch.worker import Absent, Answer, Died, Done, Overdue, Ready, Stopped, Unwritten, Worker, Wrong
+from evtx_analyzer.errors import OptionError
 
 T = TypeVar("T")
 R = TypeVar("R")
-_BUNDLES_PER_PROCESS = 50
-_WAITING_PER_WORKER = 2
+_BUNDLES_PER_PROCESS = 200
+_KILLS_BESIDE_OTHERS, _KILLS = 4, 8
+# Processes that end before they take a task: by an error of Python's, which will come again, or killed by others.
+_BAD_STARTS, _KILLED_STARTS = 3, 100
+_CRASHES = 2
+_FIRST_PAUSE, _PAUSE_SECONDS = 0.02, 1.0
+_LOOK_SECONDS = 1.0
 
 
-def run_local(function: Callable[[T], R], tasks: Iterable[T], workers: int | None) -> Iterator[tuple[T, R | Failed]]:
-    """Each task with its result, in the order in which they are done; only a few wait at any time."""
-    count = workers or os.cpu_count() or 1
-    again: list[T] = []
-    with _pool(count) as pool:
-        for task, future in _scheduled(pool, function, deque(tasks), count * _WAITING_PER_WORKER):
-            try:
-                yield task, future.result()
-            except (ProcessExpired, BundleError):
-                again.append(task)
-    for task in again:
-        with _pool(1) as pool:
-            try:
-                yield task, pool.schedule(function, args=(task,)).result()
-            except ProcessExpired:
-                yield task, Failed(DIED)
-            except BundleError as error:
-                yield task, Failed(str(error))
+class Attempt(Struct, Generic[T]):
+    """A task, and what befell it so far."""
+
+    task: T
+    crashes: int = 0
+    kills: int = 0
+
+    @property
+    def may_go_beside_others(self) -> bool:
+        """Whether the next try may run beside other bundles."""
+        return not self.crashes and self.kills < _KILLS_BESIDE_OTHERS
 
 
-def _scheduled(
-    pool: ProcessPool, function: Callable[[T], R], tasks: deque[T], most: int
-) -> Iterator[tuple[T, Future[R]]]:
-    waiting: dict[Future[R], T] = {}
-    while tasks or waiting:
-        while tasks and len(waiting) < most:
-            task = tasks.popleft()
-            waiting[pool.schedule(function, args=(task,))] = task
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-            yield waiting.pop(future), future
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPool]:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(max_workers=workers, max_tasks=_BUNDLES_PER_PROCESS, context=context)
+def run_local(
+    function: Callable[[T], R], tasks: Iterable[T], workers: int | None, limits: WorkerLimits | None = None
+) -> Iterator[tuple[T, R | Failed]]:
+    """Each task with its result, in the order in which they are done."""
+    queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
+    crew = _Crew(function, limits or WorkerLimits(), workers or os.cpu_count() or 1)
     try:
-        yield pool
-        pool.close()
+        while queue or alone:
+            beside_others = bool(queue)
+            if not beside_others:
+                # A process that nobody used before has all the memory that there is.
+                crew.end()
+                queue.append(alone.popleft())
+            for attempt, answer in crew.answers(queue):
+                final = settled(attempt, answer, crew.limits)
+                if final is not None:
+                    yield attempt.task, final.result if isinstance(final, Done) else final
+                elif beside_others and attempt.may_go_beside_others:
+                    queue.append(attempt)
+                else:
+                    alone.append(attempt)
+    except _NoWorkersError:
+        for attempt in (*queue, *alone):
+            yield attempt.task, Failed(NO_WORKERS)
     finally:
-        # After close nothing runs any more; after an interrupt the rest is thrown away.
-        pool.stop()
-        pool.join()
+        crew.end()
+
+
+def settled(attempt: Attempt[T], answer: Answer, limits: WorkerLimits) -> Done | Failed | None:
+    """Return what is final about a task; None where it is to be tried again. Raises OptionError for all of them."""
+    if isinstance(answer, Stopped):
+        raise OptionError(answer.reason)
+    if isinstance(answer, Done):
+        return answer
+    if isinstance(answer, Absent):
+        return Failed(NO_WORKERS)
+    if isinstance(answer, Unwritten):
+        return Failed(answer.reason, answer.full)
+    if isinstance(answer, Overdue):
+        # A second try would take as long.
+        return Failed(overdue(limits.seconds or 0))
+    if isinstance(answer, Died) and answer.killed:
+        attempt.kills += 1
+        return Failed(KILLED) if attempt.kills >= _KILLS else None
+    attempt.crashes += 1
+    if attempt.crashes < _CRASHES:
+        return None
+    return Failed(answer.reason if isinstance(answer, Wrong) else DIED)
+
+
+class _NoWorkersError(Exception):
+    """No process lives long enough to take a task."""
+
+
+class _Crew(Generic[T, R]):
+    """Up to ``size`` worker processes; one that is gone is replaced where there is work for another."""
+
+    def __init__(self, function: Callable[[T], R], limits: WorkerLimits, size: int) -> None:
+        self.limits = limits
+        self._function, self._size = function, size
+        self._workers: list[Worker] = []
+        self._bad_starts, self._any_ready, self._start_at = 0, False, 0.0
+
+    def answers(self, queue: deque[Attempt[T]]) -> Iterator[tuple[Attempt[T], Answer]]:
+        """Yield each attempt with its answer until none is left; whoever asks may add to the queue meanwhile."""
+        while queue or self._busy():
+            self._start(len(queue))
+            for worker in self._workers:
+                if queue and worker.ready and worker.given is None:
+                    attempt = queue.popleft()
+                    worker.give(self._function, attempt.task, attempt)
+            yield from self._heard()
+
+    def end(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    def _busy(self) -> int:
+        return sum(worker.given is not None for worker in self._workers)
+
+    def _start(self, waiting: int) -> None:
+        wanted = min(self._size, self._busy() + waiting)
+        while len(self._workers) < wanted and time.monotonic() >= self._start_at:
+            try:
+                self._workers.append(Worker(self.limits))
+            except OSError:
+                self._not_started(Died(0))
+
+    def _heard(self) -> Iterator[tuple[Attempt[T], Answer]]:
+        """Wait until something happens, and yield the answers to tasks."""
+        now = time.monotonic()
+        moments = [worker.deadline for worker in self._workers] + [self._start_at] * (self._start_at > now)
+        left = max(0.0, min([moment - now for moment in moments] + [_LOOK_SECONDS]))
+        sentinels = [item for worker in self._workers for item in worker.sentinels]
+        if not sentinels:
+            # Windows waits for no empty list.
+            time.sleep(left)
+        happened = set(wait(sentinels, left)) if sentinels else set()
+        for worker in list(self._workers):
+            due = happened.intersection(worker.sentinels) or time.monotonic() >= worker.deadline
+            answer, attempt = worker.hear() if due else None, worker.given
+            if answer is None:
+                continue
+            if isinstance(answer, Ready):
+                self._any_ready, self._bad_starts = True, 0
+                continue
+            worker.given = None
+            self._after(worker, answer)
+            if attempt is not None:
+                yield attempt, answer
+
+    def _after(self, worker: Worker, answer: Answer) -> None:
+        """Keep a worker for the next task, or part with one that is gone, worn out or in doubt."""
+        if isinstance(answer, Done) and worker.tasks < _BUNDLES_PER_PROCESS:
+            return
+        self._workers.remove(worker)
+        if isinstance(answer, Died) and not worker.ready:
+            self._not_started(answer)
+        elif not isinstance(answer, Died | Overdue):
+            worker.end()
+
+    def _not_started(self, answer: Died) -> None:
+        self._bad_starts += 1
+        self._start_at = time.monotonic() + min(_PAUSE_SECONDS, _FIRST_PAUSE * 2**self._bad_starts)
+        if self._busy() or self._bad_starts < (_KILLED_STARTS if answer.killed else _BAD_STARTS):
+            return
+        if not self._any_ready and not answer.killed:
+            raise OptionError(
+                f"no worker process can be started (it ended with {answer.exit_code}); a script must call this below "
+                'if __name__ == "__main__":, and --memory-limit must leave room for the program itself'
+            )
+        raise _NoWorkersError

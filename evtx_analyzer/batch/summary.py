@@ -3,22 +3,18 @@
 ``merge`` is associative and has the empty summary as identity, so parts may be made anywhere and put together in any
 order. As JSON:
 
-    {"bundles": [{"bundle", "status", "cause", "grade", "rejection_count", "report", ...}],
-     "causes": [{"cause", "grade", "bundles", "rejections"}],
-     "timeline": [...], "certificates": [...], "not_read": [...]}
+    {"bundles": [{"bundle", "status", "outcome", "cause", "grade", "rejection_count", "report", ...}],
+     "causes": [{"outcome", "cause", "grade", "bundles", "rejections"}],
+     "timeline": [...], "certificates": [...], "not_read": [...], "comparison": {"new", "gone", "changed"} | null}
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any, get_args
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import msgspec
 from msgspec import Struct
 
 from evtx_analyzer import clock
@@ -27,25 +23,35 @@ from evtx_analyzer.discover import natural_key
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import TimeBasis
-from evtx_analyzer.plain_text import clean
-from evtx_analyzer.report.document import SCHEMA_VERSION, Report
-from evtx_analyzer.tables.spreadsheet import csv_cell
+from evtx_analyzer.report.document import Report
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPORTS = "reports"
-_NAME_LENGTH = 24
 _GRADES: tuple[Grade | None, ...] = (*get_args(Grade), None)
 _NAMED = ("confirmed", "probable", "possible")
-_TOP_CERTIFICATES = 50
-_BINS = 60
+
+
+Outcome = Literal["refused", "no-refusal", "absence-not-shown", "not-read", "failed"]
+Change = Literal["", "new", "changed", "same"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+OUTCOME_NAMES = {
+    "refused": "refusals found",
+    "no-refusal": "no refusal",
+    "absence-not-shown": "absence not shown, parts could not be read",
+    "not-read": "not read",
+    "failed": "failed",
+}
 
 
 class Row(Struct, frozen=True, kw_only=True):
     """One bundle. ``report`` is the path of its JSON report, empty where there is none; times are of its refusals.
 
+    ``outcome`` tells a bundle without a refusal from one whose absence is not shown, for parts of it could not be read.
+    ``findings`` are all supported causes as ``cause:grade``; ``readable`` is the path of the report for people.
     ``first`` and ``last`` are of refusals whose UTC time is known; ``time_note`` tells of the others, in words.
+    ``change`` and ``before`` compare with an earlier summary.
     """
 
     bundle: str
@@ -63,6 +69,11 @@ class Row(Struct, frozen=True, kw_only=True):
     loss_count: int
     reason: str
     time_note: str = ""
+    outcome: Outcome = "refused"
+    findings: tuple[str, ...] = ()
+    readable: str = ""
+    change: Change = ""
+    before: str = ""
 
 
 class FleetIncident(Struct, frozen=True, kw_only=True):
@@ -86,8 +97,9 @@ class FleetIncident(Struct, frozen=True, kw_only=True):
 
 
 class CauseCount(Struct, frozen=True, kw_only=True):
-    """How many bundles have a verdict; ``cause`` is None where there is no refusal."""
+    """How many bundles have a verdict; ``cause`` is None without refusals, and ``outcome`` says if that is shown."""
 
+    outcome: Outcome
     cause: str | None
     grade: Grade | None
     bundles: int
@@ -109,11 +121,20 @@ class CertificateCount(Struct, frozen=True, kw_only=True):
     last_basis: TimeBasis = "utc"
 
 
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What is different from an earlier summary: names of bundles. ``gone`` were there, with what they said."""
+
+    new: tuple[str, ...]
+    gone: tuple[dict[str, str], ...]
+    changed: tuple[str, ...]
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """What many reports say together; rows in the order of bundles, incidents in the order of time."""
 
     rows: tuple[Row, ...] = ()
     incidents: tuple[FleetIncident, ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def rejection_count(self) -> int:
@@ -134,15 +155,31 @@ class Summary(Struct, frozen=True, kw_only=True):
     @property
     def causes(self) -> tuple[CauseCount, ...]:
         """Bundles and refusals per cause and grade, the most frequent first."""
-        counts: dict[tuple[str | None, Grade | None], list[int]] = {}
+        counts: dict[tuple[Outcome, str | None, Grade | None], list[int]] = {}
         for row in self.rows:
             if row.status in ("read", "partial"):
-                counts.setdefault((row.cause, row.grade), []).append(row.rejection_count)
+                counts.setdefault((row.outcome, row.cause, row.grade), []).append(row.rejection_count)
         made = [
-            CauseCount(cause=cause, grade=grade, bundles=len(found), rejections=sum(found))
-            for (cause, grade), found in counts.items()
+            CauseCount(outcome=outcome, cause=cause, grade=grade, bundles=len(found), rejections=sum(found))
+            for (outcome, cause, grade), found in counts.items()
         ]
-        return tuple(sorted(made, key=lambda item: (-item.bundles, item.cause or "", _GRADES.index(item.grade))))
+        return tuple(
+            sorted(
+                made,
+                key=lambda item: (
+                    -item.bundles,
+                    item.cause or "",
+                    _GRADES.index(item.grade),
+                    OUTCOMES.index(item.outcome),
+                ),
+            )
+        )
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many bundles have each outcome."""
+        found = Counter(row.outcome for row in self.rows)
+        return {outcome: found[outcome] for outcome in OUTCOMES}
 
     @property
     def certificates(self) -> tuple[CertificateCount, ...]:
@@ -168,7 +205,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         # Slow to import, and needed here only.
         import pandas as pd  # noqa: PLC0415
 
-        frame = pd.DataFrame([_cells(row) for row in self.rows], columns=list(Row.__struct_fields__))
+        frame = pd.DataFrame([cells(row) for row in self.rows], columns=list(Row.__struct_fields__))
         for name in ("first", "last"):
             frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601").astype("datetime64[ns, UTC]")
         return frame
@@ -196,14 +233,13 @@ def _row(report: Report) -> Row:
     entry, verdict = report.batch, report.verdict
     status = entry.status if entry else ("partial" if report.losses else "read")
     first, last = _limits(report.incidents)
-    written = entry is not None and bool(entry.content) and status != "failed"
     return Row(
         bundle=entry.bundle if entry else _named(report),
         status=status,
         cause=verdict.cause,
         grade=verdict.grade,
         rejection_count=report.rejection_count,
-        report=f"{REPORTS}/{entry.content[:_NAME_LENGTH]}.json" if entry and written else "",
+        report="",
         title=verdict.title,
         incident_count=len(report.incidents),
         first=_utc(first),
@@ -213,7 +249,21 @@ def _row(report: Report) -> Row:
         loss_count=len(report.losses),
         reason=entry.reason if entry else "",
         time_note=_time_note(report, first, last),
+        outcome=_outcome(report, status),
+        findings=tuple(
+            f"{item.cause}:{item.grade}"
+            for item in report.findings
+            if item.grade in _NAMED or item.cause == "unexplained"
+        ),
     )
+
+
+def _outcome(report: Report, status: str) -> Outcome:
+    if status in ("not-read", "failed"):
+        return status  # type: ignore[return-value]
+    if report.rejection_count:
+        return "refused"
+    return "absence-not-shown" if report.losses or status != "read" else "no-refusal"
 
 
 def _limits(incidents: Iterable[Incident | FleetIncident]) -> tuple[Moment | None, Moment | None]:
@@ -257,12 +307,17 @@ def _incident(item: Incident, bundle: str, report: Report) -> FleetIncident:
         rejection_count=item.rejection_count,
         cause=cause,
         grade=grade,
-        thumbprint=certificate.thumbprint if certificate else "",
+        thumbprint=_thumbprint(certificate.thumbprint, bundle, report) if certificate else "",
         subject=certificate.subject if certificate else "",
         issuer=certificate.issuer if certificate else "",
         start_basis=item.start_basis,
         end_basis=item.end_basis,
     )
+
+
+def _thumbprint(thumbprint: str, bundle: str, report: Report) -> str:
+    """An alias means another certificate in every report."""
+    return f"{thumbprint} ({bundle})" if report.options.redact == "all" and thumbprint else thumbprint
 
 
 def _best(item: Incident, report: Report) -> tuple[str, Grade]:
@@ -294,93 +349,8 @@ def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCoun
     )
 
 
-# ------------------------------------------------------------------------------------------------- outputs
-
-
-def to_json(summary: Summary) -> str:
-    """The whole summary; everything that is counted is there as rows too."""
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "statuses": summary.statuses,
-        "rejection_count": summary.rejection_count,
-        "causes": summary.causes,
-        "certificates": summary.certificates,
-        "timeline": summary.incidents,
-        "not_read": [{"bundle": row.bundle, "status": row.status, "reason": row.reason} for row in summary.not_read],
-        "bundles": summary.rows,
-    }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
-
-
-def to_csv(summary: Summary) -> str:
-    """Return one row per bundle; cells are guarded as ``tables.spreadsheet`` says."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(Row.__struct_fields__)
-    for row in summary.rows:
-        writer.writerow([csv_cell(value) for value in _cells(row).values()])
-    return out.getvalue()
-
-
-def to_html(summary: Summary) -> str:
-    """One page without script: counts, incidents over time, certificates, what was not read, and all bundles."""
-    placed = tuple(item for item in summary.incidents if clock.is_known(item.start_basis))
-    page: str = _template().render(
-        summary=summary,
-        placed=placed,
-        bins=_bins(placed),
-        moment=_moment,
-        certificates=summary.certificates[:_TOP_CERTIFICATES],
-        certificate_count=len(summary.certificates),
-    )
-    return page
-
-
-@cache
-def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it is used
-    # Slow to import, and needed when a summary is written only.
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
-
-    environment = Environment(
-        loader=PackageLoader("evtx_analyzer.batch", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: clean(value) if type(value) is str else value,
-    )
-    return environment.get_template("summary.html.j2")
-
-
-def _moment(time: datetime, basis: TimeBasis = "utc") -> str:
-    """A time to the second; one that is not simply UTC says what it is."""
-    remark = clock.remark(basis)
-    return f"{time:%Y-%m-%d %H:%M:%S}" + (f", {remark}" if remark else "")
-
-
-class _Bin(Struct, frozen=True):
-    start: datetime
-    rejections: int
-    incidents: int
-    share: float
-
-
-def _bins(incidents: tuple[FleetIncident, ...]) -> list[_Bin]:
-    """Refusals over time in equal spans, by the start of their incident; ``share`` is of the highest."""
-    if not incidents:
-        return []
-    first, last = incidents[0].start, incidents[-1].start
-    step = max((last - first) / _BINS, timedelta(seconds=1))
-    counts = [[0, 0] for _ in range(_BINS + 1)]
-    for item in incidents:
-        place = counts[int((item.start - first) / step)]
-        place[0] += item.rejection_count
-        place[1] += 1
-    counts = counts[: int((last - first) / step) + 1]
-    most = max(rejections for rejections, _ in counts)
-    return [_Bin(first + step * number, found, many, found / most) for number, (found, many) in enumerate(counts)]
-
-
-def _cells(row: Row) -> dict[str, Any]:
+def cells(row: Row) -> dict[str, Any]:
+    """A row's values as a table takes them: lists as one text, times as RFC 3339."""
     return {name: _cell(getattr(row, name)) for name in Row.__struct_fields__}
 
 

@@ -1,24 +1,22 @@
-"""One bundle to one report: the same pure function in a process on this machine and on a Dask worker.
-
-A saved report is named by its bundle's content and says by which settings it was made, so that ``--resume`` can tell
-what is done without a record of its own.
-"""
+"""One bundle to one report: the same pure function in a process on this machine and on a Dask worker."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import os
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle
-from evtx_analyzer.batch.outcome import BundleError
-from evtx_analyzer.batch.summary import Summary, merge
+from evtx_analyzer.batch.index import Record, believed, missing, signature
+from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError, why_unwritten
+from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.discover import files
 from evtx_analyzer.discover.archive.limits import read_password
 from evtx_analyzer.discover.source import Source
@@ -27,16 +25,18 @@ from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.options import AnalysisOptions
 from evtx_analyzer.pipeline import analyze_case
-from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool, load
+from evtx_analyzer.report import language, rendered
+from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
 from evtx_analyzer.version import VERSION
+from evtx_analyzer.whole_files import write_whole
 
 _BLOCK = 1 << 20
-_NAME_LENGTH = 24
-
-PART = ".part"
-"""What the name of a report holds while it is written."""
+_READABLE = (".html", ".md", ".txt")
+_HIDDEN = "not said, for the names in it; see the run without --redact"
+# What says of every other file that it cannot be written either. EDQUOT is not known to Windows.
+_FULL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -60,19 +60,57 @@ class Settings(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(data).hexdigest()
 
 
+class Outputs(Struct, frozen=True, kw_only=True):
+    """What is written of each bundle: the suffixes of its files, their language, and what is replaced by aliases."""
+
+    suffixes: tuple[str, ...] = (".json",)
+    lang: str = "en"
+    redact: Literal["", "names", "all"] = ""
+
+
 class Task(Struct, frozen=True, kw_only=True):
-    """One bundle and what to do with it: ``folder`` takes the report in ``suffixes``, None where it is only given."""
+    """One bundle and what to do with it.
+
+    ``folder`` takes the report in files called ``name``; None where it is only given. ``label`` is what the report
+    calls the bundle. ``known`` is what an earlier run remembers, to be believed where the contents are the same.
+    """
 
     bundle: Bundle
     settings: Settings
+    outputs: Outputs = Outputs()
     folder: str | None = None
-    suffixes: tuple[str, ...] = (".json",)
-    resume: bool = False
+    name: str = ""
+    label: str = ""
+    known: Record | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of everything beside the contents that decides what the report says."""
+        return hashlib.sha256(f"{self.settings.key} {self.label} {self.outputs.redact}".encode()).hexdigest()
 
 
-def summarize(task: Task) -> Summary:
+class Finished(Struct, frozen=True):
+    """What a worker gives back: the part of the report that a summary needs, its record, the originals of aliases."""
+
+    summary: Summary
+    record: Record | None = None
+    originals: dict[str, str] = {}
+
+
+def summarize(task: Task) -> Finished:
     """Analyze a bundle, write its report, and give back the small part of it that the summary needs."""
-    return merge([report_on(task)])
+    report, record, originals = _worked(task)
+    return Finished(filed(task, report), record, originals)
+
+
+def filed(task: Task, report: Report) -> Summary:
+    """The part of a report that a summary needs, with the places of its files."""
+    summary = merge([report])
+    if report.batch is None or not report.batch.content:
+        return summary
+    readable = next((suffix for suffix in _READABLE if suffix in task.outputs.suffixes), None)
+    places = [f"{REPORTS}/{task.name}{suffix}" if suffix else "" for suffix in (".json", readable)]
+    return replace(summary, rows=tuple(replace(row, report=places[0], readable=places[1]) for row in summary.rows))
 
 
 def encoded(task: Task) -> bytes:
@@ -82,29 +120,54 @@ def encoded(task: Task) -> bytes:
 
 def report_on(task: Task) -> Report:
     """The report on one bundle; one that cannot be read gives a report that says so. Raises BundleError."""
+    return _worked(task)[0]
+
+
+def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
+    # Before anything is read: what changes afterwards must be seen the next time.
+    seen = signature(task.bundle) if task.folder else ""
     try:
         sources = files(task.bundle.inputs)
         content = _content(sources)
     except InputError as error:
-        return not_read(task.bundle, "not-read", str(error))
-    entry = BatchEntry(bundle="", content=content, settings=task.settings.key, status="read")
-    report = _done(task, entry) if task.resume else None
+        return not_read(task, "not-read", str(error)), None, {}
+    entry = BatchEntry(bundle=task.label, content=content, settings=task.key, status="read")
+    folder, known, originals = Path(task.folder or "."), task.known, dict[str, str]()
+    report = None
+    if known is not None and task.folder and known.content == content:
+        report = believed(folder, known, task.key)
     if report is None:
-        report = _analyzed(task, sources, entry)
-    if task.folder is not None:
-        _write(task, content, report)
-    return replace(report, batch=replace(report.batch or entry, bundle=task.bundle.name))
+        known = None
+        report, originals = _redacted(_analyzed(task, sources, entry), task.outputs.redact)
+    if task.folder is None:
+        return report, None, originals
+    digests = _write(task, known, report)
+    record = Record(
+        name=task.name, signature=seen, content=content, settings=task.key, lang=task.outputs.lang, files=digests
+    )
+    return report, record, originals
 
 
-def report_name(content: str, suffix: str) -> str:
-    """File name of the report on a bundle with that content."""
-    return content[:_NAME_LENGTH] + suffix
+def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Report, dict[str, str]]:
+    """The report with aliases where they are wanted, and the originals by alias; the bundle has its alias already."""
+    if not redact:
+        return report, {}
+    from evtx_analyzer.report.redact import redacted  # noqa: PLC0415  seldom asked for
+
+    entry = report.batch
+    clean, originals = redacted(report, everything=redact == "all")
+    if entry is not None:
+        reason = clean.batch.reason if clean.batch else ""
+        clean = replace(clean, batch=replace(entry, reason=reason))
+    return clean, originals
 
 
-def not_read(bundle: Bundle, status: str, reason: str, entry: BatchEntry | None = None) -> Report:
+def not_read(task: Task, status: str, reason: str, entry: BatchEntry | None = None) -> Report:
     """The report on a bundle that gave nothing, not even the reason file by file."""
     title = "The bundle could not be analyzed" if status == "failed" else "Nothing in the bundle could be read"
-    known = entry or BatchEntry(bundle=bundle.name, content="", settings="", status="read")
+    known = entry or BatchEntry(bundle=task.label, content="", settings="", status="read")
+    if task.outputs.redact and (status != "failed" or reason.startswith(PROGRAM_FAILED)):
+        reason = _HIDDEN
     return Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
@@ -116,7 +179,7 @@ def not_read(bundle: Bundle, status: str, reason: str, entry: BatchEntry | None 
         deliveries=(),
         sources=(),
         coverage=(),
-        losses=(Loss(origin=Origin(source=bundle.name), reason=reason, extent="the whole bundle"),),
+        losses=(Loss(origin=Origin(source=task.label), reason=reason, extent="the whole bundle"),),
         batch=replace(known, status=status, reason=reason),
     )
 
@@ -133,11 +196,11 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
         )
         report = analyze_case(sources, options)
     except InputError as error:
-        return not_read(task.bundle, "not-read", str(error), entry)
-    except AnalyzerError:
+        return not_read(task, "not-read", str(error), entry)
+    except (AnalyzerError, MemoryError):
         raise
     except Exception as error:  # the boundary of a bundle: the others must go on
-        text = f"this program failed on it ({type(error).__name__}: {error}); please report this"
+        text = f"{PROGRAM_FAILED} ({type(error).__name__}: {error}); please report this"
         raise BundleError(text) from error
     return _judged(report, entry)
 
@@ -179,37 +242,27 @@ def _content(sources: list[Source]) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def _done(task: Task, entry: BatchEntry) -> Report | None:
-    """The report of an earlier run on the same content by the same settings, if there is one that can be read."""
-    if task.folder is None:
-        return None
-    try:
-        report = load(Path(task.folder) / report_name(entry.content, ".json"))
-    except ReportError:
-        return None
-    known = report.batch
-    if known is None or (known.content, known.settings) != (entry.content, entry.settings):
-        return None
-    return report
+def _write(task: Task, known: Record | None, report: Report) -> dict[str, str]:
+    """Write the report in every format, JSON last, and return the digests; what an earlier run wrote is left alone.
 
-
-def _write(task: Task, content: str, report: Report) -> None:
-    """Write the report in every format, each at once or not at all; what is there unchanged is left alone."""
-    assert task.folder is not None
-    folder = Path(task.folder)
-    for suffix in (*(item for item in task.suffixes if item != ".json"), ".json"):
-        path = folder / report_name(content, suffix)
-        if task.resume and path.exists() and _done_before(path, report):
-            continue
-        part = folder / f"{report_name(content, '')}.{os.getpid()}{PART}{suffix}"
-        report.save(part)
-        part.replace(path)
-
-
-def _done_before(path: Path, report: Report) -> bool:
-    """Whether a file belongs to the report: JSON, which is written last, says by which settings it was made."""
-    try:
-        known = load(path.with_suffix(".json")).batch
-    except ReportError:
-        return False
-    return known == report.batch
+    Raises UnwrittenError where a file cannot be written.
+    """
+    folder, outputs = Path(task.folder or "."), task.outputs
+    suffixes = (*(item for item in outputs.suffixes if item != ".json"), ".json")
+    wanted, digests = suffixes, dict[str, str]()
+    if known is not None:
+        same_language = known.lang == outputs.lang
+        stale = missing(folder, known, suffixes) if same_language else suffixes[:-1]
+        digests = {suffix: known.files[suffix] for suffix in suffixes if suffix not in stale}
+        wanted = tuple(suffix for suffix in suffixes if suffix in stale)
+    say = language.load(outputs.lang, task.settings.rules)
+    for suffix in wanted:
+        path = folder / f"{task.name}{suffix}"
+        data = rendered(report, path, say)
+        try:
+            write_whole(path, data)
+        except ReportError as error:
+            reason = f"its report cannot be written ({why_unwritten(error)})"
+            raise UnwrittenError(reason, getattr(error.__cause__, "errno", None) in _FULL) from error
+        digests[suffix] = hashlib.sha256(data).hexdigest()
+    return digests

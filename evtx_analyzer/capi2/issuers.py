@@ -21,7 +21,7 @@ _PARTIAL = "CERT_TRUST_IS_PARTIAL_CHAIN"
 
 
 def with_roles(operations: Sequence[Operation]) -> list[Operation]:
-    """The same operations; those whose chain stops before any root say what is missing."""
+    """Return the same operations; those whose chain stops before any root say what is missing."""
     if not any(_stops(operation) for operation in operations):
         return list(operations)
     known = _Known(operations)
@@ -53,7 +53,7 @@ class _Known:
                 self._roots[name] = self._roots.get(name, False) or element.self_signed
 
     def role(self, operation: Operation) -> Role:
-        """What the issuer that is missing behind the last element is."""
+        """Return what the issuer that is missing behind the last element is."""
         last = operation.elements[-1]
         if last.thumbprint in self._next:
             return "root" if self._next[last.thumbprint] else "intermediate"
@@ -68,6 +68,6 @@ class _Known:
         return "intermediate" if self._is_signed_by_other(missing) else "unknown"
 
     def _is_signed_by_other(self, missing: Certificate) -> bool:
-        """Whether a certificate of this subject is known and has another issuer."""
+        """Return whether a certificate of this subject is known and has another issuer."""
         same = (item for item in self._certificates.values() if same_name(item.subject, missing.subject))
         return any(item.issuer and not same_name(item.subject, item.issuer) for item in same)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from evtx_analyzer.model.events import Capi2Event, Event
+from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.normalize.capi2_elements import thumbprint
 from evtx_analyzer.read.pieces import Piece
@@ -21,7 +22,8 @@ _MOST_PIECES = 32
 """How far from one event of a task the next one is looked for; 2 MB of .evtx, more than a thousand records."""
 _MOST_TIME = timedelta(seconds=60)
 """And how much later; Windows gives a retrieval 15 seconds, and all those of a chain 20, unless it is set otherwise."""
-Typed = Callable[[EventRecord], Event | None]
+Typed = Callable[[EventRecord | Loss], Event | None]
+"""Gives the event of a record; what cannot be decoded is handed to it too, and gives none."""
 
 
 class _Place(NamedTuple):
@@ -39,10 +41,10 @@ class Neighborhoods:
         self._certificates, self._typed = certificates, typed
         self._past: deque[tuple[_Place, Piece]] = deque(maxlen=_MOST_PIECES)
         self._open: dict[str, _Place] = {}
-        self._events: dict[EventRecord, Event | None] = {}  # of the piece at hand
+        self._events: dict[EventRecord | Loss, Event | None] = {}  # of the piece at hand
 
     def events(self, pieces: Iterable[Piece]) -> Iterator[Capi2Event]:
-        """The events, in no certain order; an event may be given twice."""
+        """Yield the events, in no certain order; an event may be given twice."""
         for number, piece in enumerate(pieces):
             place = _Place(number, piece.first, piece.last)
             self._open = {task: seen for task, seen in self._open.items() if _reaches(seen, place)}
@@ -64,7 +66,7 @@ class Neighborhoods:
         self._open.update({event.task_id: place for event in events if event.task_id})
 
     def _before(self, place: _Place, tasks: frozenset[str]) -> Iterator[Capi2Event]:
-        """Events of tasks in the pieces before, from the last one on."""
+        """Yield the events of tasks in the pieces before, from the last one on."""
         for earlier, piece in reversed(self._past):
             if not _reaches(earlier, place):
                 return
@@ -91,7 +93,7 @@ class Neighborhoods:
 
 
 def _reaches(earlier: _Place, later: _Place) -> bool:
-    """Whether events of one task may stand in both pieces."""
+    """Return whether events of one task may stand in both pieces."""
     distance = later.number - earlier.number
     if distance <= 1 or earlier.last is None or later.first is None:
         return distance <= _MOST_PIECES
@@ -99,7 +101,7 @@ def _reaches(earlier: _Place, later: _Place) -> bool:
 
 
 def _thumbprints(event: Capi2Event) -> frozenset[str]:
-    """All certificates that an event names: its own, those of its chain, those that it looked at on the way."""
+    """Return all certificates that an event names: its own, those of its chain, those that it looked at on the way."""
     return frozenset(
         thumbprint(value) for name, values in event.fields.items() if name.endswith(".fileRef") for value in values
     )

@@ -50,7 +50,7 @@ class _Draft:
 
 
 def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Coverage] = ()) -> list[Operation]:
-    """Every policy check with its chain, every chain without one, and every task that built none; in order of time.
+    """Return every policy check with its chain, every chain without one, every task that built none; by time.
 
     ``coverage`` lets an operation say why a part of it is not in the export.
     """
@@ -70,7 +70,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
 
 
 def _tasks(matches: Iterable[Match]) -> list[_Task]:
-    """Events by log, process and TaskId; an event without a TaskId is a task of its own."""
+    """Return events by log, process and TaskId; an event without a TaskId is a task of its own."""
     given = [match for match in matches if isinstance(match.event, Capi2Event)]
     by_place = {match.event.origin: match for match in sorted(given, key=lambda match: -len(match.signals))}
     grouped: dict[_Key, list[Match]] = {}
@@ -108,7 +108,7 @@ def _all(task: _Task) -> Iterator[Node]:
 
 
 def _others(task: _Task) -> Iterator[Node]:
-    """What is in no chain: signatures, and what stands for itself; event 90 is told by the chains of its task."""
+    """Yield what is in no chain: signatures, and what stands for itself; event 90 is told by the chains of its task."""
     has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
     for node in task.nodes:
         if node.id in (BUILD_CHAIN, POLICY) or (node.id == CERTIFICATES and has_chain):
@@ -122,7 +122,7 @@ def _parent(
     owners: Mapping[int, int],
     by_ref: Mapping[tuple[tuple[str, int | None], str], _Draft],
 ) -> _Draft | None:
-    """The signature check that an operation belongs to: the one it lies in, else the one that names its chain."""
+    """Return the signature check that an operation lies in, else the one that names its chain."""
     if draft.node.kind == "trust":
         return None
     owner = owners.get(id(draft.node))
@@ -137,7 +137,7 @@ def _identity(draft: _Draft) -> str:
 
 
 def _parts(draft: _Draft) -> list[tuple[Match, int]]:
-    """Every event of an operation with its depth, in the order of the tasks that they are of."""
+    """Return every event of an operation with its depth, in the order of the tasks that they are of."""
     found = list(draft.chain.events()) if draft.chain else []
     if draft.policy:
         found.append((draft.policy, 0))
@@ -153,7 +153,7 @@ def _parts(draft: _Draft) -> list[tuple[Match, int]]:
 
 
 def _written(match: Match) -> tuple[object, ...]:
-    """Order of writing: the log's ids where it has them, for times tie."""
+    """Return the order of writing: the log's ids where it has them, for times tie."""
     event = capi2(match)
     return record_id(event) or 0, event.time, event.sequence or 0, sort_key(event.origin)
 
@@ -214,7 +214,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
 
 
 def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> Certificate | None:
-    """What is known of the certificate that would have to come next in an incomplete chain.
+    """Return what is known of the certificate that would have to come next in an incomplete chain.
 
     The last element names its issuer and the issuer's key id in event 90; where that is not in the export only
     the last element itself is known and nothing is given.
@@ -226,7 +226,7 @@ def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificat
 
 
 def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> tuple[str, ...]:
-    """Where the last element of an incomplete chain says that its issuer is published (RFC 5280 4.2.2.1)."""
+    """Return where the last element of an incomplete chain says that its issuer is published (RFC 5280 4.2.2.1)."""
     if chain is None or not chain.chain or chain.chain[-1].self_signed:
         return ()
     last = certificates.get(chain.chain[-1].thumbprint)
@@ -234,7 +234,7 @@ def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certi
 
 
 def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Event ids that must have been written and are not in the export, and why; and holes in the numbering."""
+    """Return the ids of events that were written and are not in the export, and why; and holes in the numbering."""
     root = draft.chain if draft.policy else draft.node
     absent = [number for node, _ in root.walk() for number in node.missing] if root else [BUILD_CHAIN]
     missing = tuple(dict.fromkeys(absent))
@@ -247,7 +247,7 @@ def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, .
 
 
 def _holes(draft: _Draft, root: Node | None) -> list[tuple[int, int]]:
-    """SeqNumbers missing inside of what an operation did, and before it where it opened its task."""
+    """Return SeqNumbers missing inside of what an operation did, and before it where it opened its task."""
     task = draft.chain_task if draft.policy else draft.task
     if root is None or task is None:
         return []
@@ -264,7 +264,7 @@ def _run(first: int, last: int) -> str:
 
 
 def _reason(event: Capi2Event, span: Coverage | None) -> str:
-    """Why a part of an operation may not be there, as far as its export tells."""
+    """Return why a part of an operation may not be there, as far as its export tells."""
     record = event.origin.record
     if span is None or record is None:
         return "overwritten, filtered out, or the log did not run yet"

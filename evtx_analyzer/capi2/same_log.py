@@ -15,7 +15,7 @@ _Source = tuple[str, str | None]
 
 
 def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
-    """Every event once, from the export that comes first, with the name of its log; oldest first."""
+    """Return every event once, from the export that comes first, with the name of its log; oldest first."""
     ordered = sorted(events, key=lambda event: sort_key(event.origin))
     logs = _logs(ordered)
     known: dict[tuple[object, ...], tuple[str, Capi2Event]] = {}
@@ -35,7 +35,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
 
 
 def record_id(event: Capi2Event) -> int | None:
-    """The event's own EventRecordID: a collector's file numbers records anew, the event keeps what its machine gave."""
+    """Return the EventRecordID that the machine gave; a collector's file numbers records anew."""
     written = event.fields.get("EventRecordID", ("",))[0]
     return int(written) if written.isdecimal() else event.origin.record
 
@@ -45,7 +45,7 @@ def _source(origin: Origin) -> _Source:
 
 
 def _logs(events: Iterable[Capi2Event]) -> dict[tuple[str, _Source], str]:
-    """Name of the log of every machine and export: ``host#0``, ``host#1`` ..."""
+    """Return the name of the log of every machine and export: ``host#0``, ``host#1`` ..."""
     records: dict[tuple[str, _Source], dict[int, tuple[object, int]]] = {}
     for event in events:
         seen = records.setdefault((event.host.casefold(), _source(event.origin)), {})

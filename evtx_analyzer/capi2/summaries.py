@@ -17,7 +17,7 @@ _BEGINNINGS = {
 
 
 def step(event: Capi2Event, depth: int) -> Step:
-    """An event as a step of its operation."""
+    """Return an event as a step of its operation."""
     return Step(
         event_id=event.event_id,
         name=event.name,
@@ -33,7 +33,7 @@ def step(event: Capi2Event, depth: int) -> Step:
 
 
 def summary(event: Capi2Event) -> str:
-    """What an event says; ``800B0109 CERT_E_UNTRUSTEDROOT`` for its result."""
+    """Return what an event says; ``800B0109 CERT_E_UNTRUSTEDROOT`` for its result."""
     number = event.event_id
     if number in _BEGINNINGS:
         return _BEGINNINGS[number]
@@ -55,7 +55,7 @@ def summary(event: Capi2Event) -> str:
 
 
 def result_text(result: str, name: str) -> str:
-    """``800B0109 CERT_E_UNTRUSTEDROOT``; ``passed`` for 0; empty where there is no result."""
+    """Return ``800B0109 CERT_E_UNTRUSTEDROOT``; ``passed`` for 0; empty where there is no result."""
     if not result:
         return ""
     return "passed" if result == "0" else f"{result} {name}"

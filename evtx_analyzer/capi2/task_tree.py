@@ -69,13 +69,13 @@ class Node:
         return match
 
     def walk(self, depth: int = 0) -> Iterator[tuple[Node, int]]:
-        """This node and all below it, with their depth."""
+        """Yield this node and all below it, with their depth."""
         yield self, depth
         for node in self.inner:
             yield from node.walk(depth + 1)
 
     def events(self, depth: int = 0) -> Iterator[tuple[Match, int]]:
-        """All events in the order in which they were written, with their depth."""
+        """Yield all events in the order in which they were written, with their depth."""
         if self.begin:
             yield self.begin, depth
         for node in self.inner:
@@ -85,13 +85,13 @@ class Node:
 
 
 def capi2(match: Match) -> Capi2Event:
-    """The event of a match that is known to be of CAPI2."""
+    """Return the event of a match that is known to be of CAPI2."""
     assert isinstance(match.event, Capi2Event)
     return match.event
 
 
 def tree(matches: Iterable[Match]) -> list[Node]:
-    """What one task did, outermost first, from its events in any order."""
+    """Return what one task did, outermost first, from its events in any order."""
     top = Node(0)
     stack = [top]
     for match in sorted(matches, key=_sequence):
@@ -109,7 +109,7 @@ def tree(matches: Iterable[Match]) -> list[Node]:
 
 
 def _sequence(match: Match) -> tuple[object, ...]:
-    """Order in a task: SeqNumber; time and record only where a number is absent."""
+    """Return the order in a task: SeqNumber; time and record only where a number is absent."""
     event = capi2(match)
     return event.sequence is None, event.sequence or 0, event.time, event.origin.record or 0
 
@@ -129,7 +129,7 @@ def _close(stack: list[Node], number: int, match: Match) -> None:
 
 
 def numbers_missing(matches: Sequence[Match], *, first: int = 1) -> list[tuple[int, int]]:
-    """Runs of SeqNumbers from ``first`` to the highest that no event has."""
+    """Return the runs of SeqNumbers from ``first`` to the highest that no event has."""
     known = sorted({number for match in matches if (number := capi2(match).sequence) is not None})
     runs, expected = [], first
     for number in known:

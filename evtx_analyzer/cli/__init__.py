@@ -10,6 +10,7 @@ import sys
 
 from evtx_analyzer.cli import analyze, batch, events, rules, verify
 from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.outputs import NOT_WRITTEN
 from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
 __all__ = ["analyze", "app", "batch", "events", "main", "rules", "verify"]
@@ -33,7 +34,7 @@ def main() -> None:
     except OSError as error:
         # Inputs that cannot be read are losses, so what fails here is an output: a full disk, a folder without rights.
         _complain(f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})")
-        sys.exit(2)
+        sys.exit(NOT_WRITTEN)
     except KeyboardInterrupt:
         sys.stderr.write("evtx-analyzer: interrupted\n")
         sys.exit(130)

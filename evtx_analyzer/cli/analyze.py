@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
+from evtx_analyzer.cli.config import ConfiguredCommand
+from evtx_analyzer.cli.conversation import LOG, reading
+from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.options import (
     BareRedact,
     CaseOptions,
     Format,
+    Full,
     Lang,
     Output,
-    Redact,
     Redaction,
     RedactMap,
     Stdout,
     with_case_options,
 )
-from evtx_analyzer.cli.streams import progress_on_stderr, require_writable, write_text
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, STDOUT, deliver, outputs
+from evtx_analyzer.cli.streams import progress_on_stderr, write_document
 from evtx_analyzer.errors import OptionError
 
-if TYPE_CHECKING:
-    from evtx_analyzer.report.document import Report
-    from evtx_analyzer.report.language import Language
 
-
-@app.command(epilog=EPILOG, cls=BareRedact)
+@app.command(epilog=EPILOG, cls=ConfiguredCommand)
 @with_case_options
 def analyze(
     inputs: Annotated[
@@ -50,8 +49,10 @@ def analyze(
             "per core, at most 4). The report is the same.",
         ),
     ] = None,
+    fail_on: FailOn = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
     lang: Lang = "en",
+    full: Full = False,
     redact: Redaction = None,
     redact_map: RedactMap = None,
 ) -> None:
@@ -73,9 +74,10 @@ def analyze(
     from evtx_analyzer.rules import Rules
 
     for path in output or ():
-        if any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
+        if path != STDOUT and any(name != "-" and path.resolve() == Path(name).resolve() for name in inputs):
             raise OptionError(f"{path}: is an input; name another file for the report")
-    say = ready(output, lang, redact, redact_map, case.rules)
+    to = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules)
+    pairs = wanted(fail_on, case.rules) if fail_on else []
     options = replace(
         case.options,
         rules=Rules.load(case.rules) if case.rules else None,
@@ -84,77 +86,37 @@ def analyze(
         jobs=jobs,
     )
     with progress_on_stderr() as tell:
-        report = analyze_case(list(inputs), options, tell)
-    deliver(report, output, format_, say, redact, redact_map)
-    code = report.exit_code
+        report = analyze_case(list(inputs), options, reading(tell))
+    LOG.debug("%s sources, %s losses: %s", len(report.sources), len(report.losses), report.verdict.title)
+    if not deliver(report, to):
+        raise typer.Exit(NOT_WRITTEN)
+    findings = (f"{item.cause}:{item.grade}" for item in report.findings)
+    code = exit_status(report.exit_code, pairs, findings, lost=bool(report.losses))
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 
 
 @app.command(cls=BareRedact)
 def render(
-    saved: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json.")],
+    saved: Annotated[
+        Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json, or - for standard input.")
+    ],
     output: Output = None,
     format_: Stdout = Format.terminal,
     lang: Lang = "en",
+    full: Full = False,
     redact: Redaction = None,
     redact_map: RedactMap = None,
 ) -> None:
-    """Render a saved report again, without its inputs; exits with 0.
+    """Render a saved report again, without its inputs; exits with 0, or with 5 where an output cannot be written.
 
     Example: evtx-analyzer render report.json -o report.html --lang de
     """
-    from evtx_analyzer.report.document import load
+    from evtx_analyzer.report.document import load, loads
 
-    say = ready(output, lang, redact, redact_map, None)
-    deliver(load(saved), output, format_, say, redact, redact_map)
-
-
-def ready(
-    output: list[Path] | None, lang: str, redact: Redact | None, redact_map: Path | None, rules: Path | None
-) -> Language:
-    """The language, after everything was checked that would spoil the run at its end."""
-    from evtx_analyzer.report import language, render_for
-
-    for path in output or []:
-        render_for(path)
-        require_writable(path)
-    if redact_map is not None:
-        require_writable(redact_map)
-        if redact is None:
-            raise OptionError("--redact-map needs --redact, for without it there are no aliases")
-    return language.load(lang, rules)
-
-
-def deliver(
-    report: Report,
-    output: list[Path] | None,
-    format_: Format,
-    say: Language,
-    redact: Redact | None,
-    redact_map: Path | None,
-) -> None:
-    """Write a report to its files and to stdout."""
-    from evtx_analyzer.report import render_for, write
-
-    if redact is not None:
-        from evtx_analyzer.report.redact import mapping_text, redacted
-
-        report, originals = redacted(report, everything=redact is Redact.all)
-        if redact_map is not None:
-            redact_map.write_text(mapping_text(originals), encoding="utf-8", newline="\n")
-    for path in output or []:
-        write(report, path, say)
-    if format_ is not Format.terminal:
-        suffix = {"markdown": "md"}.get(format_, format_.value)
-        write_text(str(render_for(f"stdout.{suffix}")(report, say)))
-        return
-    import shutil
-
-    from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
-
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_WIDTH
-    write_text(to_terminal(report, say, width=max(width, 40), color=color))
+    to = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map)
+    report = loads(sys.stdin.buffer.read(), "standard input") if saved == STDOUT else load(saved)
+    if not deliver(report, to):
+        raise typer.Exit(NOT_WRITTEN)
 
 
 @app.command()
@@ -162,4 +124,4 @@ def schema() -> None:
     """Print the JSON Schema of the report."""
     from evtx_analyzer.report.document import json_schema
 
-    write_text(json_schema())
+    write_document(json_schema())

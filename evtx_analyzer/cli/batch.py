@@ -1,26 +1,30 @@
-"""``batch``: many bundles, with a meter on the terminal."""
+"""``batch``: many bundles to a folder of reports and a summary."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
-from evtx_analyzer.cli.command import PlainCommand
-from evtx_analyzer.cli.options import CaseOptions, with_case_options
+from evtx_analyzer.cli.config import ConfiguredCommand
+from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
+from evtx_analyzer.cli.meter import Meter, ProgressForm
+from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_case_options
 from evtx_analyzer.cli.streams import require_writable, write_text
-from evtx_analyzer.errors import InputError
+from evtx_analyzer.errors import InputError, OptionError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as ProgressBar
+    from evtx_analyzer.batch import Bundle, Summary, WorkerLimits
+    from evtx_analyzer.report.language import Language
 
-    from evtx_analyzer.batch import Progress
+_LEAST_MEMORY = 300 << 20
+_MOST_CHANGES = 20
 
 
-@app.command(epilog=EPILOG, cls=PlainCommand)
+@app.command(epilog=EPILOG, cls=ConfiguredCommand)
 @with_case_options
 def batch(
     inputs: Annotated[
@@ -44,34 +48,76 @@ def batch(
         typer.Option(metavar="ADDRESS", help="Work on a Dask cluster, for example tcp://HOST:8786, instead."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only what is not done yet with the same contents, rules and options.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Only what is not done yet with the same files, rules and options. A file counts as the same where "
+            "its size, time and inode are.",
+        ),
     ] = False,
+    verify_contents: Annotated[
+        bool,
+        typer.Option("--verify-contents", help="With --resume: read all files to see whether they are the same."),
+    ] = False,
+    memory_limit: Annotated[
+        str, typer.Option(metavar="SIZE", help="Most memory (address space) for one bundle, such as 2G; 0: no limit.")
+    ] = "4G",
+    time_limit: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, help="Most time for one bundle; 0: no limit.")
+    ] = 3600,
     format_: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", metavar="NAME", help="A further format of reports; parquet for the summary. Repeatable."
+            "--format",
+            metavar="NAME",
+            help="A further format of reports, such as html, md, csv, parquet (of the summary too). Repeatable.",
         ),
     ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SUMMARY.json", help="Tell what is new, gone or changed since an earlier summary; DIR's own too."
+        ),
+    ] = None,
+    fail_on: FailOn = None,
+    progress: Annotated[
+        ProgressForm,
+        typer.Option(help="auto: a bar on a terminal; json: a line on stderr for each bundle; none."),
+    ] = ProgressForm.auto,
     case: CaseOptions,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
+    lang: Lang = "en",
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
 ) -> None:
     """Analyze many bundles: a report for each under DIR/reports, and a summary of all.
 
-    A bundle that cannot be read is a row of the summary. Example: evtx-analyzer batch cases -o out --resume
+    A bundle that cannot be read is a row of the summary. For example:
+
+    evtx-analyzer batch cases -o out --resume --format html --compare out/summary.json
     """
     # Imported here, so that --help does not wait for parsers.
-    from evtx_analyzer.batch import bundles, run, settings_for
+    from evtx_analyzer.batch import IncompleteError, outputs_for, run, settings_for
+    from evtx_analyzer.batch.compare import load_summary
     from evtx_analyzer.discover.archive.limits import read_password
+    from evtx_analyzer.report import language
 
     read_password(case.password_file)
     settings = settings_for(case.options, rules=case.rules, password_file=case.password_file)
-    require_writable(output)
-    found = bundles(inputs)
-    # The results of an earlier run, written into the folder of the bundles, are no bundle.
-    found = [item for item in found if [Path(name).resolve() for name in item.inputs] != [output.resolve()]]
-    if not found:
-        raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
-    with Meter(len(found)) as meter:
+    outputs = outputs_for([SUFFIX_OF.get(name, name) for name in format_ or ()], lang, redact.value if redact else "")
+    say = language.load(lang, case.rules)
+    limits = _limits(memory_limit, time_limit)
+    pairs = wanted(fail_on, case.rules) if fail_on else []
+    earlier = load_summary(compare) if compare else None
+    for path in (output, redact_map) if redact_map else (output,):
+        require_writable(path)
+    if redact_map is not None and redact is None:
+        raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    if verify_contents and not resume:
+        raise OptionError("--verify-contents needs --resume, for without it all is analyzed anew")
+    found = _bundles(inputs, output)
+    problem = ""
+    with Meter(len(found), progress) as meter:
         try:
             summary = run(
                 found,
@@ -79,54 +125,77 @@ def batch(
                 settings,
                 workers=jobs,
                 scheduler=scheduler,
+                limits=limits,
                 resume=resume,
-                formats=format_ or [],
-                tell=meter.tell,
+                verify_contents=verify_contents,
+                outputs=outputs,
+                redact_map=redact_map,
+                earlier=earlier,
+                progress=meter.tell,
             )
+        except IncompleteError as error:
+            summary, problem = error.summary, str(error)
         except KeyboardInterrupt:
             raise typer.Exit(_interrupted(meter)) from None
-    lines = [f"{item.bundles} x {item.cause or 'no refusal'} {item.grade or ''}".rstrip() for item in summary.causes]
-    lines += [f"{len(summary.not_read)} x not read"] if summary.not_read else []
-    write_text(f"{summary.rejection_count} refusals with 5.7.64 in {len(summary.rows)} bundles\n")
-    write_text("".join(f"  {line}\n" for line in lines) + f"{output / 'summary.html'}\n")
-    code = summary.exit_code
+    write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
+    if problem:
+        sys.stderr.write(f"evtx-analyzer: {problem}\n")
+        raise typer.Exit(2)
+    lost = any(row.loss_count or row.status != "read" for row in summary.rows)
+    code = exit_status(summary.exit_code, pairs, (item for row in summary.rows for item in row.findings), lost=lost)
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 
 
-class Meter:
-    """Progress of a batch with rate and time left, on stderr and only where that is a terminal."""
+def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
+    from evtx_analyzer.batch import bundles
 
-    def __init__(self, total: int) -> None:
-        self.done, self.total = 0, total
-        self._bar: ProgressBar | None = None
+    # The results of an earlier run, written into the folder of the bundles, are no bundle.
+    found = [item for item in bundles(inputs) if [Path(name).resolve() for name in item.inputs] != [output.resolve()]]
+    if not found:
+        raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
+    return found
 
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich import progress
-            from rich.console import Console
 
-            columns = (
-                progress.TextColumn("{task.completed:.0f} of {task.total:.0f} bundles"),
-                progress.BarColumn(),
-                progress.TextColumn("{task.fields[rate]}"),
-                progress.TimeRemainingColumn(),
-            )
-            self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self.total, rate="")
-        return self
+def _limits(memory: str, seconds: int) -> WorkerLimits:
+    from evtx_analyzer.batch import WorkerLimits
 
-    def tell(self, now: Progress) -> None:
-        """Show how far the batch is."""
-        self.done = now.done
-        if self._bar is not None:
-            elapsed = self._bar.tasks[0].elapsed or 0.001
-            rate = f"{now.done / elapsed:.1f} bundles/s, {now.done_bytes / elapsed / 1e6:.1f} MB/s"
-            self._bar.update(self._task, completed=now.done, rate=rate)
+    size = size_of("--memory-limit", memory) or 0
+    if 0 < size < _LEAST_MEMORY:
+        raise OptionError(f"--memory-limit {memory}: the program itself takes 300M; expected more, or 0 for no limit")
+    return WorkerLimits(memory=size or None, seconds=seconds or None)
 
-    def __exit__(self, *failure: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+
+def _lines(summary: Summary, say: Language) -> list[str]:
+    """What stdout says: refusals, causes and outcomes with their numbers, what changed."""
+    from evtx_analyzer.batch.compare import words
+    from evtx_analyzer.batch.summary import OUTCOME_NAMES
+    from evtx_analyzer.plain_text import clean
+
+    lines = [
+        say(
+            "$count refusals with 5.7.64 in $bundles bundles",
+            count=summary.rejection_count,
+            bundles=len(summary.rows),
+        )
+    ]
+    for item in summary.causes:
+        grade = f" {say(item.grade)}" if item.cause and item.grade else ""
+        lines.append(f"  {item.bundles} x {item.cause or say(OUTCOME_NAMES[item.outcome])}{grade}")
+    counts = {outcome: summary.outcomes[outcome] for outcome in ("not-read", "failed")}
+    lines += [f"  {count} x {say(OUTCOME_NAMES[outcome])}" for outcome, count in counts.items() if count]
+    if (compared := summary.comparison) is not None:
+        new, changed, gone = len(compared.new), len(compared.changed), len(compared.gone)
+        lines.append(say("$new new, $changed changed, $gone gone", new=new, changed=changed, gone=gone))
+        rows: list[tuple[str, str, str, str]] = [
+            (row.change, row.bundle, row.before, words(row)) for row in summary.rows if row.change != "same"
+        ]
+        rows += [("gone", item["bundle"], item["before"], "") for item in compared.gone]
+        for change, bundle, before, now in rows[:_MOST_CHANGES]:
+            told = " -> ".join(say.sentence(text) for text in (before, now) if text)
+            lines.append(f"  {say(change)}: {clean(bundle)}: {told}")
+        if len(rows) > _MOST_CHANGES:
+            lines.append("  " + say("and $count more", count=len(rows) - _MOST_CHANGES))
+    return lines
 
 
 def _interrupted(meter: Meter) -> int:

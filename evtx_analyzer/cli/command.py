@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -29,6 +30,39 @@ class PlainGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
         """All parameters, ``--help`` among them."""
         return _shortened(super().get_params(ctx))
+
+
+class Program(PlainGroup):
+    """The whole program: options of the conversation may stand anywhere, and an input alone means ``analyze``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
+        """Put options of the conversation first, and the command that is meant before an input."""
+        front, rest = _conversation(args)
+        if rest and rest[0] not in self.commands and _is_input(rest[0]):
+            rest = ["analyze", *rest]
+        return super().parse_args(ctx, [*front, *rest])
+
+
+def _conversation(args: list[str]) -> tuple[list[str], list[str]]:
+    """Options that hold for every command, wherever they stand before ``--``, and all other arguments."""
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = iter(args)
+    for arg in waiting:
+        if arg == "--":
+            return front, [*rest, arg, *waiting]
+        if arg in ("-q", "--quiet", "-v", "--verbose") or arg.startswith("--log-file="):
+            front.append(arg)
+        elif arg == "--log-file":
+            front += [arg, *islice(waiting, 1)]
+        else:
+            rest.append(arg)
+    return front, rest
+
+
+def _is_input(text: str) -> bool:
+    """Whether a word is an input and no mistyped command."""
+    return text == "-" or (not text.startswith("-") and ("://" in text or os.path.lexists(text)))
 
 
 def _shortened(params: Any) -> Any:  # noqa: ANN401  as above

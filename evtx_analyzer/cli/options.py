@@ -31,6 +31,19 @@ class Format(StrEnum):
     html = "html"
     markdown = "markdown"
     csv = "csv"
+    timesketch = "timesketch"
+    md = "md"
+    text = "text"
+    txt = "txt"
+
+    @property
+    def plain(self) -> Format:
+        """The format under its own name: other commands and suffixes of files call some by others."""
+        return {Format.md: Format.markdown, Format.text: Format.terminal, Format.txt: Format.terminal}.get(self, self)
+
+
+SUFFIX_OF = {"markdown": "md", "timesketch": "timesketch.jsonl"}
+"""Formats of reports whose files have a suffix of another name."""
 
 
 class Redact(StrEnum):
@@ -55,11 +68,23 @@ Output = Annotated[
         "--output",
         metavar="FILE",
         help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
-        ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl. "
-        "Repeatable.",
+        ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl; - is "
+        "stdout. Repeatable.",
     ),
 ]
-Stdout = Annotated[Format, typer.Option("--format", help="What stdout carries.")]
+Stdout = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="What stdout carries: terminal, json, html, markdown, csv or timesketch (md, text and txt mean the "
+        "same as markdown and terminal).",
+    ),
+]
+Full = Annotated[
+    bool,
+    typer.Option("--full", help="Print the whole report, also with -o (where only its first block is printed)."),
+]
 Lang = Annotated[
     str,
     typer.Option(
@@ -174,6 +199,15 @@ def case_options(
         int | None,
         typer.Option(metavar="N", min=1, rich_help_panel=_ARCHIVES, help="Longest name of a member (default 1000)."),
     ] = None,
+    config: Annotated[  # noqa: ARG001  read before the arguments are parsed (``cli/config.py``)
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with options (default: evtx-analyzer.toml in the working folder).",
+        ),
+    ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Take no options from a file.")] = False,  # noqa: ARG001
+    from_config: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> CaseOptions:
     """Make the options of their texts. Raises OptionError for a text that is wrong."""
     from evtx_analyzer.options import analysis_options
@@ -186,6 +220,7 @@ def case_options(
         until=time_of("--until", until),
         limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
         prefilter=not every_row,
+        config=from_config,
     )
     return CaseOptions(options, rules, password_file)
 
@@ -214,7 +249,7 @@ def _limits(
     from evtx_analyzer.discover.archive.limits import Limits
 
     values = {
-        "total_bytes": _size("--max-unpacked", unpacked),
+        "total_bytes": size_of("--max-unpacked", unpacked),
         "ratio": ratio,
         "depth": depth,
         "members": members,
@@ -223,7 +258,8 @@ def _limits(
     return Limits(**{key: value for key, value in values.items() if value is not None})
 
 
-def _size(option: str, text: str | None) -> int | None:
+def size_of(option: str, text: str | None) -> int | None:
+    """A number of bytes, from ``500M``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)

@@ -65,25 +65,35 @@ def rules_test(rules: RulesFolder = None) -> None:
 
 @rules_app.command("convert", cls=PlainCommand)
 def rules_convert(
-    target: Annotated[str, typer.Option("--target", metavar="BACKEND", help="A pySigma backend, for example splunk.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target", metavar="SIEM", help="sentinel, splunk, or another pySigma backend that is installed."
+        ),
+    ],
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RULE]...", help="Signals or links (default: all).")
     ] = None,
     rules: RulesFolder = None,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Keep the rule's names of fields, and name no table; for pipelines of your own."),
+    ] = False,
 ) -> None:
-    """Convert signals and links to queries of a SIEM; needs the extra siem.
+    """Convert signals and links to queries of a SIEM, with its tables and columns; needs the extra siem.
 
-    Example: evtx-analyzer rules convert --target splunk chain_policy_failed
+    Example: evtx-analyzer rules convert --target sentinel chain_policy_failed
     """
     from evtx_analyzer.rule_tools.convert import convert
     from evtx_analyzer.rules import load
     from evtx_analyzer.rules.files import rule_folders
 
     load(*rule_folders(rules))
-    found = list(convert(rule_folders(rules), target, names or ()))
+    found = list(convert(rule_folders(rules), target, names or (), plain=plain))
     for item in found:
         if item.problem:
             sys.stderr.write(f"evtx-analyzer: {item.name} cannot be converted: {item.problem}\n")
         else:
-            write_text(f"# {item.name}\n{item.query}\n\n")
+            note = f"# {item.note}\n" if item.note else ""
+            write_text(f"# {item.name}\n{note}{item.query}\n\n")
     raise typer.Exit(0 if any(item.query for item in found) else 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import sys
@@ -20,13 +21,67 @@ def require_writable(path: Path) -> None:
         raise OptionError(f"{path}: the folder does not exist; create it first")
 
 
+# What stands for a character that an encoding lacks.
+_PLAIN = {"\u2500": "-", "\u2013": "-", "\u2026": "~", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\ufffd": "?"}
+
+
 def write_text(text: str) -> None:
-    """Write to stdout in UTF-8 where it is no terminal; a closed pipe is the reader's choice, not an error."""
+    """Write text for people to stdout, in the encoding that its reader expects; see ``_encoding``.
+
+    A closed pipe is the reader's choice, not an error.
+    """
+    stream = sys.stdout
+    if stream is not None and not stream.isatty():
+        encoding = _encoding()
+        _write(_fitting(text, encoding), encoding)
+    else:
+        _write(text if stream is None else _fitting(text, stream.encoding or "utf-8"), None)
+
+
+def write_document(text: str) -> None:
+    """Write what a program reads (JSON, HTML, CSV) to stdout, in UTF-8 wherever that goes."""
+    _write(text, "utf-8" if sys.stdout is not None and not sys.stdout.isatty() else None)
+
+
+def _encoding() -> str:
+    """How a program that reads from a pipe expects text: as the user said, as the console does, else in UTF-8.
+
+    Windows' own tools and PowerShell 5.1 decode what a program prints by the output code page of the console.
+    """
+    if "PYTHONIOENCODING" in os.environ:
+        return sys.stdout.encoding or "utf-8"
+    if sys.platform != "win32" or sys.flags.utf8_mode:
+        return "utf-8"
+    import ctypes
+
+    page: int = ctypes.windll.kernel32.GetConsoleOutputCP()
+    try:
+        return codecs.lookup(f"cp{page}").name if page else "utf-8"
+    except LookupError:
+        return "utf-8"
+
+
+def _fitting(text: str, encoding: str) -> str:
+    """The text with plain characters where the encoding lacks lines, dashes and quotes; others become ``?`` later."""
+    lacking = {ord(mark): plain for mark, plain in _PLAIN.items() if not _has(encoding, mark)}
+    return text.translate(lacking) if lacking else text
+
+
+def _has(encoding: str, mark: str) -> bool:
+    try:
+        mark.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _write(text: str, encoding: str | None) -> None:
     stream = sys.stdout
     if stream is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace") if stream.isatty() else stream.reconfigure(encoding="utf-8", newline="\n")
+        forced = {} if encoding is None else {"encoding": encoding, "newline": "\n"}
+        stream.reconfigure(errors="replace", **forced)
     try:
         stream.write(text)
         stream.flush()

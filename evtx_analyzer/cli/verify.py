@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from evtx_analyzer.cli.analyze import deliver, ready
 from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.conversation import reading
 from evtx_analyzer.cli.options import (
     BareRedact,
     CaseOptions,
     Format,
+    Full,
     Lang,
     Output,
     Redaction,
@@ -20,12 +21,13 @@ from evtx_analyzer.cli.options import (
     Stdout,
     with_case_options,
 )
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, STDOUT, deliver, outputs
 from evtx_analyzer.cli.streams import progress_on_stderr
 from evtx_analyzer.errors import OptionError
 
 EPILOG = (
     "Exit status: 0 the fix is shown to have worked; 1 mail is still refused; 2 usage error or nothing could be read; "
-    "3 neither is shown (the report says what to collect)."
+    "3 neither is shown (the report says what to collect); 5 an output could not be written, all others were."
 )
 _EXITS = {"fixed": 0, "still-refused": 1, "not-shown": 3}
 
@@ -43,6 +45,7 @@ def verify(
     format_: Stdout = Format.terminal,
     case: CaseOptions,
     lang: Lang = "en",
+    full: Full = False,
     redact: Redaction = None,
     redact_map: RedactMap = None,
 ) -> None:
@@ -64,9 +67,11 @@ def verify(
     from evtx_analyzer.verification import verify_case
 
     for path in output or ():
-        if any(name != "-" and path.resolve() == Path(name).resolve() for name in (*inputs, str(saved))):
+        if path != STDOUT and any(
+            name != "-" and path.resolve() == Path(name).resolve() for name in (*inputs, str(saved))
+        ):
             raise OptionError(f"{path}: is an input; name another file for the report")
-    say = ready(output, lang, redact, redact_map, case.rules)
+    wanted = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules)
     options = replace(
         case.options,
         rules=Rules.load(case.rules) if case.rules else None,
@@ -75,7 +80,8 @@ def verify(
     )
     earlier = load(saved)
     with progress_on_stderr() as tell:
-        report = verify_case(earlier, list(inputs), options, tell)
-    deliver(report, output, format_, say, redact, redact_map)
+        report = verify_case(earlier, list(inputs), options, reading(tell))
+    if not deliver(report, wanted):
+        raise typer.Exit(NOT_WRITTEN)
     assert report.repair is not None  # verify_case gives one for every report that it does not refuse
     raise typer.Exit(_EXITS[report.repair.result])

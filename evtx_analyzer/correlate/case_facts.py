@@ -21,9 +21,9 @@ SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 
 
 class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
-    """Everything beside sessions and checks; ``certificates`` by thumbprint, from event 90, files and Send logs.
+    """What surrounds the refusals of a case; ``certificates`` by thumbprint, from event 90, files and Send logs.
 
-    What thousands of refusals ask in the same way is answered once (``dict`` keeps the answers).
+    Thousands of refusals ask the same, so each answer is made once (``dict=True`` lets the struct keep it).
     """
 
     settings: tuple[Setting, ...] = ()
@@ -38,7 +38,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     alike: tuple[Alike, ...] = ()
 
     def places(self) -> dict[str, Origin]:
-        """Where the first exported object of each cmdlet stands."""
+        """Return where the first exported object of each cmdlet stands."""
         found: dict[str, Origin] = {}
         for item in sorted(self.settings, key=lambda item: sort_key(item.origin)):
             found.setdefault(item.cmdlet, item.origin)
@@ -46,7 +46,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def objects(self) -> Mapping[str, list[Setting]]:
-        """Exported objects by cmdlet."""
+        """Return the exported objects by cmdlet."""
         found: dict[str, list[Setting]] = {}
         for item in self.settings:
             found.setdefault(item.cmdlet, []).append(item)
@@ -54,7 +54,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def outside(self) -> Mapping[tuple[str, str], list[AcceptedMail]]:
-        """Mail that Exchange Online took for recipients outside of the own tenant, by host and log kind."""
+        """Return the mail that Exchange Online took for recipients outside of the own tenant, by host and log kind."""
         found: dict[tuple[str, str], list[AcceptedMail]] = {}
         for mail in self.accepted_mail:
             if mail.state.scope == "outside":
@@ -63,7 +63,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def refused(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
-        """First and last refusal by connector, log kind, host and thumbprint."""
+        """Return the first and last refusal by connector, log kind, host and thumbprint."""
         found: dict[tuple[str, ...], tuple[datetime, datetime]] = {}
         for item in self.deliveries:
             if item.first_refused and item.last_refused:
@@ -74,7 +74,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
-        """Failed TLS negotiations by connector, log kind and host."""
+        """Return the failed TLS negotiations by connector, log kind and host."""
         found: dict[tuple[str, ...], list[TlsFailures]] = {}
         for item in self.tls_failures:
             found.setdefault((item.connector, item.kind, item.host), []).append(item)
@@ -82,7 +82,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
-        """Checks of a certificate's chain under a policy, in order of time, by host and thumbprint."""
+        """Return the checks of chains under a policy, in order of time, by host and thumbprint."""
         found: dict[tuple[str, str], list[Operation]] = {}
         for item in self.operations:
             if item.policy and item.thumbprint:
@@ -91,7 +91,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def checked_until(self) -> Mapping[str, datetime]:
-        """The time of the last check of any certificate by machine: up to it a success would have been seen."""
+        """Return, by machine, the time of the last check: a success up to then would have been seen."""
         found: dict[str, datetime] = {}
         for item in self.operations:
             found[item.host] = max(found.get(item.host, item.time), item.time)
@@ -99,7 +99,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def schannel(self) -> Mapping[str, list[Context]]:
-        """Schannel events by the machine that wrote them."""
+        """Return the Schannel events by the machine that wrote them."""
         found: dict[str, list[Context]] = {}
         for item in self.context:
             if item.kind == "schannel" and item.host:
@@ -108,13 +108,13 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def hosts_called_untrusted(self) -> frozenset[str]:
-        """Machines in whose logs Exchange Online says 450 4.4.317 UntrustedRoot: it could not verify their chain."""
+        """Return the machines whose chain Exchange Online could not verify, as its 450 4.4.317 UntrustedRoot says."""
         told = (item for item in self.other_errors if "4.4.317" in item.code)
         return frozenset(item.host for item in told if "untrustedroot" in item.text.casefold())
 
     @cached_property
     def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
-        """Domains of all refused senders (empty: no sender, None: not known), by host, log kind and thumbprint."""
+        """Return domains of refused senders by host, log kind and thumbprint; "" is no sender, None is not known."""
         found: dict[tuple[str, str, str], set[str | None]] = {}
         # Those that are alike have a sender's domain in common.
         for item in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
@@ -123,7 +123,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def answers(self) -> dict[object, Fields]:
-        """What was found for refusals that ask the same, by what they ask."""
+        """Return the facts that are made once for all refusals that ask the same, by what they ask."""
         return {}
 
 
@@ -140,7 +140,7 @@ def case_facts(
     rejections: Iterable[Rejection] = (),
     alike: Iterable[Alike] = (),
 ) -> CaseFacts:
-    """Settings and certificate files from what was put aside, certificates that logs show, delivery history.
+    """Return the facts of a case from exported objects, certificate files, CAPI2, deliveries and other events.
 
     A file tells more of a certificate than event 90 does, and that more than a Send log, so the best wins.
     """
@@ -166,7 +166,7 @@ def case_facts(
 
 
 def completed(sent: Certificate | None, background: CaseFacts) -> Certificate | None:
-    """The certificate as the log shows it, with names and dates from event 90 or a file where the log has none."""
+    """Return the certificate as the log shows it, with what only event 90 or a certificate file knows of it."""
     if sent is None or not sent.thumbprint:
         return sent
     known = background.certificates.get(sent.thumbprint)
@@ -187,15 +187,15 @@ def completed(sent: Certificate | None, background: CaseFacts) -> Certificate | 
 
 
 def sender_key(item: Delivery | Rejection) -> tuple[str, ...]:
-    """The key of whoever sent: connector, kind of log, host."""
+    """Return who sent: connector, kind of log, host."""
     return item.connector, item.kind, item.host
 
 
 def sent_thumbprint(rejection: Rejection) -> str:
-    """The SHA-1 thumbprint of the certificate that was sent; empty where the log shows none."""
+    """Return the SHA-1 thumbprint of the certificate that was sent; empty where the log shows none."""
     return rejection.sent.thumbprint if rejection.sent else ""
 
 
 def sender_domain_of(rejection: Rejection) -> str | None:
-    """The sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
+    """Return the sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
     return None if rejection.null_sender is None else rejection.mail_from.rpartition("@")[2].casefold()

@@ -74,7 +74,7 @@ _HAS, _HAS_NOT = "\0has", "\0has not"
 
 
 def _null_sender(sender_domain: str | None) -> str | None:
-    """Whether mail has no sender; None where that is not known."""
+    """Return whether mail has no sender; None if that is not known."""
     return None if sender_domain is None else _HAS_NOT if sender_domain else _HAS
 
 
@@ -91,7 +91,7 @@ def _rejected_certificate(rejection: Rejection) -> str | None:
 
 
 def _rejected_plain(rejection: Rejection) -> str | None:
-    """A session that is whole and holds neither STARTTLS nor TLS used none."""
+    """Return whether no TLS was used: only a session that is whole and holds neither STARTTLS nor TLS shows it."""
     return _HAS if rejection.from_start and not rejection.starttls and not rejection.tls else None
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, sender_key, sent_thumbprint
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
@@ -310,8 +311,8 @@ def _messages(mail: Sequence[AcceptedMail], first: datetime | None = None, last:
         return []
     unknown: list[TimeBasis] = [item.state.time_basis for item in mail if not clock.is_known(item.state.time_basis)]
     basis = unknown[0] if unknown else "utc"
-    start, end = clock.in_sentence(whole.first, basis), clock.in_sentence(whole.last, basis)
-    return [f"1 message, {start}" if whole.count == 1 else f"{whole.count} messages, {start} to {end}"]
+    times = clock.between(Moment(whole.first, basis), Moment(whole.last, basis))
+    return [f"1 message, {times}" if whole.count == 1 else f"{whole.count} messages, {times}"]
 
 
 def _known(spans: Iterable[Span | None]) -> Iterable[Span]:

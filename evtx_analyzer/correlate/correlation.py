@@ -12,25 +12,43 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.operation_facts import operation_facts
 from evtx_analyzer.correlate.session_facts import session_facts
-from evtx_analyzer.model.evidence import Incident, Operation
+from evtx_analyzer.model.evidence import Incident, Operation, Rejection
+from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.sigma.match import with_signals
 
 
 class Correlation(Struct, frozen=True, kw_only=True):
-    """The operations with all their signals, and the incidents, which hold the rejections with theirs."""
+    """The operations with all their signals, and the incidents, which hold the rejections with theirs.
+
+    ``views`` are, by id of a rejection, those fields of the view ``smtp-session`` that were asked for.
+    """
 
     facts: CaseFacts
+    views: Mapping[str, Fields]
     operations: Mapping[str, Operation]
     incidents: Sequence[Incident]
 
 
-def correlate(facts: CaseFacts, rules: Rules, window: tuple[float, float] | None) -> Correlation:
-    """Match both sides with all that is known of the case, and join them; ``window`` replaces that of link rules."""
+def correlate(
+    facts: CaseFacts, rules: Rules, window: tuple[float, float] | None, fields: Sequence[str] = ()
+) -> Correlation:
+    """Match both sides with all that is known of the case, and join them.
+
+    ``window`` replaces that of link rules. The view of a refusal is made once; of it the ``fields`` are kept.
+    """
     signals = rules.signals
     checks = [with_signals(item, signals, "chain-operation", operation_facts(item, facts)) for item in facts.operations]
-    refused = [with_signals(item, signals, "smtp-session", session_facts(item, facts)) for item in facts.rejections]
+    refused: list[Rejection] = []
+    views: dict[str, Fields] = {}
+    # An outage has thousands of refusals that show the same: equal views are one.
+    known: dict[tuple[tuple[str, tuple[str, ...]], ...], Fields] = {}
+    for item in facts.rejections:
+        view = session_facts(item, facts)
+        refused.append(with_signals(item, signals, "smtp-session", view))
+        kept = {name: view[name] for name in fields if name in view}
+        views[item.id] = known.setdefault(tuple(kept.items()), kept)
     by_id = {item.id: item for item in checks}
     alike = with_view_signals(facts.alike, signals, facts)
     grouped = incidents(refused, links(refused, checks, rules.links, window, alike), by_id, alike)
-    return Correlation(facts=facts, operations=by_id, incidents=grouped)
+    return Correlation(facts=facts, views=views, operations=by_id, incidents=grouped)

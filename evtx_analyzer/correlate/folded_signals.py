@@ -14,7 +14,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from evtx_analyzer.correlate.case_facts import CaseFacts, completed, sender_key, sent_thumbprint
-from evtx_analyzer.correlate.session_facts import RECENT, session_facts
+from evtx_analyzer.correlate.refused_session import RECENT
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.alike import Alike, Differing
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.sigma.conditions import ALL_FIELDS

@@ -35,7 +35,7 @@ def incidents(
     operations: Mapping[str, Operation],
     alike: Sequence[Alike] = (),
 ) -> list[Incident]:
-    """Return incidents in the order of their first refusal; each holds its rejections and their links.
+    """Return the incidents in the order of their first refusal; each holds its rejections and their links.
 
     ``alike`` are folded refusals of large incidents.
     """
@@ -134,7 +134,7 @@ def _replies(group: Sequence[Rejection], surveys: Sequence[Survey]) -> list[Repl
 def _certificate(
     rejections: Sequence[Rejection], links: Sequence[Link], operations: Mapping[str, Operation]
 ) -> IncidentCertificate | None:
-    """The certificate that was sent; where the log shows none, that of an operation with the server's own name."""
+    """Return the certificate that was sent; if the log shows none, that of an operation with the server's name."""
     sent = next((item.sent for item in rejections if item.sent and item.sent.thumbprint), None)
     if sent is not None:
         return IncidentCertificate(thumbprint=sent.thumbprint, subject=sent.subject, issuer=sent.issuer)

@@ -35,9 +35,9 @@ def links(
     window: tuple[float, float] | None = None,
     alike: Sequence[Alike] = (),
 ) -> list[Link]:
-    """Return links, at most one per pair; ``alike`` are refusals that are folded.
+    """Return the links, at most one per pair; ``alike`` are refusals that are folded.
 
-    ``window`` (seconds before, after) replaces that of rules with less than an hour.
+    ``window`` (seconds before, after) replaces windows below an hour.
     """
     successes = _successes(found_operations)
     made: list[Link] = []
@@ -71,7 +71,7 @@ class _Alike:
         self.times.append(check.time)
 
     def nearest(self, anchor: datetime, first: datetime, last: datetime) -> Iterator[Operation]:
-        """The last before the anchor (of equal times the first record) and the first after it, within the window."""
+        """Yield the last before the anchor (of equal times the first record) and the first after it, in the window."""
         low, high = bisect_left(self.times, first), bisect_right(self.times, last)
         middle = min(max(bisect_right(self.times, anchor), low), high)
         if middle > low:
@@ -104,7 +104,7 @@ class _Checks:
         self._field = rule.fields[0][1] if rule.fields else ""
 
     def near(self, rejection: Rejection, anchor: datetime, first: datetime, last: datetime) -> Iterable[Operation]:
-        """Checks in the window, without those that lie farther off than one that is like them."""
+        """Return the checks in the window, without those that lie farther off than one that is like them."""
         values = rejection_values(rejection).get(self._field, set()) if self._field else {""}
         groups = {key: group for value in values for key, group in self._by_value.get(value, {}).items()}
         low, high = bisect_left(self._times, first), bisect_right(self._times, last)
@@ -114,7 +114,7 @@ class _Checks:
 
 
 def _strongest(made: Sequence[Link]) -> list[Link]:
-    """One link per pair: the rules come strongest first, and what a weaker one says of the same pair adds nothing."""
+    """Return one link per pair: the strongest rule comes first, and a weaker one adds nothing about the same pair."""
     pairs: dict[tuple[str, str], Link] = {}
     for link in made:
         pairs.setdefault((link.rejection, link.operation), link)
@@ -122,7 +122,7 @@ def _strongest(made: Sequence[Link]) -> list[Link]:
 
 
 def _strength(rule: LinkRule) -> tuple[int, float, str]:
-    """Thumbprint before subject before time, then the narrower window."""
+    """Return the order of rules: thumbprint before subject before time, then the narrower window."""
     return ("thumbprint", "subject", "time").index(rule.basis), rule.before + rule.after, rule.name
 
 
@@ -132,7 +132,7 @@ def _window(rule: LinkRule, window: tuple[float, float] | None) -> tuple[float, 
 
 
 def _slack(rejection: Rejection) -> float:
-    """A log that cuts times to seconds lets the true handshake lie almost one second later."""
+    """Return by how many seconds the handshake may lie later: a log may cut times to seconds."""
     return rejection.resolution if rejection.resolution >= 1 else 0.0
 
 
@@ -159,7 +159,7 @@ def _share(operation: Operation, left: str, rejection: Rejection, right: str) ->
 
 
 def operation_values(operation: Operation) -> Mapping[str, set[str]]:
-    """Fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``.
+    """Return the fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``.
 
     A check against a server's name (``serverName`` of event 30) is of the certificate that a remote side sent, so its
     subject stands for no name of this server, even in the same domain (a domain controller, a mail server beside it).
@@ -174,7 +174,7 @@ def operation_values(operation: Operation) -> Mapping[str, set[str]]:
 
 
 def rejection_values(rejection: Rejection) -> Mapping[str, set[str]]:
-    """Fields of a rejection that link rules may name: thumbprints sent and received, own and remote domain."""
+    """Return the fields of a rejection that link rules may name: both thumbprints, own and remote domain."""
     return {
         "SentThumbprint": {rejection.sent.thumbprint} - {""} if rejection.sent else set(),
         "ReceivedThumbprint": {rejection.received.thumbprint} - {""} if rejection.received else set(),
@@ -184,7 +184,7 @@ def rejection_values(rejection: Rejection) -> Mapping[str, set[str]]:
 
 
 def _domain(name: str) -> str:
-    """DNS domain of a machine's or a wildcard's name: ``servername.com`` for ``*.ServerName.com``."""
+    """Return the DNS domain of a machine's or a wildcard's name: ``servername.com`` for ``*.ServerName.com``."""
     host, _, domain = name.strip().casefold().partition(".")
     return domain if "." in domain else (f"{host}.{domain}" if domain else "")
 
@@ -192,7 +192,7 @@ def _domain(name: str) -> str:
 def _nearest(
     rule: LinkRule, rejection: Rejection, fitting: Sequence[tuple[Operation, HostRelation]]
 ) -> list[tuple[Operation, HostRelation]]:
-    """The nearest check; by identity one of each certificate, and the nearest that has its event 11 if it has none."""
+    """Return the nearest check, or by identity that of each certificate and the nearest one with its event 11."""
     ordered = sorted(fitting, key=lambda pair: _nearness(rejection, *pair))
     if rule.basis == "time":
         return ordered[:1]
@@ -205,18 +205,18 @@ def _nearest(
 
 
 def _last_labels(name: str) -> str:
-    """``outlook.com`` for any front end or certificate of Exchange Online."""
+    """Return the last two labels: ``outlook.com`` for any front end or certificate of Exchange Online."""
     return ".".join(name.strip().casefold().split(".")[-2:]) if "." in name else ""
 
 
 def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -> tuple[object, ...]:
-    """Better hosts first, then the nearest in time, then the earlier record."""
+    """Return the order of checks: better hosts first, then the nearest in time, then the earlier record."""
     anchor = rejection.handshake_time or rejection.time
     return hosts in ("unknown", "different"), abs(operation.time - anchor), operation.time, sort_key(operation.origin)
 
 
 def _successes(found: Iterable[Operation]) -> dict[tuple[str, ...], list[tuple[datetime, Origin]]]:
-    """Times of successful checks by host, certificate, policy and process, in order.
+    """Return the times of successful checks by host, certificate, policy and process, in order.
 
     Another process has another user's stores: that an engineer's shell builds a chain says nothing of the service. A
     check that passed although its own chain has errors passed because it was told to ignore them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from msgspec import Struct
@@ -13,9 +13,14 @@ from evtx_analyzer.correlate.case_facts import (
     CaseFacts,
     completed,
     sender_domain_of,
+    sender_key,
 )
+from evtx_analyzer.distinguished_names import certificate_names
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
+
+# How far other failures of the same machine may lie from a refusal to be told beside it.
+RECENT = timedelta(minutes=10)
 
 
 class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
@@ -61,6 +66,19 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
     def sender_domain(self) -> str | None:
         """Return the sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
         return sender_domain_of(self.rejection)
+
+    @cached_property
+    def received_names(self) -> list[str]:
+        """Return the names in the certificate of the remote side."""
+        received = self.rejection.received
+        return sorted(certificate_names(received)) if self.shows_commands and received is not None else []
+
+    @cached_property
+    def tls_failures(self) -> list[str]:
+        """Return the errors of TLS negotiations of the same connector in the ten minutes before the refusal."""
+        failures = self.case.failures.get(sender_key(self.rejection), ())
+        time = self.rejection.time
+        return sorted({item.error for item in failures if item.times.between(time - RECENT, time)})
 
 
 def refused_session(rejection: Rejection, case: CaseFacts) -> RefusedSession:

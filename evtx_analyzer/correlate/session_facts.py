@@ -7,15 +7,14 @@ log, rows of the session missing. Absence is never read as "no".
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 from msgspec import Struct
 
 from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_checks
-from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key
+from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.compared_mail import accepted_facts
 from evtx_analyzer.correlate.fields import Field, facts
-from evtx_analyzer.correlate.refused_session import RefusedSession, refused_session
+from evtx_analyzer.correlate.refused_session import RECENT, RefusedSession, refused_session
 from evtx_analyzer.correlate.settings import inside, same_text
 from evtx_analyzer.distinguished_names import (
     certificate_names,
@@ -32,7 +31,6 @@ from evtx_analyzer.smtp.acceptances import MailState
 
 # Errors of a TLS negotiation that speak of the own certificate: it is there and cannot be used.
 CREDENTIAL_ERRORS = ("nocredentials", "unknowncredentials")
-RECENT = timedelta(minutes=10)
 # A firewall that inspects SMTP writes X over verbs that it does not know (Cisco ASA: ``250 XXXXXXXA`` for STARTTLS).
 _MASKED = re.compile(r"X{4,}[A-Z]?")
 
@@ -94,13 +92,8 @@ def _banner_online(session: RefusedSession) -> bool | None:
     return is_service_name(name) if session.shows_commands and is_host_name(name) else None
 
 
-def _received_names(session: RefusedSession) -> list[str]:
-    received = session.rejection.received
-    return sorted(certificate_names(received)) if session.shows_commands and received is not None else []
-
-
 def _received_online(session: RefusedSession) -> bool | None:
-    names = _received_names(session)
+    names = session.received_names
     return any(is_service_name(name) for name in names) if names else None
 
 
@@ -143,15 +136,8 @@ def _private_issuer(session: RefusedSession) -> str | None:
 # ------------------------------------------------------------------------------------------------------ surroundings
 
 
-def _tls_failures(session: RefusedSession) -> list[str]:
-    """Return the errors of TLS negotiations of the same connector in the ten minutes before."""
-    failures = session.case.failures.get(sender_key(session.rejection), ())
-    time = session.rejection.time
-    return sorted({item.error for item in failures if item.times.between(time - RECENT, time)})
-
-
 def _credentials_failed(session: RefusedSession) -> bool | None:
-    errors = _tls_failures(session)
+    errors = session.tls_failures
     return any(error.casefold() in CREDENTIAL_ERRORS for error in errors) if errors else None
 
 
@@ -211,7 +197,7 @@ SESSION_FIELDS = (
     Field("RemoteIsExchangeOnline", "whether the other side is Exchange Online", _reached_online),
     Field("BannerIsExchangeOnline", "whether its banner says so", _banner_online),
     Field("ReceivedIsExchangeOnline", "whether its certificate says so", _received_online),
-    Field("ReceivedName", "names in its certificate", _received_names),
+    Field("ReceivedName", "names in its certificate", lambda session: session.received_names),
     Field("RemoteAddressPrivate", "`true` where its address is a private one", _remote_private),
     Field(
         "SentThumbprint",
@@ -232,9 +218,9 @@ SESSION_FIELDS = (
     Field(
         "TlsFailedBefore",
         "`true` where TLS negotiations of the connector failed in the ten minutes before",
-        lambda session: True if _tls_failures(session) else None,
+        lambda session: True if session.tls_failures else None,
     ),
-    Field("TlsFailure", "their errors", _tls_failures),
+    Field("TlsFailure", "their errors", lambda session: session.tls_failures),
     Field("CredentialFailedBefore", "whether one of them speaks of the own certificate", _credentials_failed),
     Field(
         "SchannelEvent",

@@ -12,6 +12,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment
 from evtx_analyzer.diagnose.wording import (
     _FROM_VIEW,
     _OF_REJECTION,
@@ -37,11 +38,11 @@ def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of 
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """What the diagnosis looks at besides the incident itself; ``view`` gives a refused session's fields.
+    """What the diagnosis looks at besides the incident itself.
 
-    ``unread`` are kinds of which the input holds a log, and none that could be read.
-    The view is asked for where a sentence needs it, and not kept: an outage has as many as it has refusals. ``tz`` is
-    the zone in which local times were read, None where none was given.
+    ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
+    what sentences name of its session (``SHOWN_FIELDS``); ``view`` makes it for a refusal that was folded, which has an
+    id only since it is whole. ``tz`` is the zone in which local times were read, None where none was given.
     """
 
     operations: Mapping[str, Operation]
@@ -49,9 +50,15 @@ class Case(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
+    views: Mapping[str, Fields] = {}
     view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
     tz: str | None = None
+
+    def view_of(self, rejection: Rejection) -> Fields:
+        """Return what sentences name of the session of a refusal."""
+        found = self.views.get(rejection.id)
+        return self.view(rejection) if found is None else found
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -172,13 +179,10 @@ class Scene:
         return self._texts[key]
 
     def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
-        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``.
-
-        The view is made once for all sentences. Sessions of one outage show much the same: equal values are shared.
-        """
+        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``; equal values are shared."""
         found = self._views.get(rejection.id)
         if found is None:
-            view = self.case.view(rejection)
+            view = self.case.view_of(rejection)
             values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
             found = self._views[rejection.id] = self._equal.setdefault(values, values)
         return found
@@ -195,7 +199,7 @@ class Scene:
         rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
         certificate = self.incident.certificate
         known = self.case.certificates.get(certificate.thumbprint) if certificate else None
-        view = self.case.view(rejection)
+        view = self.case.view_of(rejection)
         return {
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
@@ -225,6 +229,9 @@ class Scene:
             "issuer": certificate.issuer if certificate and certificate.issuer else "<the issuer of the certificate>",
             "start": clock.in_sentence(incident.start, incident.start_basis),
             "end": clock.in_sentence(incident.end, incident.end_basis),
+            "refusal_times": clock.between(
+                Moment(incident.start, incident.start_basis), Moment(incident.end, incident.end_basis)
+            ),
             "refused": str(incident.rejection_count),
             "coverage": _coverage_text(self.case),
         }
@@ -239,8 +246,8 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 
 def _coverage_text(case: Case) -> str:
     spans = [
-        f"{clock.as_text(item.first)} to {clock.as_text(item.last)}"
+        clock.between(Moment(item.first), Moment(item.last))
         for item in case.coverage
-        if item.kind == "capi2" and item.records
+        if item.kind == "capi2" and item.first is not None and item.last is not None
     ]
     return "; ".join(spans) or "no CAPI2 record"

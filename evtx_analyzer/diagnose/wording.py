@@ -55,6 +55,9 @@ _FROM_VIEW = {
     "tls": ("TlsFailure", "the log names no error"),
 }
 
+SHOWN_FIELDS = tuple(sorted({field for field, _ in _FROM_VIEW.values()}))
+"""Fields of the view ``smtp-session`` that sentences name."""
+
 
 def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
     return lambda _, view: ", ".join(view.get(key, ())) or nothing

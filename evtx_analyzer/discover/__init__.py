@@ -18,7 +18,7 @@ from evtx_analyzer.discover.archive.expand import Archives
 from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.remote import is_url, remote_sources
 from evtx_analyzer.discover.source import Source, faulty
-from evtx_analyzer.errors import InputError
+from evtx_analyzer.errors import InputError, is_unforeseen, unforeseen
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.origin import folder as folder_of
 
@@ -27,6 +27,7 @@ __all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
 Input = str | os.PathLike[str] | Source
 
 STDIN = "-"
+_NOT_LISTED = "members of it that are not listed"
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -42,8 +43,20 @@ def discover(
     path raises InputError. ``leave_out`` are files that are not input, such as the report of an earlier run.
     """
     archives = Archives(limits or Limits(), password)
-    found = [member for source in files(inputs, leave_out) for member in archives.expand(source)]
+    found = [member for source in files(inputs, leave_out) for member in _members(archives, source)]
     return sorted(found, key=lambda source: natural_key(source.path))
+
+
+def _members(archives: Archives, source: Source) -> Iterator[Source]:
+    """Yield the members of a source that is an archive, else the source; what cannot be listed has a fault."""
+    try:
+        yield from archives.expand(source)
+    except OSError as error:
+        yield faulty(source.origin, source.size, f"reading stopped: {error.strerror or error}", _NOT_LISTED)
+    except BaseException as error:
+        if not is_unforeseen(error):
+            raise
+        yield faulty(source.origin, source.size, unforeseen(source.path, error), _NOT_LISTED)
 
 
 def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]] = ()) -> list[Source]:

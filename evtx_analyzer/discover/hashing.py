@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import zlib
 from collections import deque
 from concurrent.futures import Future
 from contextlib import closing
@@ -16,8 +17,8 @@ from typing import BinaryIO
 
 from evtx_analyzer.discover.source import Source
 
-Digest = tuple[str, int, OSError | None]
-"""SHA-256 in hex, how many bytes were read, and what ended that before the file did."""
+Digest = tuple[str, int, int, OSError | None]
+"""SHA-256 in hex, how many bytes were read, their CRC-32, and what ended that before the file did."""
 
 LARGE = 1 << 20
 """Bytes. Smaller files are hashed sooner than it takes to ask for it."""
@@ -56,13 +57,15 @@ def _run(source: Source, before: threading.Thread | None, made: Future[Digest]) 
 
 
 def _digest(source: Source) -> Digest:
-    digest, size, buffer = hashlib.sha256(), 0, bytearray(_BLOCK)
+    digest, size, crc, buffer = hashlib.sha256(), 0, 0, bytearray(_BLOCK)
     view = memoryview(buffer)
     try:
         with closing(source.open()) as stream:
-            while more := stream.readinto(view):  # type: ignore[attr-defined]
+            # No further than the file was long when it was found: what is appended meanwhile is not read either.
+            while more := stream.readinto(view[: source.size - size]):  # type: ignore[attr-defined]
                 digest.update(view[:more])
+                crc = zlib.crc32(view[:more], crc)
                 size += more
     except OSError as error:
-        return "", size, error
-    return digest.hexdigest(), size, None
+        return "", size, 0, error
+    return digest.hexdigest(), size, crc, None

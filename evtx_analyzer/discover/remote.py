@@ -27,6 +27,22 @@ def is_url(text: str) -> bool:
 
 def listing(url: str) -> list[tuple[str, int]]:
     """URL and size of the object, of every object below the folder, or of every match of a glob; sorted."""
+    return [(name, int(info.get("size") or 0)) for name, info in _details(url)]
+
+
+def versions(url: str) -> list[tuple[str, str]]:
+    """URL and version (entity tag, or size and time of the last change) of the same objects; empty where none is told.
+
+    Stores call it differently: ``ETag`` and ``LastModified`` (S3), ``etag`` and ``last_modified`` (Azure), ``mtime``.
+    """
+    keys = ("ETag", "etag", "LastModified", "last_modified", "mtime")
+    return [
+        (name, f"{info.get('size')} {told}" if (told := next((info[key] for key in keys if info.get(key)), "")) else "")
+        for name, info in _details(url)
+    ]
+
+
+def _details(url: str) -> list[tuple[str, dict[str, Any]]]:
     system, path = _system(url)
     try:
         if any(sign in path for sign in "*?["):
@@ -39,7 +55,7 @@ def listing(url: str) -> list[tuple[str, int]]:
         raise InputError(f"{url}: no such object; check the address") from None
     except Exception as error:  # noqa: BLE001  the boundary of a store: every driver has errors of its own
         raise InputError(f"{url}: the store cannot be read: {_line(error)}") from None
-    return sorted((system.unstrip_protocol(name), int(info.get("size") or 0)) for name, info in found.items())
+    return sorted(((system.unstrip_protocol(name), info) for name, info in found.items()), key=lambda pair: pair[0])
 
 
 def children(url: str) -> list[tuple[str, int, bool]] | None:

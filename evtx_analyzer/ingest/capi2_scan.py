@@ -11,14 +11,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
-from functools import partial
 
 from evtx_analyzer.capi2.neighborhoods import Neighborhoods
-from evtx_analyzer.ingest.examine import ExaminedSource, is_event_log
-from evtx_analyzer.ingest.ledger import Ledger, Reading
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.events import ReadingOptions, Selection, event_pieces, events, typed, watched
+from evtx_analyzer.ingest.examine import is_event_log
+from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.events import Event, Match
-from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.normalize.capi2 import KIND
 from evtx_analyzer.read.evtx.search import Search, search_for
@@ -38,10 +40,10 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
     search = None
     if reading.prefilter:
         search = Search(item.required_literals for item in signals if item.kind == KIND and item.name in sought)
-    for item in filter(is_event_log, reading.examined):
-        events = reading.ledger.events(item, reading.tell, search=search)
+    select = Selection(search=search)
+    for account in (account for account in reading.accounts if is_event_log(account.item)):
         recent: deque[Match] = deque(maxlen=_RECENT)
-        for match in matches(reading.notes.events(events), signals):
+        for match in matches(reading.tallies.events(events(account, reading.options, select)), signals):
             names = set(match.signals)
             time = getattr(match.event, "time", None)
             if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
@@ -69,18 +71,37 @@ def evidence_for(reading: Reading, certificates: frozenset[str], checks: Iterabl
         return []
     search = search_for(certificates) if reading.prefilter else None
     known = {match.event.origin: match.event for match in checks}
-    events: list[Event] = []
-    for item in reading.examined:
-        if is_event_log(item) and KIND in reading.ledger.kinds(item):
-            typed = partial(_typed, reading.ledger, item, known)
-            pieces = reading.ledger.pieces(item, reading.tell, search)
-            events += Neighborhoods(certificates, typed).events(pieces)
-    return list(matches((event for event in events if event.origin not in known), reading.rules.signals))
+    found: list[Event] = []
+    for account in reading.accounts:
+        if is_event_log(account.item) and KIND in account.spans:
+            found += _of_certificates(account, certificates, search, known, reading.options)
+    return list(matches((event for event in found if event.origin not in known), reading.rules.signals))
 
 
-def _typed(ledger: Ledger, item: ExaminedSource, known: Mapping[Origin, Event], record: EventRecord) -> Event | None:
-    event = known.get(record.origin)
-    return ledger.typed(item, record) if event is None else event
+def _of_certificates(
+    account: SourceAccount,
+    certificates: frozenset[str],
+    search: Search | None,
+    known: Mapping[Origin, Event],
+    options: ReadingOptions,
+) -> list[Event]:
+    """Return what one log says of the certificates; nothing where it does not hold what it held before."""
+
+    def type_record(record: EventRecord | Loss) -> Event | None:
+        if isinstance(record, Loss):
+            account.lose(record)
+            return None
+        event = known.get(record.origin)
+        return typed(account, record, options) if event is None else event
+
+    found: list[Event] = []
+    same = True
+    stream = watched(account, options)
+    with account.reading(stream), closing(stream):
+        for event in Neighborhoods(certificates, type_record).events(event_pieces(account, stream, search)):
+            found.append(event)  # noqa: PERF402  what came before an error is kept
+        same = account.compare(stream)
+    return found if same else []
 
 
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:

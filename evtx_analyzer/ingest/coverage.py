@@ -51,7 +51,7 @@ class RecordIds:
         self._runs[-1][1] = max(self._runs[-1][1], last)
 
     def runs(self) -> _Runs:
-        """Runs of ids without holes, in order."""
+        """Return the runs of ids without holes, in order."""
         return _merged((first, last) for first, last in self._runs)
 
 
@@ -92,26 +92,26 @@ class Span:
             self._first = time if self._first is None or time < self._first else self._first
             self._last = time if self._last is None or time > self._last else self._last
 
-    def add_counted(self, found: CountedRecords) -> None:
+    def add_counted(self, run: CountedRecords) -> None:
         """Count records that were not decoded."""
-        assert found.origin.record is not None
-        self.records += found.last_record - found.origin.record
-        self.add(found.first, host=found.host)
-        self._add_time(found.last)
-        for event_id, count in found.event_ids.items():
+        assert run.origin.record is not None
+        self.records += run.last_record - run.origin.record
+        self.add(run.first, host=run.host)
+        self._add_time(run.last)
+        for event_id, count in run.event_ids.items():
             self._event_ids[event_id] = self._event_ids.get(event_id, 0) + count
-        self._ids.add_run(found.origin.record, found.last_record)
+        self._ids.add_run(run.origin.record, run.last_record)
 
-    def add_rows(self, found: CountedRows) -> None:
+    def add_rows(self, rows: CountedRows) -> None:
         """Count rows of a text log that were not read one by one."""
-        self.counted += found.rows
-        self.add_session_rows(found)
+        self.counted += rows.rows
+        self.add_session_rows(rows)
 
-    def add_session_rows(self, found: CountedRows) -> None:
+    def add_session_rows(self, rows: CountedRows) -> None:
         """Count rows that were read as one session."""
-        self.records += found.rows - 1
-        self.add(found.first, host=found.host)
-        self._add_time(found.last)
+        self.records += rows.rows - 1
+        self.add(rows.first, host=rows.host)
+        self._add_time(rows.last)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -119,11 +119,11 @@ class Span:
         return tuple(self._hosts)
 
     def runs(self) -> _Runs:
-        """Runs of its record ids."""
+        """Return the runs of its record ids."""
         return self._ids.runs()
 
     def coverage(self, losses: Iterable[Loss] = (), others: RecordIds | None = None) -> Coverage:
-        """The span so far; ids that a loss names are lost, other holes are filtering or clearing.
+        """Return the span so far; ids that a loss names are lost, other holes are filtering or clearing.
 
         ``others`` are the ids of records of other kinds in the same file: they are no holes.
         """
@@ -191,7 +191,7 @@ class Span:
 
 
 def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:
-    """The coverage of all sources, with what exports of one log have in common, continue or leave out, as notes."""
+    """Return the coverage of all sources; notes say what exports of one log share, continue or leave out."""
     result = {id(span): coverage for span, coverage in spans}
     ordered = sorted(
         (
@@ -222,7 +222,7 @@ def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Covera
 
 
 def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> list[Coverage]:
-    """The coverage of CAPI2 logs with what the System log of the same machine says of them."""
+    """Return the coverage of CAPI2 logs with what the System log of the same machine says of them."""
     ordered = sorted(notices, key=lambda item: (item.time, sort_key(item.origin)))
     return [replace(item, notes=(*item.notes, *_said(item, ordered))) for item in coverage]
 
@@ -235,7 +235,7 @@ def _said(item: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
 
 
 def _same_log(left: Coverage, right: Coverage) -> bool:
-    """Whether two exports may be of one log: a machine in common, and times that rise with the record ids."""
+    """Return whether two exports may be of one log: a machine in common, and times that rise with the record ids."""
     if not {name.casefold() for name in left.hosts} & {name.casefold() for name in right.hosts}:
         return False
     points = ((left.first_record, left.first), (left.last_record, left.last))
@@ -249,7 +249,7 @@ def _same_log(left: Coverage, right: Coverage) -> bool:
 
 
 def _common(left: _Runs, right: _Runs) -> int:
-    """How many ids two lists of runs share."""
+    """Return how many ids two lists of runs share."""
     return sum(max(0, min(b, d) - max(a, c) + 1) for a, b in left for c, d in right)
 
 

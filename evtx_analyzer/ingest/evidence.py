@@ -10,10 +10,22 @@ from evtx_analyzer import clock
 from evtx_analyzer.discover.hashing import Digests
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.hosts import HostOverrides, Hosts, identify_hosts
+from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
-from evtx_analyzer.ingest.examine import ExaminedSource, Progress, examine, is_event_log, with_digest, without_copies
-from evtx_analyzer.ingest.ledger import Ledger, Reading, require_readable, sorted_losses
+from evtx_analyzer.ingest.case_account import (
+    coverage_of,
+    hosts_of,
+    local_notes_of,
+    losses_of,
+    require_readable,
+    sorted_losses,
+    unread_of,
+)
+from evtx_analyzer.ingest.events import ReadingOptions
+from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
+from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
+from evtx_analyzer.ingest.streams import Progress
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Match
 from evtx_analyzer.model.evidence import ClockSkew
@@ -40,17 +52,19 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
     """What the sources of a case hold that matters: refused sessions, matches of CAPI2 events, and the tallies."""
 
     reading: Reading
-    examined: tuple[ExaminedSource, ...]
-    ledger: Ledger
-    tallies: Tallies
     refused: Folding
     checks: tuple[Match, ...]
 
+    @property
+    def tallies(self) -> Tallies:
+        """The tallies of what passed by."""
+        return self.reading.tallies
+
     def hosts(self, overrides: HostOverrides) -> Hosts:
         """Return the machines of the case, now that everything was read that may name one."""
-        paths = [item.source.path for item in self.examined]
-        tallies = self.tallies
-        return identify_hosts(self.ledger.hosts(), paths, tallies.owners(), overrides, tallies.unnamed_logs)
+        accounts, tallies = self.reading.accounts, self.tallies
+        paths = [account.item.source.path for account in accounts]
+        return identify_hosts(hosts_of(accounts), paths, tallies.owners(), overrides, tallies.unnamed_logs)
 
     def read_connections(self, sessions: Iterable[str]) -> None:
         """Read connectivity logs, for what they say of the sessions that were refused."""
@@ -58,14 +72,14 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
 
     def account(self, refused: Refusals, clocks: Sequence[ClockSkew]) -> Account:
         """Return the account of all readings; a queue that waits is a loss where no log shows what was refused."""
-        ledger, tallies = self.ledger, self.tallies
+        accounts, tallies = self.reading.accounts, self.tallies
         waiting = [] if refused.any else tallies.contexts.losses()
-        coverage = noted(ledger.coverage(), clocks, ledger.local_notes(), refused.offsets)
+        coverage = noted(coverage_of(accounts), clocks, local_notes_of(accounts), refused.offsets)
         return Account(
-            sources=tuple(ledger.status(item) for item in self.examined),
+            sources=tuple(account.status() for account in accounts),
             coverage=tuple(coverage),
-            losses=sorted_losses([*ledger.losses(self.examined), *tallies.errors.losses(), *waiting]),
-            unread=ledger.unread(self.examined),
+            losses=sorted_losses([*losses_of(accounts), *tallies.errors.losses(), *waiting]),
+            unread=unread_of(accounts),
         )
 
 
@@ -74,27 +88,22 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
     ahead = options.helpers > 0
     digests = Digests(options.helpers) if ahead else None
     examined = without_copies(examine(source, progress, digests) for source in sources)
-    ledger, tallies = Ledger(clock.zone(options.tz) if options.tz else None, ahead=ahead), Tallies()
-    reading = Reading(examined, rules, ledger, tallies, progress, options.prefilter)
-    refused = tallies.refused
+    accounts = [SourceAccount(item) for item in examined]
+    how = ReadingOptions(clock.zone(options.tz) if options.tz else None, ahead, progress)
+    reading = Reading(accounts, rules, Tallies(), how, options.prefilter)
+    refused = reading.tallies.refused
     for session in smtp_sessions(reading):
-        tallies.session(session)
+        reading.tallies.session(session)
         if refused_replies(session):
             refused.add(session)
-    anchors = sorted(refused.anchors() + tallies.message_times()) if any(map(is_event_log, examined)) else []
+    anchors = sorted(refused.anchors() + reading.tallies.message_times()) if any(map(is_event_log, examined)) else []
     checks = list(failures(reading, anchors))
     checks += evidence_for(reading, _certificates(checks, refused) | options.certificates, checks)
-    examined = [with_digest(item) for item in examined]
+    for account in accounts:
+        account.settle()
     if not options.anyway:
-        require_readable(examined, ledger)
-    return CaseEvidence(
-        reading=reading,
-        examined=tuple(examined),
-        ledger=ledger,
-        tallies=tallies,
-        refused=refused,
-        checks=tuple(checks),
-    )
+        require_readable(accounts)
+    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks))
 
 
 def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from io import BytesIO
-from typing import BinaryIO, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
-from evtx_analyzer.discover.read_ahead import Ahead
 from evtx_analyzer.discover.source import Source
+from evtx_analyzer.errors import is_unforeseen, unforeseen
+from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import HEAD, notes, recognize
-from evtx_analyzer.read.streams import read_into
 
 NEEDLE = "5.7.64"
-_HOLDS_CODE = "; it holds the text 5.7.64"
+OWN_REPORT = "a report that this program made: it is no evidence"
+# A saved report, and the page of one: they hold the text 5.7.64, and often lie beside the logs that they are about.
+_OWN_REPORT = re.compile(
+    rb'(?:\xef\xbb\xbf)?(?:\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
+    rb'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer)',
+    re.IGNORECASE,
+)
 _BLOCK = 1 << 20
-_EVENT_LOG, _WITHOUT_FACTS = "event-log", "message-export"
-_EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", _WITHOUT_FACTS)
+EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
+_EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
 Inputs = Input | Sequence[Input]
-Progress = Callable[[str, int], None]
-
-
-def silent(path: str, size: int) -> None:
-    """Show no progress."""
 
 
 def source_paths(inputs: Inputs) -> list[Input]:
@@ -46,7 +46,7 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
 
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
-    ``head`` is a checksum of the beginning: where it differs, so do the contents.
+    ``head`` is a checksum of the beginning: where it differs, so do the contents. ``crc`` is the CRC-32 of all bytes.
     """
 
     source: Source
@@ -59,6 +59,12 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     pending: Future[Digest] | None = None
     head: int = 0
+    crc: int | None = None
+
+    @property
+    def contents(self) -> Contents | None:
+        """What the digest is of; None where it is pending or could not be made."""
+        return None if self.crc is None else Contents(self.size, self.crc)
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> ExaminedSource:
@@ -68,17 +74,24 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
     what must be unpacked is read ahead by a thread.
     """
     if source.fault:
-        return ExaminedSource(
-            source=source, sha256="", size=source.size, syntax=None, holds_code=False, error=source.fault
-        )
-    digest, size, holds, syntax, tail, head = hashlib.sha256(), 0, False, None, b"", 0
+        return _not_read(source, source.size, source.fault)
+    try:
+        return _first_look(source, progress, digests)
+    except BaseException as error:
+        if not is_unforeseen(error):
+            raise
+        return _not_read(source, source.size, unforeseen(source.path, error))
+
+
+def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
+    digest, size, holds, syntax, tail, head, crc = hashlib.sha256(), 0, False, None, b"", 0, 0
     said: tuple[str, ...] = ()
     try:
-        with closing(_opened(source, ahead=digests is not None)) as stream:
+        with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    syntax = recognize(block[:HEAD])
-                    said = notes(syntax, block)
+                    syntax = None if _OWN_REPORT.match(block) else recognize(block[:HEAD])
+                    said = (OWN_REPORT,) if _OWN_REPORT.match(block) else notes(syntax, block)
                     head = zlib.crc32(block[:HEAD])
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
                         return ExaminedSource(
@@ -93,14 +106,16 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
                         )
                 size += len(block)
                 digest.update(block)
-                holds = holds or (syntax not in _EVENT_SYNTAXES and _holds_code(tail + block))
+                crc = zlib.crc32(block, crc)
+                looks = syntax not in _EVENT_SYNTAXES and said != (OWN_REPORT,)
+                holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
-            failure = _failure(stream)
+            ended = failure(stream)
     except OSError as error:
         return _unreadable(source, size, error)
     # Of a log that ends in damage everything before it is read, and the loss is told then.
-    error_text = f"{failure} (after {size:,} bytes)" if failure and syntax is None else ""
+    error_text = f"{ended} (after {size:,} bytes)" if ended and syntax is None else ""
     return ExaminedSource(
         source=source,
         sha256=digest.hexdigest(),
@@ -110,22 +125,26 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
         error=error_text,
         notes=said,
         head=head,
+        crc=crc,
     )
 
 
 def _unreadable(source: Source, size: int, error: OSError) -> ExaminedSource:
-    reason = f"cannot be opened or read: {error.strerror or error}"
-    return ExaminedSource(source=source, sha256="", size=size, syntax=None, holds_code=False, error=reason)
+    return _not_read(source, size, f"cannot be opened or read: {error.strerror or error}")
+
+
+def _not_read(source: Source, size: int, error: str) -> ExaminedSource:
+    return ExaminedSource(source=source, sha256="", size=size, syntax=None, holds_code=False, error=error)
 
 
 def with_digest(item: ExaminedSource) -> ExaminedSource:
     """Return the same source with its digest, waiting until it is made. A file that failed meanwhile is unreadable."""
     if item.pending is None:
         return item
-    sha256, size, error = item.pending.result()
+    sha256, size, crc, error = item.pending.result()
     if error is not None:
         return _unreadable(item.source, size, error)
-    return replace(item, sha256=sha256, size=size, pending=None)
+    return replace(item, sha256=sha256, size=size, crc=crc, pending=None)
 
 
 def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
@@ -144,33 +163,17 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
     return found
 
 
-def _opened(source: Source, *, ahead: bool) -> BinaryIO:
-    """Open a source; with ``ahead``, what must be unpacked or fetched is read by a thread of its own."""
-    stream = source.open()
-    if ahead and source.size >= LARGE and not is_local_file(stream) and not isinstance(stream, BytesIO):
-        return cast("BinaryIO", Ahead(stream))
-    return stream
-
-
-def _tells_of_refusals(item: ExaminedSource) -> bool:
-    """Return whether a source holds the text 5.7.64; it is read once more if that is not known."""
+def holds_code(item: ExaminedSource) -> bool:
+    """Return whether a source holds the text 5.7.64; it is read once more if that is not known. Raises OSError."""
     if item.holds_code is not None or item.syntax in _EVENT_SYNTAXES:
         return bool(item.holds_code)
     tail = b""
-    try:
-        with closing(item.source.open()) as stream:
-            while block := stream.read(_BLOCK):
-                if _holds_code(tail + block):
-                    return True
-                tail = block[-2 * len(NEEDLE) :]
-    except OSError:
-        return False  # told as a loss where it was read before
+    with closing(item.source.open()) as stream:
+        while block := stream.read(_BLOCK):
+            if _holds_code(tail + block):
+                return True
+            tail = block[-2 * len(NEEDLE) :]
     return False
-
-
-def _failure(stream: BinaryIO) -> str:
-    """Return why a member of an archive ended too early; empty for files."""
-    return str(getattr(stream, "failure", ""))
 
 
 def _holds_code(data: bytes) -> bool:
@@ -178,27 +181,10 @@ def _holds_code(data: bytes) -> bool:
 
 
 def is_event_log(item: ExaminedSource) -> bool:
-    """Whether a source holds Windows events."""
+    """Return whether a source holds Windows events."""
     return item.syntax in _EVENT_SYNTAXES and not item.duplicate_of
 
 
 def is_text_log(item: ExaminedSource) -> bool:
-    """Whether a source is a text log with rows."""
+    """Return whether a source is a text log with rows."""
     return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES and not item.duplicate_of
-
-
-class _Counted:
-    """A stream that tells how much was read from it."""
-
-    def __init__(self, stream: BinaryIO, path: str, progress: Progress) -> None:
-        self._stream, self._path, self._progress = stream, path, progress
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._progress(self._path, len(data))
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:
-        size = read_into(self._stream, buffer)
-        self._progress(self._path, size)
-        return size

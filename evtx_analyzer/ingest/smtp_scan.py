@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from evtx_analyzer.discover import folders
+from evtx_analyzer.ingest.events import Selection, events
 from evtx_analyzer.ingest.examine import is_text_log
-from evtx_analyzer.ingest.ledger import Reading
+from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.supporting import CONNECTIVITY
 from evtx_analyzer.ingest.tallies import IIS, SEND
 from evtx_analyzer.model.events import ContextEvent, Match, SmtpEvent
@@ -32,19 +33,21 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
 
     Sessions that went well are counted in bulk, unless a signal looks for something in them.
     """
-    by_path = {item.source.path: item for item in reading.examined if is_text_log(item)}
+    by_path = {account.item.source.path: account for account in reading.accounts if is_text_log(account.item)}
     signals = reading.rules.signals
     in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in (SEND, IIS))
     # Exports come first: which domains are the tenant's own decides what an accepted message shows.
-    exports = [item.source for item in by_path.values() if item.syntax not in _PROTOCOLS]
-    protocols = [item.source for item in by_path.values() if item.syntax in _PROTOCOLS]
+    items = [account.item for account in by_path.values()]
+    exports = [item.source for item in items if item.syntax not in _PROTOCOLS]
+    protocols = [item.source for item in items if item.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
-        refusals = RefusalReader(reading.notes.refused, partial(_session, reading))
+        refusals = RefusalReader(reading.tallies.refused, partial(_session, reading))
         layouts = Layouts(partial(_layout, reading), partial(_names, running), refusals) if in_bulk else None
         logs = (by_path[source.path] for source in group)
-        rows = (event for item in logs for event in reading.ledger.events(item, reading.tell, layouts=layouts))
-        yield from sessions(reading.notes.protocol(matches(rows, signals)), running)
+        select = Selection(layouts=layouts)
+        rows = (event for account in logs for event in events(account, reading.options, select))
+        yield from sessions(reading.tallies.protocol(matches(rows, signals)), running)
 
 
 def _names(running: OpenSessions) -> list[str]:
@@ -64,7 +67,7 @@ def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
     found = _matches(reading, rows)
     layout = layout_of(found) if found is not None else None
     if layout is not None and layout.sent is not None:
-        reading.notes.history.add_certificate(layout.sent)
+        reading.tallies.history.add_certificate(layout.sent)
     return layout
 
 
@@ -76,20 +79,21 @@ def _session(reading: Reading, rows: Sequence[LogRow]) -> Session | None:
 
 def _matches(reading: Reading, rows: Sequence[LogRow]) -> list[Match] | None:
     """Return the typed rows of a session with their signals; None where one of them cannot be typed."""
-    events = [event for row in rows if (event := normalize(row)) is not None]
-    typed = [event for _, event in events if isinstance(event, SmtpEvent)]
+    known = [event for row in rows if (event := normalize(row)) is not None]
+    typed = [event for _, event in known if isinstance(event, SmtpEvent)]
     return list(matches(typed, reading.rules.signals)) if len(typed) == len(rows) else None
 
 
 def connections(reading: Reading, sessions_refused: Iterable[str]) -> None:
     """Read connectivity logs again, for what they say of the sessions that were refused."""
-    logs = [item for item in reading.examined if CONNECTIVITY in reading.ledger.kinds(item)]
+    logs = [account for account in reading.accounts if CONNECTIVITY in account.spans]
     refused = frozenset(sessions_refused) - {""} if logs else frozenset[str]()
 
     def wanted(record: Record) -> bool:
         return getattr(record, "values", {}).get("session", "") in refused
 
-    for item in logs if refused else ():
-        for event in reading.ledger.events(item, reading.tell, wanted):
+    select = Selection(wanted=wanted, counting=False)
+    for account in logs if refused else ():
+        for event in events(account, reading.options, select):
             if isinstance(event, ContextEvent):
-                reading.notes.contexts.add(event)
+                reading.tallies.contexts.add(event)

@@ -34,11 +34,11 @@ class Contexts:
         self._rows.setdefault(key, _Row(event.origin)).add(event)
 
     def rows(self, hosts: Hosts) -> tuple[Context, ...]:
-        """The events, sorted by kind, host and code."""
-        found = [
+        """Return the events, sorted by kind, host and code."""
+        rows = [
             Context(
                 kind=kind,
-                host=hosts.resolve(near)[0],
+                host=hosts.resolve(clue)[0],
                 code=code,
                 title=title,
                 text=text,
@@ -47,14 +47,12 @@ class Contexts:
                 last=row.last,
                 origin=row.origin,
             )
-            for (kind, near, code, title, text), row in self._rows.items()
+            for (kind, clue, code, title, text), row in self._rows.items()
         ]
-        return tuple(
-            sorted(found, key=lambda item: (item.kind, item.host, item.code, item.text, sort_key(item.origin)))
-        )
+        return tuple(sorted(rows, key=lambda item: (item.kind, item.host, item.code, item.text, sort_key(item.origin))))
 
     def losses(self) -> list[Loss]:
-        """Queues whose last error is the refusal: of what was refused they tell neither message nor time."""
+        """Return a loss for queues whose last error is the refusal: they name neither message nor time."""
         reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
         return [
             Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")

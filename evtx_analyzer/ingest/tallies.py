@@ -56,9 +56,9 @@ class Tallies:
                 if isinstance(event, Setting) and event.cmdlet == ACCEPTED_DOMAIN:
                     self.history.own_domains |= {event.values.get("DomainName", "").casefold()} - {""}
 
-    def events(self, found: Iterable[Event]) -> Iterator[Event]:
+    def events(self, decoded: Iterable[Event]) -> Iterator[Event]:
         """Yield Windows events without those that are only context, which are noted here."""
-        for event in found:
+        for event in decoded:
             if isinstance(event, ContextEvent):
                 self._context(event)
             else:
@@ -72,17 +72,17 @@ class Tallies:
         self.errors.add(session)
         self.clocks.add(session)
 
-    def _counted(self, found: CountedSessions) -> None:
+    def _counted(self, sessions: CountedSessions) -> None:
         """Count sessions that went well and are not given one by one."""
-        clue = HostClue(found.host, display_name(found.origin), found.local)
-        kind = IIS if found.log == "W3C" else SEND
-        self.history.add_outcomes(found.outcomes, clue, kind)
-        if not found.host:
-            self.unnamed_logs.add((display_name(found.origin), address_of(found.local)))
-        for time, text in found.banners:
+        clue = HostClue(sessions.host, display_name(sessions.origin), sessions.local)
+        kind = IIS if sessions.log == "W3C" else SEND
+        self.history.add_outcomes(sessions.outcomes, clue, kind)
+        if not sessions.host:
+            self.unnamed_logs.add((display_name(sessions.origin), address_of(sessions.local)))
+        for time, text in sessions.banners:
             self.clocks.add_banner(kind, clue, time, text)
-        self.history.add_refused(found.refused, clue, kind)
-        self.clocks.add_brackets(kind, clue, found.skews)
+        self.history.add_refused(sessions.refused, clue, kind)
+        self.clocks.add_brackets(kind, clue, sessions.skews)
 
     def message_times(self) -> list[datetime]:
         """Return the times of the refusals that message tracking and reports show."""

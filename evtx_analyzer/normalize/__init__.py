@@ -33,7 +33,7 @@ _WORDS = (b"CAPI2", b"SCHANNEL", b"\x7f\x01CHANNEL", b"EXCHANGETRAN")
 
 
 def is_relevant(xml: str) -> bool:
-    """Whether a record's text may be of a known kind or a notice of the log service; a first look without parsing.
+    """Return whether a record's text may be of a known kind or a notice of the log service, without parsing.
 
     Each kind's own look asks for one of these words, the log service for the name of the CAPI2 channel.
     """
@@ -42,7 +42,7 @@ def is_relevant(xml: str) -> bool:
 
 
 def may_be_relevant(chunk: bytes) -> bool:
-    """Whether a chunk of an event log may hold a record that ``concerns``, told from its bytes.
+    """Return whether a chunk of an event log may hold a record that ``is_relevant``, told from its bytes.
 
     Names of providers and channels, and whatever else an event says in words, stand in its own chunk as UTF-16LE or in
     one byte a letter (MS-EVEN6 2.2.12): without NULs both look alike. ``ſ`` is 0x7F 0x01.
@@ -54,7 +54,7 @@ def may_be_relevant(chunk: bytes) -> bool:
 def normalize(
     record: EventRecord | LogRow | CertificateFile, zone: ZoneInfo | None = None
 ) -> tuple[str, Event | Loss] | None:
-    """Kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind.
+    """Return the kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind.
 
     ``zone`` is that of logs in local time.
     """

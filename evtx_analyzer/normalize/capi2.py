@@ -53,17 +53,17 @@ _RETRIEVALS = {51: "cache", 53: "network"}
 
 
 def is_capi2(record: EventRecord) -> bool:
-    """Whether a record is worth parsing as CAPI2; other providers are told apart without parsing XML."""
+    """Return whether a record is worth parsing as CAPI2; other providers are told apart without parsing XML."""
     return CAPI2_PROVIDER in record.xml
 
 
 def is_capi2_channel(provider: str, channel: str) -> bool:
-    """Whether records of that provider and channel are CAPI2 events, and nothing else is read from them."""
+    """Return whether records of that provider and channel are CAPI2 events, and nothing else is read from them."""
     return provider == CAPI2_PROVIDER and channel.casefold() == CAPI2_CHANNEL.casefold()
 
 
 def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
-    """The typed event; None for an event of another channel; a Loss for one that cannot be read."""
+    """Return the typed event; None for an event of another channel; a Loss for one that cannot be read."""
     if not is_capi2(record):
         return None
     event = parse(record.xml)
@@ -138,7 +138,7 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
 
 
 def _checked(event: WindowsEvent, body: etree._Element) -> tuple[Fields, tuple[str, ...]]:
-    """The flat view with flags as their values say, and what the event contradicts itself in."""
+    """Return the flat view with flags as their values say, and what the event contradicts itself in."""
     changed, notes = correct_flags(body, event.event_id)
     expected = CAPI2_EVENTS.get(event.event_id)
     if expected is None:
@@ -151,7 +151,7 @@ def _checked(event: WindowsEvent, body: etree._Element) -> tuple[Fields, tuple[s
 
 
 def _with_user_data(fields: Fields, body: etree._Element) -> Fields:
-    """The flat view with UserData read again, because it was put right."""
+    """Return the flat view with UserData read again, because it was put right."""
     again: dict[str, list[str]] = {}
     add_element(body, "", again)
     roots = tuple({local_name(item) for item in body})
@@ -160,7 +160,7 @@ def _with_user_data(fields: Fields, body: etree._Element) -> Fields:
 
 
 def _policy(policy: etree._Element | None) -> tuple[int | None, tuple[str, ...]]:
-    """Number of the policy, and a note where name and number disagree; the name is believed, its base is certain."""
+    """Return the number of the policy, and a note where name and number disagree; the name is believed."""
     written, name = attribute(policy, "constant"), attribute(policy, "type")
     number, known = from_hex(written), POLICY_NUMBERS.get(name)
     if known is None or number is None or known in (number, _decimal(written)):
@@ -173,13 +173,13 @@ def _certificates(body: etree._Element) -> tuple[Certificate, ...]:
 
 
 def _chain_refs(body: etree._Element) -> tuple[str, ...]:
-    """Every chain that the event names, in its order: 81 names that of the signer and that of the time stamp."""
+    """Return every chain that the event names, in its order: 81 names that of the signer and that of the time stamp."""
     named = (attribute(item, "chainRef").upper() for item in body)
     return tuple(dict.fromkeys(filter(None, named)))
 
 
 def _target(body: etree._Element) -> str:
-    """The file whose signature is checked or looked up."""
+    """Return the file whose signature is checked or looked up."""
     names = (
         (child(body, "FileInfo"), "filePath"),
         (find(body, "CatalogInfo/Member"), "filePath"),

@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 def thumbprint(file_ref: str) -> str:
-    """SHA-1 thumbprint from ``fileRef`` (``EC53....cer``), upper case; empty for CRLs and OCSP responses."""
+    """Return the SHA-1 thumbprint from ``fileRef`` (``EC53....cer``), upper case; empty for CRLs and OCSP responses."""
     name, dot, kind = file_ref.rpartition(".")
     return name.upper() if dot and kind.lower() == "cer" else ""
 
 
 def result_of(element: etree._Element | None) -> tuple[str, str]:
-    """An element's ``@value`` as (hex, symbol); both empty where there is none."""
+    """Return an element's ``@value`` as (hex, symbol); both empty where there is none."""
     number = from_hex(attribute(element, "value"))
     return as_hex(number), result_name(number)
 
 
 def status_of(element: etree._Element, name: str) -> int | None:
-    """``TrustStatus/ErrorStatus`` or ``TrustStatus/InfoStatus`` of a chain or an element."""
+    """Return ``TrustStatus/ErrorStatus`` or ``TrustStatus/InfoStatus`` of a chain or an element."""
     return from_hex(attribute(find(element, f"TrustStatus/{name}"), "value"))
 
 
 def usages(element: etree._Element | None) -> tuple[str, ...]:
-    """OIDs of all ``Usage`` children; their names are localized."""
+    """Return the OIDs of all ``Usage`` children; their names are localized."""
     return () if element is None else tuple(attribute(item, "oid") for item in children(element, "Usage"))
 
 
 def chain_elements(chain: etree._Element | None) -> tuple[ChainElement, ...]:
-    """All ``ChainElement`` of event 11, leaf first."""
+    """Return all ``ChainElement`` of event 11, leaf first."""
     return () if chain is None else tuple(_chain_element(item) for item in children(chain, "ChainElement"))
 
 
@@ -64,7 +64,7 @@ def _chain_element(element: etree._Element) -> ChainElement:
 
 
 def certificate_of(element: etree._Element) -> Certificate:
-    """One ``Certificate`` of event 90."""
+    """Return one ``Certificate`` of event 90."""
     extensions = child(element, "Extensions")
     names = None if extensions is None else child(extensions, "SubjectAltName")
     key_id = None if extensions is None else find(extensions, "AuthorityKeyIdentifier/KeyID")
@@ -84,7 +84,7 @@ def certificate_of(element: etree._Element) -> Certificate:
 
 
 def _urls(element: etree._Element | None) -> tuple[str, ...]:
-    """Every URL below an element, as text or attribute: no export with this extension was at hand to tell which."""
+    """Return every URL below an element, as text or attribute: no export shows which of them it is."""
     if element is None:
         return ()
     values = [value for item in element.iter() for value in (text(item), *map(str, item.attrib.values()))]
@@ -92,7 +92,7 @@ def _urls(element: etree._Element | None) -> tuple[str, ...]:
 
 
 def _name(element: etree._Element | None) -> str:
-    """A distinguished name as Exchange prints it: ``CN=..., O=..., C=US``."""
+    """Return a distinguished name as Exchange prints it: ``CN=..., O=..., C=US``."""
     if element is None:
         return ""
     parts = [(local_name(item), text(item)) for item in element if local_name(item)]
@@ -100,7 +100,7 @@ def _name(element: etree._Element | None) -> str:
 
 
 def revocation_of(body: etree._Element, event_id: int, time: datetime, origin: Origin) -> Revocation:
-    """Event 41, or 42, which says that a list was not accepted."""
+    """Return event 41, or 42, which says that a list was not accepted."""
     certificate = child(body, "Certificate")
     certificate = child(body, "SubjectCertificate") if certificate is None else certificate
     issuer, status = child(body, "IssuerCertificate"), child(body, "RevocationStatus")
@@ -128,7 +128,7 @@ def revocation_of(body: etree._Element, event_id: int, time: datetime, origin: O
 def retrieval_of(
     body: etree._Element, event_id: int, where: Literal["cache", "network"], time: datetime, origin: Origin
 ) -> Retrieval:
-    """Event 51 or 53: where an object was looked for, what was tried, and what came of it."""
+    """Return event 51 or 53: where an object was looked for, what was tried, and what came of it."""
     details = child(body, "AdditionalInfo")
     answers = find(body, "AdditionalInfo/HTTPResponseHeadersInfo")
     headers = [] if answers is None else children(answers, "Header")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def decoded(element: etree._Element | None, event_id: int) -> tuple[str, ...]:
-    """Names of the flags that an element's ``@value`` has set."""
+    """Return the names of the flags that an element's ``@value`` has set."""
     if element is None:
         return ()
     return flag_names(from_hex(attribute(element, "value")) or 0, flag_table(event_id, local_name(element)) or {})

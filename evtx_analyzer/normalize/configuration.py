@@ -35,17 +35,17 @@ _OF_RECEIVING = {"Bindings", "RemoteIPRanges", "PermissionGroups"}
 
 
 def recognize_object(names: set[str] | frozenset[str]) -> str | None:
-    """Cmdlet whose object has these properties, or None."""
+    """Return the cmdlet whose object has these properties, or None."""
     return next((cmdlet for cmdlet, wanted in CMDLET_PROPERTIES.items() if wanted <= names), None)
 
 
 def is_configuration(row: LogRow) -> bool:
-    """Whether a row is an exported configuration object."""
+    """Return whether a row is an exported configuration object."""
     return _cmdlet(row) is not None and not _OF_RECEIVING & row.values.keys()
 
 
 def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times
-    """The object with its cmdlet; values stay texts as exported, lists without the mark of what was cut."""
+    """Return the object with its cmdlet; values stay texts as exported, lists without the mark of what was cut."""
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
     lists = {name for name, value in values.items() if _CUT_LIST.match(value)}
     values |= {name: _CUT_LIST.sub(r"\1}", values[name]) for name in lists}
@@ -56,7 +56,7 @@ def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Settin
 
 
 def services(text: str) -> str:
-    """The names of a certificate's services where a table writes a letter or a dot for each of them (``IP.WS..``)."""
+    """Return the names of a certificate's services, of which a table writes letters or dots (``IP.WS..``)."""
     if not _SERVICE_LETTERS.fullmatch(text):
         return text
     return ", ".join(_SERVICES[letter] for letter in text if letter != ".") or "None"

@@ -43,18 +43,18 @@ _ODBC = {
 
 
 def is_iis_smtp(row: LogRow) -> bool:
-    """Whether a row tells of an outbound SMTP connection."""
+    """Return whether a row tells of an outbound SMTP connection."""
     return _direction(_named(row).get("cs-username", "")) != ""
 
 
 @lru_cache(maxsize=64)
 def _direction(user: str) -> str:
-    """``>`` or ``<``; empty for a row that is none of an outbound connection."""
+    """Return ``>`` or ``<``; empty for a row that is none of an outbound connection."""
     return _DIRECTIONS.get(user.strip().casefold(), "")
 
 
 def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
-    """The typed row; a Loss where neither the row nor a directive gives it a date."""
+    """Return the typed row; a Loss where neither the row nor a directive gives it a date."""
     values = _named(row)
     found = _TIMES[row.log](values, zone)
     if found is None:
@@ -98,7 +98,7 @@ def _named(row: LogRow) -> dict[str, str]:
 
 
 def _w3c_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  always UTC
-    """UTC; a row without time has that of the last directive, which places it nowhere."""
+    """Return the time in UTC; a row without time has that of the last directive, which places it nowhere."""
     date = values.get("date") or values.get("#date", "")
     return _utc(date, values["time"]) if values.get("time") else _of_directive(date, values.get("#time", ""))
 
@@ -138,7 +138,7 @@ def _order(values: dict[str, str]) -> DateOrder:
 
 
 def _text(values: dict[str, str], *, plus: bool) -> str:
-    """Verb and argument of a command, or the text of a response, with ``+`` as the blank it stands for."""
+    """Return the verb and argument of a command, or the text of a response, with ``+`` as the blank it stands for."""
     parts = [values.get(name, "").strip() for name in ("cs-method", "cs-uri-query")]
     joined = " ".join(part for part in parts if part not in _ABSENT)
     return (joined.replace("+", " ") if plus else joined).strip()

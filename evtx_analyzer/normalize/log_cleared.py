@@ -15,7 +15,7 @@ _PROVIDER = "Microsoft-Windows-Eventlog"
 
 
 def log_notice(record: EventRecord) -> LogNotice | None:
-    """What the record says of the CAPI2 Operational log; None for any other record."""
+    """Return what the record says of the CAPI2 Operational log; None for any other record."""
     if CAPI2_CHANNEL not in record.xml or _PROVIDER not in record.xml:
         return None
     event = parse(record.xml)

@@ -25,12 +25,12 @@ _ONLINE = (".outlook.com", ".office365.com")
 
 
 def is_ndr(row: LogRow) -> bool:
-    """Whether a record is one recipient of a delivery status report."""
+    """Return whether a record is one recipient of a delivery status report."""
     return row.log == _LOG
 
 
 def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:  # noqa: ARG001  has an offset
-    """The typed record, or a Loss where no field tells a time."""
+    """Return the typed record, or a Loss where no field tells a time."""
     from email.utils import parseaddr  # noqa: PLC0415  start-up cost: only where reports are in the input
 
     values = {name.casefold(): value for name, value in row.values.items()}
@@ -63,12 +63,12 @@ def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | L
 
 
 def null_sender(return_path: str) -> bool | None:
-    """Whether a return path is the empty one of RFC 5321 (``<>``); None where none is written."""
+    """Return whether a return path is the empty one of RFC 5321 (``<>``); None where none is written."""
     return None if not return_path.strip() else return_path.replace(" ", "") == "<>"
 
 
 def _machine(values: Mapping[str, str], name: str) -> str:
-    """The name of a mail server, without the comment in which some write its address or their channel."""
+    """Return the name of a mail server, without the comment in which some write its address or their channel."""
     return _COMMENT.sub("", _name(values, name))
 
 
@@ -77,5 +77,5 @@ def _address(values: Mapping[str, str], name: str) -> str:
 
 
 def _name(values: Mapping[str, str], name: str) -> str:
-    """Value of a field without its type (``dns;``, ``rfc822;``, ``smtp;``)."""
+    """Return the value of a field without its type (``dns;``, ``rfc822;``, ``smtp;``)."""
     return _TYPE.sub("", values.get(name, ""), count=1).strip()

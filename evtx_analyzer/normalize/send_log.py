@@ -26,17 +26,17 @@ _RECEIVE_TYPE = "smtp receive protocol log"
 
 
 def is_send_log(row: LogRow) -> bool:
-    """Whether a row is of a Send connector log."""
+    """Return whether a row is of a Send connector log."""
     return row.log.casefold() == _SEND_TYPE
 
 
 def is_receive_log(row: LogRow) -> bool:
-    """Whether a row is of a Receive connector log."""
+    """Return whether a row is of a Receive connector log."""
     return row.log.casefold() == _RECEIVE_TYPE
 
 
 def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:  # noqa: ARG001  always UTC
-    """The typed row, or a Loss where its time cannot be read."""
+    """Return the typed row, or a Loss where its time cannot be read."""
     values = row.values
     time = clock.from_iso(values.get("date-time", ""))
     if time is None:
@@ -60,7 +60,7 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
 
 
 def normalize_session(found: SessionRows) -> WholeSession:
-    """The typed rows of a session; ``values`` only of those that a signal may look at.
+    """Return the typed rows of a session; ``values`` only of those that a signal may look at.
 
     Only such sessions are given whole of which no signal looks at any other row.
     """
@@ -93,7 +93,7 @@ def normalize_session(found: SessionRows) -> WholeSession:
 
 
 def normalize_receive_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
-    """The typed row with the host that its connector's name begins with."""
+    """Return the typed row with the host that its connector's name begins with."""
     event = normalize_send_log(row, zone)
     if isinstance(event, Loss):
         return event

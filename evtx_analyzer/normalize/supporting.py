@@ -60,22 +60,22 @@ _CODE_DIGITS = 0xFFFF
 
 
 def is_schannel(record: EventRecord) -> bool:
-    """Whether a record is worth parsing as Schannel; told without parsing XML."""
+    """Return whether a record is worth parsing as Schannel; told without parsing XML."""
     return _SCHANNEL_NAME.search(record.xml) is not None
 
 
 def is_transport(record: EventRecord) -> bool:
-    """Whether a record is worth parsing as MSExchangeTransport."""
+    """Return whether a record is worth parsing as MSExchangeTransport."""
     return _TRANSPORT_NAME.search(record.xml) is not None
 
 
 def normalize_schannel(record: EventRecord) -> ContextEvent | Loss | None:
-    """The typed event; None for an id that says nothing of certificates or handshakes."""
+    """Return the typed event; None for an id that says nothing of certificates or handshakes."""
     return _windows_event(record, SCHANNEL, SCHANNEL_EVENTS)
 
 
 def normalize_transport(record: EventRecord) -> ContextEvent | Loss | None:
-    """The typed event; None for an id that says nothing of certificates."""
+    """Return the typed event; None for an id that says nothing of certificates."""
     return _windows_event(record, TRANSPORT, TRANSPORT_EVENTS)
 
 
@@ -107,12 +107,12 @@ def _windows_event(record: EventRecord, kind: str, titles: dict[int, str]) -> Co
 
 
 def is_event_entry(row: LogRow) -> bool:
-    """Whether a row is an entry of Get-EventLog."""
+    """Return whether a row is an entry of Get-EventLog."""
     return row.log == "Get-EventLog"
 
 
 def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss | None:
-    """An exported entry of one of the known providers and ids; local time where the export kept no offset."""
+    """Return an exported entry of one of the known providers and ids; local time where the export kept no offset."""
     values = row.values
     kind, titles = _PROVIDERS.get(values["Source"].casefold(), ("", {}))
     number = int(values["EventID"]) & _CODE_DIGITS if values["EventID"].lstrip("-").isdigit() else 0
@@ -133,12 +133,12 @@ def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextE
 
 
 def is_connectivity(row: LogRow) -> bool:
-    """Whether a row is of a connectivity log."""
+    """Return whether a row is of a connectivity log."""
     return row.log.casefold() == _CONNECTIVITY_TYPE
 
 
 def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss:  # noqa: ARG001  UTC
-    """The typed row; names of columns differ in case between documentation and files."""
+    """Return the typed row; names of columns differ in case between documentation and files."""
     values = {name.casefold(): value for name, value in row.values.items()}
     time = clock.from_iso(values.get("date-time", ""))
     if time is None:
@@ -157,12 +157,12 @@ def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> Context
 
 
 def is_queue(row: LogRow) -> bool:
-    """Whether a row is an exported queue."""
+    """Return whether a row is an exported queue."""
     return row.log == "Get-Queue"
 
 
 def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read
-    """The typed queue; None where it keeps no error."""
+    """Return the typed queue; None where it keeps no error."""
     values = row.values
     error = values.get("LastError", "").strip()
     if not error:
@@ -180,6 +180,6 @@ def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent |
 
 
 def reply_code(text: str) -> str:
-    """Reply code and enhanced status of a text (``451 4.4.62``); empty where it holds none."""
+    """Return the reply code and enhanced status of a text (``451 4.4.62``); empty where it holds none."""
     found = _REPLY.search(text)
     return " ".join(part for part in found.groups() if part) if found else ""

@@ -51,12 +51,12 @@ _SESSION = re.compile(r"\b[0-9A-F]{16}\b")
 
 
 def is_tracking(row: LogRow) -> bool:
-    """Whether a row is of message tracking, as a log or as an export."""
+    """Return whether a row is of message tracking, as a log or as an export."""
     return row.log == _EXPORT or row.log.casefold() == _LOG_TYPE
 
 
 def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:
-    """The typed row; a Loss where its time cannot be read or the export dropped what failed."""
+    """Return the typed row; a Loss where its time cannot be read or the export dropped what failed."""
     values = _log_names(row)
     found = _time(row, zone)
     if found is None:
@@ -103,13 +103,13 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
 
 
 def _sender(values: Mapping[str, str]) -> str:
-    """The sender of the envelope where the row has it, else that of the header."""
+    """Return the sender of the envelope where the row has it, else that of the header."""
     path = values.get("return-path", "").strip()
     return path.strip("<> ") if path else values.get("sender-address", "")
 
 
 def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
-    """Every recipient with its part of the status; a single part holds for all of them."""
+    """Return every recipient with its part of the status; a single part holds for all of them."""
     names = [name.strip() for name in re.split(r"[;,]", addresses.strip("{} ")) if name.strip()]
     groups = _GROUP.findall(status)
     texts = groups or [part.strip() for part in _NEXT_REPLY.split(status) if part.strip()]
@@ -129,7 +129,7 @@ def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
 
 
 def _status(text: str) -> Mapping[str, str]:
-    """Parts of one recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
+    """Return the parts of a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
     found = {name: value.strip() for name, value in _PART.findall(text)}
     return found or {"LED": text.strip()}
 
@@ -148,7 +148,7 @@ def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:
 
 
 def exported_time(text: str, order: str, zone: ZoneInfo | None) -> LocalTime | None:
-    """Time of an exported object: UTC where the text has a zone, else local."""
+    """Return the time of an exported object: UTC where the text has a zone, else local."""
     if re.search(r"(Z|[+-]\d\d:\d\d)$", text):
         time = clock.from_iso(text)
         return None if time is None else LocalTime(time, None, "utc")

@@ -42,7 +42,7 @@ class WindowsEvent(Struct, frozen=True, kw_only=True):
 
 
 def parse(xml: str) -> WindowsEvent | None:
-    """The event, or None where the text is no event even after repair."""
+    """Return the event, or None where the text is no event even after repair."""
     root = _parse_xml(xml)
     if root is None or local_name(root) != "Event":
         return None
@@ -77,17 +77,17 @@ def parse(xml: str) -> WindowsEvent | None:
 
 
 def child(element: etree._Element, name: str) -> etree._Element | None:
-    """First child with that local name, whatever its namespace."""
+    """Return the first child with that local name, whatever its namespace."""
     return next(element.iterchildren(f"{{*}}{name}"), None)
 
 
 def children(element: etree._Element, name: str) -> list[etree._Element]:
-    """All children with that local name."""
+    """Return all children with that local name."""
     return list(element.iterchildren(f"{{*}}{name}"))
 
 
 def find(element: etree._Element, path: str) -> etree._Element | None:
-    """Descendant by a path of local names: ``TrustStatus/ErrorStatus``."""
+    """Return the descendant by a path of local names: ``TrustStatus/ErrorStatus``."""
     found: etree._Element | None = element
     for name in path.split("/"):
         if found is None:
@@ -97,17 +97,17 @@ def find(element: etree._Element, path: str) -> etree._Element | None:
 
 
 def attribute(element: etree._Element | None, name: str) -> str:
-    """Attribute of an element that may be absent; empty where either is."""
+    """Return the attribute of an element that may be absent; empty where either is."""
     return "" if element is None else element.get(name, "")
 
 
 def text(element: etree._Element | None) -> str:
-    """Text of an element that may be absent, without surrounding blanks."""
+    """Return the text of an element that may be absent, without surrounding blanks."""
     return "" if element is None else (element.text or "").strip()
 
 
 def local_name(element: etree._Element) -> str:
-    """Tag without namespace; empty for comments and the like."""
+    """Return the tag without namespace; empty for comments and the like."""
     tag = element.tag
     return _without_namespace(tag) if isinstance(tag, str) else ""
 
@@ -131,7 +131,7 @@ def _parse_xml(xml: str) -> etree._Element | None:
 
 @cache  # to make one takes as long as to parse an event
 def _parser() -> etree.XMLParser:
-    """A parser that fetches, expands and validates nothing: certificate subjects are written by strangers."""
+    """Return a parser that fetches, expands and validates nothing: certificate subjects are written by strangers."""
     from lxml import etree  # noqa: PLC0415  start-up cost: only where there are events
 
     return etree.XMLParser(
@@ -154,7 +154,7 @@ def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
 
 
 def add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:
-    """Attributes and text of an element and all below it; the root element itself adds no step to the path."""
+    """Add the attributes and text of an element and all below it to the fields; the root adds no step to the path."""
     for item in element:
         name = local_name(item)
         if not name:

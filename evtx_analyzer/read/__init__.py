@@ -25,7 +25,7 @@ from evtx_analyzer.read.table_text import is_table_text, read_table_text
 from evtx_analyzer.read.w3c_log import is_w3c_log, read_w3c_log
 
 if TYPE_CHECKING:
-    from evtx_analyzer.read.evtx.reader import Selection
+    from evtx_analyzer.read.evtx.reader import ChunkSelection
     from evtx_analyzer.read.evtx.search import Search
 
 Record = EventRecord | LogRow | CertificateFile
@@ -43,7 +43,7 @@ def _is_evtx(head: bytes) -> bool:
     return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
 
 
-def _read_evtx(stream: BinaryIO, source: Origin, selection: Selection | None = None) -> Iterator[Readable]:
+def _read_evtx(stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
     """The reader of event logs, imported with both of its decoders where there is one."""
     from evtx_analyzer.read.evtx.reader import read_evtx  # noqa: PLC0415  start-up cost
 
@@ -100,7 +100,7 @@ def notes(syntax: str | None, head: bytes) -> tuple[str, ...]:
     return ()
 
 
-def read(syntax: str, stream: BinaryIO, source: Origin, selection: Selection | None = None) -> Iterator[Readable]:
+def read(syntax: str, stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
     """Records and losses of a stream in the given syntax; with a ``selection``, an event log's may be counted only."""
     if syntax == "evtx" and selection is not None:
         return _read_evtx(stream, source, selection)

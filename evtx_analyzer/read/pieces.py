@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord
 
 _RECORDS = 32
@@ -35,8 +36,8 @@ class Piece(Protocol):
     def mentions(self, names: frozenset[str]) -> bool:
         """Whether one of the names may stand in it."""
 
-    def naming(self, names: frozenset[str]) -> Sequence[EventRecord]:
-        """The records in which one of the names stands, in any case, as far as they can be decoded."""
+    def naming(self, names: frozenset[str]) -> Sequence[EventRecord | Loss]:
+        """Return the records in which one of the names stands, in any case; a loss for each that cannot be decoded."""
 
 
 class RecordPiece:

@@ -86,10 +86,15 @@ def render_for(path: str | Path) -> Renderer:
     raise ReportError(f"{path}: the suffix picks the format of an output; expected one of {', '.join(SUFFIXES)}")
 
 
+def rendered(report: Report, path: str | Path, say: Language = ENGLISH) -> bytes:
+    """The bytes of a report in the format of a file's suffix; raises ReportError for an unknown one."""
+    content = render_for(path)(report, say)
+    return content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+
+
 def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
     """Write a report to a file in the format of its suffix; raises ReportError where that cannot be done."""
-    content = render_for(path)(report, say)
-    data = content.encode("utf-8", errors="replace") if isinstance(content, str) else content
+    data = rendered(report, path, say)
     try:
         Path(path).write_bytes(data)
     except OSError as error:

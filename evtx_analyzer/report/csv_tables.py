@@ -6,7 +6,7 @@
 
 Columns have the names of the JSON report: a refusal may be told by logs of several kinds, whose own words differ. Times
 are UTC. A refusal whose UTC time is not known has none: ``local_time`` holds the digits of its log. ``tables.write``
-says how cells are written.
+says how cells are written. In Parquet, each row of a batch's report begins with the name of its bundle.
 """
 
 from __future__ import annotations
@@ -261,5 +261,10 @@ def to_parquet(table: ReportTable) -> Callable[[Report, Language], bytes]:
 
 def _rendered(table: ReportTable, report: Report, form: Format) -> bytes:
     out = io.BytesIO()
-    write_table(Table(table.columns), table.items(report), form, out)
+    columns = table.columns
+    if form == "parquet" and report.batch is not None:
+        # Files of many bundles are read as one table.
+        bundle = report.batch.bundle
+        columns = (Column("bundle", "text", "name of the bundle", lambda _: bundle), *columns)
+    write_table(Table(columns), table.items(report), form, out)
     return out.getvalue()

@@ -28,7 +28,10 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """Options that change what a report says; None where the default held."""
+    """Options that change what a report says; None where the default held.
+
+    ``config`` names the file that options came from, and these options: ``evtx-analyzer.toml: host, tz``.
+    """
 
     window: tuple[float, float] | None = None
     host: str | None = None
@@ -37,10 +40,11 @@ class Options(Struct, frozen=True, kw_only=True):
     until: str | None = None
     rules: str | None = None
     redact: str | None = None
+    config: str | None = None
 
 
 class BatchEntry(Struct, frozen=True, kw_only=True):
-    """What a batch knows of the bundle that a report is about; saved reports do not hold the bundle's name.
+    """What a batch knows of the bundle that a report is about.
 
     ``content`` is the SHA-256 over names and contents of the bundle's files; ``settings`` is one over everything else
     that decides what the report says: rules, options, version.
@@ -119,6 +123,11 @@ def load(path: str | Path) -> Report:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
+    return loads(data, str(path))
+
+
+def loads(data: bytes, path: str) -> Report:
+    """A saved JSON report from its bytes; ``path`` is what it is called in an error. Raises as ``load`` does."""
     try:
         report = msgspec.json.decode(data, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

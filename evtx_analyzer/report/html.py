@@ -21,12 +21,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from evtx_analyzer.model.origin import describe_origin
+from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.plain_text import clean, clip
-from evtx_analyzer.report import language, timeline
+from evtx_analyzer.report import language, outline, timeline
 from evtx_analyzer.report import shared as tables
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
+from evtx_analyzer.report.merged import merged, place_text
+from evtx_analyzer.report.steps import steps
 
 MOST = {
     "evidence": 16,
@@ -68,6 +70,10 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "verdict_title": say.sentence(report.verdict.title),
         "verdict_summary": say.sentence(report.verdict.summary),
         "best": findings[0] if findings else None,
+        "opening": outline.opening(report, say),
+        "remedy": report.findings[0].remedy if findings else None,
+        "missing": report.findings[0].missing if findings else (),
+        "sides": [merged(items, say) for items in _sides(report)],
         "others": findings[1:],
         "limits": tables.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
@@ -86,6 +92,12 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
     }
 
 
+def _sides(report: Report) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
+    """Evidence for and against the best cause, in English."""
+    best = report.findings[0] if report.findings else None
+    return (best.supports, best.contradicts) if best else ((), ())
+
+
 def _environment(say: Language, most: dict[str, int]) -> Environment:
     environment = Environment(
         loader=PackageLoader("evtx_analyzer", "report/templates"),
@@ -99,22 +111,30 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         _=say,
         say=say.sentence,
         lang=say.code,
-        place=describe_origin,
+        place=partial(place_text, say=say),
         when=partial(tables.when, say=say),
         span_cells=partial(tables.span_cells, say=say),
         limit_cells=partial(tables.limit_cells, say=say),
         count_cell=partial(tables.count_cell, say=say),
         reply_times=partial(tables.reply_times, say=say),
         common_cells=partial(tables.common_cells, say=say),
+        handshake_cells=partial(tables.handshake_cells, say=say),
+        handshake_titles=tables.HANDSHAKE_TITLES,
+        store_cells=partial(tables.store_cells, say=say),
+        store_titles=tables.STORE_TITLES,
+        repairs=tables.REPAIRS,
+        lane_title=partial(tables.lane_title, say=say),
+        merged=partial(merged, say=say),
+        number=say.number,
+        reference=partial(outline.reference, say=say),
         common_titles=tables.COMMON_TITLES,
         machine_time=tables.machine_time,
         moment=tables.moment,
         clock_time=tables.clock_time,
-        difference=tables.difference,
-        steps=tables.steps,
+        difference=partial(tables.difference, say=say),
+        steps=partial(steps, say=say),
         other_error_text=partial(tables.other_error_text, say=say),
         context_text=partial(tables.context_text, say=say),
-        first_sentence=tables.first_sentence,
         **{f"most_{name}": value for name, value in most.items()},
     )
     return environment

@@ -35,6 +35,9 @@ COMMAND = "> "
 _LONGEST = 6000  # a longer text is no sentence of ours; matching it would only cost time
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: UTC)?"
 _REMARKED = rf"{_TIME}(?: \([^()]*\))?"
+# Values that are numbers: in sentences, and in extents of losses.
+_NUMBERS = ("number", "count", "lost", "total", "shown", "samples", "compared", "accepted")
+_NUMBER = re.compile(r"-?[\d,.]+")
 _SHAPES = {
     "count": r"[\d,]+",
     "number": r"-?[\d,.]+",
@@ -43,9 +46,11 @@ _SHAPES = {
     "seen_address": r"\S+|<[^<>]*>",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
     "process": r"[^ ]+|\?",
+    "queue": r"\S+",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
     "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",
+    "refusal_times": rf"{_REMARKED}(?: to {_REMARKED})?|\?",
     "rejection_time": rf"{_REMARKED}|\?",
     "end": rf"{_REMARKED}(?:, [^.;()]*)?",
     "moment": rf"{_TIME}(?: to {_TIME})?",
@@ -66,6 +71,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     sentences: Mapping[str, str] = {}
     phrases: Mapping[str, str] = {}
+    numbers: Mapping[str, str] = {}
 
 
 class Language:
@@ -93,6 +99,15 @@ class Language:
         """A part of a sentence that stands alone, such as a time; unchanged where no template knows it."""
         return (self._filled(text, self._phrases) or text) if self._phrases else text
 
+    def digits(self, text: str) -> str:
+        """Digits as English writes them (``1,234.5``) with the separators of the language."""
+        separators = self.catalogue.numbers
+        return text.translate({ord(","): separators["group"], ord("."): separators["decimal"]}) if separators else text
+
+    def number(self, value: int) -> str:
+        """A count with the language's separator between thousands."""
+        return self.digits(f"{value:,}")
+
     def knows(self, text: str) -> bool:
         """Whether a template recognizes the sentence."""
         return self._filled(text, self._sentences) is not None
@@ -100,11 +115,15 @@ class Language:
     def _filled(self, text: str, templates: Iterable[_Template]) -> str | None:
         for item in templates:
             if text.startswith(item.start) and (found := item.pattern.fullmatch(text)):
-                values = {
-                    name: self._filled(value, self._phrases) or value for name, value in found.groupdict().items()
-                }
+                values = {name: self._value(name, value) for name, value in found.groupdict().items()}
                 return item.translation.substitute(values)
         return None
+
+    def _value(self, name: str, value: str) -> str:
+        """A value of a sentence: a number with other separators, a phrase translated, a name as it is."""
+        if name in _NUMBERS and _NUMBER.fullmatch(value):
+            return self.digits(value)
+        return self._filled(value, self._phrases) or value
 
     @cached_property
     def _sentences(self) -> tuple[_Template, ...]:
@@ -143,9 +162,10 @@ def _translations() -> Traversable:
         return Path(__file__).parents[2] / "rules" / "translations"
 
 
-def _merged(documents: Iterable[Mapping[str, Any]], code: str) -> Catalogue:
-    parts: dict[str, dict[str, str]] = {"labels": {}, "sentences": {}, "phrases": {}}
+def _merged(documents: Iterable[dict[str, Any]], code: str) -> Catalogue:
+    parts: dict[str, dict[str, str]] = {"labels": {}, "sentences": {}, "phrases": {}, "numbers": {}}
     for document in documents:
+        parts["numbers"].update(document.pop("numbers", None) or {})
         for section, pairs in document.items():
             parts[section].update({flat(pair["en"]): flat(pair[code]) for pair in pairs or ()})
     return Catalogue(**parts)

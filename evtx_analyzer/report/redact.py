@@ -42,10 +42,14 @@ _VOCABULARY = frozenset(
         *("code", "meaning", "remote_clock", "trait"),
     }
 )
-_HOSTS = ("host", "helo", "remote_name", "remote_host", "server_name", "certificate_name")
-_NAMES = ("subject", "issuer")
-_PATHS = ("source", "member", "path", "folder")
-_IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id")
+_HOSTS = ("host", "hosts", "server", "helo", "remote_name", "remote_host", "server_name", "certificate_name")
+_NAMES = ("subject", "issuer", "authorities", "missing_issuer")
+# What the remote side said, in which hosts have the form of a host.
+_SAID = ("reply", "banner", "ehlo")
+_PATHS = ("source", "member", "path", "folder", "duplicate_of", "markers")
+# Files that CAPI2 names: a list of revoked certificates is called after its authority.
+_FILES = ("object", "target")
+_IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id", "missing_key_id")
 # What the value of a common trait is, by the field that holds the same elsewhere.
 _TRAIT_KEYS = {
     "sender-domain": "alternate_names",
@@ -62,20 +66,48 @@ _DNS = re.compile(r"(?<![\w@.-])(?:[\w-]+\.)+[A-Za-z][\w-]+(?![\w-])")
 _RDN = re.compile(
     r"(?:^|[,;+]\s*)([A-Za-z][A-Za-z0-9.]*|[\d.]+)=(\"(?:[^\"]|\"\")*\"|[^,;+]*(?:,(?!\s*[A-Za-z\d.]+=)[^,;+]*)*)"
 )
+# An address in a text: scheme, host, and what follows. What stands behind the host names authorities and servers too
+# (``/CertEnroll/pki01_Contoso%20CA.crt``, ``ldap:///CN=Contoso%20CA,DC=corp``).
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,9})://([^\s/\"'<>()\[\]{}|,;:?#]*)(:\d+)?([^\s\"'<>()\[\]{}|;]*)")
+# A user as Windows names one, but for the names that every Windows has.
+_ACCOUNT = re.compile(
+    r"(?:NT AUTHORITY|NT SERVICE|BUILTIN)\\.*|S-1-5-(?:18|19|20|32-\d+)|SYSTEM|LOCAL SERVICE|NETWORK SERVICE",
+    re.IGNORECASE,
+)
 _RDN_ALIASES = {"CN": "name", "O": "org", "OU": "unit", "L": "place", "S": "state", "ST": "state", "DC": "domain"}
 # Domains that name a service and no customer; what stands before them is replaced.
 _SERVICES = (
-    *("mail.protection.outlook.com", "mail.onmicrosoft.com", "onmicrosoft.com", "mx.microsoft", "outlook.com"),
+    *(
+        "mail.protection.outlook.com",
+        "protection.outlook.com",
+        "mail.onmicrosoft.com",
+        "onmicrosoft.com",
+        "mx.microsoft",
+        "outlook.com",
+    ),
     *("outbound.protection.outlook.com", "prod.outlook.com", "microsoft.com", "office365.com", "office.com"),
+)
+# Hosts of Microsoft that are the same for everybody, with all that stands before them.
+_PUBLIC = (
+    *("microsoft.com", "windowsupdate.com", "windows.com", "aka.ms", "office.com", "office365.com"),
+    *("office.net", "outlook.office365.com", "microsoftonline.com", "msocsp.com", "msedge.net"),
 )
 _PRODUCT_PATH = re.compile(
     r"(?:SmtpSend|SmtpReceive|ProtocolLog|TransportRoles|Logs|Hub|FrontEnd|Edge|Mailbox|SMTPSVC\d+|MessageTracking"
     r"|(?:SEND|RECV|MSGTRK[A-Z]*)[\d-]+\.LOG|(?:u_)?ex\d+\.log|capi2\.(?:evtx|xml)"
+    r"|CONTEXT_OID_\w+|[0-9A-F]{40}(?:\.\w{3})?"
     r"|Microsoft-Windows-CAPI2(?:%4|_|-|/)Operational\.evtx|\.{1,2}|-)",
     re.IGNORECASE,
 )
 # Names that the product gives, or that are words of our own sentences.
 _PRODUCT_CONNECTORS = ("Outbound to Office 365", "SMTPSVC", "Partner", "Internet", "Default", "EdgeSync")
+_WORDS = frozenset(
+    {
+        *("mail", "case", "cases", "log", "logs", "send", "smtp", "report", "reports", "server", "exchange", "export"),
+        *("exports", "file", "files", "data", "capi2", "event", "events", "certificate", "certificates", "connector"),
+        *("time", "host", "error", "new", "old", "test", "service", "root", "windows", "online", "input", "evidence"),
+    }
+)
 _SHORTEST = 3  # a shorter name inside of a sentence is more likely a word
 
 
@@ -90,7 +122,7 @@ def redacted(report: Report, *, everything: bool = False) -> tuple[Report, dict[
     for key, text in chain(_texts(data), _texts(beside), _texts_of_rows(folded)):
         _learn(key, text, aliases, everything)
     for key, text in chain(_texts(data), _texts(beside)):
-        if key in _PATHS:
+        if key in (*_PATHS, *_FILES):
             aliases.add_path(text)
     put = aliases.replacer()
     clean = msgspec.convert(_mapped(data, put), type=Report)
@@ -146,7 +178,8 @@ class _Aliases:
         self._written: dict[str, str] = {}
         self._paths: dict[str, str] = {}
         self._counts: dict[str, int] = {}
-        self._whole_paths: list[tuple[str, str]] = []
+        self._whole_paths: set[str] = set()
+        self._numbered = 0
 
     def get(self, sort: str, value: str, make: Callable[[int], str]) -> str:
         """The alias of a value; ``make`` gives a new one from the next number of its sort."""
@@ -167,7 +200,7 @@ class _Aliases:
     def add_host(self, text: str) -> None:
         """A machine by its DNS or NetBIOS name; a name and its first label share their number."""
         name = text.strip().strip("[]").rstrip(".")
-        if not name or _is_ip(name):
+        if not name or _is_ip(name) or _public(name):
             return
         label, _, domain = name.removeprefix("*.").partition(".")
         if not domain:
@@ -187,7 +220,7 @@ class _Aliases:
         """Alias of a domain; service domains stay, tenants in front of them do not."""
         name = text.casefold().rstrip(".")
         service = _service(name)
-        if service == name:
+        if service == name or _public(name):
             return name
         if service:
             tenant = name.removesuffix(f".{service}")
@@ -225,35 +258,57 @@ class _Aliases:
     def add_ip(self, text: str) -> None:
         self.get("ip", text, lambda number: f"ip{number}")
 
+    def add_account(self, text: str) -> None:
+        """A user or a SID, but for those that every Windows has."""
+        if text and not _ACCOUNT.fullmatch(text):
+            self.get("account", text, lambda number: f"account{number}")
+            name = text.rpartition("\\")[2]
+            if name != text and len(name) >= _SHORTEST:
+                self.get("account", name, lambda number: f"account{number}")
+
+    def add_url(self, host: str, text: str) -> None:
+        """An address: its host as any host, and all of it, for what stands behind the host names people too."""
+        if not _public(host):
+            self.add_host(host)
+            where = self._alias.get(host.casefold(), host)
+            scheme = text.partition(":")[0]
+            ending = _suffix(text)
+            self.get("url", text, lambda number: f"{scheme}://{where}/url{number}{ending}")
+
     def add_path(self, text: str) -> None:
-        """A path: parts that the product names stay, all others get an alias that keeps the suffix."""
-        for part in re.split(r"([/\\!])", text):
-            if part and part not in "/\\!" and not _PRODUCT_PATH.fullmatch(part) and part not in self._paths:
-                suffix = re.search(r"(\.[A-Za-z0-9]{1,5})*$", part)
-                number = len(self._paths) + 1
-                self._paths[part] = f"path{number}{suffix[0].lower() if suffix and suffix.start() else ''}"
+        """A path: parts that the product names stay, a host is the host's alias, all others keep their suffix."""
+        if _PATH_SIGN.search(text):
+            self._whole_paths.add(text)
+        for part in _PATH_SIGN.split(text):
+            if not part or part in self._paths or _PRODUCT_PATH.fullmatch(part):
+                continue
+            known = self._alias.get(part.casefold())
+            self._numbered += known is None
+            self._paths[part] = known or f"path{self._numbered}{_suffix(part)}"
 
     def replacer(self) -> Callable[[str, str], str]:
         """Replaces all known values in a text of the given key, longest first, in one pass."""
         # A command holds a value as a literal of PowerShell, which may be written in another way than the value.
         known = {literal(value)[1:-1].casefold(): alias for value, alias in self._alias.items()} | self._alias
-        words = [re.escape(item) for item in sorted(known, key=_longest_first) if len(item) >= _SHORTEST]
+        known |= {path.casefold(): self._path(path) for path in (*self._whole_paths, *self._paths)}
+        # A folder ``mail`` or a host ``server`` is replaced where it stands as such, and not as a word of a sentence.
+        telling = [item for item in known if len(item) >= _SHORTEST and item not in _WORDS]
+        words = [re.escape(item) for item in sorted(telling, key=_longest_first)]
         pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])", re.IGNORECASE) if words else None
 
         def put(key: str, text: str) -> str:
-            if key in _PATHS:
-                return self._path(text)
-            for path, alias in self._whole_paths:
-                text = text.replace(path, alias)
+            if key in (*_PATHS, *_FILES):
+                text = self._path(text)
+                if key in _PATHS:
+                    return text
             if text.casefold() in self._alias:
                 return self._alias[text.casefold()]
             return pattern.sub(lambda found: known[found[0].casefold()], text) if pattern else text
 
-        self._whole_paths = sorted(self._paths.items(), key=lambda item: -len(item[0]))
         return put
 
     def _path(self, text: str) -> str:
-        return "".join(self._paths.get(part, part) for part in re.split(r"([/\\!])", text))
+        return "".join(self._paths.get(part, part) for part in _PATH_SIGNS.split(text))
 
     def originals(self) -> dict[str, str]:
         """Original values by alias, for the mapping file; a value written in several ways is shown as first seen."""
@@ -261,6 +316,16 @@ class _Aliases:
         for key, alias in self._alias.items():
             found.setdefault(alias, self._written[key])
         return dict(sorted(found.items()))
+
+
+_PATH_SIGN = re.compile(r"[/\\!]")
+_PATH_SIGNS = re.compile(r"([/\\!])")
+
+
+def _suffix(name: str) -> str:
+    """The suffixes of a file name: of letters and digits, and none that is a domain's (``.local``, ``.example``)."""
+    found = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name)
+    return found[0].lower() if found and found.start() else ""
 
 
 def _longest_first(text: str) -> tuple[int, str]:
@@ -273,6 +338,11 @@ _COMMON_LABELS = frozenset({"mail", "smtp", "local", "internal", "corp", "com", 
 def _service(name: str) -> str:
     name = name.casefold()
     return next((item for item in _SERVICES if name == item or name.endswith(f".{item}")), "")
+
+
+def _public(name: str) -> bool:
+    """Whether a host is one of Microsoft's that everybody uses, so that its name tells nothing of a customer."""
+    return any(name.casefold() == item or name.casefold().endswith(f".{item}") for item in _PUBLIC)
 
 
 def _is_ip(text: str) -> bool:
@@ -322,15 +392,24 @@ def _learn(key: str, text: str, aliases: _Aliases, everything: bool) -> None:
         aliases.add_email(address)
     for address in _addresses(text):
         aliases.add_ip(address)
+    for found in _URL.finditer(text):
+        aliases.add_url(found[2], found[0].rstrip(".,"))
+    _learn_value(key, text, aliases, everything)
+
+
+def _learn_value(key: str, text: str, aliases: _Aliases, everything: bool) -> None:
+    """Note a value that is a name because of the key that it stands under."""
     if key in _HOSTS:
         aliases.add_host(text)
+    elif key == "user":
+        aliases.add_account(text)
     elif key in _NAMES:
         aliases.add_name(text)
     elif key == "alternate_names":
         aliases.domain(text.removeprefix("*."))
     elif key == "connector" and text and not text.startswith(_PRODUCT_CONNECTORS):
         aliases.get("connector", text, lambda number: f"connector{number}")
-    elif key == "reply":
+    elif key in _SAID:
         for name in (*_DNS.findall(text), *_JUDGED.findall(text)):
             aliases.add_host(name)
     elif key in _IDENTITIES and everything and text:

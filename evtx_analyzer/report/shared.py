@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -21,15 +20,28 @@ from evtx_analyzer.model.evidence import (
     Rejection,
     ReplyText,
 )
-from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.findings import Coverage, RepairResult
+from evtx_analyzer.model.handshake import Handshake, WireCertificate
 from evtx_analyzer.model.origin import TimeBasis, display_name
+from evtx_analyzer.model.stores import Store
 from evtx_analyzer.report.document import Report
-from evtx_analyzer.report.language import COMMAND, Language
+from evtx_analyzer.report.language import Language
+from evtx_analyzer.report.merged import place_text
+from evtx_analyzer.report.timeline import Lane
 from evtx_analyzer.smtp.reply_texts import joined
 
 _PLAIN = ("utc", "zone")
 _BASES = ("thumbprint", "subject", "time")
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
+
+HANDSHAKE_TITLES = ("time (UTC)", "connection", "TLS", "certificate asked for", "sent", "received", "alert", "refusal")
+STORE_TITLES = ("host", "store", "certificates", "file")
+STORES = {"My": "personal", "CA": "intermediate authorities", "Root": "trusted roots", "AuthRoot": "third-party roots"}
+REPAIRS: dict[RepairResult, str] = {
+    "fixed": "The fix has worked: what the cause names has changed, and mail to outside recipients is accepted since.",
+    "still-refused": "Mail is still refused.",
+    "not-shown": "Neither is shown: that the fix has worked, or that mail is still refused.",
+}
 
 TRAITS = {
     "null-sender": "an empty sender (MAIL FROM:<>)",
@@ -63,14 +75,6 @@ class Chain(Struct, frozen=True, kw_only=True):
     stops: bool
     missing_issuer: Certificate | None
     count: int
-
-
-class Step(Struct, frozen=True, kw_only=True):
-    """A sentence of a remedy with the commands that follow it; ``number`` is 0 for commands before any sentence."""
-
-    number: int
-    text: str
-    commands: tuple[str, ...]
 
 
 def pairs(report: Report) -> list[Pair]:
@@ -122,20 +126,6 @@ def chains(report: Report) -> list[Chain]:
     ]
 
 
-def steps(texts: Iterable[str]) -> list[Step]:
-    """Sentences numbered, each with the commands that follow it."""
-    found: list[Step] = []
-    for text in texts:
-        if not text.startswith(COMMAND):
-            number = sum(1 for item in found if item.number) + 1
-            found.append(Step(number=number, text=text, commands=()))
-            continue
-        last = found.pop() if found else Step(number=0, text="", commands=())
-        command = text.removeprefix(COMMAND)
-        found.append(Step(number=last.number, text=last.text, commands=(*last.commands, command)))
-    return found
-
-
 def spans(report: Report) -> dict[str, list[Coverage]]:
     """Coverage by source."""
     found: dict[str, list[Coverage]] = {}
@@ -159,17 +149,16 @@ def clock_time(time: datetime | None) -> str:
     return "" if time is None else f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}"
 
 
-def difference(seconds: float) -> str:
+def difference(seconds: float, say: Language) -> str:
     """A signed difference in the unit a person would use: ``+0.255 s``, ``-3.5 min``, ``-2.0 h``."""
     minute, hour = 60, 3600
     if abs(seconds) < minute:
-        return f"{seconds:+.3f} s"
-    return f"{seconds / minute:+.1f} min" if abs(seconds) < hour else f"{seconds / hour:+.1f} h"
-
-
-def first_sentence(texts: Sequence[str]) -> str:
-    """The first step that is a sentence, for the one line on top of a report."""
-    return next((text for text in texts if not text.startswith(COMMAND)), "")
+        return say.digits(f"{seconds:+.3f}") + " s"
+    return (
+        say.digits(f"{seconds / minute:+.1f}") + " min"
+        if abs(seconds) < hour
+        else say.digits(f"{seconds / hour:+.1f}") + " h"
+    )
 
 
 def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
@@ -179,7 +168,7 @@ def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
         moment(item.rejection.time),
         clock_time(item.rejection.handshake_time) or say("not known"),
         clock_time(item.operation.time),
-        difference(item.link.delta_seconds),
+        difference(item.link.delta_seconds, say),
         say(item.link.basis),
         say(item.link.host),
         f"{item.operation.result}{passed}",
@@ -203,11 +192,11 @@ def _limit_cell(time: datetime, basis: TimeBasis, say: Language, to_second: bool
 def count_cell(item: Incident, say: Language) -> str:
     """How many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
     if not item.unknown_zone_count or item.unknown_zone_count == item.rejection_count:
-        return str(item.rejection_count)
+        return say.number(item.rejection_count)
     return say(
         "$count ($unknown without UTC time)",
-        count=item.rejection_count,
-        unknown=item.unknown_zone_count,
+        count=say.number(item.rejection_count),
+        unknown=say.number(item.unknown_zone_count),
     )
 
 
@@ -262,6 +251,14 @@ def folded_texts(report: Report, say: Language) -> list[str]:
     return texts
 
 
+def lane_title(lane: Lane, say: Language) -> str:
+    """The name of a lane with its count; of how many, where the picture is an excerpt: ``Refusals (1 of 3)``."""
+    if lane.count == lane.total:
+        return f"{say(lane.title)} ({say.number(lane.count)})"
+    count = say("$shown of $count", shown=say.number(lane.count), count=say.number(lane.total))
+    return f"{say(lane.title)} ({count})"
+
+
 def unplaced_texts(report: Report, say: Language) -> list[str]:
     """A line where refusals have no place on the time line, else none."""
     count = sum(item.unknown_zone_count for item in report.incidents)
@@ -295,15 +292,67 @@ def common_cells(item: CommonTrait, say: Language) -> tuple[str, str, str, str]:
     """A trait of all refused mail as the cells of a row: what it is, refusals, accepted mail, what follows."""
     trait = say(TRAITS[item.trait], value=item.value) if item.trait in TRAITS else f"{item.trait} {item.value}".rstrip()
     if not item.compared:
-        return trait, str(item.refused), say("not compared: no accepted message in the logs shows it"), ""
-    accepted = say("$accepted of $compared accepted messages", accepted=item.accepted, compared=item.compared)
+        return trait, say.number(item.refused), say("not compared: no accepted message in the logs shows it"), ""
+    accepted = _share(item.accepted, item.compared, say)
     meaning = say("accepted mail shares it") if item.accepted else say("a clue: only refused mail has it")
-    return trait, str(item.refused), accepted, meaning
+    return trait, say.number(item.refused), accepted, meaning
+
+
+def _share(accepted: int, compared: int, say: Language) -> str:
+    """How much of the accepted mail has a trait, as a person says it."""
+    if compared == 1:
+        return say("the only accepted message has it") if accepted else say("the only accepted message lacks it")
+    counts = {"accepted": say.number(accepted), "compared": say.number(compared)}
+    return say("$accepted of $compared accepted messages", **counts)
+
+
+def incident_cells(item: Incident, say: Language) -> tuple[str, ...]:
+    """An incident as the cells of a row: its times, count, host, log, connector and certificate."""
+    basis = item.rejections[0].host_basis if item.rejections else "row"
+    host = item.host or say("not known")
+    return (
+        *limit_cells(item, say, to_second=True),
+        count_cell(item, say),
+        host if basis in ("row", "unknown") else f"{host} ({say(basis)})",
+        item.kind,
+        item.connector,
+        item.certificate.thumbprint if item.certificate else say("not shown by the log"),
+    )
+
+
+def handshake_cells(item: Handshake, say: Language) -> tuple[str, ...]:
+    """A handshake of a network trace as the cells of a row."""
+    asked = {True: say("yes"), False: say("no"), None: say("cannot be seen")}[item.requested]
+    return (
+        moment(item.start),
+        f"{item.local} > {item.remote}",
+        item.tls or say("not known"),
+        asked,
+        _on_the_wire(item.sent, say, seen=item.requested is not None and "1.3" not in item.tls),
+        # A server always sends its own, so none seen is none in the trace.
+        _on_the_wire(item.received, say, seen=False),
+        item.alert,
+        say("yes") if item.rejection else "",
+    )
+
+
+def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, seen: bool) -> str:
+    """How many certificates were sent and the first one's name; none only where they would have been ``seen``."""
+    if certificates:
+        return f"{len(certificates)}: {certificates[0].subject}"
+    return say("none") if seen else say("cannot be seen")
+
+
+def store_cells(item: Store, say: Language) -> tuple[str, ...]:
+    """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
+    name = f"{item.name} ({say(STORES[item.name])})" if item.name in STORES else item.name
+    return item.host or say("not known"), name, say.number(len(item.certificates)), place_text(item.origin, say)
 
 
 def span_text(span: Coverage, say: Language) -> str:
     """What a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
-    count = say("$count records", count=span.records)
+    one = span.records == 1
+    count = say("1 record") if one else say("$count records", count=say.number(span.records))
     host = f", {span.host}" if span.host else ""
     if span.first is None or span.last is None:
         return f"{count}{host}"
@@ -327,7 +376,7 @@ def machine_time(time: datetime, basis: TimeBasis) -> str:
 def span_times(first: datetime, last: datetime, basis: TimeBasis, say: Language) -> str:
     """What a source covers, as two times; where they are local it is said once, behind both."""
     if clock.is_known(basis):
-        return f"{clock.as_text(first)} \u2013 {clock.as_text(last)}"
+        return clock.as_text(first) if first == last else f"{clock.as_text(first)} \u2013 {clock.as_text(last)}"
     return say.phrase(clock.span_text(Moment(first, basis), Moment(last, basis)))
 
 
@@ -359,11 +408,11 @@ def other_error_text(item: OtherError, say: Language) -> str:
     """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
     what = say.sentence(item.meaning) if item.meaning else item.text
     where = f", {item.host}" if item.host else ""
-    return f"{item.count} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
+    return f"{say.number(item.count)} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
 
 
 def context_text(item: Context, say: Language) -> str:
     """Supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent a fatal TLS alert``."""
     times = f", {when(item.first, say)}" if item.first else ""
     code = f" {item.code}" if item.code else ""
-    return f"{item.count} x {item.kind}{code}{times}: {say.sentence(item.title)}"
+    return f"{say.number(item.count)} x {item.kind}{code}{times}: {say.sentence(item.title)}"

@@ -1,80 +1,67 @@
-"""The report for a terminal, the verdict first and the losses last.
+"""The outline of a report for a terminal: what to know and to do first, the evidence below it, the losses last.
 
     probable: The server does not send its intermediate certificates (KB 3212877)
-    missing-intermediate | 3 refusals with 5.7.64 on CORP-SMTP1, 2016-12-01 03:09:55.774 UTC to ...
+      3 refusals with 5.7.64 on CORP-SMTP1, 2016-12-01 03:09:55.774 UTC to ...
 
-    Evidence for
-      + 03:09:55.456 CAPI2 event 30: lsass.exe got 800B0109 CERT_E_UNTRUSTEDROOT ...
-        Microsoft-Windows-CAPI2%4Operational.evtx record 3156
+    Do this first
+      Get the intermediate certificates from the issuer of the certificate ...
 
-Text of logs is shown with its control characters replaced: a certificate's name can not move the cursor. Without color
-the output is plain text; commands stand on lines of their own so that they can be copied.
+Text of logs is shown with its control characters replaced: a certificate's name can not move the cursor. Commands and
+addresses are never broken, however narrow the terminal, so that they can be copied.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
-from rich import box
-from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.evidence import Incident
-from evtx_analyzer.model.findings import Evidence, Finding, Grade
-from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.plain_text import clean, clip
-from evtx_analyzer.report import language, timeline
-from evtx_analyzer.report.document import Report
-from evtx_analyzer.report.language import COMMAND, ENGLISH, Language
-from evtx_analyzer.report.shared import (
-    COMMON_TITLES,
-    bundle_texts,
-    common_cells,
-    context_text,
-    count_cell,
-    excerpt_texts,
-    folded_texts,
-    limit_cells,
-    more_replies,
-    other_error_text,
-    other_errors,
-    pair_cells,
-    pairs,
-    reply_times,
-    span_text,
-    spans,
-    unplaced_texts,
-    when,
+from evtx_analyzer.report.blocks import (
+    Block,
+    Bullet,
+    Bullets,
+    Paragraph,
+    Picture,
+    Reference,
+    Section,
+    Steps,
+    Table,
+    Tone,
 )
-from evtx_analyzer.report.shared import replies as replies_of
+from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import ENGLISH, Language
+from evtx_analyzer.report.outline import outline
+from evtx_analyzer.report.shared import lane_title
+from evtx_analyzer.report.steps import Step
+from evtx_analyzer.report.timeline import Lane, LaneName, Timeline
 
 PLAIN_WIDTH = 110
-_GRADES: dict[Grade | None, str] = {
+_STYLES: dict[Tone, str] = {
+    "": "",
+    "soft": "dim",
+    "strong": "bold",
+    "warn": "yellow",
+    "bad": "red",
+    "clean": "bold green",
     "confirmed": "bold red",
     "probable": "bold red",
     "possible": "bold yellow",
     "coincident": "cyan",
     "contradicted": "magenta",
     "no-evidence": "dim",
-    None: "bold green",
 }
-_MOST_PAIRS = 12
-_MOST_REPLIES = 6
-_WIDE = 106
-_MOST_EVIDENCE = 16
-_MOST_INCIDENTS = 20
 _LONGEST = 1500
 _LONGEST_CELL = 120
-_MOST_LOSSES = 20
-_MOST_ERRORS = 15
-_MOST_OTHERS = 3
-_MOST_SOURCES = 40
-_SYMBOLS: dict[timeline.LaneName, str] = {"failures": "x", "successes": "o", "handshakes": "^", "refusals": "#"}
-_LANES: dict[timeline.LaneName, str] = {
+_LONGEST_WORD = 40  # a thumbprint; what is longer may be broken
+_INDENT = "  "
+_HANGING = 8  # what follows a longer sign begins further left
+_SYMBOLS: dict[LaneName, str] = {"failures": "x", "successes": "o", "handshakes": "^", "refusals": "#"}
+_LANES: dict[LaneName, str] = {
     "failures": "red",
     "successes": "green",
     "handshakes": "blue",
@@ -82,132 +69,176 @@ _LANES: dict[timeline.LaneName, str] = {
 }
 
 
-def to_terminal(report: Report, say: Language = ENGLISH, *, width: int = PLAIN_WIDTH, color: bool = False) -> str:
-    """The report as text of the given width, with color codes where asked for."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False, markup=False)
-    for part in _parts(report, say, width):
-        # Commands are printed whole, however long, so that they can be copied.
-        whole = isinstance(part, Text) and part.no_wrap is True
-        console.print(part, soft_wrap=whole, crop=not whole)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+def to_terminal(
+    report: Report,
+    say: Language = ENGLISH,
+    *,
+    width: int = PLAIN_WIDTH,
+    color: bool = False,
+    opening_only: bool = False,
+) -> str:
+    """The report as text of the given width, with color codes where asked for; or its first block alone."""
+    draw = _Draw(say, width, color=color)
+    sections = [section for section in outline(report, say) if section.opening or not opening_only]
+    return "\n\n".join("\n".join(line.rstrip() for line in draw.section(section)) for section in sections) + "\n"
 
 
-def _parts(report: Report, say: Language, width: int) -> Iterable[RenderableType]:
-    yield from _verdict(report, say)
-    if report.findings:
-        best, *others = (language.finding(item, say) for item in report.findings)
-        yield from _best(best, report, say, width)
-        yield from _others(others, say)
-        more = _more(len(report.incidents), _MOST_INCIDENTS, say)
-        folded = [Text(text, style="yellow") for text in folded_texts(report, say)]
-        yield from _section(say("Incidents"), [_incidents(report.incidents, say), *more, *folded])
-    yield from _section(say("Beside the refusals"), _context(report, say))
-    yield from _section(say("Other errors, not counted"), _other_errors(report, say))
-    yield from _section(say("Inputs and what they cover"), _sources(report, say))
-    yield from _losses(report, say)
+def _wrapped(text: str, room: int, longest: int | None = None) -> list[str]:
+    """Return a text in lines of at most ``room`` cells, broken at blanks only; words over ``longest`` are broken."""
+    lines = [""]
+    for word in text.split():
+        while longest is not None and cell_len(word) > max(longest, room):
+            lines.append(set_cell_size(word, room).rstrip())
+            word = word[len(lines[-1]) :]  # noqa: PLW2901  what is left of it
+        if not lines[-1] or cell_len(lines[-1]) + 1 + cell_len(word) > room:
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return lines[1:] or [""]
 
 
-def _verdict(report: Report, say: Language) -> Iterable[RenderableType]:
-    verdict = report.verdict
-    style = _GRADES[verdict.grade]
-    grade = f"{say(verdict.grade)}: " if verdict.grade and verdict.cause != "unexplained" else ""
-    yield Text(_shown(grade + say.sentence(verdict.title)), style=style)
-    cause = f"{verdict.cause} | " if verdict.cause else ""
-    yield Text(_shown(cause + say.sentence(verdict.summary)))
-    if report.options.redact:
-        yield Text(say("Names in this report are aliases (--redact)."), style="dim")
+class _Draw:
+    """Sections to lines of a terminal."""
+
+    def __init__(self, say: Language, width: int, *, color: bool) -> None:
+        self._say, self._width, self._color = say, width, color
+
+    def section(self, section: Section) -> Iterator[str]:
+        yield from self.text(section.title, style=_STYLES[section.tone] or "bold")
+        for block in section.blocks:
+            yield from self.block(block)
+
+    def block(self, block: Block) -> Iterator[str]:
+        match block:
+            case Paragraph():
+                yield from self.text(block.text, _INDENT, style=_STYLES[block.tone])
+            case Bullets():
+                for bullet in block.bullets:
+                    yield from self.bullet(bullet)
+            case Table():
+                yield from self.table(block)
+            case Steps():
+                for step in block.steps:
+                    yield from self.step(step, block)
+            case Reference():
+                yield from self.text(f"{block.text}{':' if block.url else ''}", _INDENT)
+                yield f"{_INDENT * 2}{block.url}"
+            case Picture():
+                yield from self.timeline(block.line)
+
+    def styled(self, text: str, style: str) -> str:
+        if not self._color or not style or not text:
+            return text
+        return Style.parse(style).render(text, color_system=ColorSystem.EIGHT_BIT)
+
+    def text(
+        self, text: str, begin: str = "", follow: str | None = None, *, style: str = "", begin_style: str = ""
+    ) -> Iterator[str]:
+        """A text that flows: ``begin`` stands before its first line, ``follow`` before the others."""
+        follow = " " * cell_len(begin) if follow is None else follow
+        # The first line has less room than the others where what stands before it is longer.
+        hang = max(cell_len(begin) - cell_len(follow), 0)
+        lines = _wrapped(f"{'.' * (hang - 1)} {_shown(text)}" if hang else _shown(text), self._width - cell_len(follow))
+        for number, line in enumerate(lines):
+            if number:
+                yield follow + self.styled(line, style)
+            else:
+                yield self.styled(begin, begin_style) + self.styled(line[hang:], style)
+
+    def bullet(self, bullet: Bullet) -> Iterator[str]:
+        style = _STYLES[bullet.tone]
+        text = f"{bullet.time}: {bullet.text}" if bullet.time else bullet.text
+        begin = f"{_INDENT}{_shown(bullet.sign)} "
+        follow = " " * cell_len(begin) if cell_len(begin) <= _HANGING else _INDENT * 2
+        if bullet.short:
+            text = clip(clean(text), max(self._width - cell_len(begin), 40))
+        yield from self.text(text, begin, follow, style=style if bullet.tone == "bad" else "", begin_style=style)
+        for item in (*bullet.items, *([bullet.place] if bullet.place else [])):
+            yield from self.text(item, follow, style=_STYLES["soft"])
+
+    def step(self, step: Step, of: Steps) -> Iterator[str]:
+        widest = max(len(str(other.number)) for other in of.steps)
+        inner = " " * (len(_INDENT) + widest + 2) if of.numbered else _INDENT
+        if step.text:
+            number = f"{step.number}." if of.numbered and step.number else ""
+            yield from self.text(step.text, f"{_INDENT}{number}".ljust(len(inner)), inner)
+        for run in step.runs:
+            for note in run.notes:
+                yield from self.text(note, inner)
+            for command in run.commands:
+                yield inner + _INDENT + self.styled(clean(command), "green")
+
+    def table(self, table: Table) -> Iterator[str]:
+        """A table whose columns are at least as wide as their longest word, else its cells below each other."""
+        rows = [table.titles, *([clip(clean(cell), _LONGEST_CELL) for cell in row] for row in table.rows)]
+        room = self._width - len(_INDENT)
+        columns = list(zip(*rows, strict=True))
+        narrow = [
+            max(min(cell_len(word), _LONGEST_WORD) for cell in cells for word in f"{cell} x".split())
+            for cells in columns
+        ]
+        gap = next((gap for gap in (3, 2) if sum(narrow) + gap * (len(narrow) - 1) <= room), 1)
+        room -= gap * (len(narrow) - 1)
+        if sum(narrow) > room:
+            yield from self.stacked(table, rows[1:])
+            return
+        widths = _widths(narrow, [max(cell_len(cell) for cell in cells) for cells in columns], room)
+        for number, row in enumerate(rows):
+            style = "bold" if not number or number - 1 in table.marked else ""
+            for line in _row(row, widths, table.numeric):
+                yield _INDENT + self.styled((" " * gap).join(line).rstrip(), style)
+            if not number:
+                yield _INDENT + "\u2500" * (sum(widths) + gap * (len(widths) - 1))
+
+    def stacked(self, table: Table, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+        """A table that is too wide: a line for each cell, with the title of its column before it."""
+        widest = max(cell_len(title) for title in table.titles) + 2
+        for number, row in enumerate(rows):
+            if number:
+                yield ""
+            for title, cell in zip(table.titles, row, strict=True):
+                if cell:
+                    begin = _INDENT + set_cell_size(title, widest)
+                    yield from self.text(cell, begin, style="bold" if number in table.marked else "")
+
+    def timeline(self, line: Timeline) -> Iterator[str]:
+        """Four lanes of characters: a mark, a digit where several share a cell, dots where logs cover the time."""
+        names = [lane_title(lane, self._say) for lane in line.lanes]
+        left = max(cell_len(name) for name in names) + 1
+        cells = max(self._width - left - 6, 20)
+        for name, lane in zip(names, line.lanes, strict=True):
+            drawn = "".join(
+                self.styled(_symbol(lane.name, count, covered=covered), _LANES[lane.name] if count else "dim")
+                for count, covered in _cells(lane, cells)
+            )
+            yield f"{_INDENT}{set_cell_size(name, left)}|{drawn}|"
+        start, end = clock.as_text(line.start), clock.as_text(line.end)
+        if line.start.date() == line.end.date():
+            end = end.partition(" ")[2]
+        times = start + end.rjust(max(cells + 2 - len(start), len(end) + 1))
+        yield _INDENT + " " * left + self.styled(times, "dim")
 
 
-def _best(best: Finding, report: Report, say: Language, width: int) -> Iterable[RenderableType]:
-    explained = best.cause != "unexplained"
-    yield from _section(say("Why"), [Text(_shown(best.why))])
-    yield from _section(say("What Exchange Online said"), _replies(report, say))
-    if best.supports or explained:
-        yield from _section(say("Evidence for"), _evidence(best.supports, "+", say("none"), say))
-        yield from _section(say("Evidence against"), _evidence(best.contradicts, "-", say("none was found"), say))
-    yield from _section(say("What the refused mail has in common"), _common(report, say))
-    found = _pairs(report, say, width)
-    if found is not None:
-        folded = [Text(text, style="dim") for text in folded_texts(report, say)]
-        yield from _section(say("Refusals and the certificate checks beside them"), [found, *folded])
-    line = timeline.close_up(report) or timeline.overview(report)
-    if line is not None:
-        yield from _section(say("Time line"), [*_timeline(line, say, width - 4), *_unplaced(report, say)])
-    yield from _section(say("Missing"), _missing(best))
-    if best.remedy is not None:
-        yield from _section(say("Fix") if explained else say("Next"), _steps(best.remedy.steps))
-        yield from _section(say("Verify"), _steps(best.remedy.verify))
-        yield from _section(say("References"), [Text(item) for item in best.remedy.references])
+def _widths(narrow: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Return widths of columns: what is left of the room goes to the columns that have the most to show."""
+    widths = list(narrow)
+    while (spare := room - sum(widths)) > 0:
+        wanting = [number for number, width in enumerate(widths) if width < natural[number]]
+        if not wanting:
+            break
+        for number in sorted(wanting, key=lambda number: widths[number])[:spare]:
+            widths[number] += 1
+    return widths
 
 
-def _replies(report: Report, say: Language) -> list[RenderableType]:
-    """Each distinct reply with its count; times only where there are several replies, else the verdict has them."""
-    replies = replies_of(report)
-    body: list[RenderableType] = []
-    for reply in replies[:_MOST_REPLIES]:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(justify="right")
-        grid.add_column(overflow="fold")
-        grid.add_row(f"{reply.count} x", Text(_shown(reply.text)))
-        if len(replies) > 1:
-            grid.add_row("", Text(reply_times(reply, say), style="dim"))
-        body.append(grid)
-    body += _more(len(replies), _MOST_REPLIES, say)
-    body += [Text(text) for text in more_replies(report, say)]
-    return body + [Text(_shown(text), style="yellow") for text in excerpt_texts(report, say)[:_MOST_REPLIES]]
-
-
-def _common(report: Report, say: Language) -> list[RenderableType]:
-    if not report.common:
-        return []
-    table = _table(*(say(title) for title in COMMON_TITLES))
-    table.columns[1].justify = "right"
-    for item in report.common[:_MOST_PAIRS]:
-        clue = "bold" if item.compared and not item.accepted else None
-        table.add_row(*(_cell(cell) for cell in common_cells(item, say)), style=clue)
-    return [table, *_more(len(report.common), _MOST_PAIRS, say)]
-
-
-def _unplaced(report: Report, say: Language) -> list[RenderableType]:
-    return [Text(text, style="dim") for text in unplaced_texts(report, say)]
-
-
-def _timeline(line: timeline.Timeline, say: Language, width: int) -> list[RenderableType]:
-    """Four lanes of characters: a mark, a digit where several share a cell, dots where logs cover the time."""
-    names = [f"{say(lane.title)} ({lane.count})" for lane in line.lanes]
-    left = max(len(name) for name in names) + 1
-    cells = max(width - left - 2, 20)
-    body: list[RenderableType] = []
-    for name, lane in zip(names, line.lanes, strict=True):
-        text = Text(name.ljust(left) + "|", no_wrap=True)
-        for count, covered in _cells(lane, cells):
-            text.append(_symbol(lane.name, count, covered), style=_LANES[lane.name] if count else "dim")
-        body.append(text.append("|"))
-    start, end = clock.as_text(line.start), clock.as_text(line.end)
-    body.append(Text(" " * left + start + end.rjust(max(cells + 2 - len(start), len(end) + 1)), style="dim"))
-    return [_whole(item) for item in body if isinstance(item, Text)]
-
-
-def _whole(text: Text) -> Text:
-    return Text("  ", no_wrap=True).append_text(text)
-
-
-def _cells(lane: timeline.Lane, cells: int) -> list[tuple[int, bool]]:
-    """Per character cell: how many marks fall into it, and whether a log covers it."""
-    counts = [0] * cells
-    for x, count in [*((mark.x, 1) for mark in lane.marks), *((bin_.x, bin_.count) for bin_ in lane.bins)]:
-        counts[min(int(x * cells), cells - 1)] += count
-    middles = [(number + 0.5) / cells for number in range(cells)]
-    return [(count, any(a <= x <= b for a, b in lane.covered)) for count, x in zip(counts, middles, strict=True)]
-
-
-def _symbol(lane: timeline.LaneName, count: int, covered: bool) -> str:
-    if count == 1:
-        return _SYMBOLS[lane]
-    if count:
-        return str(count) if count <= 9 else "*"  # noqa: PLR2004  one digit
-    return "." if covered else " "
+def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[int]) -> Iterator[list[str]]:
+    """Return the lines of a row of a table, every cell as wide as its column."""
+    wrapped = [_wrapped(cell, width, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        yield [
+            part.rjust(width) if number in numeric else set_cell_size(part, width)
+            for number, (part, width) in enumerate(zip(parts, widths, strict=True))
+        ]
 
 
 def _shown(text: str) -> str:
@@ -215,168 +246,19 @@ def _shown(text: str) -> str:
     return clip(clean(text), _LONGEST)
 
 
-def _cell(text: str) -> str:
-    return clip(clean(text), _LONGEST_CELL)
+def _cells(lane: Lane, cells: int) -> Iterable[tuple[int, bool]]:
+    """Per character cell: how many marks fall into it, and whether a log covers it."""
+    counts = [0] * cells
+    drawn = [*((mark.x, mark.count) for mark in lane.marks), *((bin_.x, bin_.count) for bin_ in lane.bins)]
+    for x, count in drawn:
+        counts[min(int(x * cells), cells - 1)] += count
+    middles = [(number + 0.5) / cells for number in range(cells)]
+    return [(count, any(a <= x <= b for a, b in lane.covered)) for count, x in zip(counts, middles, strict=True)]
 
 
-def _section(title: str, body: Sequence[RenderableType]) -> Iterable[RenderableType]:
-    if body:
-        yield Text()
-        yield Text(title, style="bold")
-        for item in body:
-            yield item if isinstance(item, Text) and item.no_wrap else Padding(item, (0, 0, 0, 2))
-
-
-def _evidence(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> list[RenderableType]:
-    shown = [_bullet(sign, item, say) for item in items[:_MOST_EVIDENCE]]
-    return [*shown, *_more(len(items), _MOST_EVIDENCE, say)] or [Text(nothing, style="dim")]
-
-
-def _bullet(sign: str, item: Evidence, say: Language) -> RenderableType:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=1)
-    grid.add_column(overflow="fold")
-    time = f"{when(item.time, say, item.time_basis)}  " if item.time else ""
-    grid.add_row(sign, Text(time + _shown(item.text)))
-    place = describe_origin(item.origin)
-    if place:
-        grid.add_row("", Text(_shown(place), style="dim"))
-    return grid
-
-
-def _missing(best: Finding) -> list[RenderableType]:
-    body: list[RenderableType] = []
-    for item in best.missing:
-        body.append(Text(_shown(item.text)))
-        body += _steps(item.collect)
-    return body
-
-
-def _steps(steps: Sequence[str]) -> list[RenderableType]:
-    """Sentences are numbered; commands stand alone and are never wrapped, so that they can be copied whole."""
-    body: list[RenderableType] = []
-    number = 0
-    width = len(f"{sum(not step.startswith(COMMAND) for step in steps)}.")
-    for step in steps:
-        if step.startswith(COMMAND):
-            body.append(Text("       " + clean(step.removeprefix(COMMAND)), style="green", no_wrap=True))
-            continue
-        number += 1
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=width)
-        grid.add_column(overflow="fold")
-        grid.add_row(f"{number}.", Text(_shown(step)))
-        body.append(grid)
-    return body
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", safe_box=True)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _pairs(report: Report, say: Language, width: int) -> Table | None:
-    """The pairs with their time difference, nearest first, those that rest on identity before the others.
-
-    A narrow terminal gets what joins a pair in one column and the date above the time, else words break into letters.
-    """
-    found = pairs(report)
-    if not found:
-        return None
-    titles = [
-        say(title)
-        for title in ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
-    ]
-    rows = [[_cell(cell) for cell in pair_cells(item, say)] for item in found[:_MOST_PAIRS]]
-    if width < _WIDE:
-        titles, rows = _narrow(titles), [_narrow(row) for row in rows]
-    table = _table(*titles)
-    table.padding = (0, 1, 0, 0) if width < _WIDE else table.padding
-    for column in table.columns[width < _WIDE : 4]:
-        column.no_wrap = True
-    for row in rows:
-        table.add_row(*row)
-    if len(found) > _MOST_PAIRS:
-        table.add_row(say("and $count more", count=len(found) - _MOST_PAIRS), *[""] * (len(titles) - 1))
-    return table
-
-
-def _narrow(cells: Sequence[str]) -> list[str]:
-    *times, basis, host, result = cells
-    return [*times, f"{basis}, {host}", result]
-
-
-def _others(findings: Sequence[Finding], say: Language) -> Iterable[RenderableType]:
-    body: list[RenderableType] = []
-    for item in findings:
-        line = Text()
-        line.append(say(item.grade), style=_GRADES[item.grade])
-        line.append(f"  {item.cause}: {_shown(item.title)}")
-        body.append(line)
-        against = list(dict.fromkeys(text.text for text in item.contradicts))[:_MOST_OTHERS]
-        body += [Padding(Text("- " + _shown(text)), (0, 0, 0, 2)) for text in against]
-        if item.grade in ("possible", "probable", "confirmed", "coincident"):
-            body += [Padding(Text("+ " + _shown(text.text)), (0, 0, 0, 2)) for text in item.supports[:1]]
-    yield from _section(say("Other causes, and why not"), body)
-
-
-def _incidents(incidents: Sequence[Incident], say: Language) -> Table:
-    titles = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
-    table = _table(*(say(item) for item in titles))
-    for item in incidents[:_MOST_INCIDENTS]:
-        certificate = item.certificate.thumbprint if item.certificate else say("not shown by the log")
-        basis = item.rejections[0].host_basis if item.rejections else "row"
-        host = item.host + (f" ({say(basis)})" if basis != "row" else "")
-        row = (
-            *limit_cells(item, say, to_second=True),
-            count_cell(item, say),
-            host.strip(),
-            item.kind,
-            item.connector,
-            certificate,
-        )
-        table.add_row(*(_cell(cell) for cell in row))
-    return table
-
-
-def _other_errors(report: Report, say: Language) -> list[RenderableType]:
-    """Failures that are not 5.7.64, those that look like it first."""
-    rows = other_errors(report)
-    body: list[RenderableType] = [Text(_shown(other_error_text(item, say))) for item in rows[:_MOST_ERRORS]]
-    return body + _more(len(rows), _MOST_ERRORS, say)
-
-
-def _context(report: Report, say: Language) -> list[RenderableType]:
-    body: list[RenderableType] = [Text(_shown(context_text(item, say))) for item in report.context[:_MOST_ERRORS]]
-    return body + _more(len(report.context), _MOST_ERRORS, say)
-
-
-def _sources(report: Report, say: Language) -> list[RenderableType]:
-    covered = spans(report)
-    body: list[RenderableType] = [Text(_shown(text)) for text in bundle_texts(report, say)]
-    for item in report.sources[:_MOST_SOURCES]:
-        reason = f" - {say.sentence(item.reason)}" if item.reason else ""
-        body.append(Text(_shown(f"{item.path}: {item.kind}, {say(item.status)}{reason}")))
-        for span in covered.get(item.path, ()):
-            texts = (span_text(span, say), *(say.sentence(note) for note in span.notes))
-            body += [Padding(Text(_shown(text), style="dim"), (0, 0, 0, 2)) for text in texts]
-    return body + _more(len(report.sources), _MOST_SOURCES, say)
-
-
-def _losses(report: Report, say: Language) -> Iterable[RenderableType]:
-    body: list[RenderableType] = [
-        Text(
-            _shown(f"! {describe_origin(item.origin)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})"),
-            style="red",
-        )
-        for item in report.losses[:_MOST_LOSSES]
-    ]
-    body += _more(len(report.losses), _MOST_LOSSES, say)
-    yield from _section(say("Losses: what could not be read"), body or [Text(say("none"), style="dim")])
-
-
-def _more(count: int, most: int, say: Language) -> list[RenderableType]:
-    text = say("$shown of $count are shown; the JSON report holds all.", shown=most, count=count)
-    return [Text(text)] if count > most else []
+def _symbol(lane: LaneName, count: int, *, covered: bool) -> str:
+    if count == 1:
+        return _SYMBOLS[lane]
+    if count:
+        return str(count) if count <= 9 else "*"  # noqa: PLR2004  one digit
+    return "." if covered else " "

@@ -44,11 +44,12 @@ _STEPS = (
 
 
 class Mark(Struct, frozen=True, kw_only=True):
-    """One event on a lane; ``x`` runs from 0 to 1."""
+    """What happened on a lane at one time, ``count`` times; ``x`` runs from 0 to 1."""
 
     lane: LaneName
     time: datetime
     label: str
+    count: int = 1
     x: float = 0.0
 
 
@@ -62,11 +63,15 @@ class Bin(Struct, frozen=True, kw_only=True):
 
 
 class Lane(Struct, frozen=True, kw_only=True):
-    """One lane: marks, or bins where there are too many marks; ``covered`` are stretches (from, to) that logs cover."""
+    """One lane: marks, or bins where there are too many marks; ``covered`` are stretches (from, to) that logs cover.
+
+    ``total`` is how many there are in the whole report: where it is more than ``count``, the picture is an excerpt.
+    """
 
     name: LaneName
     title: str
     count: int
+    total: int
     marks: tuple[Mark, ...]
     bins: tuple[Bin, ...]
     covered: tuple[tuple[float, float], ...]
@@ -103,13 +108,15 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
 def marks(report: Report) -> list[Mark]:
     """Everything that is drawn, by time; a session of several refused recipients has one handshake."""
-    found = {_check(item) for item in report.operations}
+    counts = Counter(_check(item) for item in report.operations)
+    handshakes = set()
     for rejection, time, handshake in _placed(report):
-        found.add(Mark(lane="refusals", time=time, label=rejection.stage or rejection.kind))
+        counts[Mark(lane="refusals", time=time, label=rejection.stage or rejection.kind)] += 1
         if handshake is not None:
             label = rejection.remote_name or rejection.remote_endpoint
-            found.add(Mark(lane="handshakes", time=handshake, label=label))
+            handshakes.add(Mark(lane="handshakes", time=handshake, label=label))
     order = [name for name, _ in LANES]
+    found = [*handshakes, *(replace(mark, count=count) for mark, count in counts.items())]
     return sorted(found, key=lambda item: (item.time, order.index(item.lane), item.label))
 
 
@@ -193,8 +200,13 @@ def _drawn(report: Report, found: Sequence[Mark], start: datetime, end: datetime
         return round((time - start).total_seconds() / span, 5)
 
     inside = [item for item in found if start <= item.time <= end]
+    totals: Counter[LaneName] = Counter()
+    for item in found:
+        totals[item.lane] += item.count
+    # A report that was read from JSON counts the folded refusals and has no marks for them.
+    totals["refusals"] = report.rejection_count
     lanes = [
-        _lane(name, title, [item for item in inside if item.lane == name], at, _covered(report, name, at))
+        _lane(name, title, totals[name], [item for item in inside if item.lane == name], at, _covered(report, name, at))
         for name, title in LANES
     ]
     return Timeline(
@@ -206,20 +218,30 @@ def _drawn(report: Report, found: Sequence[Mark], start: datetime, end: datetime
     )
 
 
-def _lane(name: LaneName, title: str, found: Sequence[Mark], at: _At, covered: tuple[tuple[float, float], ...]) -> Lane:
+def _lane(
+    name: LaneName,
+    title: str,
+    total: int,
+    found: Sequence[Mark],
+    at: _At,
+    covered: tuple[tuple[float, float], ...],
+) -> Lane:
     dense = len(found) > _MOST_MARKS
     return Lane(
         name=name,
         title=title,
-        count=len(found),
+        count=sum(item.count for item in found),
+        total=total,
         marks=() if dense else tuple([replace(item, x=at(item.time)) for item in found]),
-        bins=_binned([at(item.time) for item in found]) if dense else (),
+        bins=_binned((at(item.time), item.count) for item in found) if dense else (),
         covered=covered,
     )
 
 
-def _binned(found: Iterable[float]) -> tuple[Bin, ...]:
-    counts = Counter(min(int(x * _BINS), _BINS - 1) for x in found)
+def _binned(found: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
+    counts: Counter[int] = Counter()
+    for x, count in found:
+        counts[min(int(x * _BINS), _BINS - 1)] += count
     fullest = max(counts.values())
     return tuple(
         Bin(x=number / _BINS, width=1 / _BINS, count=count, height=round(0.2 + 0.8 * count / fullest, 3))

@@ -40,7 +40,7 @@ _NOWHERE = Origin(source="case")
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How one case ended; ``problem`` is empty where it ended as it must."""
+    """How one case ended; ``problem`` is empty if it ended as it must."""
 
     file: str
     case: str
@@ -117,7 +117,7 @@ def _links(rule: LinkRule, case: Mapping[str, Any]) -> bool:
 
 
 def _operation(rule: LinkRule, given: Mapping[str, Any]) -> Operation:
-    """A check of the rule's signal, ``seconds`` after the handshake, with the fields that the case gives."""
+    """Return a check of the rule's signal, ``seconds`` after the handshake, with the fields that the case gives."""
     domain = given.get("SubjectDomain")
     return Operation(
         id="O",
@@ -148,7 +148,7 @@ def _operation(rule: LinkRule, given: Mapping[str, Any]) -> Operation:
 
 
 def _rejection(rule: LinkRule, given: Mapping[str, Any]) -> Rejection:
-    """A refusal one second after the handshake, on the same host unless the case says ``host: other``."""
+    """Return a refusal one second after the handshake, on the same host unless the case says ``host: other``."""
     sent, received = given.get("SentThumbprint"), given.get("ReceivedThumbprint")
     domain = given.get("OwnDomain")
     return Rejection(

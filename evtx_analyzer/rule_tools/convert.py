@@ -1,42 +1,60 @@
 """Signals and links to queries of a SIEM, through the pySigma backends that are installed (extra ``siem``).
 
 Only rules over real logs are converted: those over our own views (``product: evtx-analyzer``) have no events in a SIEM.
-A link is converted together with the signals that it correlates.
+For the SIEMs of ``siem`` a query names their tables and columns; for any other backend, and with ``plain``, it has the
+names of the rule. A link is converted together with the signals that it correlates, and always has the names of the
+rule: it joins fields of our views, which no SIEM has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any
 
 import yaml
 from msgspec import Struct
 from sigma.collection import SigmaCollection
+from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.plugins import InstalledSigmaPlugins
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline, QueryPostprocessingItem
+from sigma.processing.postprocessing import QueryPostprocessingTransformation
+from sigma.processing.transformations import FieldMappingTransformation
+from sigma.rule import SigmaRule
 
 from evtx_analyzer.errors import OptionError
+from evtx_analyzer.rule_tools.siem import SIEMS, Log, Siem
 from evtx_analyzer.rules.files import rule_files
 
 VIEWS = "evtx-analyzer"
 INSTALL = 'install backends with: pip install "evtx-analyzer[siem]"'
+LINK_NOTE = "the names are those of the rule: a link joins fields that only evtx-analyzer has"
+_Rules = dict[str, dict[str, Any]]
 
 
 class Converted(Struct, frozen=True, kw_only=True):
-    """A rule and its query, or why there is none."""
+    """A rule and its query, or why there is none; ``note`` says what to know before it is used."""
 
     name: str
     query: str
     problem: str
+    note: str = ""
 
 
-def convert(folders: Iterable[Traversable], target: str, names: Iterable[str] = ()) -> Iterator[Converted]:
-    """Queries of the rules (all, or those named) for one backend; OptionError for an unknown backend or rule."""
-    backends = InstalledSigmaPlugins.autodiscover().backends
-    if target not in backends:
-        known = ", ".join(sorted(backends)) or "none"
-        raise OptionError(f"there is no backend named {target} (installed: {known}); {INSTALL}")
+def convert(
+    folders: Iterable[Traversable], target: str, names: Iterable[str] = (), *, plain: bool = False
+) -> Iterator[Converted]:
+    """Yield queries of the rules (all, or those named) for a SIEM or a backend.
+
+    Raises OptionError for one that is not installed, and for a rule that is not there.
+    """
+    siem = SIEMS.get(target)
+    backends, backend = InstalledSigmaPlugins.autodiscover().backends, siem.backend if siem else target
+    if backend not in backends:
+        known = ", ".join(sorted({*backends, *(name for name, one in SIEMS.items() if one.backend in backends)}))
+        raise OptionError(f"there is no backend named {target} (installed: {known or 'none'}); {INSTALL}")
     places = tuple(folders)
     rules = _convertible(places)
     wanted = list(names) or list(rules)
@@ -44,11 +62,11 @@ def convert(folders: Iterable[Traversable], target: str, names: Iterable[str] = 
         if name not in rules:
             raise OptionError(f"there is no convertible rule named {name}; known: {', '.join(rules)}")
     for name in wanted:
-        yield _one(name, rules, backends[target])
+        yield _one(name, rules, backends[backend], None if plain else siem)
 
 
-def _convertible(places: tuple[Traversable, ...]) -> dict[str, dict[str, Any]]:
-    """Signals over real logs, and links of which every signal is one of them."""
+def _convertible(places: tuple[Traversable, ...]) -> _Rules:
+    """Return signals over real logs, and links of which every signal is one of them."""
     signals = {
         name: data for name, data in _documents(places, "signals") if data.get("logsource", {}).get("product") != VIEWS
     }
@@ -65,11 +83,60 @@ def _documents(places: tuple[Traversable, ...], part: str) -> Iterator[tuple[str
         yield name.rpartition(".")[0], yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def _one(name: str, rules: dict[str, dict[str, Any]], backend: Any) -> Converted:  # noqa: ANN401  a plugin's class
-    needed = [*rules[name].get("correlation", {}).get("rules", ()), name]
+def _one(name: str, rules: _Rules, backend: Any, siem: Siem | None) -> Converted:  # noqa: ANN401  a plugin's class
+    needed = [rules[item] for item in (*rules[name].get("correlation", {}).get("rules", ()), name)]
+    is_link = "correlation" in rules[name]
+    placed = siem if not is_link else None
+    if placed and _log(rules[name]) not in placed.logs:
+        log = "/".join(map(str, _log(rules[name])))
+        return Converted(name=name, query="", problem=f"no table is known that holds {log}; see --plain")
     try:
-        collection = SigmaCollection.from_dicts([rules[item] for item in needed])
-        queries = backend().convert(collection)
+        made = backend(_pipeline(placed, rules[name])) if placed else backend()
+        queries = made.convert(SigmaCollection.from_dicts(needed))
     except (SigmaError, NotImplementedError) as error:
         return Converted(name=name, query="", problem=str(error).partition(" (while")[0])
-    return Converted(name=name, query=str(queries[-1]), problem="")
+    return Converted(name=name, query=str(queries[-1]), problem="", note=LINK_NOTE if siem and is_link else "")
+
+
+# ----------------------------------------------------------------------------------------------- names of a SIEM
+
+
+def _log(data: dict[str, Any]) -> Log:
+    source = data.get("logsource", {})
+    return source.get("product"), source.get("service")
+
+
+def _fields(part: object) -> Iterator[str]:
+    """Yield the fields of a detection, without their modifiers."""
+    if isinstance(part, list):
+        for item in part:
+            yield from _fields(item)
+    elif isinstance(part, dict):
+        yield from (str(name).partition("|")[0] for name in part)
+
+
+def _fields_of(data: dict[str, Any]) -> list[str]:
+    parts = [part for name, part in data.get("detection", {}).items() if name != "condition"]
+    return sorted({name for part in parts for name in _fields(part) if name})
+
+
+def _pipeline(siem: Siem, data: dict[str, Any]) -> ProcessingPipeline:
+    """Return what gives a signal the columns of its log, and its query the table that they stand in."""
+    columns: dict[str | None, str | list[str]] = {name: siem.logs[_log(data)].column(name) for name in _fields_of(data)}
+    return ProcessingPipeline(
+        items=[ProcessingItem(transformation=FieldMappingTransformation(columns))],
+        postprocessing_items=[QueryPostprocessingItem(transformation=_Place(siem, data))],
+    )
+
+
+@dataclass
+class _Place(QueryPostprocessingTransformation):
+    """Puts the table of its log, and the columns that are taken out of an event, before the conditions of a signal."""
+
+    siem: Siem
+    data: dict[str, Any]
+
+    def apply(self, rule: SigmaRule | SigmaCorrelationRule, query: Any) -> Any:  # noqa: ANN401  as pySigma has it
+        """Return the whole query."""
+        super().apply(rule, query)
+        return self.siem.place(_log(self.data), _fields_of(self.data), query)

@@ -44,7 +44,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Rules:
-        """The built-in rules; those of ``folder`` (``signals``, ``links``, ``causes``) are added or, by name, override.
+        """Return the built-in rules; those of ``folder`` are added or, where names are equal, override ours.
 
         Taken from the cache of parsed rules where it knows these very files. Raises RuleSetError with all mistakes of
         the set.
@@ -54,7 +54,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 
 def load(*folders: Traversable) -> Rules:
-    """Rules of all folders together, a later one overriding by file name; raises RuleSetError with all mistakes.
+    """Return the rules of all folders, a later one overriding by file name; raises RuleSetError with all mistakes.
 
     Always read from the files themselves.
     """
@@ -68,7 +68,7 @@ def _cached(texts: RuleTexts, added: str) -> Rules:
         try:
             return _compiled(known, added)
         except (re.error, ValueError):
-            pass  # a pattern that is none, so nothing that we have written
+            pass  # a pattern that is not valid: this program did not write it
     parsed = _parsed(texts)
     rules = _compiled(parsed, added)
     cache.write(entry, parsed)

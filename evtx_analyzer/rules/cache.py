@@ -60,7 +60,7 @@ class _Entry(Struct, frozen=True):
 
 
 def folder() -> Path | None:
-    """Where entries are kept; None where the cache is turned off or this system names no place for it."""
+    """Return where entries are kept; None if the cache is turned off or this system names no place for it."""
     if os.environ.get(VARIABLE):
         return None
     try:
@@ -70,7 +70,7 @@ def folder() -> Path | None:
 
 
 def _user_caches() -> Path:
-    """The user's folder for what can be made again: ``XDG_CACHE_HOME`` where that is set, or that of the system.
+    """Return the user's cache folder: ``XDG_CACHE_HOME`` if that is set, or that of the system.
 
     The XDG Base Directory Specification says that a relative path there is to be ignored.
     """
@@ -85,7 +85,7 @@ def _user_caches() -> Path:
 
 
 def entry(texts: RuleTexts) -> Path | None:
-    """The file of the cache for these rules; None where there can be none."""
+    """Return the file of the cache for these rules; None if there can be none."""
     place = folder()
     if place is None:
         return None
@@ -102,7 +102,7 @@ def entry(texts: RuleTexts) -> Path | None:
 
 
 def _sigma_version() -> str:
-    """Version of pySigma, from the name of its metadata: importing ``importlib.metadata`` for it costs 20 ms."""
+    """Return pySigma's version, from the name of its metadata: importing ``importlib.metadata`` costs 20 ms."""
     spec = find_spec("sigma")
     places = spec.submodule_search_locations if spec is not None else None
     found = {
@@ -119,7 +119,7 @@ def _sigma_version() -> str:
 
 
 def read(path: Path | None) -> RuleSet | None:
-    """The rules of an entry; None where there is none, or one that is not to be trusted."""
+    """Return the rules of an entry; None if there is none, or if its digest does not fit."""
     if path is None:
         return None
     try:
@@ -131,7 +131,7 @@ def read(path: Path | None) -> RuleSet | None:
 
 
 def write(path: Path | None, rules: RuleSet) -> None:
-    """Keep rules, at once or not at all, and only where they come back as they are; the oldest entries go."""
+    """Write an entry, whole or not at all, and only if it reads back equal; remove the oldest entries."""
     if path is None:
         return
     try:
@@ -146,7 +146,7 @@ def write(path: Path | None, rules: RuleSet) -> None:
 
 
 def _digest(path: Path, content: bytes) -> str:
-    """The name is part of it, so that an entry under another's name is none."""
+    """Return the digest of an entry and its name, so that an entry under another's name is not taken."""
     return hashlib.sha256(path.name.encode() + b"\n" + content).hexdigest()
 
 

@@ -16,16 +16,16 @@ RuleTexts = Mapping[str, Mapping[str, bytes]]
 
 
 def builtin_rules() -> Traversable:
-    """Folder of the rules that ship with the package."""
+    """Return the folder of the rules that ship with the package."""
     try:
         return resources.files("evtx_analyzer.ruleset")
     except ModuleNotFoundError:
-        # In a checkout that is imported without being installed, the folder lies beside the package.
-        return Path(__file__).parent.parent / "rules"
+        # In the folder of a checkout, Python finds the package there before an installed one: the rules lie beside it.
+        return Path(__file__).parents[2] / "rules"
 
 
 def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
-    """The built-in rules and, after them, a folder of one's own; RuleSetError where that holds no rule."""
+    """Return the built-in rules and, after them, a folder of one's own; raises RuleSetError if that holds no rule."""
     if folder is None:
         return (builtin_rules(),)
     own = Path(folder)
@@ -36,7 +36,7 @@ def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
 
 
 def rules_version(folder: str | Path | None) -> str:
-    """SHA-256 over the names and contents of all rule files, ours and those of a folder."""
+    """Return the SHA-256 over the names and contents of all rule files, ours and those of a folder."""
     digest = hashlib.sha256()
     for number, root in enumerate(rule_folders(folder)):
         for part, found in rule_texts([root]).items():
@@ -46,13 +46,13 @@ def rules_version(folder: str | Path | None) -> str:
 
 
 def rule_files(folders: Iterable[Traversable], part: str) -> dict[str, Traversable]:
-    """YAML files of a part by name, in the order of names; a later folder overrides an earlier one."""
+    """Return the YAML files of a part by name, in the order of names; a later folder overrides an earlier one."""
     places = [folder.joinpath(part) for folder in folders]
     found = {file.name: file for place in places if place.is_dir() for file in place.iterdir()}
     return {name: found[name] for name in sorted(found) if name.endswith((".yml", ".yaml"))}
 
 
 def rule_texts(folders: Iterable[Traversable]) -> RuleTexts:
-    """Contents of all rule files."""
+    """Return the contents of all rule files."""
     places = tuple(folders)
     return {part: {name: file.read_bytes() for name, file in rule_files(places, part).items()} for part in PARTS}

@@ -39,6 +39,7 @@ PLACEHOLDERS = frozenset(
         "process",
         "rcpt_to",
         "received_names",
+        "refusal_times",
         "refused",
         "rejection_time",
         "remote",

@@ -43,7 +43,7 @@ class Network(Struct, frozen=True, tag="network"):
 
 
 class Compare(Struct, frozen=True, tag="compare"):
-    """A number that is less, greater or another."""
+    """A number that is less or greater than another, or not equal to it."""
 
     operator: Operator
     number: float
@@ -68,7 +68,7 @@ class OneOf(Struct, frozen=True, tag="one-of"):
 
 
 class Null(Struct, frozen=True, tag="null"):
-    """No value that is not empty."""
+    """The field is absent, or empty."""
 
 
 class Exists(Struct, frozen=True, tag="exists"):

@@ -1,11 +1,11 @@
 """Texts without which an event cannot match a condition: they let a search skip what need not be decoded.
 
-``clauses`` gives sets of texts: at least one text of each set stands in every event that can match. They come from
-equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do fields
-that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a whole:
-then every event must be looked at.
+``required_literals`` gives sets of texts: at least one text of each set stands in every event that can match. They come
+from equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do
+fields that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a
+whole: then every event must be looked at.
 
-``openings`` gives what the cells of a row must begin with, from texts and anchored regular expressions.
+``required_prefixes`` gives what the cells of a row must begin with, from texts and anchored regular expressions.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _either(parts: Iterable[Clauses]) -> Clauses:
 
 
 def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
-    """Longer texts first, then fewer of them: a long text is rarer in a log than a short one."""
+    """Return how rare texts are: longer ones first, then fewer of them."""
     return min(len(text) for text in texts), -len(texts)
 
 

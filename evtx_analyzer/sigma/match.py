@@ -58,9 +58,9 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``.
+    """A Sigma rule ready to run over events of one ``kind``; ``literals`` tells of the ``required`` fields.
 
-    ``looks_at`` names the fields of its conditions; ``literals`` explains the others.
+    ``looks_at`` names the fields of its conditions.
     """
 
     name: str
@@ -87,7 +87,7 @@ def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) ->
 
 
 def compile_condition(condition: Condition) -> Predicate:
-    """Return a predicate over the flat view of an event; re.error or ValueError for a wrong pattern or network."""
+    """Return a predicate over the flat view of an event; a wrong pattern or network raises re.error or ValueError."""
     match condition:
         case And(args=args):
             return _all_of([compile_condition(arg) for arg in args])
@@ -227,7 +227,7 @@ def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Matc
         by_kind.setdefault(signal.kind, []).append(signal)
     for event in events:
         if isinstance(event, WholeSession):
-            # Rows without values are none that a signal may match.
+            # No signal can match a row without values.
             rows = [Match(event=row, signals=_names(row, by_kind) if row.values else ()) for row in event.rows]
             yield Match(event=event, signals=(), rows=tuple(rows))
         else:

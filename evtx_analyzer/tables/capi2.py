@@ -22,7 +22,7 @@ def _chain(elements: Sequence[ChainElement]) -> str:
 
 
 def _of_retrieval(name: str) -> Callable[[Capi2Event], Cell]:
-    """A field of whichever of retrieval and revocation the event has."""
+    """Return what takes a field of the retrieval or the revocation, whichever the event has."""
     return lambda event: str(getattr(event.retrieval or event.revocation, name, "") or "")
 
 

@@ -6,7 +6,6 @@ log hold them; other kinds come as they stand in their files.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,19 +17,13 @@ from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.capi2.same_log import distinct
 from evtx_analyzer.capi2.summaries import summary
 from evtx_analyzer.discover import discover
-from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.hosts import identify_hosts
-from evtx_analyzer.ingest.examine import (
-    ExaminedSource,
-    Inputs,
-    examine,
-    is_event_log,
-    is_text_log,
-    silent,
-    without_copies,
-)
-from evtx_analyzer.ingest.ledger import Ledger, require_readable, sorted_losses
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.case_account import coverage_of, hosts_of, losses_of, require_readable, sorted_losses
+from evtx_analyzer.ingest.events import ReadingOptions, events
+from evtx_analyzer.ingest.examine import Inputs, examine, is_event_log, is_text_log, source_paths, without_copies
+from evtx_analyzer.ingest.streams import silent
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.events import Capi2Event, Match, MessageEvent, RecipientStatus, SmtpEvent
 from evtx_analyzer.model.evidence import Operation
@@ -57,11 +50,11 @@ class Filter(Struct, frozen=True, kw_only=True):
 
     @property
     def capi2_only(self) -> bool:
-        """Whether it asks for what only CAPI2 events have."""
+        """Return whether the filter asks for what only CAPI2 events have."""
         return bool(self.ids or self.results or self.process or self.subject or self.failed)
 
     def accepts(self, event: Timed) -> bool:
-        """Whether an event is wanted."""
+        """Return whether an event is wanted."""
         time = getattr(event, "time", None)
         if not (self._at(time) if time is not None else self.since is None and self.until is None):
             return False
@@ -77,7 +70,7 @@ class Filter(Struct, frozen=True, kw_only=True):
         )
 
     def accepts_operation(self, item: Operation) -> bool:
-        """Whether an operation is wanted: the time and process are its own, the rest is that of any event in it."""
+        """Return whether an operation is wanted: by its own time and process, and by the rest of any event in it."""
         results = {int(step.result, 16) for step in item.steps if step.result}
         names = (item.subject, item.thumbprint, *(name for part in item.elements for name in _element_names(part)))
         return (
@@ -109,18 +102,17 @@ class Extract(Struct, frozen=True, kw_only=True):
 
     table: Table
     items: Iterable[Any]
-    ledger: Ledger
-    examined: tuple[ExaminedSource, ...]
+    accounts: tuple[SourceAccount, ...]
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What could not be read."""
-        return sorted_losses(self.ledger.losses(self.examined))
+        """Return what could not be read."""
+        return sorted_losses(losses_of(self.accounts))
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
-        """The span that every source covers."""
-        return tuple(self.ledger.coverage())
+        """Return the span that every source covers."""
+        return tuple(coverage_of(self.accounts))
 
 
 def extract(
@@ -143,40 +135,38 @@ def extract(
         raise OptionError(
             f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
         )
-    paths = [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
-    every = without_copies(examine(source, silent) for source in discover(paths))
-    chosen = _chosen(every, kind)
-    ledger = Ledger(clock.zone(tz) if tz else None)
+    every = without_copies(examine(source, silent) for source in discover(source_paths(inputs)))
+    accounts = _chosen([SourceAccount(item) for item in every], kind)
     table = TABLES[kind].with_old_names() if old_names else TABLES[kind]
-    found = _events(chosen, ledger, kind)
+    found = _events(accounts, ReadingOptions(clock.zone(tz) if tz else None), kind)
     if kind != CAPI2:
-        return Extract(table=table, items=filter(wanted.accepts, found), ledger=ledger, examined=chosen)
-    events = [event for _, event in distinct(event for event in found if isinstance(event, Capi2Event))]
-    require_readable(chosen, ledger)
+        return Extract(table=table, items=filter(wanted.accepts, found), accounts=accounts)
+    decoded = [event for _, event in distinct(event for event in found if isinstance(event, Capi2Event))]
+    require_readable(accounts)
     if not as_operations:
-        items: list[Any] = [event for event in events if wanted.accepts(event)]
-        return Extract(table=table, items=items, ledger=ledger, examined=chosen)
-    hosts = identify_hosts(ledger.hosts(), [item.source.path for item in chosen])
-    made = operations((Match(event=event, signals=()) for event in events), hosts, ledger.coverage())
+        items: list[Any] = [event for event in decoded if wanted.accepts(event)]
+        return Extract(table=table, items=items, accounts=accounts)
+    hosts = identify_hosts(hosts_of(accounts), [account.item.source.path for account in accounts])
+    made = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
     items = [item for item in made if wanted.accepts_operation(item)]
-    return Extract(table=OPERATIONS, items=items, ledger=ledger, examined=chosen)
+    return Extract(table=OPERATIONS, items=items, accounts=accounts)
 
 
-def _chosen(every: Sequence[ExaminedSource], kind: str) -> tuple[ExaminedSource, ...]:
-    """Sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
+def _chosen(every: Sequence[SourceAccount], kind: str) -> tuple[SourceAccount, ...]:
+    """Return sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
     right = is_event_log if kind == CAPI2 else is_text_log
-    chosen = tuple(item for item in every if right(item) or item.error)
+    chosen = tuple(account for account in every if right(account.item) or account.item.error)
     if chosen:
         return chosen
-    judge = Ledger()
-    shown = "; ".join(f"{item.source.path}: {item.syntax or judge.status(item).reason}" for item in every[:3])
+    items = [(account.item.source.path, account.item.syntax or account.status().reason) for account in every[:3]]
+    shown = "; ".join(f"{path}: {what}" for path, what in items)
     expected = "a CAPI2 Operational export (.evtx or XML)" if kind == CAPI2 else f"logs of kind {kind}"
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
 
 
-def _events(chosen: Iterable[ExaminedSource], ledger: Ledger, kind: str) -> Iterator[Timed]:
-    for item in chosen:
-        for event in () if item.error else ledger.events(item, silent):
+def _events(accounts: Iterable[SourceAccount], how: ReadingOptions, kind: str) -> Iterator[Timed]:
+    for account in accounts:
+        for event in () if account.item.error else events(account, how):
             if isinstance(event, Capi2Event):
                 found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
             elif isinstance(event, SmtpEvent):
@@ -193,7 +183,7 @@ def _element_names(element: ChainElement) -> tuple[str, str]:
 
 
 def _subjects(event: Capi2Event) -> tuple[str, ...]:
-    """Names and thumbprints that an event is about."""
+    """Return the names and thumbprints that an event is about."""
     names = [event.subject, event.thumbprint]
     names += [name for item in event.certificates for name in (item.subject, item.thumbprint, *item.alternate_names)]
     names += [name for item in event.chain for name in _element_names(item)]

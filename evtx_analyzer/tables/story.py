@@ -11,7 +11,7 @@
       events
         03:09:55.394  10  record 3153  begins to build a chain
 
-Chains that were built for a signature check stand below it. Text of logs can not act on a terminal (``clean``).
+Chains that were built for a signature check stand below it. Text of logs cannot act on a terminal (``clean``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TITLES = {
 
 
 def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) -> Iterator[str]:
-    """Lines of text, without line ends; every operation is followed by an empty line, the end says what was covered."""
+    """Yield lines of text without line ends: each operation, then an empty line, and at the end what was covered."""
     found = list(operations)
     known = {item.id for item in found}
     inner: dict[str, list[Operation]] = {}

@@ -19,7 +19,9 @@ import evtx_analyzer as ea
 from evtx_analyzer.batch import bundles, run, settings_for
 from evtx_analyzer.batch.cluster import mismatches
 from evtx_analyzer.batch.outcome import BundleError
-from evtx_analyzer.batch.summary import Summary, merge, to_csv, to_html, to_json
+from evtx_analyzer.batch.summary import Summary, merge
+from evtx_analyzer.batch.summary_files import to_csv, to_json
+from evtx_analyzer.batch.summary_page import to_html
 from evtx_analyzer.batch.work import Task, report_on, summarize
 from evtx_analyzer.options import analysis_options
 from evtx_analyzer.rules.files import rules_version
@@ -68,7 +70,9 @@ def whole(fleet, tmp_path_factory):
 
 
 def tree(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file but the index, which holds the times of the inputs' files."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "index.jsonl")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 # ------------------------------------------------------------------------------------------- what a bundle is
@@ -164,8 +168,7 @@ def test_files_of_the_contract(whole):
     assert document["certificates"][0]["thumbprint"] == "EC53EBC94A796C42E5B4E5851F961874F013D94C"
     page = (out / "summary.html").read_text(encoding="utf-8")
     assert page.count("<tr>") >= COUNT
-    assert "<script" not in page
-    assert {path.stem for path in (out / "reports").iterdir()} == {
+    assert {path.stem for path in (out / "reports").iterdir()} - {"index"} == {
         Path(row["report"]).stem for row in document["bundles"] if row["report"]
     }
 
@@ -177,11 +180,11 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(fleet, whole, tmp
 
     found = bundles(str(fleet))
     with pytest.raises(KeyboardInterrupt):
-        run(found, tmp_path, settings_for(), workers=2, work=die, tell=interrupt)
+        run(found, tmp_path, settings_for(), workers=2, work=die, progress=interrupt)
     assert not (tmp_path / "summary.json").exists()
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "reports").glob("*.json")}
     assert COUNT // 3 < len(done) < COUNT
-    (tmp_path / "reports" / "half.1.part.json").write_text("{", encoding="utf-8")
+    (tmp_path / "reports" / ".evtx-analyzer-01234567.part").write_text("{", encoding="utf-8")
     run(found, tmp_path, settings_for(), workers=2, work=die, resume=True)
     assert tree(tmp_path) == tree(whole[0])
     assert all(path.stat().st_mtime_ns == time for path, time in done.items()), "what was done is left alone"
@@ -190,14 +193,13 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(fleet, whole, tmp
 def test_resume_does_again_what_was_done_by_other_options_or_rules(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "case.zip").write_bytes(zipped(CASES["kb-3212877"]()))
-    (bundle,) = bundles(str(tmp_path / "in"))
-    folder = tmp_path / "reports"
-    folder.mkdir()
+    found = bundles(str(tmp_path / "in"))
 
     def made(rules=None, **options):
         settings = settings_for(analysis_options(**options), rules=rules)
-        report = report_on(Task(bundle=bundle, settings=settings, folder=str(folder), resume=True))
-        return report.batch.settings, next(folder.iterdir()).stat().st_mtime_ns
+        row = run(found, tmp_path / "out", settings, workers=1, resume=True).rows[0]
+        path = tmp_path / "out" / row.report
+        return ea.load(path).batch.settings, path.stat().st_mtime_ns
 
     first = made()
     assert made() == first
@@ -251,7 +253,7 @@ def test_analyze_many_gives_a_report_for_each_bundle(fleet, whole, monkeypatch):
     assert [row.status for row in ea.merge(reports).rows] == ["read", "not-read"]
 
 
-def test_identical_bundles_share_a_report_and_keep_their_rows(tmp_path):
+def test_identical_bundles_have_a_row_and_a_report_each(tmp_path):
     for name in ("a", "b"):
         for inner, content in CASES["no-capi2"]().items():
             path = tmp_path / "in" / name / inner
@@ -259,7 +261,8 @@ def test_identical_bundles_share_a_report_and_keep_their_rows(tmp_path):
             path.write_bytes(content)
     summary = run(bundles(str(tmp_path / "in")), tmp_path / "out", settings_for(), workers=2)
     assert [row.bundle for row in summary.rows] == ["a", "b"]
-    assert len({row.report for row in summary.rows}) == 1
+    a, b = (ea.load(tmp_path / "out" / row.report) for row in summary.rows)
+    assert (a.batch.bundle, b.batch.bundle, a.batch.content) == ("a", "b", b.batch.content)
 
 
 # ---------------------------------------------------------------------------------------------------- summary
@@ -277,11 +280,11 @@ def test_merge_is_associative_with_the_empty_summary_as_identity(whole):
 def test_shards_merge_to_the_whole(fleet, whole, tmp_path):
     found = [bundle for bundle in bundles(str(fleet)) if "killer" not in bundle.name]
     settings = settings_for()
-    shards = [
-        merge(report_on(Task(bundle=bundle, settings=settings)) for bundle in found[start::3]) for start in range(3)
-    ]
+    tasks = [Task(bundle=bundle, settings=settings, label=bundle.name) for bundle in found]
+    shards = [merge(report_on(task) for task in tasks[start::3]) for start in range(3)]
     killed = Summary(rows=tuple(row for row in whole[1].rows if row.status == "failed"))
-    assert merge([*shards, killed]) == whole[1]
+    unfiled = tuple(replace(row, report="") for row in whole[1].rows)
+    assert merge([*shards, killed]) == replace(whole[1], rows=unfiled)
 
 
 def test_exit_codes_are_those_of_one_case(whole):
@@ -305,7 +308,7 @@ def test_to_pandas_has_a_row_per_bundle(whole):
 def test_names_of_bundles_do_no_harm_in_a_page_or_a_spreadsheet(whole):
     evil = replace(whole[1].rows[0], bundle="=cmd|'/C calc'!A0<script>alert(1)</script>")
     summary = Summary(rows=(evil,))
-    assert "<script" not in to_html(summary)
+    assert "<script>alert" not in to_html(summary)
     assert to_csv(summary).splitlines()[1].startswith("'=cmd")
     assert json.loads(to_json(summary))["bundles"][0]["bundle"] == evil.bundle
 
@@ -345,6 +348,101 @@ def test_wrong_use_is_one_line_and_exit_2(tmp_path, arguments, text):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert text in done.stderr + done.stdout
+
+
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory):
+    """Four bundles with names that tell of their owner, and a first night."""
+    folder = tmp_path_factory.mktemp("nightly")
+    for name in ("kb-3212877", "no-capi2", "attr35", "empty"):
+        (folder / "in" / f"acme-{name}").mkdir(parents=True)
+        for inner, content in CASES.get(name, lambda: {"note.txt": b"nothing"})().items():
+            path = folder / "in" / f"acme-{name}" / inner
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    done = command("in", "-o", "out", "--jobs", 1, cwd=folder)
+    assert (done.returncode, done.stderr) == (1, "")
+    return folder
+
+
+def test_the_second_night_tells_what_is_new(nightly):
+    summary = json.loads((nightly / "out" / "summary.json").read_bytes())
+    summary["bundles"] = [row for row in summary["bundles"] if row["bundle"] != "acme-no-capi2"]
+    summary["bundles"][-1]["bundle"] = "acme-older"
+    (nightly / "old.json").write_text(json.dumps(summary))
+    done = command("in", "-o", "out", "--resume", "--compare", "old.json", "--progress", "json", cwd=nightly)
+    assert done.returncode == 1
+    assert "2 new, 0 changed, 1 gone" in done.stdout
+    assert "  gone: acme-older: " in done.stdout
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["done"] for line in told] == [1, 2, 3, 4]
+    assert {line["bundle"] for line in told} == {path.name for path in (nightly / "in").iterdir()}
+    same = command("in", "-o", "out", "--resume", "--compare", "out/summary.json", cwd=nightly)
+    assert "0 new, 0 changed, 0 gone" in same.stdout
+
+
+def test_with_redact_no_name_is_in_any_output(nightly):
+    options = ["--redact", "--redact-map", "map.json", "--format", "html", "--format", "csv"]
+    done = command("in", "-o", "shown", "--jobs", 1, *options, cwd=nightly)
+    assert (done.returncode, done.stderr) == (1, "")
+    summary = json.loads((nightly / "shown" / "summary.json").read_bytes())
+    assert [row["bundle"] for row in summary["bundles"]] == ["bundle1", "bundle2", "bundle3", "bundle4"]
+    known = json.loads((nightly / "map.json").read_text("utf-8"))
+    assert [item["bundle"] for item in known.values()] == sorted(path.name for path in (nightly / "in").iterdir())
+    assert "ServerName.com" in json.dumps(known)
+    for path in (item for item in (nightly / "shown").rglob("*") if item.is_file()):
+        content = path.read_text("utf-8")
+        assert "acme" not in content + path.name, path
+        assert "servername" not in content.lower(), path
+    again = command("in", "-o", "shown", "--resume", *options, cwd=nightly)
+    assert again.returncode == 1
+    assert json.loads((nightly / "map.json").read_text("utf-8")) == known
+
+
+def test_readable_reports_are_in_the_readers_language(nightly):
+    environment = {**os.environ, "EVTX_ANALYZER_LANG": "de"}
+    done = command("in", "-o", "deutsch", "--format", "html", cwd=nightly, env=environment)
+    assert "Ablehnungen mit 5.7.64 in 4 Paketen" in done.stdout
+    row = next(
+        row for row in json.loads((nightly / "deutsch" / "summary.json").read_bytes())["bundles"] if row["cause"]
+    )
+    assert '<html lang="de"' in (nightly / "deutsch" / row["readable"]).read_text("utf-8")
+    assert '<html lang="de"' in (nightly / "deutsch" / "summary.html").read_text("utf-8")
+
+
+def test_a_configuration_file_is_taken_and_told(nightly, tmp_path):
+    (tmp_path / "evtx-analyzer.toml").write_text('window = [60, 60]\n[batch]\nformat = ["md"]\n', encoding="utf-8")
+    done = command(nightly / "in", "-o", "out", cwd=tmp_path)
+    assert done.stderr == "evtx-analyzer: options from evtx-analyzer.toml: window, format\n"
+    path = next((tmp_path / "out" / "reports").glob("acme-kb-3212877-*.json"))
+    assert path.with_suffix(".md").exists()
+    options = ea.load(path).options
+    assert (options.window, options.config) == ((60.0, 60.0), "evtx-analyzer.toml: window, format")
+    assert command(nightly / "in", "-o", "out", "--no-config", cwd=tmp_path).stderr == ""
+    assert ea.load(path).options.config is None
+
+
+def test_the_exit_status_can_tell_of_one_cause_only(nightly):
+    def status(*options):
+        return command("in", "-o", "out", "--resume", *options, cwd=nightly).returncode
+
+    assert status("--fail-on", "missing-intermediate") == 1
+    assert status("--fail-on", "missing-intermediate:confirmed") == 3, "a bundle could not be read"
+    assert status("--fail-on", "untrusted-root", "--fail-on", "missing-intermediate:probable") == 1
+
+
+def test_bundles_beyond_the_limits_are_rows(nightly):
+    done = command("in", "-o", "limited", "--jobs", 1, "--memory-limit", "100M", cwd=nightly)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--memory-limit 100M: the program itself takes" in done.stderr
+
+
+def test_rows_of_parquet_name_their_bundle(nightly):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    command("in", "-o", "tables", "--format", "parquet", cwd=nightly)
+    tables = [parquet.read_table(path).to_pylist() for path in (nightly / "tables" / "reports").glob("*.parquet")]
+    assert {row["bundle"] for rows in tables for row in rows} == {"acme-kb-3212877", "acme-no-capi2"}
+    assert (nightly / "tables" / "summary.parquet").exists()
 
 
 # ------------------------------------------------------------------------------------------------------- Dask
@@ -396,7 +494,7 @@ def test_a_cluster_gives_the_same_with_a_worker_killed_half_way(fleet, whole, tm
                 os.kill(killed[0], 9)
 
         found = bundles(str(fleet))
-        summary = run(found, tmp_path, settings_for(), scheduler=cluster.scheduler_address, work=die, tell=kill)
+        summary = run(found, tmp_path, settings_for(), scheduler=cluster.scheduler_address, work=die, progress=kill)
         assert killed
         assert summary == whole[1]
     assert tree(tmp_path) == tree(whole[0])

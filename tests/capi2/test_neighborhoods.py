@@ -14,7 +14,7 @@ from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.read.event_xml import read_event_xml
 from evtx_analyzer.read.evtx.pieces import evtx_pieces
-from evtx_analyzer.read.evtx.reader import Selection, read_evtx
+from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search, search_for
 from evtx_analyzer.read.pieces import record_pieces
 from samples import cases
@@ -66,7 +66,7 @@ def turned(data, oldest):
 
 
 def events(data, certificates, *, search):
-    selection = Selection(Search([]), is_capi2_channel)
+    selection = ChunkSelection(Search([]), is_capi2_channel)
     list(read_evtx(BytesIO(data), SOURCE, selection))
     pieces = evtx_pieces(BytesIO(data), SOURCE, search_for(certificates) if search else None, bytes(selection.counted))
     return list(Neighborhoods(certificates, typed).events(pieces))

@@ -260,7 +260,7 @@ def test_a_full_disk_is_an_error_and_not_a_finding(command):
     with Path("/dev/full").open("wb") as full:
         arguments = [sys.executable, "-m", "evtx_analyzer", *map(str, command)]
         result = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
-    assert result.returncode == 2
+    assert result.returncode == 5
     assert b"cannot be written" in result.stderr
     assert b"Traceback" not in result.stderr
 

@@ -16,6 +16,8 @@ from reports import NAMES, report
 
 import evtx_analyzer
 from evtx_analyzer import clock, pipeline
+from evtx_analyzer.batch import outcome
+from evtx_analyzer.batch.summary import OUTCOME_NAMES, Change
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation, LinkBasis
 from evtx_analyzer.model.findings import Grade, Status
@@ -23,7 +25,9 @@ from evtx_analyzer.model.origin import TimeBasis
 from evtx_analyzer.report import language
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.language import flat
-from evtx_analyzer.report.shared import COMMON_TITLES, TRAITS
+from evtx_analyzer.report.merged import PLACES
+from evtx_analyzer.report.outline import INCIDENT_TITLES, PAIR_TITLES, reference
+from evtx_analyzer.report.shared import COMMON_TITLES, HANDSHAKE_TITLES, REPAIRS, STORE_TITLES, STORES, TRAITS
 from evtx_analyzer.report.terminal import to_terminal
 from evtx_analyzer.report.timeline import LANES
 from evtx_analyzer.rules import Rules
@@ -55,7 +59,10 @@ def labels():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say" and node.args:
                 yield from (part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant))
     yield from (title for _, title in LANES)
-    yield from (*COMMON_TITLES, *TRAITS.values())
+    yield from (*COMMON_TITLES, *TRAITS.values(), *HANDSHAKE_TITLES, *STORE_TITLES, *STORES.values(), *REPAIRS.values())
+    yield from (*PAIR_TITLES, *INCIDENT_TITLES)
+    yield from (form for _, *forms in PLACES for form in forms)
+    yield from (*OUTCOME_NAMES.values(), *set(get_args(Change)) - {""}, "gone", "failed")
     for words in (Grade, Status, LinkBasis, HostRelation, HostBasis):
         yield from get_args(words)
 
@@ -67,6 +74,9 @@ def rule_texts():
         yield from (text for item in cause.observations for text in (item.supports, item.contradicts))
         yield from (item.text for item in cause.missing)
         yield from (step.text for item in cause.missing for step in item.collect)
+        # A title that has no English word in it is a name: ``KB 3212877``, ``New-InboundConnector``.
+        titles = (reference(text, language.ENGLISH).text for text in cause.references)
+        yield from (title for title in titles if re.search(r"\b[a-z]{3,}\b", title))
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -74,6 +84,18 @@ def test_every_label_is_translated(code):
     say = language.load(code)
     missing = {text for text in labels() if isinstance(text, str)} - set(say.catalogue.labels)
     assert not missing, f"add to evtx_analyzer/report/languages/{code}.yml, labels: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_reason_of_a_batch_is_translated(code):
+    say = language.load(code)
+    reasons = [outcome.DIED, outcome.KILLED, outcome.NO_WORKERS, outcome.NO_ROOM, outcome.overdue(60)]
+    reasons += [outcome.out_of_memory(1 << 30), outcome.out_of_memory(None), *OUTCOME_NAMES.values()]
+    reasons += [
+        "this program failed on it (ValueError: x); please report this",
+        "missing-intermediate probable, 1 refusal",
+    ]
+    assert [reason for reason in reasons if reason != "refusals found" and not say.knows(reason)] == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -95,7 +117,8 @@ def test_no_translation_of_a_rule_text_is_left_over(code):
 @pytest.mark.parametrize("code", OTHERS)
 def test_pairs_are_well_formed_and_carry_the_same_names(code):
     for file, document in documents(code):
-        assert set(document) <= {"labels", "sentences", "phrases"}, file
+        assert set(document) <= {"numbers", "labels", "sentences", "phrases"}, file
+        assert set(document.pop("numbers", ("decimal", "group"))) == {"decimal", "group"}
         for section, pairs in document.items():
             assert [item for item, count in Counter(flat(pair["en"]) for pair in pairs).items() if count > 1] == []
             for pair in pairs:
@@ -111,15 +134,18 @@ def test_every_sentence_is_recognized_and_keeps_its_values(code):
     values = {name: f"\u00ab{name}, (x); to y.\u00bb" for text in say.catalogue.sentences for name in names_of(text)}
     values |= {"count": "7", "number": "-0.5", "result": "800B0109", "result_name": "CERT_E_EXPIRED"}
     values |= {"thumbprint": "AB" * 20, "process": "lsass.exe", "cause": "x-y", "remote": "mx.contoso.com"}
-    values["seen_address"] = "203.0.113.7"
-    values |= dict.fromkeys(("start", "end", "rejection_time"), "2016-12-01 03:09:55.774 UTC")
+    values |= {"seen_address": "203.0.113.7", "queue": "EX01\\4"}
+    values |= dict.fromkeys(("start", "end", "rejection_time", "refusal_times"), "2016-12-01 03:09:55.774 UTC")
+    translated_values = {**values, "number": "-0,5"}
     for english, translated in say.catalogue.sentences.items():
         filled = string.Template(english).substitute(values)
-        assert say.sentence(filled) == string.Template(translated).substitute(values)
+        assert say.sentence(filled) == string.Template(translated).substitute(translated_values)
 
 
 def said(made):
     """Every sentence of a report that a reader sees."""
+    yield from (item.meaning for item in made.other_errors)
+    yield from (item.title for item in made.context)
     yield from (made.verdict.title, made.verdict.summary)
     for item in made.findings:
         yield from (item.title, item.why)
@@ -195,7 +221,7 @@ def test_values_of_a_case_stay_and_are_not_translated():
     flowing = " ".join(text.split())
     assert "Eine Testnachricht über Outbound to Office 365" in flowing.replace("Senden Sie eine", "Eine")
     assert "CN=*.ServerName.com, O=ServerName Corp., L=Redmond, S=Washington, C=US" in flowing
-    assert "0.255 s nach Beginn des TLS-Handshakes" in flowing
+    assert "0,255 s nach Beginn des TLS-Handshakes" in flowing
     assert "> " not in text
     assert r"Import-Certificate -CertStoreLocation cert:\LocalMachine\CA" in text
 

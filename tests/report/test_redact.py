@@ -6,10 +6,13 @@ import json
 import re
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from places import CHECKOUT
 from reports import NAMES, report
 
+import evtx_analyzer
 from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.report import SUFFIXES, language
@@ -187,3 +190,115 @@ def test_the_certificate_that_a_reply_names_gets_an_alias(name):
     clean = to_json(redacted(replace(made, incidents=incidents))[0])
     assert not re.search(r"app01|servername", clean, re.IGNORECASE)
     assert "is untrustedroot." in clean
+
+
+# ------------------------------------------------------------------------------------- names that nobody foresaw
+
+LETTERS = "ghjklmnpqrstvwxz"  # neither vowels nor hex digits: no label is a word of a report, or in a digest
+LABEL = st.text(LETTERS, min_size=4, max_size=9)
+
+
+def texts_of_a_case(company, host, user, authority):
+    """Files of a sample with every name in them replaced."""
+    for file in sorted((CHECKOUT / "samples" / "name-mismatch").rglob("*.*")):
+        text = file.read_bytes().decode()
+        for old, new in (("CORP-SMTP1", host), ("Example Trust", authority), ("ServerName", company)):
+            text = text.replace(old, new).replace(old.lower(), new.lower())
+        text = re.sub(r"(?<![\w.])a@", f"{user}@", text)
+        yield f"{host}/{file.relative_to(CHECKOUT / 'samples/name-mismatch').as_posix()}", text
+
+
+def with_addresses(made, host, company, authority):
+    """The report of a case whose authority is published inside of the house."""
+    url = f"http://{host}-pki.ad.{company}.local/CertEnroll/{host}-pki_{authority}%20CA.crt"
+    directory = f"ldap:///CN={authority}%20CA,CN=AIA,DC={company},DC=local?cACertificate"
+    where = Origin(source=f"{company} logs/{host}.zip", member=f"{host}/capi2.evtx", record=1)
+    said = Evidence(text=f"not found: CN={authority} TLS CA 2016, published at {url}, {directory}.", origin=where)
+    checks = tuple(
+        replace(item, missing_issuer_urls=(url, directory), user=f"{company}\\{host}", target=f"{authority} CA.crl")
+        for item in made.operations
+    )
+    best = replace(made.findings[0], supports=(said, *made.findings[0].supports))
+    lost = Loss(origin=where, reason=f"{company} logs/{host}.zip cannot be opened", extent="1 file")
+    return replace(made, operations=checks, findings=(best, *made.findings[1:]), losses=(lost,))
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LABEL, min_size=4, max_size=4, unique=True), st.booleans())
+def test_no_label_of_any_name_of_the_input_is_in_any_output(tmp_path_factory, labels, everything):
+    company, host, user, authority = labels
+    folder = tmp_path_factory.mktemp("case")
+    for name, text in texts_of_a_case(company, host, user, authority):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8", newline="")
+    made = with_addresses(evtx_analyzer.analyze(folder), host, company, authority)
+    assert made.rejection_count
+    before = to_json(made).casefold()
+    assert all(label in before for label in labels)
+    hidden, _ = redacted(made, everything=everything)
+    for suffix in TEXTS:
+        for code in ("en", "de") if suffix in (".html", ".md", ".txt") else ("en",):
+            text = SUFFIXES[suffix](hidden, language.load(code)).casefold()
+            assert [label for label in labels if label in text] == [], suffix
+
+
+def test_addresses_of_microsoft_stay_and_no_word_of_theirs_becomes_a_tenant():
+    made = report("attr36")
+    said = "See https://go.microsoft.com/fwlink/?LinkId=1 and smarthost contoso-com.mail.protection.outlook.com."
+    refused = replace(made.incidents[0].rejections[0], remote_name="x.protection.outlook.com")
+    incidents = (replace(made.incidents[0], rejections=(refused,)),)
+    findings = (replace(made.findings[0], supports=(Evidence(text=said, origin=None),)),)
+    hidden, back = redacted(replace(made, incidents=incidents, findings=findings))
+    assert "https://go.microsoft.com/fwlink/?LinkId=1" in hidden.findings[0].supports[0].text
+    assert "mail.protection.outlook.com" in hidden.findings[0].supports[0].text
+    assert "protection" not in {value.casefold() for value in back.values()}
+
+
+def test_a_folder_that_is_a_host_has_the_alias_of_the_host():
+    made = report("kb-3212877")
+    where = Origin(source="CORP-SMTP1/SEND.LOG", line=1)
+    hidden, _ = redacted(replace(made, losses=(Loss(origin=where, reason="cut", extent="1 row"),)))
+    assert hidden.losses[0].origin.source.startswith(f"{hidden.incidents[0].host}/")
+
+
+def test_a_folder_of_a_common_name_changes_no_sentence():
+    made = report("kb-3212877")
+    where = Origin(source="mail/case/capi2.evtx", record=1)
+    hidden, _ = redacted(replace(made, losses=(Loss(origin=where, reason="x", extent="y"),)))
+    assert "mail/case" not in hidden.losses[0].origin.source
+    assert "relaying is refused" in hidden.findings[0].why
+    assert hidden.findings[0].title == made.findings[0].title
+
+
+def test_new_parts_of_a_report_are_redacted_too():
+    from evtx_analyzer.model.findings import IncidentRepair, Repair
+    from evtx_analyzer.model.handshake import Handshake, WireCertificate
+    from evtx_analyzer.model.stores import Store
+
+    made = report("kb-3212877")
+    where = Origin(source="dmzgate/trace.pcapng", offset=1)
+    wire = WireCertificate(thumbprint="AB" * 20, subject="CN=dmzgate.fourthcoffee.com", issuer="CN=Coffee Root")
+    handshake = Handshake(
+        id="H-1",
+        start=made.incidents[0].start,
+        local="10.9.8.7:1234",
+        remote="203.0.113.9:25",
+        tls="TLS 1.2",
+        requested=True,
+        sent=(wire,),
+        received=(),
+        alert="",
+        rejection=None,
+        origin=where,
+    )
+    changed = Evidence(text="dmzgate.fourthcoffee.com is accepted", origin=where)
+    part = IncidentRepair(incident="I-1", cause="missing-intermediate", result="fixed", changed=(changed,))
+    store = Store(name="My", host="dmzgate", certificates=(), origin=where)
+    repair = Repair(result="fixed", incidents=(part,))
+    hidden, _ = redacted(replace(made, handshakes=(handshake,), stores=(store,), repair=repair))
+    for suffix in TEXTS:
+        text = SUFFIXES[suffix](hidden, language.ENGLISH).casefold()
+        for name in ("dmzgate", "fourthcoffee", "coffee root", "10.9.8.7", "203.0.113.9"):
+            assert name not in text, suffix
+    assert hidden.repair.result == "fixed"
+    assert hidden.stores[0].name == "My"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -109,13 +110,43 @@ def test_the_page_never_scrolls_sideways(open_page, make, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_prints_with_everything_unfolded(open_page, tmp_path):
+def pages(data):
+    return len(re.findall(rb"/Type\s*/Page\b", data))
+
+
+def test_prints_on_four_pages_and_folded_tables_only_where_they_were_opened(open_page):
     seen = open_page(report("kb-3212877"))
     seen.page.emulate_media(media="print")
     assert not seen.page.locator("nav").is_visible()
     data = seen.page.pdf(format="A4")
     assert data.startswith(b"%PDF-")
-    assert seen.page.get_by_text("SHA-256", exact=True).is_visible(), "folded tables are printed"
+    assert 1 <= pages(data) <= 4
+    digests = seen.page.get_by_text("SHA-256", exact=True)
+    assert not digests.is_visible()
+    seen.page.locator("details").last.evaluate("element => { element.open = true }")
+    assert digests.is_visible()
+
+
+def test_pairs_are_printed_as_a_table_and_not_as_on_a_phone(open_page):
+    page = open_page(report("kb-3212877"), viewport={"width": 700, "height": 900}).page
+    display = "getComputedStyle(document.querySelector('#evidence td')).display"
+    assert page.evaluate(display) == "grid"
+    page.emulate_media(media="print")
+    assert page.evaluate(display) == "table-cell"
+
+
+def test_no_difference_is_written_over_a_mark_or_a_bar(open_page):
+    page = open_page(report("kb-3212877")).page
+    boxes = (
+        "[...document.querySelectorAll('svg %s')].map(e => { const b = e.getBBox(); "
+        "return [b.x, b.y, b.width, b.height] })"
+    )
+    labels, marks = (page.evaluate(boxes % name) for name in (".delta", ".mark"))
+    assert labels
+    for x, y, width, height in labels:
+        for left, top, wide, high in marks:
+            # A text's box is higher than its digits: two units above and below.
+            assert x > left + wide or left > x + width or y + 2 > top + high or top > y + height - 2
 
 
 def test_hostile_names_do_nothing(open_page):

@@ -194,7 +194,8 @@ def test_the_time_line_fits_the_width(width):
     assert all(len(line) <= width for line in lanes)
     assert "x" in lanes[0].partition("|")[2]
     assert "^" in lanes[2]
-    assert "#" in lanes[3]
+    assert "2" in lanes[3].partition("|")[2], "both recipients of the one session"
+    assert "(2 of 3)" in lanes[3], "the picture is an excerpt"
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer.ingest import ledger
+from evtx_analyzer.ingest import events as ingest_events
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.records import Acceptance, CountedSessions, LogRow
 from evtx_analyzer.report.document import to_json
@@ -29,7 +29,7 @@ INBOUND = "{time} 10.1.1.1 client.example SMTPSVC1 SMTP1 10.1.1.9 0 EHLO - +clie
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Small files are read in bulk too, and connections cross many blocks."""
-    monkeypatch.setattr(ledger, "_LARGE", 0)
+    monkeypatch.setattr(ingest_events, "_LARGE", 0)
     monkeypatch.setattr(blocks, "_BLOCK", 3000)
     monkeypatch.setattr(blocks, "_MOST_CARRIED", 20_000)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 import evtx_analyzer as ea
 from evtx_analyzer import clock
-from evtx_analyzer.ingest import ledger
+from evtx_analyzer.ingest import events as ingest_events
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.records import Acceptance, CountedRows, CountedSessions, LogRow, SessionRows
 from evtx_analyzer.read.exchange_log import read_exchange_log
@@ -35,7 +35,7 @@ SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[Healt
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Small files are read in bulk too, and sessions cross many blocks."""
-    monkeypatch.setattr(ledger, "_LARGE", 0)
+    monkeypatch.setattr(ingest_events, "_LARGE", 0)
     monkeypatch.setattr(blocks, "_BLOCK", 3000)
     monkeypatch.setattr(blocks, "_MOST_CARRIED", 20_000)
 
@@ -280,7 +280,7 @@ def test_coverage_says_how_many_rows_were_read(tmp_path):
 def test_numpy_is_not_loaded_for_smtp_logs(tmp_path):
     (tmp_path / "SEND.LOG").write_text(log(3, 8, spread=9000), encoding="utf-8", newline="")
     code = (
-        "import sys, evtx_analyzer, evtx_analyzer.ingest.ledger as ledger\nledger._LARGE = 0\n"
+        "import sys, evtx_analyzer, evtx_analyzer.ingest.events as events\nevents._LARGE = 0\n"
         f"evtx_analyzer.analyze({str(tmp_path)!r}, anyway=True)\nassert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,7 +18,7 @@ from smtp_case import rules
 from worlds import FORMS, files
 
 from evtx_analyzer import pipeline
-from evtx_analyzer.ingest import ledger
+from evtx_analyzer.ingest import events
 from evtx_analyzer.model.alike import Alike, Differing, Files, differing_part, encode, in_order, shared_part
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report import render_for
@@ -40,7 +40,7 @@ NO_LIMIT = 1_000_000
 
 @pytest.fixture(autouse=True)
 def small_files_are_read_in_bulk(monkeypatch):
-    monkeypatch.setattr(ledger, "_LARGE", 0)
+    monkeypatch.setattr(events, "_LARGE", 0)
 
 
 def with_limit(limit, folder, **options):

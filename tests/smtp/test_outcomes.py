@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import evtx_analyzer as ea
-from evtx_analyzer.ingest import ledger
+from evtx_analyzer.ingest import events as ingest_events
 from evtx_analyzer.model.records import Acceptance
 from evtx_analyzer.smtp import blocks
 from evtx_analyzer.smtp import outcomes as smtp_outcomes
@@ -39,7 +39,7 @@ def outcomes(folder, monkeypatch, *, prefilter):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(ledger, "_LARGE", 0)
+    monkeypatch.setattr(ingest_events, "_LARGE", 0)
     monkeypatch.setattr(blocks, "_BLOCK", 3000)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from smtp_case import rules
 
 from evtx_analyzer import pipeline
-from evtx_analyzer.ingest import ledger
+from evtx_analyzer.ingest import events
 from evtx_analyzer.smtp import folding
 from samples import cases
 from samples.smtp import FRONT_END, SendSession, send_log
@@ -19,7 +19,7 @@ REFUSAL = f"550 5.7.64 TenantAttribution; Relay Access Denied [{FRONT_END}]"
 
 @pytest.fixture(autouse=True)
 def small_files_are_read_in_bulk(monkeypatch):
-    monkeypatch.setattr(ledger, "_LARGE", 0)
+    monkeypatch.setattr(events, "_LARGE", 0)
 
 
 def session(number, reply=REFUSAL, recipient="b{}@fabrikam.com", sender="a@servername.com", **changes):

@@ -10,11 +10,11 @@ from itertools import cycle
 from typing import BinaryIO
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.read.evtx.chunk import CHUNK_SIZE, HEADER_SIZE, account
 from evtx_analyzer.read.evtx.losses import FILE_HEADER_SIZE
-from evtx_analyzer.read.evtx.reader import BLOCK, CountedChunk, chunks_of, fill, record, texts
+from evtx_analyzer.read.evtx.reader import BLOCK, CountedChunk, chunks_of, fill, record, texts, undecodable
 from evtx_analyzer.read.evtx.search import Search, search_for
 from evtx_analyzer.read.pieces import Piece, RecordPiece
 
@@ -49,20 +49,24 @@ class ChunkPiece:
         """Whether one of the names may stand in the chunk."""
         return bool(search_for(names).chunks(self._raw))
 
-    def naming(self, names: frozenset[str]) -> Sequence[EventRecord]:
-        """The records in which one of the names stands; each is decoded once."""
-        found = self._chunk.found(search_for(names))
-        return [record(head, xml, self._offset, self._source) for head, xml in found if isinstance(xml, str)]
+    def naming(self, names: frozenset[str]) -> Sequence[EventRecord | Loss]:
+        """Return the records in which one of the names stands; the chunk is decoded once."""
+        return [
+            record(head, xml, self._offset, self._source)
+            if isinstance(xml, str)
+            else undecodable(head, self._offset, self._source, xml)
+            for head, xml in self._chunk.found(search_for(names))
+        ]
 
     @cached_property
     def _chunk(self) -> CountedChunk:
-        return CountedChunk(bytes(self._raw))
+        return CountedChunk(bytes(self._raw), whole=True)
 
 
 def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
     """The chunks of a file that was read before.
 
-    ``counted`` is what the first reading found (see ``evtx.Selection``): a chunk that was counted is ``selected`` if
+    ``counted`` is what the first reading found (see ``ChunkSelection``): a chunk that was counted is ``selected`` if
     the search finds it; all others are decoded. Without a search all chunks are. A log is a ring: where its first
     chunk goes on from its last one, the first is given once more behind it.
     """

@@ -53,7 +53,7 @@ BLOCK = 16 * CHUNK_SIZE  # bytes read at a time: they stay in a core's own cache
 
 
 @dataclass(frozen=True)
-class Selection:
+class ChunkSelection:
     """Which records of a log are given; the others are counted.
 
     ``search`` finds chunks, and in them records, that may matter. ``countable`` is asked with provider and channel of
@@ -72,7 +72,7 @@ class Selection:
 
 
 def read_evtx(
-    stream: BinaryIO, source: Origin, selection: Selection | None = None
+    stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Read records in the order in which they stand, and losses beside them.
 
@@ -97,7 +97,7 @@ def read_evtx(
 
 
 def _selected(
-    log: LogAccount, stream: BinaryIO, source: Origin, selection: Selection
+    log: LogAccount, stream: BinaryIO, source: Origin, selection: ChunkSelection
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Count the chunks of a stream and decode those that must be."""
     spans = Spans(selection.countable, _first_text)
@@ -138,7 +138,7 @@ def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator
         if isinstance(xml, str):
             yield record(head, xml, offset, source, counted=True)
         else:
-            yield _undecodable(head, offset, source, xml)
+            yield undecodable(head, offset, source, xml)
 
 
 class _Run:
@@ -227,9 +227,10 @@ def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
 
 
 class CountedChunk:
-    """A chunk that was counted, decoded as far as its records are asked for."""
+    """A chunk that was counted, decoded as far as its records are asked for; with ``whole``, at once and only once."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, *, whole: bool = False) -> None:
+        self._whole = whole
         self._raw, self._chunk = raw, counted_chunk(raw)
         self._texts: dict[int, str] = {}
         self._end = 0  # of the last record that was decoded
@@ -241,7 +242,8 @@ class CountedChunk:
         numbers = search.records(memoryview(self._raw), [head.end for head in self._chunk.heads])
         heads = [self._chunk.heads[number] for number in sorted(numbers) if number < len(self._chunk.heads)]
         if heads and heads[-1].end > self._end:
-            self._texts, self._end = dict(_decoded(up_to(self._chunk.data, heads[-1]))), heads[-1].end
+            last = self._chunk.heads[-1] if self._whole else heads[-1]
+            self._texts, self._end = dict(_decoded(up_to(self._chunk.data, last))), last.end
         for head in heads:
             xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head)
             if not isinstance(xml, str) or search.in_text(xml):
@@ -265,7 +267,7 @@ def _records(
     """The records of a chunk; of those that do not concern anybody only the id."""
     for head, xml in texts(chunk):
         if not isinstance(xml, str):
-            yield _undecodable(head, offset, source, xml)
+            yield undecodable(head, offset, source, xml)
         elif is_relevant is not None and head.id and not is_relevant(xml):
             yield head.id
         else:
@@ -273,7 +275,7 @@ def _records(
 
 
 def _concerning(
-    chunk: Chunk, offset: int, source: Origin, selection: Selection
+    chunk: Chunk, offset: int, source: Origin, selection: ChunkSelection
 ) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
     """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
     sound = chunk.promise.trusted and not chunk.faults and not chunk.gaps
@@ -335,7 +337,8 @@ def _recovered(chunk: Chunk, head: Head) -> str | Exception:
         return error
 
 
-def _undecodable(head: Head, offset: int, source: Origin, error: Exception) -> Loss:
+def undecodable(head: Head, offset: int, source: Origin, error: Exception) -> Loss:
+    """Return the loss of a record of the chunk that begins at ``offset`` in the file."""
     return Loss(
         origin=msgspec.structs.replace(source, record=head.id, offset=offset + head.at),
         reason=f"the record cannot be decoded ({type(error).__name__})",

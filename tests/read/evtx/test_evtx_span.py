@@ -15,12 +15,14 @@ from places import CHECKOUT, SAMPLES
 
 import evtx_analyzer as ea
 from evtx_analyzer.discover.hashing import Digests
-from evtx_analyzer.ingest import examine, ledger
+from evtx_analyzer.ingest import examine
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord
+from evtx_analyzer.normalize import is_relevant, may_be_relevant
+from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.read.evtx import reader as evtx
 from evtx_analyzer.read.evtx.chunk import account, counted_chunk
-from evtx_analyzer.read.evtx.reader import Selection, read_evtx
+from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.read.evtx.span import Spans
 from evtx_analyzer.report.document import to_json
@@ -204,7 +206,7 @@ def test_absurd_sizes_under_a_good_checksum_are_no_crash(at, size):
 
 
 def selected(data, search=NOTHING, countable=lambda *_: True):
-    selection = Selection(search, countable)
+    selection = ChunkSelection(search, countable)
     return list(read_evtx(BytesIO(data), SOURCE, selection)), selection
 
 
@@ -325,7 +327,7 @@ def test_logs_of_other_channels_give_the_same_report(tmp_path):
 
 
 def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
-    made = Selection(NOTHING, ledger.is_capi2_channel, is_relevant=ledger.is_relevant)
+    made = ChunkSelection(NOTHING, is_capi2_channel, is_relevant=is_relevant)
     found = list(read_evtx(BytesIO(system_log()), SOURCE, made))
     assert [item.record_id for item in found if isinstance(item, EventRecord)] == [103, 303, 304]
     runs = [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)]
@@ -341,7 +343,7 @@ def test_a_chunk_of_another_channel_is_decoded_where_it_holds_a_word_of_ours(wor
     decoded = []
     monkeypatch.setattr(evtx, "_decoded", lambda chunk, plain=evtx._decoded: decoded.append(0) or plain(chunk))
     data = write_evtx([other(1), other(2, text=word or "nothing"), other(3)])
-    made = Selection(NOTHING, ledger.is_capi2_channel, bytearray(), ledger.is_relevant, ledger.may_be_relevant)
+    made = ChunkSelection(NOTHING, is_capi2_channel, bytearray(), is_relevant, may_be_relevant)
     found = list(read_evtx(BytesIO(data), SOURCE, made))
     assert [item.record_id for item in found if isinstance(item, EventRecord)] == ([2] if word else [])
     assert sum(item.last_record - item.origin.record + 1 for item in found if isinstance(item, CountedRecords)) == (
@@ -356,7 +358,7 @@ def test_a_record_of_another_channel_that_cannot_be_decoded_is_a_loss():
     at = HEADER + places(data[HEADER : HEADER + CHUNK])[2]
     data[at + 24 : at + 60] = b"\xff" * 36
     sealed(data, HEADER)
-    made = Selection(NOTHING, ledger.is_capi2_channel, is_relevant=ledger.is_relevant)
+    made = ChunkSelection(NOTHING, is_capi2_channel, is_relevant=is_relevant)
     found = list(read_evtx(BytesIO(bytes(data)), SOURCE, made))
     assert [item.first_record for item in found if isinstance(item, ea.Loss)] == [3]
     assert [(item.origin.record, item.last_record) for item in found if isinstance(item, CountedRecords)] == [
@@ -387,7 +389,7 @@ def test_equal_large_files_are_still_told_apart_from_others(tmp_path, as_large):
     assert len(set(digests.values())) == 3
 
 
-def test_a_large_file_that_fails_while_it_is_hashed_is_not_read(tmp_path, as_large, monkeypatch):
+def test_a_large_file_that_fails_while_it_is_hashed_has_no_digest(tmp_path, as_large, monkeypatch):
     (tmp_path / "a.evtx").write_bytes(EXPORT)
     (tmp_path / "b.evtx").write_bytes(export(2))
     kept = Digests.begin
@@ -404,5 +406,7 @@ def test_a_large_file_that_fails_while_it_is_hashed_is_not_read(tmp_path, as_lar
     monkeypatch.setattr(Digests, "begin", begin)
     report = ea.analyze(tmp_path)
     first = next(item for item in report.sources if item.path == "a.evtx")
-    assert (first.status, first.reason) == ("not-read", "cannot be opened or read: Input/output error")
-    assert any("Input/output error" in item.reason for item in report.losses)
+    assert (first.status, first.sha256) == ("partial", "")
+    assert [(item.reason, item.extent) for item in report.losses] == [
+        ("cannot be opened or read: Input/output error", "its digest")
+    ]

@@ -14,7 +14,7 @@ from places import CHECKOUT, SAMPLES
 import evtx_analyzer as ea
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.records import EventRecord
-from evtx_analyzer.read.evtx.reader import Selection, read_evtx
+from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.rules import Rules
@@ -115,7 +115,7 @@ def quiet(count=40):
 
 
 def counting(data, *, channel="Microsoft-Windows-CAPI2/Operational"):
-    selection = Selection(Search([]), lambda _, found: found == channel)
+    selection = ChunkSelection(Search([]), lambda _, found: found == channel)
     return list(read_evtx(BytesIO(data), SOURCE, selection)), selection
 
 

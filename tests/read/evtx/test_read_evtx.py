@@ -19,7 +19,7 @@ from places import CHECKOUT
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord
-from evtx_analyzer.read.evtx.reader import Selection, read_evtx
+from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search
 
 EXPORTS = CHECKOUT.parent / "shared/data/capi2"
@@ -126,7 +126,7 @@ def test_a_stream_that_cannot_seek_and_gives_little_at_a_time_reads_alike():
 def test_chunks_that_are_not_searched_for_are_accounted_for_all_the_same():
     data = damaged(heads(export(), 2)[3][1], b"\xff" * 60)
     (task,) = re.findall(r'TaskId="([^"]+)"', read(export())[0][0].xml)
-    selection = Selection(Search([[frozenset({task})]]), lambda *_: True)
+    selection = ChunkSelection(Search([[frozenset({task})]]), lambda *_: True)
     found = list(read_evtx(BytesIO(data), SOURCE, selection))
     given = [item for item in found if isinstance(item, EventRecord)]
     # The damaged chunk, the second, cannot be counted; in the first there are records of the task.

@@ -1,0 +1,165 @@
+"""The folder that a batch writes: reports with their index while it runs, the summary at its end.
+
+What cannot be written is a problem that is told at the end; it never costs what is written already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from evtx_analyzer.batch.index import Index, believed, complete, signature
+from evtx_analyzer.batch.outcome import Failed, why_unwritten
+from evtx_analyzer.batch.summary import REPORTS, Summary, merge
+from evtx_analyzer.batch.summary_files import to_csv, to_json, to_jsonl
+from evtx_analyzer.batch.summary_page import to_html
+from evtx_analyzer.batch.work import Finished, Outputs, Task, filed, not_read
+from evtx_analyzer.errors import OptionError, ReportError
+from evtx_analyzer.report import language
+from evtx_analyzer.whole_files import is_part, write_whole
+
+# Room that is kept for the summary, so that a disk that fills up does not cost it: a row takes 2.7 KB in all forms.
+_RESERVED_PER_BUNDLE = 4 << 10
+_RESERVED = 64 << 10
+
+
+class OutputFolder:
+    """``problems`` are sentences on what could not be written."""
+
+    def __init__(self, folder: str | os.PathLike[str], bundles: int) -> None:
+        self._top = Path(folder).absolute()
+        self.reports = self._top / REPORTS
+        self._reserve = self._top / "summary.reserve"
+        self._size = _RESERVED + bundles * _RESERVED_PER_BUNDLE
+        self._unwritten, self._total = list[str](), bundles
+        self._failures = list[str]()
+        self._originals = dict[str, dict[str, str]]()
+        self._seen = False
+
+    def __enter__(self) -> Self:
+        self.reports.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        with self._reserve.open("wb") as stream:
+            stream.write(b"\0" * self._size)
+        self.index = Index(self.reports)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Close the index; also after an interrupt, when no summary is written."""
+        self._sweep()
+        self._try("reports/index.jsonl", self.index.close)
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be written, and what to do; empty where everything is there."""
+        lines = []
+        if self._unwritten:
+            count = len(self._unwritten)
+            lines.append(
+                f"{count} of {self._total} bundles: {self._unwritten[0]}; "
+                "the summary tells of the others: make room and repeat with --resume"
+            )
+        return lines + self._failures
+
+    def done(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Summary]]:
+        """Name and part of the summary of each task that an earlier run did, without reading its bundle."""
+        for task in tasks:
+            record, outputs = self.index.records.get(task.name), task.outputs
+            if record is None or not record.signature or record.signature != signature(task.bundle):
+                continue
+            whole = complete(self.reports, record, outputs.suffixes, outputs.lang)
+            if whole and (report := believed(self.reports, record, task.key)):
+                yield task.name, filed(task, report)
+
+    def take(self, task: Task, result: Finished | Failed) -> Summary:
+        """Note what a worker gave back, and return its part of the summary."""
+        if isinstance(result, Failed):
+            if result.full:
+                self._unwritten.append(result.reason)
+            return merge([not_read(task, "failed", result.reason)])
+        if result.originals:
+            self._originals[task.label] = result.originals
+        if result.record is not None:
+            self._require_shared(task.name)
+            self._try("reports/index.jsonl", lambda: self.index.add(result.record))  # type: ignore[arg-type]
+        return result.summary
+
+    def write_summary(self, summary: Summary, outputs: Outputs, rules: str | None) -> None:
+        """Write the summary in all forms; one that cannot be written does not cost the others."""
+        self._reserve.unlink(missing_ok=True)
+        say = language.load(outputs.lang, rules)
+        made: dict[str, Callable[[], bytes]] = {
+            "json": lambda: to_json(summary).encode("utf-8", "replace"),
+            "html": lambda: to_html(summary, say).encode("utf-8", "replace"),
+            "csv": lambda: to_csv(summary).encode("utf-8", "replace"),
+            "jsonl": lambda: to_jsonl(summary).encode("utf-8", "replace"),
+        }
+        if ".parquet" in outputs.suffixes:
+            made["parquet"] = lambda: _parquet(summary)
+        for suffix, make in made.items():
+            self._write(self._top / f"summary.{suffix}", make())
+
+    def write_map(self, path: Path, bundles: dict[str, str], resume: bool) -> None:
+        """Write which alias stands for what in each bundle; what an earlier run wrote of others is kept."""
+        known: dict[str, dict[str, str]] = {}
+        if resume:
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                known = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
+        whole = {
+            label: {"bundle": name, **(self._originals.get(label) or known.get(label, {}))}
+            for label, name in bundles.items()
+        }
+        text = json.dumps(dict(sorted(whole.items())), indent=2, ensure_ascii=False) + "\n"
+        self._write(path, text.encode("utf-8", "replace"))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == content:
+                return
+        try:
+            write_whole(path, content)
+        except ReportError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                self._failures.append(f"{path.name} could not be written ({why_unwritten(error)})")
+                return
+            # On Windows a table that is open in Excel cannot be replaced.
+            other = path.with_name(f"{path.stem}.1{path.suffix}")
+            self._failures.append(f"{path.name} could not be replaced ({why_unwritten(error)}); see {other.name}")
+            self._try(other.name, lambda: write_whole(other, content))
+
+    def _try(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (OSError, ReportError) as error:
+            text = f"{name} could not be written ({why_unwritten(error)})"
+            if text not in self._failures:
+                self._failures.append(text)
+
+    def _require_shared(self, name: str) -> None:
+        """Raise OptionError where what a worker wrote first cannot be seen from here."""
+        if not self._seen and not (self.reports / f"{name}.json").exists():
+            raise OptionError(
+                f"a worker wrote {REPORTS}/{name}.json, but it is not in {self._top.name}; "
+                "-o must be a folder that this machine and all workers share under one path"
+            )
+        self._seen = True
+
+    def _sweep(self) -> None:
+        """Remove what a run or a worker that was killed had half written."""
+        parts = (path for folder in (self.reports, self._top) for path in folder.iterdir() if is_part(path.name))
+        for path in (*parts, self._reserve):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _parquet(summary: Summary) -> bytes:
+    out = io.BytesIO()
+    summary.to_pandas().to_parquet(out, index=False)
+    return out.getvalue()

@@ -1,0 +1,44 @@
+"""A summary as JSON, JSON Lines and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import msgspec
+
+from evtx_analyzer.batch.summary import Row, Summary, cells
+from evtx_analyzer.report.document import SCHEMA_VERSION
+from evtx_analyzer.tables.spreadsheet import csv_cell
+
+
+def to_json(summary: Summary) -> str:
+    """The whole summary; everything that is counted is there as rows too."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "statuses": summary.statuses,
+        "outcomes": summary.outcomes,
+        "rejection_count": summary.rejection_count,
+        "causes": summary.causes,
+        "certificates": summary.certificates,
+        "timeline": summary.incidents,
+        "not_read": [{"bundle": row.bundle, "status": row.status, "reason": row.reason} for row in summary.not_read],
+        "comparison": summary.comparison,
+        "bundles": summary.rows,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def to_csv(summary: Summary) -> str:
+    """One row per bundle; cells are guarded as ``tables.spreadsheet`` says."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(Row.__struct_fields__)
+    for row in summary.rows:
+        writer.writerow([csv_cell(value) for value in cells(row).values()])
+    return out.getvalue()
+
+
+def to_jsonl(summary: Summary) -> str:
+    """One row per bundle as JSON, one on each line."""
+    return "".join(msgspec.json.encode(row).decode() + "\n" for row in summary.rows)

@@ -1,0 +1,101 @@
+"""A summary as one page: counts, what changed, incidents over time, certificates, what was not read, and all bundles.
+
+Everything is there without the script; the script sorts and filters the table of bundles. Its hash in the page's policy
+lets no other script run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime, timedelta
+from functools import cache
+from importlib import resources
+from typing import Any, get_args
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.batch.compare import words
+from evtx_analyzer.batch.summary import OUTCOME_NAMES, FleetIncident, Summary
+from evtx_analyzer.model.findings import Grade
+from evtx_analyzer.model.origin import TimeBasis
+from evtx_analyzer.plain_text import clean, clip
+from evtx_analyzer.report.language import ENGLISH, Language
+
+_TOP_CERTIFICATES = 50
+_BINS = 60
+
+
+def to_html(summary: Summary, say: Language = ENGLISH) -> str:
+    """Return the page in the reader's language."""
+    placed = tuple(item for item in summary.incidents if clock.is_known(item.start_basis))
+    script = _script()
+    page: str = _template().render(
+        summary=summary,
+        placed=placed,
+        bins=_bins(placed),
+        moment=_moment,
+        certificates=summary.certificates[:_TOP_CERTIFICATES],
+        certificate_count=len(summary.certificates),
+        outcome_names=OUTCOME_NAMES,
+        grades=get_args(Grade),
+        say=say,
+        _=say,
+        words=lambda row: say.sentence(words(row)),
+        quote=quote,
+        clip=clip,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    return page
+
+
+@cache
+def _script() -> str:
+    return resources.files("evtx_analyzer.batch").joinpath("summary.js").read_text("utf-8")
+
+
+@cache
+def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it is used
+    # Slow to import, and needed when a summary is written only.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        loader=PackageLoader("evtx_analyzer.batch", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
+    )
+    return environment.get_template("summary.html.j2")
+
+
+def _moment(time: datetime, basis: TimeBasis = "utc") -> str:
+    """A time to the second; one that is not simply UTC says what it is."""
+    remark = clock.remark(basis)
+    return f"{time:%Y-%m-%d %H:%M:%S}" + (f", {remark}" if remark else "")
+
+
+class _Bin(Struct, frozen=True):
+    start: datetime
+    rejections: int
+    incidents: int
+    share: float
+
+
+def _bins(incidents: tuple[FleetIncident, ...]) -> list[_Bin]:
+    """Refusals over time in equal spans, by the start of their incident; ``share`` is of the highest."""
+    if not incidents:
+        return []
+    first, last = incidents[0].start, incidents[-1].start
+    step = max((last - first) / _BINS, timedelta(seconds=1))
+    counts = [[0, 0] for _ in range(_BINS + 1)]
+    for item in incidents:
+        place = counts[int((item.start - first) / step)]
+        place[0] += item.rejection_count
+        place[1] += 1
+    counts = counts[: int((last - first) / step) + 1]
+    most = max(rejections for rejections, _ in counts)
+    return [_Bin(first + step * number, found, many, found / most) for number, (found, many) in enumerate(counts)]

@@ -1,0 +1,202 @@
+"""One worker process with a pipe of its own, so that its death takes no lock along and is no other worker's matter.
+
+The parent holds one end of the pipe and gives one task at a time; the process sends one answer for each. Processes are
+started anew (spawn) on every system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from msgspec import Struct
+
+from evtx_analyzer.batch.memory import limit_memory
+from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError, WorkerLimits, out_of_memory
+from evtx_analyzer.errors import AnalyzerError
+
+_START_SECONDS = 120.0  # importing takes half a second; a machine that swaps takes its time
+_STUCK_SECONDS = 60.0  # for one message to pass; a process that was stopped in the middle of one sends no more
+_END_SECONDS = 5.0
+
+
+class Ready(Struct, frozen=True):
+    """The process has imported everything and takes tasks."""
+
+
+class Done(Struct, frozen=True):
+    """The task's result."""
+
+    result: Any
+
+
+class Wrong(Struct, frozen=True):
+    """This program failed on the task, or it took too much memory."""
+
+    reason: str
+
+
+class Unwritten(Struct, frozen=True):
+    """The report cannot be written."""
+
+    reason: str
+    full: bool
+
+
+class Stopped(Struct, frozen=True):
+    """No task can be done: the worker has other rules, or an option cannot be used."""
+
+    reason: str
+
+
+class Died(Struct, frozen=True):
+    """The process ended without an answer."""
+
+    exit_code: int
+
+    @property
+    def killed(self) -> bool:
+        """Whether something else ended it: a person, or the system for want of memory; else it crashed by itself."""
+        if sys.platform == "win32":
+            return self.exit_code == 1  # what TerminateProcess is called with by convention
+        return -self.exit_code in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+class Overdue(Struct, frozen=True):
+    """The process was ended because its time was over."""
+
+
+class Absent(Struct, frozen=True):
+    """There are no workers any more."""
+
+
+Answer = Ready | Done | Wrong | Unwritten | Stopped | Died | Overdue | Absent
+
+
+class Worker:
+    """The parent's side of a worker process; ``given`` is what the process works on."""
+
+    def __init__(self, limits: WorkerLimits) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._limits = limits
+        self._connection, far = context.Pipe()
+        self._process = context.Process(target=serve, args=(far, limits.memory), daemon=True)
+        try:
+            self._process.start()
+        finally:
+            # The only other holder is the process, so its end is the end of the stream.
+            far.close()
+        self.given: Any = None
+        self.ready, self.tasks = False, 0
+        self.deadline = time.monotonic() + _START_SECONDS
+
+    @property
+    def sentinels(self) -> tuple[Any, Any]:
+        """What ``multiprocessing.connection.wait`` takes: ready when there is an answer, or the process is gone."""
+        return self._connection, self._process.sentinel
+
+    def give(self, function: Callable[[Any], Any], task: Any, given: Any = None) -> None:  # noqa: ANN401  any task
+        """Send a task; that the process is gone is heard afterwards."""
+        self.given, self.tasks = given, self.tasks + 1
+        self.deadline = time.monotonic() + (self._limits.seconds or float("inf"))
+        with self._not_stuck(), contextlib.suppress(OSError):
+            self._connection.send((function, task))
+
+    def hear(self) -> Answer | None:
+        """Return the answer that has come, what became of the process, or None where it works on."""
+        try:
+            if self._connection.poll():
+                with self._not_stuck():
+                    return self._told(self._connection.recv())
+        except (EOFError, OSError, pickle.UnpicklingError):
+            return self._gone()
+        if not self._process.is_alive():
+            return self._gone()
+        if time.monotonic() >= self.deadline:
+            self.end()
+            return Overdue() if self.ready else Died(-int(signal.SIGTERM))
+        return None
+
+    def answer(self) -> Answer:
+        """Wait for the next answer."""
+        while True:
+            left = self.deadline - time.monotonic()
+            wait(self.sentinels, None if left == float("inf") else max(left, 0))
+            if (answer := self.hear()) is not None:
+                return answer
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._gone()
+
+    def _told(self, answer: Answer) -> Answer:
+        self.ready, self.deadline = True, float("inf")
+        return answer
+
+    def _gone(self) -> Died:
+        self._process.join(_END_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        code = self._process.exitcode or 0
+        self._connection.close()
+        return Died(code)
+
+    @contextlib.contextmanager
+    def _not_stuck(self) -> Iterator[None]:
+        timer = threading.Timer(_STUCK_SECONDS, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def serve(connection: Connection, memory: int | None) -> None:
+    """Run in the process: answer task after task, until the parent closes the pipe or is gone."""
+    # Ctrl-C reaches the whole group; the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What a library writes when it crashes is no line of the parent's conversation; the row says that it did.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # numpy's library reserves memory for every core, which counts against the limit and serves nothing here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    limit_memory(memory)
+    with contextlib.suppress(EOFError, OSError):
+        connection.send(Ready())
+        while True:
+            function, task = connection.recv()
+            connection.send(_answer(function, task, memory))
+
+
+def _answer(function: Callable[[Any], Any], task: Any, memory: int | None) -> Answer:  # noqa: ANN401  any task
+    try:
+        return Done(function(task))
+    except BundleError as error:
+        return Wrong(str(error))
+    except UnwrittenError as error:
+        return Unwritten(error.reason, error.full)
+    except AnalyzerError as error:
+        return Stopped(str(error))
+    except MemoryError:
+        return Wrong(out_of_memory(memory))
+    except Exception as error:  # noqa: BLE001  the boundary of a worker: whatever fails is told, and costs one bundle
+        return Wrong(f"{PROGRAM_FAILED} ({type(error).__name__}: {error}); please report this")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,129 @@
+"""``evtx-analyzer.toml``: options that hold in a folder, for ``analyze`` and ``batch``.
+
+    tz = "Europe/Berlin"
+    host = ["EX01*=EX01", "EX02*=EX02"]
+    window = [10, 5]
+    rules = "our-rules"
+
+    [batch]
+    format = ["html"]
+    time-limit = 600
+
+A key is an option's name and its value what the option takes; a key of ``[analyze]`` or ``[batch]`` holds for that
+command and before one above. The command line holds before the file. An unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from evtx_analyzer.cli.options import BareRedact
+from evtx_analyzer.errors import OptionError
+
+NAME = "evtx-analyzer.toml"  # as ``batch/bundles.py`` leaves it out
+_SHARED = ("host", "tz", "window", "since", "until", "rules", "every-row", "lang", "redact", "fail-on")
+KEYS = {
+    "analyze": (*_SHARED, "format", "jobs"),
+    "batch": (*_SHARED, "format", "jobs", "memory-limit", "time-limit"),
+}
+# Options whose variable in the environment holds before the file.
+_VARIABLES = {"lang": "EVTX_ANALYZER_LANG"}
+
+
+class ConfiguredCommand(BareRedact):
+    """A command that takes options from a configuration file too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
+        """Write what the file says as options before the arguments are parsed, and tell of it on stderr."""
+        return super().parse_args(ctx, with_configuration(str(self.name), args))
+
+
+def with_configuration(command: str, args: list[str]) -> list[str]:
+    """Arguments with the options of the configuration file before them. Raises OptionError for a wrong file."""
+    options = args[: args.index("--")] if "--" in args else args
+    if {"--no-config", "--help", "-h"} & set(options):
+        return args
+    path = _named(options) or (Path(NAME) if Path(NAME).is_file() else None)
+    if path is None:
+        return args
+    taken = {
+        key: value
+        for key, value in _read(path, command).items()
+        if not any(item == f"--{key}" or item.startswith(f"--{key}=") for item in options)
+        and not (key in _VARIABLES and os.environ.get(_VARIABLES[key]))
+    }
+    if not taken:
+        return args
+    note = f"{path.name}: {', '.join(taken)}"
+    sys.stderr.write(f"evtx-analyzer: options from {path}: {', '.join(taken)}\n")
+    written = [item for key, value in taken.items() for item in _written(path, key, value)]
+    return [*written, f"--from-config={note}", *args]
+
+
+def _named(options: list[str]) -> Path | None:
+    for number, item in enumerate(options):
+        if item.startswith("--config="):
+            return Path(item.partition("=")[2])
+        if item == "--config" and number + 1 < len(options):
+            return Path(options[number + 1])
+    return None
+
+
+def _read(path: Path, command: str) -> dict[str, Any]:
+    """Keys and values that hold for a command."""
+    import tomllib
+
+    try:
+        text = path.read_text("utf-8-sig")
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise OptionError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: is not TOML: {error}") from None
+    tables = {name: document.pop(name, {}) for name in KEYS}
+    for where, table, known in [("", document, _SHARED), *((name, tables[name], KEYS[name]) for name in KEYS)]:
+        if not isinstance(table, dict):
+            raise OptionError(f"{path}:{_line(text, '', where)}: {where} is a table: write [{where}]")
+        for key in table:
+            if key not in known:
+                place = f" in [{where}]" if where else ""
+                raise OptionError(
+                    f"{path}:{_line(text, where, key)}: unknown key {key}{place}; expected one of {', '.join(known)}"
+                )
+    return {**document, **tables[command]}
+
+
+def _line(text: str, table: str, key: str) -> int:
+    """The line of a key, for tomllib does not tell it; that of its table where the key is written in another way."""
+    current, place = "", 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
+            current = found[1].strip("\"'")
+            place = number if current == table else place
+            if current == key and not table:
+                return number
+        elif current == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):
+            return number
+    return place
+
+
+def _written(path: Path, key: str, value: Any) -> list[str]:  # noqa: ANN401  any value of TOML
+    """A value as the option takes it on the command line."""
+    if key == "every-row":
+        if not isinstance(value, bool):
+            raise OptionError(f"{path}: {key} = {value!r}: expected true or false")
+        return [f"--{key}"] if value else []
+    if key == "window" and isinstance(value, list):
+        value = ",".join(str(item) for item in value)
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(item, bool | dict | list) for item in values):
+        raise OptionError(f"{path}: {key} = {value!r}: expected what --{key} takes")
+    if key == "rules":
+        values = [str(path.parent / str(item)) for item in values]
+    # A time of TOML is written as the option takes it.
+    return [f"--{key}={item.isoformat() if isinstance(item, date) else item}" for item in values]

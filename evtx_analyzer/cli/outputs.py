@@ -1,0 +1,170 @@
+"""A report to its files and to stdout: an output that cannot be written costs only itself.
+
+With files, a terminal gets the first block of the report and the names of what was written; the whole report where no
+file was asked for, with ``--full`` or with ``-o -``, through a pager where it is longer than the screen.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from evtx_analyzer.cli.conversation import LOG
+from evtx_analyzer.cli.options import SUFFIX_OF, Format, Redact
+from evtx_analyzer.cli.streams import require_writable, write_document, write_text
+from evtx_analyzer.errors import OptionError, ReportError
+
+if TYPE_CHECKING:
+    from evtx_analyzer.report.document import Report
+    from evtx_analyzer.report.language import Language
+
+NOT_WRITTEN = 5
+"""Exit status where the analysis is done and one of its outputs could not be written."""
+
+STDOUT = Path("-")
+_TO_STDOUT = (logging.DEBUG, "wrote to standard output")
+_OTHER_NAMES = 9  # report.1.csv to report.9.csv; more open copies are a mistake
+
+
+class Outputs(Struct, frozen=True, kw_only=True):
+    """Where a report goes: files (``-`` is stdout), what stdout carries, and in whose words."""
+
+    files: tuple[Path, ...]
+    format: Format
+    full: bool
+    say: Language
+    redact: Redact | None
+    redact_map: Path | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether stdout gets the whole report, and not its first block only."""
+        return self.full or STDOUT in self.files or not self.files
+
+
+def outputs(
+    files: Sequence[Path] | None,
+    form: Format,
+    lang: str,
+    *,
+    full: bool,
+    redact: Redact | None,
+    redact_map: Path | None,
+    rules: Path | None = None,
+) -> Outputs:
+    """The outputs asked for, after everything was checked that would spoil the run at its end."""
+    from evtx_analyzer.report import language, render_for
+
+    for path in files or ():
+        if path != STDOUT:
+            render_for(path)
+            require_writable(path)
+    if redact_map is not None:
+        require_writable(redact_map)
+        if redact is None:
+            raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    say = language.load(lang, rules)
+    return Outputs(
+        files=tuple(files or ()), format=form.plain, full=full, say=say, redact=redact, redact_map=redact_map
+    )
+
+
+def deliver(report: Report, wanted: Outputs) -> bool:
+    """Write a report to all its outputs; whether all could be written. Those that could not are named on stderr."""
+    from evtx_analyzer.report import write
+
+    writers: list[Callable[[], tuple[int, str]]] = []
+    if wanted.redact is not None:
+        from evtx_analyzer.report.redact import mapping_text, redacted
+
+        report, originals = redacted(report, everything=wanted.redact is Redact.all)
+        if wanted.redact_map is not None:
+            writers.append(partial(_write_file, wanted.redact_map, partial(_write_map, mapping_text(originals))))
+    writers += [
+        partial(_write_file, file, lambda path: write(report, path, wanted.say))
+        for file in wanted.files
+        if file != STDOUT
+    ]
+    # Files first: what stdout carries may wait for a reader.
+    writers.append(partial(_write_stdout, report, wanted))
+    # What is said of the files comes last, below the report, where it is seen.
+    said = [_said(writer) for writer in writers]
+    for level, text in said:
+        LOG.log(level, text)
+    return all(level < logging.ERROR for level, _ in said)
+
+
+def _said(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    try:
+        return write()
+    except ReportError as error:
+        return logging.ERROR, f"evtx-analyzer: {error}"
+    except OSError as error:
+        return logging.ERROR, f"evtx-analyzer: standard output: cannot be written ({error.strerror or error})"
+
+
+def _write_map(text: str, path: Path) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:
+    """Write a file and return what is to be said of it.
+
+    Where Windows holds it open (a table in Excel), one of another name beside it is written instead.
+    """
+    try:
+        write(path)
+    except ReportError as error:
+        other = _free_name(path) if sys.platform == "win32" and isinstance(error.__cause__, PermissionError) else None
+        if other is None or not path.is_file():
+            raise
+        write(other)
+        return logging.WARNING, f"{path} is open in another program; wrote {other}"
+    return logging.INFO, f"wrote {path}"
+
+
+def _free_name(path: Path) -> Path | None:
+    """``report.1.csv`` for ``report.csv``, or the next number that is free; the suffix decides the format."""
+    stem, dot, suffixes = path.name.partition(".")
+    names = (path.with_name(f"{stem}.{number}{dot}{suffixes}") for number in range(1, _OTHER_NAMES + 1))
+    return next((name for name in names if not name.exists()), None)
+
+
+def _write_stdout(report: Report, wanted: Outputs) -> tuple[int, str]:
+    from evtx_analyzer.report import render_for
+
+    if wanted.format is not Format.terminal:
+        suffix = SUFFIX_OF.get(wanted.format, wanted.format.value)
+        text = str(render_for(f"stdout.{suffix}")(report, wanted.say))
+        write_text(text) if wanted.format is Format.markdown else write_document(text)
+        return _TO_STDOUT
+    import shutil
+
+    from evtx_analyzer.report.terminal import PLAIN_WIDTH, to_terminal
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    size = shutil.get_terminal_size()
+    text = to_terminal(
+        report,
+        wanted.say,
+        width=max(size.columns, 40) if terminal else PLAIN_WIDTH,
+        color=terminal and "NO_COLOR" not in os.environ,
+        opening_only=not wanted.whole,
+    )
+    if terminal and wanted.whole and text.count("\n") >= size.lines:
+        from evtx_analyzer.cli.pager import page
+
+        if page(text):
+            return _TO_STDOUT
+    write_text(text)
+    return _TO_STDOUT

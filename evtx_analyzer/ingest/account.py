@@ -1,0 +1,299 @@
+"""The account of one source: what was read of it, over which span, and what was lost.
+
+It is what keeps "no event" apart from "not in the export" and from "could not be read".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from msgspec.structs import replace
+
+from evtx_analyzer.capi2.same_log import record_id
+from evtx_analyzer.errors import is_unforeseen, unforeseen
+from evtx_analyzer.ingest.coverage import RecordIds, Span
+from evtx_analyzer.ingest.examine import (
+    EVENT_LOG,
+    OWN_REPORT,
+    WITHOUT_FACTS,
+    ExaminedSource,
+    holds_code,
+    is_event_log,
+    is_text_log,
+    with_digest,
+)
+from evtx_analyzer.ingest.streams import Contents, WatchedStream
+from evtx_analyzer.model.events import Capi2Event, Event
+from evtx_analyzer.model.findings import Coverage, SourceStatus
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
+from evtx_analyzer.normalize import capi2
+
+_HOLDS_CODE = "; it holds the text 5.7.64"
+# As Windows names the log's file, and as people name an export of it.
+_CAPI2_FILE = re.compile(r"CAPI2[^/\\!]*\.(?:evtx|xml)$", re.IGNORECASE)
+_DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
+_LOCAL_UNKNOWN = (
+    "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
+    "in them are listed and not paired"
+)
+_LOCAL_TWICE = (
+    "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
+    "only where the remote side's own clock settles which one is meant"
+)
+_CUT = "it was cut or replaced while it was analyzed: {:,} of {:,} bytes are left"
+_APPENDED = "it was written to while it was analyzed: what was appended is not read"
+_CHANGED = "its contents changed while it was analyzed: it is read more than once, and was not the same each time"
+_ONE_CONTENTS = "what is in one of its contents only"
+_MOST_FAILURES = 20
+"""Records of one source on which this program may fail before the rest of the source is given up."""
+
+
+class SourceAccount:
+    """What was read and what was lost of a source; it grows with losses and gaps, not with records."""
+
+    def __init__(self, item: ExaminedSource) -> None:
+        self.item = item
+        self.records = 0
+        self.spans: dict[str, Span] = {}
+        self.notices: list[LogNotice] = []
+        self.counted_chunks = bytearray()
+        self._losses: dict[Loss, None] = {}
+        self._bases: dict[str, Counter[str]] = {}
+        self._other_ids: RecordIds | None = None
+        self._first_read: Contents | None = None
+        self._failures = 0
+
+    # ------------------------------------------------------------------------------------------------ counting
+
+    def count(self, kind: str, event: Event) -> None:
+        """Count a typed event; its record was counted already."""
+        span = self._span(kind)
+        basis = getattr(event, "time_basis", "utc")
+        if basis != "utc":
+            self._bases.setdefault(kind, Counter())[basis] += 1
+        if isinstance(event, Capi2Event):
+            forwarded = record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
+            span.collected = span.collected or forwarded
+            span.add(event.time, event.origin.record, event.host, event.event_id)
+        else:
+            span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
+
+    def count_records(self, run: CountedRecords) -> None:
+        """Count records that are not given: of the CAPI2 channel, or (without names) of no known kind."""
+        assert run.origin.record is not None
+        self.records += run.last_record - run.origin.record + 1
+        if run.provider:
+            self._span(capi2.KIND).add_counted(run)
+        else:
+            # Only .evtx files are counted; there all channels share one numbering.
+            self.other_ids.add_run(run.origin.record, run.last_record)
+
+    def count_rows(self, kind: str, rows: CountedRows) -> None:
+        """Count rows of a protocol log that are not given; without a ``kind``, rows of no log that is known."""
+        self.records += rows.rows
+        if kind:
+            self._span(kind).add_rows(rows)
+
+    def count_session(self, kind: str, rows: CountedRows) -> None:
+        """Count rows that are given as one session."""
+        self.records += rows.rows
+        self._span(kind).add_session_rows(rows)
+
+    @property
+    def other_ids(self) -> RecordIds:
+        """The ids of records of other kinds in the same file: they are no holes."""
+        if self._other_ids is None:
+            self._other_ids = RecordIds()
+        return self._other_ids
+
+    def _span(self, kind: str) -> Span:
+        span = self.spans.get(kind)
+        if span is None:
+            span = self.spans[kind] = Span(self.item.source.path, kind, ring=self.item.syntax == "evtx")
+            span.notes.extend(self.item.notes)
+        return span
+
+    # ------------------------------------------------------------------------------------------------ losing
+
+    def lose(self, loss: Loss) -> None:
+        """Note a loss; the same one in two readings counts once."""
+        self._losses[loss] = None
+
+    def stop(self, reason: str, extent: str) -> None:
+        """Note that a reading ended too early."""
+        self.lose(Loss(origin=self.item.source.origin, reason=reason, extent=extent))
+
+    def fail(self, error: BaseException, origin: Origin, extent: str) -> None:
+        """Note a fault of this program as a loss."""
+        self.lose(Loss(origin=origin, reason=unforeseen(self.item.source.path, error), extent=extent))
+
+    def fail_record(self, error: BaseException, origin: Origin) -> None:
+        """Note that this program failed on one record; raises the error where it fails on ever more of them."""
+        self._failures += 1
+        if self._failures > _MOST_FAILURES:
+            raise error
+        self.fail(error, origin, "1 record")
+
+    @contextmanager
+    def reading(self, stream: WatchedStream | None = None) -> Iterator[None]:
+        """Make a loss of whatever ends a reading too early, foreseen or not, so that all other sources are read."""
+        try:
+            yield
+        except OSError as error:
+            self.stop(f"reading stopped: {error.strerror or error}", self._behind(stream))
+        except BaseException as error:
+            if not is_unforeseen(error):
+                raise
+            self.fail(error, self.item.source.origin, "the rest of the file")
+
+    def compare(self, stream: WatchedStream) -> bool:
+        """Finish a reading, and return whether it gave the bytes of those before; a difference is a loss."""
+        appended, reference = stream.finish(), self._first_read or self.item.contents
+        contents, size = stream.contents, self.item.size
+        self._first_read = self._first_read or contents
+        if stream.failure:
+            self.stop(stream.failure, self._behind(stream))
+        elif contents.size < size:
+            self.stop(_CUT.format(contents.size, size), self._behind(stream))
+        elif reference is not None and contents != reference:
+            self.stop(_CHANGED, _ONE_CONTENTS)
+        elif appended:
+            self.stop(_APPENDED, self._behind(stream))
+        return reference is None or contents == reference
+
+    def settle(self) -> None:
+        """Wait for the digest; that of other bytes than those that were analyzed is a loss, and not shown."""
+        before, read = self.item, self._first_read
+        item = with_digest(before)
+        if item.error and read is not None:
+            self.stop(item.error, "its digest")
+            item = replace(before, pending=None)
+        elif read is not None and item.contents not in (None, read):
+            if before.pending is not None:
+                cut = item.size < before.size
+                self.stop(_CUT.format(item.size, before.size) if cut else _CHANGED, _ONE_CONTENTS)
+            item = replace(item, sha256="", size=before.size)
+        self.item = item
+
+    def _behind(self, stream: WatchedStream | None) -> str:
+        size = stream.contents.size if stream is not None else 0
+        return f"what is behind its first {size:,} bytes" if size else "the whole file"
+
+    # ------------------------------------------------------------------------------------------------ telling
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of log that the source holds, as far as it was read."""
+        return sorted(self.spans)
+
+    @property
+    def is_capi2_log(self) -> bool:
+        """Return whether it is a log of CAPI2, by its name or by what it shows, readable or not."""
+        named_so = bool(_CAPI2_FILE.search(self.item.source.path)) and self.item.size > 0
+        by_name = named_so and (bool(self._losses) or self.item.syntax is None)
+        # Forms without facts are known by their provider: only CAPI2's are recognized.
+        without_facts = self.item.syntax == WITHOUT_FACTS or any("CAPI2 event" in loss.reason for loss in self._losses)
+        return by_name or without_facts or capi2.KIND in self.spans
+
+    def losses(self) -> list[Loss]:
+        """Return all losses; a source that could not be read at all is one."""
+        item, origin = self.item, self.item.source.origin
+        if item.error:
+            whole = [Loss(origin=origin, reason=item.error, extent=item.source.extent)]
+        elif not item.duplicate_of and not self.spans and self._holds_code:
+            reason = "holds the text 5.7.64 but is in no format that is read"
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
+        elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
+            reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
+        else:
+            whole = []
+        return [*self._losses, *whole]
+
+    def coverage(self) -> list[tuple[Span, Coverage]]:
+        """Return the span that each kind of log in it covers."""
+        return [(span, self._with_basis(span.coverage(self._losses, self._other_ids))) for span in self.spans.values()]
+
+    def _with_basis(self, item: Coverage) -> Coverage:
+        """Return the span; where the UTC time of any row is not known, neither are the limits of all."""
+        counts = self._bases.get(item.kind, Counter())
+        if counts["unknown"]:
+            return replace(item, time_basis="unknown")
+        return replace(item, time_basis="heading") if counts["heading"] else item
+
+    def local_notes(self) -> dict[tuple[str, str], str]:
+        """Return a note, by source and kind, where the UTC time of rows is not known."""
+        notes = {}
+        for kind, count in self._bases.items():
+            texts = []
+            if untimed := count["unknown"] + count["heading"]:
+                texts.append(_LOCAL_UNKNOWN.format(untimed))
+            if count["ambiguous"]:
+                texts.append(_LOCAL_TWICE.format(count["ambiguous"]))
+            if texts:
+                notes[self.item.source.path, kind] = "; ".join(texts)
+        return notes
+
+    def status(self) -> SourceStatus:
+        """Return what became of the source."""
+        item = self.item
+        status, reason = self._judge()
+        kind = ", ".join(self.kinds) or (EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
+        return SourceStatus(
+            path=item.source.path,
+            kind=kind,
+            sha256=item.sha256,
+            size=item.size,
+            status=status,  # type: ignore[arg-type]
+            reason=reason,
+            duplicate_of=item.duplicate_of,
+        )
+
+    def _judge(self) -> tuple[str, str]:
+        item = self.item
+        if item.error:
+            return "not-read", item.error
+        if item.duplicate_of and item.syntax is not None:
+            return "read", f"the same contents as {item.duplicate_of}, counted once"
+        if item.syntax is None:
+            return "unrecognized", _why_unrecognized(item)
+        return self._judge_read()
+
+    def _judge_read(self) -> tuple[str, str]:
+        """Return what became of a source whose syntax is known."""
+        lost, count = self._losses, len(self._losses)
+        without_kind = is_text_log(self.item) and not self.spans
+        if lost and (not self.records or without_kind):
+            more = "" if count == 1 else f" (and {count - 1} more losses)"
+            return "not-read", f"{next(iter(lost)).reason}{more}"
+        if without_kind:
+            reason = "a text log, but no row is of outbound SMTP, message tracking or a report"
+            return "unrecognized", reason + (_HOLDS_CODE if self._holds_code else "")
+        if lost:
+            return "partial", f"{count} loss{'es' if count > 1 else ''}, listed under losses"
+        if is_event_log(self.item) and not self.records:
+            return "read", "holds no event: the channel was disabled, empty or cleared"
+        return "read", "" if self.spans else "no event of the CAPI2 Operational channel in it"
+
+    @cached_property
+    def _holds_code(self) -> bool:
+        """Whether it holds the text 5.7.64; it is read once more if that is not known."""
+        with self.reading():
+            return holds_code(self.item)
+        return False
+
+
+def _why_unrecognized(item: ExaminedSource) -> str:
+    if not item.size:
+        return "the file is empty (0 bytes)"
+    if OWN_REPORT in item.notes:
+        return OWN_REPORT
+    if _DISPLAY_TEXTS.search(item.source.path):
+        return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
+    reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
+    return reason + (_HOLDS_CODE if item.holds_code else "")

@@ -1,0 +1,61 @@
+"""The accounts of all sources taken together: what was read and what was lost of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evtx_analyzer.errors import InputError
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.coverage import joined, with_notices
+from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.origin import Loss, sort_key
+from evtx_analyzer.normalize import capi2
+
+
+def losses_of(accounts: Iterable[SourceAccount]) -> list[Loss]:
+    """Return the losses of all sources, among them those that could not be read at all."""
+    return [loss for account in accounts for loss in account.losses()]
+
+
+def coverage_of(accounts: Iterable[SourceAccount]) -> list[Coverage]:
+    """Return the coverage of every source and kind, in the order of sources."""
+    every = list(accounts)
+    spans = sorted(
+        (pair for account in every for pair in account.coverage()), key=lambda pair: (pair[0].source, pair[0].kind)
+    )
+    return with_notices(joined(spans), [notice for account in every for notice in account.notices])
+
+
+def unread_of(accounts: Iterable[SourceAccount]) -> frozenset[str]:
+    """Return ``capi2`` where the input holds CAPI2 logs, by name or by what they show, and none could be read."""
+    logs = [account for account in accounts if not account.item.duplicate_of and account.is_capi2_log]
+    return frozenset({capi2.KIND} if logs and not any(capi2.KIND in account.spans for account in logs) else ())
+
+
+def local_notes_of(accounts: Iterable[SourceAccount]) -> dict[tuple[str, str], str]:
+    """Return a note, by source and kind, where the UTC time of rows is not known."""
+    return {key: note for account in accounts for key, note in account.local_notes().items()}
+
+
+def hosts_of(accounts: Iterable[SourceAccount]) -> list[tuple[str, str]]:
+    """Return every machine that rows name, with the source that names it."""
+    spans = [span for account in accounts for span in account.spans.values()]
+    return sorted({(span.source, host) for span in spans for host in span.hosts})
+
+
+def require_readable(accounts: Sequence[SourceAccount]) -> None:
+    """Raise InputError where no source could be read; after all of them were."""
+    statuses = [account.status() for account in accounts]
+    if any(item.status in ("read", "partial") for item in statuses):
+        return
+    expected = "expected a CAPI2 Operational export (.evtx or XML), SMTP logs, message tracking or reports"
+    if not statuses:
+        raise InputError(f"the input holds no file; {expected}")
+    shown = "; ".join(f"{item.path}: {item.reason}" for item in statuses[:3])
+    more = f"; and {len(statuses) - 3} more" if len(statuses) > 3 else ""  # noqa: PLR2004  three are shown
+    raise InputError(f"nothing in the input could be read ({shown}{more}); {expected}")
+
+
+def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
+    """Return the losses in order of place, each once."""
+    return tuple(sorted(set(losses), key=lambda item: (sort_key(item.origin), item.reason, item.extent)))

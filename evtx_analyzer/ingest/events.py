@@ -1,0 +1,168 @@
+"""A source to typed events, and each record that is read, counted or lost to the source's account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import BinaryIO, NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+from evtx_analyzer.errors import is_unforeseen
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.streams import Progress, WatchedStream, silent
+from evtx_analyzer.model.events import Event, WholeSession
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.records import (
+    CountedRecords,
+    CountedRows,
+    CountedSessions,
+    EventRecord,
+    SessionRows,
+)
+from evtx_analyzer.normalize import iis_smtp, is_relevant, may_be_relevant, normalize, send_log
+from evtx_analyzer.normalize.capi2 import is_capi2_channel
+from evtx_analyzer.normalize.log_cleared import log_notice
+from evtx_analyzer.read import Record, pieces, read
+from evtx_analyzer.read.evtx.search import Search
+from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_LOG
+from evtx_analyzer.read.pieces import Piece
+from evtx_analyzer.read.w3c_log import W3C_LOG
+from evtx_analyzer.smtp.blocks import Layouts, read_blocks
+from evtx_analyzer.smtp.connections import ConnectionReader
+from evtx_analyzer.smtp.fold import ProtocolReader
+
+_LARGE = 1 << 20
+_ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
+
+
+class Selection(NamedTuple):
+    """What of a source is wanted, and whether it is counted, which the first reading does.
+
+    Only records that are ``wanted`` are typed. ``search`` finds the chunks of an .evtx file that may hold what is
+    looked for: of the others, the records that need not be looked at for anything else are counted only. With
+    ``layouts``, sessions of large logs that went well are given together as ``CountedSessions``, others as
+    ``WholeSession`` where they stand in one file.
+    """
+
+    wanted: Callable[[Record], bool] = lambda _: True
+    counting: bool = True
+    search: Search | None = None
+    layouts: Layouts | None = None
+
+
+EVERYTHING = Selection()
+
+
+class ReadingOptions(NamedTuple):
+    """How all sources of a case are read: the zone of local times, unpacking in a thread of its own, progress."""
+
+    zone: ZoneInfo | None = None
+    ahead: bool = False
+    progress: Progress = silent
+
+
+PLAIN = ReadingOptions()
+
+
+def events(account: SourceAccount, options: ReadingOptions = PLAIN, select: Selection = EVERYTHING) -> Iterator[Event]:
+    """Yield the typed events of a source that are selected, in the order in which they stand.
+
+    Nothing is raised for what is wrong with the source, or with this program: it becomes a loss in the account.
+    """
+    stream = watched(account, options)
+    with account.reading(stream), closing(stream):
+        for thing in _things(account, stream, select):
+            event = _event(account, thing, select, options)
+            if event is not None:
+                yield event
+        account.compare(stream)
+
+
+def watched(account: SourceAccount, options: ReadingOptions) -> WatchedStream:
+    """Return the bytes of a source for one more reading."""
+    return WatchedStream(account.item.source, account.item.size, options.progress, ahead=options.ahead)
+
+
+def event_pieces(account: SourceAccount, stream: WatchedStream, search: Search | None) -> Iterator[Piece]:
+    """Yield the pieces of an event log that was read before; those that the search finds are ``selected``."""
+    syntax, origin = account.item.syntax, account.item.source.origin
+    assert syntax is not None
+    return pieces(syntax, cast("BinaryIO", stream), origin, search, bytes(account.counted_chunks))
+
+
+def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, counting: bool = False) -> Event | None:
+    """Return the typed event of a record; None for what is of no known kind, or lost."""
+    try:
+        found = normalize(record, options.zone)
+    except BaseException as error:
+        if not is_unforeseen(error):
+            raise
+        account.fail_record(error, record.origin)
+        return None
+    if found is None:
+        if counting and isinstance(record, EventRecord):
+            _count_other(account, record)
+        return None
+    kind, event = found
+    if isinstance(event, Loss):
+        account.lose(event)
+        return None
+    if counting:
+        account.count(kind, event)
+    return event
+
+
+def _event(account: SourceAccount, thing: object, select: Selection, options: ReadingOptions) -> Event | None:
+    """Return the event that a thing read is, if it is one; all else goes to the account."""
+    match thing:
+        case CountedRecords():
+            account.count_records(thing)
+        case CountedRows():
+            account.count_rows(_ROW_KINDS[thing.log] if thing.log else "", thing)
+        case CountedSessions():
+            return thing
+        case SessionRows():
+            return _session(account, thing)
+        case Loss():
+            account.lose(thing)
+        case _ if select.wanted(cast("Record", thing)):
+            counting = select.counting and not getattr(thing, "counted", False)
+            account.records += counting
+            return typed(account, cast("Record", thing), options, counting=counting)
+    return None
+
+
+def _count_other(account: SourceAccount, record: EventRecord) -> None:
+    """Count a record of no known kind: by its id, and by what it says of the CAPI2 log."""
+    notice = log_notice(record)
+    if notice is not None:
+        account.notices.append(notice)
+    # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
+    if account.item.syntax == "evtx" and record.record_id:
+        account.other_ids.add(record.record_id)
+
+
+def _session(account: SourceAccount, rows: SessionRows) -> WholeSession:
+    """Return the typed rows of a whole session, counted."""
+    event = send_log.normalize_session(rows)
+    times = [row.time for row in event.rows]
+    counted = CountedRows(origin=rows.origin, log=SEND_LOG, rows=len(times), first=min(times), last=max(times))
+    account.count_session(send_log.KIND, counted)
+    return event
+
+
+def _things(account: SourceAccount, stream: WatchedStream, select: Selection) -> Iterator[object]:
+    """Yield what the reader of the source's syntax gives: records, counts, losses."""
+    item, origin = account.item, account.item.source.origin
+    assert item.syntax is not None
+    # Readers only read forwards.
+    data = cast("BinaryIO", stream)
+    if select.layouts is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
+        reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(origin, select.layouts)
+        return read_blocks(data, reader)
+    if select.search is None or item.syntax != "evtx":
+        return read(item.syntax, data, origin)
+    from evtx_analyzer.read.evtx.reader import ChunkSelection  # noqa: PLC0415  start-up cost: only for event logs
+
+    chunks = ChunkSelection(select.search, is_capi2_channel, account.counted_chunks, is_relevant, may_be_relevant)
+    return read(item.syntax, data, origin, chunks)

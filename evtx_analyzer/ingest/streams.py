@@ -1,0 +1,107 @@
+"""A source's bytes as they are read: opened, counted, and compared with those of its other readings.
+
+A source is read two to four times. Meanwhile a share may go away, and a log may be written to, rotated or replaced.
+What counts are the contents: dates and inode numbers change on shares where no file does, and stay where a file is
+overwritten in place. A source is as long as it was when it was first looked at, so its digest holds for what was read
+also where something is appended later.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from io import BytesIO
+from typing import BinaryIO, NamedTuple, cast
+
+from evtx_analyzer.discover.hashing import LARGE, is_local_file
+from evtx_analyzer.discover.read_ahead import Ahead
+from evtx_analyzer.discover.source import Source
+from evtx_analyzer.read.streams import read_into
+
+_BLOCK = 1 << 20
+Progress = Callable[[str, int], None]
+
+
+class Contents(NamedTuple):
+    """What tells one reading from another: the number of bytes, and their CRC-32."""
+
+    size: int
+    crc: int
+
+
+def silent(path: str, size: int) -> None:
+    """Show no progress."""
+
+
+def opened(source: Source, *, ahead: bool) -> BinaryIO:
+    """Open a source; with ``ahead``, what must be unpacked or fetched is read by a thread of its own."""
+    stream = source.open()
+    if ahead and source.size >= LARGE and not is_local_file(stream) and not isinstance(stream, BytesIO):
+        return cast("BinaryIO", Ahead(stream))
+    return stream
+
+
+def failure(stream: BinaryIO) -> str:
+    """Return why a member of an archive ended too early; empty for files."""
+    return str(getattr(stream, "failure", ""))
+
+
+class WatchedStream:
+    """The first ``size`` bytes of a source, read forwards; it shows progress and knows what was read.
+
+    The source is opened when it is first read from, so that a failure to open it is one of reading.
+    """
+
+    def __init__(self, source: Source, size: int, progress: Progress, *, ahead: bool) -> None:
+        self._source, self._size, self._progress, self._ahead = source, size, progress, ahead
+        self._path = source.path
+        self._position, self._crc = 0, 0
+        self._is_open = False
+
+    @cached_property
+    def _stream(self) -> BinaryIO:
+        stream = opened(self._source, ahead=self._ahead)
+        self._is_open = True
+        return stream
+
+    @property
+    def contents(self) -> Contents:
+        """What was read so far."""
+        return Contents(self._position, self._crc)
+
+    @property
+    def failure(self) -> str:
+        """Return why a member of an archive ended too early; empty for files."""
+        return failure(self._stream)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to ``size`` bytes; fewer only at the end."""
+        left = self._size - self._position
+        data = self._stream.read(left if size < 0 else min(size, left))
+        self._note(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer as far as bytes come at once, and return how many."""
+        part = buffer[: self._size - self._position]
+        count = read_into(self._stream, part)
+        self._note(part[:count])
+        return count
+
+    def finish(self) -> bool:
+        """Read what a reader left; return whether there is more behind the end, which was appended meanwhile."""
+        while self.read(_BLOCK):
+            pass
+        # Also where nothing was appended: the stream of an archive's member compares its checksum at the end.
+        return bool(self._stream.read(1))
+
+    def close(self) -> None:
+        """Close the stream."""
+        if self._is_open:
+            self._stream.close()
+
+    def _note(self, data: bytes | memoryview) -> None:
+        self._position += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        self._progress(self._path, len(data))

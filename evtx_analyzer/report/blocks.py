@@ -1,0 +1,83 @@
+"""The parts that an outline is made of: plain data, in the reader's language, without any layout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from evtx_analyzer.model.findings import Grade
+from evtx_analyzer.report.steps import Step
+from evtx_analyzer.report.timeline import Timeline
+
+Tone = Grade | Literal["", "soft", "strong", "warn", "bad", "clean"]
+"""How much a text wants to be seen: as a grade, or otherwise."""
+
+
+class Paragraph(Struct, frozen=True, kw_only=True, tag=True):
+    """A text that flows."""
+
+    text: str
+    tone: Tone = ""
+
+
+class Bullet(Struct, frozen=True, kw_only=True):
+    """A line of a list: what stands in front of it, when and where it was observed, and what belongs below it.
+
+    One that is ``short`` may be cut to one line where the output is narrow: the whole text stands elsewhere.
+    """
+
+    text: str
+    sign: str = "-"
+    time: str = ""
+    place: str = ""
+    tone: Tone = ""
+    items: tuple[str, ...] = ()
+    short: bool = False
+
+
+class Bullets(Struct, frozen=True, kw_only=True, tag=True):
+    """A list."""
+
+    bullets: tuple[Bullet, ...]
+
+
+class Table(Struct, frozen=True, kw_only=True, tag=True):
+    """Rows of as many cells as titles; ``numeric`` are the columns of numbers, ``marked`` the rows that stand out."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...] = ()
+    marked: tuple[int, ...] = ()
+
+
+class Steps(Struct, frozen=True, kw_only=True, tag=True):
+    """What to do, step by step; one that stands alone has no number."""
+
+    steps: tuple[Step, ...]
+    numbered: bool = True
+
+
+class Reference(Struct, frozen=True, kw_only=True, tag=True):
+    """Who says so, and where; ``url`` may be empty."""
+
+    text: str
+    url: str
+
+
+class Picture(Struct, frozen=True, kw_only=True, tag=True):
+    """A time line, for an output that can draw one."""
+
+    line: Timeline
+
+
+Block = Paragraph | Bullets | Table | Steps | Reference | Picture
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """A heading with what stands below it; those with ``opening`` are the first block of every output."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    opening: bool = False
+    tone: Tone = ""

@@ -1,0 +1,354 @@
+"""The report as an outline: headings, paragraphs, lists, tables and commands, in the order in which they are asked for.
+
+First what every output begins with (grade and cause in words, why, what to do first, how to see that it worked, what
+is missing), then evidence, pairs, the whole fix, other causes, inputs and losses. Terminal and Markdown draw this
+outline; the page has a template of its own and takes the same facts from here (``Opening``) and from ``shared``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Repair
+from evtx_analyzer.report import shared, timeline
+from evtx_analyzer.report.blocks import (
+    Block,
+    Bullet,
+    Bullets,
+    Paragraph,
+    Picture,
+    Reference,
+    Section,
+    Steps,
+    Table,
+    Tone,
+)
+from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import Language
+from evtx_analyzer.report.merged import Observed, merged, place_text
+from evtx_analyzer.report.steps import Step, steps
+from evtx_analyzer.version import documentation_of
+
+PAIR_TITLES = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
+INCIDENT_TITLES = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
+_MOST_EVIDENCE = 16
+_MOST_ROWS = 20
+_MOST_PAIRS = 12
+_MOST_REPLIES = 6
+_MOST_LINES = 15
+_MOST_SOURCES = 40
+_MOST_VERIFY = 3
+_LONGEST = 1500
+_RIVALS: tuple[Grade, ...] = ("confirmed", "probable", "possible", "coincident")
+
+
+class Opening(Struct, frozen=True, kw_only=True):
+    """What every output begins with, in the reader's language.
+
+    ``page`` is where the cause is explained at length. ``first`` is the first step, ``more_steps`` how many follow it.
+    ``verify`` are the sentences on how to see that the fix worked, ``missing`` those on what would decide and is not
+    there. ``losses`` counts what could not be read.
+    """
+
+    grade: str
+    tone: Tone
+    title: str
+    cause: str
+    page: str
+    summary: str
+    explained: bool
+    why: str
+    first: Step | None
+    more_steps: int
+    verify: tuple[str, ...]
+    missing: tuple[str, ...]
+    losses: int
+
+
+def opening(report: Report, say: Language) -> Opening:
+    """Return the first block of a report."""
+    verdict = report.verdict
+    explained = verdict.cause not in (None, "unexplained")
+    best = report.findings[0] if report.findings else None
+    remedy = best.remedy if best else None
+    # Where the fix is shown to have worked there is nothing to do first; its steps still stand below.
+    fixed = report.repair is not None and report.repair.result == "fixed"
+    remedy = None if fixed else remedy
+    todo = steps(remedy.steps, say) if remedy else []
+    verify = [step.text for step in steps(remedy.verify, say) if step.text] if remedy else []
+    return Opening(
+        grade=say(verdict.grade) if explained and verdict.grade else "",
+        tone=(verdict.grade if explained else "possible") if best and verdict.grade else "clean",
+        title=say.sentence(verdict.title),
+        cause=verdict.cause or "",
+        page=documentation_of(verdict.cause) if verdict.cause else "",
+        summary=say.sentence(verdict.summary),
+        explained=explained,
+        why=say.sentence(best.why) if best else "",
+        first=todo[0] if todo else None,
+        more_steps=len(todo[1:]),
+        verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
+        missing=tuple(say.sentence(item.text) for item in best.missing) if best and not fixed else (),
+        losses=len(report.losses),
+    )
+
+
+def outline(report: Report, say: Language) -> list[Section]:
+    """Return the whole report as sections in the reader's language; those without content are left out."""
+    best = report.findings[0] if report.findings else None
+    sections = [
+        *_opening(report, say),
+        *(_explanation(best, report, say) if best else ()),
+        Section(title=say("Other causes, and why not"), blocks=_others(report.findings[1:], say)),
+        Section(title=say("Incidents"), blocks=_incidents(report, say)),
+        Section(title=say("Beside the refusals"), blocks=_context(report, say)),
+        Section(title=say("Other errors, not counted"), blocks=_other_errors(report, say)),
+        Section(title=say("Inputs and what they cover"), blocks=_sources(report, say)),
+        Section(title=say("Losses: what could not be read"), blocks=_losses(report, say)),
+    ]
+    return [section for section in sections if section.blocks]
+
+
+def _opening(report: Report, say: Language) -> Iterable[Section]:
+    facts = opening(report, say)
+    title = f"{facts.grade}: {facts.title}" if facts.grade else facts.title
+    notes = [Paragraph(text=facts.summary)]
+    if facts.losses:
+        many = say("Not everything could be read: $count losses are listed at the end.", count=say.number(facts.losses))
+        text = say("Not everything could be read: 1 loss is listed at the end.") if facts.losses == 1 else many
+        notes.append(Paragraph(text=text, tone="bad"))
+    if report.options.redact:
+        notes.append(Paragraph(text=say("Names in this report are aliases (--redact)."), tone="soft"))
+    if facts.cause:
+        notes.append(Paragraph(text=say("$cause: more in $page", cause=facts.cause, page=facts.page), tone="soft"))
+    yield Section(title=title, blocks=tuple(notes), opening=True, tone=facts.tone)
+    yield Section(title=say("Has the fix worked?"), blocks=repair_blocks(report.repair, say), opening=True)
+    yield Section(title=say("Why"), blocks=_paragraphs([facts.why]), opening=True)
+    yield Section(
+        title=say("Do this first") if facts.explained else say("Next"), blocks=_first(facts, say), opening=True
+    )
+    yield Section(title=say("How to see that it worked"), blocks=_sentences(facts.verify), opening=True)
+    yield Section(title=say("What is missing"), blocks=_sentences(facts.missing), opening=True)
+
+
+def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
+    if facts.first is None:
+        return ()
+    # What to do at more length stands below; without a cause that is what to collect.
+    more = say("Fix") if facts.explained else say("How to collect what is missing")
+    text = say("All steps stand below, under “$section”.", section=more)
+    alone = Steps(steps=(facts.first,), numbered=False)
+    return (alone, Paragraph(text=text, tone="soft")) if facts.more_steps else (alone,)
+
+
+def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Section]:
+    explained = best.cause != "unexplained"
+    yield Section(title=say("What Exchange Online said"), blocks=_replies(report, say))
+    if best.supports or explained:
+        yield Section(title=say("Evidence for"), blocks=evidence_blocks(best.supports, "+", say("none"), say))
+        nothing = say("none was found")
+        yield Section(title=say("Evidence against"), blocks=evidence_blocks(best.contradicts, "-", nothing, say))
+    yield Section(title=say("What the refused mail has in common"), blocks=_common(report, say))
+    yield Section(title=say("Refusals and the certificate checks beside them"), blocks=_pairs(report, say))
+    yield Section(title=say("What the network trace shows"), blocks=_handshakes(report, say))
+    yield Section(title=say("Certificate stores"), blocks=_stores(report, say))
+    yield Section(title=say("Time line"), blocks=_pictures(report, say))
+    if best.remedy is not None:
+        title = say("Fix") if explained else say("Next")
+        yield Section(title=title, blocks=_steps(best.remedy.steps, say))
+        yield Section(title=say("Verify"), blocks=_steps(best.remedy.verify, say))
+    yield Section(title=say("How to collect what is missing"), blocks=collect_blocks(best.missing, say))
+    if best.remedy is not None:
+        blocks = tuple(reference(text, say) for text in best.remedy.references)
+        yield Section(title=say("References"), blocks=blocks)
+
+
+def _paragraphs(texts: Iterable[str]) -> tuple[Block, ...]:
+    return tuple(Paragraph(text=text) for text in texts if text)
+
+
+def _sentences(texts: Iterable[str]) -> tuple[Block, ...]:
+    bullets = tuple(Bullet(text=text) for text in texts)
+    return (Bullets(bullets=bullets),) if bullets else ()
+
+
+def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block, ...]:
+    """The first of many, and how many there are."""
+    return (Bullets(bullets=tuple(bullets[:most])), *_more(len(bullets), most, say)) if bullets else ()
+
+
+def _more(count: int, most: int, say: Language) -> tuple[Block, ...]:
+    text = say("$shown of $count are shown; the JSON report holds all.", shown=most, count=count)
+    return (Paragraph(text=text, tone="soft"),) if count > most else ()
+
+
+def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
+    made = tuple(steps(lines, say))
+    return (Steps(steps=made),) if made else ()
+
+
+def reference(text: str, say: Language) -> Reference:
+    """Return a reference of a rule (``title: https://...``) in its two parts, the title in the reader's language."""
+    at = text.find("https://")
+    title, url = (text[:at].rstrip(" :"), text[at:]) if at >= 0 else (text, "")
+    return Reference(text=say.sentence(title), url=url)
+
+
+def evidence_blocks(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> tuple[Block, ...]:
+    """Return evidence as a list, equal sentences merged; ``nothing`` says that there is none."""
+    bullets = [_evidence(item, sign, say) for item in merged(items, say)]
+    return _bullets(bullets, _MOST_EVIDENCE, say) or (Paragraph(text=nothing, tone="soft"),)
+
+
+def _evidence(item: Observed, sign: str, say: Language) -> Bullet:
+    place = say("$count times: $place", count=item.count, place=item.place) if item.count > 1 else item.place
+    return Bullet(text=item.text, sign=sign, time=item.time, place=place)
+
+
+def collect_blocks(items: Iterable[Missing], say: Language) -> tuple[Block, ...]:
+    """Return what is missing, each with the steps to collect it."""
+    blocks: list[Block] = []
+    for item in items:
+        blocks += [Paragraph(text=say.sentence(item.text)), *_steps(item.collect, say)]
+    return tuple(blocks)
+
+
+def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
+    """Return whether the fix has worked, and what shows it; nothing where no later logs were looked at."""
+    if repair is None:
+        return ()
+    tone: Tone = {"fixed": "clean", "still-refused": "bad", "not-shown": "warn"}[repair.result]  # type: ignore[assignment]
+    blocks: list[Block] = [Paragraph(text=say(shared.REPAIRS[repair.result]), tone=tone)]
+    for item in repair.incidents:
+        if len(repair.incidents) > 1:
+            text = f"{item.incident}, {item.cause}: {say(shared.REPAIRS[item.result])}"
+            blocks.append(Paragraph(text=text, tone="soft"))
+        for sign, found in (("+", item.changed), ("+", item.accepted), ("-", item.refused)):
+            blocks += evidence_blocks(found, sign, "", say) if found else ()
+        blocks += collect_blocks(item.missing, say)
+    return tuple(blocks)
+
+
+def _replies(report: Report, say: Language) -> tuple[Block, ...]:
+    """Each distinct reply with its count; times only where the verdict does not have them."""
+    replies = shared.replies(report)
+    bullets = [
+        Bullet(
+            text=item.text[:_LONGEST],
+            sign=f"{say.number(item.count)} x",
+            place=shared.reply_times(item, say) if len(replies) > 1 or item.unknown_zone_count else "",
+        )
+        for item in replies
+    ]
+    notes = [*shared.more_replies(report, say), *shared.excerpt_texts(report, say)[:_MOST_REPLIES]]
+    return (*_bullets(bullets, _MOST_REPLIES, say), *(Paragraph(text=text, tone="warn") for text in notes))
+
+
+def _common(report: Report, say: Language) -> tuple[Block, ...]:
+    shown = report.common[:_MOST_PAIRS]
+    clues = tuple(number for number, item in enumerate(shown) if item.compared and not item.accepted)
+    rows = tuple(shared.common_cells(item, say) for item in shown)
+    titles = tuple(say(title) for title in shared.COMMON_TITLES)
+    table = Table(titles=titles, rows=rows, numeric=(1,), marked=clues)
+    return (table, *_more(len(report.common), _MOST_PAIRS, say)) if rows else ()
+
+
+def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
+    """The pairs with their time difference, those that rest on identity before the others, nearest first."""
+    pairs = shared.pairs(report)
+    rows = tuple(shared.pair_cells(item, say) for item in pairs[:_MOST_PAIRS])
+    table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
+    return (table, *_more(len(pairs), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
+
+
+def _folded(report: Report, say: Language) -> tuple[Block, ...]:
+    """That not every refusal is listed, where those that are alike are folded."""
+    return tuple(Paragraph(text=text, tone="soft") for text in shared.folded_texts(report, say))
+
+
+def _handshakes(report: Report, say: Language) -> tuple[Block, ...]:
+    rows = tuple(shared.handshake_cells(item, say) for item in report.handshakes[:_MOST_PAIRS])
+    table = Table(titles=tuple(say(title) for title in shared.HANDSHAKE_TITLES), rows=rows)
+    return (table, *_more(len(report.handshakes), _MOST_PAIRS, say)) if rows else ()
+
+
+def _stores(report: Report, say: Language) -> tuple[Block, ...]:
+    rows = tuple(shared.store_cells(item, say) for item in report.stores[:_MOST_ROWS])
+    table = Table(titles=tuple(say(title) for title in shared.STORE_TITLES), rows=rows, numeric=(2,))
+    return (table, *_more(len(report.stores), _MOST_ROWS, say)) if rows else ()
+
+
+def _pictures(report: Report, say: Language) -> tuple[Block, ...]:
+    near = timeline.close_up(report)
+    line = near or timeline.overview(report)
+    if line is None:
+        return ()
+    title = say("An excerpt: the seconds around the nearest pair") if near else say("From the first mark to the last")
+    unplaced = (Paragraph(text=text, tone="warn") for text in shared.unplaced_texts(report, say))
+    return (Paragraph(text=title, tone="soft"), Picture(line=line), *unplaced)
+
+
+def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
+    """A line for each other cause: rivals with what supports them, then what was ruled out; the rest by name."""
+    bullets: list[Bullet] = []
+    for item in findings:
+        name = f"{item.cause}: {say.sentence(item.title)}"
+        if item.grade in _RIVALS:
+            supports = tuple(say.sentence(part.text) for part in item.supports[:1])
+            bullets.append(Bullet(text=name, sign=say(item.grade), tone=item.grade, items=supports))
+        elif item.contradicts:
+            reason = f"{item.cause}: {say.sentence(item.contradicts[0].text)}"
+            bullets.append(Bullet(text=reason, sign=say(item.grade), tone=item.grade, short=True))
+    blocks = _bullets(bullets, len(bullets), say)
+    rest = [item.cause for item in findings if item.grade not in _RIVALS and not item.contradicts]
+    text = say("Nothing in the input speaks for or against: $causes", causes=", ".join(rest))
+    return (*blocks, Paragraph(text=text, tone="soft")) if rest else blocks
+
+
+def _incidents(report: Report, say: Language) -> tuple[Block, ...]:
+    incidents = report.incidents
+    rows = tuple(shared.incident_cells(item, say) for item in incidents[:_MOST_ROWS])
+    table = Table(titles=tuple(say(title) for title in INCIDENT_TITLES), rows=rows, numeric=(2,))
+    return (table, *_more(len(incidents), _MOST_ROWS, say), *_folded(report, say)) if rows else ()
+
+
+def _context(report: Report, say: Language) -> tuple[Block, ...]:
+    bullets = [
+        Bullet(text=shared.context_text(item, say), place=place_text(item.origin, say)) for item in report.context
+    ]
+    return _bullets(bullets, _MOST_LINES, say)
+
+
+def _other_errors(report: Report, say: Language) -> tuple[Block, ...]:
+    """Failures that are not 5.7.64, those that look like it first."""
+    bullets = [Bullet(text=shared.other_error_text(item, say)) for item in shared.other_errors(report)]
+    return _bullets(bullets, _MOST_LINES, say)
+
+
+def _sources(report: Report, say: Language) -> tuple[Block, ...]:
+    covered = shared.spans(report)
+    bullets = []
+    for item in report.sources:
+        reason = f" - {say.sentence(item.reason)}" if item.reason else ""
+        items = [
+            text
+            for span in covered.get(item.path, ())
+            for text in (shared.span_text(span, say), *(say.sentence(note) for note in span.notes))
+        ]
+        bullets.append(Bullet(text=f"{item.path}: {item.kind}, {say(item.status)}{reason}", items=tuple(items)))
+    texts = _paragraphs(shared.bundle_texts(report, say))
+    return (*texts, *_bullets(bullets, _MOST_SOURCES, say))
+
+
+def _losses(report: Report, say: Language) -> tuple[Block, ...]:
+    bullets = [
+        Bullet(
+            text=f"{place_text(item.origin, say)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})",
+            sign="!",
+            tone="bad",
+        )
+        for item in report.losses
+    ]
+    return _bullets(bullets, _MOST_ROWS, say) or (Paragraph(text=say("none"), tone="soft"),)

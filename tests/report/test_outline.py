@@ -1,0 +1,138 @@
+"""Handshakes, stores and the repair in every readable output, and what the first block says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+from reports import report
+
+from evtx_analyzer import version
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.findings import Evidence, IncidentRepair, Missing, Repair
+from evtx_analyzer.model.handshake import Handshake, WireCertificate
+from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.stores import Store
+from evtx_analyzer.report import SUFFIXES, language
+from evtx_analyzer.report.outline import opening, outline
+from evtx_analyzer.report.shared import handshake_cells
+
+READABLE = (".html", ".md", ".txt")
+EN, DE = language.ENGLISH, language.load("de")
+WHERE = Origin(source="trace.pcapng", offset=4711)
+LEAF = WireCertificate(thumbprint="AB" * 20, subject="CN=mail.contoso.com", issuer="CN=Contoso CA")
+
+
+def handshake(**changes):
+    made = Handshake(
+        id="H-1",
+        start=datetime(2026, 3, 10, 9, 14, 2, 100000, tzinfo=UTC),
+        local="192.0.2.7:40000",
+        remote="203.0.113.9:25",
+        tls="TLS 1.2",
+        requested=True,
+        sent=(LEAF,),
+        received=(),
+        alert="",
+        rejection="R-1",
+        origin=WHERE,
+    )
+    return replace(made, **changes)
+
+
+def repair(result, **parts):
+    return Repair(
+        result=result, incidents=(IncidentRepair(incident="I-1", cause="missing-intermediate", result=result, **parts),)
+    )
+
+
+def shown(made, suffix, say=EN):
+    return " ".join(str(SUFFIXES[suffix](made, say)).replace("\\", "").split())
+
+
+@pytest.mark.parametrize("suffix", READABLE)
+def test_the_trace_is_shown(suffix):
+    made = replace(report("kb-3212877"), handshakes=(handshake(),))
+    text = shown(made, suffix)
+    for part in ("What the network trace shows", "1.2", "CN=mail.contoso.com", "203.0.113.9:25"):
+        assert part in text
+    assert "Was der Netzwerkmitschnitt zeigt" in shown(made, suffix, DE)
+    assert "What the network trace shows" not in shown(report("kb-3212877"), suffix)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "sent"),
+    [
+        ({}, "yes", "1: CN=mail.contoso.com"),
+        ({"requested": False, "sent": ()}, "no", "none"),
+        ({"requested": None, "sent": (), "tls": "TLS 1.3"}, "cannot be seen", "cannot be seen"),
+    ],
+)
+def test_what_tls_hides_is_not_called_absent(changes, asked, sent):
+    cells = handshake_cells(handshake(**changes), EN)
+    assert cells[3:5] == (asked, sent)
+
+
+@pytest.mark.parametrize("suffix", READABLE)
+def test_stores_are_shown(suffix):
+    certificate = Certificate(thumbprint="CD" * 20, subject="CN=Contoso CA")
+    store = Store(name="CA", host="EX01", certificates=(certificate, certificate), origin=Origin(source="store-ca.txt"))
+    text = shown(replace(report("kb-3212877"), stores=(store,)), suffix)
+    for part in ("Certificate stores", "CA (intermediate authorities)", "EX01", "store-ca.txt"):
+        assert part in text
+
+
+@pytest.mark.parametrize("suffix", READABLE)
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("fixed", "The fix has worked"),
+        ("still-refused", "Mail is still refused."),
+        ("not-shown", "Neither is shown"),
+    ],
+)
+def test_whether_the_fix_worked_is_shown(suffix, result, words):
+    evidence = (Evidence(text="Something was seen.", origin=Origin(source="x.log", line=7)),)
+    missing = (Missing(text="The later log.", collect=("> Get-Log",)),)
+    made = replace(report("kb-3212877"), repair=repair(result, changed=evidence, missing=missing))
+    text = shown(made, suffix)
+    for part in ("Has the fix worked?", words, "Something was seen.", "x.log line 7", "The later log.", "Get-Log"):
+        assert part in text
+
+
+def test_nothing_is_to_be_done_first_where_the_fix_has_worked():
+    made = report("kb-3212877")
+    assert opening(made, EN).first is not None
+    assert opening(replace(made, repair=repair("still-refused")), EN).first is not None
+    fixed = opening(replace(made, repair=repair("fixed")), EN)
+    assert fixed.first is None
+    assert fixed.verify == ()
+
+
+def test_the_first_block_comes_first_in_every_case():
+    for name in ("kb-3212877", "no-tls-iis", "no-capi2", "attr35"):
+        flags = [section.opening for section in outline(report(name), EN)]
+        assert flags == sorted(flags, reverse=True)
+        assert flags[0]
+
+
+def test_a_cause_names_its_page(monkeypatch):
+    made = report("kb-3212877")
+    assert opening(made, EN).page == "docs/causes/missing-intermediate.md"
+    monkeypatch.setattr(version, "DOCUMENTATION", "https://example.org/docs/")
+    assert opening(made, EN).page == "https://example.org/docs/causes/missing-intermediate.md"
+    assert 'href="https://example.org/docs/causes/missing-intermediate.md"' in SUFFIXES[".html"](made, EN)
+
+
+def test_no_cause_names_no_page():
+    assert opening(report("attr35"), EN).page == ""
+
+
+def test_counts_and_decimals_are_written_as_the_language_does():
+    assert (EN.number(1234567), DE.number(1234567)) == ("1,234,567", "1.234.567")
+    assert (EN.digits("-3.5"), DE.digits("-3.5")) == ("-3.5", "-3,5")
+    text = "the clock is 1.250 s ahead of the remote side's (median of 1,200); nothing is shifted for it"
+    assert "1,250 s" in DE.sentence(text)
+    assert "(Median aus 1.200)" in DE.sentence(text)
+    assert "26.956" in DE.sentence("1 row, 26,956 characters")
