@@ -1,8 +1,8 @@
 """Which refusals of a large incident stand whole in the report; all others are folded and counted.
 
 Whole are the first and the last refusal, of each signal the first five and the last (evidence names them), the first
-with each distinct reply, the first of each sender's domain, address seen, use of TLS and certificate received, and of
-each link rule the pairs that lie nearest in time, sound and broken ones apart.
+with each distinct reply, the first of each kind of session (``kind_of``), and of each link rule the pairs that lie
+nearest in time, sound and broken ones apart.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evtx_analyzer.correlate.case_facts import sender_domain_of
+from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.model.alike import Alike, Differing
-from evtx_analyzer.model.evidence import Link, Rejection
+from evtx_analyzer.model.evidence import Incident, Link, Rejection
 from evtx_analyzer.smtp.reply_texts import compared
 
 FIRST = 5
 """So many refusals with a signal, and pairs of a rule, are whole; as many sentences of evidence are shown."""
-_MOST = 50  # replies, and domains of senders
+MOST_KINDS = 50
+"""So many replies, and kinds of session, have a refusal that is whole."""
 
 _Row = tuple[object, ...]
 """The order of a refusal in time and place, the number of its group, and its number in the group."""
@@ -97,13 +100,16 @@ def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     for item in surveys:
         for name in item.group.shared.signals:
             signals.setdefault(name, []).append(item)
-        for known, key in ((replies, compared(item.group.shared.reply)), (kinds, _kind(item))):
+        for known, key in (
+            (replies, compared(item.group.shared.reply)),
+            (kinds, kind_of(item.group.whole(item.first))),
+        ):
             known[key] = min(known.get(key, item.early[0]), item.early[0])
     rows: list[_Row] = [min(item.early[0] for item in surveys), max(item.end for item in surveys)]
     for same in signals.values():
         rows += heapq.nsmallest(FIRST, chain.from_iterable(item.early for item in same))
         rows.append(max(item.end for item in same))
-    rows += [*sorted(replies.values())[:_MOST], *sorted(kinds.values())[:_MOST]]
+    rows += [*sorted(replies.values())[:MOST_KINDS], *sorted(kinds.values())[:MOST_KINDS]]
     chosen: dict[int, set[int]] = {}
     for *_, number, place in dict.fromkeys(rows):
         assert isinstance(number, int)
@@ -112,12 +118,22 @@ def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     return chosen
 
 
-def _kind(item: Survey) -> tuple[object, ...]:
-    """Return what of a refusal decides whether a later acceptance is of the same kind (``repair``)."""
-    shared = item.group.shared
-    received = shared.received.thumbprint if shared.received else ""
-    domain = item.first.mail_from.rpartition("@")[2].casefold()
-    return domain, shared.seen_address, shared.starttls, bool(shared.tls), shared.from_start, received
+def kind_of(item: Rejection) -> tuple[object, ...]:
+    """Return what of a refusal decides whether a later acceptance is of the same kind, as ``repair`` compares them."""
+    received = item.received.thumbprint if item.received else ""
+    online = is_remote_side(item.remote_name, item.received, item.remote_endpoint)
+    sent = item.sent is not None
+    tls = item.starttls, bool(item.tls)
+    return sender_domain_of(item), item.seen_address, *tls, item.from_start, sent, received, online
+
+
+def holds_every_kind(incident: Incident) -> bool:
+    """Return whether there is a refusal of each kind among those that an incident holds, listed or folded.
+
+    A saved report lists the first of each kind, and of very many kinds only some.
+    """
+    here = len(incident.rejections) + sum(map(len, incident.alike))
+    return here >= incident.rejection_count or len({*map(kind_of, incident.rejections)}) < MOST_KINDS
 
 
 def _paired(links: Iterable[Link]) -> frozenset[str]:
