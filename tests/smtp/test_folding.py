@@ -10,7 +10,7 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -112,6 +112,8 @@ def write(folder, **contents):
 
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(5, 60), block=st.sampled_from([4000, 100_000]))
+# Several at the same time: which one is named as the first after a fix does not depend on folding.
+@example(seed=2377, count=19, block=4000)
 @SETTINGS
 def test_folding_changes_nothing_but_the_list(tmp_path, seed, count, block):
     """Logs cut in two files, with rows of message tracking for some of the refusals, and a copy of a part."""
