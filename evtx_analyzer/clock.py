@@ -17,6 +17,8 @@ from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.origin import TimeBasis
 
 _EPOCH_1601 = datetime(1601, 1, 1, tzinfo=UTC)
+# Far from the end of the calendar, so that windows and offsets can be added to any time.
+_END = datetime(9000, 1, 1, tzinfo=UTC)
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|UTC|[+-]\d\d:?\d\d)?$",
     re.ASCII,
@@ -36,9 +38,14 @@ def from_filetime(ticks: int) -> datetime | None:
     if ticks <= 0:
         return None
     try:
-        return _EPOCH_1601 + timedelta(microseconds=ticks // 10)
+        return _sensible(_EPOCH_1601 + timedelta(microseconds=ticks // 10))
     except OverflowError:
         return None
+
+
+def _sensible(time: datetime) -> datetime | None:
+    """Return a time that a log may hold: damage writes years with which nothing can be reckoned."""
+    return time if _EPOCH_1601 < time < _END else None
 
 
 def from_iso(text: str) -> datetime | None:
@@ -46,7 +53,7 @@ def from_iso(text: str) -> datetime | None:
     if len(text) == _USUAL and _PLAIN.match(text):
         # What Exchange writes in every row; the standard library reads it ten times faster.
         try:
-            return datetime.fromisoformat(text)
+            return _sensible(datetime.fromisoformat(text))
         except ValueError:
             return None
     found = _ISO.match(text.strip())
@@ -56,7 +63,7 @@ def from_iso(text: str) -> datetime | None:
     micro = int((fraction or "0").ljust(6, "0")[:6])
     try:
         time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), micro, tzinfo=UTC)
-        return time - _offset(zone) if time > _EPOCH_1601 else None
+        return _sensible(time - _offset(zone))
     except (ValueError, OverflowError):
         return None
 
@@ -195,7 +202,7 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
     if len(found[1]) == 4:  # noqa: PLR2004  digits of a year
         orders = ["ymd"]
     readings = [digits for way in orders if (digits := _read_as(way, found)) is not None]
-    if not readings or readings[0] < _EPOCH_1601:
+    if not readings or any(_sensible(time) is None for time in readings):
         return None
     if readings[0] == readings[-1]:
         return localized(readings[0], where)
@@ -247,7 +254,7 @@ def from_mail(text: str) -> datetime | None:
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    return time if time > _EPOCH_1601 else None
+    return _sensible(time)
 
 
 def whole_hours(seconds: float) -> int:

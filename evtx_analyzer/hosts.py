@@ -4,9 +4,10 @@ Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS
 upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
 name stands in two domains, the whole name is kept.
 
-In order of trust: what ``--host`` says, the row, the folder or archive that collectors name after the machine, the
-local address as Receive logs and message tracking name its owner. A label that none of these gives is assumed only
-where the whole input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
+In order of trust: what ``--host`` says, the row, the collector's manifest, the folder or archive that collectors name
+after the machine, the local address as Receive logs and message tracking name its owner. A label that none of these
+gives is assumed only where the whole input, or the nearest folder that names any machine, holds one machine, and is
+said to be assumed.
 Where a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), the folders beside it that hold logs
 without a name are other machines, called like their folder. Machines that differ are never paired silently.
 """
@@ -31,7 +32,7 @@ HostNames = str | Sequence[str] | Mapping[str, str]
 _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]+)*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
 # Words that people name bundles with; an archive called case-1123.zip names no machine.
 _NO_HOSTS = frozenset(
     {
@@ -112,7 +113,7 @@ _NO_HOSTS = frozenset(
 )
 # A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
 _MACHINE = re.compile(
-    r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]+\d{1,3}", re.IGNORECASE
+    r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]{1,62}\d{1,3}", re.IGNORECASE
 )
 _MOST_KNOWN = 4096
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
@@ -138,6 +139,7 @@ class Hosts(Struct, frozen=True):
     folders: Mapping[str, frozenset[str]]
     addresses: Mapping[str, str]
     given: HostOverrides = ()
+    stated: Mapping[str, str] = {}
     _known: dict[HostClue, tuple[str, HostBasis]] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
@@ -160,6 +162,8 @@ class Hosts(Struct, frozen=True):
             return self.label(override), "option"
         if clue.name:
             return self.label(clue.name), "row"
+        if stated := self.stated.get(clue.path, ""):
+            return self.label(stated), "manifest"
         named, assumed = self._of_folder(clue.path)
         if named:
             return named, "folder"
@@ -192,17 +196,22 @@ def identify_hosts(
     bridges: Mapping[str, frozenset[str]] | None = None,
     given: HostOverrides = (),
     unnamed_logs: Iterable[tuple[str, str]] = (),
+    stated: Mapping[str, str] | None = None,
 ) -> Hosts:
     """Return the machines of a case by names in rows (path, name), all paths, owners of addresses, and ``--host``.
 
     ``unnamed_logs`` are (path, local address) of sessions in logs that name no machine: several addresses are taken for
-    several machines, and a folder called like another machine is not taken for the one that is known.
+    several machines, and a folder called like another machine is not taken for the one that is known. ``stated`` are
+    the machines that manifests of the collector name, by path.
     """
     named = sorted({(path, name) for path, name in rows if name})
     unnamed = sorted(set(unnamed_logs))
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
     siblings = _siblings(named, [path for path, _ in unnamed])
-    written = sorted({name for _, name in named} | {name for _, name in given} | (above - {""}), key=str.casefold)
+    manifests = set((stated or {}).values())
+    written = sorted(
+        {name for _, name in named} | {name for _, name in given} | manifests | (above - {""}), key=str.casefold
+    )
     domains: dict[str, set[str]] = {}
     for name in written:
         host, _, domain = name.partition(".")
@@ -218,6 +227,7 @@ def identify_hosts(
         for address, names in (bridges or {}).items()
     }
     distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
+    distinct |= {labels[name.casefold()] for name in manifests}
     distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
     return Hosts(
         labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
@@ -225,6 +235,7 @@ def identify_hosts(
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
         given=given,
+        stated=stated or {},
     )
 
 
@@ -252,7 +263,7 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
 
 def _is_machine_name(name: str) -> bool:
     """Return whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
-    plain = re.sub(r"[-_ ]?\d+$", "", name).casefold()
+    plain = re.sub(r"(?:[-_ ]|(?<!\d))\d+$", "", name).casefold()
     # A date (2026-03-10) would be a legal name of a machine.
     legal = _NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
     return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
@@ -283,7 +294,7 @@ def folder_host(parts: list[str]) -> str:
 
 def folder_of(path: str) -> str:
     """Return the folder or archive that holds a file, by the name that reports show (``case.zip!EX01/SEND1.LOG``)."""
-    return re.sub(r"[/!]?[^/!]*$", "", path)
+    return path[: max(path.rfind("/"), path.rfind("!"), 0)]
 
 
 def short(name: str) -> str:

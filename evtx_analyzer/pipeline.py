@@ -30,12 +30,15 @@ from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_
 from evtx_analyzer.ingest.streams import Progress, silent
 from evtx_analyzer.model.events import Event
 from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.repair.changes import Later, later_evidence
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp.refusals import Refusals, refusals
+from evtx_analyzer.stores.assemble import assemble
+from evtx_analyzer.stores.views import store_chains
 from evtx_analyzer.version import VERSION
 
 
@@ -82,7 +85,9 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     account = evidence.account(refused, clocks)
     facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage))
     joined = correlate(facts, rules, options.window, SHOWN_FIELDS)
-    case = _case(joined, account, options)
+    stores = assemble(evidence.tallies.exported, hosts, evidence.manifests.export_times())
+    chains = store_chains(joined.incidents, stores, evidence.tallies.exported, facts, rules.signals)
+    case = _case(joined, account, options, chains, evidence.manifests.uncollected())
     findings, incidents = diagnose(joined.incidents, rules.causes, case)
     later = later_evidence(facts)
     # Exports have no time of their own: what they show is not later than the refusals of the same input.
@@ -106,10 +111,12 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         sources=account.sources,
         coverage=account.coverage,
         losses=account.losses,
-        bundles=tuple(collector_bundles(sources)),
+        bundles=(*collector_bundles(sources), *evidence.manifests.reported()),
         common=common_traits(
             refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains, refused.alike
         ),
+        stores=tuple(item.store for item in stores),
+        store_chains=chains,
         # Nobody asked whether a fix worked where no fix is in the logs.
         repair=judged.repair if judged.fixed else None,
     )
@@ -140,7 +147,13 @@ def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequ
     )
 
 
-def _case(joined: Correlation, account: Account, options: AnalysisOptions) -> Case:
+def _case(
+    joined: Correlation,
+    account: Account,
+    options: AnalysisOptions,
+    chains: Sequence[StoreChain],
+    uncollected: Sequence[tuple[str, str]],
+) -> Case:
     """Return what the causes look at besides the incidents."""
     return Case(
         operations=joined.operations,
@@ -152,6 +165,8 @@ def _case(joined: Correlation, account: Account, options: AnalysisOptions) -> Ca
         view=partial(session_facts, background=joined.facts),
         certificates=joined.facts.certificates,
         tz=options.tz,
+        stores=chains,
+        uncollected=uncollected,
     )
 
 

@@ -1,9 +1,10 @@
-"""Text of logs made fit to print: without control characters, and not too long."""
+"""Text of logs made fit to print or to keep: without control characters, not too long, numbers as numbers."""
 
 from __future__ import annotations
 
 import unicodedata
 
+_MOST_DIGITS = 18  # below 2**63, which JSON and tables can hold
 # Control, format (bidi and zero width), surrogate and private characters: they act, or are not seen.
 _HIDDEN = ("Cc", "Cf", "Cs", "Co")
 _LINE_ENDS = ("Zl", "Zp")
@@ -25,3 +26,17 @@ def escaped(text: str) -> str:
 def clip(text: str, most: int) -> str:
     """Return at most ``most`` characters of the text, the cut marked."""
     return text if len(text) <= most else text[: most - 1] + "\u2026"
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that ASCII digits write, None for any other text and for more than 18 digits.
+
+    ``str.isdigit`` takes superscripts, which ``int`` refuses, and ``int`` refuses more than 4,300 digits: one damaged
+    byte in a log makes either of them.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+def whole_text(text: str) -> str:
+    """Return the text with pairs of surrogates joined and single ones replaced: no encoding could write them."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -317,9 +317,12 @@ POLICIES: dict[int, str] = {
 POLICY_NUMBERS = {name: number for number, name in POLICIES.items()}
 
 
+_MOST_HEX = 18  # 0x and the digits of 64 bits
+
+
 def from_hex(text: str | None) -> int | None:
     """A CAPI2 ``@value``: hex without prefix, any case and width, a ``0x`` prefix is tolerated; None if it is none."""
-    if not text:
+    if not text or len(text) > _MOST_HEX:
         return None
     try:
         return int(text.strip(), 16)

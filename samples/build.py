@@ -9,9 +9,10 @@ from pathlib import Path
 from samples.cases import KB_CASES
 from samples.causes import CAUSES
 from samples.repairs import REPAIRS
+from samples.stores import STORES
 
 HERE = Path(__file__).parent
-CASES = {**KB_CASES, **CAUSES, **REPAIRS}
+CASES = {**KB_CASES, **CAUSES, **REPAIRS, **STORES}
 
 
 def main(arguments: list[str] | None = None) -> int:

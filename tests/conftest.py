@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
+
+import pytest
 
 
 def pytest_addoption(parser):
@@ -18,3 +21,23 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     shutil.rmtree(config.evtx_analyzer_cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_network(request, monkeypatch):
+    """No test reaches a network, and so no code under test does; one marked ``server`` has a server of its own here."""
+    if request.node.get_closest_marker("server"):
+        return
+
+    def refuse(connection, address, *_):
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            raise AssertionError(f"a connection to {address} was tried in a test without a server")
+        return connect(connection, address)
+
+    def no_name(host, *_, **__):
+        raise AssertionError(f"the address of {host} was asked for in a test without a server")
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from evtx_analyzer.discover import natural_key
+from evtx_analyzer.discover import natural_key, real_path
 from evtx_analyzer.discover.archive.formats import archive_kind
 from evtx_analyzer.discover.remote import children, is_url, listing
 from evtx_analyzer.errors import InputError
@@ -57,22 +57,25 @@ def _folder_of_bundles(text: str) -> list[Bundle] | None:
         rows = [(posixpath.basename(url.rstrip("/")), url, size, folder) for url, size, folder in found]
         return _split(top, [(name, url, size, folder or _named_archive(name)) for name, url, size, folder in rows])
     path = Path(text)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return None
     # A link that leads back to the folder itself, or above it, would count everything again.
-    above = {path.resolve(), *path.resolve().parents}
-    entries = sorted(item for item in path.iterdir() if _real(item) not in above and item.name != CONFIGURATION)
+    folder = real_path(path)
+    above = {folder, *folder.parents}
+    entries = sorted(
+        item for item in _listed_folder(path) if real_path(item) not in above and item.name != CONFIGURATION
+    )
     return _split(
-        path.resolve().name,
-        [(item.name, str(item), _size(item), item.is_dir() or _is_archive(item)) for item in entries],
+        folder.name,
+        [(item.name, str(item), _size(item), os.path.isdir(item) or _is_archive(item)) for item in entries],
     )
 
 
-def _real(path: Path) -> Path:
+def _listed_folder(path: Path) -> list[Path]:
     try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path  # a link in a circle: an input that cannot be read
+        return list(path.iterdir())
+    except OSError as error:
+        raise InputError(f"{path}: the folder cannot be read ({error.strerror}); check its rights") from None
 
 
 def _split(top: str, entries: Iterable[tuple[str, str, int, bool]]) -> list[Bundle]:
@@ -93,7 +96,7 @@ def _split(top: str, entries: Iterable[tuple[str, str, int, bool]]) -> list[Bund
 def _each(texts: Iterable[str]) -> list[Bundle]:
     """One bundle for each input, named from the folder that holds them all."""
     whole = list(dict.fromkeys(item for text in texts for item in _expanded(text)))
-    keys = [item.replace("://", ":/", 1) if is_url(item) else Path(item).resolve().as_posix() for item in whole]
+    keys = [item.replace("://", ":/", 1) if is_url(item) else real_path(item).as_posix() for item in whole]
     parents = {posixpath.dirname(key.rstrip("/")) for key in keys}
     try:
         top = posixpath.commonpath(parents) if parents else ""
@@ -112,7 +115,7 @@ def _expanded(text: str) -> Iterator[str]:
         yield from _listed(Path(text[1:]))
     elif is_url(text):
         yield from (url for url, _ in listing(text)) if any(sign in text for sign in _GLOB) else [text]
-    elif any(sign in text for sign in _GLOB) and not Path(text).exists():
+    elif any(sign in text for sign in _GLOB) and not os.path.exists(text):
         matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
         if not matches:
             raise InputError(f"{text}: nothing matches; check the pattern")
@@ -159,7 +162,7 @@ def without_archive_suffix(name: str) -> str:
 def _size(path: Path) -> int:
     """Bytes of a file or of all files below a folder; 0 where they cannot be told."""
     try:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             return path.stat().st_size
         return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
     except OSError:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from evtx_analyzer.model.events import Capi2Event
 from evtx_analyzer.model.origin import Origin, sort_key
+from evtx_analyzer.plain_text import whole_number
 
 _Source = tuple[str, str | None]
 
@@ -37,7 +38,8 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
 def record_id(event: Capi2Event) -> int | None:
     """Return the EventRecordID that the machine gave; a collector's file numbers records anew."""
     written = event.fields.get("EventRecordID", ("",))[0]
-    return int(written) if written.isdecimal() else event.origin.record
+    number = whole_number(written)
+    return event.origin.record if number is None else number
 
 
 def _source(origin: Origin) -> _Source:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import gc
 import sys
 
-from evtx_analyzer.cli import analyze, batch, events, rules, verify
+from evtx_analyzer.cli import analyze, batch, collector, events, rules, verify
 from evtx_analyzer.cli.app import app
+from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, interrupted, leave, unforeseen
 from evtx_analyzer.cli.outputs import NOT_WRITTEN
 from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
-__all__ = ["analyze", "app", "batch", "events", "main", "rules", "verify"]
+__all__ = ["analyze", "app", "batch", "collector", "events", "main", "rules", "verify"]
 
 # Objects made until the next look for cycles. Rows and events are frozen and in none: looking every 700 of them, which
 # is the default, costs a tenth of an outage's time.
@@ -21,27 +22,29 @@ _YOUNG = 200_000
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line, and end with an exit status whatever happens."""
     gc.set_threshold(_YOUNG, 10, 10)
     try:
         app(prog_name="evtx-analyzer")
+        status = 0
     except AnalyzerError as error:
         # All mistakes of a rule set stand in one error, a line each; anything else is one line.
-        mistakes = error.mistakes if isinstance(error, RuleSetError) else (error,)
-        for mistake in mistakes:
-            _complain(str(mistake))
-        sys.exit(2)
+        for mistake in error.mistakes if isinstance(error, RuleSetError) else (error,):
+            complain(str(mistake))
+        status = 2
     except OSError as error:
         # Inputs that cannot be read are losses, so what fails here is an output: a full disk, a folder without rights.
-        _complain(f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})")
-        sys.exit(NOT_WRITTEN)
+        complain(f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})")
+        status = NOT_WRITTEN
     except KeyboardInterrupt:
-        sys.stderr.write("evtx-analyzer: interrupted\n")
-        sys.exit(130)
-
-
-def _complain(text: str) -> None:
-    """One line on stderr; names of files and members can not act on the terminal."""
-    from evtx_analyzer.plain_text import clean
-
-    sys.stderr.write(f"evtx-analyzer: {clean(text)}\n")
+        complain("interrupted")
+        status = 130
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+        if interrupted(end):  # typer ends without a word, click with 1
+            complain("interrupted")
+            status = 130
+    except BaseException as error:  # noqa: BLE001  the last boundary: an unforeseen error has a status of its own
+        complain(unforeseen(error, sys.argv[1:2]))
+        status = INTERNAL_ERROR
+    leave(status)

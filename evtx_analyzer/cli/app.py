@@ -14,7 +14,8 @@ from evtx_analyzer.version import VERSION
 EPILOG = (
     "Exit status: 0 everything was read and no 5.7.64 refusal is in it (with --since or --until: none in that time; "
     "the report counts those outside of it); 1 refusals found; 2 usage error or nothing could be read; 3 no refusal "
-    "found, but parts could not be read; 5 an output could not be written, all others were; 130 interrupted. "
+    "found, but parts could not be read; 4 a mistake of the program, please report it; "
+    "5 an output could not be written, all others were; 130 interrupted. "
     "-q, -v and --log-file FILE work with every command."
 )
 

@@ -14,6 +14,7 @@ from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.cli.options import time_of
 from evtx_analyzer.cli.streams import require_writable, write_bytes, write_text
 from evtx_analyzer.errors import OptionError
+from evtx_analyzer.whole_files import whole_file, write_whole
 
 _MOST_LOSSES = 20
 
@@ -30,7 +31,7 @@ class TableFormat(StrEnum):
 @app.command(
     cls=PlainCommand,
     epilog="Exit status: 0 everything was read; 2 usage error or nothing could be read; 3 parts could not be read, "
-    "they are listed on stderr.",
+    "they are listed on stderr; 4 a mistake of the program, please report it.",
 )
 def events(
     inputs: Annotated[
@@ -123,7 +124,7 @@ def events(
         from evtx_analyzer.tables.story import story
 
         text = "\n".join(story(found.items, found.coverage)) + "\n"
-        write_text(text) if output is None else output.write_text(text, encoding="utf-8", newline="\n")
+        write_text(text) if output is None else write_whole(output, text.encode("utf-8", "replace"))
     elif output is None:
         whole = write_bytes(lambda stream: write(found.table, found.items, form, stream, bom=bom))
         # Rows of logs are written while they are read: after a closed pipe (| head) the account of losses is not
@@ -131,7 +132,7 @@ def events(
         if not whole and kind != CAPI2:
             raise typer.Exit
     else:
-        with output.open("wb") as stream:
+        with whole_file(output) as stream:
             write(found.table, found.items, form, stream, bom=bom)
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:

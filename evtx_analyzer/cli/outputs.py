@@ -20,6 +20,7 @@ from evtx_analyzer.cli.conversation import LOG
 from evtx_analyzer.cli.options import SUFFIX_OF, Format, Redact
 from evtx_analyzer.cli.streams import require_writable, write_document, write_text
 from evtx_analyzer.errors import OptionError, ReportError
+from evtx_analyzer.whole_files import write_whole
 
 if TYPE_CHECKING:
     from evtx_analyzer.report.document import Report
@@ -111,10 +112,7 @@ def _said(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
 
 
 def _write_map(text: str, path: Path) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
+    write_whole(path, text.encode("utf-8", "replace"))
 
 
 def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:

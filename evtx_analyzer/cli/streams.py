@@ -92,6 +92,8 @@ def _write(text: str, encoding: str | None) -> None:
 
 def write_bytes(writer: Callable[[BinaryIO], None]) -> bool:
     """Write bytes to stdout as they are; False where the reader closed the pipe first, which is no error."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     try:
         writer(sys.stdout.buffer)
         sys.stdout.buffer.flush()
@@ -104,7 +106,7 @@ def write_bytes(writer: Callable[[BinaryIO], None]) -> bool:
 @contextmanager
 def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
     """A function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

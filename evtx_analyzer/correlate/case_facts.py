@@ -13,6 +13,7 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
 from evtx_analyzer.model.origin import Fields, Origin, sort_key
+from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 # Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
@@ -147,11 +148,15 @@ def case_facts(
     things, checked = list(exported), tuple(operations)
     events = [item.certificate for item in checked if item.certificate]
     files = [item.certificate for item in things if isinstance(item, CertificateFile)]
+    stored = [item for item in things if isinstance(item, StoreEntry) and item.certificate is not None]
+    # A list that certutil prints tells less than an event, the bytes of a certificate tell all.
+    listed = [item.certificate for item in stored if item.certificate and not item.encoded]
+    files += [item.certificate for item in stored if item.certificate and item.encoded]
     return CaseFacts(
         settings=tuple(item for item in things if isinstance(item, Setting)),
         certificates={
             item.thumbprint: item
-            for item in (*(shown or {}).values(), *events, *files)
+            for item in (*listed, *(shown or {}).values(), *events, *files)
             if item.thumbprint and item.subject
         },
         deliveries=deliveries,

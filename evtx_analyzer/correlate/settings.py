@@ -31,4 +31,4 @@ def same_text(left: str, right: str) -> bool:
 def named_value(item: Setting, name: str) -> str:
     """Return the value of an enumeration by its name; empty if there is only its number (``ConvertTo-Json``)."""
     value = item.values.get(name, "").strip()
-    return "" if value.lstrip("-").isdigit() else value
+    return "" if value.lstrip("-").isdecimal() else value

@@ -48,8 +48,9 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
     if any(item.caps for item in against):
         grade = min(grade, "possible", key=lambda item: RANK[item])
     excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))
-    # Accepted mail says that a cause does not decide alone: of a cause that nothing speaks for it says nothing.
-    spoken = any(not item.caps for item in against)
+    # Accepted mail says that a cause does not decide alone, a store what it held later: of a cause that nothing speaks
+    # for they say nothing.
+    spoken = any(not (item.caps or item.weak) for item in against)
     if excluded or any(item.excludes for item in against) or (spoken and RANK[grade] < RANK["possible"]):
         return "contradicted"
     return grade

@@ -21,12 +21,14 @@ from evtx_analyzer.diagnose.wording import (
     _operation_names,
     _placeholders,
     fill,
+    store_names,
 )
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.origin import Fields, Origin
+from evtx_analyzer.model.stores import StoreChain
 
 IDENTITY = ("thumbprint", "subject")
 PAIRED = ("same", "assumed")
@@ -54,6 +56,8 @@ class Case(Struct, frozen=True, kw_only=True):
     view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
     tz: str | None = None
+    stores: Sequence[StoreChain] = ()
+    uncollected: Sequence[tuple[str, str]] = ()
 
     def view_of(self, rejection: Rejection) -> Fields:
         """Return what sentences name of the session of a refusal."""
@@ -69,6 +73,7 @@ class Fact(Struct, frozen=True, kw_only=True):
     link: Link | None = None
     operation: Operation | None = None
     rejection: Rejection | None = None
+    store: StoreChain | None = None
 
 
 class Scene:
@@ -167,9 +172,23 @@ class Scene:
             found |= {item.id: item for item in folded if item.id in wanted}
         return found
 
+    @cached_property
+    def stores(self) -> list[StoreChain]:
+        """The chains from the stores of this incident's machine."""
+        return [item for item in self.case.stores if item.incident == self.incident.id]
+
+    def stored(self, signal: str) -> tuple[list[Fact], bool]:
+        """Return the chains from stores that have a signal as facts; and whether one may carry any grade.
+
+        One that rests on a name, or on stores of an unknown machine, may not.
+        """
+        found = [item for item in self.stores if signal in item.signals]
+        free = any(item.host_relation in PAIRED and item.basis in ("sent", "connector") for item in found)
+        return [Fact(origin=item.origin, time=item.exported, store=item) for item in found], free
+
     def worded(self, text: str, fact: Fact) -> str:
         """Return the sentence of a fact; refusals that differ in nothing that it names share one."""
-        if fact.link is not None or fact.operation is not None or fact.rejection is None:
+        if fact.link is not None or fact.operation is not None or fact.rejection is None or fact.store is not None:
             return fill(text, self.names(fact))
         used = _placeholders(text)
         values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
@@ -208,6 +227,7 @@ class Scene:
                 operation, self._last_element(operation) or known, certificate.issuer if certificate else ""
             ),
             "delta": _delta(link, operation),
+            **store_names((fact.store if fact else None) or next(iter(self.stores), None)),
         }
 
     def _last_element(self, operation: Operation | None) -> Certificate | None:

@@ -89,9 +89,15 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     least = min(RANK[best.grade], RANK["possible"])
     relevant = [item for item in weighed if RANK[item.grade] >= least]
     seen = [item for part in relevant for item in part.seen]
-    # Accepted mail says that a cause does not decide alone, which nobody asks of one that nothing speaks for.
+    # Accepted mail says that a cause does not decide alone, and a store what it held later: nobody asks that of a cause
+    # that nothing speaks for.
     supported = RANK[best.grade] >= RANK["coincident"]
-    against = [item for part in weighed for item in part.seen if supported or not item.observation.caps]
+    against = [
+        item
+        for part in weighed
+        for item in part.seen
+        if supported or not (item.observation.caps or item.observation.weak)
+    ]
     names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
     return Finding(
@@ -108,6 +114,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
             *zone_asked(incidents, best.scene.case.tz),
+            *_uncollected(incidents, best.scene.case.uncollected),
             *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
         ),
         remedy=Remedy(
@@ -177,6 +184,7 @@ def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
 _HOW_KNOWN: dict[HostBasis, str] = {
     "option": "by --host",
     "row": "by its own rows",
+    "manifest": "by the collector's manifest",
     "folder": "by the name of its folder",
     "address": "by its address",
     "assumed": "assumed",
@@ -264,6 +272,9 @@ def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _S
         return (
             _Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
         )
+    if rule.kind == "store":
+        facts, free = scene.stored(rule.of)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
     if not _absent(rule, scene):
         return None
     return _Seen(
@@ -375,3 +386,14 @@ def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
 def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
     fact = pair[1]
     return fact.time is None, fact.time or 0, sort_key(fact.origin) if fact.origin else ()
+
+
+_COLLECT_AGAIN = ("Run the collection script again on that server, in an elevated PowerShell.",)
+
+
+def _uncollected(incidents: Sequence[Incident], steps: Sequence[tuple[str, str]]) -> Iterator[Missing]:
+    """What the collection script tried to take on a machine of these incidents and did not get."""
+    hosts = {incident.host for incident in incidents}
+    for host in sorted(hosts & {host for host, _ in steps} - {""}):
+        failed = "; ".join(step for other, step in steps if other == host)
+        yield Missing(text=f"The collector could not take on {host}: {failed}.", collect=_COLLECT_AGAIN)

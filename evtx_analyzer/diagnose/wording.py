@@ -13,6 +13,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Link, Operation, Rejection
 from evtx_analyzer.model.origin import Fields
+from evtx_analyzer.model.stores import PrivateKey, StoreChain
 
 
 def fill(text: str, names: Mapping[str, str]) -> str:
@@ -75,6 +76,38 @@ _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
     "sender_domain": lambda item, _: item.mail_from.rpartition("@")[2] or "no domain",
     **{name: _listed(key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
 }
+
+
+def store_names(chain: StoreChain | None) -> dict[str, str]:
+    """Return what sentences name of a chain that was built from stores."""
+    if chain is None:
+        names = ("elsewhere", "host", "intermediates", "issuer", "key", "root", "same_name", "subject", "thumbprint")
+        return {f"store_{name}": "?" for name in (*names, "time")}
+    missing, key = chain.missing_issuer, chain.key
+    between = sorted({store for item in chain.elements[1:] for store in item.stores})
+    hosts = {"unknown": "; the exports do not name their machine", "assumed": "; one host is assumed for both"}
+    when = f"exported {clock.as_text(chain.exported)}" if chain.exported else "exported at a time that is not known"
+    return {
+        "store_elsewhere": ", ".join(chain.elsewhere) or "no store",
+        "store_host": chain.host or "the machine",
+        "store_intermediates": ", ".join(between) or "no store",
+        "store_issuer": _with_place(missing.subject, missing.subject_key_id, missing.issuer_urls)
+        if missing
+        else "none",
+        "store_key": _key_text(key),
+        "store_root": chain.elements[-1].subject or "?",
+        "store_same_name": ", ".join(chain.same_name) or "no other",
+        "store_subject": chain.subject or "?",
+        "store_thumbprint": chain.thumbprint,
+        "store_time": when + hosts.get(chain.host_relation, ""),
+    }
+
+
+def _key_text(key: PrivateKey | None) -> str:
+    if key is None:
+        return "not shown"
+    parts = [key.provider, f"KeySpec {key.key_spec}" if key.key_spec else "", f"test {key.test}" if key.test else ""]
+    return ", ".join(part for part in parts if part) or "no provider"
 
 
 def _operation_names(operation: Operation | None) -> dict[str, str]:

@@ -21,6 +21,7 @@ from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.errors import InputError, is_unforeseen, unforeseen
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.origin import folder as folder_of
+from evtx_analyzer.whole_files import is_part
 
 __all__ = ["Limits", "Source", "discover", "files", "folders", "natural_key"]
 
@@ -28,7 +29,7 @@ Input = str | os.PathLike[str] | Source
 
 STDIN = "-"
 _NOT_LISTED = "members of it that are not listed"
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def discover(
@@ -73,12 +74,11 @@ def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]]
     urls = [item for item in wanted if is_url(item)]
     paths = [Path(item) for item in wanted if item != STDIN and item not in urls]
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks")
+        _require_input(path)
     root = _root(paths)
-    unwanted = {Path(item).resolve() for item in leave_out}
+    unwanted = {real_path(item) for item in leave_out}
     walked = [(path, fault) for top in paths for path, fault in _files(top)]
-    found = {path.resolve(): path for path, fault in walked if not fault}
+    found = {real_path(path): path for path, fault in walked if not fault}
     sources = ready + [_file_source(path, root) for full, path in found.items() if full not in unwanted]
     sources += [faulty(_origin(path, root), 0, fault) for path, fault in walked if fault]
     sources += [source for url in urls for source in remote_sources(url)]
@@ -87,14 +87,41 @@ def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]]
     return sorted(sources, key=lambda source: natural_key(source.path))
 
 
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path without links; one that leads in a circle, or is longer than the system allows, stays as it is.
+
+    ``Path.resolve`` raises for these (RuntimeError, OSError), and ``Path.is_dir`` and its kin do for some.
+    """
+    return Path(os.path.realpath(path))
+
+
+def _require_input(path: Path) -> None:
+    """Raise InputError for a path that is not there or cannot be reached."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file or folder; check the path, and quote it if it holds blanks") from None
+    except OSError as error:
+        reason = f"{path}: the input cannot be opened ({error.strerror}); check the path and its rights"
+        raise InputError(reason) from None
+
+
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that compares digits as numbers and letters without case."""
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part.casefold()) for part in _DIGITS.split(name))
+    return tuple(_sortable(part) for part in _DIGITS.split(name))
+
+
+def _sortable(part: str) -> tuple[int, int, str]:
+    """Compare digits by their count, then as text: of thousands of them ``int`` makes no number."""
+    if not _DIGITS.fullmatch(part):
+        return (0, 0, part.casefold())
+    digits = part.lstrip("0")
+    return (1, len(digits), digits)
 
 
 def _root(paths: Sequence[Path]) -> Path | None:
     """The folder that names are relative to; None where the inputs share none (two drives)."""
-    tops = {path.resolve() if path.is_dir() else path.resolve().parent for path in paths}
+    tops = {real_path(path) if os.path.isdir(path) else real_path(path).parent for path in paths}
     if len(tops) == 1:
         return next(iter(tops))
     try:
@@ -105,22 +132,23 @@ def _root(paths: Sequence[Path]) -> Path | None:
 
 def _files(top: Path) -> Iterator[tuple[Path, str]]:
     """Every file, and every folder that is not gone through together with the reason."""
-    if not top.is_dir():
+    if not os.path.isdir(top):
         yield top, ""
         return
     faults: list[OSError] = []
     for folder, below, names in os.walk(top, onerror=faults.append):
         for name in names:
-            yield Path(folder) / name, ""
+            if not is_part(name):
+                yield Path(folder) / name, ""
         for name in below:
-            if (Path(folder) / name).is_symlink():
+            if os.path.islink(Path(folder) / name):
                 yield Path(folder) / name, "a link to a folder, which is not followed"
     for error in faults:
         yield Path(error.filename), f"the folder cannot be read: {error.strerror}"
 
 
 def _origin(path: Path, root: Path | None) -> Origin:
-    full = path.absolute() if path.is_symlink() else path.resolve()
+    full = path.absolute() if os.path.islink(path) else real_path(path)
     name = full.relative_to(root) if root is not None and full.is_relative_to(root) else _without_drive(full)
     return Origin(source=_text(PurePath(name).as_posix()))
 
@@ -147,7 +175,12 @@ def _without_drive(path: Path) -> PurePath:
 
 def _stdin_source() -> Source:
     """Standard input is kept in memory: it can be read once only, and the pipeline reads a CAPI2 export twice."""
-    content = sys.stdin.buffer.read()
+    if sys.stdin is None:
+        raise InputError("-: standard input is closed; name a file, or give one by < or a pipe")
+    try:
+        content = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"-: standard input cannot be read ({error.strerror or error})") from None
     return Source(origin=Origin(source="stdin"), size=len(content), open=lambda: io.BytesIO(content))
 
 

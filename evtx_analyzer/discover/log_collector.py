@@ -26,7 +26,7 @@ _PARTS = frozenset(
     }
 )  # fmt: skip
 _MARKERS = frozenset({"nofilesdetected.txt", "nodatadetected.txt", "notenoughfreespace.txt"})
-_OUTER_ZIP = re.compile(r"(?P<server>.+?)-\d{2,4}(?:-\d+)?\.zip", re.IGNORECASE)
+_OUTER_ZIP = re.compile(r"(?P<server>.{1,255}?)-\d{2,4}(?:-\d+)?\.zip", re.IGNORECASE)
 _DATE = re.compile(r"\d{6,8}")
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 NEVER_COLLECTED = (

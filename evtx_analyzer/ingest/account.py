@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.capi2.same_log import record_id
 from evtx_analyzer.errors import is_unforeseen, unforeseen
+from evtx_analyzer.ingest.absence import empty_log
 from evtx_analyzer.ingest.coverage import RecordIds, Span
 from evtx_analyzer.ingest.examine import (
     EVENT_LOG,
@@ -35,7 +36,7 @@ from evtx_analyzer.normalize import capi2
 
 _HOLDS_CODE = "; it holds the text 5.7.64"
 # As Windows names the log's file, and as people name an export of it.
-_CAPI2_FILE = re.compile(r"CAPI2[^/\\!]*\.(?:evtx|xml)$", re.IGNORECASE)
+_CAPI2_FILE = re.compile(r"CAPI2[^/\\!]{0,255}\.(?:evtx|xml)$", re.IGNORECASE)
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
     "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
@@ -194,7 +195,7 @@ class SourceAccount:
     @property
     def is_capi2_log(self) -> bool:
         """Return whether it is a log of CAPI2, by its name or by what it shows, readable or not."""
-        named_so = bool(_CAPI2_FILE.search(self.item.source.path)) and self.item.size > 0
+        named_so = bool(_CAPI2_FILE.search(self.item.source.path))
         by_name = named_so and (bool(self._losses) or self.item.syntax is None)
         # Forms without facts are known by their provider: only CAPI2's are recognized.
         without_facts = self.item.syntax == WITHOUT_FACTS or any("CAPI2 event" in loss.reason for loss in self._losses)
@@ -208,6 +209,8 @@ class SourceAccount:
         elif not item.duplicate_of and not self.spans and self._holds_code:
             reason = "holds the text 5.7.64 but is in no format that is read"
             whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
+        elif reason := empty_log(item):
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size:,} bytes")]
         elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
             reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
             whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
@@ -256,8 +259,8 @@ class SourceAccount:
 
     def _judge(self) -> tuple[str, str]:
         item = self.item
-        if item.error:
-            return "not-read", item.error
+        if reason := item.error or empty_log(item):
+            return "not-read", reason
         if item.duplicate_of and item.syntax is not None:
             return "read", f"the same contents as {item.duplicate_of}, counted once"
         if item.syntax is None:

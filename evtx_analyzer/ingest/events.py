@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
@@ -54,11 +55,15 @@ EVERYTHING = Selection()
 
 
 class ReadingOptions(NamedTuple):
-    """How all sources of a case are read: the zone of local times, unpacking in a thread of its own, progress."""
+    """How all sources of a case are read: the zone of local times, unpacking in a thread of its own, progress.
+
+    ``zones`` are those that manifests of the collector tell, by path; ``zone`` is what the user says, and wins.
+    """
 
     zone: ZoneInfo | None = None
     ahead: bool = False
     progress: Progress = silent
+    zones: Mapping[str, ZoneInfo] = MappingProxyType({})
 
 
 PLAIN = ReadingOptions()
@@ -93,7 +98,7 @@ def event_pieces(account: SourceAccount, stream: WatchedStream, search: Search |
 def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, counting: bool = False) -> Event | None:
     """Return the typed event of a record; None for what is of no known kind, or lost."""
     try:
-        found = normalize(record, options.zone)
+        found = normalize(record, options.zone or options.zones.get(account.item.source.path))
     except BaseException as error:
         if not is_unforeseen(error):
             raise

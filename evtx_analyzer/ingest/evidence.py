@@ -23,8 +23,10 @@ from evtx_analyzer.ingest.case_account import (
 )
 from evtx_analyzer.ingest.events import ReadingOptions
 from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
+from evtx_analyzer.ingest.manifests import Manifests, read_manifests
 from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
+from evtx_analyzer.ingest.source_list import bounded
 from evtx_analyzer.ingest.streams import Progress
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Match
@@ -54,6 +56,7 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
     reading: Reading
     refused: Folding
     checks: tuple[Match, ...]
+    manifests: Manifests = Manifests()
 
     @property
     def tallies(self) -> Tallies:
@@ -64,7 +67,8 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
         """Return the machines of the case, now that everything was read that may name one."""
         accounts, tallies = self.reading.accounts, self.tallies
         paths = [account.item.source.path for account in accounts]
-        return identify_hosts(hosts_of(accounts), paths, tallies.owners(), overrides, tallies.unnamed_logs)
+        stated, _ = self.manifests.hosts(hosts_of(accounts))
+        return identify_hosts(hosts_of(accounts), paths, tallies.owners(), overrides, tallies.unnamed_logs, stated)
 
     def read_connections(self, sessions: Iterable[str]) -> None:
         """Read connectivity logs, for what they say of the sessions that were refused."""
@@ -74,11 +78,13 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
         """Return the account of all readings; a queue that waits is a loss where no log shows what was refused."""
         accounts, tallies = self.reading.accounts, self.tallies
         waiting = [] if refused.any else tallies.contexts.losses()
+        _, contradictions = self.manifests.hosts(hosts_of(accounts))
+        lost = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions]
         coverage = noted(coverage_of(accounts), clocks, local_notes_of(accounts), refused.offsets)
         return Account(
-            sources=tuple(account.status() for account in accounts),
+            sources=bounded(account.status() for account in accounts),
             coverage=tuple(coverage),
-            losses=sorted_losses([*losses_of(accounts), *tallies.errors.losses(), *waiting]),
+            losses=sorted_losses([*lost, *waiting]),
             unread=unread_of(accounts),
         )
 
@@ -88,8 +94,10 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
     ahead = options.helpers > 0
     digests = Digests(options.helpers) if ahead else None
     examined = without_copies(examine(source, progress, digests) for source in sources)
+    manifests = read_manifests(examined)
     accounts = [SourceAccount(item) for item in examined]
-    how = ReadingOptions(clock.zone(options.tz) if options.tz else None, ahead, progress)
+    zone = clock.zone(options.tz) if options.tz else None
+    how = ReadingOptions(zone, ahead, progress, manifests.zones())
     reading = Reading(accounts, rules, Tallies(), how, options.prefilter)
     refused = reading.tallies.refused
     for session in smtp_sessions(reading):
@@ -103,7 +111,7 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
         account.settle()
     if not options.anyway:
         require_readable(accounts)
-    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks))
+    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests)
 
 
 def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:

@@ -47,6 +47,8 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
     ``head`` is a checksum of the beginning: where it differs, so do the contents. ``crc`` is the CRC-32 of all bytes.
+    ``zeroed`` is set where
+    the bytes by which a file is recognized are all 0.
     """
 
     source: Source
@@ -59,6 +61,7 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     pending: Future[Digest] | None = None
     head: int = 0
+    zeroed: bool = False
     crc: int | None = None
 
     @property
@@ -85,6 +88,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
     digest, size, holds, syntax, tail, head, crc = hashlib.sha256(), 0, False, None, b"", 0, 0
+    zeroed = False
     said: tuple[str, ...] = ()
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
@@ -93,6 +97,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                     syntax = None if _OWN_REPORT.match(block) else recognize(block[:HEAD])
                     said = (OWN_REPORT,) if _OWN_REPORT.match(block) else notes(syntax, block)
                     head = zlib.crc32(block[:HEAD])
+                    zeroed = syntax is None and not block[:HEAD].strip(b"\0")
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
                         return ExaminedSource(
                             source=source,
@@ -125,6 +130,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
         error=error_text,
         notes=said,
         head=head,
+        zeroed=zeroed,
         crc=crc,
     )
 

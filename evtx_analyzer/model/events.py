@@ -11,8 +11,10 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval, Revocation
+from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Fields, Origin, TimeBasis
 from evtx_analyzer.model.records import CountedSessions
+from evtx_analyzer.model.stores import StoreEntry
 
 
 class Capi2Event(Struct, frozen=True, kw_only=True):
@@ -124,10 +126,14 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class CertificateFile(Struct, frozen=True, kw_only=True):
-    """One certificate found in a file of certificates (DER, PEM, PKCS #7, PKCS #12 or ``certutil`` text)."""
+    """One certificate found in a file of certificates (DER, PEM, PKCS #7 or PKCS #12).
+
+    ``encoded`` is its DER.
+    """
 
     origin: Origin
     certificate: Certificate
+    encoded: bytes = b""
 
 
 class RecipientStatus(Struct, frozen=True, kw_only=True):
@@ -191,7 +197,16 @@ class ContextEvent(Struct, frozen=True, kw_only=True):
 
 
 Event = (
-    Capi2Event | SmtpEvent | WholeSession | MessageEvent | ContextEvent | Setting | CertificateFile | CountedSessions
+    Capi2Event
+    | SmtpEvent
+    | WholeSession
+    | MessageEvent
+    | ContextEvent
+    | Setting
+    | CertificateFile
+    | StoreEntry
+    | CollectorManifest
+    | CountedSessions
 )
 
 

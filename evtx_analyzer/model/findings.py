@@ -94,10 +94,11 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
 
 
 class CollectorBundle(Struct, frozen=True, kw_only=True):
-    """A bundle of Microsoft's ExchangeLogCollector in the input.
+    """A bundle of Microsoft's ExchangeLogCollector, or of this program's own script, in the input.
 
     ``contents`` are its parts; ``markers`` the files by which the collector says that it got nothing somewhere;
-    ``never_collected`` what it takes on no server, so that its absence tells nothing.
+    ``never_collected`` what it takes on no server, so that its absence tells nothing. ``failed`` is what our own script
+    says that it could not take, or put back, on this one.
     """
 
     path: str
@@ -106,6 +107,7 @@ class CollectorBundle(Struct, frozen=True, kw_only=True):
     contents: tuple[str, ...]
     markers: tuple[str, ...]
     never_collected: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
 
 class Gap(Struct, frozen=True, kw_only=True):

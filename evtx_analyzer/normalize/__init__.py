@@ -5,9 +5,11 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer.model.events import CertificateFile, Event
+from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord, LogRow
-from evtx_analyzer.normalize import capi2, configuration, iis_smtp, ndr, send_log, tracking
+from evtx_analyzer.model.stores import StoreEntry
+from evtx_analyzer.normalize import capi2, configuration, iis_smtp, ndr, send_log, stores, tracking
 from evtx_analyzer.normalize import supporting as context
 
 # Order: the first that recognizes a row takes it.
@@ -52,7 +54,7 @@ def may_be_relevant(chunk: bytes) -> bool:
 
 
 def normalize(
-    record: EventRecord | LogRow | CertificateFile, zone: ZoneInfo | None = None
+    record: EventRecord | LogRow | CertificateFile | StoreEntry | CollectorManifest, zone: ZoneInfo | None = None
 ) -> tuple[str, Event | Loss] | None:
     """Return the kind and typed event of a record; a Loss where it cannot be read; None for a record of no known kind.
 
@@ -60,6 +62,10 @@ def normalize(
     """
     if isinstance(record, CertificateFile):
         return "certificate", record
+    if isinstance(record, CollectorManifest):
+        return "collector-manifest", record
+    if isinstance(record, StoreEntry):
+        return stores.KIND, stores.normalize_store_entry(record, zone)
     if isinstance(record, LogRow):
         for kind, recognizes, typed in ROW_KINDS:
             if recognizes(record):

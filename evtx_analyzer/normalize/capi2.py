@@ -32,6 +32,7 @@ from evtx_analyzer.normalize.windows_event import (
     parse,
     text,
 )
+from evtx_analyzer.plain_text import whole_number
 from evtx_analyzer.wincrypt import (
     CAPI2_CHANNEL,
     CAPI2_EVENTS,
@@ -190,4 +191,5 @@ def _target(body: etree._Element) -> str:
 
 
 def _decimal(value: str) -> int | None:
-    return int(value) if value.removeprefix("-").isdecimal() else None
+    number = whole_number(value.removeprefix("-"))
+    return number if number is None or not value.startswith("-") else -number

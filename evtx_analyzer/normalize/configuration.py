@@ -18,7 +18,7 @@ from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.records import LogRow
 
 KIND = "configuration"
-_CUT_LIST = re.compile(r"(\{.*?),?\s*(?:\.\.\.|\u2026)\s*\}$", re.DOTALL)
+_CUT_LIST = re.compile(r"(\{.*?),?\s{0,9}(?:\.\.\.|\u2026)\s{0,9}\}$", re.DOTALL)
 # Six columns in Exchange 2010, seven since 2013; all dots for none.
 _SERVICE_LETTERS = re.compile(r"(?=[^.]*\.)[IPUWSFC.]{6,8}|[IPUWSFC]{6,8}")
 _SERVICES = {

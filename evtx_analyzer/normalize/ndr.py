@@ -19,7 +19,7 @@ from evtx_analyzer.model.records import LogRow
 
 KIND = "ndr"
 _LOG = "NDR"
-_COMMENT = re.compile(r"\s*\([^()]*\)")
+_COMMENT = re.compile(r"(?<!\s)\s*\([^()]*\)")
 _TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
 _ONLINE = (".outlook.com", ".office365.com")
 

@@ -16,6 +16,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.model.events import SmtpEvent, WholeSession
 from evtx_analyzer.model.origin import Loss, Origin, folder
 from evtx_analyzer.model.records import LogRow, SessionRows
+from evtx_analyzer.plain_text import whole_number
 
 KIND = "send-connector"
 RECEIVE_KIND = "receive-connector"
@@ -52,7 +53,7 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         context=values.get("context", ""),
         connector=values.get("connector-id", ""),
         session=values.get("session-id", ""),
-        sequence=int(sequence) if sequence.isdecimal() else None,
+        sequence=whole_number(sequence),
         local=values.get("local-endpoint", ""),
         remote=values.get("remote-endpoint", ""),
         values=values,
@@ -83,7 +84,7 @@ def normalize_session(found: SessionRows) -> WholeSession:
                 context=context,
                 connector=connector,
                 session=session,
-                sequence=int(sequence),
+                sequence=whole_number(sequence),
                 local=local,
                 remote=remote,
                 values=dict(zip(found.columns, cells, strict=True)) if data[:1] in _SAYS_NO else _NO_VALUES,

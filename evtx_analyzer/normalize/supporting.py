@@ -15,6 +15,7 @@ from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord, LogRow
 from evtx_analyzer.normalize.tracking import exported_time
 from evtx_analyzer.normalize.windows_event import parse
+from evtx_analyzer.plain_text import whole_number
 
 SCHANNEL, TRANSPORT, CONNECTIVITY, QUEUE = "schannel", "exchange-transport", "connectivity", "queue"
 EVENT_LIST = "event-log-export"
@@ -114,16 +115,18 @@ def is_event_entry(row: LogRow) -> bool:
 def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss | None:
     """Return an exported entry of one of the known providers and ids; local time where the export kept no offset."""
     values = row.values
-    kind, titles = _PROVIDERS.get(values["Source"].casefold(), ("", {}))
-    number = int(values["EventID"]) & _CODE_DIGITS if values["EventID"].lstrip("-").isdigit() else 0
+    kind, titles = _PROVIDERS.get(values.get("Source", "").casefold(), ("", {}))
+    written = values.get("EventID", "")
+    sign, number = written.startswith("-"), whole_number(written.removeprefix("-")) or 0
+    number = (-number if sign else number) & _CODE_DIGITS
     if number not in titles:
         return None
-    found = exported_time(values["TimeGenerated"], values.get("#order", ""), zone)
+    found = exported_time(values.get("TimeGenerated", ""), values.get("#order", ""), zone)
     return ContextEvent(
         origin=row.origin,
         kind=kind,
         time=found.time if found else None,
-        host=values["MachineName"],
+        host=values.get("MachineName", ""),
         code=str(number),
         title=titles[number],
         text=values.get("ReplacementStrings", ""),
@@ -162,20 +165,20 @@ def is_queue(row: LogRow) -> bool:
 
 
 def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read
-    """Return the typed queue; None where it keeps no error."""
-    values = row.values
-    error = values.get("LastError", "").strip()
+    """The typed queue; None where it keeps no error."""
+    values = {name.casefold(): value for name, value in row.values.items()}
+    error = values.get("lasterror", "").strip()
     if not error:
         return None
     return ContextEvent(
         origin=row.origin,
         kind=QUEUE,
         time=None,
-        host=values.get("Identity", "").partition("\\")[0],
+        host=values.get("identity", "").partition("\\")[0],
         code=reply_code(error),
-        title=f"queue {values.get('Identity', '')} to {values['NextHopDomain']}",
+        title=f"queue {values.get('identity', '')} to {values.get('nexthopdomain', '')}",
         text=error,
-        fields={name: (value,) for name, value in values.items() if value},
+        fields={name: (value,) for name, value in row.values.items() if value},
     )
 
 

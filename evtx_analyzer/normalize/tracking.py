@@ -44,8 +44,9 @@ _EXPORTED = {
 }
 _NOT_EXPORTED = ("System.String[]", "Microsoft.Exchange.Data")
 _SENDING = ("SEND", "SENDEXTERNAL", "FAIL", "DEFER")
-_GROUP = re.compile(r"\[\{.*?\}\](?=\s*[;,}]|\s*$)", re.DOTALL)
-_PART = re.compile(r"\{(LED|MSG|FQDN|IP|LRT)=(.*?)\}(?=;\{|\]|\s*$)", re.DOTALL)
+# Each stops where the next one begins, so that a text in which none ends is read once.
+_GROUP = re.compile(r"\[\{(?:(?!\[\{).)*?\}\](?=\s{0,9}(?:[;,}]|$))", re.DOTALL)
+_PART = re.compile(r"\{(LED|MSG|FQDN|IP|LRT)=((?:(?!\{(?:LED|MSG|FQDN|IP|LRT)=).)*?)\}(?=;\{|\]|\s{0,9}$)", re.DOTALL)
 _NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
 _SESSION = re.compile(r"\b[0-9A-F]{16}\b")
 

@@ -18,6 +18,8 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Fields
 
+_MOST_DIGITS = 18  # of a number that 64 bits hold; Windows writes no longer one
+
 if TYPE_CHECKING:
     from lxml import etree
 
@@ -174,6 +176,7 @@ def _first(fields: Fields, name: str) -> str:
 
 def _number(value: str) -> int | None:
     try:
-        return int(value, 0) if value else None
+        number = int(value, 0) if len(value) <= _MOST_DIGITS else None
     except ValueError:
         return None
+    return number

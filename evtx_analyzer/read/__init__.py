@@ -7,9 +7,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 from evtx_analyzer.model.events import CertificateFile
+from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord, LogRow
+from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
+from evtx_analyzer.read.certutil_text import is_certutil_text, read_certutil_text
+from evtx_analyzer.read.collector_manifest import is_collector_manifest, read_collector_manifest
 from evtx_analyzer.read.csv_export import is_csv_table, read_csv_table
 from evtx_analyzer.read.event_json import is_event_csv, is_event_json, read_event_csv, read_event_json
 from evtx_analyzer.read.event_list import is_message_export, read_message_export
@@ -21,6 +25,8 @@ from evtx_analyzer.read.mail import is_mail_report, read_mail_report
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
+from evtx_analyzer.read.serialized_store import is_serialized_store, read_serialized_store
+from evtx_analyzer.read.store_rows import is_store_row, store_entry
 from evtx_analyzer.read.table_text import is_table_text, read_table_text
 from evtx_analyzer.read.w3c_log import is_w3c_log, read_w3c_log
 
@@ -28,9 +34,11 @@ if TYPE_CHECKING:
     from evtx_analyzer.read.evtx.reader import ChunkSelection
     from evtx_analyzer.read.evtx.search import Search
 
-Record = EventRecord | LogRow | CertificateFile
+Record = EventRecord | LogRow | CertificateFile | StoreEntry | CollectorManifest
 Readable = Record | CountedRecords | Loss
 Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
+
+_OBJECTS = ("clixml", "json", "csv-table", "console-text")
 
 HEAD = 64 * 1024
 """How many bytes of a file decide what it is."""
@@ -39,8 +47,14 @@ _FILE_MAGIC, _CHUNK_MAGIC, _FIRST_CHUNK = b"ElfFile\0", b"ElfChnk\0", 4096
 
 
 def _is_evtx(head: bytes) -> bool:
-    """Whether a file is an event log: by its own magic, or, where that is damaged, by that of its first chunk."""
-    return head.startswith(_FILE_MAGIC) or head[_FIRST_CHUNK:].startswith(_CHUNK_MAGIC)
+    """Whether a file is an event log: by its own magic, or by a chunk, wherever that begins."""
+    if head.startswith((_FILE_MAGIC, _CHUNK_MAGIC)) or head.startswith(_CHUNK_MAGIC, _FIRST_CHUNK):
+        return True
+    if _CHUNK_MAGIC not in head:
+        return False
+    from evtx_analyzer.read.evtx.aligned import first_header  # noqa: PLC0415  start-up cost, as below
+
+    return first_header(head, 0, len(head)) is not None
 
 
 def _read_evtx(stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
@@ -66,6 +80,7 @@ def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
+    ("serialized-store", is_serialized_store, read_serialized_store),
     ("outlook-message", is_outlook_message, read_outlook_message),
     # Before XML, which it may hold in a text.
     ("event-json", is_event_json, read_event_json),
@@ -76,7 +91,9 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("mail", is_mail_report, read_mail_report),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
+    ("collector-manifest", is_collector_manifest, read_collector_manifest),
     ("json", is_json, read_json),
+    ("certutil-text", is_certutil_text, read_certutil_text),
     ("certificate", is_certificate_file, read_certificate_file),
     ("ncsa-log", is_ncsa_log, read_ncsa_log),
     ("iis-log", is_iis_log, read_iis_log),
@@ -104,7 +121,13 @@ def read(syntax: str, stream: BinaryIO, source: Origin, selection: ChunkSelectio
     """Records and losses of a stream in the given syntax; with a ``selection``, an event log's may be counted only."""
     if syntax == "evtx" and selection is not None:
         return _read_evtx(stream, source, selection)
-    return next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
+    found = next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
+    return map(_with_store, found) if syntax in _OBJECTS else found
+
+
+def _with_store(record: Readable) -> Readable:
+    """Certificates of a store are objects as any; what they hold is read here."""
+    return store_entry(record) if isinstance(record, LogRow) and is_store_row(record) else record
 
 
 def pieces(syntax: str, stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:

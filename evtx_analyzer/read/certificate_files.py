@@ -1,8 +1,8 @@
-"""Files of certificates: .cer and .crt (DER or PEM), .p7b (PKCS #7), .p12/.pfx without a password, ``certutil`` text.
+"""Files of certificates: .cer and .crt (DER or PEM), .p7b (PKCS #7), .p12/.pfx without a password.
 
-``cryptography`` parses; a private key is never read or kept. ``certutil -store`` prints ``Cert Hash(sha1):`` in the
-language of the machine, but ``(sha1)`` stays; of its text only the hash is taken, which says that the certificate
-is in that store.
+``cryptography`` parses; a private key is never read or kept. A PKCS #12 file begins with its version 3 (RFC 7292 4),
+where a certificate and a PKCS #7 file hold a sequence or an identifier. One that a password protects is refused: what
+is needed of it are the certificates, and nobody should send a private key.
 """
 
 from __future__ import annotations
@@ -16,43 +16,49 @@ from msgspec.structs import replace
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.read.encoding import decode, guess
 
 if TYPE_CHECKING:
     from cryptography import x509 as types
 
 LARGEST = 16 << 20
 _PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----.*?-----END \1-----", re.DOTALL)
-_HASH = re.compile(r"\(sha1\)\s*:\s*((?:[0-9a-fA-F]{2} ?){20})")
 _SEQUENCE = b"\x30\x82"
+# A sequence of any length that begins with the number 3 (ITU-T X.690 8.1.3).
+_PKCS12 = re.compile(rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03[\x30\xa0]", re.DOTALL)
+_REFUSED = (
+    "a PKCS #12 file (.pfx, .p12) under a password: it holds a private key, and nothing of it was read. Send the "
+    "certificates alone: certutil -store My > store-my.txt on the server, or Export-Certificate; a private key should "
+    "stay where it is"
+)
 # Windows writes S where RFC 4514 says ST, and E for the mail address.
 _SHORT = {"ST": "S", "emailAddress": "E"}
 
 
 def is_certificate_file(head: bytes) -> bool:
-    """Whether a file begins as DER, holds PEM, or is what ``certutil`` prints."""
-    if head.startswith(_SEQUENCE) or b"-----BEGIN CERTIFICATE-----" in head or b"-----BEGIN PKCS7-----" in head:
+    """Whether a file begins as DER or holds PEM."""
+    if head.startswith(_SEQUENCE) or _PKCS12.match(head):
         return True
-    encoding, mark = guess(head)
-    return _HASH.search(decode(head[mark:], encoding)) is not None
+    return b"-----BEGIN CERTIFICATE-----" in head or b"-----BEGIN PKCS7-----" in head
 
 
 def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[CertificateFile | Loss]:
     """Every certificate of the file; one that cannot be parsed is a Loss."""
     data = stream.read(LARGEST)
-    if data.startswith(_SEQUENCE):
+    if data.startswith(_SEQUENCE) or _PKCS12.match(data):
         yield from _binary(data, source)
         return
-    blocks = list(_PEM.finditer(data))
-    for block in blocks:
+    for block in _PEM.finditer(data):
         yield from _pem(block[0], replace(source, offset=block.start()))
-    if not blocks:
-        encoding, mark = guess(data)
-        text = decode(data[mark:], encoding)
-        for found in _HASH.finditer(text):
-            thumbprint = found[1].replace(" ", "").upper()
-            origin = replace(source, line=text.count("\n", 0, found.start()) + 1)
-            yield CertificateFile(origin=origin, certificate=Certificate(thumbprint=thumbprint))
+
+
+def from_der(data: bytes) -> Certificate | None:
+    """What the report keeps of a certificate in DER; None where it cannot be parsed."""
+    from cryptography import x509  # noqa: PLC0415  start-up cost: only where certificates are in the input
+
+    try:
+        return describe(x509.load_der_x509_certificate(data))
+    except (ValueError, TypeError):
+        return None
 
 
 def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -69,10 +75,13 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
     for what, parse in parsers:
         try:
             found = parse()
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001  the library raises many kinds, most of them no ValueError
             reasons.append(f"{what}: {error}")
             continue
-        yield from (CertificateFile(origin=source, certificate=describe(item)) for item in found)
+        yield from (_described(item, source) for item in found)
+        return
+    if _PKCS12.match(data):
+        yield Loss(origin=source, reason=_REFUSED, extent="the whole file")
         return
     yield Loss(origin=source, reason=f"no certificate can be read ({'; '.join(reasons)})", extent="the whole file")
 
@@ -93,10 +102,25 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
             if b"PKCS7" in block[:20]
             else [x509.load_pem_x509_certificate(block)]
         )
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  as above
         yield Loss(origin=source, reason=f"a PEM block holds no readable certificate: {error}", extent="1 certificate")
         return
-    yield from (CertificateFile(origin=source, certificate=describe(item)) for item in found)
+    yield from (_described(item, source) for item in found)
+
+
+def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
+    """A certificate that was parsed; names and dates in it are only looked at now, and may be none."""
+    try:
+        return CertificateFile(origin=source, certificate=describe(certificate), encoded=_der(certificate))
+    except Exception as error:  # noqa: BLE001  as above
+        reason = f"a certificate has a part that cannot be read: {error}"
+        return Loss(origin=source, reason=reason, extent="1 certificate")
+
+
+def _der(certificate: types.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415  as above
+
+    return certificate.public_bytes(Encoding.DER)
 
 
 def describe(certificate: types.Certificate) -> Certificate:
@@ -136,5 +160,5 @@ def _extensions(certificate: types.Certificate) -> dict[object, Any]:
     """Extensions by their identifier; a certificate with broken ones is kept without any."""
     try:
         return {item.oid: item.value for item in certificate.extensions}
-    except ValueError:
+    except Exception:  # noqa: BLE001  as above
         return {}

@@ -20,14 +20,19 @@ from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
 ODBC_LOG = "ODBC"
 QUEUE_EXPORT = "Get-Queue"
 TRACKING_EXPORT = "Get-MessageTrackingLog"
+STORE_EXPORT = "Get-ChildItem Cert:"
+# A certificate of the certificate provider: its store, and its hash or bytes.
+STORE_PROPERTIES = (frozenset({"PSParentPath", "Thumbprint"}), frozenset({"PSParentPath", "RawData"}))
 # Columns (folded) of which all must be in the header, and the name that the rows get.
 TABLES = (
     (frozenset({"timestamp", "eventid", "messageid"}), TRACKING_EXPORT),
     (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
     (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
+    *((frozenset(name.casefold() for name in names), STORE_EXPORT) for names in STORE_PROPERTIES),
     *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )
 _DELIMITERS = (",", ";", "\t")
+_DATES = ("Timestamp", "LogTime", "NotAfter", "NotBefore")
 _LONGEST_ROW = 200
 _SAMPLE = 500
 
@@ -41,7 +46,7 @@ def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Rows by column name as written; ``#order`` is the order of day and month as far as the rows tell it."""
     rows = _rows(stream, source)
     first = list(itertools.islice(rows, _SAMPLE))
-    dates = (row.values.get(name, "") for row in first if isinstance(row, LogRow) for name in ("Timestamp", "LogTime"))
+    dates = (row.values.get(name, "") for row in first if isinstance(row, LogRow) for name in _DATES)
     order = date_order(dates)
     for row in itertools.chain(first, rows):
         yield replace(row, values={"#order": order, **row.values}) if isinstance(row, LogRow) else row
@@ -69,12 +74,14 @@ def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int
     """Rows whose quotes are closed: a cell may hold line ends."""
     start: tuple[int, int] | None = None
     parts: list[str] = []
+    quotes = 0
     for number, offset, line in found:
         start = start or (number, offset)
         parts.append(line)
-        if sum(part.count('"') for part in parts) % 2 == 0 or len(parts) >= _LONGEST_ROW:
+        quotes += line.count('"')
+        if quotes % 2 == 0 or len(parts) >= _LONGEST_ROW:
             yield (*start, "\n".join(parts))
-            start, parts = None, []
+            start, parts, quotes = None, [], 0
     if start is not None:
         yield (*start, "\n".join(parts))
 

@@ -40,8 +40,12 @@ _SPELLING = {name.casefold(): name for name in FIELDS}
 _CODE = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
 # A reply that carries the code right behind its own, at the beginning of a line or behind what introduces it.
 _REPLY = re.compile(r"(?<![\d.])5\d\d[ -]+(?:#?5\d\d )?#?5\.7\.64(?![\d.]*\d)[^\r\n]*")
-_MARKUP = re.compile(r"<(?:style|script).*?</(?:style|script)>|<[a-z/!][^>]*>", re.IGNORECASE | re.DOTALL)
-_RECIPIENT_COMMAND = re.compile(r"RCPT TO:\s*<([^>]*)>", re.IGNORECASE)
+# Each stops where the next one begins, so that a text in which none ends is read once.
+_MARKUP = re.compile(
+    r"<(?:style|script)(?:(?!<(?:style|script)).)*?</(?:style|script)>|<[a-z/!][^<>]*>", re.IGNORECASE | re.DOTALL
+)
+_RECIPIENT_COMMAND = re.compile(r"RCPT TO:\s{0,9}<([^<>]{0,320})>", re.IGNORECASE)
+_BEFORE = 10_000  # characters of a text before a reply in which its recipient is looked for
 _TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 # A header that is folded inside of an enhanced status code, which holds no blank by itself.
@@ -84,7 +88,7 @@ def _owner(rows: list[dict[str, str]], prose: str, reply: re.Match[str]) -> dict
     """The recipient of whom a reply in the text tells: the only one, or the one whom its line or RCPT command names."""
     if len(rows) == 1:
         return rows[0]
-    before = prose[: reply.start()]
+    before = prose[max(0, reply.start() - _BEFORE) : reply.start()]
     line = before.rpartition("\n")[2] + reply[0]
     command = "".join(_RECIPIENT_COMMAND.findall(before)[-1:])
     paragraph = before.rpartition("\n\n")[2]

@@ -25,7 +25,7 @@ _VALUE = re.compile(r'[{"]')
 _NEXT_LINE = re.compile(r"\n(?=\{|Record \d+\s*\n\{)")
 _NAMES_CAPI2 = re.compile(rf'"(?:ProviderName|Provider|SourceName|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"')
 _LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"\s*:\s*\{|"EventRecordId"\s*:')
-_RECORD_ID = re.compile(r"<EventRecordID[^>]*>\s*(\d+)\s*<")
+_RECORD_ID = re.compile(r"<EventRecordID[^<>]{0,200}>\s*([0-9]{1,18})\s*<")
 
 
 def is_event_json(head: bytes) -> bool:

@@ -40,12 +40,12 @@ _MESSAGES = "holds messages only and none of a CAPI2 event's facts (UserData)"
 _FORMS = (
     _Form(
         "a PowerShell object file (Export-Clixml)",
-        re.compile(rf"<Objs [^>]*powershell/2004/04.*>{_PROVIDER}<", re.DOTALL),
+        re.compile(rf"\A.{{0,2000}}?<Objs [^>]{{0,500}}powershell/2004/04(?=.*>{_PROVIDER}<)", re.DOTALL),
         _MESSAGES,
     ),
     _Form(
         "text copied from the Friendly view of Event Viewer",
-        re.compile(rf"^[\s-]*\[ ?Name ?\]\s+{_PROVIDER}\s*$", re.MULTILINE),
+        re.compile(rf"^[ \t-]*\[ ?Name ?\]\s{{1,99}}{_PROVIDER}[ \t\r]*$", re.MULTILINE),
         "does not show which element holds which value",
     ),
     _Form(
@@ -55,7 +55,7 @@ _FORMS = (
     ),
     _Form(
         "a text listing of events",
-        re.compile(rf"^[^\S\n]*[^\n:,;<>]{{2,40}}:[^\S\n]*{_PROVIDER}(?:/Operational)?\s*$", re.MULTILINE),
+        re.compile(rf"^[^\S\n]*[^\n:,;<>]{{2,40}}:[^\S\n]*{_PROVIDER}(?:/Operational)?[^\S\n]*$", re.MULTILINE),
         _MESSAGES,
     ),
 )

@@ -20,7 +20,7 @@ from evtx_analyzer.read.encoding import decode, guess
 
 _BLOCK = 1 << 20
 _LARGEST_EVENT = 4 << 20
-_RECORD_ID = re.compile(r"<EventRecordID[^>]*>\s*(\d+)\s*<")
+_RECORD_ID = re.compile(r"<EventRecordID[^<>]{0,200}>\s*([0-9]{1,18})\s*<")
 _SYSTEM = re.compile(r"<(?:\w+:)?System[\s/>]")
 _STARTS_EVENT = re.compile(r"<Event[\s>]")
 
@@ -36,44 +36,65 @@ def read_event_xml(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
     """Every ``<Event>`` element of the stream as an EventRecord; what was cut or too long as a Loss."""
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
-    opening, closing = _patterns(encoding)
+    tags = _tags(encoding)
     buffer, base = head[start:], start
+    endless = _Endless(source)
     while True:
-        position = 0
-        while (begin := opening.search(buffer, position)) is not None:
-            end = closing.search(buffer, begin.end())
-            next_begin = opening.search(buffer, begin.end())
-            if next_begin is not None and (end is None or next_begin.start() < end.start()):
-                yield _cut(source, base + begin.start(), next_begin.start() - begin.start(), "has no end")
-                position = next_begin.start()
-                continue
-            if end is None:
-                break
-            yield _record(buffer[begin.start() : end.end()], base + begin.start(), encoding, source)
-            position = end.end()
-        begin = opening.search(buffer, position)
-        keep = begin.start() if begin else max(position, len(buffer) - 32 & ~1)
-        if begin and len(buffer) - keep > _LARGEST_EVENT:
+        begin, position = -1, 0
+        for tag in tags.finditer(buffer):
+            if tag[1] is not None:
+                if begin >= 0:
+                    endless.add(base + begin, tag.start() - begin)
+                begin = tag.start()
+            elif begin >= 0:
+                yield from endless.told()
+                yield _record(buffer[begin : tag.end()], base + begin, encoding, source)
+                begin, position = -1, tag.end()
+        keep = begin if begin >= 0 else max(position, len(buffer) - 32 & ~1)
+        if begin >= 0 and len(buffer) - keep > _LARGEST_EVENT:
+            yield from endless.told()
             yield _cut(source, base + keep, len(buffer) - keep, f"is longer than {_LARGEST_EVENT} bytes")
-            keep = len(buffer)
+            begin, keep = -1, len(buffer)
         block = stream.read(_BLOCK)
         if not block:
-            if begin and keep < len(buffer):
+            yield from endless.told()
+            if begin >= 0:
                 yield _cut(source, base + keep, len(buffer) - keep, "is cut at the end of the file")
             return
         base += keep
         buffer = buffer[keep:] + block
 
 
-def _patterns(encoding: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Start and end of an event as bytes; ``<EventData>`` and ``<Events>`` do not match."""
+class _Endless:
+    """Events without an end that follow on each other: told as one loss, however many they are."""
+
+    def __init__(self, source: Origin) -> None:
+        self._source, self._count, self._offset, self._size = source, 0, 0, 0
+
+    def add(self, offset: int, size: int) -> None:
+        """Add one that begins at ``offset``; the next begins behind its ``size`` bytes."""
+        self._offset = self._offset if self._count else offset
+        self._count += 1
+        self._size += size
+
+    def told(self) -> Iterator[Loss]:
+        """The loss so far, if there is any."""
+        if self._count:
+            events = "1 event" if self._count == 1 else f"{self._count:,} events"
+            origin = replace(self._source, offset=self._offset)
+            yield Loss(origin=origin, reason="an event has no end", extent=f"{events}, {self._size} bytes")
+        self._count = self._size = 0
+
+
+def _tags(encoding: str) -> re.Pattern[bytes]:
+    """Start (group 1) or end of an event as bytes; ``<EventData>`` and ``<Events>`` do not match."""
 
     def wide(char: str) -> bytes:
         return re.escape(char.encode(encoding))
 
     start = b"".join(wide(char) for char in "<Event") + b"(?:" + b"|".join(wide(c) for c in " \t\r\n>") + b")"
-    end = b"".join(wide(char) for char in "</Event") + b"(?:" + wide(" ") + b")*" + wide(">")
-    return re.compile(start), re.compile(end)
+    end = b"".join(wide(char) for char in "</Event") + b"(?:" + wide(" ") + b"){0,9}" + wide(">")
+    return re.compile(b"(" + start + b")|" + end)
 
 
 def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRecord | Loss:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, split_cells, without_nuls
+from evtx_analyzer.read.lines import head_text, lines, split_cells, too_long, without_nuls
 
 SEND_FIELDS = (
     "date-time",
@@ -66,6 +66,9 @@ class ExchangeRows:
             return
         columns = self.columns
         origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
+        if (loss := too_long(line, origin)) is not None:
+            yield loss
+            return
         line, lost = without_nuls(line, origin)
         yield from lost
         values = split_cells(line)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.plain_text import whole_text
 from evtx_analyzer.read.encoding import decode, guess
 
 LARGEST = 64 << 20
@@ -34,12 +35,14 @@ def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         return
     try:
         found = json.loads(decode(data[mark:], encoding))
+        objects = [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, dict)]
+        rows = [{whole_text(name): _text(value) for name, value in item.items()} for item in objects]
     except ValueError as error:
         yield Loss(origin=source, reason=f"the JSON cannot be read: {error}", extent="the whole file")
-        return
-    for item in found if isinstance(found, list) else [found]:
-        if isinstance(item, dict):
-            yield LogRow(origin=source, log="", values={str(name): _text(value) for name, value in item.items()})
+    except RecursionError:
+        yield Loss(origin=source, reason="the JSON is nested too deeply", extent="the whole file")
+    else:
+        yield from (LogRow(origin=source, log="", values=values) for values in rows)
 
 
 def _text(value: object) -> str:
@@ -52,4 +55,4 @@ def _text(value: object) -> str:
     if isinstance(value, dict):
         plain = [item for name, item in value.items() if name in ("Address", "Domain", "Name", "value", "Value")]
         return _text(plain[0]) if plain else ";".join(_text(item) for item in value.values())
-    return str(value)
+    return whole_text(value) if isinstance(value, str) else str(value)

@@ -14,15 +14,41 @@ from evtx_analyzer.read.encoding import decode, guess
 _BLOCK = 1 << 20
 _MARK = "\ufeff"
 _AROUND = "\r\n\0" + _MARK
+LONGEST_LINE = 4 << 20
+"""Bytes. The longest rows that were seen, of message tracking with thousands of recipients, have a tenth of that."""
+_TOO_LONG = re.compile(r"a-line-of-([0-9]{1,18})-bytes")
+
+
+def long_line(size: int) -> str:
+    """What stands for a line of more than ``LONGEST_LINE`` bytes."""
+    return f"a-line-of-{size}-bytes"
+
+
+def too_long(text: str, origin: Origin) -> Loss | None:
+    """The loss for what ``lines`` gives in place of a line that is too long; None for any other line."""
+    size = _TOO_LONG.fullmatch(text)
+    if size is None:
+        return None
+    reason = f"a line is longer than the {LONGEST_LINE:,} bytes that are read of one"
+    return Loss(origin=origin, reason=reason, extent=f"1 line, {int(size[1]):,} bytes")
 
 
 def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
-    """Number (from 1), byte offset and text of every line that is not empty; marks and NULs behind it are dropped."""
+    """Number (from 1), byte offset and text of every line that is not empty; marks and NULs behind it are dropped.
+
+    In place of a line of more than ``LONGEST_LINE`` bytes a word is given that says its size and no reader takes for a
+    row: see ``too_long``.
+    """
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
     ending = "\n".encode(encoding)
     buffer, base, number = head[start:], start, 0
     while True:
+        if len(buffer) > LONGEST_LINE and _find_ending(buffer, ending, 0) < 0:
+            size, buffer = skip_line(stream, len(buffer), ending)
+            number += 1
+            yield number, base, long_line(size)
+            base += size + len(ending)
         block = stream.read(_BLOCK)
         position = 0
         for data in _ended(buffer, ending):
@@ -38,6 +64,19 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
             return
         # A crash leaves a tail of NULs, sometimes of many megabytes: it is no line and is not kept.
         buffer, base = without_nul_tail(buffer[position:]) + block, base + position
+
+
+def skip_line(stream: BinaryIO, size: int, ending: bytes) -> tuple[int, bytes]:
+    """The size of a line of which ``size`` bytes were read, and what was read behind its end."""
+    odd = b""  # in UTF-16, half a character that a block ends in
+    while block := stream.read(_BLOCK):
+        block = odd + block
+        end = _find_ending(block, ending, 0)
+        if end >= 0:
+            return size + end, block[end + len(ending) :]
+        whole = len(block) - len(block) % len(ending)
+        size, odd = size + whole, block[whole:]
+    return size + len(odd), b""
 
 
 def without_nul_tail(buffer: bytes) -> bytes:

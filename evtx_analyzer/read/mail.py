@@ -36,10 +36,17 @@ def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
     data = data.removeprefix(b"\xef\xbb\xbf")
-    rows = list(recipients(data))
+    try:
+        rows, reports = list(recipients(data)), unattributed(data)
+    except RecursionError:
+        yield Loss(origin=source, reason="the parts of the mail lie too deeply in each other", extent="the whole file")
+        return
+    except Exception as error:  # noqa: BLE001  Python's mail parser raises many kinds on damage
+        yield Loss(origin=source, reason=f"the mail cannot be parsed: {error}", extent="the whole file")
+        return
     yield from (LogRow(origin=source, log=NDR, values=values) for values in rows)
     if not rows:
         yield Loss(origin=source, reason="the mail's delivery-status part holds no recipient", extent="the report")
-    if reports := unattributed(data):
+    if reports:
         reason = "the report's text holds 5.7.64 and does not say for which recipient"
         yield Loss(origin=source, reason=reason, extent=f"{reports} report{'s' if reports > 1 else ''}")

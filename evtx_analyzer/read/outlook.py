@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MAGIC = bytes.fromhex("D0CF11E0A1B11AE1")
 _LARGEST = 64 << 20
 _PROPERTY_STREAM = "__properties_version1.0"
-_CODE = re.compile(r"[^\r\n]*(?<![\d.])5\.7\.64(?!\d)[^\r\n]*")
+_CODE = re.compile(r"(?<![\d.])5\.7\.64(?!\d)")
 # Property tags of MS-OXPROPS.
 _BODY, _REPORT_TEXT, _ORIGINAL_ID, _IN_REPLY_TO = 0x1000, 0x1001, 0x1046, 0x1042
 _ORIGINAL_SENDER, _REPORTING_MTA, _REMOTE_MTA = 0x0065, 0x6820, 0x0C21
@@ -52,7 +52,7 @@ def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | 
     try:
         with olefile.OleFileIO(io.BytesIO(data)) as ole:
             yield from _rows(ole, source)
-    except (OSError, IndexError, ValueError, struct.error) as error:
+    except Exception as error:  # noqa: BLE001  olefile raises any kind on damage, and recurses in directories
         yield Loss(origin=source, reason=f"the message is cut or damaged: {error}", extent="the whole file")
 
 
@@ -66,17 +66,26 @@ def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow | Loss]:
     storages = sorted({path[0] for path in ole.listdir() if path[0].startswith("__recip_version1.0_#")})
     diagnostics = {storage: _string(ole, f"{storage}/", _SUPPLEMENTARY).strip("<> \r\n") for storage in storages}
     rows = [common | _recipient(ole, storage, text) for storage, text in diagnostics.items() if text]
-    in_body = _CODE.search(_string(ole, "", _BODY) or _string(ole, "", _REPORT_TEXT))
-    if in_body is not None and not rows:
+    in_body = _line_with_code(_string(ole, "", _BODY) or _string(ole, "", _REPORT_TEXT))
+    if in_body and not rows:
         storage = storages[0] if len(storages) == 1 else ""
-        rows = [common | _recipient(ole, storage, in_body[0].strip())]
-    elif in_body is not None and not any(map(_CODE.search, diagnostics.values())):
+        rows = [common | _recipient(ole, storage, in_body)]
+    elif in_body and not any(map(_CODE.search, diagnostics.values())):
         if len(rows) == 1:
-            rows[0]["Transcript"] = in_body[0].strip()
+            rows[0]["Transcript"] = in_body
         else:
             reason = "the report's text holds 5.7.64 and does not say for which recipient"
             yield Loss(origin=source, reason=reason, extent="1 report")
     yield from (LogRow(origin=source, log=NDR, values=values) for values in rows)
+
+
+def _line_with_code(text: str) -> str:
+    """The first line that holds 5.7.64; empty where none does. One search: a line may be a page long."""
+    code = _CODE.search(text)
+    if code is None:
+        return ""
+    before = re.split(r"[\r\n]", text[: code.start()])[-1]
+    return (before + re.split(r"[\r\n]", text[code.start() :], maxsplit=1)[0]).strip()
 
 
 def _recipient(ole: olefile.OleFileIO, storage: str, diagnostic: str) -> dict[str, str]:

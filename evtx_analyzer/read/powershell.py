@@ -18,7 +18,8 @@ from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.csv_export import QUEUE_EXPORT, TRACKING_EXPORT
+from evtx_analyzer.plain_text import whole_text
+from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
 from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ OBJECTS = (
     (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
     (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
     (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
+    *((names, STORE_EXPORT) for names in STORE_PROPERTIES),
     *CONFIGURATION,
 )
 _NAMESPACE = "http://schemas.microsoft.com/powershell/2004/04"
 _OBJECT = f"{{{_NAMESPACE}}}Obj"
 _PAIR = re.compile(r"(\w+) *: ?(.*)$")
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _SHORTEST_INDENT = 4
 
 
@@ -113,14 +116,14 @@ def _value(item: etree._Element) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Clixml writes what XML cannot hold as ``_x000D_``."""
-    return re.sub(r"_x([0-9A-Fa-f]{4})_", lambda found: chr(int(found[1], 16)), text)
+    """Clixml writes what XML cannot hold as ``_x000D_``, also each half of a surrogate pair."""
+    return whole_text(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text))
 
 
 def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Known objects of list text; an object ends where a name comes again."""
     found = list(_objects(stream, source))
-    order: DateOrder = date_order(row.values.get("Timestamp", "") for row in found)
+    order: DateOrder = date_order(row.values.get(name, "") for row in found for name in ("Timestamp", "NotAfter"))
     for row in found:
         yield replace(row, values={"#order": order, **row.values})
 

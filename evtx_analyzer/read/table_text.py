@@ -44,7 +44,7 @@ _TELLING = (
 )
 _HEADER = re.compile(r"\s*[A-Za-z]\w*(?:\s+[A-Za-z]\w*)+\s*$")
 _DASHES = re.compile(r"\s*-+(?:\s+-+)*\s*$")
-_CERTIFICATE_ROW = re.compile(r"\s*(?:\* )?[0-9A-Fa-f*]{4,}\S*\s+[A-Z.]{6,8}(?:\s|$)")
+_CERTIFICATE_ROW = re.compile(r"\s*(?:\* )?[0-9A-Fa-f*]{4}\S*\s+[A-Z.]{6,8}(?:\s|$)")
 _LETTERS = re.compile(r"[A-Z.]{6,8}")
 _CUT = ("...", "\u2026")
 _WHOLE_THUMBPRINT = 40

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, without_nuls
+from evtx_analyzer.read.lines import head_text, lines, too_long, without_nuls
 
 W3C_LOG = "W3C"
 
@@ -56,7 +56,9 @@ class W3cRows:
         line, lost = without_nuls(line, origin)
         yield from lost
         values = line.split(" ")
-        if not columns:
+        if (loss := too_long(line, origin)) is not None:
+            yield loss
+        elif not columns:
             yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")
         elif len(values) < len(columns):
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")

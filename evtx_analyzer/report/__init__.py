@@ -13,6 +13,7 @@ from pathlib import Path
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
+from evtx_analyzer.whole_files import write_whole
 
 Renderer = Callable[[Report, Language], str | bytes]
 
@@ -93,9 +94,6 @@ def rendered(report: Report, path: str | Path, say: Language = ENGLISH) -> bytes
 
 
 def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
-    """Write a report to a file in the format of its suffix; raises ReportError where that cannot be done."""
+    """Write a report, whole or not at all, in the format of its suffix; ReportError where it cannot be done."""
     data = rendered(report, path, say)
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be written ({error.strerror})") from error
+    write_whole(path, data)

@@ -15,7 +15,8 @@ from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delive
 from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, Repair, SourceStatus, Verdict
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss
-from evtx_analyzer.model.stores import Store
+from evtx_analyzer.model.stores import Store, StoreChain
+from evtx_analyzer.plain_text import whole_text
 
 SCHEMA_VERSION = 1
 
@@ -79,6 +80,7 @@ class Report(Struct, frozen=True, kw_only=True):
     common: tuple[CommonTrait, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
     stores: tuple[Store, ...] = ()
+    store_chains: tuple[StoreChain, ...] = ()
     repair: Repair | None = None
 
     def save(self, path: str | Path, *, lang: str = "en") -> None:
@@ -109,7 +111,23 @@ class Report(Struct, frozen=True, kw_only=True):
 def to_json(report: Report) -> str:
     """The report as JSON, two blanks of indentation, keys in the order of the document."""
     # Nested, so that each form goes when the next is there: a report of an outage is long.
-    return msgspec.json.format(msgspec.json.encode(without_folded(report)), indent=2).decode() + "\n"
+    return msgspec.json.format(_encoded(without_folded(report)), indent=2).decode() + "\n"
+
+
+def _encoded(report: Report) -> bytes:
+    try:
+        return msgspec.json.encode(report)
+    except UnicodeEncodeError:
+        # Readers give whole texts; the names of options and rules may still hold half a surrogate pair.
+        return msgspec.json.encode(_whole(msgspec.to_builtins(report)))
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def without_folded(report: Report) -> Report:
@@ -130,7 +148,7 @@ def loads(data: bytes, path: str) -> Report:
     """A saved JSON report from its bytes; ``path`` is what it is called in an error. Raises as ``load`` does."""
     try:
         report = msgspec.json.decode(data, type=Report)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReportError(
             f"{path}: is no report of this program (expected JSON of schema version 1): {error}"
         ) from error

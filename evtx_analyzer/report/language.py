@@ -45,6 +45,7 @@ _SHAPES = {
     "result_name": r"\S+",
     "seen_address": r"\S+|<[^<>]*>",
     "thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+|<[^<>]*>",
+    "store_thumbprint": r"[0-9A-F]{40}|THUMBPRINT-\d+",
     "process": r"[^ ]+|\?",
     "queue": r"\S+",
     "remote": r"\S+|the remote side",

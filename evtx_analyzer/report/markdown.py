@@ -45,7 +45,7 @@ def escape(text: str) -> str:
 
 def _escaped(found: str) -> str:
     """A number that would begin a list cannot be escaped itself; its letters are written as an entity."""
-    return f"\\{found}" if not found[0].isdigit() else f"&#{ord(found[0])};{found[1:]}"
+    return f"\\{found}" if not found[0].isdecimal() else f"&#{ord(found[0])};{found[1:]}"
 
 
 def _lines(report: Report, say: Language) -> Iterable[str]:

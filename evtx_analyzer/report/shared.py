@@ -385,15 +385,19 @@ def bundle_texts(report: Report, say: Language) -> list[str]:
     texts = []
     for item in report.bundles:
         never = "; ".join(say.sentence(part) for part in item.never_collected)
-        texts.append(
-            say(
-                "$path is a bundle of $collector ($server). The collector never takes: $never.",
-                path=item.path or ".",
-                collector=item.collector,
-                server=item.server or "?",
-                never=never,
+        known = {"path": item.path or ".", "collector": item.collector, "server": item.server or "?"}
+        if never:
+            texts.append(
+                say(
+                    "$path is a bundle of $collector ($server). The collector never takes: $never.",
+                    never=never,
+                    **known,
+                )
             )
-        )
+        else:
+            texts.append(say("$path is a bundle of $collector ($server).", **known))
+        if item.failed:
+            texts.append(say("The collector says that it did not get: $steps.", steps="; ".join(item.failed)))
         if item.markers:
             texts.append(say("The collector says that it got nothing here: $places.", places=", ".join(item.markers)))
     return texts

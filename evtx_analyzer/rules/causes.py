@@ -12,7 +12,10 @@ from evtx_analyzer.rules.definitions import CHANGES, Cause, MissingRule, Observa
 from evtx_analyzer.rules.mistakes import Check, stem
 from evtx_analyzer.rules.steps import CONDITIONS, Commands, parse_conditions, parse_steps
 
-SOURCE_KINDS = ("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel")
+SOURCE_KINDS = (
+    *("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel"),
+    "certificate-store",
+)
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 _CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy", "repair")
 
@@ -32,6 +35,12 @@ def parse_cause(
         check.wrong("id", "must be the file's name without .yml")
     observations = _observations(data.get("observations") or {}, names, check)
     observed = frozenset(item.name for item in observations)
+    grades = _grades(data.get("grades") or {}, observed, check)
+    of_stores = {item.name for item in observations if item.kind == "store"}
+    for name in sorted(of_stores & {name for group in grades.get("confirmed", ()) for name in group}):
+        check.wrong(
+            "grades.confirmed", f"{name} is of a store, which shows the time of its export and confirms nothing"
+        )
     remedy = check.mapping("remedy", data.get("remedy"))
     repair = check.mapping("repair", data.get("repair") or {})
     check.keys("repair", repair, ("confirms", "fits"))
@@ -41,7 +50,7 @@ def parse_cause(
         title=check.text("title", data.get("title")),
         why=check.text("why", data.get("why")),
         observations=observations,
-        grades=_grades(data.get("grades") or {}, observed, check),
+        grades=grades,
         missing=_missing(data.get("missing") or [], observed, commands, check),
         steps=parse_steps("remedy.steps", remedy.get("steps"), observed, commands, check),
         verify=parse_steps("remedy.verify", remedy.get("verify"), observed, commands, check),
@@ -69,7 +78,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
         if len(kinds) != 1:
             check.wrong(key, f"expected exactly one of {', '.join(get_args(ObservationKind))}")
             continue
-        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "caps", "shown-by"}:
+        for other in set(body) - {kinds[0], "supports", "contradicts", "excludes", "caps", "weak", "shown-by"}:
             check.wrong(f"{key}.{other}", "unknown key")
         kind, of = cast("ObservationKind", kinds[0]), str(body[kinds[0]])
         if "shown-by" in body:
@@ -85,6 +94,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
                 excludes=bool(body.get("excludes", False)),
                 caps=bool(body.get("caps", False)),
                 shown_by=str(body.get("shown-by", "")),
+                weak=bool(body.get("weak", False)),
             )
         )
     return tuple(found)
@@ -95,7 +105,7 @@ def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozen
         return names["link"]
     if kind == "no-object":
         return frozenset(CMDLETS)
-    return names["signal"] if kind in ("operation", "rejection") else frozenset(SOURCE_KINDS)
+    return names["signal"] if kind in ("operation", "rejection", "store") else frozenset(SOURCE_KINDS)
 
 
 def _grades(data: object, observed: frozenset[str], check: Check) -> dict[Grade, tuple[tuple[str, ...], ...]]:

@@ -25,7 +25,15 @@ CHANGES = (
 )
 """What later logs can show to have changed; ``repair/changes.py`` looks for each, docs/rules.md says what it is."""
 ObservationKind = Literal[
-    "link", "broken-link", "operation", "rejection", "no-source", "unread-source", "no-object", "outside-coverage"
+    "link",
+    "broken-link",
+    "operation",
+    "rejection",
+    "store",
+    "no-source",
+    "unread-source",
+    "no-object",
+    "outside-coverage",
 ]
 
 
@@ -59,6 +67,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
 
     ``excludes`` makes the cause contradicted, ``caps`` leaves it ``possible`` at most; both speak against it.
+    ``weak`` is said against a cause that something supports, and takes no grade away.
     ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
     """
 
@@ -70,6 +79,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     excludes: bool
     caps: bool
     shown_by: str
+    weak: bool = False
 
 
 class MissingRule(Conditional, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ Imports YAML and pySigma, which take longer than a small analysis: only where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_args
 
 import yaml
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
@@ -33,7 +33,10 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
+    ("evtx-analyzer", "certificate-store"): "certificate-store",
 }
+
+_Rule = TypeVar("_Rule")
 
 # libyaml reads the rules six times faster; PyYAML may be built without it.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -42,17 +45,24 @@ _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader",
 def parse(texts: RuleTexts) -> RuleSet:
     """Return the rules of files; raises RuleSetError with all mistakes."""
     mistakes: list[RuleError] = []
-    read_signals = [_signal(name, data, mistakes) for name, data in _documents(texts, "signals", mistakes)]
+    read_signals = [
+        _parsed(_signal, name, data, mistakes=mistakes) for name, data in _documents(texts, "signals", mistakes)
+    ]
     signals = [item for item in read_signals if item is not None]
     known = frozenset(signal.name for signal in signals)
-    read_links = [_link(name, data, known, mistakes) for name, data in _documents(texts, "links", mistakes)]
+    read_links = [
+        _parsed(_link, name, data, known, mistakes=mistakes) for name, data in _documents(texts, "links", mistakes)
+    ]
     links = [item for item in read_links if item is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
-    commands = {
-        stem(name): parse_commands(name, data, mistakes) for name, data in _documents(texts, "commands", mistakes)
+    read_commands = {
+        stem(name): _parsed(parse_commands, name, data, mistakes=mistakes)
+        for name, data in _documents(texts, "commands", mistakes)
     }
+    commands = {name: steps for name, steps in read_commands.items() if steps is not None}
     read_causes = [
-        parse_cause(name, data, names, commands, mistakes) for name, data in _documents(texts, "causes", mistakes)
+        _parsed(parse_cause, name, data, names, commands, mistakes=mistakes)
+        for name, data in _documents(texts, "causes", mistakes)
     ]
     causes = [item for item in read_causes if item is not None]
     if not mistakes and not causes:
@@ -66,13 +76,25 @@ def parse(texts: RuleTexts) -> RuleSet:
     )
 
 
+def _parsed(
+    parse: Callable[..., _Rule], file: str, data: dict[str, Any], *known: object, mistakes: list[RuleError]
+) -> _Rule | None:
+    """A rule of one file; whatever stands in it where something else is expected is a mistake of that file."""
+    try:
+        return parse(file, data, *known, mistakes)
+    except Exception as error:  # noqa: BLE001  the boundary of a rule file: a mapping, a date or a list may stand anywhere
+        text = f"{type(error).__name__}: {error}".partition("\n")[0]
+        mistakes.append(RuleError(file, "", f"a value is not of the type that its key expects ({text})"))
+        return None
+
+
 def _documents(texts: RuleTexts, part: str, mistakes: list[RuleError]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield name and content of every YAML file of a part."""
     for file, content in texts[part].items():
         name = f"{part}/{file}"
         try:
             data = yaml.load(_text(content), Loader=_LOADER)  # noqa: S506  both are safe loaders
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             mistakes.append(RuleError(name, "", f"not readable as YAML: {error}".replace("\n", " ")))
             continue
         if isinstance(data, dict):

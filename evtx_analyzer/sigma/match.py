@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from evtx_analyzer.model.events import Capi2Event, Event, Match, SmtpEvent, WholeSession
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.model.origin import Fields
+from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.sigma.conditions import (
     ALL_FIELDS,
     And,
@@ -44,7 +45,7 @@ from evtx_analyzer.sigma.conditions import (
 from evtx_analyzer.sigma.literals import Clauses, required_literals, required_prefixes
 
 Predicate = Callable[[Fields], bool]
-Correlated = TypeVar("Correlated", Operation, Rejection)
+Correlated = TypeVar("Correlated", Operation, Rejection, StoreChain)
 ValueTest = Callable[[str], bool]
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 
@@ -206,7 +207,7 @@ def _text_pattern(value: Text) -> re.Pattern[str]:
 def _as_number(text: str) -> float | None:
     try:
         return float(int(text, 0))
-    except ValueError:
+    except (ValueError, OverflowError):
         try:
             return float(text)
         except ValueError:

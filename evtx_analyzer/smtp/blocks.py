@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, SessionRows
 from evtx_analyzer.read.encoding import guess
-from evtx_analyzer.read.lines import line_text, lines, without_nul_tail
+from evtx_analyzer.read.lines import LONGEST_LINE, line_text, lines, long_line, skip_line, without_nul_tail
 from evtx_analyzer.smtp.outcomes import Layout
 
 if TYPE_CHECKING:
@@ -243,6 +243,10 @@ def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:
         if cut:
             yield from reader.block(rest, cut)
         rest = rest[cut:]
+        if len(rest) > LONGEST_LINE:
+            size, rest = skip_line(stream, len(rest), b"\n")
+            yield from reader.rows.read(reader.line_count + 1, reader.offset, long_line(size))
+            reader.line_count, reader.offset = reader.line_count + 1, reader.offset + size + 1
         more = stream.read(_BLOCK)
         if not more:
             break

@@ -168,7 +168,7 @@ class ProtocolReader(BlockReader):
         """Add the outcome of a session to its group; not where anything in its rows is not as the layout needs it."""
         begin, connector, _, sequence, _ = rows[0][0].split(b",", 4)
         end, _, _, count, local, _ = rows[-1][0].split(b",", 5)
-        if sequence != b"0" or int(count) != len(rows) - 1:
+        if sequence != b"0" or count != str(len(rows) - 1).encode():
             return False
         name, accepted = self._connector(connector), self._outcome_reader.acceptances(rows, layout, _TIME_SIZE)
         if name is None or accepted is None:

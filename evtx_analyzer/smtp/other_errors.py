@@ -62,7 +62,7 @@ _MESSAGES = {
 }
 """What a ``[Message=...]`` of 4.4.317 says, by its folded text."""
 
-_BRACKET_MESSAGE = re.compile(r"\[Message=\s*([^\]]*?)\s*\]", re.IGNORECASE)
+_BRACKET_MESSAGE = re.compile(r"\[Message=([^\[\]]*)\]", re.IGNORECASE)
 _FAILED = 400
 TLS_FAILED = "TLS negotiation failed"
 _FAILED_EVENTS = ("FAIL", "DEFER")
@@ -165,7 +165,7 @@ class _Row:
 def bracket_message(text: str) -> str:
     """Return what a reply of Exchange Online's says in ``[Message=...]``, folded; empty where it has none."""
     found = _BRACKET_MESSAGE.search(text)
-    return found[1].casefold() if found else ""
+    return found[1].strip().casefold() if found else ""
 
 
 def _folder(near: HostClue) -> HostClue:

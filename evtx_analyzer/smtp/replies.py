@@ -39,13 +39,19 @@ class Bracket(Struct, frozen=True):
     clock: datetime | None = None
 
 
-_BRACKET = re.compile(r"\[([A-Za-z0-9.-]+\.[A-Za-z0-9.-]*[A-Za-z][A-Za-z0-9.-]*)(?:\s+(\S+Z))?(?:\s+[0-9A-F]+)?\]")
+# Bounded, so that a long text of brackets is read once: a DNS name has at most 255 characters (RFC 1035 2.3.4).
+_BRACKET = re.compile(r"\[([A-Za-z0-9.-]{1,255})(?:\s{1,9}(\S{1,64}Z))?(?:\s{1,9}[0-9A-F]{1,64})?\]")
 
 
 def bracket(text: str) -> Bracket:
     """Return the last bracket of a reply that holds a host name; an empty one if there is none."""
-    found = list(_BRACKET.finditer(text))
+    found = [item for item in _BRACKET.finditer(text) if _is_host(item[1])]
     return Bracket(found[-1][1], clock.from_iso(found[-1][2] or "")) if found else Bracket()
+
+
+def _is_host(name: str) -> bool:
+    """Whether a name has a dot and a letter behind it, which no IPv4 address has."""
+    return any(char.isalpha() for char in name[1:].partition(".")[2])
 
 
 class ReplyVerdict(Struct, frozen=True):
@@ -57,9 +63,10 @@ class ReplyVerdict(Struct, frozen=True):
 
 # As printed in learn.microsoft.com/answers/questions/2276469: "Relay Access Denied  app01 is untrustedroot."
 _REPLY_VERDICT = re.compile(
-    r"Denied[.;,]?(?:[\s+]+ATTR\d+)?[.;,]?[\s+]+(?:\[[^\]]*\][\s+]*)?(?:CN=)?"
-    r"(?P<name>(?:\*\.)?[A-Za-z0-9_](?:[\w.-]*\w)?)[\s+]+is[\s+]+(?P<verdict>(?:not[\s+]+)?[A-Za-z]+)"
-    r"[\s+]*\.?[\s+]*(?:\[[^\]]*\][\s+]*)?$",
+    # Bounded, so that a long text that says "Denied" again and again is read once.
+    r"Denied[.;,]?(?:[\s+]{1,9}ATTR\d{1,9})?[.;,]?[\s+]{1,9}(?:\[[^\]]{0,500}\][\s+]{0,9})?(?:CN=)?"
+    r"(?P<name>(?:\*\.)?[A-Za-z0-9_](?:[\w.-]{0,254}\w)?)[\s+]{1,9}is[\s+]{1,9}"
+    r"(?P<verdict>(?:not[\s+]{1,9})?[A-Za-z]{1,40})[\s+]{0,9}\.?[\s+]{0,9}(?:\[[^\]]{0,500}\][\s+]{0,9})?$",
     re.IGNORECASE,
 )
 

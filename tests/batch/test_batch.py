@@ -28,7 +28,7 @@ from evtx_analyzer.rules.files import rules_version
 from samples.build import CASES
 from samples.fleet import write_fleet, zipped
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 COUNT, DAMAGED = 24, 5
 

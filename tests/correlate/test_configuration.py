@@ -21,7 +21,7 @@ from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.distinguished_names import connector_covers, same_name
 from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.events import CertificateFile, Setting
+from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.configuration import services
@@ -212,8 +212,10 @@ def test_certutil_text_in_german():
         "ec 53 eb c9 4a 79 6c 42 e5 b4 e5 85 1f 96 18 74 f0 13 d9 4c"
         "\r\n"
     )
-    (found,) = read("certificate", io.BytesIO(text.encode("cp850")), Origin(source="x"))
-    assert isinstance(found, CertificateFile)
+    data = text.encode("cp850")
+    assert recognize(data) == "certutil-text"
+    _, found = read("certutil-text", io.BytesIO(data), Origin(source="x"))
+    assert found.store == "CA"
     assert found.certificate.thumbprint == "EC53EBC94A796C42E5B4E5851F961874F013D94C"
 
 

@@ -138,6 +138,8 @@ EXPECTED = {
     "untrusted-root": ("untrusted-root", "probable"),
     "later-success": ("unexplained", "no-evidence"),
     "no-capi2": ("unexplained", "no-evidence"),
+    "stores-missing-intermediate": ("missing-intermediate", "probable"),
+    "collector-bundle": ("missing-intermediate", "probable"),
     "self-signed": ("self-signed-certificate", "probable"),
     "name-mismatch": ("certificate-name-mismatch", "probable"),
     "name-matches": ("unexplained", "no-evidence"),

@@ -10,7 +10,7 @@ from evtx_analyzer.discover.remote import is_url
 from samples.build import CASES
 from samples.fleet import zipped
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.filterwarnings("default")]
 CASE = CASES["kb-3212877"]()
 
 

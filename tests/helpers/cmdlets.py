@@ -86,7 +86,7 @@ _VALUE = r"(?:'[^']+'|[^\s']+)"
 # Program -> forms of its arguments, of which one must fit the whole; a verb is never followed by another's options.
 PROGRAMS = {
     "certutil": (
-        r"-store (My|CA|Root|AuthRoot)( [0-9A-F]{40})?",
+        r"(-v )?-store (My|CA|Root|AuthRoot)( [0-9A-F]{40})?",
         rf"-verifystore My {_VALUE}",
         rf"-repairstore My {_VALUE}",
         rf"-delstore CA {_VALUE}",

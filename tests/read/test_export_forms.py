@@ -511,13 +511,14 @@ def test_a_capi2_log_that_could_not_be_read_is_not_called_absent(name, content, 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("capi2.evtx", b""), ("Security.evtx", bytes(8192)), ("about CAPI2.txt", b"how to export it\n")],
+    [("Security.evtx", b"MZ" * 4096), ("Security.evtx", bytes(8192)), ("about CAPI2.txt", b"how to export it\n")],
 )
 def test_other_files_are_no_capi2_log_that_could_not_be_read(name, content, tmp_path):
     report = analyze_files(tmp_path, {name: content, "SEND.LOG": send(refused(CERT))})
     texts = [part.text for item in report.findings for part in item.missing]
     assert any("No CAPI2 Operational log" in text for text in texts)
-    assert report.losses == ()
+    # An event log that holds nothing is a loss, but none of the CAPI2 log.
+    assert [loss.origin.source for loss in report.losses] == [name] * name.endswith(".evtx")
 
 
 NAMES = st.sampled_from(

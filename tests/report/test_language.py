@@ -136,6 +136,7 @@ def test_every_sentence_is_recognized_and_keeps_its_values(code):
     values |= {"thumbprint": "AB" * 20, "process": "lsass.exe", "cause": "x-y", "remote": "mx.contoso.com"}
     values |= {"seen_address": "203.0.113.7", "queue": "EX01\\4"}
     values |= dict.fromkeys(("start", "end", "rejection_time", "refusal_times"), "2016-12-01 03:09:55.774 UTC")
+    values["store_thumbprint"] = "CD" * 20
     translated_values = {**values, "number": "-0,5"}
     for english, translated in say.catalogue.sentences.items():
         filled = string.Template(english).substitute(values)
@@ -199,6 +200,13 @@ LOST = {
     "an event without System": {"event.xml": "<Event><UserData/></Event>"},
     "a table": {"send.txt": "Identity  AddressSpaces\n--------  -------------\nOutbound  {smtp:*;1}\n"},
     "a zeroed export": {"capi2.evtx": "\0" * 8192},
+    "an empty log": {"SEND1.LOG": ""},
+    "a beheaded event log": {"system.evtx": "no event log" * 99},
+    "deep JSON": {"deep.json": '[{"a":' + "[" * 9_000},
+    "deep mail": {
+        "deep.eml": "From: a@b.c\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n"
+        + "Content-Type: message/rfc822\n\n" * 1_500
+    },
     "a queue": {"queue.csv": '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","x.y","550 5.7.64 Relay Denied"\r\n'},
     "an unknown log": {"mail.log": "host said: 550 5.7.64\n"},
     "an unknown Exchange log": {"AGENT.LOG": "#Log-type: Agent Log\r\n#Fields: a,b\r\nx,550 5.7.64\r\n"},

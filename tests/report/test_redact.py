@@ -194,7 +194,7 @@ def test_the_certificate_that_a_reply_names_gets_an_alias(name):
 
 # ------------------------------------------------------------------------------------- names that nobody foresaw
 
-LETTERS = "ghjklmnpqrstvwxz"  # neither vowels nor hex digits: no label is a word of a report, or in a digest
+LETTERS = "gjkqvwxz"  # neither vowels nor hex digits: no label is a word of a report, or in a digest
 LABEL = st.text(LETTERS, min_size=4, max_size=9)
 
 

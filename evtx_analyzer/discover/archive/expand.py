@@ -12,13 +12,14 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from io import BytesIO
 from typing import BinaryIO, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.discover.archive.formats import KINDS, archive_kind
-from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, Raw, reason
+from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, Raw, no_room, reason
 from evtx_analyzer.discover.archive.member import Entry, Found
 from evtx_analyzer.discover.archive.zip_members import OFFICE_DOCUMENT, UNPACK
 from evtx_analyzer.discover.source import Source, faulty
@@ -178,8 +179,11 @@ class Archives:
 
         spool = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
         with closing(node.open()) as stream:
-            while block := stream.read(_BLOCK):
-                spool.write(block)
+            try:
+                while block := stream.read(_BLOCK):
+                    spool.write(block)
+            except OSError as error:  # of writing: what a member's stream cannot read is its failure
+                return BytesIO(), [no_room(error)]
             failure = getattr(stream, "failure", "")
         spool.seek(0)
         return spool, [failure] if failure else []

@@ -7,6 +7,7 @@ byte in the next, for what was already counted is not counted again.
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from evtx_analyzer.errors import OptionError
 GRACE = 64 << 20
 """Bytes before a ratio counts: a log of 20 MB that is nearly empty shrinks a thousand times and is no bomb."""
 _STEP = 64 * 1024
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 class Raw(Protocol):
@@ -151,10 +153,17 @@ class MemberStream:
             self._raw.close()
 
 
+def no_room(error: OSError) -> str:
+    """What to say where a temporary file cannot be written: the archive has no part in it."""
+    return f"not unpacked: no temporary file can be written ({error.strerror}); set TMPDIR (TEMP) to a folder with room"
+
+
 def reason(error: BaseException) -> str:
     """One line that says why a member could not be read."""
     if isinstance(error, LimitError):
         return f"stopped: {error}"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return no_room(error)
     text = str(getattr(error, "strerror", None) or error).strip().split("\n")[0]
     if isinstance(error, RuntimeError) and "password" in text.lower():
         return "encrypted, and the password given is not its password"

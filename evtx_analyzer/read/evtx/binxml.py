@@ -43,9 +43,10 @@ _DEFINITION_HEAD = 24  # bytes of a template definition before its fragment: nex
 _ARRAY = 0x80
 _CHARACTER_REFERENCE, _ENTITY_REFERENCE = 0x08, 0x09  # python-evtx gives 0x08 the name of 0x09
 
-_BUDGET = 1 << 24
+_BUDGET = 1 << 22
 _TOKEN_COST = 32
-"""A record holds 64 KiB at most, but a crafted one may name the same long or nested value thousands of times."""
+"""A chunk holds 64 KiB, but a crafted record may name the same long or nested value thousands of times. All records of
+a chunk that Windows wrote take a twelfth of the budget."""
 
 _NAME = re.compile(r"[^\W\d][\w.:-]*")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -53,14 +54,26 @@ _ESCAPES = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&q
 _ENTITIES = ("amp", "lt", "gt", "quot", "apos")
 
 
-def render(record: Record) -> str:
+class Allowance:
+    """What the records of one chunk may unfold to, all together: crafted ones cannot hold the reader up for long."""
+
+    def __init__(self, left: int = _BUDGET) -> None:
+        self.left = left
+
+
+def render(record: Record, allowance: Allowance | None = None) -> str:
     """The record's XML on one line; raises python-evtx's ParseException, among others, where it is damaged."""
     at, end = record.offset() + _HEAD, record.offset() + record.size() - 4
-    fragment = _Fragment(record._buf, record._chunk, at, end, _Shared())  # noqa: SLF001  it has no accessor
-    parts = [part for part in fragment.content() if part]
-    if len(parts) != 1 or not isinstance(parts[0], _Element):
-        raise ParseException("the record does not hold exactly one element")
-    return _write(parts[0], fragment.shared)
+    allowance = allowance or Allowance()
+    shared = _Shared(allowance.left)
+    fragment = _Fragment(record._buf, record._chunk, at, end, shared)  # noqa: SLF001  it has no accessor
+    try:
+        parts = [part for part in fragment.content() if part]
+        if len(parts) != 1 or not isinstance(parts[0], _Element):
+            raise ParseException("the record does not hold exactly one element")
+        return _write(parts[0], shared)
+    finally:
+        allowance.left = max(0, shared.left)
 
 
 @dataclass
@@ -79,7 +92,7 @@ _Part = _Element | str | tuple[str, ...]
 class _Shared:
     """What the fragments of one record share: the budget left, and the names read (text, bytes) by offset."""
 
-    left: int = _BUDGET
+    left: int
     names: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def pay(self, cost: int) -> None:

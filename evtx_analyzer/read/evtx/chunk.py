@@ -21,6 +21,7 @@ from zlib_ng.zlib_ng import crc32
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FILE_HEADER_SIZE = 0x1000
 CHUNK_SIZE = 0x10000
 HEADER_SIZE = 0x200
 _SMALLEST = 28  # a record's frame takes that much
@@ -59,9 +60,10 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True)
 class Promise:
-    """What a chunk's header says; ``trusted`` where the header's checksum proves it."""
+    """What a chunk's header says: record ids, and record numbers; ``trusted`` where its checksum proves it."""
 
     ids: range
+    numbers: range
     shift: int
     dense: bool
     free: int
@@ -117,7 +119,8 @@ def counted_chunk(raw: bytes) -> Chunk | None:
     if len(raw) == CHUNK_SIZE and raw.startswith(_MAGIC):
         numbers, first, last, free = _SOUND_HEADER.unpack_from(raw)
         if first in ANY_ID and first <= last < first + MOST_RECORDS and free <= CHUNK_SIZE:
-            promise = Promise(ids=range(first, last + 1), shift=first - numbers, dense=True, free=free, trusted=True)
+            ids, run = range(first, last + 1), range(numbers, numbers + last - first + 1)
+            promise = Promise(ids, run, shift=first - numbers, dense=True, free=free, trusted=True)
             heads = _unbroken(raw, free, promise.ids)
             if _as_promised(heads, promise):
                 return Chunk(data=raw, promise=promise, heads=heads, gaps=[], faults=[], whole=True)
@@ -126,12 +129,13 @@ def counted_chunk(raw: bytes) -> Chunk | None:
 
 def _promise(header: ChunkHeader) -> Promise:
     first, last = header.log_first_record_number(), header.log_last_record_number()
-    numbers = header.file_last_record_number() - header.file_first_record_number()
-    plausible = 0 < first <= last < ANY_ID.stop and 0 <= numbers < MOST_RECORDS
+    begin, end = header.file_first_record_number(), header.file_last_record_number()
+    plausible = 0 < first <= last < ANY_ID.stop and 0 <= end - begin < MOST_RECORDS
     return Promise(
         ids=range(first, last + 1) if plausible else range(0),
-        shift=first - header.file_first_record_number(),
-        dense=last - first == numbers,
+        numbers=range(begin, end + 1) if plausible else range(0),
+        shift=first - begin,
+        dense=last - first == end - begin,
         free=header.next_record_offset(),
         trusted=header.calculate_header_checksum() == header.header_checksum(),
     )
@@ -141,7 +145,7 @@ def _faults(raw: bytes, header: ChunkHeader, promise: Promise) -> Iterator[str]:
     if not raw.startswith(_MAGIC):
         yield "the chunk's magic is damaged"
     if len(raw) < CHUNK_SIZE:
-        yield f"the file ends {len(raw):,} bytes into this chunk of {CHUNK_SIZE:,}"
+        yield f"only {len(raw):,} bytes of the chunk's {CHUNK_SIZE:,} are there"
     if not promise.trusted:
         yield "the chunk header's checksum is wrong"
     elif promise.free <= len(raw) and crc32(raw[HEADER_SIZE : promise.free]) != header.data_checksum():

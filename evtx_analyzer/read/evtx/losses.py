@@ -5,25 +5,29 @@ Layout of the file header: libyal, "Windows XML Event Log (EVTX)".
 
 from __future__ import annotations
 
+import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 from Evtx.Evtx import FileHeader
 
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, Chunk, Gap
+from evtx_analyzer.read.evtx.aligned import is_sound
+from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, FILE_HEADER_SIZE, Chunk, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FILE_HEADER_SIZE = 4096
+_CHECKSUMS = struct.Struct("<52xI68xI")  # of a chunk: of its records, of its header
 
 
 class LogAccount:
     """What the file as a whole promises, and what its chunks were found to account for so far."""
 
-    def __init__(self, source: Origin, raw_header: bytes) -> None:
-        self._source = source
+    def __init__(self, source: Origin, raw_header: bytes, *, bare: bool = False) -> None:
+        """``bare`` says that chunks follow on the header, however short it is."""
+        self._source, self._bare = source, bare
         self._length = len(raw_header)
         self._header = FileHeader(raw_header.ljust(FILE_HEADER_SIZE, b"\0"), 0)
         self._dirty = self._header.is_dirty()
@@ -31,18 +35,33 @@ class LogAccount:
         self._chunks = 0
         self._certain = True
         self._shifts: set[int] = set()
+        self._numbers: list[range] = []
+        self._known: set[int] = set()
         self._ranges: list[range] = []
         self._newest: tuple[int, Loss | None] = (0, None)
 
     def header_losses(self) -> Iterator[Loss]:
         """What is wrong with the file header."""
-        if self._length < FILE_HEADER_SIZE:
+        if self._length < FILE_HEADER_SIZE and self._bare:
+            reason = "the file header is cut or missing, as it is where chunks were carved from a disk"
+            yield self._loss(0, reason, f"{self._length:,} of {FILE_HEADER_SIZE:,} bytes are there, 0 records lost")
+        elif self._length < FILE_HEADER_SIZE:
             missing = f"{self._length:,} bytes of a file header of {FILE_HEADER_SIZE:,}, no record"
             yield self._loss(0, "the file ends inside its header", missing)
         elif not self._header.check_magic():
             yield self._loss(0, "the file header's magic is damaged", "0 records lost")
         elif not self._sound:
             yield self._loss(0, "the file header's checksum is wrong", "0 records lost")
+
+    def holds(self, raw: bytes | memoryview) -> bool:
+        """Whether the same sound chunk came before: a copy, as an overwritten chunk holds it, counts once."""
+        copied = len(raw) == CHUNK_SIZE and _identity(raw) in self._known and is_sound(raw)
+        self._chunks += copied
+        return copied
+
+    def sound(self, raw: bytes | memoryview) -> None:
+        """Keep a chunk in mind whose checksums were found right."""
+        self._known.add(_identity(raw))
 
     def chunk_losses(self, chunk: Chunk, offset: int, chunks: int = 1) -> Iterator[Loss]:
         """The chunk's faults as one loss, and one more per gap between its records.
@@ -61,6 +80,8 @@ class LogAccount:
 
     def _enter(self, chunk: Chunk) -> None:
         self._certain = self._certain and chunk.promise.trusted
+        if chunk.promise.trusted and chunk.promise.numbers:
+            self._numbers.append(chunk.promise.numbers)
         if chunk.promise.trusted:
             self._shifts.add(chunk.promise.shift if chunk.promise.dense else -1)
         if chunk.ids and self._ranges and self._ranges[-1].stop == chunk.ids.start:
@@ -90,6 +111,7 @@ class LogAccount:
         """
         missing = max(0, self._header.chunk_count() - self._chunks) if self._sound else 0
         if not missing and self._certain:
+            yield from self._overwritten()
             return
         holes = list(self._holes())
         if missing:
@@ -97,6 +119,25 @@ class LogAccount:
             yield self._loss(None, "the file holds fewer chunks than its header says", lost)
         for hole in holes:
             yield self._loss(None, "no chunk holds these records", _count(len(hole)), hole)
+
+    def _overwritten(self) -> Iterator[Loss]:
+        """Runs of record numbers that no chunk has, though all chunks are sound: others took their place.
+
+        Numbers run on through the file, also where an export was filtered and ids do not.
+        """
+        if self._dirty:
+            return
+        ordered = sorted(self._numbers, key=lambda numbers: numbers.start)
+        for before, after in pairwise(ordered):
+            hole = range(before.stop, after.start)
+            if not hole:
+                continue
+            reason = (
+                "a chunk was overwritten: the record numbers before and after it show that these records are missing"
+            )
+            (shift,) = self._shifts if len(self._shifts) == 1 and -1 not in self._shifts else (None,)
+            ids = range(0) if shift is None else range(hole.start + shift, hole.stop + shift)
+            yield self._loss(None, reason, _count(len(hole)), ids)
 
     def _holes(self) -> Iterator[range]:
         if len(self._shifts) > 1 or -1 in self._shifts:
@@ -119,6 +160,12 @@ class LogAccount:
         first, last = (ids[0], ids[-1]) if ids else (None, None)
         origin = msgspec.structs.replace(self._source, record=first, offset=offset)
         return Loss(origin=origin, reason=reason, extent=extent, first_record=first, last_record=last)
+
+
+def _identity(raw: bytes | memoryview) -> int:
+    """What tells a sound chunk from all others: the checksums of its records and of its header, which has its ids."""
+    records, header = _CHECKSUMS.unpack_from(raw)
+    return int(records << 32 | header)
 
 
 def _extent(chunk: Chunk) -> str:

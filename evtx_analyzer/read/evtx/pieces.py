@@ -12,9 +12,9 @@ from typing import BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
+from evtx_analyzer.read.evtx.aligned import chunk_blocks, chunks_of, file_header, new_buffer
 from evtx_analyzer.read.evtx.chunk import CHUNK_SIZE, HEADER_SIZE, account
-from evtx_analyzer.read.evtx.losses import FILE_HEADER_SIZE
-from evtx_analyzer.read.evtx.reader import BLOCK, CountedChunk, chunks_of, fill, record, texts, undecodable
+from evtx_analyzer.read.evtx.reader import CountedChunk, record, texts, undecodable
 from evtx_analyzer.read.evtx.search import Search, search_for
 from evtx_analyzer.read.pieces import Piece, RecordPiece
 
@@ -70,13 +70,9 @@ def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted
     the search finds it; all others are decoded. Without a search all chunks are. A log is a ring: where its first
     chunk goes on from its last one, the first is given once more behind it.
     """
-    fill(stream, memoryview(bytearray(FILE_HEADER_SIZE)))
-    number, offset = 0, FILE_HEADER_SIZE
-    opening, ending = b"", b""
-    for buffer in cycle([memoryview(bytearray(BLOCK)) for _ in range(_BLOCKS)]):
-        block = buffer[: fill(stream, buffer)]
-        if not block:
-            break
+    header, rest = file_header(stream)
+    number, opening, ending = 0, b"", b""
+    for block, offset in chunk_blocks(stream, rest, len(header), cycle([new_buffer() for _ in range(_BLOCKS)])):
         selected = search.chunks(block) if search is not None else ()
         for place, (raw, at) in enumerate(chunks_of(block, offset)):
             if search is not None and any(counted[number : number + 1]):
@@ -86,9 +82,8 @@ def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted
             number += 1
         opening = opening or bytes(block[:CHUNK_SIZE])
         ending = bytes(block[-CHUNK_SIZE:])
-        offset += len(block)
     if number > 1 and _follows(ending, opening):
-        yield _decoded(opening, FILE_HEADER_SIZE, source)
+        yield _decoded(opening, len(header), source)
 
 
 def _follows(chunk: bytes, other: bytes) -> bool:

@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import evtx
@@ -27,8 +28,9 @@ from Evtx.Evtx import ChunkHeader, Record
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord
+from evtx_analyzer.read.evtx.aligned import chunk_blocks, chunks_of, file_header, new_buffer
 from evtx_analyzer.read.evtx.chunk import (
-    CHUNK_SIZE,
+    FILE_HEADER_SIZE,
     HEADER_SIZE,
     MOST_RECORDS,
     Chunk,
@@ -38,18 +40,17 @@ from evtx_analyzer.read.evtx.chunk import (
     counted_chunk,
     up_to,
 )
-from evtx_analyzer.read.evtx.losses import FILE_HEADER_SIZE, LogAccount
+from evtx_analyzer.read.evtx.losses import LogAccount
 from evtx_analyzer.read.evtx.span import ChunkSpan, Spans
-from evtx_analyzer.read.streams import read_into
+from evtx_analyzer.read.evtx.unfolding import unfolds
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from evtx_analyzer.read.evtx.search import Search
 
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, FILE_HEADER_SIZE, 1)
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(FILE_HEADER_SIZE, b"\0")
-BLOCK = 16 * CHUNK_SIZE  # bytes read at a time: they stay in a core's own cache while they are looked at
 
 
 @dataclass(frozen=True)
@@ -80,31 +81,34 @@ def read_evtx(
     chunk it is decoded too, and those records are given whose text the search finds. Where they cannot be counted they
     are decoded, and all those are given that concern anybody.
     """
-    buffer = memoryview(bytearray(FILE_HEADER_SIZE))
-    raw_header = bytes(buffer[: fill(stream, buffer)])
-    log = LogAccount(source, raw_header)
+    raw_header, rest = file_header(stream)
+    log = LogAccount(source, raw_header, bare=bool(rest))
     yield from log.header_losses()
-    if len(raw_header) < FILE_HEADER_SIZE:
+    if not rest and len(raw_header) < FILE_HEADER_SIZE:
         return
+    blocks = chunk_blocks(stream, rest, len(raw_header), repeat(new_buffer()))
     if selection is None:
-        for block, offset in _blocks(stream):
+        for block, offset in blocks:
             for raw, at in chunks_of(block, offset):
                 yield from _decode(log, bytes(raw), at, source)
     else:
         selection.counted.clear()
-        yield from _selected(log, stream, source, selection)
+        yield from _selected(log, blocks, source, selection)
     yield from log.final_losses()
 
 
 def _selected(
-    log: LogAccount, stream: BinaryIO, source: Origin, selection: ChunkSelection
+    log: LogAccount, blocks: Iterable[tuple[memoryview, int]], source: Origin, selection: ChunkSelection
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
-    """Count the chunks of a stream and decode those that must be."""
+    """Count the chunks of a file and decode those that must be."""
     spans = Spans(selection.countable, _first_text)
     run: _Run | None = None
-    for block, offset in _blocks(stream):
+    for block, offset in blocks:
         wanted = selection.search.chunks(block)
         for number, (raw, at) in enumerate(chunks_of(block, offset)):
+            if log.holds(raw):
+                selection.counted.append(False)
+                continue
             span = spans.span(raw)
             selection.counted.append(span is not None)
             if run is not None and run.goes_on(span):
@@ -113,19 +117,24 @@ def _selected(
                 yield from run.counted(log, source) if run is not None else ()
                 run = _Run(span, at) if span is not None else None
             if span is not None:
+                log.sound(raw)
                 if number in wanted:
                     yield from _wanted(bytes(raw), at, source, selection.search)
                 continue
             chunk = account(bytes(raw))
             if chunk is not None:
+                if not chunk.faults:
+                    log.sound(raw)
                 yield from log.chunk_losses(chunk, at)
                 selection.counted[-1] = yield from _concerning(chunk, at, source, selection)
     yield from run.counted(log, source) if run is not None else ()
 
 
 def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
-    chunk = account(raw)
+    chunk = None if log.holds(raw) else account(raw)
     if chunk is not None:
+        if not chunk.faults:
+            log.sound(raw)
         yield from log.chunk_losses(chunk, offset)
         for thing in _records(chunk, offset, source):
             assert not isinstance(thing, int)
@@ -170,7 +179,9 @@ class _Run:
     def counted(self, log: LogAccount, source: Origin) -> Iterator[CountedRecords | Loss]:
         """The run as one, and what its end says of the log."""
         begin, end = self._begin, self._end
-        promise = Promise(range(begin.first, end.last + 1), end.shift, dense=True, free=end.free, trusted=True)
+        ids, shift = range(begin.first, end.last + 1), end.shift
+        numbers = range(ids.start - shift, ids.stop - shift)
+        promise = Promise(ids, numbers, shift, dense=True, free=end.free, trusted=True)
         chunk = Chunk(data=b"", promise=promise, heads=[], gaps=[], faults=[], whole=True)
         yield from log.chunk_losses(chunk, self._offset, self._chunks)
         yield CountedRecords(
@@ -185,34 +196,6 @@ class _Run:
         )
 
 
-# ------------------------------------------------------------------------------------------------- bytes
-
-
-def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int]]:
-    """The chunks of a stream that stands behind the file header, some at a time, and where they begin in the file.
-
-    Each block is valid until the next one is asked for. The last chunk may be cut off.
-    """
-    buffer, offset = memoryview(bytearray(BLOCK)), FILE_HEADER_SIZE
-    while size := fill(stream, buffer):
-        yield buffer[:size], offset
-        offset += size
-
-
-def chunks_of(block: memoryview, offset: int) -> Iterator[tuple[memoryview, int]]:
-    """The chunks of a block, and where each begins in the file."""
-    for at in range(0, len(block), CHUNK_SIZE):
-        yield block[at : at + CHUNK_SIZE], offset + at
-
-
-def fill(stream: BinaryIO, buffer: memoryview) -> int:
-    """Fill a buffer, and return how much of it; a member of an archive may give less than it was asked for."""
-    size = 0
-    while size < len(buffer) and (more := read_into(stream, buffer[size:])):
-        size += more
-    return size
-
-
 # ------------------------------------------------------------------------------------------------- decoding
 
 
@@ -221,9 +204,10 @@ def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
     decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
     for number, xml in _decoded(chunk.data):
         decoded[number].append(xml)
+    allowance: list[Any] = []
     for head in chunk.heads:
         given = decoded.get(head.id)
-        yield head, given.pop(0) if given else _recovered(chunk, head)
+        yield head, given.pop(0) if given else _recovered(chunk, head, allowance)
 
 
 class CountedChunk:
@@ -234,6 +218,7 @@ class CountedChunk:
         self._raw, self._chunk = raw, counted_chunk(raw)
         self._texts: dict[int, str] = {}
         self._end = 0  # of the last record that was decoded
+        self._allowance: list[Any] = []
 
     def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
         """The records in which the search finds something as XML, with their heads; or why one cannot be decoded."""
@@ -245,7 +230,7 @@ class CountedChunk:
             last = self._chunk.heads[-1] if self._whole else heads[-1]
             self._texts, self._end = dict(_decoded(up_to(self._chunk.data, last))), last.end
         for head in heads:
-            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head)
+            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head, self._allowance)
             if not isinstance(xml, str) or search.in_text(xml):
                 yield head, xml
 
@@ -307,7 +292,9 @@ def _others(ids: list[int], source: Origin) -> CountedRecords:
 
 
 def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
-    """The id and XML of all records that ``evtx`` gives, in order."""
+    """The id and XML of all records that ``evtx`` gives, in order; of a chunk that may unfold without end, none."""
+    if unfolds(chunk):
+        return
     records = evtx.PyEvtxParser(BytesIO(_ONE_CHUNK_HEADER + chunk), number_of_threads=1).records()
     for _ in range(MOST_RECORDS):  # after an error it may go on, or give the same error for ever
         try:
@@ -328,11 +315,13 @@ def _first_text(chunk: bytes) -> str | None:
     return next((xml for _, xml in _decoded(chunk)), None)
 
 
-def _recovered(chunk: Chunk, head: Head) -> str | Exception:
+def _recovered(chunk: Chunk, head: Head, allowance: list[Any]) -> str | Exception:
+    """A record as our own decoder gives it, within what is left to its chunk (kept in ``allowance``), or why not."""
     from evtx_analyzer.read.evtx import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
 
     try:
-        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)))
+        allowance[:] = allowance or [binxml.Allowance()]
+        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)), *allowance)
     except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary
         return error
 

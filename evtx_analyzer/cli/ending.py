@@ -1,0 +1,82 @@
+"""How the program ends: one line on stderr, a status that says what happened, nothing that a full disk could spoil."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn, TextIO
+
+INTERNAL_ERROR = 4
+"""Exit status of an error that nobody foresaw. Python's own would be 1, which means that refusals were found."""
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr, if there is one; names of files and members in it cannot act on the terminal."""
+    from evtx_analyzer.plain_text import clean
+
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"evtx-analyzer: {clean(text)}\n")
+        sys.stderr.flush()
+
+
+def interrupted(end: BaseException) -> bool:
+    """Whether Ctrl-C is what ended the program, however the command line wrapped it."""
+    cause: BaseException | None = end
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return cause is not None
+
+
+def unforeseen(error: BaseException, command: list[str]) -> str:
+    """Say in one line what was being done when an unforeseen error came; its traceback goes to the log."""
+    import logging
+
+    # Of this level, so that stderr shows it with -v only: the log file takes all.
+    logging.getLogger(_PACKAGE).debug("unforeseen error", exc_info=error)
+    if isinstance(error, MemoryError):
+        text = "the memory is used up; give it more, or fewer logs at once"
+    else:
+        text = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}".rstrip(": ")
+    name = " ".join(word for word in command if not word.startswith("-"))
+    return (
+        f"unforeseen error in {f'the command {name}' if name else 'the program'}, {_place(error)}: {text}. Nothing was "
+        f"diagnosed. This is a mistake of the program: please report this line and the version ({_version()})"
+    )
+
+
+def _place(error: BaseException) -> str:
+    """The innermost function of this package in which an error came: ``at smtp/merge.py:120, merge``."""
+    place, trace = "at a place that is not known", error.__traceback__
+    while trace is not None:
+        file, sign, inside = trace.tb_frame.f_code.co_filename.replace(os.sep, "/").rpartition(f"/{_PACKAGE}/")
+        if file and sign:
+            place = f"at {inside}:{trace.tb_lineno}, {trace.tb_frame.f_code.co_name}"
+        trace = trace.tb_next
+    return place
+
+
+def _version() -> str:
+    from evtx_analyzer.version import VERSION
+
+    return VERSION
+
+
+def leave(status: int) -> NoReturn:
+    """End with a status that stays: what cannot be flushed now would make it 120 at the interpreter's end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not _flushed(stream):
+            status = status or 2
+    sys.exit(status)
+
+
+def _flushed(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""Files that should hold a log and hold nothing: what a crash, a sparse copy or a failed transfer leaves.
+
+That no refusal is in the input is only shown by logs that were read. So an empty or zeroed file counts as a loss where
+its name or its folder says that it is a log, and any file that is named as an event log and is none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from evtx_analyzer.ingest.examine import ExaminedSource
+
+_LOG = re.compile(
+    r"\.(?:evtx?|log|xml|csv|jsonl?|eml|msg|zip|7z|cab|tar|tgz|gz|bz2|xz)$"
+    r"|(?:^|[/!\\])(?:SmtpSend|SmtpReceive|ProtocolLog|MessageTracking|Connectivity|SMTPSVC\d{1,5}|TransportRoles|winevt)"
+    r"[/\\]",
+    re.IGNORECASE,
+)
+_EVENT_LOG = re.compile(r"\.evtx$", re.IGNORECASE)
+
+
+def empty_log(item: ExaminedSource) -> str:
+    """Why a source that was not recognized counts as a log that is lost; empty where it does not."""
+    if item.syntax is not None or item.error:
+        return ""
+    if _LOG.search(item.source.path):
+        if not item.size:
+            return "the file is empty (0 bytes), and named as a log: nothing was exported, or nothing was transferred"
+        if item.zeroed:
+            return "the file begins with zeros only, as a crash or a copy that failed leaves it; copy it again"
+    if item.size and _EVENT_LOG.search(item.source.path):
+        return "named as an event log (.evtx), and holds none: its beginning is damaged or overwritten"
+    return ""

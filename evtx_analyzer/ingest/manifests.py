@@ -1,0 +1,143 @@
+"""Manifests of the collection script: whose the files beside them are, in which zone, and what the script did not get.
+
+A manifest speaks of the folders that the script writes beside it and of no others, so that logs which somebody laid
+into the same folder are not taken for this machine's. Rows that name their machine are believed before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.hosts import folder_of, short
+from evtx_analyzer.ingest.examine import ExaminedSource
+from evtx_analyzer.model.findings import CollectorBundle
+from evtx_analyzer.model.manifest import CollectorManifest
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.read.collector_manifest import COLLECTOR, read_collector_manifest
+
+SYNTAX = "collector-manifest"
+_PARTS = re.compile(
+    r"(?:SmtpSend-(?:Hub|Edge|FrontEnd)|SMTPSVC\d*|events|stores|configuration|machine|trace)", re.IGNORECASE
+)
+_STORES = "stores"
+_NAMED = ("events",)
+
+
+class Bundle(Struct, frozen=True, kw_only=True):
+    """A manifest with the folder in which it lies and the files that it speaks of, by path."""
+
+    manifest: CollectorManifest
+    folder: str
+    parts: Mapping[str, str]
+
+
+class Manifests(Struct, frozen=True, kw_only=True):
+    """All manifests of a case, each for its own files; ``losses`` are those that contradict each other."""
+
+    bundles: tuple[Bundle, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+    def zones(self) -> dict[str, ZoneInfo]:
+        """Return the time zone of each file that a manifest speaks of."""
+        return {path: clock.zone(item.manifest.tz) for item in self.bundles if item.manifest.tz for path in item.parts}
+
+    def export_times(self) -> dict[str, datetime]:
+        """Return when the stores were exported, by file."""
+        return {
+            path: item.manifest.ended
+            for item in self.bundles
+            if item.manifest.ended
+            for path, part in item.parts.items()
+            if part.casefold() == _STORES
+        }
+
+    def hosts(self, named: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[Loss]]:
+        """Return the machine of each file; ``named`` are (path, name) of rows, which are believed where they differ.
+
+        A machine that was renamed writes both names: one that is the manifest's is enough.
+        """
+        names: dict[str, set[str]] = {}
+        for path, name in named:
+            names.setdefault(path, set()).add(short(name))
+        found: dict[str, str] = {}
+        losses: list[Loss] = []
+        for item in self.bundles:
+            host = item.manifest.host
+            rows = [names[path] for path, part in item.parts.items() if part.casefold() in _NAMED and path in names]
+            others = sorted({name for written in rows if host not in written for name in written})
+            if host and others:
+                reason = (
+                    f"the manifest of the collector names {host}, events beside it {', '.join(others)}: "
+                    "the machine is not taken from the manifest"
+                )
+                losses.append(Loss(origin=item.manifest.origin, reason=reason, extent="the name of the machine"))
+            elif host:
+                found |= dict.fromkeys(item.parts, host)
+        return found, losses
+
+    def reported(self) -> list[CollectorBundle]:
+        """Return the bundles as the report shows them, with what the script did not get."""
+        return [
+            CollectorBundle(
+                path=item.folder,
+                collector=COLLECTOR,
+                server=item.manifest.host,
+                contents=tuple(sorted(set(item.parts.values()))),
+                markers=(),
+                never_collected=(),
+                failed=tuple(_failed(item.manifest)),
+            )
+            for item in self.bundles
+        ]
+
+    def uncollected(self) -> list[tuple[str, str]]:
+        """Return machine and step of what the script tried to take and did not get."""
+        return [
+            (item.manifest.host, f"{step.name} ({step.detail})" if step.detail else step.name)
+            for item in self.bundles
+            for step in item.manifest.steps
+            if step.status == "failed"
+        ]
+
+
+def _failed(manifest: CollectorManifest) -> list[str]:
+    steps = [f"{step.name}: {step.detail or step.status}" for step in manifest.steps if step.status != "ok"]
+    return [
+        *([] if manifest.completed else ["the script was stopped before its end"]),
+        *(f"not put back on the server, do it by hand: {command}" for command in manifest.left_changed),
+        *steps,
+    ]
+
+
+def read_manifests(examined: Sequence[ExaminedSource]) -> Manifests:
+    """Read all manifests before anything else; two in one folder that name different machines are not used."""
+    found: dict[str, list[CollectorManifest]] = {}
+    for item in examined:
+        if item.syntax == SYNTAX and not item.duplicate_of and not item.error:
+            # Losses of the manifest itself are told when it is read as any source.
+            with closing(item.source.open()) as stream:
+                made = [one for one in read_collector_manifest(stream, item.source.origin) if not isinstance(one, Loss)]
+            found.setdefault(folder_of(item.source.path), []).extend(made)
+    bundles, losses = [], []
+    for folder, manifests in sorted(found.items()):
+        if len({(one.host, one.tz) for one in manifests}) > 1:
+            reason = "several manifests of the collector lie in one folder and differ: none of them is used"
+            losses += [Loss(origin=one.origin, reason=reason, extent="the whole file") for one in manifests]
+        elif manifests:
+            parts = {item.source.path: part for item in examined if (part := _part(item.source.path, folder))}
+            bundles.append(Bundle(manifest=manifests[-1], folder=folder, parts=parts))
+    return Manifests(bundles=tuple(bundles), losses=tuple(losses))
+
+
+def _part(path: str, folder: str) -> str:
+    """The folder beside the manifest in which a file lies, if it is one that the script writes; else empty."""
+    below = path[len(folder) :].lstrip("/!") if not folder or path.startswith((f"{folder}/", f"{folder}!")) else ""
+    first, _, rest = below.partition("/")
+    return first if rest and _PARTS.fullmatch(first) else ""

@@ -1,0 +1,32 @@
+"""The list of sources in a report, bounded: a folder may hold thousands of files that are no logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evtx_analyzer.model.findings import SourceStatus
+
+MOST_UNRECOGNIZED = 1_000
+"""Files of no known kind that are listed one by one; a report of 20,000 would have 10 MB of nothing else."""
+
+
+def bounded(statuses: Iterable[SourceStatus]) -> tuple[SourceStatus, ...]:
+    """Return the sources in their order; of those that were not recognized the first ones, and the number of others.
+
+    What was read, in part or not at all for a reason, is always listed.
+    """
+    listed: list[SourceStatus] = []
+    unlisted: list[SourceStatus] = []
+    unrecognized = 0
+    for item in statuses:
+        unrecognized += item.status == "unrecognized"
+        (unlisted if item.status == "unrecognized" and unrecognized > MOST_UNRECOGNIZED else listed).append(item)
+    if unlisted:
+        reason = f"{len(unlisted):,} more files that are no log of a known kind; they are not listed one by one"
+        size = sum(item.size for item in unlisted)
+        listed.append(
+            SourceStatus(
+                path="(more files)", kind="unknown", sha256="", size=size, status="unrecognized", reason=reason
+            )
+        )
+    return tuple(listed)

@@ -1,0 +1,113 @@
+"""``manifest.json`` of the script that ``evtx-analyzer collector`` prints (``collector/collect-5764.ps1``).
+
+    {"collector": "evtx-analyzer collector", "manifest": 1, "host": "EX01", "state": "completed",
+     "timeZone": {"id": "W. Europe Standard Time", "baseUtcOffsetMinutes": 60, "daylightSaving": true},
+     "ended": "2026-11-25T21:00:00.0000000Z", "steps": [{"name": "CAPI2 log", "status": "ok", "detail": ""}]}
+
+It is input as any: nothing in it names a file that is opened. A name that no machine may have, and a time zone that is
+not known or whose offset is another, is a Loss and is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from evtx_analyzer import clock
+from evtx_analyzer.model.manifest import CollectorManifest, ManifestStep
+from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.read.encoding import decode, guess
+from evtx_analyzer.read.lines import head_text
+
+COLLECTOR = "evtx-analyzer collector"
+LARGEST = 4 << 20
+_MOST_STEPS, _LONGEST = 200, 500
+_MARK = re.compile(r"^\s*\{\s*\"collector\"\s*:\s*\"evtx-analyzer collector\"")
+# A NetBIOS or DNS label (RFC 1123 2.1); Windows takes at most 15 letters as a machine's name.
+_MACHINE = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_HOUR = timedelta(hours=1)
+
+
+def is_collector_manifest(head: bytes) -> bool:
+    """Whether a file begins as a manifest of the collection script."""
+    return _MARK.match(head_text(head[:1024])) is not None
+
+
+def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[CollectorManifest | Loss]:
+    """The manifest; what cannot be used of it is a Loss, and all of it where it is cut."""
+    data = stream.read(LARGEST + 1)
+    encoding, mark = guess(data[:1024])
+    try:
+        found = json.loads(decode(data[mark:], encoding)) if len(data) <= LARGEST else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        reason = "the manifest of the collector is cut or damaged: machine and time zone are not taken from it"
+        yield Loss(origin=source, reason=reason, extent="the whole file")
+        return
+    host = _text(found.get("host"))
+    if not _MACHINE.fullmatch(host):
+        reason = "the manifest of the collector names no machine"
+        yield Loss(origin=source, reason=reason, extent="the name of the machine")
+        host = ""
+    ended = clock.from_iso(_text(found.get("ended")))
+    tz = _zone(found.get("timeZone"), ended)
+    if not tz:
+        reason = "the time zone of the collector's manifest is not known, or its offset is another: give it with --tz"
+        yield Loss(origin=source, reason=reason, extent="the time zone of the machine")
+    yield CollectorManifest(
+        origin=source,
+        host=host.upper(),
+        tz=tz,
+        ended=ended,
+        completed=found.get("state") == "completed",
+        steps=tuple(_steps(found.get("steps"))),
+        left_changed=tuple(_text(item) for item in _listed(found.get("notPutBack"))),
+    )
+
+
+def _text(value: object) -> str:
+    return value.strip()[:_LONGEST] if isinstance(value, str) else ""
+
+
+def _listed(value: object) -> list[object]:
+    return value[:_MOST_STEPS] if isinstance(value, list) else []
+
+
+def _steps(value: object) -> Iterator[ManifestStep]:
+    for item in _listed(value):
+        if isinstance(item, dict) and (name := _text(item.get("name"))):
+            yield ManifestStep(name=name, status=_text(item.get("status")), detail=_text(item.get("detail")))
+
+
+def _zone(value: object, ended: datetime | None) -> str:
+    """The IANA name of a zone of Windows (CLDR windowsZones); empty where its offset at that time is another one."""
+    from tzlocal.windows_tz import win_tz  # noqa: PLC0415  start-up cost: only where there is a manifest
+
+    if not isinstance(value, dict):
+        return ""
+    base, saving = value.get("baseUtcOffsetMinutes"), value.get("daylightSaving")
+    if isinstance(base, bool) or not isinstance(base, int) or not isinstance(saving, bool) or abs(base) > 14 * 60:
+        return ""
+    name = _text(value.get("id"))
+    try:
+        zone = ZoneInfo(win_tz.get(name, name))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ""
+    year = (ended or datetime(2026, 1, 1, tzinfo=UTC)).year
+    offsets = {_offset(zone, year, month) for month in range(1, 13)}
+    if min(offsets) != timedelta(minutes=base):
+        return ""
+    if saving or len(offsets) == 1:
+        return zone.key
+    # Daylight saving is turned off on the machine; the names of fixed zones count westwards.
+    hours, rest = divmod(base, 60)
+    return "" if rest else f"Etc/GMT{-hours:+d}" if hours else "Etc/UTC"
+
+
+def _offset(zone: ZoneInfo, year: int, month: int) -> timedelta:
+    return datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta(0)
