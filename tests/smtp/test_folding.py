@@ -253,6 +253,15 @@ def test_outputs_say_that_what_they_list_is_an_excerpt(tmp_path, output):
     assert "are listed: the first" not in render_for(output)(with_limit(NO_LIMIT, tmp_path), ENGLISH)
 
 
+def test_marks_that_are_not_shown_stand_where_the_page_says(tmp_path):
+    report = outage(tmp_path / "case", 300)
+    (tmp_path / "report.json").write_text(to_json(report), encoding="utf-8")
+    page = render_for("x.html")
+    marks = page(report, ENGLISH).partition("The same marks as a table")[2].partition("</details>")[0]
+    assert "are shown; the CSV tables hold all." in marks
+    assert "CSV" not in page(load(tmp_path / "report.json"), ENGLISH)
+
+
 def test_json_holds_the_listed_refusals_and_the_count_of_the_others(tmp_path):
     report = outage(tmp_path / "case")
     (tmp_path / "report.json").write_text(to_json(report), encoding="utf-8")
