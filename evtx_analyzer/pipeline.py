@@ -15,6 +15,7 @@ from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
 from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.correlate.correlation import Correlation, correlate
+from evtx_analyzer.correlate.recorded import recorded_times
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
@@ -36,6 +37,7 @@ from evtx_analyzer.repair.changes import Later, later_evidence
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.smtp.folding import Recorded
 from evtx_analyzer.smtp.refusals import Refusals, refusals
 from evtx_analyzer.stores.assemble import assemble
 from evtx_analyzer.stores.views import store_chains
@@ -78,7 +80,8 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     evidence = ingest(sources, rules, options, progress or silent)
     hosts = evidence.hosts(options.host)
     clocks = evidence.tallies.clocks.skews(hosts)
-    refused = refusals(evidence.refused, evidence.tallies.messages, hosts, clocks, (options.since, options.until))
+    limits, recorded = (options.since, options.until), Recorded(recorded_times(evidence.wire.handshakes))
+    refused = refusals(evidence.refused, evidence.tallies.messages, hosts, clocks, limits, recorded)
     # An outage has thousands of sessions, and what they say is in the rejections now.
     evidence.refused.clear()
     evidence.read_connections(refused.sessions())
@@ -111,6 +114,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         sources=account.sources,
         coverage=account.coverage,
         losses=account.losses,
+        handshakes=tuple(joined.handshakes),
         bundles=(*collector_bundles(sources), *evidence.manifests.reported()),
         common=common_traits(
             refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains, refused.alike
@@ -144,6 +148,7 @@ def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequ
         other_errors=tallies.errors.rows(hosts),
         rejections=refused.rejections,
         alike=refused.alike,
+        handshakes=evidence.wire.handshakes,
     )
 
 
@@ -164,6 +169,8 @@ def _case(
         views=joined.views,
         view=partial(session_facts, background=joined.facts),
         certificates=joined.facts.certificates,
+        handshakes=joined.handshakes,
+        wire_facts=joined.wire_facts,
         tz=options.tz,
         stores=chains,
         uncollected=uncollected,

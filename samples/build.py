@@ -10,9 +10,10 @@ from samples.cases import KB_CASES
 from samples.causes import CAUSES
 from samples.repairs import REPAIRS
 from samples.stores import STORES
+from samples.traces import TRACES
 
 HERE = Path(__file__).parent
-CASES = {**KB_CASES, **CAUSES, **REPAIRS, **STORES}
+CASES = {**KB_CASES, **CAUSES, **REPAIRS, **STORES, **TRACES}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ LAYERS = (
     ("hosts", "exchange_online", "public_roots"),
     ("discover", "sigma"),
     ("read", "normalize", "rules"),
-    ("smtp", "capi2", "stores", "correlate", "diagnose"),
+    ("smtp", "capi2", "handshakes", "stores", "correlate", "diagnose"),
     ("rule_tools", "options"),
     ("ingest", "repair"),
     ("tables",),

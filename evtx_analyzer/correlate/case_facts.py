@@ -8,10 +8,13 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
+from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
+from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
@@ -37,6 +40,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     other_errors: tuple[OtherError, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     alike: tuple[Alike, ...] = ()
+    handshakes: tuple[Handshake, ...] = ()
 
     def places(self) -> dict[str, Origin]:
         """Return where the first exported object of each cmdlet stands."""
@@ -123,6 +127,24 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         return {key: frozenset(domains) for key, domains in found.items()}
 
     @cached_property
+    def wire(self) -> Mapping[str, list[Handshake]]:
+        """Handshakes that are those of refused connections and show what the client sent, by refusal."""
+        found: dict[str, list[Handshake]] = {}
+        for item in self.handshakes:
+            if item.rejection and item.join in PROOF and is_conclusive(item) and item.requested is not None:
+                found.setdefault(item.rejection, []).append(item)
+        return found
+
+    @cached_property
+    def failed_handshakes(self) -> Mapping[tuple[object, object], list[Handshake]]:
+        """Handshakes that ended with a fatal alert, by the addresses of both sides."""
+        found: dict[tuple[object, object], list[Handshake]] = {}
+        for item in self.handshakes:
+            if item.alert:
+                found.setdefault((parse_address(item.local), parse_address(item.remote)), []).append(item)
+        return found
+
+    @cached_property
     def answers(self) -> dict[object, Fields]:
         """Return the facts that are made once for all refusals that ask the same, by what they ask."""
         return {}
@@ -140,12 +162,14 @@ def case_facts(
     other_errors: Iterable[OtherError] = (),
     rejections: Iterable[Rejection] = (),
     alike: Iterable[Alike] = (),
+    handshakes: Iterable[Handshake] = (),
 ) -> CaseFacts:
     """Return the facts of a case from exported objects, certificate files, CAPI2, deliveries and other events.
 
-    A file tells more of a certificate than event 90 does, and that more than a Send log, so the best wins.
+    A file or a handshake tells more of a certificate than event 90 does, and that more than a Send log, so the best
+    wins.
     """
-    things, checked = list(exported), tuple(operations)
+    things, checked, on_wire = list(exported), tuple(operations), tuple(handshakes)
     events = [item.certificate for item in checked if item.certificate]
     files = [item.certificate for item in things if isinstance(item, CertificateFile)]
     stored = [item for item in things if isinstance(item, StoreEntry) and item.certificate is not None]
@@ -156,6 +180,7 @@ def case_facts(
         settings=tuple(item for item in things if isinstance(item, Setting)),
         certificates={
             item.thumbprint: item
+            for item in (*(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
             for item in (*listed, *(shown or {}).values(), *events, *files)
             if item.thumbprint and item.subject
         },
@@ -167,6 +192,7 @@ def case_facts(
         other_errors=tuple(other_errors),
         rejections=tuple(rejections),
         alike=tuple(alike),
+        handshakes=on_wire,
     )
 
 

@@ -188,7 +188,9 @@ def _address_version(view: _Compared) -> str | None:
 
 def _same_sender(view: _Compared) -> list[str]:
     domain = view.session.sender_domain
-    return [] if domain is None else _messages([item for item in view.alike if item.state.sender_domain == domain])
+    return (
+        [] if domain is None else messages_between([item for item in view.alike if item.state.sender_domain == domain])
+    )
 
 
 def _only_null_sender(view: _Compared) -> bool | None:
@@ -208,7 +210,7 @@ def _refused_senders(view: _Compared) -> frozenset[str | None]:
 
 
 def _previous_again(view: _Compared) -> list[str]:
-    return _messages(view.previous[1], view.refused_span[1]) if view.previous else []
+    return messages_between(view.previous[1], view.refused_span[1]) if view.previous else []
 
 
 def _previous_same_name(view: _Compared) -> bool | None:
@@ -223,27 +225,27 @@ FIELDS = (
     Field(
         "AcceptedSameSecurity",
         "accepted mail of the connector with the same certificate, or without any as here: `14 messages, TIME to TIME`",
-        lambda view: _messages(view.alike),
+        lambda view: messages_between(view.alike),
     ),
     Field(
         "AcceptedSameCertificate",
         "the same, where a certificate was sent",
-        lambda view: _messages(view.same) if view.own else None,
+        lambda view: messages_between(view.same) if view.own else None,
     ),
     Field(
         "AcceptedWithoutCertificate",
         "the same, where none was sent",
-        lambda view: None if view.own else _messages(view.same),
+        lambda view: None if view.own else messages_between(view.same),
     ),
     Field(
         "AcceptedSinceFailedCheck",
         "such mail while the check of the certificate failed",
-        lambda view: _messages(view.same, *view.failed) if view.failed else None,
+        lambda view: messages_between(view.same, *view.failed) if view.failed else None,
     ),
     Field(
         "AcceptedSinceExpiry",
         "such mail after the certificate had expired",
-        lambda view: _messages(view.same, view.expiry) if view.expiry else None,
+        lambda view: messages_between(view.same, view.expiry) if view.expiry else None,
     ),
     Field("SeenAddress", "client address in the answer to EHLO", lambda view: view.seen_address),
     Field(
@@ -252,7 +254,9 @@ FIELDS = (
         lambda view: is_private(view.seen_address) if view.seen_address else None,
     ),
     Field("SeenAddressVersion", "`4` or `6`", _address_version),
-    Field("AcceptedSameAddress", "accepted mail from the same address", lambda view: _messages(view.same_address)),
+    Field(
+        "AcceptedSameAddress", "accepted mail from the same address", lambda view: messages_between(view.same_address)
+    ),
     Field("AcceptedFromAddress", "the other public addresses from which alone mail is accepted", _other_addresses),
     Field("AcceptedSameSender", "such mail of the same sender domain", _same_sender),
     Field("AcceptedSender", "sender domains that are accepted in the same state", lambda view: view.known_senders),
@@ -304,7 +308,9 @@ def _expiry(session: RefusedSession) -> datetime | None:
     return after if after is not None and after < session.moment else None
 
 
-def _messages(mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None) -> list[str]:
+def messages_between(
+    mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None
+) -> list[str]:
     """Return accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
     whole = joined(_known(item.times.between(first, last) for item in mail))
     if whole is None:

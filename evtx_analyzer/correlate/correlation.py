@@ -5,29 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.folded_signals import with_view_signals
+from evtx_analyzer.correlate.handshake_facts import handshake_facts
+from evtx_analyzer.correlate.handshake_links import joined, with_certificates
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.correlate.operation_facts import operation_facts
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.evidence import Incident, Operation, Rejection
+from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.sigma.match import with_signals
 
 
 class Correlation(Struct, frozen=True, kw_only=True):
-    """The operations with all their signals, and the incidents, which hold the rejections with theirs.
+    """The operations and handshakes with all their signals, and the incidents, which hold the rejections with theirs.
 
-    ``views`` are, by id of a rejection, those fields of the view ``smtp-session`` that were asked for.
+    ``views`` are, by id of a rejection, those fields of the view ``smtp-session`` that were asked for. ``wire_facts``
+    are the facts of the handshakes that belong to a rejection, by id of the handshake.
     """
 
     facts: CaseFacts
     views: Mapping[str, Fields]
     operations: Mapping[str, Operation]
     incidents: Sequence[Incident]
+    handshakes: Sequence[Handshake] = ()
+    wire_facts: Mapping[str, Fields] = {}
 
 
 def correlate(
@@ -38,6 +45,9 @@ def correlate(
     ``window`` replaces that of link rules. The view of a refusal is made once; of it the ``fields`` are kept.
     """
     signals = rules.signals
+    on_wire = joined(facts.handshakes, facts.rejections)
+    shown = tuple(with_certificates(facts.rejections, on_wire))
+    facts = replace(facts, handshakes=tuple(on_wire), rejections=shown)
     checks = [with_signals(item, signals, "chain-operation", operation_facts(item, facts)) for item in facts.operations]
     refused: list[Rejection] = []
     views: dict[str, Fields] = {}
@@ -51,4 +61,24 @@ def correlate(
     by_id = {item.id: item for item in checks}
     alike = with_view_signals(facts.alike, signals, facts)
     grouped = incidents(refused, links(refused, checks, rules.links, window, alike), by_id, alike)
-    return Correlation(facts=facts, views=views, operations=by_id, incidents=grouped)
+    handshakes, wire_facts = _handshakes(facts, rules)
+    return Correlation(
+        facts=facts,
+        views=views,
+        operations=by_id,
+        incidents=grouped,
+        handshakes=handshakes,
+        wire_facts=wire_facts,
+    )
+
+
+def _handshakes(facts: CaseFacts, rules: Rules) -> tuple[list[Handshake], dict[str, Fields]]:
+    """Return the handshakes with their signals, and by id the facts of those that belong to a rejection."""
+    by_id = {item.id: item for item in facts.rejections}
+    handshakes, kept = [], {}
+    for item in facts.handshakes:
+        view = handshake_facts(item, by_id.get(item.rejection or ""), facts)
+        handshakes.append(with_signals(item, rules.signals, "tls-handshake", view))
+        if item.rejection is not None:
+            kept[item.id] = view
+    return handshakes, kept

@@ -10,6 +10,7 @@ import re
 
 from msgspec import Struct
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_checks
 from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.compared_mail import accepted_facts
@@ -24,7 +25,7 @@ from evtx_analyzer.distinguished_names import (
     sorted_names,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
-from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name
+from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
 from evtx_analyzer.model.evidence import Context, Rejection
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.smtp.acceptances import MailState
@@ -152,6 +153,22 @@ def _surrounds(item: Context, session: RefusedSession) -> bool:
     return item.first - RECENT <= session.moment <= item.last + RECENT
 
 
+def _wire_sent(session: RefusedSession) -> bool | None:
+    """Return whether a network trace shows that a certificate was sent: Exchange only logs which one it chose."""
+    sent = {bool(item.sent) for item in session.case.wire.get(session.rejection.id, ())}
+    return sent == {True} if len(sent) == 1 else None
+
+
+def _wire_failures(session: RefusedSession) -> list[str]:
+    """Return the alerts that ended handshakes of a trace between the same addresses in the ten minutes before."""
+    rejection = session.rejection
+    ends = (parse_address(rejection.local_endpoint), parse_address(rejection.remote_endpoint))
+    if None in ends or not is_known(rejection.time_basis):
+        return []
+    failed = session.case.failed_handshakes.get(ends, ())
+    return sorted({item.alert for item in failed if rejection.time - RECENT <= item.start <= rejection.time})
+
+
 SESSION_FIELDS = (
     Field("Kind", "kind of log", lambda session: session.rejection.kind),
     Field("Computer", "machine that was refused", lambda session: session.rejection.host),
@@ -222,6 +239,15 @@ SESSION_FIELDS = (
     ),
     Field("TlsFailure", "their errors", lambda session: session.tls_failures),
     Field("CredentialFailedBefore", "whether one of them speaks of the own certificate", _credentials_failed),
+    Field(
+        "WireCertificateSent", "whether a network trace shows that a certificate was sent in this session", _wire_sent
+    ),
+    Field(
+        "WireTlsFailure",
+        "fatal alerts (`protocol_version by server`) of handshakes between the same addresses in the ten minutes "
+        "before, in a network trace",
+        _wire_failures,
+    ),
     Field(
         "SchannelEvent",
         "ids of Schannel events of the same machine within ten minutes of the handshake",

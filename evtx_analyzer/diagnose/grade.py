@@ -9,7 +9,9 @@ observed for it is ``no-evidence``. Three laws stand above every rule file:
   under ``grades: contradicted``; one that caps it leaves ``possible`` at most; one that only speaks against it
   contradicts where the cause does not reach ``possible``.
 
-Only a network trace of the refused connection itself, or a fix that worked, makes a cause ``confirmed``.
+Only a network trace of the refused connection itself, or a fix that worked, makes a cause ``confirmed``. A trace shows
+what was sent and not what Exchange Online made of it: mail that was accepted in the same state caps a cause that a
+trace shows as it caps any other.
 """
 
 from __future__ import annotations

@@ -21,14 +21,17 @@ from evtx_analyzer.diagnose.wording import (
     _operation_names,
     _placeholders,
     fill,
+    handshake_names,
     store_names,
 )
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin
 from evtx_analyzer.model.stores import StoreChain
+from evtx_analyzer.rules.definitions import ObservationKind
 
 IDENTITY = ("thumbprint", "subject")
 PAIRED = ("same", "assumed")
@@ -45,6 +48,7 @@ class Case(Struct, frozen=True, kw_only=True):
     ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
     what sentences name of its session (``SHOWN_FIELDS``); ``view`` makes it for a refusal that was folded, which has an
     id only since it is whole. ``tz`` is the zone in which local times were read, None where none was given.
+    ``wire_facts`` are the facts of the handshakes that belong to a refusal, by id of the handshake.
     """
 
     operations: Mapping[str, Operation]
@@ -55,6 +59,8 @@ class Case(Struct, frozen=True, kw_only=True):
     views: Mapping[str, Fields] = {}
     view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
+    handshakes: Sequence[Handshake] = ()
+    wire_facts: Mapping[str, Fields] = {}
     tz: str | None = None
     stores: Sequence[StoreChain] = ()
     uncollected: Sequence[tuple[str, str]] = ()
@@ -73,6 +79,7 @@ class Fact(Struct, frozen=True, kw_only=True):
     link: Link | None = None
     operation: Operation | None = None
     rejection: Rejection | None = None
+    handshake: Handshake | None = None
     store: StoreChain | None = None
 
 
@@ -120,6 +127,39 @@ class Scene:
         late = [item.other_time for item in rejections if item.time_basis == "ambiguous" and item.other_time]
         folded = (item.handshake_time or item.time for group in self.incident.alike for item in group.differing())
         return sorted([*(item.handshake_time or item.time for item in rejections), *late, *folded])
+
+    @cached_property
+    def handshakes(self) -> tuple[Handshake, ...]:
+        """The handshakes of a network trace that belong, surely or maybe, to refusals of the incident."""
+        ids = {item.id for item in self.incident.rejections}
+        return tuple(item for item in self.case.handshakes if item.rejection in ids)
+
+    @cached_property
+    def shown(self) -> tuple[Handshake, ...]:
+        """Those that are the refused connection itself and show all that the client sent."""
+        return tuple(item for item in self.handshakes if self._holds(item, "RefusedConnection", "Conclusive"))
+
+    def _holds(self, handshake: Handshake, *fields: str) -> bool:
+        facts = self.case.wire_facts.get(handshake.id, {})
+        return all(facts.get(field) == ("true",) for field in fields)
+
+    def on_wire(self, signal: str, kind: ObservationKind) -> tuple[list[Fact], bool]:
+        """Return the handshakes of a signal as facts, and whether they are of refused connections for sure.
+
+        For ``every-handshake`` and ``some-handshakes`` only those count that show all of a refused connection: either
+        all of them have the signal, or some have it and others do not.
+        """
+        rejections = {item.id: item for item in self.incident.rejections}
+        among = self.handshakes if kind == "handshake" else self.shown
+        having = tuple(item for item in among if signal in item.signals)
+        if kind != "handshake" and (len(having) == len(among)) != (kind == "every-handshake"):
+            return [], False
+        sure = [item for item in having if self._holds(item, "RefusedConnection")]
+        facts = [
+            Fact(origin=item.origin, time=item.start, rejection=rejections[item.rejection or ""], handshake=item)
+            for item in sure or having
+        ]
+        return facts, bool(sure)
 
     def refused(self, signal: str, shown_by: str) -> list[Fact]:
         """Return the refusals of a signal that stand whole, as facts; ``folded`` gives the others.
@@ -188,7 +228,8 @@ class Scene:
 
     def worded(self, text: str, fact: Fact) -> str:
         """Return the sentence of a fact; refusals that differ in nothing that it names share one."""
-        if fact.link is not None or fact.operation is not None or fact.rejection is None or fact.store is not None:
+        others = (fact.handshake, fact.link, fact.operation, fact.store)
+        if fact.rejection is None or any(item is not None for item in others):
             return fill(text, self.names(fact))
         used = _placeholders(text)
         values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
@@ -227,8 +268,14 @@ class Scene:
                 operation, self._last_element(operation) or known, certificate.issuer if certificate else ""
             ),
             "delta": _delta(link, operation),
+            **self._of_handshake(fact.handshake if fact else None),
             **store_names((fact.store if fact else None) or next(iter(self.stores), None)),
         }
+
+    def _of_handshake(self, handshake: Handshake | None) -> dict[str, str]:
+        """Return what sentences name of a handshake; without one, of the first that belongs to the incident."""
+        shown = handshake or next(iter(self.handshakes), None)
+        return handshake_names(shown, self.case.wire_facts.get(shown.id, {}) if shown else {})
 
     def _last_element(self, operation: Operation | None) -> Certificate | None:
         """Return what files and other events tell of the certificate at which a chain stops."""

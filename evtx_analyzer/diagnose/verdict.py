@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from evtx_analyzer import clock
@@ -10,6 +11,7 @@ from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
 from evtx_analyzer.diagnose.scene import SMTP, Case
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Finding, Verdict
+from evtx_analyzer.model.handshake import Handshake
 
 
 def verdict(
@@ -44,6 +46,8 @@ def _span(incidents: Sequence[Incident]) -> str:
 
 
 def _absence(case: Case, losses: int) -> str:
+    if not case.kinds & set(SMTP) and case.handshakes:
+        return _wire_text(case.handshakes)
     if not case.kinds & set(SMTP):
         return (
             "No SMTP log was among what was read, so a refusal could not have been found. "
@@ -52,6 +56,18 @@ def _absence(case: Case, losses: int) -> str:
     if losses:
         return f"Absence is not shown: {losses} part{'s' if losses > 1 else ''} of the input could not be read."
     return "Everything was read. A Send connector that does not log verbosely writes no sessions, so check its level."
+
+
+def _wire_text(handshakes: Sequence[Handshake]) -> str:
+    """Return what a trace without any log tells: what the clients sent, and that nobody sees a refusal in it."""
+    states = Counter(item.sent_chain.state for item in handshakes)
+    rest = len(handshakes) - sum(states[state] for state in ("alone", "complete", "empty", "not-seen"))
+    return (
+        f"TLS handshakes of SMTP in the network trace: {len(handshakes)} (the client sent its certificate alone in "
+        f"{states['alone']}, a chain up to a public root in {states['complete']}, no certificate in "
+        f"{states['empty']}, something else in {rest}; in {states['not-seen']} it cannot be seen). A refusal lies "
+        "inside of TLS, so add the log that shows it: the Send connector protocol log or the IIS SMTP log."
+    )
 
 
 def _claim(best: Finding) -> str:

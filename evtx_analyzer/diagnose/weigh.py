@@ -108,6 +108,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         supports=_sentences(seen, "supports"),
         contradicts=(
             *_uncovered(relevant, incidents, confident),
+            *_unrecorded(relevant, best.grade),
             *(_elsewhere(relevant) if confident else ()),
             *_sentences(against, "contradicts"),
         ),
@@ -162,6 +163,19 @@ def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], conf
     if not confident or count == total:
         return ()
     text = f"This cause covers {count} of {total} refusals; the other incidents have grades of their own."
+    return (Evidence(text=text, origin=None),)
+
+
+def _unrecorded(relevant: Sequence[_Weighed], grade: Grade) -> tuple[Evidence, ...]:
+    """A sentence where a trace shows the connections of some refusals, and the others are taken to be like them."""
+    shown = sum(len({item.rejection for item in part.scene.shown}) for part in relevant)
+    total = sum(part.incident.rejection_count for part in relevant)
+    if grade != "confirmed" or not shown or shown >= total:
+        return ()
+    text = (
+        f"The network trace shows the connections of {shown} of {total} refusals; the others are of the same server, "
+        "connector and certificate."
+    )
     return (Evidence(text=text, origin=None),)
 
 
@@ -253,6 +267,11 @@ def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _S
     if rule.kind in ("link", "broken-link"):
         facts, free = scene.paired(rule.of, rule.kind)
         return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
+    if rule.kind in ("handshake", "some-handshakes", "every-handshake"):
+        facts, sure = scene.on_wire(rule.of, rule.kind)
+        # What may be another connection beside the refused one takes no cause away.
+        held = facts and (sure or not rule.contradicts)
+        return _Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
     if rule.kind == "operation":
         found = [item for item in identified if rule.of in item.signals]
         if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:

@@ -12,6 +12,7 @@ from functools import cache
 from evtx_analyzer import clock
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Link, Operation, Rejection
+from evtx_analyzer.model.handshake import Handshake, WireCertificate
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.model.stores import PrivateKey, StoreChain
 
@@ -54,6 +55,7 @@ _FROM_VIEW = {
     "reply_verdict": ("ReplyCertificateVerdict", "no verdict"),
     "schannel_events": ("SchannelEvent", "no event"),
     "tls": ("TlsFailure", "the log names no error"),
+    "wire_tls_failure": ("WireTlsFailure", "no alert"),
 }
 
 SHOWN_FIELDS = tuple(sorted({field for field, _ in _FROM_VIEW.values()}))
@@ -123,6 +125,39 @@ def _operation_names(operation: Operation | None) -> dict[str, str]:
         "last_element": operation.elements[-1].subject if operation.elements else "?",
         "blamed_element": _out_of_date(operation),
     }
+
+
+_MOST_NAMED = 5
+_SURE, _NOT_SURE = "of the refused connection", "of a connection that may be another one than the refused one"
+
+
+def handshake_names(handshake: Handshake | None, facts: Fields) -> dict[str, str]:
+    """Return what sentences name of a handshake in a network trace."""
+    if handshake is None:
+        names = ("alert", "authorities", "client", "count", "issuer", "join", "missing_issuer", "received", "sent")
+        unknown = dict.fromkeys((f"wire_{name}" for name in (*names, "server", "time")), "?")
+        return {**unknown, "accepted_since_handshake": "no message"}
+    chain, received = handshake.sent_chain, handshake.received
+    return {
+        "wire_alert": handshake.alert or "no alert",
+        "wire_authorities": "; ".join(handshake.authorities[:_MOST_NAMED]) or "no authority",
+        "wire_client": handshake.local,
+        "wire_count": str(len(handshake.sent)),
+        "wire_issuer": received[-1].issuer if received else "?",
+        "wire_join": _SURE if facts.get("RefusedConnection") == ("true",) else _NOT_SURE,
+        "wire_missing_issuer": _with_place(chain.missing_issuer, chain.missing_key_id, chain.missing_issuer_urls)
+        if chain.missing_issuer
+        else "?",
+        "wire_received": _certificate_text(received[0]) if received else "no certificate",
+        "wire_sent": ", then ".join(_certificate_text(item) for item in handshake.sent) or "no certificate",
+        "wire_server": handshake.remote,
+        "wire_time": clock.in_sentence(handshake.start, "utc"),
+        "accepted_since_handshake": ", ".join(facts.get("AcceptedSinceHandshake", ())) or "no message",
+    }
+
+
+def _certificate_text(certificate: WireCertificate) -> str:
+    return f"{certificate.subject or 'a certificate that cannot be parsed'} ({certificate.thumbprint})"
 
 
 def _out_of_date(operation: Operation) -> str:

@@ -33,6 +33,7 @@ from evtx_analyzer.model.findings import Coverage, SourceStatus
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
 from evtx_analyzer.normalize import capi2
+from evtx_analyzer.read import CAPTURE
 
 _HOLDS_CODE = "; it holds the text 5.7.64"
 # As Windows names the log's file, and as people name an export of it.
@@ -104,6 +105,15 @@ class SourceAccount:
         """Count rows that are given as one session."""
         self.records += rows.rows
         self._span(kind).add_session_rows(rows)
+
+    def count_packets(self, rows: CountedRows | None, read: int, note: str) -> None:
+        """Count the packets of a network trace, of which ``read`` were read whole; ``note`` says what was of use."""
+        span = self._span(CAPTURE)
+        span.notes.append(note)
+        if rows is not None:
+            self.records += rows.rows
+            span.add_session_rows(rows)
+            span.counted = rows.rows - read
 
     @property
     def other_ids(self) -> RecordIds:

@@ -1,4 +1,4 @@
-"""All inputs of a case to evidence: each source is looked at, SMTP logs are read, then CAPI2 exports twice."""
+"""All inputs of a case to evidence: each source is looked at, SMTP logs are read, then CAPI2 exports, then traces."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from evtx_analyzer.ingest.case_account import (
 )
 from evtx_analyzer.ingest.events import ReadingOptions
 from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
+from evtx_analyzer.ingest.handshake_scan import Wire, handshakes, unseen_refusals
 from evtx_analyzer.ingest.manifests import Manifests, read_manifests
 from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
@@ -56,6 +57,7 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
     reading: Reading
     refused: Folding
     checks: tuple[Match, ...]
+    wire: Wire
     manifests: Manifests = Manifests()
 
     @property
@@ -78,13 +80,14 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
         """Return the account of all readings; a queue that waits is a loss where no log shows what was refused."""
         accounts, tallies = self.reading.accounts, self.tallies
         waiting = [] if refused.any else tallies.contexts.losses()
+        unseen = unseen_refusals(self.wire, refused.rejections, refused.alike)
         _, contradictions = self.manifests.hosts(hosts_of(accounts))
         lost = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions]
         coverage = noted(coverage_of(accounts), clocks, local_notes_of(accounts), refused.offsets)
         return Account(
             sources=bounded(account.status() for account in accounts),
             coverage=tuple(coverage),
-            losses=sorted_losses([*lost, *waiting]),
+            losses=sorted_losses([*lost, *waiting, *unseen]),
             unread=unread_of(accounts),
         )
 
@@ -107,10 +110,12 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
     anchors = sorted(refused.anchors() + reading.tallies.message_times()) if any(map(is_event_log, examined)) else []
     checks = list(failures(reading, anchors))
     checks += evidence_for(reading, _certificates(checks, refused) | options.certificates, checks)
+    wire = handshakes(reading)
     for account in accounts:
         account.settle()
     if not options.anyway:
         require_readable(accounts)
+    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), wire=wire)
     return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests)
 
 

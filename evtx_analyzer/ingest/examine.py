@@ -19,7 +19,7 @@ from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
-from evtx_analyzer.read import HEAD, notes, recognize
+from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 
 NEEDLE = "5.7.64"
 OWN_REPORT = "a report that this program made: it is no evidence"
@@ -32,7 +32,7 @@ _OWN_REPORT = re.compile(
 _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
-_LARGE_LOGS = ("evtx", "exchange-log", "w3c-log")
+_LARGE_LOGS = ("evtx", "exchange-log", "w3c-log", CAPTURE)
 Inputs = Input | Sequence[Input]
 
 
@@ -112,7 +112,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
-                looks = syntax not in _EVENT_SYNTAXES and said != (OWN_REPORT,)
+                looks = syntax not in (*_EVENT_SYNTAXES, CAPTURE) and said != (OWN_REPORT,)
                 holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
@@ -171,7 +171,7 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
 
 def holds_code(item: ExaminedSource) -> bool:
     """Return whether a source holds the text 5.7.64; it is read once more if that is not known. Raises OSError."""
-    if item.holds_code is not None or item.syntax in _EVENT_SYNTAXES:
+    if item.holds_code is not None or item.syntax in (*_EVENT_SYNTAXES, CAPTURE):
         return bool(item.holds_code)
     tail = b""
     with closing(item.source.open()) as stream:
@@ -193,4 +193,9 @@ def is_event_log(item: ExaminedSource) -> bool:
 
 def is_text_log(item: ExaminedSource) -> bool:
     """Return whether a source is a text log with rows."""
-    return item.syntax is not None and item.syntax not in _EVENT_SYNTAXES and not item.duplicate_of
+    return item.syntax is not None and item.syntax not in (*_EVENT_SYNTAXES, CAPTURE) and not item.duplicate_of
+
+
+def is_network_trace(item: ExaminedSource) -> bool:
+    """Return whether a source holds packets."""
+    return item.syntax == CAPTURE and not item.duplicate_of

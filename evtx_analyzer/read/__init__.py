@@ -11,6 +11,7 @@ from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord, LogRow
 from evtx_analyzer.model.stores import StoreEntry
+from evtx_analyzer.read.capture import is_capture, is_etl, read_etl
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.certutil_text import is_certutil_text, read_certutil_text
 from evtx_analyzer.read.collector_manifest import is_collector_manifest, read_collector_manifest
@@ -38,6 +39,7 @@ Record = EventRecord | LogRow | CertificateFile | StoreEntry | CollectorManifest
 Readable = Record | CountedRecords | Loss
 Reader = Callable[[BinaryIO, Origin], Iterator[Readable]]
 
+CAPTURE = "network-trace"
 _OBJECTS = ("clixml", "json", "csv-table", "console-text")
 
 HEAD = 64 * 1024
@@ -76,10 +78,17 @@ def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
     yield from read_table_text(BytesIO(data), source)
 
 
+def _read_capture(stream: BinaryIO, source: Origin) -> Iterator[Readable]:  # noqa: ARG001  the signature of a reader
+    """A network trace has no records that are normalized one by one: ``ingest/handshake_scan.py`` reads it."""
+    return iter(())
+
+
 # In order of certainty: a magic number, then events, lists of them and mail, then headers that any text may quote, then
 # rows alone.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
+    (CAPTURE, is_capture, _read_capture),
+    ("etl", is_etl, read_etl),
     ("serialized-store", is_serialized_store, read_serialized_store),
     ("outlook-message", is_outlook_message, read_outlook_message),
     # Before XML, which it may hold in a text.

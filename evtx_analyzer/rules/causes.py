@@ -14,7 +14,7 @@ from evtx_analyzer.rules.steps import CONDITIONS, Commands, parse_conditions, pa
 
 SOURCE_KINDS = (
     *("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel"),
-    "certificate-store",
+    *("certificate-store", "network-trace"),
 )
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 _CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy", "repair")
@@ -105,7 +105,8 @@ def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozen
         return names["link"]
     if kind == "no-object":
         return frozenset(CMDLETS)
-    return names["signal"] if kind in ("operation", "rejection", "store") else frozenset(SOURCE_KINDS)
+    of_signal = ("operation", "rejection", "store", "handshake", "some-handshakes", "every-handshake")
+    return names["signal"] if kind in of_signal else frozenset(SOURCE_KINDS)
 
 
 def _grades(data: object, observed: frozenset[str], check: Check) -> dict[Grade, tuple[tuple[str, ...], ...]]:

@@ -29,11 +29,14 @@ ObservationKind = Literal[
     "broken-link",
     "operation",
     "rejection",
-    "store",
+    "handshake",
+    "some-handshakes",
+    "every-handshake",
     "no-source",
     "unread-source",
     "no-object",
     "outside-coverage",
+    "store",
 ]
 
 

@@ -33,6 +33,7 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",
+    ("evtx-analyzer", "tls-handshake"): "tls-handshake",
     ("evtx-analyzer", "certificate-store"): "certificate-store",
 }
 

@@ -66,5 +66,18 @@ PLACEHOLDERS = frozenset(
         "subject",
         "tls",
         "thumbprint",
+        "accepted_since_handshake",
+        "wire_alert",
+        "wire_authorities",
+        "wire_client",
+        "wire_count",
+        "wire_issuer",
+        "wire_join",
+        "wire_missing_issuer",
+        "wire_received",
+        "wire_sent",
+        "wire_server",
+        "wire_time",
+        "wire_tls_failure",
     }
 )

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.model.events import Capi2Event, Event, Match, SmtpEvent, WholeSession
 from evtx_analyzer.model.evidence import Operation, Rejection
+from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.sigma.conditions import (
@@ -45,7 +46,7 @@ from evtx_analyzer.sigma.conditions import (
 from evtx_analyzer.sigma.literals import Clauses, required_literals, required_prefixes
 
 Predicate = Callable[[Fields], bool]
-Correlated = TypeVar("Correlated", Operation, Rejection, StoreChain)
+Correlated = TypeVar("Correlated", Operation, Rejection, Handshake, StoreChain)
 ValueTest = Callable[[str], bool]
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 
@@ -257,6 +258,6 @@ def _may_match(signal: Signal, values: dict[str, str]) -> bool:
 
 
 def with_signals(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
-    """Return the rejection or operation with the signals that its view matches added to its own."""
+    """Return the rejection, operation or handshake with the signals that its view matches added to its own."""
     names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
     return replace(item, signals=tuple(sorted(names.union(item.signals))))

@@ -7,7 +7,7 @@ whole that another log may tell of too; all others stay folded and are never loo
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -38,6 +38,31 @@ class Group(Struct, frozen=True):
     alike: Alike
     clue: HostClue
     layer: str
+
+
+class Recorded:
+    """When a network trace shows connections: a refusal at such a time may be one of them, and stands whole."""
+
+    def __init__(self, spans: Iterable[tuple[datetime, datetime]] = ()) -> None:
+        self._starts: list[datetime] = []
+        self._ends: list[datetime] = []
+        for start, end in sorted(spans):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def holds(self, item: Rejection | Differing) -> bool:
+        """Return whether a refusal or its handshake lies at such a time."""
+        return bool(self._starts) and (self._is_within(item.time) or self._is_within(item.handshake_time or item.time))
+
+    def _is_within(self, time: datetime) -> bool:
+        place = bisect_right(self._starts, time)
+        return place > 0 and time <= self._ends[place - 1]
+
+
+NOTHING_RECORDED = Recorded()
 
 
 class Folding:
@@ -101,10 +126,12 @@ class Folding:
         for group in self._groups.values():
             yield from (item for item in (group.alike.shared.sent, group.alike.shared.received) if item)
 
-    def resolved(self, hosts: Hosts, others: Sequence[Sighting]) -> tuple[list[Sighting], list[Alike]]:
+    def resolved(
+        self, hosts: Hosts, others: Sequence[Sighting], recorded: Recorded = NOTHING_RECORDED
+    ) -> tuple[list[Sighting], list[Alike]]:
         """Return the refusals with their machines: whole those that ``others`` may tell of too, folded all others.
 
-        ``others`` are what message tracking and reports tell.
+        ``others`` are what message tracking and reports tell; what a network trace may show (``recorded``) is whole.
         """
         groups = list(_with_hosts(self._groups.values(), hosts))
         if len(self) + len(others) <= FEW:
@@ -116,7 +143,7 @@ class Folding:
         for group in folded:
             rest = []
             for item, row in zip(group.alike.differing(), group.alike.rows, strict=True):
-                if elsewhere.may_tell(item) or (twice and _copied(item) in twice):
+                if elsewhere.may_tell(item) or recorded.holds(item) or (twice and _copied(item) in twice):
                     whole.append(Sighting(group.alike.whole(item), group.layer))
                 else:
                     rest.append(row)
@@ -151,7 +178,9 @@ def incident_key(item: Rejection) -> Key:
     return item.host, item.kind, item.connector, item.sent.thumbprint if item.sent else ""
 
 
-def split(found: Iterable[Rejection], alike: Iterable[Alike], files: Files) -> tuple[list[Rejection], list[Alike]]:
+def split(
+    found: Iterable[Rejection], alike: Iterable[Alike], files: Files, recorded: Recorded = NOTHING_RECORDED
+) -> tuple[list[Rejection], list[Alike]]:
     """Return the refusals of small incidents whole, and folded those of large ones as far as they can be."""
     whole: dict[Key, list[Rejection]] = {}
     folded: dict[Key, list[Alike]] = {}
@@ -163,8 +192,8 @@ def split(found: Iterable[Rejection], alike: Iterable[Alike], files: Files) -> t
         count = len(whole.get(key, ())) + sum(map(len, folded.get(key, ())))
         if count <= FEW:
             whole.setdefault(key, []).extend(item for group in folded.pop(key, ()) for item in group.rejections())
-        elif may := [item for item in whole.get(key, ()) if _may_be_folded(item)]:
-            whole[key] = [item for item in whole[key] if not _may_be_folded(item)]
+        elif may := [item for item in whole.get(key, ()) if _may_be_folded(item) and not recorded.holds(item)]:
+            whole[key] = [item for item in whole[key] if not _may_be_folded(item) or recorded.holds(item)]
             folded.setdefault(key, []).extend(fold(may, files))
     listed = [item for items in whole.values() for item in items]
     groups = [group for groups in folded.values() for group in groups]

@@ -17,7 +17,7 @@ from evtx_analyzer.model.events import Match
 from evtx_analyzer.model.evidence import ClockSkew, Rejection
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.smtp.clock_skew import settled
-from evtx_analyzer.smtp.folding import Folding, split
+from evtx_analyzer.smtp.folding import NOTHING_RECORDED, Folding, Recorded, split
 from evtx_analyzer.smtp.merge import merge
 from evtx_analyzer.smtp.rejections import message_rejections
 
@@ -51,16 +51,21 @@ def refusals(
     hosts: Hosts,
     skews: Sequence[ClockSkew],
     within: tuple[datetime | None, datetime | None],
+    recorded: Recorded = NOTHING_RECORDED,
 ) -> Refusals:
-    """Make rejections of refused sessions and messages, each refusal once; ``within`` limits their time."""
+    """Make rejections of refused sessions and messages, each refusal once; ``within`` limits their time.
+
+    Those that a network trace may show (``recorded``) stay whole: each is compared with its handshakes.
+    """
     others = [item for match in messages for item in message_rejections(match, hosts)]
-    whole, alone = folding.resolved(hosts, others)
+    whole, alone = folding.resolved(hosts, others, recorded)
     merged, offsets = merge(settled([*whole, *others], folding.clocks, skews))
     count = len(merged) + sum(map(len, alone))
     kept, alike = split(
         [item for item in merged if _lies_within(item, *within)],
         [part for group in alone if len(part := _part_within(group, *within))],
         folding.files,
+        recorded,
     )
     left_out = count - len(kept) - sum(map(len, alike))
     return Refusals(rejections=tuple(kept), left_out=left_out, offsets=tuple(offsets), alike=tuple(alike))

@@ -7,13 +7,14 @@ import pytest
 import yaml
 from places import CHECKOUT
 
-from evtx_analyzer.correlate import operation_facts, session_facts
+from evtx_analyzer.correlate import handshake_facts, operation_facts, session_facts
 from evtx_analyzer.correlate.fields import Field, facts, texts, verdict
 from evtx_analyzer.stores import views
 
 VIEWS = {
     "smtp-session": session_facts.FIELDS,
     "chain-operation": operation_facts.FIELDS,
+    "tls-handshake": handshake_facts.FIELDS,
     "certificate-store": views.FIELDS,
 }
 

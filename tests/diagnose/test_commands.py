@@ -100,8 +100,9 @@ def test_what_is_collected_goes_into_a_file_without_loss(key):
 def test_a_recording_that_is_started_is_stopped():
     for steps in SECTIONS.values():
         lines = [line for step in steps for line in step.lines]
-        started = [line.startswith("netsh trace start") for line in lines]
-        assert sum(started) == lines.count("netsh trace stop")
+        for program in ("netsh trace", "pktmon"):
+            started = [line.startswith(f"{program} start") for line in lines]
+            assert sum(started) == lines.count(f"{program} stop")
 
 
 def test_every_shared_file_is_named_by_a_cause():

@@ -98,8 +98,15 @@ PROGRAMS = {
         r"epl \S+ \S+\.evtx( /ow:(true|false))?",
     ),
     "netsh": (
-        r"trace start capture=yes tracefile=\S+\.etl( maxsize=\d+)?",
+        r"trace start capture=yes( report=disabled)? tracefile=\S+\.etl( maxsize=\d+)?",
         r"trace stop",
+    ),
+    "pktmon": (
+        r"filter add \w+ -p \d+",
+        r"filter remove",
+        r"start --capture --pkt-size \d+ --file-name \S+\.etl",
+        r"stop",
+        r"etl2pcap \S+\.etl --out \S+\.pcapng",
     ),
 }
 

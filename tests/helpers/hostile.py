@@ -222,7 +222,7 @@ FILES = {
     "json-event-id": ("event.json", lambda: event_json("x").replace(b": 30,", b": " + b"9" * 4_000 + b","), False),
     "csv-header-case": (
         "queue.csv",
-        lambda: b'"identity","nexthopdomain","LASTERROR"\r\n"A\\1","x.y","550 no"\r\n',
+        lambda: b'"identity","nexthopdomain","LASTERROR"\r\n"CORP-SMTP1\\1","x.y","550 no"\r\n',
         False,
     ),
     "year-1": ("SEND2.LOG", lambda: in_year(b"0001"), True),

@@ -192,7 +192,9 @@ def test_a_record_that_only_the_second_reading_decodes_and_cannot_is_a_loss(monk
     decoded, recovered = reader._decoded, reader._recovered
     monkeypatch.setattr(reader, "_decoded", lambda chunk: (item for item in decoded(chunk) if item[0] != number))
     monkeypatch.setattr(
-        reader, "_recovered", lambda chunk, head: ValueError() if head.id == number else recovered(chunk, head)
+        reader,
+        "_recovered",
+        lambda chunk, head, *rest: ValueError() if head.id == number else recovered(chunk, head, *rest),
     )
     for prefilter in (True, False):
         report = ea.analyze([source(name) for name in NAMES], jobs=1, prefilter=prefilter)

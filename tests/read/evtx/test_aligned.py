@@ -17,7 +17,7 @@ from evtx_analyzer.model.records import CountedRecords, EventRecord
 from evtx_analyzer.read import recognize
 from evtx_analyzer.read.evtx import aligned
 from evtx_analyzer.read.evtx.pieces import evtx_pieces
-from evtx_analyzer.read.evtx.reader import Selection, read_evtx
+from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from samples import capi2, cases
 from samples.evtx_writer import write_evtx
 
@@ -47,7 +47,7 @@ def decoded(data):
 
 def counted(data):
     """Ids that a reading counts which decodes nothing."""
-    selection = Selection(NOTHING, lambda *_: True)
+    selection = ChunkSelection(NOTHING, lambda *_: True)
     found = list(read_evtx(BytesIO(data), SOURCE, selection))
     runs = [range(i.origin.record, i.last_record + 1) for i in found if isinstance(i, CountedRecords)]
     single = [item.record_id for item in found if isinstance(item, EventRecord)]

@@ -1,0 +1,231 @@
+"""TCP connections of SMTP, put together from segments (RFC 9293): in order, without what was sent twice, up to a hole.
+
+Of each direction the beginning is kept: a handshake stands there, and mail behind it is of no use. What is kept at once
+is bounded, however large the trace is; a connection that has to go before its end is told.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from evtx_analyzer.read.capture_headers import ACK, FIN, PORTS, RST, SYN, Segment
+
+Endpoint = tuple[bytes, int]
+ENOUGH = 32 << 10
+"""With this much of one direction it is asked whether the handshake is over."""
+_MOST_OF_A_DIRECTION = 256 << 10
+"""More than a handshake with a hundred certificates. TLS allows 16 MiB for a message, Windows takes 64 KiB."""
+_MOST_PENDING = 256
+_MOST_BEGUN, _MOST_OPEN, _MOST_BYTES = 16_384, 8_192, 96 << 20
+_HALF = 1 << 31
+_OPENING = (b"220", b"EHLO", b"ehlo", b"HELO", b"helo")
+_HANDSHAKE_RECORD = b"\x16\x03"
+_CLIENT_HELLO, _SERVER_HELLO = 1, 2
+
+
+class Mark(NamedTuple):
+    """Where a piece of a stream came from: its first byte, and number, place in the file and time of the packet."""
+
+    at: int
+    number: int
+    offset: int
+    time: int
+
+
+class Stream:
+    """One direction of a connection."""
+
+    __slots__ = ("_pending", "base", "conflict", "data", "ended", "marks")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.marks: list[Mark] = []
+        self.base: int | None = None
+        self.ended = False
+        self.conflict = False
+        """Whether the same bytes came twice and differed: what followed is not used."""
+        self._pending: dict[int, Segment] = {}
+
+    @property
+    def hole(self) -> bool:
+        """Whether something that was sent is not in the trace, so that the data ends before the stream does."""
+        return self.conflict or bool(self._pending)
+
+    def mark(self, at: int) -> Mark | None:
+        """Return the packet that brought a byte."""
+        place = bisect_right(self.marks, at, key=lambda mark: mark.at) - 1
+        return self.marks[place] if place >= 0 else None
+
+    def add(self, segment: Segment) -> int:
+        """Take a segment; return by how many bytes the data grew."""
+        if self.base is None:
+            self.base = segment.sequence
+        before = len(self.data)
+        if not self.conflict and before < _MOST_OF_A_DIRECTION:
+            self._take(segment)
+            while not self.conflict and (following := self._next()) is not None:
+                self._take(following)
+        return len(self.data) - before
+
+    def _next(self) -> Segment | None:
+        """Take out a waiting segment that continues the data, or lies behind its end already."""
+        place = next((place for place in self._pending if place <= len(self.data)), None)
+        return None if place is None else self._pending.pop(place)
+
+    def _take(self, segment: Segment) -> None:
+        assert self.base is not None
+        size = len(self.data)
+        place = (segment.sequence - self.base) & 0xFFFFFFFF
+        if place >= _HALF:
+            place -= _HALF * 2
+        payload = segment.payload
+        if place > size:
+            if len(self._pending) < _MOST_PENDING and place < size + _MOST_OF_A_DIRECTION:
+                self._pending.setdefault(place, segment)
+            return
+        known, new = self.data[max(place, 0) : place + len(payload)], payload[size - place :]
+        # A probe that keeps a connection alive sends one byte again, and any byte will do (RFC 9293 3.8.4).
+        if len(payload) > 1 and known != payload[max(-place, 0) : max(-place, 0) + len(known)]:
+            self.conflict = True
+            return
+        if new:
+            self.marks.append(Mark(size, segment.number, segment.offset, segment.time))
+            self.data += new
+        if segment.cut:
+            # What the snap length took away is missing behind these bytes, even where nothing follows.
+            self._pending.setdefault(len(self.data) + segment.cut, segment._replace(payload=b"", cut=0))
+
+
+class Flow:
+    """One connection. ``started`` says that its first packet (SYN) is in the trace."""
+
+    __slots__ = ("client", "client_end", "finished", "first", "given_up", "last", "server", "server_end", "started")
+
+    def __init__(self, client: Endpoint, server: Endpoint, time: int, *, started: bool) -> None:
+        self.client_end, self.server_end = client, server
+        self.client, self.server = Stream(), Stream()
+        self.first = self.last = time
+        self.started = started
+        self.finished = False
+        """Whether its handshake is over and enough was kept."""
+        self.given_up = False
+        """Whether it was closed before its end because too many were open."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return len(self.client.data) + len(self.server.data)
+
+
+class Flows:
+    """The connections that are open. Feed segments in, take connections out as they end."""
+
+    def __init__(
+        self,
+        is_over: Callable[[Flow], bool],
+        *,
+        most_open: int = _MOST_OPEN,
+        most_bytes: int = _MOST_BYTES,
+        pairs: set[bytes] | None = None,
+    ) -> None:
+        """``is_over`` tells of a connection whether its handshake has ended; ``pairs`` learns ports of SMTP."""
+        self._is_over, self._most_open, self._most_bytes = is_over, most_open, most_bytes
+        self._pairs = set[bytes]() if pairs is None else pairs
+        # The oldest is looked for again and again, which a dict is slow at.
+        self._begun: OrderedDict[tuple[Endpoint, Endpoint], Flow] = OrderedDict()
+        self._open: OrderedDict[tuple[Endpoint, Endpoint], Flow] = OrderedDict()
+        self._bytes = 0
+        self.given_up = 0
+
+    def add(self, segment: Segment) -> Iterator[Flow]:
+        """Take a segment; yield the connections that ended with it."""
+        key = _key(segment)
+        flow = self._open.get(key) or self._begun.get(key)
+        if segment.flags & SYN and flow is not None and _begins_anew(flow, segment):
+            yield from self._close(key)
+            flow = None
+        if flow is None:
+            flow = _new_flow(segment)
+            if flow is None:
+                return
+            self._begun[key] = flow
+            if len(self._begun) > _MOST_BEGUN:
+                # Nothing was said in it yet: should something come, its first words will be known again.
+                self._begun.popitem(last=False)
+        flow.last = max(flow.last, segment.time)
+        stream = flow.client if segment.source == flow.client_end else flow.server
+        if segment.flags & SYN:
+            stream.base = (segment.sequence + 1) & 0xFFFFFFFF
+        elif segment.payload or segment.cut:
+            yield from self._data(key, flow, stream, segment)
+        stream.ended = stream.ended or bool(segment.flags & FIN)
+        if segment.flags & RST or (flow.client.ended and flow.server.ended):
+            yield from self._close(key)
+
+    def rest(self) -> Iterator[Flow]:
+        """Yield the connections that were open at the end of the trace."""
+        for key in list(self._open):
+            yield from self._close(key)
+
+    def _data(self, key: tuple[Endpoint, Endpoint], flow: Flow, stream: Stream, segment: Segment) -> Iterator[Flow]:
+        if key in self._begun:
+            self._open[key] = self._begun.pop(key)
+            if segment.source[1].to_bytes(2) not in PORTS and segment.target[1].to_bytes(2) not in PORTS:
+                self._learn(flow)
+        if flow.finished:
+            return
+        before = len(stream.data)
+        self._bytes += stream.add(segment)
+        if before < ENOUGH <= len(stream.data) or len(stream.data) >= _MOST_OF_A_DIRECTION:
+            flow.finished = self._is_over(flow) or len(stream.data) >= _MOST_OF_A_DIRECTION
+        while self._bytes > self._most_bytes or len(self._open) > self._most_open:
+            oldest = next(iter(self._open))
+            self._open[oldest].given_up = not self._open[oldest].finished
+            self.given_up += self._open[oldest].given_up
+            yield from self._close(oldest)
+
+    def _learn(self, flow: Flow) -> None:
+        client, server = flow.client_end[1].to_bytes(2), flow.server_end[1].to_bytes(2)
+        if len(self._pairs) < 1 << 16:
+            self._pairs.update((client + server, server + client))
+
+    def _close(self, key: tuple[Endpoint, Endpoint]) -> Iterator[Flow]:
+        self._begun.pop(key, None)
+        flow = self._open.pop(key, None)
+        if flow is not None:
+            self._bytes -= flow.size
+            yield flow
+
+
+def _key(segment: Segment) -> tuple[Endpoint, Endpoint]:
+    source, target = segment.source, segment.target
+    return (source, target) if source < target else (target, source)
+
+
+def _begins_anew(flow: Flow, segment: Segment) -> bool:
+    """Whether a SYN is of a new connection between the same ports, and not the old one's sent again."""
+    stream = flow.client if segment.source == flow.client_end else flow.server
+    return stream.base is not None and stream.base != (segment.sequence + 1) & 0xFFFFFFFF
+
+
+def _new_flow(segment: Segment) -> Flow | None:
+    """Return a connection that begins with this segment: by its SYN, or by words that stand at the beginning only.
+
+    A recording may start in the middle of a connection, of which nothing can be made.
+    """
+    source, target, payload = segment.source, segment.target, segment.payload
+    if segment.flags & SYN:
+        client, server = (target, source) if segment.flags & ACK else (source, target)
+        return Flow(client, server, segment.time, started=True)
+    to_server = target[1].to_bytes(2) in PORTS
+    if payload[:2] == _HANDSHAKE_RECORD and len(payload) > 5 and payload[5] in (_CLIENT_HELLO, _SERVER_HELLO):  # noqa: PLR2004  behind the head of the record
+        to_server = payload[5] == _CLIENT_HELLO
+    elif payload[:3] == _OPENING[0]:
+        to_server = False
+    elif not payload.startswith(_OPENING):
+        return None
+    client, server = (source, target) if to_server else (target, source)
+    return Flow(client, server, segment.time, started=False)

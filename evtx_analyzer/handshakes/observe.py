@@ -1,0 +1,180 @@
+"""A connection of a trace to what the report says of its handshake, or why nothing can be said of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.handshakes import tls
+from evtx_analyzer.handshakes.chains import look_at
+from evtx_analyzer.handshakes.flows import Endpoint, Flow, Stream
+from evtx_analyzer.handshakes.smtp import Dialog, dialog
+from evtx_analyzer.model.handshake import Handshake, WireChain
+from evtx_analyzer.model.origin import Origin, identify
+from evtx_analyzer.read.capture_headers import PORTS
+
+CUT = (
+    "a TLS handshake of SMTP is not whole: packets were lost, or cut by the recording (pktmon keeps 128 bytes of each "
+    "unless it is told --pkt-size 0), so which certificates were sent is not shown"
+)
+_NO_HELLO = "an SMTP connection goes over to TLS, and the beginning of its handshake is not in the trace"
+_GARBAGE = "what follows STARTTLS in an SMTP connection is no TLS"
+_UNREADABLE = "a certificate in a TLS handshake of SMTP cannot be parsed"
+GIVEN_UP = "too many SMTP connections were open at once: the oldest were given up before their handshakes were over"
+_MAIL = re.compile(rb"^MAIL FROM:", re.MULTILINE | re.IGNORECASE)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_AUTHORITIES = 50
+_HANDSHAKE, _ALERT = 22, 21
+_SEQUENCE, _SET, _LONG, _BMP = 0x30, 0x31, 0x80, 0x1E
+_STRINGS = (0x0C, 0x13, 0x14, 0x16, _BMP)  # UTF-8, printable, T.61, IA5 and BMP strings
+
+
+class ClearRefusal(Struct, frozen=True, kw_only=True):
+    """A refusal with 5.7.64 that the trace shows in clear text: the session used no TLS."""
+
+    time: datetime
+    local: str
+    remote: str
+    reply: str
+    origin: Origin
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """What one connection shows; ``faults`` are the reasons why something of it is not shown."""
+
+    handshake: Handshake | None = None
+    refusal: ClearRefusal | None = None
+    faults: tuple[str, ...] = ()
+    origin: Origin
+
+
+def is_over(flow: Flow) -> bool:
+    """Whether the handshake of a connection has ended, or there is none and there will not be one."""
+    talk, client_at, server_at = _beginning(flow)
+    if talk.starttls == "not-used":
+        return True
+    found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
+    return found is not None and (found.completed or bool(found.alert))
+
+
+def observe(flow: Flow, source: Origin) -> Observed | None:
+    """Return what a connection shows; None where it is not of SMTP, or says nothing of interest."""
+    talk, client_at, server_at = _beginning(flow)
+    place = _origin(flow.client, 0, source)
+    if talk.refusal:
+        return Observed(origin=place, refusal=_refusal(flow, talk, place))
+    lost = flow.client.hole or flow.server.hole
+    if talk.starttls in ("not-used", "refused", "unanswered"):
+        # Mail without TLS is no matter of handshakes; where packets are missing, STARTTLS may be in them. Other
+        # protocols than SMTP greet with 220 too.
+        unclear = lost and not _MAIL.search(flow.client.data) and talk.starttls != "refused"
+        is_smtp = bool(talk.ehlo) or flow.server_end[1].to_bytes(2) in PORTS
+        return Observed(origin=place, faults=(CUT,)) if unclear and is_smtp else None
+    found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
+    if found is not None and found.flight == "none" and lost:
+        found = replace(found, flight="cut")
+    if found is None:
+        behind = flow.client.data[client_at : client_at + 3]
+        is_tls = len(behind) < 3 or (behind[0] in (_HANDSHAKE, _ALERT) and behind[1] == 3)  # noqa: PLR2004  major version
+        return Observed(origin=place, faults=(_NO_HELLO if is_tls else _GARBAGE,)) if talk.starttls else None
+    at = found.hello_at if found.certificate_at is None else found.certificate_at
+    handshake = _handshake(flow, talk, found, _origin(flow.client, at, source))
+    faults = [CUT] if handshake.flight == "cut" else []
+    faults += [_UNREADABLE] if any(item.fault for item in (*handshake.sent, *handshake.received)) else []
+    return Observed(origin=handshake.origin, handshake=handshake, faults=tuple(faults))
+
+
+def _beginning(flow: Flow) -> tuple[Dialog, int, int]:
+    """What was said in clear, and where TLS begins in both directions."""
+    first = (flow.client.data[:1], flow.server.data[:1])
+    if bytes((_HANDSHAKE,)) in first or bytes((_ALERT,)) in first:
+        return Dialog(), 0, 0
+    talk = dialog(bytes(flow.client.data), bytes(flow.server.data))
+    return talk, talk.client_end, talk.server_end
+
+
+def _handshake(flow: Flow, talk: Dialog, found: tls.Handshake, origin: Origin) -> Handshake:
+    sent, sent_chain = look_at(found.sent)
+    received, received_chain = look_at(found.received)
+    seen = found.flight == "whole" or (found.flight == "cut" and bool(sent))
+    local, remote = endpoint_text(flow.client_end), endpoint_text(flow.server_end)
+    began = flow.client.mark(found.hello_at)
+    return Handshake(
+        id=identify("H", origin, f"{local}|{remote}"),
+        start=moment(began.time if began else flow.first),
+        opened=moment(flow.first),
+        end=moment(flow.last),
+        local=local,
+        remote=remote,
+        tls=found.version,
+        offered=found.offered,
+        cipher=found.cipher,
+        server_name=found.server_name,
+        requested=found.requested,
+        authorities=tuple(_name(der) for der in found.authorities[:_MOST_AUTHORITIES]),
+        authority_count=len(found.authorities),
+        sent=sent,
+        received=received,
+        sent_chain=sent_chain if seen else WireChain(state="not-seen"),
+        received_chain=received_chain if received else WireChain(state="not-seen"),
+        proved=found.proved,
+        flight=found.flight,
+        completed=found.completed,
+        renegotiated=found.renegotiated,
+        alert=f"{found.alert} by {found.alert_by}" if found.alert else "",
+        starttls=bool(talk.starttls),
+        banner=talk.banner.partition("\n")[0].removeprefix("220").strip(" -"),
+        ehlo=talk.ehlo,
+        seen_address=talk.seen_address,
+        rejection=None,
+        origin=origin,
+    )
+
+
+def _refusal(flow: Flow, talk: Dialog, origin: Origin) -> ClearRefusal:
+    return ClearRefusal(
+        time=moment(flow.last),
+        local=endpoint_text(flow.client_end),
+        remote=endpoint_text(flow.server_end),
+        reply=talk.refusal,
+        origin=origin,
+    )
+
+
+def _origin(stream: Stream, at: int, source: Origin) -> Origin:
+    """The packet that brought a byte; ``record`` is its number, as Wireshark counts."""
+    mark = stream.mark(at)
+    return source if mark is None else replace(source, record=mark.number, offset=mark.offset)
+
+
+def _name(der: bytes) -> str:
+    """The strings of a distinguished name in its order, which is enough to know an authority by (X.501, X.690)."""
+    texts, at = [], 0
+    while at + 2 <= len(der):
+        tag, size = der[at], der[at + 1]
+        if tag in (_SEQUENCE, _SET):
+            at += 2 + max(0, size - _LONG) if size > _LONG else 2
+            continue
+        if tag in _STRINGS:
+            texts.append(der[at + 2 : at + 2 + size].decode("utf-16-be" if tag == _BMP else "utf-8", "replace"))
+        at += 2 + size
+    return ", ".join(texts)
+
+
+def moment(nanoseconds: int) -> datetime:
+    """A time of the trace as the report has it, to the microsecond; a time that no calendar has is the epoch."""
+    try:
+        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError:
+        return _EPOCH
+
+
+def endpoint_text(endpoint: Endpoint) -> str:
+    """``192.0.2.1:25`` or ``[2001:db8::1]:25``, as SMTP logs write it."""
+    address = ipaddress.ip_address(endpoint[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return f"[{address}]:{endpoint[1]}" if address.version == 6 else f"{address}:{endpoint[1]}"  # noqa: PLR2004  IPv6

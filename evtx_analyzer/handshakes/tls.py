@@ -1,0 +1,282 @@
+"""TLS records and handshake messages (RFC 5246, RFC 8446, RFC 6066), as far as they are sent in clear.
+
+What cannot be seen is never guessed: a message that is cut, a session that is resumed, TLS 1.3 (which hides the
+certificates), a second handshake inside the encrypted connection. ``flight`` says which of these it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from evtx_analyzer.handshakes.tls_names import ALERTS, CIPHERS, VERSIONS
+
+Flight = Literal["whole", "resumed", "hidden", "cut", "repeated", "none"]
+_CHANGE, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
+_CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _REQUEST = 1, 2, 11, 13
+_SERVER_DONE, _VERIFY, _KEY_EXCHANGE = 14, 15, 16
+_LARGEST_RECORD = (1 << 14) + 2048
+_SERVER_NAME, _SUPPORTED_VERSIONS = 0, 43
+_FATAL = 2
+_NO_CERTIFICATE = 41  # an SSL 3.0 client says so by this alert (RFC 6101 5.4.2)
+_TLS_1_2, _TLS_1_3 = 0x0303, 0x0304
+# A server that answers an older version says "try again" by this random (RFC 8446 4.1.3).
+_RETRY = bytes.fromhex("CF21AD74E59A6111BE1D8C021E65B891C2A211167ABB8C5E079E09E2C8A8339C")
+
+
+class Message(Struct, frozen=True):
+    """A handshake message: its type and body, and where it begins in the stream."""
+
+    kind: int
+    body: bytes
+    at: int
+
+
+class Side(Struct, frozen=True, kw_only=True):
+    """What one side sent in clear.
+
+    ``changed`` is whether it went over to encryption (ChangeCipherSpec), ``encrypted`` counts its encrypted handshake
+    records behind that. ``broken`` says that the stream ends inside a record or message, or is no TLS from there on.
+    """
+
+    messages: tuple[Message, ...] = ()
+    changed: bool = False
+    encrypted: int = 0
+    alert: tuple[int, int] | None = None
+    spoke: bool = False
+    data: bool = False
+    broken: bool = False
+
+    def first(self, kind: int) -> Message | None:
+        """Return the first message of a type."""
+        return next((item for item in self.messages if item.kind == kind), None)
+
+    def count(self, kind: int) -> int:
+        """How many messages of a type there are."""
+        return sum(item.kind == kind for item in self.messages)
+
+
+class Handshake(Struct, frozen=True, kw_only=True):
+    """One handshake as the wire shows it.
+
+    ``requested`` is None where it cannot be seen. ``sent`` and ``received`` are DER certificates in the order of the
+    wire. ``flight`` is how far the client's answer to the server can be seen: ``whole`` up to its ChangeCipherSpec.
+    ``completed`` is whether both sides went over to encryption and sent what ends a handshake (Finished) under it.
+    ``renegotiated`` says that another handshake followed inside the encrypted connection, of which nothing is seen.
+    """
+
+    version: str = ""
+    offered: str = ""
+    server_name: str = ""
+    cipher: str = ""
+    requested: bool | None = None
+    authorities: tuple[bytes, ...] = ()
+    sent: tuple[bytes, ...] = ()
+    received: tuple[bytes, ...] = ()
+    proved: bool = False
+    resumed: bool = False
+    hidden: bool = False
+    flight: Flight = "none"
+    completed: bool = False
+    renegotiated: bool = False
+    alert: str = ""
+    alert_by: str = ""
+    hello_at: int = 0
+    certificate_at: int | None = None
+
+
+def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int) -> Handshake | None:
+    """Return the handshake that begins at these places; None where the client sent no ClientHello."""
+    ours, theirs = side(client, client_at), side(server, server_at)
+    hello = ours.first(_CLIENT_HELLO)
+    if hello is None:
+        return None
+    offered, name, session = _client_hello(hello.body)
+    answer = theirs.first(_SERVER_HELLO)
+    alert, alert_by = _alert(ours, theirs)
+    known = {"offered": offered, "server_name": name, "alert": alert, "alert_by": alert_by, "hello_at": hello.at}
+    if answer is None:
+        return Handshake(**known)  # type: ignore[arg-type]
+    version, cipher, answered_session, retry = _server_hello(answer.body)
+    known |= {"version": VERSIONS.get(version, f"0x{version:04X}"), "cipher": CIPHERS.get(cipher, f"0x{cipher:04X}")}
+    if version >= _TLS_1_3 or retry:
+        done = ours.data and theirs.data
+        return Handshake(**known, hidden=True, flight="hidden", completed=done)  # type: ignore[arg-type]
+    shown, request = theirs.first(_SERVER_DONE) is not None, theirs.first(_REQUEST)
+    certificate = theirs.first(_CERTIFICATE)
+    resumed = not shown and certificate is None and theirs.changed
+    own = ours.first(_CERTIFICATE)
+    flight = _flight(ours, theirs, resumed=resumed, same_session=bool(session) and session == answered_session)
+    sent = certificates(own.body) if own is not None else ()
+    received = certificates(certificate.body) if certificate is not None else ()
+    return Handshake(
+        **known,  # type: ignore[arg-type]
+        requested=True if request is not None else False if shown else None,
+        authorities=_authorities(request.body, version) if request is not None else (),
+        sent=sent or (),
+        received=received or (),
+        proved=ours.first(_VERIFY) is not None,
+        resumed=resumed,
+        flight="cut" if sent is None and flight == "whole" else flight,
+        completed=not alert and bool(ours.encrypted and theirs.encrypted),
+        renegotiated=ours.encrypted > 1 or theirs.encrypted > 1,
+        certificate_at=own.at if own is not None else None,
+    )
+
+
+def _flight(ours: Side, theirs: Side, *, resumed: bool, same_session: bool) -> Flight:
+    """How far the client's second flight can be seen."""
+    if resumed or (same_session and theirs.first(_CERTIFICATE) is None):
+        return "resumed"
+    if max(side.count(kind) for side in (ours, theirs) for kind in (_CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE)) > 1:
+        return "repeated"
+    if theirs.first(_SERVER_DONE) is None:
+        return "cut"
+    if ours.first(_KEY_EXCHANGE) is not None and ours.changed:
+        return "whole"
+    return "cut" if ours.broken or ours.first(_CERTIFICATE) or ours.first(_KEY_EXCHANGE) else "none"
+
+
+def side(data: bytes, at: int) -> Side:
+    """Return what one direction holds from ``at`` on."""
+    state = _Reading()
+    end = at
+    for kind, body, place in _records(data, at):
+        end = place + 5 + len(body)
+        if not state.take(kind, body, place + 5):
+            break
+    unread = len(data) > end
+    return Side(
+        messages=tuple(state.messages),
+        changed=state.changed,
+        encrypted=state.encrypted,
+        alert=state.alert,
+        spoke=end > at,
+        data=state.data,
+        broken=state.broken or bool(state.waiting) or unread,
+    )
+
+
+class _Reading:
+    """Records of one direction, taken one after another; messages may cross records, and records hold several."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.waiting = bytearray()
+        self._waiting_at = 0
+        self.changed = self.data = self.broken = False
+        self.encrypted = 0
+        self.alert: tuple[int, int] | None = None
+
+    def take(self, kind: int, body: bytes, at: int) -> bool:
+        """Take a record; False where nothing behind it can be read."""
+        if kind == _CHANGE:
+            # TLS 1.3 sends one that means nothing; there the hello says so.
+            self.changed = True
+            self.broken = self.broken or bool(self.waiting)
+            self.waiting.clear()
+        elif kind == _DATA:
+            self.data = True
+        elif kind == _HANDSHAKE and self.changed:
+            self.encrypted += 1
+        elif kind == _HANDSHAKE:
+            self._messages(body, at)
+        elif kind == _ALERT and not self.changed and len(body) == 2:  # noqa: PLR2004  level and description
+            self.alert = self.alert or (body[0], body[1])
+        return True
+
+    def _messages(self, body: bytes, at: int) -> None:
+        if not self.waiting:
+            self._waiting_at = at
+        self.waiting += body
+        while len(self.waiting) >= 4:  # noqa: PLR2004  type and length
+            size = 4 + int.from_bytes(self.waiting[1:4])
+            if len(self.waiting) < size:
+                return
+            self.messages.append(Message(self.waiting[0], bytes(self.waiting[4:size]), self._waiting_at))
+            del self.waiting[:size]
+            self._waiting_at = at
+
+
+def _records(data: bytes, at: int) -> Iterator[tuple[int, bytes, int]]:
+    """Yield type, body and place of each whole record; stop where something else stands."""
+    while at + 5 <= len(data):
+        kind, size = data[at], int.from_bytes(data[at + 3 : at + 5])
+        if not _CHANGE <= kind <= _DATA or data[at + 1] != 3 or size > _LARGEST_RECORD or at + 5 + size > len(data):  # noqa: PLR2004  major version
+            return
+        yield kind, bytes(data[at + 5 : at + 5 + size]), at
+        at += 5 + size
+
+
+def certificates(body: bytes) -> tuple[bytes, ...] | None:
+    """Return the certificates of a Certificate message; None where their lengths do not add up."""
+    if len(body) < 3 or int.from_bytes(body[:3]) != len(body) - 3:  # noqa: PLR2004  the length of the list
+        return None
+    found, at = [], 3
+    while at + 3 <= len(body):
+        size = int.from_bytes(body[at : at + 3])
+        found.append(body[at + 3 : at + 3 + size])
+        at += 3 + size
+    return tuple(found) if at == len(body) else None
+
+
+def _client_hello(body: bytes) -> tuple[str, str, bytes]:
+    """Highest version offered, server name, and the id of the session that is to be resumed."""
+    version = int.from_bytes(body[:2])
+    session_size = body[34] if len(body) > 34 else 0  # noqa: PLR2004  behind version and random
+    at = 35 + session_size
+    session = body[35:at]
+    at += 2 + int.from_bytes(body[at : at + 2])
+    at += 1 + (body[at] if at < len(body) else 0)
+    extensions = dict(_extensions(body, at))
+    listed = extensions.get(_SUPPORTED_VERSIONS, b"")[1:]
+    pairs = [int.from_bytes(listed[place : place + 2]) for place in range(0, len(listed) - 1, 2)]
+    # Values of the form 0xNANA are sent to keep servers tolerant (RFC 8701).
+    highest = max([version, *(pair for pair in pairs if pair in VERSIONS)])
+    name = extensions.get(_SERVER_NAME, b"")
+    return VERSIONS.get(highest, f"0x{highest:04X}"), name[5:].decode("ascii", "replace"), session
+
+
+def _server_hello(body: bytes) -> tuple[int, int, bytes, bool]:
+    """Version, cipher suite, session id, and whether the server asks for another ClientHello."""
+    version = int.from_bytes(body[:2])
+    session_size = body[34] if len(body) > 34 else 0  # noqa: PLR2004  behind version and random
+    at = 35 + session_size
+    cipher = int.from_bytes(body[at : at + 2])
+    extensions = dict(_extensions(body, at + 3))
+    if _SUPPORTED_VERSIONS in extensions:
+        version = int.from_bytes(extensions[_SUPPORTED_VERSIONS][:2])
+    return version, cipher, body[35 : 35 + session_size], body[2:34] == _RETRY
+
+
+def _extensions(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    end = min(at + 2 + int.from_bytes(body[at : at + 2]), len(body))
+    at += 2
+    while at + 4 <= end:
+        size = int.from_bytes(body[at + 2 : at + 4])
+        yield int.from_bytes(body[at : at + 2]), body[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+def _authorities(body: bytes, version: int) -> tuple[bytes, ...]:
+    """The names of authorities in a CertificateRequest, as DER; types and, from 1.2 on, algorithms come first."""
+    at = 1 + (body[0] if body else 0)
+    if version >= _TLS_1_2:
+        at += 2 + int.from_bytes(body[at : at + 2])
+    end, names = at + 2 + int.from_bytes(body[at : at + 2]), []
+    at += 2
+    while at + 2 <= min(end, len(body)):
+        size = int.from_bytes(body[at : at + 2])
+        names.append(body[at + 2 : at + 2 + size])
+        at += 2 + size
+    return tuple(names)
+
+
+def _alert(ours: Side, theirs: Side) -> tuple[str, str]:
+    """The first fatal alert in clear, and who sent it."""
+    for who, part in (("server", theirs), ("client", ours)):
+        if part.alert is not None and part.alert[0] == _FATAL and part.alert[1] != _NO_CERTIFICATE:
+            return ALERTS.get(part.alert[1], str(part.alert[1])), who
+    return "", ""

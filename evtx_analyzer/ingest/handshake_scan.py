@@ -1,0 +1,151 @@
+"""Network traces are read once: the TLS handshakes of SMTP are kept, everything else passes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import BinaryIO, cast
+
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.handshakes.flows import Flows
+from evtx_analyzer.handshakes.observe import GIVEN_UP, ClearRefusal, Observed, is_over, moment, observe
+from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.events import ReadingOptions, watched
+from evtx_analyzer.ingest.examine import is_network_trace
+from evtx_analyzer.ingest.reading import Reading
+from evtx_analyzer.model.alike import Alike
+from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.model.origin import Loss, Origin, sort_key
+from evtx_analyzer.model.records import CountedRows
+from evtx_analyzer.read import CAPTURE
+from evtx_analyzer.read.capture import CaptureReader, Reach
+from evtx_analyzer.read.capture_headers import Segment
+
+_MOST = 20_000
+_TOO_MANY = f"the trace holds more than {_MOST:,} TLS handshakes of SMTP: those after them are not kept"
+
+
+class Wire(Struct, frozen=True, kw_only=True):
+    """What all traces of a case show: handshakes in the order of time, and refusals in clear text."""
+
+    handshakes: tuple[Handshake, ...] = ()
+    refusals: tuple[ClearRefusal, ...] = ()
+
+
+def handshakes(reading: Reading) -> Wire:
+    """Read the network traces of a case."""
+    accounts = [account for account in reading.accounts if is_network_trace(account.item)]
+    kept = [item for account in accounts for item in _read(account, reading.options)]
+    shown = [item.handshake for item in kept if item.handshake is not None]
+    return Wire(
+        handshakes=tuple(sorted(shown, key=lambda item: (item.start, item.local, sort_key(item.origin)))),
+        refusals=tuple(item.refusal for item in kept if item.refusal is not None),
+    )
+
+
+def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence[Alike] = ()) -> list[Loss]:
+    """Return the refusals that a trace shows in clear text and no log in the input does; ``alike`` are folded ones."""
+    if not wire.refusals:
+        return []
+    known = {item.remote_endpoint for item in rejections} | {item.local_endpoint for item in rejections}
+    for group in alike:
+        known |= {group.shared.remote_endpoint, *(item.local_endpoint for item in group.differing())}
+    return [
+        Loss(
+            origin=item.origin,
+            reason=(
+                "the trace shows a refusal with 5.7.64 in clear text, and no log in the input shows it: "
+                "add the SMTP log of the server that sent it"
+            ),
+            extent=f"1 session, {item.local} -> {item.remote} (at {clock.in_sentence(item.time, 'utc')})",
+        )
+        for item in wire.refusals
+        if item.local not in known and item.remote not in known and item.remote.rpartition(":")[0] not in known
+    ]
+
+
+def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
+    """Return what the connections of one trace show, and account for what they do not."""
+    source, stream = account.item.source.origin, watched(account, options)
+    # A trace is only read forwards.
+    reader = CaptureReader(cast("BinaryIO", stream), source)
+    flows, tally = Flows(is_over, pairs=reader.pairs), _Tally(source)
+    with account.reading(stream), closing(stream):
+        for thing in reader.segments():
+            tally.take(thing, flows)
+        account.compare(stream)
+    # What was read before an archive turned out to be damaged still counts.
+    with account.reading():
+        tally.end(flows)
+    account.count_packets(_packets(source, reader.reach), tally.segments, tally.note())
+    for loss in tally.losses():
+        account.lose(loss)
+    return tally.kept
+
+
+class _Tally:
+    """What was seen of one trace. It grows with the handshakes that are kept, and with the kinds of faults."""
+
+    def __init__(self, source: Origin) -> None:
+        self._source = source
+        self._faults: dict[str, tuple[Origin, int]] = {}
+        self._losses: list[Loss] = []
+        self.kept: list[Observed] = []
+        self.segments = 0
+
+    def take(self, thing: Segment | Loss, flows: Flows) -> None:
+        """Take what the reader gives."""
+        if isinstance(thing, Loss):
+            self._losses.append(thing)
+            return
+        self.segments += 1
+        for flow in flows.add(thing):
+            self._observe(observe(flow, self._source))
+
+    def end(self, flows: Flows) -> None:
+        """Take what is still open at the end."""
+        for flow in flows.rest():
+            self._observe(observe(flow, self._source))
+        if flows.given_up:
+            self._faults[GIVEN_UP] = (self._source, flows.given_up)
+
+    def losses(self) -> Iterator[Loss]:
+        """Yield what was lost, each kind once."""
+        yield from self._losses
+        for reason, (origin, count) in self._faults.items():
+            yield Loss(origin=origin, reason=reason, extent=f"{count} connection{'s' if count > 1 else ''}")
+
+    def note(self) -> str:
+        """What of the trace was of use, for its coverage."""
+        count = sum(item.handshake is not None for item in self.kept)
+        if count:
+            return f"TLS handshakes of SMTP in the trace: {count}"
+        if self.segments:
+            return "no TLS handshake of SMTP is in the trace, though packets of SMTP are"
+        return "no packet of SMTP is in the trace (ports 25, 465, 587 and 2525, and connections with an SMTP banner)"
+
+    def _observe(self, seen: Observed | None) -> None:
+        if seen is None:
+            return
+        for reason in seen.faults:
+            self._count(reason, seen.origin)
+        if seen.handshake is None and seen.refusal is None:
+            return
+        if len(self.kept) < _MOST:
+            self.kept.append(seen)
+        else:
+            self._count(_TOO_MANY, seen.origin)
+
+    def _count(self, reason: str, origin: Origin) -> None:
+        first, count = self._faults.get(reason, (origin, 0))
+        self._faults[reason] = (first, count + 1)
+
+
+def _packets(source: Origin, reach: Reach) -> CountedRows | None:
+    if reach.first is None or reach.last is None:
+        return None
+    first, last = sorted((moment(reach.first), moment(reach.last)))
+    return CountedRows(origin=source, log=CAPTURE, rows=reach.packets, first=first, last=last)
