@@ -18,7 +18,7 @@ from evtx_analyzer.model.records import EventRecord, LogRow
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.pipeline import analyze
 from evtx_analyzer.read import HEAD, SYNTAXES, read, recognize
-from evtx_analyzer.read.evtx.reader import Selection, read_evtx
+from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.report import SUFFIXES, render_for
 from evtx_analyzer.report.document import Report, to_json
@@ -48,7 +48,7 @@ def _reader(syntax: str, data: bytes) -> None:
 
 
 def _counted_evtx(data: bytes) -> None:
-    selection = Selection(Search([[frozenset({"800B0109"})]]), lambda *_: True)
+    selection = ChunkSelection(Search([[frozenset({"800B0109"})]]), lambda *_: True)
     for item in read_evtx(io.BytesIO(data), _ORIGIN, selection):
         if isinstance(item, EventRecord):
             normalize(item)
