@@ -180,8 +180,7 @@ def case_facts(
         settings=tuple(item for item in things if isinstance(item, Setting)),
         certificates={
             item.thumbprint: item
-            for item in (*(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
-            for item in (*listed, *(shown or {}).values(), *events, *files)
+            for item in (*listed, *(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
             if item.thumbprint and item.subject
         },
         deliveries=deliveries,
