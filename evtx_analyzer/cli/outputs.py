@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, NamedTuple
 
 from evtx_analyzer.cli.conversation import LOG
 from evtx_analyzer.cli.options import SUFFIX_OF, Format, Redact
@@ -34,7 +32,7 @@ _TO_STDOUT = (logging.DEBUG, "wrote to standard output")
 _OTHER_NAMES = 9  # report.1.csv to report.9.csv; more open copies are a mistake
 
 
-class Outputs(Struct, frozen=True, kw_only=True):
+class Outputs(NamedTuple):
     """Where a report goes: files (``-`` is stdout), what stdout carries, and in whose words."""
 
     files: tuple[Path, ...]

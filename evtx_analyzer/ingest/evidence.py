@@ -115,7 +115,7 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
         account.settle()
     if not options.anyway:
         require_readable(accounts)
-    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), wire=wire, manifests=manifests)
+    return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests, wire=wire)
 
 
 def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:

@@ -53,7 +53,7 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
         position = 0
         for data in _ended(buffer, ending):
             number += 1
-            text = line_text(data, encoding)
+            text = line_text(data, encoding) if len(data) <= LONGEST_LINE else long_line(len(data))
             if text:
                 yield number, base + position, text
             position += len(data) + len(ending)
