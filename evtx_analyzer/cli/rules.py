@@ -1,4 +1,4 @@
-"""``rules list``, ``check``, ``test``, ``convert``: of the rule files themselves, never of the cache."""
+"""``rules list``, ``check``, ``test``, ``new``, ``convert``: of the rule files themselves, never of the cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.command import PlainCommand, PlainGroup
 from evtx_analyzer.cli.streams import write_text
 
-rules_app = typer.Typer(cls=PlainGroup, help="List, check, test and convert rules.", no_args_is_help=True)
+rules_app = typer.Typer(cls=PlainGroup, help="List, check, test, make and convert rules.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 RulesFolder = Annotated[
     Path | None,
@@ -61,6 +61,22 @@ def rules_test(rules: RulesFolder = None) -> None:
         write_text(f"{item.file}:{item.case}: {item.problem}\n")
     write_text(f"{len(outcomes) - len(failed)} cases passed, {len(failed)} failed\n")
     raise typer.Exit(1 if failed else 0)
+
+
+@rules_app.command("new", cls=PlainCommand)
+def rules_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Id of the cause, such as backup-line-used.")],
+    rules: Annotated[Path, typer.Option("--rules", metavar="DIR", help="Folder of rules; it is made if it is new.")],
+) -> None:
+    """Make the files of a new cause: a signal, the cause, cases for both, German pairs.
+
+    What to write stands in angle brackets. rules test fails until the signal recognizes its cases.
+    """
+    from evtx_analyzer.rule_tools.new_cause import new_cause
+
+    for path in new_cause(name, rules):
+        write_text(f"wrote {path.as_posix()}\n")
+    write_text(f"next: fill in what stands in <>, then evtx-analyzer rules test --rules {rules.as_posix()}\n")
 
 
 @rules_app.command("convert", cls=PlainCommand)

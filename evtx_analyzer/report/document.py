@@ -158,9 +158,20 @@ def loads(data: bytes, path: str) -> Report:
 
 
 def json_schema() -> str:
-    """JSON Schema (2020-12) of the report."""
-    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Report)}
+    """Return the JSON Schema (2020-12) of the report, its keys sorted."""
+    return json.dumps(report_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the schema as data, its keys in the order in which a report is written."""
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:evtx-analyzer:report:{SCHEMA_VERSION}",
+        "title": "Report of evtx-analyzer",
+        **msgspec.json.schema(Report),
+    }
+    # What is folded travels with the report and is not written: it stands in tables, and is counted here.
     del schema["$defs"]["Incident"]["properties"]["folded"]
     for name in ("Folded", "Alike"):
         del schema["$defs"][name]
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+    return schema

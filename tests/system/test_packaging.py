@@ -1,4 +1,7 @@
-"""The wheel holds everything that a user needs: installed alone, from outside the checkout, it analyzes the sample."""
+"""The wheel holds everything that a user needs: installed alone, from outside the checkout, it analyzes the sample.
+
+The source distribution holds everything that a packager needs: unpacked elsewhere, its own tests run.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,70 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 
 import pytest
 from places import CHECKOUT
 
+from evtx_analyzer.version import VERSION
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory):
+    """The folder with the source distribution, and with the wheel that is made of it."""
+    folder = tmp_path_factory.mktemp("built")
     # From a copy: setuptools leaves a folder behind, and would ship from it what is no longer in the tree.
-    copy = shutil.copytree(
-        CHECKOUT, folder / "copy", ignore=shutil.ignore_patterns("build", ".*", "*.egg-info", "samples")
-    )
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(copy)]
-    result = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    ignored = shutil.ignore_patterns("build", "dist", ".git", ".venv", ".*_cache", ".hypothesis", "*.egg-info")
+    copy = shutil.copytree(CHECKOUT, folder / "copy", ignore=ignored)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(copy)]
+    result = subprocess.run(command, capture_output=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr.decode()[-2000:]
-    return next(folder.glob("*.whl"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(built, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    return next(folder.iterdir())
+
+
+def test_version_is_said_in_one_place(built):
+    names = {path.name for path in built.iterdir() if path.is_file()}
+    assert names == {f"evtx_analyzer-{VERSION}.tar.gz", f"evtx_analyzer-{VERSION}-py3-none-any.whl"}
+
+
+def test_the_changelog_has_a_part_for_this_version():
+    changelog = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[?{re.escape(VERSION)}\]?", changelog, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "tests", ["tests/sigma", "tests/rules", "tests/test_library.py", "tests/report/test_snapshots.py"]
+)
+def test_tests_of_the_source_distribution_run_where_it_is_unpacked(unpacked, tests):
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-x", "-m", "not slow", tests]
+    result = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    assert re.search(r"\d+ passed", result.stdout)
+
+
+def test_source_distribution_holds_what_the_checkout_holds(unpacked):
+    for folder in ("benchmarks", "docs", "evtx_analyzer", "packaging", "rules", "samples", "tests"):
+        there = {path.relative_to(unpacked) for path in (unpacked / folder).rglob("*") if path.is_file()}
+        here = {path.relative_to(CHECKOUT) for path in (CHECKOUT / folder).rglob("*") if path.is_file()}
+        made = {path for path in here if "__pycache__" in path.parts or "build" in path.parts}
+        assert here - made - there == set()
 
 
 def test_wheel_ships_every_rule(wheel):
@@ -34,7 +81,20 @@ def test_wheel_ships_every_rule(wheel):
     rules = [path.relative_to(CHECKOUT / "rules").as_posix() for path in (CHECKOUT / "rules").rglob("*.yml")]
     assert rules
     assert [name for name in rules if f"evtx_analyzer/ruleset/{name}" not in names] == []
-    assert "evtx_analyzer/py.typed" in names
+
+
+def test_wheel_ships_what_the_package_reads_beside_its_modules(wheel):
+    """Templates, languages, scripts, the mark of typed code: every file in the folder of the package."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = [path for path in (CHECKOUT / "evtx_analyzer").rglob("*") if path.is_file()]
+    data = {path.relative_to(CHECKOUT).as_posix() for path in package if path.suffix not in (".py", ".pyc")}
+    assert {"evtx_analyzer/py.typed", "evtx_analyzer/report/languages/de.yml"} <= data
+    assert data - names == set()
+
+
+def test_wheel_ships_the_program_and_nothing_else(wheel):
+    tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert tops == {"evtx_analyzer", f"evtx_analyzer-{VERSION}.dist-info"}
 
 
 def test_wheel_ships_every_module_and_nothing_else(wheel):
