@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import typer
 
 from evtx_analyzer.cli import app
 from evtx_analyzer.commands import Step
 from evtx_analyzer.model.findings import Grade
-from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.document import report_schema
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
 
@@ -41,7 +40,7 @@ def pages() -> dict[str, str]:
     return {
         "causes/index.md": _index(causes),
         **made,
-        "json.md": _schema_page(msgspec.json.schema(Report)),
+        "json.md": _schema_page(report_schema()),
         "commands.md": _commands_page(),
     }
 

@@ -6,6 +6,7 @@ docs/architecture.md follows single records through them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, Unpack
 
 from msgspec.structs import replace
@@ -14,6 +15,8 @@ from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
 from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.correlate.correlation import Correlation, correlate
+from evtx_analyzer.correlate.recorded import recorded_times
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
 from evtx_analyzer.diagnose.weigh import diagnose
@@ -27,14 +30,15 @@ from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
 from evtx_analyzer.ingest.streams import Progress, silent
 from evtx_analyzer.model.events import Event
-from evtx_analyzer.model.evidence import Operation, Rejection
+from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.repair.changes import Later, later_evidence
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
-from evtx_analyzer.smtp.refusals import refusals
+from evtx_analyzer.smtp.folding import Recorded
+from evtx_analyzer.smtp.refusals import Refusals, refusals
 from evtx_analyzer.stores.assemble import assemble
 from evtx_analyzer.stores.views import store_chains
 from evtx_analyzer.version import VERSION
@@ -76,12 +80,13 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     evidence = ingest(sources, rules, options, progress or silent)
     hosts = evidence.hosts(options.host)
     clocks = evidence.tallies.clocks.skews(hosts)
-    refused = refusals(evidence.refused, evidence.tallies.messages, hosts, clocks, (options.since, options.until))
+    limits, recorded = (options.since, options.until), Recorded(recorded_times(evidence.wire.handshakes))
+    refused = refusals(evidence.refused, evidence.tallies.messages, hosts, clocks, limits, recorded)
     # An outage has thousands of sessions, and what they say is in the rejections now.
     evidence.refused.clear()
-    evidence.read_connections(refused.rejections)
+    evidence.read_connections(refused.sessions())
     account = evidence.account(refused, clocks)
-    facts = _facts(evidence, hosts, refused.rejections, operations(evidence.checks, hosts, account.coverage))
+    facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage))
     joined = correlate(facts, rules, options.window, SHOWN_FIELDS)
     stores = assemble(evidence.tallies.exported, hosts, evidence.manifests.export_times())
     chains = store_chains(joined.incidents, stores, evidence.tallies.exported, facts, rules.signals)
@@ -111,7 +116,9 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         losses=account.losses,
         handshakes=tuple(joined.handshakes),
         bundles=(*collector_bundles(sources), *evidence.manifests.reported()),
-        common=common_traits(refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains),
+        common=common_traits(
+            refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains, refused.alike
+        ),
         stores=tuple(item.store for item in stores),
         store_chains=chains,
         # Nobody asked whether a fix worked where no fix is in the logs.
@@ -127,9 +134,7 @@ def events(inputs: Inputs) -> Iterator[Event]:
             yield from typed_events(SourceAccount(item))
 
 
-def _facts(
-    evidence: CaseEvidence, hosts: Hosts, rejections: Sequence[Rejection], checks: Sequence[Operation]
-) -> CaseFacts:
+def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequence[Operation]) -> CaseFacts:
     """Gather what surrounds all refusals: exports, checks, the delivery history, other errors and events."""
     tallies = evidence.tallies
     return case_facts(
@@ -141,7 +146,8 @@ def _facts(
         shown=tallies.history.certificates,
         context=tallies.contexts.rows(hosts),
         other_errors=tallies.errors.rows(hosts),
-        rejections=rejections,
+        rejections=refused.rejections,
+        alike=refused.alike,
         handshakes=evidence.wire.handshakes,
     )
 
@@ -161,6 +167,7 @@ def _case(
         unread=account.unread,
         settings=joined.facts.places(),
         views=joined.views,
+        view=partial(session_facts, background=joined.facts),
         certificates=joined.facts.certificates,
         handshakes=joined.handshakes,
         wire_facts=joined.wire_facts,

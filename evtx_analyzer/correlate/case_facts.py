@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
 from evtx_analyzer.exchange_online import parse_address
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
@@ -38,6 +39,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     context: tuple[Context, ...] = ()
     other_errors: tuple[OtherError, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    alike: tuple[Alike, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
 
     def places(self) -> dict[str, Origin]:
@@ -119,7 +121,8 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
         """Return domains of refused senders by host, log kind and thumbprint; "" is no sender, None is not known."""
         found: dict[tuple[str, str, str], set[str | None]] = {}
-        for item in self.rejections:
+        # Those that are alike have a sender's domain in common.
+        for item in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
             found.setdefault((item.host, item.kind, sent_thumbprint(item)), set()).add(sender_domain_of(item))
         return {key: frozenset(domains) for key, domains in found.items()}
 
@@ -158,6 +161,7 @@ def case_facts(
     context: Iterable[Context] = (),
     other_errors: Iterable[OtherError] = (),
     rejections: Iterable[Rejection] = (),
+    alike: Iterable[Alike] = (),
     handshakes: Iterable[Handshake] = (),
 ) -> CaseFacts:
     """Return the facts of a case from exported objects, certificate files, CAPI2, deliveries and other events.
@@ -186,6 +190,7 @@ def case_facts(
         context=tuple(context),
         other_errors=tuple(other_errors),
         rejections=tuple(rejections),
+        alike=tuple(alike),
         handshakes=on_wire,
     )
 

@@ -8,8 +8,10 @@ of the own tenant is compared. For the trait of the recipients themselves all ac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from evtx_analyzer.exchange_online import is_private
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import CommonTrait, Rejection
 from evtx_analyzer.smtp.acceptances import MailState, Scope, scope_of
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -19,32 +21,40 @@ _Trait = tuple[str, Callable[[Rejection], str | None], Callable[[MailState], str
 
 
 def common_traits(
-    rejections: Sequence[Rejection], mail: Iterable[AcceptedMail], own_domains: Iterable[str]
+    rejections: Sequence[Rejection],
+    mail: Iterable[AcceptedMail],
+    own_domains: Iterable[str],
+    alike: Iterable[Alike] = (),
 ) -> tuple[CommonTrait, ...]:
-    """Return the traits that every refusal has; none if the protocol logs hold no refusal."""
-    refused = [item for item in rejections if item.kind in _PROTOCOLS]
+    """Return the traits that every refusal has, ``alike`` the folded ones; none where protocol logs hold no refusal."""
+    folded = [group for group in alike if group.shared.kind in _PROTOCOLS]
+    listed = [item for item in rejections if item.kind in _PROTOCOLS]
+    # Refusals that are alike have all traits in common but for their recipients.
+    refused = [*listed, *(next(group.rejections()) for group in folded)]
+    count = len(listed) + sum(map(len, folded))
     if not refused:
         return ()
     own = frozenset(own_domains)
     accepted = [(item.state, 0 if (span := item.times.all()) is None else span.count) for item in mail]
-    outside = [(state, count) for state, count in accepted if state.scope == "outside"]
-    traits = list(_shared(refused, outside))
-    scopes = {_scope(item, own) for item in refused}
-    if scopes == {"outside"}:
-        known = [(state, count) for state, count in accepted if state.scope != "unknown"]
+    outside = [(state, messages) for state, messages in accepted if state.scope == "outside"]
+    traits = list(_shared(refused, count, outside))
+    if all(scope == "outside" for scope in _scopes(listed, folded, own)):
+        known = [(state, messages) for state, messages in accepted if state.scope != "unknown"]
         traits.append(
             CommonTrait(
                 trait="outside-recipients",
                 value="",
-                refused=len(refused),
-                accepted=sum(count for _, count in outside),
-                compared=sum(count for _, count in known),
+                refused=count,
+                accepted=sum(messages for _, messages in outside),
+                compared=sum(messages for _, messages in known),
             )
         )
     return tuple(traits)
 
 
-def _shared(refused: Sequence[Rejection], accepted: Sequence[tuple[MailState, int]]) -> Iterator[CommonTrait]:
+def _shared(
+    refused: Sequence[Rejection], refusals: int, accepted: Sequence[tuple[MailState, int]]
+) -> Iterator[CommonTrait]:
     for name, of_rejection, of_state in _TRAITS:
         values = {of_rejection(item) for item in refused}
         value = values.pop() if len(values) == 1 else None
@@ -54,7 +64,7 @@ def _shared(refused: Sequence[Rejection], accepted: Sequence[tuple[MailState, in
         yield CommonTrait(
             trait=name,
             value="" if value == _HAS else value,
-            refused=len(refused),
+            refused=refusals,
             accepted=sum(count for shown, count in known if shown == value),
             compared=sum(count for _, count in known),
         )
@@ -100,6 +110,14 @@ _TRAITS: tuple[_Trait, ...] = (
 )
 
 
-def _scope(rejection: Rejection, own: Iterable[str]) -> Scope:
-    domains = [address.strip().rpartition("@")[2].casefold() for address in rejection.rcpt_to.split(";")]
-    return scope_of(domains, (*own, rejection.mail_from.rpartition("@")[2], rejection.helo))
+def _scopes(listed: Iterable[Rejection], folded: Iterable[Alike], own: frozenset[str]) -> Iterator[Scope]:
+    """Yield the scope of each refusal; an outage asks for the same domains again and again."""
+    known: dict[tuple[str, ...], Scope] = {}
+    named = [(item.rcpt_to, item.mail_from, item.helo) for item in listed]
+    rows = ((item.rcpt_to, item.mail_from, group.shared.helo) for group in folded for item in group.differing())
+    for rcpt_to, mail_from, helo in chain(named, rows):
+        domains = tuple([name.strip().rpartition("@")[2].casefold() for name in rcpt_to.split(";")])
+        key = (mail_from.rpartition("@")[2], helo, *domains)
+        if key not in known:
+            known[key] = scope_of(domains, (*own, *key[:2]))
+        yield known[key]

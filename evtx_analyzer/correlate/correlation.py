@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.folded_signals import with_view_signals
 from evtx_analyzer.correlate.handshake_facts import handshake_facts
 from evtx_analyzer.correlate.handshake_links import joined, with_certificates
 from evtx_analyzer.correlate.incidents import incidents
@@ -58,7 +59,8 @@ def correlate(
         kept = {name: view[name] for name in fields if name in view}
         views[item.id] = known.setdefault(tuple(kept.items()), kept)
     by_id = {item.id: item for item in checks}
-    grouped = incidents(refused, links(refused, checks, rules.links, window), by_id)
+    alike = with_view_signals(facts.alike, signals, facts)
+    grouped = incidents(refused, links(refused, checks, rules.links, window, alike), by_id, alike)
     handshakes, wire_facts = _handshakes(facts, rules)
     return Correlation(
         facts=facts,

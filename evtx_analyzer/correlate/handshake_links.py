@@ -31,7 +31,7 @@ from evtx_analyzer.model.handshake import Handshake, Join, WireCertificate
 
 PROOF: tuple[Join, ...] = ("endpoints", "port")
 """Pairs that are the refused connection itself."""
-_SAME_CONNECTION, _TRANSLATED, _NEAR = 60.0, 10.0, 5.0
+SAME_CONNECTION, _TRANSLATED, _NEAR = 60.0, 10.0, 5.0
 _BEFORE, _AFTER = timedelta(minutes=15), timedelta(seconds=10)
 """How long before a refusal its connection may have begun, where addresses do not tell which one it is."""
 
@@ -62,7 +62,7 @@ def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> 
         near = [
             place
             for place in by_ends.get((session.local, session.remote), ())
-            if _apart(rest[place], session) <= _SAME_CONNECTION
+            if _apart(rest[place], session) <= SAME_CONNECTION
         ]
         # Two recordings of one connection may both be there; what they show must not differ.
         if near and all(_agree(rest[place], session) for place in near) and _alike([rest[place] for place in near]):

@@ -5,10 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from evtx_analyzer.clock import Moment, is_known, limits
-from evtx_analyzer.model.evidence import Incident, IncidentCertificate, Link, Operation, Rejection
+from evtx_analyzer.correlate.excerpt import Survey, excerpt, survey
+from evtx_analyzer.model.alike import Alike, in_order
+from evtx_analyzer.model.evidence import (
+    Folded,
+    Incident,
+    IncidentCertificate,
+    Link,
+    Operation,
+    Rejection,
+    ReplyText,
+)
 from evtx_analyzer.model.origin import sort_key
-from evtx_analyzer.smtp.reply_texts import reply_texts
+from evtx_analyzer.smtp.folding import Key, incident_key
+from evtx_analyzer.smtp.reply_texts import joined, reply_texts
 
 # Tracking and reports tell of messages: no row of a session can be missing in them.
 _WITH_SESSIONS = ("send-connector", "iis-smtp")
@@ -16,31 +30,45 @@ _MOST_REPLIES = 20
 
 
 def incidents(
-    found_rejections: Sequence[Rejection], found_links: Sequence[Link], operations: Mapping[str, Operation]
+    found_rejections: Sequence[Rejection],
+    found_links: Sequence[Link],
+    operations: Mapping[str, Operation],
+    alike: Sequence[Alike] = (),
 ) -> list[Incident]:
-    """Return the incidents in the order of their first refusal; each holds its rejections and their links."""
+    """Return the incidents in the order of their first refusal; each holds its rejections and their links.
+
+    ``alike`` are folded refusals of large incidents.
+    """
     links_of: dict[str, list[Link]] = {}
     for link in found_links:
         links_of.setdefault(link.rejection, []).append(link)
-    groups: dict[tuple[str, ...], list[Rejection]] = {}
+    groups: dict[Key, tuple[list[Rejection], list[Alike]]] = {}
     for item in found_rejections:
-        sent = item.sent.thumbprint if item.sent else ""
-        groups.setdefault((item.host, item.kind, item.connector, sent), []).append(item)
-    found = [_incident(key, group, links_of, operations) for key, group in groups.items()]
+        groups.setdefault(incident_key(item), ([], []))[0].append(item)
+    for group in alike:
+        groups.setdefault(incident_key(group.shared), ([], []))[1].append(group)
+    found = [_incident(key, whole, folded, links_of, operations) for key, (whole, folded) in groups.items()]
     return sorted(found, key=lambda item: (item.start, item.id))
 
 
 def _incident(
-    key: tuple[str, ...],
+    key: Key,
     group: Sequence[Rejection],
+    alike: Sequence[Alike],
     links_of: Mapping[str, list[Link]],
     operations: Mapping[str, Operation],
 ) -> Incident:
-    rejections = tuple(sorted(group, key=lambda item: (item.time, sort_key(item.origin))))
-    links = tuple(link for item in rejections for link in links_of.get(item.id, ()))
+    surveys = [survey(item, number) for number, item in enumerate(alike)]
+    links = _links(group, alike, links_of)
+    listed, rest = excerpt(surveys, links) if surveys else ([], ())
+    rejections = tuple(sorted([*group, *listed], key=_order))
+    count = len(rejections) + sum(map(len, rest))
+    own = {item.id for item in rejections} if rest else set[str]()
+    limiting = [*group, *(item.group.whole(end) for item in surveys for end in (item.first, item.last))]
+    start, end = limits(Moment(item.time, item.time_basis) for item in limiting)
+    replies = _replies(group, surveys)
+    senders, recipients = _affected(group, surveys)
     host, kind, connector, _ = key
-    start, end = limits(Moment(item.time, item.time_basis) for item in rejections)
-    replies = reply_texts(rejections)
     return Incident(
         id=f"I-{hashlib.sha256('|'.join((*key, start.time.isoformat())).encode()).hexdigest()[:10]}",
         host=host,
@@ -48,19 +76,59 @@ def _incident(
         kind=kind,
         start=start.time,
         end=end.time,
-        rejection_count=len(rejections),
+        rejection_count=count,
         certificate=_certificate(rejections, links, operations),
         rejections=rejections,
-        links=links,
-        senders=tuple(sorted({item.mail_from for item in rejections if item.stage or item.mail_from})),
-        recipients=tuple(sorted({name for item in rejections for name in item.rcpt_to.split("; ") if name})),
+        links=tuple(link for link in links if link.rejection in own) if rest else links,
+        senders=tuple(sorted(senders)),
+        recipients=tuple(sorted(recipients)),
         start_basis=start.basis,
         end_basis=end.basis,
-        unknown_zone_count=sum(not is_known(item.time_basis) for item in rejections),
-        excerpt_count=sum(item.kind in _WITH_SESSIONS and not item.from_start for item in rejections),
+        unknown_zone_count=sum(not is_known(item.time_basis) for item in group),
+        excerpt_count=sum(map(_is_excerpt, group)) + sum(len(item) for item in alike if _is_excerpt(item.shared)),
         replies=tuple(replies[:_MOST_REPLIES]),
         more_replies=sum(reply.count for reply in replies[_MOST_REPLIES:]),
+        folded_count=count - len(rejections),
+        folded=Folded(rest, links) if rest else UNSET,
     )
+
+
+def _order(item: Rejection) -> tuple[object, ...]:
+    return item.time, sort_key(item.origin)
+
+
+def _is_excerpt(item: Rejection) -> bool:
+    return item.kind in _WITH_SESSIONS and not item.from_start
+
+
+def _links(group: Sequence[Rejection], alike: Sequence[Alike], links_of: Mapping[str, list[Link]]) -> tuple[Link, ...]:
+    """Return the links of all refusals of an incident in the order of the refusals."""
+    if not links_of:
+        return ()
+    return tuple(link for item in in_order(group, alike) for link in links_of.get(item.id, ()))
+
+
+def _affected(group: Sequence[Rejection], surveys: Sequence[Survey]) -> tuple[set[str], set[str]]:
+    """Return the senders and the recipients of an incident; a sender is not shown where only a message is logged."""
+    senders = {item.mail_from for item in group if item.stage or item.mail_from}
+    recipients = {name for item in group for name in item.rcpt_to.split("; ") if name}
+    for item in surveys:
+        senders |= {name for name in item.senders if item.group.shared.stage or name}
+        recipients |= item.recipients
+    return senders, recipients
+
+
+def _replies(group: Sequence[Rejection], surveys: Sequence[Survey]) -> list[ReplyText]:
+    """Return the distinct replies of an incident in the order of their first time."""
+    if not surveys:
+        return reply_texts(sorted(group, key=_order))
+    rows = [(_order(item), reply) for item in group for reply in reply_texts([item])]
+    for item in surveys:
+        first, last = item.group.whole(item.first), item.group.whole(item.last)
+        rows += [
+            (_order(first), replace(reply, count=len(item.group), last=last.time)) for reply in reply_texts([first])
+        ]
+    return joined(reply for _, reply in sorted(rows, key=lambda row: row[0]))
 
 
 def _certificate(

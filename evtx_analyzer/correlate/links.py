@@ -16,8 +16,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 from evtx_analyzer.hosts import relation
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import HostRelation, Link, Operation, Rejection
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import LinkRule
@@ -31,15 +33,20 @@ def links(
     found_operations: Sequence[Operation],
     rules: Iterable[LinkRule],
     window: tuple[float, float] | None = None,
+    alike: Sequence[Alike] = (),
 ) -> list[Link]:
-    """Return the links, at most one per pair; ``window`` (seconds before, after) replaces windows below an hour."""
+    """Return the links, at most one per pair; ``alike`` are refusals that are folded.
+
+    ``window`` (seconds before, after) replaces windows below an hour.
+    """
     successes = _successes(found_operations)
     made: list[Link] = []
     for rule in sorted(rules, key=_strength):
         wanted = frozenset(rule.rejection_signals)
         checks = _Checks(rule, found_operations)
         before, after = _window(rule, window)
-        for rejection in found_rejections if checks.any else ():
+        folded = (item for group in alike if not wanted.isdisjoint(group.shared.signals) for item in group.rejections())
+        for rejection in chain(found_rejections, folded) if checks.any else ():
             if rejection.time_basis not in ("utc", "zone") or wanted.isdisjoint(rejection.signals):
                 continue
             anchor = rejection.handshake_time or rejection.time

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -24,6 +24,7 @@ from evtx_analyzer.diagnose.wording import (
     handshake_names,
     store_names,
 )
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Coverage
@@ -37,12 +38,17 @@ PAIRED = ("same", "assumed")
 SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
+def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of ``Case.view``
+    return {}
+
+
 class Case(Struct, frozen=True, kw_only=True):
     """What the diagnosis looks at besides the incident itself.
 
     ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
-    what sentences name of its session (``SHOWN_FIELDS``). ``tz`` is the zone in which local times were read, None where
-    none was given. ``wire_facts`` are the facts of the handshakes that belong to a refusal, by id of the handshake.
+    what sentences name of its session (``SHOWN_FIELDS``); ``view`` makes it for a refusal that was folded, which has an
+    id only since it is whole. ``tz`` is the zone in which local times were read, None where none was given.
+    ``wire_facts`` are the facts of the handshakes that belong to a refusal, by id of the handshake.
     """
 
     operations: Mapping[str, Operation]
@@ -51,12 +57,18 @@ class Case(Struct, frozen=True, kw_only=True):
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
     views: Mapping[str, Fields] = {}
+    view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
     handshakes: Sequence[Handshake] = ()
     wire_facts: Mapping[str, Fields] = {}
     tz: str | None = None
     stores: Sequence[StoreChain] = ()
     uncollected: Sequence[tuple[str, str]] = ()
+
+    def view_of(self, rejection: Rejection) -> Fields:
+        """Return what sentences name of the session of a refusal."""
+        found = self.views.get(rejection.id)
+        return self.view(rejection) if found is None else found
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -76,8 +88,8 @@ class Scene:
 
     def __init__(self, incident: Incident, case: Case) -> None:
         self.incident, self.case = incident, case
-        self.sound = [link for link in incident.links if link.broken_by is None and link.basis in IDENTITY]
-        self.first_link = next((item for item in incident.links if item.basis in IDENTITY), None)
+        self.sound = [link for link in incident.every_link if link.broken_by is None and link.basis in IDENTITY]
+        self.first_link = next((item for item in incident.every_link if item.basis in IDENTITY), None)
         self._refused: dict[tuple[str, str], list[Fact]] = {}
         self._paired: dict[tuple[str, str], tuple[list[Fact], bool]] = {}
         self._texts: dict[tuple[object, ...], str] = {}
@@ -97,22 +109,24 @@ class Scene:
     def links(self) -> Mapping[str, list[Link]]:
         """The links that each rule made."""
         found: dict[str, list[Link]] = {}
-        for link in self.incident.links:
+        for link in self.incident.every_link:
             found.setdefault(link.rule, []).append(link)
         return found
 
     @cached_property
     def free(self) -> frozenset[str]:
         """Ids of the checks that are joined by thumbprint on the same machine; only these may carry a grade freely."""
-        links = self.incident.links
-        return frozenset(link.operation for link in links if link.basis == "thumbprint" and link.host in PAIRED)
+        return frozenset(
+            link.operation for link in self.incident.every_link if link.basis == "thumbprint" and link.host in PAIRED
+        )
 
     @cached_property
     def anchors(self) -> list[datetime]:
         """Times of the handshakes, in order; in the hour that the clock showed twice, both readings."""
         rejections = self.incident.rejections
         late = [item.other_time for item in rejections if item.time_basis == "ambiguous" and item.other_time]
-        return sorted([*(item.handshake_time or item.time for item in rejections), *late])
+        folded = (item.handshake_time or item.time for group in self.incident.alike for item in group.differing())
+        return sorted([*(item.handshake_time or item.time for item in rejections), *late, *folded])
 
     @cached_property
     def handshakes(self) -> tuple[Handshake, ...]:
@@ -148,15 +162,22 @@ class Scene:
         return facts, bool(sure)
 
     def refused(self, signal: str, shown_by: str) -> list[Fact]:
-        """Return the refusals of a signal as facts; their origin is the export ``shown_by``, where there is one."""
+        """Return the refusals of a signal that stand whole, as facts; ``folded`` gives the others.
+
+        Their origin is the export ``shown_by``, where there is one.
+        """
         key = (signal, shown_by)
         if key not in self._refused:
-            place_of = self.case.settings.get(shown_by)
-            self._refused[key] = [
-                Fact(origin=place_of or item.origin, time=item.time, rejection=item)
-                for item in self.hits.get(signal, ())
-            ]
+            self._refused[key] = [self.fact(item, shown_by) for item in self.hits.get(signal, ())]
         return self._refused[key]
+
+    def fact(self, item: Rejection, shown_by: str) -> Fact:
+        """Return a refusal as a fact."""
+        return Fact(origin=self.case.settings.get(shown_by) or item.origin, time=item.time, rejection=item)
+
+    def folded(self, signal: str) -> list[Alike]:
+        """Return the folded refusals that have a signal."""
+        return [group for group in self.incident.alike if signal in group.shared.signals]
 
     def paired(self, rule: str, kind: str) -> tuple[list[Fact], bool]:
         """Return the sound or broken links of a rule as facts, one per check; and whether one may carry any grade."""
@@ -166,7 +187,8 @@ class Scene:
             sound = [link for link in links if link.broken_by is None]
             # Where one pair of the rule is sound, broken pairs of other sessions do not speak against it.
             wanted = sound if kind == "link" else ([] if sound else links)
-            rejections = {item.id: item for item in self.incident.rejections} if wanted else {}
+            nearest = _nearest_per_operation(wanted)
+            rejections = self._by_id({link.rejection for link in nearest})
             facts = [
                 Fact(
                     origin=link.broken_by if kind == "broken-link" else operation.origin,
@@ -175,12 +197,20 @@ class Scene:
                     operation=operation,
                     rejection=rejections[link.rejection],
                 )
-                for link in _nearest_per_operation(wanted)
+                for link in nearest
                 for operation in (self.case.operations[link.operation],)
             ]
             free = any(link.basis == "thumbprint" and link.host in PAIRED for link in wanted)
             self._paired[key] = facts, free
         return self._paired[key]
+
+    def _by_id(self, wanted: set[str]) -> dict[str, Rejection]:
+        """Return refusals by their ids; those that are folded are looked through only for what is not found before."""
+        found = {item.id: item for item in self.incident.rejections if item.id in wanted}
+        if len(found) < len(wanted):
+            folded = (item for group in self.incident.alike for item in group.rejections())
+            found |= {item.id: item for item in folded if item.id in wanted}
+        return found
 
     @cached_property
     def stores(self) -> list[StoreChain]:
@@ -212,7 +242,7 @@ class Scene:
         """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``; equal values are shared."""
         found = self._views.get(rejection.id)
         if found is None:
-            view = self.case.views.get(rejection.id, {})
+            view = self.case.view_of(rejection)
             values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
             found = self._views[rejection.id] = self._equal.setdefault(values, values)
         return found
@@ -229,7 +259,7 @@ class Scene:
         rejection = (fact.rejection if fact else None) or self.incident.rejections[0]
         certificate = self.incident.certificate
         known = self.case.certificates.get(certificate.thumbprint) if certificate else None
-        view = self.case.views.get(rejection.id, {})
+        view = self.case.view_of(rejection)
         return {
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},

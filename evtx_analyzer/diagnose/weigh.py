@@ -18,8 +18,10 @@ from msgspec.structs import replace
 from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
 from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
-from evtx_analyzer.diagnose.wording import fill
-from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
+from evtx_analyzer.diagnose.time_zones import zone_asked
+from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders, fill
+from evtx_analyzer.model.alike import Alike
+from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
 from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
@@ -27,15 +29,21 @@ from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
 _SIDES = ("supports", "contradicts")
 _PASSED = "0"
 _MOST_EVIDENCE = 5
+# Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
+_OWN_PLACES = ("send-connector", "iis-smtp")
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
-    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade."""
+    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade.
+
+    ``folded`` are refusals of which it is true too, and that are no facts yet.
+    """
 
     observation: Observation
     scene: Scene
     facts: Sequence[Fact]
     capped: bool
+    folded: Sequence[Alike] = ()
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
@@ -106,7 +114,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         ),
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
-            *_zone_asked(incidents, best.scene.case.tz),
+            *zone_asked(incidents, best.scene.case.tz),
             *_uncollected(incidents, best.scene.case.uncollected),
             *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
         ),
@@ -277,9 +285,12 @@ def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _S
         return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
     if rule.kind == "rejection":
         facts = scene.refused(rule.of, rule.shown_by)
+        folded = scene.folded(rule.of)
         # What is true of some refusals only does not explain the others.
-        capped = len(facts) < len(scene.incident.rejections)
-        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if facts else None
+        capped = len(facts) + sum(map(len, folded)) < scene.incident.rejection_count
+        return (
+            _Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
+        )
     if rule.kind == "store":
         facts, free = scene.stored(rule.of)
         return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
@@ -334,15 +345,17 @@ def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
         if getattr(item.observation, side):
             by_name.setdefault(item.observation.name, []).append(item)
     for same in by_name.values():
-        distinct = _distinct(same)
+        asked = [_told_apart(item) for item in same]
+        distinct = _distinct(asked)
+        more = len(distinct) - _MOST_EVIDENCE + sum(len(group) for item in asked for group in item.folded)
         kept += [
             Evidence(
                 text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
             )
             for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
         ]
-        if len(distinct) > _MOST_EVIDENCE:
-            kept.append(Evidence(text=f"... and {len(distinct) - _MOST_EVIDENCE} more of the same kind", origin=None))
+        if more > 0:
+            kept.append(Evidence(text=f"... and {more} more of the same kind", origin=None))
     return tuple(kept)
 
 
@@ -355,8 +368,30 @@ def _text(item: _Seen) -> str:
     return item.observation.supports or item.observation.contradicts
 
 
+def _told_apart(item: _Seen) -> _Seen:
+    """Return an observation with facts for folded refusals as far as they decide what is said.
+
+    Where each stands at a place of its own, the whole ones are the first and the others are only counted. Where all
+    stand at the place of an exported object they differ in wording, and of those that read alike the last one is told.
+    """
+    rule, scene = item.observation, item.scene
+    exported = rule.shown_by in scene.case.settings
+    if not item.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in item.folded)):
+        return item
+    if exported and OF_EACH.isdisjoint(_placeholders(_text(item))):
+        found = [group.whole(max(group.differing(), key=group.order)) for group in item.folded]
+    else:
+        found = [rejection for group in item.folded for rejection in group.rejections()]
+    rejections = sorted([*(fact.rejection for fact in item.facts if fact.rejection), *found], key=_by_time)
+    return replace(item, facts=[scene.fact(one, rule.shown_by) for one in rejections], folded=())
+
+
+def _by_time(item: Rejection) -> tuple[object, ...]:
+    return item.time, sort_key(item.origin)
+
+
 def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
-    """Facts that differ in place or in wording; only where several stand at one place are they worded for it."""
+    """Return facts that differ in place or in wording; only where several stand at one place are they worded for it."""
     places = Counter(fact.origin for item in same for fact in item.facts)
     found: dict[tuple[str, Origin | None], tuple[_Seen, Fact]] = {}
     for item in same:
@@ -372,43 +407,6 @@ def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
     return fact.time is None, fact.time or 0, sort_key(fact.origin) if fact.origin else ()
 
 
-_WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
-_EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
-
-
-def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
-    """What comes first under what is missing where refusals have no UTC time: nothing can be joined with them by time.
-
-    Rows behind a ``#Date`` heading have no time at all, so no zone is asked for.
-    """
-    if not any(incident.unknown_zone_count for incident in incidents):
-        return
-    rejections = [item for incident in incidents for item in incident.rejections]
-    local = [item for item in rejections if item.time_basis == "unknown"]
-    two_dates = sum(item.other_time is not None for item in local)
-    skipped = len(local) - two_dates if tz else 0
-    wrong = sum(item.time_basis == "wrong-zone" for item in rejections)
-    if local and tz is None:
-        text = (
-            f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
-            "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
-        )
-        yield Missing(text=text, collect=_WITH_ZONE)
-    if two_dates:
-        text = (
-            f"{_times_of(two_dates)} of a date whose day and month can be read both ways; shown is the month first. "
-            "Give an IIS log under its own name (inYYMMDD.log), and export message tracking with Export-Clixml."
-        )
-        yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
-    for count, why in ((skipped, "in an hour that the zone skips"), (wrong, "wrong by another clock")):
-        if count:
-            text = (
-                f"{_times_of(count)} {why}: --tz {tz} is not the zone of the server that wrote the log. "
-                "Analyze again with the right one."
-            )
-            yield Missing(text=text, collect=_WITH_ZONE)
-
-
 _COLLECT_AGAIN = ("Run the collection script again on that server, in an elevated PowerShell.",)
 
 
@@ -418,7 +416,3 @@ def _uncollected(incidents: Sequence[Incident], steps: Sequence[tuple[str, str]]
     for host in sorted(hosts & {host for host, _ in steps} - {""}):
         failed = "; ".join(step for other, step in steps if other == host)
         yield Missing(text=f"The collector could not take on {host}: {failed}.", collect=_COLLECT_AGAIN)
-
-
-def _times_of(count: int) -> str:
-    return "The time of 1 refusal is" if count == 1 else f"The times of {count} refusals are"

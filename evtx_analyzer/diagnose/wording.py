@@ -66,6 +66,8 @@ def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
     return lambda _, view: ", ".join(view.get(key, ())) or nothing
 
 
+# Placeholders of which each refusal has its own value, also one of many that are alike.
+OF_EACH = frozenset({"rejection_time", "mail_from", "rcpt_to"})
 _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
     "rejection_time": lambda item, _: clock.in_sentence(item.time, item.time_basis),
     "remote": lambda item, _: item.remote_name or item.remote_endpoint or "the remote side",

@@ -22,7 +22,7 @@ from evtx_analyzer.ingest.case_account import (
     unread_of,
 )
 from evtx_analyzer.ingest.events import ReadingOptions
-from evtx_analyzer.ingest.examine import examine, without_copies
+from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
 from evtx_analyzer.ingest.handshake_scan import Wire, handshakes, unseen_refusals
 from evtx_analyzer.ingest.manifests import Manifests, read_manifests
 from evtx_analyzer.ingest.reading import Reading
@@ -31,16 +31,15 @@ from evtx_analyzer.ingest.source_list import bounded
 from evtx_analyzer.ingest.streams import Progress
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Match
-from evtx_analyzer.model.evidence import ClockSkew, Rejection
+from evtx_analyzer.model.evidence import ClockSkew
 from evtx_analyzer.model.findings import Coverage, SourceStatus
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.options import AnalysisOptions
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp.clock_skew import noted
-from evtx_analyzer.smtp.compact import Keeper
+from evtx_analyzer.smtp.folding import Folding
 from evtx_analyzer.smtp.refusals import Refusals
 from evtx_analyzer.smtp.rejections import refused_replies
-from evtx_analyzer.smtp.sessions import Session
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -56,7 +55,7 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
     """What the sources of a case hold that matters: refused sessions, matches of CAPI2 events, and the tallies."""
 
     reading: Reading
-    refused: list[Session]
+    refused: Folding
     checks: tuple[Match, ...]
     wire: Wire
     manifests: Manifests = Manifests()
@@ -73,15 +72,15 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
         stated, _ = self.manifests.hosts(hosts_of(accounts))
         return identify_hosts(hosts_of(accounts), paths, tallies.owners(), overrides, tallies.unnamed_logs, stated)
 
-    def read_connections(self, rejections: Iterable[Rejection]) -> None:
+    def read_connections(self, sessions: Iterable[str]) -> None:
         """Read connectivity logs, for what they say of the sessions that were refused."""
-        connections(self.reading, frozenset(item.session for item in rejections) - {""})
+        connections(self.reading, sessions)
 
     def account(self, refused: Refusals, clocks: Sequence[ClockSkew]) -> Account:
         """Return the account of all readings; a queue that waits is a loss where no log shows what was refused."""
         accounts, tallies = self.reading.accounts, self.tallies
         waiting = [] if refused.any else tallies.contexts.losses()
-        unseen = unseen_refusals(self.wire, refused.rejections)
+        unseen = unseen_refusals(self.wire, refused.rejections, refused.alike)
         _, contradictions = self.manifests.hosts(hosts_of(accounts))
         lost = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions]
         coverage = noted(coverage_of(accounts), clocks, local_notes_of(accounts), refused.offsets)
@@ -103,9 +102,12 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
     zone = clock.zone(options.tz) if options.tz else None
     how = ReadingOptions(zone, ahead, progress, manifests.zones())
     reading = Reading(accounts, rules, Tallies(), how, options.prefilter)
-    keeper = Keeper()
-    refused = [keeper.session(item) for item in smtp_sessions(reading) if _counted(item, reading.tallies)]
-    anchors = sorted([item.handshake_time or item.last for item in refused] + reading.tallies.message_times())
+    refused = reading.tallies.refused
+    for session in smtp_sessions(reading):
+        reading.tallies.session(session)
+        if refused_replies(session):
+            refused.add(session)
+    anchors = sorted(refused.anchors() + reading.tallies.message_times()) if any(map(is_event_log, examined)) else []
     checks = list(failures(reading, anchors))
     checks += evidence_for(reading, _certificates(checks, refused) | options.certificates, checks)
     wire = handshakes(reading)
@@ -116,14 +118,7 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
     return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests, wire=wire)
 
 
-def _counted(session: Session, tallies: Tallies) -> bool:
-    """Count a session, and return whether it was refused with 5.7.64 and must be kept."""
-    tallies.session(session)
-    return bool(refused_replies(session))
-
-
-def _certificates(checks: Iterable[Match], refused: Iterable[Session]) -> frozenset[str]:
+def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:
     """Return the thumbprints of certificates that failed, and of those that refused sessions sent or received."""
-    shown = (item for session in refused for item in (session.sent, session.received) if item)
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
-    return frozenset({*failed, *(item.thumbprint for item in shown)} - {""})
+    return frozenset({*failed, *(item.thumbprint for item in refused.certificates())} - {""})

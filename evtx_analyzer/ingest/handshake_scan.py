@@ -15,6 +15,7 @@ from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.events import ReadingOptions, watched
 from evtx_analyzer.ingest.examine import is_network_trace
 from evtx_analyzer.ingest.reading import Reading
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss, Origin, sort_key
@@ -45,9 +46,13 @@ def handshakes(reading: Reading) -> Wire:
     )
 
 
-def unseen_refusals(wire: Wire, rejections: Sequence[Rejection]) -> list[Loss]:
-    """Return the refusals that a trace shows in clear text and no log in the input does."""
+def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence[Alike] = ()) -> list[Loss]:
+    """Return the refusals that a trace shows in clear text and no log in the input does; ``alike`` are folded ones."""
+    if not wire.refusals:
+        return []
     known = {item.remote_endpoint for item in rejections} | {item.local_endpoint for item in rejections}
+    for group in alike:
+        known |= {group.shared.remote_endpoint, *(item.local_endpoint for item in group.differing())}
     return [
         Loss(
             origin=item.origin,

@@ -6,7 +6,7 @@ again when it is known which sessions were refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from evtx_analyzer.discover import folders
@@ -15,14 +15,15 @@ from evtx_analyzer.ingest.examine import is_text_log
 from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.supporting import CONNECTIVITY
 from evtx_analyzer.ingest.tallies import IIS, SEND
-from evtx_analyzer.model.events import ContextEvent, SmtpEvent
+from evtx_analyzer.model.events import ContextEvent, Match, SmtpEvent
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.read import Record
 from evtx_analyzer.sigma.match import Signal, matches
 from evtx_analyzer.smtp.blocks import Layouts
 from evtx_analyzer.smtp.outcomes import Layout, layout_of
-from evtx_analyzer.smtp.sessions import OpenSessions, Session, sessions
+from evtx_analyzer.smtp.refused import RefusalReader
+from evtx_analyzer.smtp.sessions import OpenSessions, Session, build_session, sessions
 
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 
@@ -41,7 +42,8 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     protocols = [item.source for item in items if item.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
-        layouts = Layouts(partial(_layout, reading), partial(_names, running)) if in_bulk else None
+        refusals = RefusalReader(reading.tallies.refused, partial(_session, reading))
+        layouts = Layouts(partial(_layout, reading), partial(_names, running), refusals) if in_bulk else None
         logs = (by_path[source.path] for source in group)
         select = Selection(layouts=layouts)
         rows = (event for account in logs for event in events(account, reading.options, select))
@@ -62,23 +64,36 @@ def _looks_for_failure(signal: Signal) -> bool:
 
 def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
     """Learn from the rows of one session in which of them its outcome stands; None if anything in it failed."""
-    known = [event for row in rows if (event := normalize(row)) is not None]
-    typed = [event for _, event in known if isinstance(event, SmtpEvent)]
-    layout = layout_of(list(matches(typed, reading.rules.signals))) if len(typed) == len(rows) else None
+    found = _matches(reading, rows)
+    layout = layout_of(found) if found is not None else None
     if layout is not None and layout.sent is not None:
         reading.tallies.history.add_certificate(layout.sent)
     return layout
 
 
-def connections(reading: Reading, refused: frozenset[str]) -> None:
+def _session(reading: Reading, rows: Sequence[LogRow]) -> Session | None:
+    """Make a session of all its rows; None where one of them cannot be typed."""
+    found = _matches(reading, rows)
+    return build_session(found) if found is not None else None
+
+
+def _matches(reading: Reading, rows: Sequence[LogRow]) -> list[Match] | None:
+    """Return the typed rows of a session with their signals; None where one of them cannot be typed."""
+    known = [event for row in rows if (event := normalize(row)) is not None]
+    typed = [event for _, event in known if isinstance(event, SmtpEvent)]
+    return list(matches(typed, reading.rules.signals)) if len(typed) == len(rows) else None
+
+
+def connections(reading: Reading, sessions_refused: Iterable[str]) -> None:
     """Read connectivity logs again, for what they say of the sessions that were refused."""
+    logs = [account for account in reading.accounts if CONNECTIVITY in account.spans]
+    refused = frozenset(sessions_refused) - {""} if logs else frozenset[str]()
 
     def wanted(record: Record) -> bool:
         return getattr(record, "values", {}).get("session", "") in refused
 
     select = Selection(wanted=wanted, counting=False)
-    for account in reading.accounts:
-        if refused and CONNECTIVITY in account.spans:
-            for event in events(account, reading.options, select):
-                if isinstance(event, ContextEvent):
-                    reading.tallies.contexts.add(event)
+    for account in logs if refused else ():
+        for event in events(account, reading.options, select):
+            if isinstance(event, ContextEvent):
+                reading.tallies.contexts.add(event)

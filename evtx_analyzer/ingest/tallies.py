@@ -17,6 +17,7 @@ from evtx_analyzer.model.records import CountedSessions
 from evtx_analyzer.smtp.clock_skew import Clocks
 from evtx_analyzer.smtp.compact import without_row
 from evtx_analyzer.smtp.deliveries import History
+from evtx_analyzer.smtp.folding import Folding
 from evtx_analyzer.smtp.other_errors import OtherErrors
 from evtx_analyzer.smtp.replies import has_code
 from evtx_analyzer.smtp.sessions import Session
@@ -29,6 +30,7 @@ class Tallies:
 
     def __init__(self) -> None:
         self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
+        self.refused = Folding()
         self.messages: list[Match] = []
         self.exported: list[Event] = []
         self._owners: dict[str, set[str]] = {}
@@ -79,6 +81,8 @@ class Tallies:
             self.unnamed_logs.add((display_name(sessions.origin), address_of(sessions.local)))
         for time, text in sessions.banners:
             self.clocks.add_banner(kind, clue, time, text)
+        self.history.add_refused(sessions.refused, clue, kind)
+        self.clocks.add_brackets(kind, clue, sessions.skews)
 
     def message_times(self) -> list[datetime]:
         """Return the times of the refusals that message tracking and reports show."""

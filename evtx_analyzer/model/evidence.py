@@ -8,16 +8,19 @@ Hex identities (thumbprints, HRESULTs) are upper case without ``0x``. Classes of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
+from evtx_analyzer.model.alike import Alike, in_order
 from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval, Revocation
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import Origin, TimeBasis
+from evtx_analyzer.model.rejection import HostBasis as HostBasis  # noqa: PLC0414  given on
+from evtx_analyzer.model.rejection import Rejection as Rejection  # noqa: PLC0414  given on
 
-HostBasis = Literal["row", "option", "manifest", "folder", "address", "assumed", "unknown"]
 LinkBasis = Literal["thumbprint", "subject", "time"]
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
@@ -97,64 +100,6 @@ class Operation(Struct, frozen=True, kw_only=True, gc=False):
     missing_issuer_role: Literal["root", "intermediate", "unknown"] | None = None
 
 
-class Rejection(Struct, frozen=True, kw_only=True, gc=False):
-    """One message refused with 5.7.64 and what its session tells: handshake, certificates, sender, recipient.
-
-    The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
-    the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
-    ``from_start`` says that the log holds every row of the session from the first one to the refusal, so that what is
-    not in it did not happen.
-    ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
-    ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
-    neither; ``mail_from`` is empty where it is not False. ``ehlo`` are the keywords of the remote side's answer to the
-    first EHLO.
-    ``certificate_name`` and ``certificate_verdict`` are what the reply says of the certificate that arrived
-    (``app01 is untrustedroot``). ``remote_host`` and ``remote_clock`` are what Exchange Online writes in brackets.
-    Only a rejection whose ``time_basis`` is ``utc`` or ``zone`` is paired by time; ``other_time`` is the second reading
-    of an ambiguous one, and of a local one whose day and month can be read both ways.
-    """
-
-    id: str
-    time: datetime
-    host: str
-    host_basis: HostBasis
-    kind: str
-    connector: str
-    session: str
-    local_endpoint: str
-    remote_endpoint: str
-    remote_name: str
-    helo: str
-    starttls: bool
-    handshake_time: datetime | None
-    tls: str
-    sent: Certificate | None
-    received: Certificate | None
-    mail_from: str
-    rcpt_to: str
-    message_id: str
-    stage: str
-    reply: str
-    attribution: str
-    untrusted_root_hint: bool
-    resolution: float
-    signals: tuple[str, ...]
-    origin: Origin
-    origins: tuple[Origin, ...]
-    kinds: tuple[str, ...] = ()
-    seen_address: str = ""
-    from_start: bool = False
-    remote_host: str = ""
-    remote_clock: datetime | None = None
-    tls_error: str = ""
-    time_basis: TimeBasis = "utc"
-    other_time: datetime | None = None
-    null_sender: bool | None = None
-    ehlo: tuple[str, ...] = ()
-    certificate_name: str = ""
-    certificate_verdict: str = ""
-
-
 class Link(Struct, frozen=True, kw_only=True, gc=False):
     """A rejection and a chain operation that belong together, and why.
 
@@ -198,6 +143,13 @@ class ReplyText(Struct, frozen=True, kw_only=True):
     unknown_zone_count: int = 0
 
 
+class Folded(Struct, frozen=True):
+    """The refusals of an incident that do not stand in its ``rejections``, and the links of all its refusals."""
+
+    alike: tuple[Alike, ...]
+    links: tuple[Link, ...]
+
+
 class Incident(Struct, frozen=True, kw_only=True):
     """Rejections of one host, connector and certificate sent; ``senders`` and ``recipients`` are those affected.
 
@@ -205,7 +157,9 @@ class Incident(Struct, frozen=True, kw_only=True):
     counts the others (their time is local, or wrong). ``excerpt_count`` counts rejections whose session lacks rows in
     its protocol log. ``replies`` are the distinct replies in the order of their first time, ``more_replies`` counts
     the rejections with a reply that is not among them. ``folded_count`` counts the rejections that are like
-    others of the incident and do not stand in ``rejections``.
+    others of the incident and do not stand in ``rejections``, which then holds the first, the last and the most telling
+    ones (``correlate.excerpt`` chooses). ``links`` are those of ``rejections``. ``folded`` holds the others while the
+    program runs, and is not in the JSON report.
     """
 
     id: str
@@ -228,6 +182,21 @@ class Incident(Struct, frozen=True, kw_only=True):
     replies: tuple[ReplyText, ...] = ()
     more_replies: int = 0
     folded_count: int = 0
+    folded: Folded | UnsetType = UNSET
+
+    @property
+    def alike(self) -> tuple[Alike, ...]:
+        """The refusals that do not stand in ``rejections``; none in a report that was read from JSON."""
+        return () if self.folded is UNSET else self.folded.alike
+
+    @property
+    def every_link(self) -> tuple[Link, ...]:
+        """The links of all refusals, also of those that do not stand in ``rejections``."""
+        return self.links if self.folded is UNSET else self.folded.links
+
+    def every_rejection(self) -> Iterator[Rejection]:
+        """Yield all refusals in the order of time, whole, also those that do not stand in ``rejections``."""
+        return in_order(self.rejections, self.alike) if self.alike else iter(self.rejections)
 
 
 class Delivery(Struct, frozen=True, kw_only=True):

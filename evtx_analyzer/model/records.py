@@ -94,11 +94,22 @@ class CountedRows(Struct, frozen=True, kw_only=True):
     host: str = ""
 
 
+class RefusedTimes(Struct, frozen=True):
+    """How often mail of a connector with a certificate was refused with 5.7.64, and when first and last."""
+
+    connector: str
+    thumbprint: str
+    count: int
+    first: datetime
+    last: datetime
+
+
 class CountedSessions(Struct, frozen=True, kw_only=True):
     """Sessions of one file that went well: what each adds to the delivery history; their rows are counted, not given.
 
     ``local`` is the local endpoint of one of them: all have this address. ``banners`` are time and text of banners at
-    the beginning of the file.
+    the beginning of the file. ``refused`` counts the refusals of sessions that were folded as they were read
+    (``smtp.refused``), ``skews`` are seconds by which the log's clock was ahead of that in their replies.
     """
 
     origin: Origin
@@ -107,6 +118,8 @@ class CountedSessions(Struct, frozen=True, kw_only=True):
     outcomes: tuple[Outcome, ...]
     banners: tuple[tuple[datetime, str], ...] = ()
     host: str = ""
+    refused: tuple[RefusedTimes, ...] = ()
+    skews: tuple[float, ...] = ()
 
 
 class Acceptance(Struct, frozen=True, gc=False):

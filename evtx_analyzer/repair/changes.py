@@ -16,11 +16,13 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, CaseFacts, sender_domain_of
+from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_private, is_remote_side
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
-from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -52,6 +54,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
     of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
+    ``complete`` is False where some refusals are only counted and may have been in another state than all others.
     """
 
     host: str
@@ -60,6 +63,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     start: datetime
     end: datetime
     timed: bool
+    complete: bool
     thumbprints: frozenset[str]
     addresses: frozenset[str]
     sender_domains: frozenset[str | None]
@@ -75,6 +79,7 @@ class Later(Struct, frozen=True, kw_only=True):
     """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet."""
 
     rejections: Sequence[Rejection] = ()
+    alike: Sequence[Alike] = ()
     accepted: Sequence[AcceptedMail] = ()
     operations: Sequence[Operation] = ()
     objects: Mapping[str, Sequence[Setting]] = {}
@@ -85,11 +90,20 @@ def later_evidence(facts: CaseFacts) -> Later:
     """Return what the logs of a case show that may be later than the refusals of this or another case."""
     return Later(
         rejections=facts.rejections,
+        alike=facts.alike,
         accepted=facts.accepted_mail,
         operations=facts.operations,
         objects=facts.objects,
         certificates=facts.certificates,
     )
+
+
+class LaterRefusals(Struct, frozen=True):
+    """Refusals of the same machine and connector after a time: how many, the first one, and when the last one was."""
+
+    count: int
+    first: Rejection
+    last: datetime
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -114,11 +128,13 @@ def refused_state(
 
     ``deliveries`` are given where ``Later`` does not hold the accepted mail of the incident's own time.
     """
-    rejections = incident.rejections
+    complete = holds_every_kind(incident)
+    # One answers for all that are alike.
+    rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
     tls = {_tls(item) for item in rejections}
     certificates = {_certificate_sent(item) for item in rejections}
     online = {is_remote_side(item.remote_name, item.received, item.remote_endpoint) for item in rejections}
-    links = (link for link in incident.links if link.broken_by is None and link.basis != "time")
+    links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     failed = {
         FailedCheck(item.host, item.process, item.policy, item.thumbprint, item.time)
@@ -132,15 +148,16 @@ def refused_state(
         start=incident.start,
         end=incident.end,
         timed=clock.is_known(incident.end_basis) and not incident.unknown_zone_count,
+        complete=complete,
         thumbprints=frozenset(item.sent.thumbprint for item in rejections if item.sent) - {""},
         addresses=frozenset(item.seen_address for item in rejections) - {""},
         sender_domains=frozenset(sender_domain_of(item) for item in rejections),
-        tls=_agreed(tls),
-        certificate_sent=_agreed(certificates),
-        online=_agreed(online),
+        tls=_agreed(tls) if complete else None,
+        certificate_sent=_agreed(certificates) if complete else None,
+        online=_agreed(online) if complete else None,
         accepted_meanwhile=any(_accepted_meanwhile(item, incident) for item in deliveries),
         failed=tuple(sorted(failed, key=lambda item: (item.time, item.thumbprint, item.policy))),
-        sample=rejections[-1],
+        sample=incident.rejections[-1],
     )
 
 
@@ -154,15 +171,23 @@ def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
     return same and first <= incident.end and last >= incident.start
 
 
-def refusals_after(state: RefusedState, later: Later, time: datetime) -> list[Rejection]:
-    """Return the refusals of the same machine and connector after a time, in order."""
-    same = (
-        # Message tracking and reports may name no connector.
-        item
-        for item in later.rejections
-        if _same_sender(item.host, item.connector or state.connector, state)
-    )
-    return sorted((item for item in same if item.time > time), key=lambda item: item.time)
+def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
+    """Return the refusals of the same machine and connector after a time, also the folded ones; None without any."""
+    listed = [item for item in later.rejections if item.time > time and _refused_same(item, state)]
+    firsts, count, last = list(listed), len(listed), max((item.time for item in listed), default=time)
+    for group in later.alike:
+        found = [item for item in group.differing() if item.time > time] if _refused_same(group.shared, state) else []
+        if found:
+            firsts.append(group.whole(min(found, key=group.order)))
+            count, last = count + len(found), max(last, *(item.time for item in found))
+    if not firsts:
+        return None
+    return LaterRefusals(count, min(firsts, key=lambda item: (item.time, sort_key(item.origin))), last)
+
+
+def _refused_same(item: Rejection, state: RefusedState) -> bool:
+    # Message tracking and reports may name no connector.
+    return _same_sender(item.host, item.connector or state.connector, state)
 
 
 def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
@@ -231,7 +256,8 @@ def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Cha
         yield from _by_mail(state, "certificate-sent", f"A certificate is sent now: {names}", shown)
     if state.tls is False:
         yield from _by_mail(state, "tls-used", "TLS is used now", [item for item in mail if item.state.tls])
-    if state.addresses:
+    # A refusal that is only counted may have come from the address that seems to be another one.
+    if state.addresses and state.complete:
         moved = [item for item in mail if _is_other_address(item.state.seen_address, state)]
         names = ", ".join(sorted({item.state.seen_address for item in _after(moved, state.end)}))
         yield from _by_mail(state, "another-address", f"Exchange Online sees another address: {names}", moved)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
-from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
+from evtx_analyzer.model.evidence import Delivery, Incident, Operation
 from evtx_analyzer.model.findings import (
     Evidence,
     Finding,
@@ -29,6 +29,7 @@ from evtx_analyzer.model.origin import Loss, display_name
 from evtx_analyzer.repair.changes import (
     Change,
     Later,
+    LaterRefusals,
     RefusedState,
     accepted_after,
     changes,
@@ -67,7 +68,7 @@ class _Judged(Struct, frozen=True, kw_only=True):
     repair: IncidentRepair
     change: Change | None
     seen: tuple[Change, ...]
-    refused: Sequence[Rejection]
+    refused: LaterRefusals | None
 
 
 class Judgment(Struct, frozen=True, kw_only=True):
@@ -117,7 +118,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     cause = case.rule(_cause_of(incident, case.findings))
     seen = changes(state, later) if state.timed else []
     named = [item for item in seen if cause and item.name in (*cause.repair_confirms, *cause.repair_fits)]
-    refused = refusals_after(state, later, state.end) if state.timed else []
+    refused = refusals_after(state, later, state.end) if state.timed else None
     working = next((item for item in named if _worked(item, refused)), None)
     accepted = accepted_after(state, later, state.end) if state.timed else None
     # How to see that it worked is what the report of before says of this cause.
@@ -126,7 +127,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     result: RepairResult = "not-shown"
     if working is not None and not lossy:
         result = "fixed"
-    elif refused and working is None:
+    elif refused is not None and working is None:
         result = "still-refused"
     repair = IncidentRepair(
         incident=incident.id,
@@ -146,9 +147,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     )
 
 
-def _worked(change: Change, refused: Sequence[Rejection]) -> bool:
+def _worked(change: Change, refused: LaterRefusals | None) -> bool:
     """Whether mail was accepted since a change, and none was refused after that mail."""
-    return change.accepted is not None and not any(item.time > change.accepted.first for item in refused)
+    return change.accepted is not None and (refused is None or refused.last <= change.accepted.first)
 
 
 def _cause_of(incident: Incident, findings: Iterable[Finding]) -> str:
@@ -168,12 +169,12 @@ def _accepted(state: RefusedState, mail: Span | None) -> tuple[Evidence, ...]:
     return (Evidence(text=text, origin=None, time=mail.first),)
 
 
-def _refused(state: RefusedState, refused: Sequence[Rejection]) -> tuple[Evidence, ...]:
-    if not refused:
+def _refused(state: RefusedState, refused: LaterRefusals | None) -> tuple[Evidence, ...]:
+    if refused is None:
         return ()
-    first, last = refused[0], refused[-1]
-    more = "1 more refusal" if len(refused) == 1 else f"{len(refused)} more refusals"
-    text = f"{more} with 5.7.64 from {_sender(state)}, the last one at {clock.as_text(last.time)}."
+    first = refused.first
+    more = "1 more refusal" if refused.count == 1 else f"{refused.count} more refusals"
+    text = f"{more} with 5.7.64 from {_sender(state)}, the last one at {clock.as_text(refused.last)}."
     return (Evidence(text=text, origin=first.origin, time=first.time, time_basis=first.time_basis),)
 
 
@@ -246,7 +247,7 @@ def _proves(judged: _Judged, case: RepairCase) -> bool:
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
         return False
-    if change.time is not None and any(item.time > change.time for item in judged.refused):
+    if change.time is not None and judged.refused is not None and judged.refused.last > change.time:
         # The state had changed and mail was refused all the same: something else may have ended it.
         return False
     names = {item.name for item in judged.seen}

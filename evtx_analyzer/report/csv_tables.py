@@ -65,14 +65,15 @@ class _Reply(Struct, frozen=True):
 
 
 def _refusals(report: Report) -> Iterable[_Refusal]:
-    return (_Refusal(incident, rejection) for incident in report.incidents for rejection in incident.rejections)
+    return (_Refusal(incident, rejection) for incident in report.incidents for rejection in incident.every_rejection())
 
 
 def _pairs(report: Report) -> Iterable[_Pair]:
     operations = {operation.id: operation for operation in report.operations}
     for incident in report.incidents:
-        rejections = {rejection.id: rejection for rejection in incident.rejections}
-        for link in incident.links:
+        wanted = {link.rejection for link in incident.every_link}
+        rejections = {item.id: item for item in incident.every_rejection() if item.id in wanted} if wanted else {}
+        for link in incident.every_link:
             yield _Pair(_Refusal(incident, rejections[link.rejection]), link, operations[link.operation])
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delivery, Incident, Operation, OtherError
@@ -110,7 +111,7 @@ class Report(Struct, frozen=True, kw_only=True):
 def to_json(report: Report) -> str:
     """The report as JSON, two blanks of indentation, keys in the order of the document."""
     # Nested, so that each form goes when the next is there: a report of an outage is long.
-    return msgspec.json.format(_encoded(report), indent=2).decode() + "\n"
+    return msgspec.json.format(_encoded(without_folded(report)), indent=2).decode() + "\n"
 
 
 def _encoded(report: Report) -> bytes:
@@ -127,6 +128,11 @@ def _whole(value: object) -> object:
     if isinstance(value, dict):
         return {_whole(name): _whole(item) for name, item in value.items()}
     return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def without_folded(report: Report) -> Report:
+    """The report as JSON holds it: of folded refusals only how many there are."""
+    return replace(report, incidents=tuple(replace(item, folded=UNSET) for item in report.incidents))
 
 
 def load(path: str | Path) -> Report:
@@ -152,11 +158,20 @@ def loads(data: bytes, path: str) -> Report:
 
 
 def json_schema() -> str:
-    """JSON Schema (2020-12) of the report."""
+    """Return the JSON Schema (2020-12) of the report, its keys sorted."""
+    return json.dumps(report_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the schema as data, its keys in the order in which a report is written."""
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:evtx-analyzer:report:{SCHEMA_VERSION}",
         "title": "Report of evtx-analyzer",
         **msgspec.json.schema(Report),
     }
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+    # What is folded travels with the report and is not written: it stands in tables, and is counted here.
+    del schema["$defs"]["Incident"]["properties"]["folded"]
+    for name in ("Folded", "Alike"):
+        del schema["$defs"][name]
+    return schema

@@ -78,6 +78,8 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "limits": tables.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
+        "folded": tables.folded_texts(report, say),
+        "beside_json": any(item.alike for item in report.incidents),
         "unplaced": tables.unplaced_texts(report, say),
         "pairs": tables.pairs(report),
         "chains": tables.chains(report),

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Repair
 from evtx_analyzer.report import shared, timeline
 from evtx_analyzer.report.blocks import (
@@ -103,7 +102,7 @@ def outline(report: Report, say: Language) -> list[Section]:
         *_opening(report, say),
         *(_explanation(best, report, say) if best else ()),
         Section(title=say("Other causes, and why not"), blocks=_others(report.findings[1:], say)),
-        Section(title=say("Incidents"), blocks=_incidents(report.incidents, say)),
+        Section(title=say("Incidents"), blocks=_incidents(report, say)),
         Section(title=say("Beside the refusals"), blocks=_context(report, say)),
         Section(title=say("Other errors, not counted"), blocks=_other_errors(report, say)),
         Section(title=say("Inputs and what they cover"), blocks=_sources(report, say)),
@@ -261,7 +260,12 @@ def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
     pairs = shared.pairs(report)
     rows = tuple(shared.pair_cells(item, say) for item in pairs[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
-    return (table, *_more(len(pairs), _MOST_PAIRS, say)) if rows else ()
+    return (table, *_more(len(pairs), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
+
+
+def _folded(report: Report, say: Language) -> tuple[Block, ...]:
+    """That not every refusal is listed, where those that are alike are folded."""
+    return tuple(Paragraph(text=text, tone="soft") for text in shared.folded_texts(report, say))
 
 
 def _handshakes(report: Report, say: Language) -> tuple[Block, ...]:
@@ -303,10 +307,11 @@ def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
     return (*blocks, Paragraph(text=text, tone="soft")) if rest else blocks
 
 
-def _incidents(incidents: Sequence[Incident], say: Language) -> tuple[Block, ...]:
+def _incidents(report: Report, say: Language) -> tuple[Block, ...]:
+    incidents = report.incidents
     rows = tuple(shared.incident_cells(item, say) for item in incidents[:_MOST_ROWS])
     table = Table(titles=tuple(say(title) for title in INCIDENT_TITLES), rows=rows, numeric=(2,))
-    return (table, *_more(len(incidents), _MOST_ROWS, say)) if rows else ()
+    return (table, *_more(len(incidents), _MOST_ROWS, say), *_folded(report, say)) if rows else ()
 
 
 def _context(report: Report, say: Language) -> tuple[Block, ...]:

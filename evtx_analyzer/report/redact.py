@@ -17,13 +17,18 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from evtx_analyzer.commands import literal
-from evtx_analyzer.report.document import Report
+from evtx_analyzer.model.alike import Alike, encode
+from evtx_analyzer.model.evidence import Folded, Link, Rejection
+from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.report.document import Report, without_folded
 
 # Values from a fixed vocabulary, ids and digests: nothing of the customer is in them, and outputs rely on them.
 _VOCABULARY = frozenset(
@@ -112,16 +117,55 @@ _SHORTEST = 3  # a shorter name inside of a sentence is more likely a word
 def redacted(report: Report, *, everything: bool = False) -> tuple[Report, dict[str, str]]:
     """The report with aliases, and the originals by alias; ``everything`` adds thumbprints, serials and key ids."""
     marked = replace(report, options=replace(report.options, redact="all" if everything else "names"))
-    data = msgspec.to_builtins(marked)
+    data = msgspec.to_builtins(without_folded(marked))
+    # Refusals that do not stand in the JSON report have names of their own.
+    folded = [group for incident in report.incidents for group in incident.alike]
+    beside = [msgspec.to_builtins((group.shared, group.files)) for group in folded]
     aliases = _Aliases()
-    for key, text in _texts(data):
+    for key, text in chain(_texts(data), _texts(beside), _texts_of_rows(folded)):
         _learn(key, text, aliases, everything)
-    for key, text in _texts(data):
+    for key, text in chain(_texts(data), _texts(beside)):
         if key in (*_PATHS, *_FILES):
             aliases.add_path(text)
     put = aliases.replacer()
-    clean = _mapped(data, put)
-    return msgspec.convert(clean, type=Report), aliases.originals()
+    clean = msgspec.convert(_mapped(data, put), type=Report)
+    incidents = [
+        replace(item, folded=_without_names(known.folded, put))
+        for item, known in zip(clean.incidents, report.incidents, strict=True)
+    ]
+    return replace(clean, incidents=tuple(incidents)), aliases.originals()
+
+
+_OF_ROWS = ("local_endpoint", "mail_from", "rcpt_to", "message_id", "reply")
+"""What of folded refusals differs and may hold a name."""
+
+
+def _texts_of_rows(groups: Iterable[Alike]) -> Iterator[tuple[str, str]]:
+    for group in groups:
+        for item in group.differing():
+            yield from ((name, getattr(item, name) or "") for name in _OF_ROWS)
+
+
+def _without_names(folded: Folded | UnsetType, put: Callable[[str, str], str]) -> Folded | UnsetType:
+    """Return folded refusals with aliases; their ids stay, which depend on names."""
+    if folded is UNSET:
+        return UNSET
+    groups = []
+    for group in folded.alike:
+        shared, files = _mapped(msgspec.to_builtins((group.shared, group.files)), put)
+        rows = [
+            encode(
+                replace(
+                    item,
+                    id=group.whole(item).id,
+                    **{name: put(name, text) if (text := getattr(item, name)) else text for name in _OF_ROWS},
+                )
+            )
+            for item in group.differing()
+        ]
+        groups.append(Alike(msgspec.convert(shared, type=Rejection), rows, msgspec.convert(files, type=list[Origin])))
+    links = msgspec.convert(_mapped(msgspec.to_builtins(folded.links), put, "links"), type=tuple[Link, ...])
+    return Folded(tuple(groups), links)
 
 
 def mapping_text(originals: dict[str, str]) -> str:

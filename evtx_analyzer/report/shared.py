@@ -223,10 +223,32 @@ def more_replies(report: Report, say: Language) -> list[str]:
     """A line where refusals have replies that are not listed, else none."""
     count = sum(item.more_replies for item in report.incidents)
     return (
-        [say("Other replies are not listed (refusals: $count); the JSON report holds all.", count=count)]
+        [say("Other replies are not listed (refusals: $count); the CSV table of refusals holds all.", count=count)]
         if count
         else []
     )
+
+
+def folded_texts(report: Report, say: Language) -> list[str]:
+    """Return a line where refusals that are like the listed ones are counted only, else none.
+
+    A report that was read from JSON does not hold the others at all.
+    """
+    folded = sum(item.folded_count for item in report.incidents)
+    total = report.rejection_count
+    if not folded:
+        return []
+    texts = [
+        say(
+            "Of $total refusals $listed are listed: the first, the last and the most telling ones. The others are like "
+            "them.",
+            total=total,
+            listed=total - folded,
+        )
+    ]
+    if not any(item.alike for item in report.incidents):
+        texts.append(say("This report was made from a saved one: tables and time lines hold the listed refusals only."))
+    return texts
 
 
 def lane_title(lane: Lane, say: Language) -> str:

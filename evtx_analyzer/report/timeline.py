@@ -13,7 +13,7 @@ Where a lane holds more marks than can be told apart, they are counted in bins.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -110,11 +110,11 @@ def marks(report: Report) -> list[Mark]:
     """Everything that is drawn, by time; a session of several refused recipients has one handshake."""
     counts = Counter(_check(item) for item in report.operations)
     handshakes = set()
-    for rejection in _placed(report):
-        counts[Mark(lane="refusals", time=rejection.time, label=rejection.stage or rejection.kind)] += 1
-        if rejection.handshake_time is not None:
+    for rejection, time, handshake in _placed(report):
+        counts[Mark(lane="refusals", time=time, label=rejection.stage or rejection.kind)] += 1
+        if handshake is not None:
             label = rejection.remote_name or rejection.remote_endpoint
-            handshakes.add(Mark(lane="handshakes", time=rejection.handshake_time, label=label))
+            handshakes.add(Mark(lane="handshakes", time=handshake, label=label))
     order = [name for name, _ in LANES]
     found = [*handshakes, *(replace(mark, count=count) for mark, count in counts.items())]
     return sorted(found, key=lambda item: (item.time, order.index(item.lane), item.label))
@@ -122,12 +122,17 @@ def marks(report: Report) -> list[Mark]:
 
 def overview(report: Report) -> Timeline | None:
     """The time line from the first mark to the last, None where there is nothing to draw."""
-    times = [item.time for item in marks(report)]
-    if not times:
+    found = marks(report)
+    if not found:
         return None
-    start, end = min(times), max(times)
+    return _drawn(report, found, *_limits(found))
+
+
+def _limits(found: Sequence[Mark]) -> tuple[datetime, datetime]:
+    """Return where the overview begins and ends; marks are in the order of time."""
+    start, end = found[0].time, found[-1].time
     slack = max((end - start) * 0.06, timedelta(seconds=2))
-    return _drawn(report, start - slack, end + slack)
+    return start - slack, end + slack
 
 
 def close_up(report: Report) -> Timeline | None:
@@ -142,10 +147,11 @@ def close_up(report: Report) -> Timeline | None:
     times = [anchor, rejection.time] + ([operation.time] if near else [])
     start, end = min(times), max(times)
     slack = max((end - start) * 0.15, timedelta(milliseconds=200))
-    whole = overview(report)
-    if whole is None or (whole.end - whole.start) < 3 * (end - start + 2 * slack) or not near:
+    if not near:
         return None
-    return _drawn(report, start - slack, end + slack)
+    found = marks(report)
+    first, last = _limits(found)
+    return None if last - first < 3 * (end - start + 2 * slack) else _drawn(report, found, start - slack, end + slack)
 
 
 def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
@@ -171,13 +177,14 @@ def _pairs(report: Report) -> Iterable[tuple[Link, Rejection]]:
                 yield link, rejections[link.rejection]
 
 
-def _rejections(report: Report) -> Iterable[Rejection]:
-    return (item for incident in report.incidents for item in incident.rejections)
-
-
-def _placed(report: Report) -> Iterable[Rejection]:
-    """Refusals that have a place on an axis in UTC."""
-    return (item for item in _rejections(report) if clock.is_known(item.time_basis))
+def _placed(report: Report) -> Iterator[tuple[Rejection, datetime, datetime | None]]:
+    """Yield refusals that have a place on an axis in UTC with their times; of those that are alike what they share."""
+    for incident in report.incidents:
+        for item in incident.rejections:
+            if clock.is_known(item.time_basis):
+                yield item, item.time, item.handshake_time
+        for group in incident.alike:
+            yield from ((group.shared, item.time, item.handshake_time) for item in group.differing())
 
 
 def _check(item: Operation) -> Mark:
@@ -186,21 +193,20 @@ def _check(item: Operation) -> Mark:
     return Mark(lane=lane, time=item.time, label=f"{item.result}{name}: {item.subject} ({item.process})")
 
 
-def _drawn(report: Report, start: datetime, end: datetime) -> Timeline:
+def _drawn(report: Report, found: Sequence[Mark], start: datetime, end: datetime) -> Timeline:
     span = (end - start).total_seconds()
 
     def at(time: datetime) -> float:
         return round((time - start).total_seconds() / span, 5)
 
-    every = marks(report)
-    inside = [replace(item, x=at(item.time)) for item in every if start <= item.time <= end]
+    inside = [item for item in found if start <= item.time <= end]
     totals: Counter[LaneName] = Counter()
-    for item in every:
+    for item in found:
         totals[item.lane] += item.count
-    # Refusals that are like others of their incident are counted and have no mark.
+    # A report that was read from JSON counts the folded refusals and has no marks for them.
     totals["refusals"] = report.rejection_count
     lanes = [
-        _lane(name, title, totals[name], [item for item in inside if item.lane == name], _covered(report, name, at))
+        _lane(name, title, totals[name], [item for item in inside if item.lane == name], at, _covered(report, name, at))
         for name, title in LANES
     ]
     return Timeline(
@@ -213,7 +219,12 @@ def _drawn(report: Report, start: datetime, end: datetime) -> Timeline:
 
 
 def _lane(
-    name: LaneName, title: str, total: int, found: Sequence[Mark], covered: tuple[tuple[float, float], ...]
+    name: LaneName,
+    title: str,
+    total: int,
+    found: Sequence[Mark],
+    at: _At,
+    covered: tuple[tuple[float, float], ...],
 ) -> Lane:
     dense = len(found) > _MOST_MARKS
     return Lane(
@@ -221,16 +232,16 @@ def _lane(
         title=title,
         count=sum(item.count for item in found),
         total=total,
-        marks=() if dense else tuple(found),
-        bins=_binned(found) if dense else (),
+        marks=() if dense else tuple([replace(item, x=at(item.time)) for item in found]),
+        bins=_binned((at(item.time), item.count) for item in found) if dense else (),
         covered=covered,
     )
 
 
-def _binned(found: Iterable[Mark]) -> tuple[Bin, ...]:
+def _binned(found: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
     counts: Counter[int] = Counter()
-    for item in found:
-        counts[min(int(item.x * _BINS), _BINS - 1)] += item.count
+    for x, count in found:
+        counts[min(int(x * _BINS), _BINS - 1)] += count
     fullest = max(counts.values())
     return tuple(
         Bin(x=number / _BINS, width=1 / _BINS, count=count, height=round(0.2 + 0.8 * count / fullest, 3))

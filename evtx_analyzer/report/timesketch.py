@@ -36,7 +36,7 @@ def to_timesketch(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG0
 def _entries(report: Report) -> Iterable[Entry]:
     for incident in report.incidents:
         handshakes = set()
-        for item in incident.rejections:
+        for item in incident.every_rejection():
             yield _refusal(incident, item)
             start = (item.session, item.handshake_time)
             if item.handshake_time is not None and start not in handshakes:

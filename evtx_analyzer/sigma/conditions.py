@@ -122,5 +122,24 @@ class Not(Struct, frozen=True, tag="not"):
 Condition = And | Or | Not | FieldIs | Keyword
 
 
+ALL_FIELDS = "*"
+"""What ``fields_of`` gives for a keyword, which searches all values of an event."""
+
+
+def fields_of(condition: Condition) -> frozenset[str]:
+    """Return the names of the fields that a condition looks at."""
+    match condition:
+        case And(args=args) | Or(args=args):
+            return frozenset().union(*map(fields_of, args))
+        case Not(arg=arg):
+            return fields_of(arg)
+        case FieldIs(field=name, value=FieldReference(field=other)):
+            return frozenset({name, other})
+        case FieldIs(field=name):
+            return frozenset({name})
+        case Keyword():
+            return frozenset({ALL_FIELDS})
+
+
 class UnsupportedConditionError(ValueError):
     """A Sigma construct that is not evaluated here (a query expression, a placeholder)."""

@@ -22,6 +22,7 @@ from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.sigma.conditions import (
+    ALL_FIELDS,
     And,
     Boolean,
     Compare,
@@ -40,6 +41,7 @@ from evtx_analyzer.sigma.conditions import (
     Text,
     Value,
     Wildcard,
+    fields_of,
 )
 from evtx_analyzer.sigma.literals import Clauses, required_literals, required_prefixes
 
@@ -58,7 +60,10 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``; ``literals`` tells of the ``required`` fields."""
+    """A Sigma rule ready to run over events of one ``kind``; ``literals`` tells of the ``required`` fields.
+
+    ``looks_at`` names the fields of its conditions.
+    """
 
     name: str
     title: str
@@ -66,6 +71,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     matches: Predicate
     required_literals: Clauses
     required_prefixes: dict[str, str]
+    looks_at: frozenset[str] = frozenset({ALL_FIELDS})
 
 
 def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
@@ -78,6 +84,7 @@ def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) ->
         matches=predicates[0] if len(predicates) == 1 else _any_of(predicates),
         required_literals=required_literals(conditions[0] if len(conditions) == 1 else Or(tuple(conditions))),
         required_prefixes=required_prefixes(conditions[0]) if len(conditions) == 1 else {},
+        looks_at=frozenset().union(*map(fields_of, conditions)),
     )
 
 

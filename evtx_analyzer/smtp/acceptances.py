@@ -26,8 +26,12 @@ class Span(Struct, frozen=True):
     first: datetime
     last: datetime
 
+    def and_at(self, time: datetime) -> Span:
+        """Return this and one time more."""
+        return Span(self.count + 1, min(self.first, time), max(self.last, time))
+
     def joined(self, other: Span) -> Span:
-        """Both together."""
+        """Return both together."""
         return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
 
 
@@ -43,17 +47,30 @@ class Spread:
         known = self._spans.get(number)
         self._spans[number] = span if known is None else known.joined(span)
 
+    def add_at(self, time: datetime) -> None:
+        """Count one time."""
+        number = (time - _EPOCH) // _BUCKET
+        known = self._spans.get(number)
+        self._spans[number] = Span(1, time, time) if known is None else known.and_at(time)
+
     def join(self, other: Spread) -> None:
         """Add all of another one."""
         for span in other._spans.values():
             self.add(span)
 
+    def edges(self) -> list[datetime]:
+        """Return the times at which ``between`` may give something else."""
+        return [time for span in self._spans.values() for time in (span.first, span.last)]
+
     def all(self) -> Span | None:
-        """Everything."""
+        """Return all of it as one span; None if nothing happened."""
         return joined(self._spans.values())
 
     def between(self, first: datetime | None, last: datetime | None) -> Span | None:
-        """What happened from ``first`` to ``last``; of a span across an edge only the end inside counts, as one."""
+        """Return what happened from ``first`` to ``last``.
+
+        Of a span across an edge only the end inside counts, as one.
+        """
         parts = (_clipped(span, first, last) for span in self._spans.values())
         return joined(part for part in parts if part is not None)
 
@@ -73,7 +90,7 @@ class MailState(Struct, frozen=True):
 
 
 def joined(spans: Iterable[Span]) -> Span | None:
-    """Spans as one; None for none."""
+    """Return spans as one; None if there are none."""
     result: Span | None = None
     for span in spans:
         result = span if result is None else result.joined(span)
@@ -81,7 +98,7 @@ def joined(spans: Iterable[Span]) -> Span | None:
 
 
 def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Scope:
-    """Whether a message went to anybody outside of the own tenant; ``unknown`` where no recipient is known.
+    """Return whether a message went to anybody outside of the own tenant; ``unknown`` where no recipient is known.
 
     ``own_domains`` are those of the tenant, of the sender and of the certificate: a recipient there may be the tenant's
     own, and then its acceptance shows nothing.
@@ -94,7 +111,10 @@ def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Sc
 
 
 def _is_own(domain: str, own: tuple[str, ...]) -> bool:
-    """Whether a domain is one of these, or they are below it: the domain of ``mail.contoso.com`` is contoso.com."""
+    """Return whether a domain is one of these, or they are below it.
+
+    The domain of ``mail.contoso.com`` is contoso.com.
+    """
     return any(domain == name or name.endswith("." + domain) for name in own)
 
 

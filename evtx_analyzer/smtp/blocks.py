@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, SessionRows
@@ -20,12 +20,15 @@ from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import LONGEST_LINE, line_text, lines, long_line, skip_line, without_nul_tail
 from evtx_analyzer.smtp.outcomes import Layout
 
+if TYPE_CHECKING:
+    from evtx_analyzer.smtp.refused import RefusalReader
+
 Readable = LogRow | Loss | SessionRows | CountedRows | CountedSessions
 Row = tuple[bytes, ...]
 """Line, key and token, and what a kind of log needs besides; of an irregular line all but the line are empty."""
 Learn = Callable[[Sequence[LogRow]], Layout | None]
 
-_BLOCK = 512 << 10
+_BLOCK = 2 << 20
 _HEADER, _HEADER_LINES = 64 << 10, 50
 _MOST_CARRIED = 1 << 20
 _MOST_SHAPES = 4000  # some kilobytes each
@@ -36,13 +39,13 @@ class RowReader(Protocol):
     """Reads a log line by line, and knows the header that holds."""
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
-        """What one line holds."""
+        """Yield what one line holds."""
 
     def header(self) -> Any:  # noqa: ANN401  compared only
-        """What holds for the next row."""
+        """Return what holds for the next row."""
 
     def copy(self) -> RowReader:
-        """Another one in the same state."""
+        """Return another reader in the same state."""
 
 
 class Layouts:
@@ -54,8 +57,14 @@ class Layouts:
     need it.
     """
 
-    def __init__(self, learn: Learn, begun: Callable[[], Iterable[str]] = tuple) -> None:
-        self.learn, self.begun = learn, begun
+    def __init__(
+        self,
+        learn: Learn,
+        begun: Callable[[], Iterable[str]] = tuple,
+        refusals: RefusalReader | None = None,
+    ) -> None:
+        """``refusals`` takes refusals from the rows of sessions; without it refused sessions are given whole."""
+        self.learn, self.begun, self.refusals = learn, begun, refusals
         self.known: dict[Any, Layout | None] = {}
         self.newest: dict[bytes, int] = {}
         self.floor = -(1 << 41)
@@ -85,20 +94,20 @@ class Block:
         self._old = len(carried.rows)
 
     def line(self, at: int) -> int:
-        """The line number of a row, from 1."""
+        """Return the line number of a row, from 1."""
         return self._carried.lines[at] if at < self._old else self._number + 1 + at - self._old
 
     def offset(self, at: int) -> int:
-        """The byte offset of a row in the file."""
+        """Return the byte offset of a row in the file."""
         return self._carried.offsets[at] if at < self._old else self._offsets[at - self._old] + at - self._old
 
     @cached_property
     def _offsets(self) -> list[int]:
-        """As if lines had no ends; made only where a row is given or carried."""
+        """Return the offsets of the fresh rows as if lines had no ends; made only if a row is given or carried."""
         return list(accumulate(self._sizes, initial=self._offset))
 
     def places(self, rows: Iterable[Row]) -> dict[int, int]:
-        """The numbers of these rows in the block, by their identity, in falling order."""
+        """Return the numbers of these rows in the block, by their identity, in falling order."""
         wanted, places = {id(row) for row in rows}, dict[int, int]()
         left = len(wanted)
         # Most of them are of open sessions, so that they stand near the end.
@@ -111,7 +120,7 @@ class Block:
         return places
 
     def carry(self, at: Sequence[int]) -> Carried:
-        """Some rows for the next block."""
+        """Return some rows as they wait for the next block."""
         return Carried([self.rows[n] for n in at], [self.line(n) for n in at], [self.offset(n) for n in at])
 
 
@@ -125,7 +134,7 @@ class BlockReader(ABC):
 
     @abstractmethod
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
-        """A regular row of a block below this header, with its line end; None where rows must be read one by one."""
+        """Return the pattern of a regular row with its line end below this header; None if it must be read alone."""
 
     @abstractmethod
     def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
@@ -138,7 +147,7 @@ class BlockReader(ABC):
         """Note that all rows of a block are given."""
 
     def begins(self, head: bytes) -> bool:
-        """Whether a file begins with a header below which rows can be judged."""
+        """Return whether a file begins with a header below which rows can be judged."""
         known = self.rows.copy()
         for line in head[:_HEADER].splitlines():
             text = line_text(line, "utf-8")
@@ -181,7 +190,7 @@ class BlockReader(ABC):
             yield from self.rows.read(self.line_count + 1, self.offset, text)
 
     def read(self, block: Block, at: int) -> list[LogRow | Loss]:
-        """One row of a block as it is read alone."""
+        """Return one row of a block as it is read alone."""
         text = line_text(block.rows[at][0], "utf-8")
         return list(self.rows.read(block.line(at), block.offset(at), text)) if text else []
 
@@ -193,7 +202,7 @@ class BlockReader(ABC):
         return True
 
     def _changes(self, block: Block, irregular: Iterable[int]) -> bool:
-        """Whether a line of the block changes the header."""
+        """Return whether a line of the block changes the header."""
         state = self.rows.copy()
         for at in irregular:
             text = line_text(block.rows[at][0], "utf-8")
@@ -205,7 +214,7 @@ class BlockReader(ABC):
 
 
 def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
-    """The rows of a block in which some lines are irregular."""
+    """Return the rows of a block in which some lines are irregular."""
     irregular = (b"",) * (pattern.groups - 1 if pattern else _MOST_GROUPS)
     found: list[Row] = []
     for line in data.split(b"\n")[:-1]:

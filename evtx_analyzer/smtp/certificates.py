@@ -34,33 +34,33 @@ _FIRST_PART = re.compile(r"(?<=[^,;+\\]) (?=(?:CN|OU|O|E|L|S|ST|C|DC|SERIALNUMBE
 
 
 def certificates(rows: Sequence[SmtpEvent]) -> tuple[Certificate | None, Certificate | None]:
-    """The certificate sent and the one received, from the rows of one session in order."""
-    told: list[tuple[str, str]] = []
+    """Return the certificate sent and the one received, from the rows of one session in order."""
+    shown: list[tuple[str, str]] = []
     last: int | None = None
     for row in rows:
         if row.direction != "*" or not (context := _telling(row.context)):
             continue
         if row.sequence is not None and last is not None and row.sequence != last + 1:
-            told.append(_GAP)
-        told.append((context, row.text))
+            shown.append(_GAP)
+        shown.append((context, row.text))
         last = row.sequence
-    return _certificates(tuple(told))
+    return _certificates(tuple(shown))
 
 
 @lru_cache(maxsize=256)
 def _telling(context: str) -> str:
-    """The context of a row that tells of a certificate, as it is compared; empty for any other."""
+    """Return the context of a row that tells of a certificate, as it is compared; empty for any other."""
     folded = context.strip().casefold()
     return folded if folded in _LABELS or _side(folded) else ""
 
 
 @lru_cache(maxsize=64)
-def _certificates(told: tuple[tuple[str, str], ...]) -> tuple[Certificate | None, Certificate | None]:
-    """As ``certificates``, from context and text of the rows; most sessions of a log show the same ones."""
+def _certificates(shown: tuple[tuple[str, str], ...]) -> tuple[Certificate | None, Certificate | None]:
+    """Return what ``certificates`` does, from context and text; most sessions of a log show the same ones."""
     found: dict[str, dict[str, str]] = {}
     whole: dict[str, Certificate] = {}
     side = ""
-    for context, text in told:
+    for context, text in shown:
         side = "" if context == _GAP[0] else _side(context) or side
         if context in _LABELS and side:
             found.setdefault(side, {}).setdefault(_LABELS[context], text.strip())
@@ -71,7 +71,7 @@ def _certificates(told: tuple[tuple[str, str], ...]) -> tuple[Certificate | None
 
 
 def one_row(data: str) -> Certificate:
-    """A certificate written in one row (forms B and C), read from the right."""
+    """Return a certificate written in one row (forms B and C), read from the right."""
     words = data.split(" ")
     places = [number for number, word in enumerate(words) if _THUMBPRINT.fullmatch(word)]
     if not places:
@@ -93,7 +93,7 @@ def one_row(data: str) -> Certificate:
 
 
 def split_names(text: str) -> tuple[str, str]:
-    """Subject and issuer from their blank-joined text: the issuer begins where a name restarts after no comma.
+    """Return subject and issuer from their blank-joined text: the issuer begins where a name restarts after no comma.
 
     Where no restart is found the text is kept whole as the subject and the issuer is empty.
     """

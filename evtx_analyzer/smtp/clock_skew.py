@@ -57,13 +57,18 @@ class Clocks:
         if banner is not None:
             self._add(kind, near, "banner", (time - banner).total_seconds())
 
+    def add_brackets(self, kind: str, near: HostClue, skews: Iterable[float]) -> None:
+        """Note how many seconds a log's clock was ahead of the clocks in brackets of replies."""
+        for seconds in skews:
+            self._add(kind, near, "bracket", seconds)
+
     def _add(self, kind: str, near: HostClue, source: str, seconds: float) -> None:
         key = HostClue(near.name, folder_of(near.path))
         self._paths[key] = min(self._paths.get(key, near.path), near.path)
         self._samples.setdefault((kind, key, source), []).append(seconds)
 
     def skews(self, hosts: Hosts) -> tuple[ClockSkew, ...]:
-        """The medians, sorted; that of the brackets where there are any, for they are finer."""
+        """Return the medians, sorted; that of the brackets where there are any, for they are finer."""
         found = [
             ClockSkew(
                 host=hosts.resolve(HostClue(near.name, self._paths[near]))[0],
@@ -80,13 +85,13 @@ class Clocks:
 
 
 def session_clock(session: Session) -> datetime | None:
-    """The remote clock that a session shows first."""
+    """Return the remote clock that a session shows first."""
     times = (banner_clock(row.text) or bracket(row.text).clock for row in session.rows if row.direction == "<")
     return next((time for time in times if time is not None), None)
 
 
 def banner_clock(text: str) -> datetime | None:
-    """The remote clock in a banner; None where the text is none or shows none."""
+    """Return the remote clock in a banner; None where the text is none or shows none."""
     found = _READY.search(text) if text.startswith("220") else None
     if found is None:
         return None
@@ -96,17 +101,17 @@ def banner_clock(text: str) -> datetime | None:
 
 
 def settled(found: Iterable[Sighting], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]) -> list[Sighting]:
-    """Rejections with what the remote clock says of their zone.
+    """Return sightings with what the remote clock says of their zone.
 
     The repeated hour of daylight saving is settled where the session's own banner tells which reading is meant
     (``sessions``: remote clock by origin id); a log that stands whole hours beside the remote clock has the wrong zone.
     """
     wrong = {(item.kind, item.folder) for item in clocks if clock.whole_hours(item.seconds)}
-    return [_settled(told, wrong, sessions) for told in found]
+    return [_settled(sighting, wrong, sessions) for sighting in found]
 
 
-def _settled(told: Sighting, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Sighting:
-    item = told.rejection
+def _settled(sighting: Sighting, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Sighting:
+    item = sighting.rejection
     path = display_name(item.origin)
     if item.time_basis == "ambiguous" and item.other_time is not None and item.id in remote:
         early, late = sorted((item.time, item.other_time), key=lambda time: abs(time - remote[item.id]))
@@ -116,7 +121,7 @@ def _settled(told: Sighting, wrong: set[tuple[str, str]], remote: dict[str, date
             item = replace(item, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
     elif item.time_basis == "zone" and (item.kind, folder_of(path)) in wrong:
         item = replace(item, time_basis="wrong-zone")
-    return told if item is told.rejection else Sighting(item, told.layer)
+    return sighting if item is sighting.rejection else Sighting(item, sighting.layer)
 
 
 def noted(
@@ -125,9 +130,9 @@ def noted(
     local: dict[tuple[str, str], str],
     offsets: Iterable[tuple[Origin, int]],
 ) -> list[Coverage]:
-    """Coverage with notes of clocks that stand apart and of zones that are not known (``local`` by source and kind).
+    """Return coverage with notes of clocks that stand apart and of unknown zones (``local`` by source and kind).
 
-    ``offsets`` are places that tell of a refusal whole hours beside another log of it.
+    ``offsets`` are places whose time of a refusal is whole hours away from that in another log.
     """
     by_folder = {(item.kind, item.folder): item for item in clocks}
     beside = {display_name(origin): hours for origin, hours in offsets}

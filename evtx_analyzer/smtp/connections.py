@@ -52,7 +52,7 @@ class ConnectionReader(BlockReader):
         self._latest = _NEVER
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
-        """The rows below a header that names all columns that are needed, each once, and begins with date and time."""
+        """Return the pattern of rows if the header begins with date and time and names all needed columns once."""
         assert isinstance(rows, W3cRows)
         names = rows.columns
         if names[:2] != ("date", "time") or any(names.count(name) != 1 for name in (*names[:2], *_NEEDED)):
@@ -89,7 +89,7 @@ class ConnectionReader(BlockReader):
         yield from found.counted(self._machine, self.source)
 
     def unjudged(self, block: Block) -> None:
-        """Connections that begin near the rows of this block are given too."""
+        """Note that connections which begin near the rows of this block must be given too."""
         self._note_latest(block)
         self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
 
@@ -100,7 +100,7 @@ class ConnectionReader(BlockReader):
         return super().end(rest)
 
     def outcome(self, rows: Sequence[Row], layout: Layout) -> Outcome | None:
-        """The outcome of a segment; None where an address in it is not certain."""
+        """Return the outcome of a segment; None where an address in it is not certain."""
         first = _moment(min(rows)[_LINE][:_TIME])
         accepted = self._outcome_reader.acceptances(rows, layout, _TIME)
         if first is None or accepted is None:
@@ -108,13 +108,13 @@ class ConnectionReader(BlockReader):
         return self._outcome_reader.outcome(rows, layout, _name(self._machine[0]), first, accepted)
 
     def banner(self, row: Row) -> tuple[datetime, str]:
-        """Time and text of a reply."""
+        """Return time and text of a reply."""
         time = _moment(row[_LINE][:_TIME])
         assert time is not None
         return time, self._text(row[_LINE]).decode("utf-8", "replace").strip()
 
     def _text(self, line: bytes) -> bytes:
-        """The argument of a command, or the text of a reply."""
+        """Return the argument of a command, or the text of a reply."""
         return line.split(b" ", self._query + 1)[self._query].replace(b"+", b" ")
 
     def _note_latest(self, block: Block) -> None:
@@ -153,7 +153,7 @@ class _Segments:
                 newest = self._layouts.newest[address] = max(newest, *segment.starts)
 
     def give(self, rows: list[Row]) -> None:
-        """These must be given after all."""
+        """Give rows after all that were to wait."""
         self.given += rows
         newest = self._layouts.newest
         for row in rows:
@@ -161,11 +161,11 @@ class _Segments:
             newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
 
     def places(self, rows: Sequence[Row]) -> list[int]:
-        """The numbers of some rows in the block."""
+        """Return the numbers of some rows in the block."""
         return sorted(self._block.places(rows).values())
 
     def counted(self, machine: tuple[bytes, bytes], source: Origin) -> Iterator[Readable]:
-        """What was folded, and the count of its rows."""
+        """Yield what was folded, and how many rows that were."""
         host = _name(machine[1])
         places = self._block.places(self._banners)
         banners = [row for row in self._banners if self._block.line(places[id(row)]) <= HEAD_LINES]
@@ -212,7 +212,8 @@ class _Segments:
             read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
             self._layouts.keep(shape, self._layouts.learn([row for row in read if isinstance(row, LogRow)]))
         layout = known[shape]
-        outcome = None if layout is None else self._reader.outcome(rows, layout)
+        # The log names no sessions, so that of a refused one every row must be looked at.
+        outcome = None if layout is None or layout.refused else self._reader.outcome(rows, layout)
         if layout is None or outcome is None:
             return False
         self._outcomes.append(outcome)
@@ -266,7 +267,7 @@ def _name(written: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def _moment(written: bytes) -> datetime | None:
-    """A time as written; many rows share their second."""
+    """Return a time as written; it is read once for many rows of one second."""
     return clock.from_iso(written.decode("ascii", "replace"))
 
 
@@ -286,7 +287,7 @@ _MILLISECONDS = _Milliseconds()
 
 
 def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
-    """Site and computer of the first outbound row."""
+    """Return site and computer of the first outbound row."""
     at = data.find(b" OutboundConnection")
     cells = data[data.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0].split(b" ") if at >= 0 else []
     if len(cells) < len(names):
@@ -296,7 +297,7 @@ def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
 
 @lru_cache(maxsize=16)
 def _pattern(names: tuple[str, ...], site: bytes, computer: bytes) -> re.Pattern[bytes]:
-    """A row: whole, its remote address, a sign for a command, the token, time-taken; or a sign for an inbound one.
+    """Return the pattern of a row: whole, remote address, sign of a command, token, time-taken; sign of an inbound one.
 
     The token of a command is its verb, that of a reply ``-`` and everything to the sign behind the code. A cell is
     matched up to a blank only, which is several times as fast as up to a blank or a line end. A row that is cut seldom

@@ -15,7 +15,7 @@ from evtx_analyzer.hosts import HostClue, Hosts, address_of, folder_of
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
 from evtx_analyzer.model.origin import TimeBasis
-from evtx_analyzer.model.records import Acceptance, Outcome
+from evtx_analyzer.model.records import Acceptance, Outcome, RefusedTimes
 from evtx_analyzer.smtp.acceptances import MailState, Scope, Span, Spread, joined, scope_of
 from evtx_analyzer.smtp.outcomes import outcome_of
 from evtx_analyzer.smtp.rejections import session_clue
@@ -38,7 +38,7 @@ class _Row:
         self.mail: dict[_State, Spread] = {}
 
     def mail_in(self, state: _State) -> Spread:
-        """When mail was accepted in a state."""
+        """Return when mail was accepted in a state; what is added to it is counted here."""
         spread = self.mail.get(state)
         if spread is None:
             spread = self.mail[state] = Spread()
@@ -55,7 +55,7 @@ class _Row:
 
 
 def both(left: Span | None, right: Span | None) -> Span | None:
-    """Two spans as one; either may be absent."""
+    """Return two spans as one; either may be absent."""
     return joined(span for span in (left, right) if span is not None)
 
 
@@ -96,9 +96,9 @@ class History:
         row = self._row(clue, session.connector, session.kind, outcome.thumbprint)
         for reply in session.replies:
             if reply.signals:
-                row.refused = both(row.refused, _at(reply.row.time))
+                row.refused = _counted(row.refused, reply.row.time)
         if session.tls_error:
-            row.tls_failed.setdefault(session.tls_error, Spread()).add(_at(session.last))
+            row.tls_failed.setdefault(session.tls_error, Spread()).add_at(session.last)
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Note what a log shows of a certificate that was sent; of several forms the one that tells most is kept."""
@@ -114,12 +114,17 @@ class History:
             row = rows.get(key)
             if row is None:
                 row = rows[key] = self._row(clue, outcome.connector, kind, outcome.thumbprint)
-            row.sessions = both(row.sessions, _at(outcome.first))
+            row.sessions = _counted(row.sessions, outcome.first)
             for message in outcome.accepted:
-                span = _at(message.time)
-                row.accepted = both(row.accepted, span)
+                row.accepted = _counted(row.accepted, message.time)
                 if outcome.online:
-                    row.mail_in(self._state(outcome, message)).add(span)
+                    row.mail_in(self._state(outcome, message)).add_at(message.time)
+
+    def add_refused(self, refused: Iterable[RefusedTimes], clue: HostClue, kind: str) -> None:
+        """Count refusals of one machine whose sessions were folded."""
+        for item in refused:
+            row = self._row(clue, item.connector, kind, item.thumbprint)
+            row.refused = both(row.refused, Span(item.count, item.first, item.last))
 
     def _state(self, outcome: Outcome, message: Acceptance) -> _State:
         sender = message.sender_domain
@@ -133,7 +138,7 @@ class History:
         return outcome.tls, outcome.seen_address, self._sender(sender), scope, message.time_basis
 
     def _sender(self, domain: str | None) -> str | None:
-        """A sender's domain; None (unknown) for those that come when too many are known already."""
+        """Return a sender's domain; None (unknown) for those that come when too many are known already."""
         if domain and domain not in self._senders:
             if len(self._senders) >= _MOST_SENDERS:
                 return None
@@ -141,7 +146,7 @@ class History:
         return domain
 
     def _row(self, clue: HostClue, connector: str, kind: str, thumbprint: str) -> _Row:
-        """The counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
+        """Return the counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
         near = HostClue(clue.name, folder_of(clue.path), address_of(clue.address))
         row = self._rows.setdefault((near, connector, kind, thumbprint), _Row())
         row.path = min(row.path or clue.path, clue.path)
@@ -155,11 +160,11 @@ class History:
         return dict(sorted(merged.items()))
 
     def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
-        """The history, sorted; hosts that no row names are labelled as for rejections."""
+        """Return the history, sorted; hosts that no row names are labelled as for rejections."""
         return tuple(_delivery(key, row) for key, row in self._by_host(hosts).items())
 
     def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
-        """What Exchange Online took, by state."""
+        """Return what Exchange Online took, by state."""
         return tuple(
             AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)
             for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
@@ -167,7 +172,7 @@ class History:
         )
 
     def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
-        """Failed TLS negotiations, by what failed."""
+        """Return failed TLS negotiations, by what failed."""
         return tuple(
             TlsFailures(host, kind, connector, error, spread)
             for (host, connector, kind, _), row in self._by_host(hosts).items()
@@ -209,13 +214,14 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
 
 
 def _telling(certificate: Certificate) -> tuple[object, ...]:
-    """How much is known of a certificate; what is told alike is in one order, whichever session came first."""
+    """Return how much is known of a certificate, in an order that does not depend on which session came first."""
     names = certificate.issuer, certificate.subject, certificate.alternate_names
     return certificate.not_after is not None, *(len(name) for name in names), *names
 
 
-def _at(time: datetime) -> Span:
-    return Span(1, time, time)
+def _counted(span: Span | None, time: datetime) -> Span:
+    """Return a span with one time more."""
+    return Span(1, time, time) if span is None else span.and_at(time)
 
 
 def _count(span: Span | None) -> int:

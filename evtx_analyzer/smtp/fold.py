@@ -30,6 +30,7 @@ from evtx_analyzer.read.lines import line_text, split_cells
 from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
 from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
+from evtx_analyzer.smtp.refused import RefusalReader, RefusedInBlock
 
 _TIME_SIZE = len("2016-12-01T03:09:55.456Z")
 _TIME = rb"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z"
@@ -50,6 +51,7 @@ _NOTE = re.compile(rb"\*,(%s),(%s)\r?" % (_CELL, rb"\"[^\"\n]*+(?:\"\"[^\"\n]*+)
 _TELLING = re.compile(rb"\"?\s*(?:(?:sending|local|received|remote)? ?certificate|tls )|.*[\x80-\xff]", re.IGNORECASE)
 _USUAL = re.compile(rb",>,(?:MAIL FROM|RCPT TO):<[^>\s@]*+@([^>\s@]++)>")
 _END = b"-"
+_CODE = b"5.7.64"
 _BEFORE_EVENT = len("2016-12-01T03:09:55.456Z,,08D50D3D00000001,0,,")
 """At least so many bytes of a line stand before the event."""
 _CELLS, _SESSION_ID = len(SEND_FIELDS), SEND_FIELDS.index("session-id")
@@ -57,7 +59,7 @@ _SEQUENCE, _LOCAL, _DATA = (SEND_FIELDS.index(name) for name in ("sequence-numbe
 
 
 def _kind(rows: RowReader) -> str:
-    """The kind of log that the header names; empty where rows must be read one by one."""
+    """Return the kind of log that the header names; empty where rows must be read one by one."""
     assert isinstance(rows, ExchangeRows)
     kinds = (log for log in (SEND_LOG, RECEIVE_LOG) if log.casefold() == rows.log.casefold())
     return next(kinds, "") if rows.columns == SEND_FIELDS else ""
@@ -71,9 +73,12 @@ class ProtocolReader(BlockReader):
         self._clients: set[tuple[bytes, ...]] = set()
         self._connectors: dict[bytes, str] = {}
         self._outcome_reader = OutcomeReader(_data, _moment, _USUAL)
+        self._refusals = layouts.refusals
+        if self._refusals is not None:
+            self._refusals.begin(source)
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:  # noqa: ARG002  of every block
-        """The rows of a Send or Receive connector with the usual columns."""
+        """Return the pattern of rows of a Send or Receive connector with the usual columns."""
         return {SEND_LOG: _SEND, RECEIVE_LOG: _RECEIVE}.get(_kind(rows))
 
     def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
@@ -104,10 +109,10 @@ class ProtocolReader(BlockReader):
                 waiting += self._in_parts(block, numbers, groups, given)
         if not self.carry(block, waiting):
             given.update({at: self.read(block, at) for at in waiting})
-        yield from groups.counted()
+        yield from groups.counted(self._refusals)
 
     def _odd(self, given: dict[int, Iterable[Readable]]) -> set[bytes]:
-        """Ids of sessions that have an irregular row or have begun in an earlier file."""
+        """Return the ids of sessions that have an irregular row or have begun in an earlier file."""
         rows = [row for rows in given.values() for row in rows if isinstance(row, LogRow)]
         names = {row.values.get("session-id", "") for row in rows}.union(self.layouts.begun())
         return {name.encode("utf-8", "replace") for name in names}
@@ -133,20 +138,31 @@ class ProtocolReader(BlockReader):
         """Fold an ended session by the layout of its shape without what tells nothing; learn it if need be."""
         rows, known = [block.rows[at] for at in part], self.layouts.known
         written = tuple([row[2] for row in rows])
-        if written in known and known[written] is None:
+        # Codes are in a shape, texts are not: the first session of it may have failed otherwise than this one.
+        again = any(_CODE in row[0] for row in rows)
+        if written in known and known[written] is None and not again:
             return False
         notes = [_note(token) if token[:1] == b"*" else token for token in written]
         if None in notes or any(_sequence(row[0]) != str(n).encode() for n, row in enumerate(rows)):
             return False
         shape = tuple(notes)
-        if shape not in known:
-            read = [row for at in part for row in self.read(block, at) if isinstance(row, LogRow)]
+        if shape not in known or (known[shape] is None and again):
+            read = self._rows(block, part)
             if len(read) < len(part):
                 return False
             self.layouts.keep(shape, self.layouts.learn(read))
         layout = known[shape]
         self.layouts.keep(written, layout)
-        return layout is not None and self._fold(rows, layout, groups)
+        if layout is None or self._fold(rows, layout, groups):
+            return layout is not None
+        if not layout.refused or self._refusals is None:
+            return False
+        self._refusals.learn(rows, layout, lambda: self._rows(block, part))
+        return self._fold(rows, layout, groups)
+
+    def _rows(self, block: Block, part: list[int]) -> list[LogRow]:
+        """Return rows of a block as they are read alone."""
+        return [row for at in part for row in self.read(block, at) if isinstance(row, LogRow)]
 
     def _fold(self, rows: list[Row], layout: Layout, groups: _Groups) -> bool:
         """Add the outcome of a session to its group; not where anything in its rows is not as the layout needs it."""
@@ -162,6 +178,8 @@ class ProtocolReader(BlockReader):
         first = _moment(begin)
         if first is None or times != sorted(times):
             return False
+        if layout.refused and not self._take(rows, layout, begin, end):
+            return False
         groups.add(
             connector,
             local,
@@ -172,15 +190,30 @@ class ProtocolReader(BlockReader):
         )
         return True
 
+    def _take(self, rows: list[Row], layout: Layout, begin: bytes, end: bytes) -> bool:
+        """Take the refusals of a session; False where anything in its rows is not as the layout needs it."""
+        if self._refusals is None:
+            return False
+        replies = [rows[refused.reply][0][:_TIME_SIZE] for refused in layout.refused]
+        handshake = [] if layout.handshake is None else [rows[layout.handshake][0][:_TIME_SIZE]]
+        times = [begin, *handshake, *replies, end]
+        if times != sorted(times):
+            return False
+        moments = [_moment(time) for time in replies]
+        began = _moment(handshake[0]) if handshake else None
+        if None in moments or (handshake and began is None):
+            return False
+        return self._refusals.take(rows, layout, [*moments, began])
+
     def _connector(self, written: bytes) -> str | None:
-        """The name of a connector; None where it is quoted."""
+        """Return the name of a connector; None where it is quoted."""
         name = self._connectors.get(written)
         if name is None and b'"' not in written:
             name = self._connectors[written] = decode(written, "utf-8")
         return name
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
-        """An ended session; made when it is asked for, and given in the place of its last row."""
+        """Yield an ended session; it is made when it is asked for, and stands where its last row stood."""
         lines = [block.rows[at][0] for at in part]
         rows = [split_cells(text) for text in _texts(lines)]
         cells = [row[:_CELLS] for row in rows if row is not None]
@@ -237,7 +270,7 @@ class _Groups:
         banners: tuple[int, ...],
         last: bytes,
     ) -> None:
-        """One session with its local endpoint, the numbers of its rows that say 220, and the time of its last row."""
+        """Add a session with its local endpoint, the numbers of its banners, and the time of its last row."""
         _, outcomes, greetings = self._groups.setdefault((connector, local.rpartition(b":")[0]), (local, [], []))
         outcomes.append(outcome)
         if self._early:
@@ -246,14 +279,16 @@ class _Groups:
         self._first = outcome.first if self._first is None or outcome.first < self._first else self._first
         self._last = max(self._last, last)
 
-    def counted(self) -> Iterator[Readable]:
-        """The groups, and the count of their rows."""
+    def counted(self, refusals: RefusalReader | None) -> Iterator[Readable]:
+        """Yield the groups, and the count of their rows."""
+        refused = refusals.placed(self._block) if refusals is not None else {}
         early = (
             {id(row) for at, row in enumerate(self._block.rows) if self._block.line(at) <= HEAD_LINES}
             if self._early
             else set()
         )
-        for local, outcomes, greetings in self._groups.values():
+        for where, (local, outcomes, greetings) in self._groups.items():
+            refused_here = refused.get(where, RefusedInBlock())
             lines = [row[0] for row in greetings if id(row) in early]
             yield CountedSessions(
                 origin=self._source,
@@ -263,6 +298,8 @@ class _Groups:
                 banners=tuple(
                     [(time, _text(line)) for line in lines if (time := _moment(line[:_TIME_SIZE])) is not None]
                 ),
+                refused=refused_here.times,
+                skews=refused_here.skews,
             )
         if self._first is not None:
             last = _moment(self._last) or self._first
@@ -270,7 +307,10 @@ class _Groups:
 
 
 def _moment(written: bytes) -> datetime | None:
-    """The time of a row; its digits are in their places, so that the standard library gives what ``clock`` gives."""
+    """Return the time of a row.
+
+    Its digits are in their places, so that the standard library gives what ``clock`` gives.
+    """
     try:
         return datetime.fromisoformat(written.decode())  # with Z, so aware
     except ValueError:
@@ -282,7 +322,10 @@ def _sequence(line: bytes) -> bytes:
 
 
 def _data(line: bytes) -> bytes:
-    """The data of a command or reply; of a quoted reply what stands before a comma, of a quoted command nothing."""
+    """Return the data of a command or reply.
+
+    Of a quoted reply what stands before a comma, of a quoted command nothing.
+    """
     at = line.find(b",<,", _BEFORE_EVENT)
     if at < 0:
         at = line.find(b",>,", _BEFORE_EVENT)
@@ -291,7 +334,7 @@ def _data(line: bytes) -> bytes:
 
 
 def _texts(lines: Sequence[bytes]) -> list[str]:
-    """The lines as text, as ``line_text`` gives each of them: at once where that is the same."""
+    """Return the lines as text, as ``line_text`` gives each of them: at once where that is the same."""
     data = b"\n".join(lines)
     if data.isascii() and b"\0" not in data:
         return [text.rstrip("\r") for text in data.decode().split("\n")]
@@ -299,7 +342,7 @@ def _texts(lines: Sequence[bytes]) -> list[str]:
 
 
 def _text(line: bytes) -> str:
-    """The data of a row as text."""
+    """Return the data of a row as text."""
     return (split_cells(line_text(line, "utf-8")) or [""] * _CELLS)[_DATA]
 
 
@@ -309,7 +352,7 @@ def _says_no(line: bytes) -> bool:
 
 
 def _note(token: bytes) -> bytes | None:
-    """The token of an information row without what varies and tells nothing; None for a row that is not sound."""
+    """Return the token of an information row without what varies and says nothing; None if the row is not sound."""
     match = _NOTE.fullmatch(token)
     if match is None:
         return b"*" if token == b"*," else None

@@ -1,11 +1,14 @@
 """The same refusal in several logs is one rejection: Send log, FrontEnd proxy log, message tracking, report.
 
-Joined by message id and recipient; else by the Send connector's session and recipient; else by recipient and the same
-time (two seconds; a minute for a report, which is written after the refusal). Two rows of one layer are two refusals,
-unless one file is a copy of the other. Hosts that are known and differ are not joined, but for reports, which another
-server may have made. The log that tells most is the rejection's own; what it does not know is taken from the others.
-The sender is that of the first log that shows the envelope: a message's header names another one, or one where the
-envelope has none (automatic replies, reports).
+Two logs speak of one refusal if they name the same message and recipient; else if they name the same session of a Send
+connector and the same recipient; else if they name the same recipient at the same time (within two seconds, a report
+within a minute, because it is written after the refusal). Two rows of one layer are two refusals, unless one file is a
+copy of the other. Logs of hosts that are known and differ are not joined, except for reports, which another server may
+have made.
+
+The log that tells most is the rejection's own, and what it does not know is taken from the others. The sender is that
+of the first log that shows the envelope: the header of a message names another sender, or names one where the envelope
+has none (automatic replies, reports).
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
@@ -28,284 +31,175 @@ _STRENGTH = ("send-connector", "iis-smtp", INTERNAL)
 _BASES: tuple[HostBasis, ...] = ("option", "row", "folder", "address", "assumed", "unknown")
 _KNOWN_TIMES = ("utc", "zone")
 _DAY, _CLOSE, _REPORT = timedelta(days=1), timedelta(seconds=2), timedelta(seconds=60)
-_FEW = 8  # so few are asked one after the other
+_ANY = "*"
+"""Stands for every recipient: a sighting without one is compared with all."""
 
 
-class _Group:
-    """What several logs tell of one refusal, the first member the strongest."""
+class Group:
+    """The sightings of one refusal, the strongest one first."""
 
     __slots__ = ("copies", "layers", "members")
 
-    def __init__(self, told: Sighting) -> None:
-        self.members = [told]
-        self.layers = _told_of(told)
+    def __init__(self, sighting: Sighting) -> None:
+        self.members = [sighting]
+        self.layers = _layers_of(sighting)
         self.copies: list[Origin] = []
 
     @property
     def first(self) -> Rejection:
+        """Return the strongest sighting's rejection."""
         return self.members[0].rejection
 
+    def join(self, sighting: Sighting) -> None:
+        """Add a sighting of the same refusal."""
+        self.members.append(sighting)
+        self.layers |= _layers_of(sighting)
 
-def merge(found: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Origin, int]]]:
-    """Rejections in the order of time, and the origins that tell of a refusal whole hours beside another log of it."""
-    groups: list[_Group] = []
-    index, copies = _Index(), _Copies()
+
+def merge(sightings: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Origin, int]]]:
+    """Return the rejections in the order of time, and the origins whose times lie whole hours beside another log's."""
+    groups: list[Group] = []
+    placed: list[tuple[Sighting, Group]] = []
+    rows: dict[tuple[object, ...], dict[str, Group]] = {}
     offsets: list[tuple[Origin, int]] = []
-    for told in sorted(found, key=_strength):
-        rows = copies.like(told)
-        copy = rows.find(told)
-        if copy is not None:
-            copy.copies.append(told.rejection.origin)
-            continue
-        group = index.find(told)
-        if group is None:
-            group = _Group(told)
-            groups.append(group)
-        else:
-            hours = _hours_beside(told.rejection, group.first)
-            offsets += [(told.rejection.origin, hours)] if hours else []
-            group.members.append(told)
-            group.layers |= _told_of(told)
-        index.add(told, group)
-        rows.add(told, group)
+    # One layer after the other: what one layer has told of is closed to it alone.
+    for layer, same in groupby(sorted(sightings, key=_strength), key=lambda item: wire_layer(item.layer)):
+        asking = list(same)
+        index = _Index(layer, placed, asking)
+        for sighting in asking:
+            alike = rows.setdefault(_copy_key(sighting), {})
+            file = display_name(sighting.rejection.origin)
+            original = next((group for name, group in alike.items() if name != file), None)
+            if original is not None:
+                original.copies.append(sighting.rejection.origin)
+                continue
+            group = index.find(sighting)
+            if group is None:
+                group = Group(sighting)
+                groups.append(group)
+            else:
+                hours = _hours_beside(sighting.rejection, group.first)
+                offsets += [(sighting.rejection.origin, hours)] if hours else []
+                group.join(sighting)
+            index.add(sighting, group)
+            placed.append((sighting, group))
+            if len(alike) < 2:  # noqa: PLR2004  of any file, one of two files is another one
+                alike.setdefault(file, group)
     merged = [_merged(group) for group in groups]
     return sorted(merged, key=lambda item: (item.time, sort_key(item.origin), item.id)), offsets
 
 
-class _Alike:
-    """Rows that share what a copy must share: the first one, and the first one of another file."""
-
-    __slots__ = ("_rows",)
-
-    def __init__(self) -> None:
-        self._rows: tuple[tuple[Origin, _Group], ...] = ()
-
-    def find(self, told: Sighting) -> _Group | None:
-        """The group that holds the same row from another file."""
-        file = display_name(told.rejection.origin)
-        return next((group for origin, group in self._rows if display_name(origin) != file), None)
-
-    def add(self, told: Sighting, group: _Group) -> None:
-        """Note a row; of one file the first answers for all, so two are enough to find one of another file."""
-        origin = told.rejection.origin
-        if not self._rows or (len(self._rows) == 1 and display_name(self._rows[0][0]) != display_name(origin)):
-            self._rows = (*self._rows, (origin, group))
-
-
-class _Copies:
-    """Rows by what a copy must share."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[object, ...], _Alike] = {}
-
-    def like(self, told: Sighting) -> _Alike:
-        """The rows that are like this one."""
-        key = _copy_key(told)
-        found = self._rows.get(key)
-        if found is None:
-            found = self._rows[key] = _Alike()
-        return found
-
-
-class _Entry(Struct, frozen=True, gc=False):
-    """A member of a group, and how many came before it."""
-
-    number: int
-    told: Sighting
-    group: _Group
-
-
-class _Shelf:
-    """Entries under a key, to be found by the time of their group's first member.
-
-    For each layer that asks, the groups that may still be open to it lie in the order of time; a group that the layer
-    has told of is taken off when it is met, so that thousands of refusals of one message are not met again and again.
-    """
-
-    __slots__ = ("entries", "open")
-
-    def __init__(self) -> None:
-        self.entries: list[_Entry] = []
-        self.open: dict[str, _Open] = {}
-
-
-class _Open:
-    """Entries by the time of the group's first member, those without a known time apart; ``seen`` entries are in."""
-
-    __slots__ = ("seen", "timed", "untimed")
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.timed: list[_Row] = []
-        self.untimed: list[_Row] = []
-
-
-_Row = tuple[datetime, int, _Entry]
-_Key = tuple[str, str | None, str | None]
-
-
-class _Way(Struct, frozen=True):
-    """How a refusal may be told before, and which of its own facts narrow that down: what ``_may_join`` asks, as keys.
-
-    ``by`` is what both must share. A recipient or host of the first member must be the same or absent, so entries lie
-    under it (``recipient``, ``host``) where the refusal that asks has one too; ``nameless`` leaves out the groups
-    with a message id: where ids are equal the way by message was gone before.
-    """
-
-    by: str
-    recipient: bool
-    host: bool
-    unnamed_logs: bool
-
-    def keys(self, entry: _Entry) -> Iterator[_Key]:
-        """Where an entry lies."""
-        first, item = entry.group.first, entry.told.rejection
-        if self.unnamed_logs and first.message_id:
-            return
-        host = first.host if self.host else None
-        if self.by == "time":
-            yield from ((value, None, host) for value in _recipients(item))
-        elif value := _shared(self.by, item):
-            names = (_recipients(first) or {""}) if self.recipient else {None}
-            yield from ((value, name, host) for name in names)
-
-    def asked(self, item: Rejection) -> Iterator[tuple[_Key, str | None]]:
-        """Where to look for a refusal; and the recipient of it that closes groups there, None where none does."""
-        hosts = (item.host, "") if self.host else (None,)
-        recipients = sorted(_recipients(item))
-        if self.by == "time":
-            yield from (((name, None, host), name) for name in recipients for host in hosts)
-        elif value := _shared(self.by, item):
-            names: list[tuple[str | None, str | None]] = [(name, name) for name in recipients]
-            names = [*names, ("", None)] if self.recipient else [(None, "")]
-            yield from (((value, name, host), closing) for name, closing in names for host in hosts)
-
-
-def _shared(by: str, item: Rejection) -> str:
-    return (_id(item) if item.message_id else "") if by == "message" else item.session
+# Time of the group's first sighting, number in the order of coming, time of this sighting, group.
+_Entry = tuple[datetime, int, datetime, Group]
+# Recipient, message or session or neither, and whether the time of the group's first sighting is known.
+_Key = tuple[str, str, bool]
 
 
 class _Index:
-    """Where a rejection may have been told before: chooses whom to ask, ``_may_join`` decides."""
+    """Where a refusal may stand already: by message, by session, and by recipient alone, each in the order of time."""
 
-    def __init__(self) -> None:
-        self._entries: list[_Entry] = []
-        self._shelves: dict[_Way, tuple[dict[_Key, _Shelf], list[int]]] = {}
-        self._layers: set[str] = set()
-        self._bare = False
-        self._coarsest = 0.0
+    def __init__(self, layer: str, placed: Iterable[tuple[Sighting, Group]], asking: Iterable[Sighting]) -> None:
+        """``layer`` is the layer that asks, ``asking`` are its sightings, ``placed`` are those of the layers before."""
+        self._layer = layer
+        self._messages: dict[_Key, list[_Entry]] = {}
+        self._sessions: dict[_Key, list[_Entry]] = {}
+        self._recipients: dict[_Key, list[_Entry]] = {}
+        self._count, self._coarsest = 0, 0.0
+        # Without a recipient a sighting may be that of any other one, also of its own layer.
+        self._bare = any(not recipients_of(item.rejection.rcpt_to) for item in asking)
+        for sighting, group in placed:
+            self._insert(sighting, group)
 
-    def add(self, told: Sighting, group: _Group) -> None:
-        self._entries.append(_Entry(len(self._entries), told, group))
-        self._coarsest = max(self._coarsest, told.rejection.resolution)
-        if group.members[0] is told:
-            self._layers.add(_wire(told.layer))
-            self._bare = self._bare or not _recipients(told.rejection)
+    def add(self, sighting: Sighting, group: Group) -> None:
+        """Add a sighting of the layer that asks; alone it can answer only sightings without a recipient."""
+        if self._bare or group.first is not sighting.rejection:
+            self._insert(sighting, group)
 
-    def find(self, told: Sighting) -> _Group | None:
-        """The group that tells of the same refusal: by message, by session, by time; the nearest in time of several."""
-        item, named_so = told.rejection, bool(told.rejection.message_id)
-        recipients = bool(_recipients(item))
-        if recipients and not self._bare and self._layers <= {_wire(told.layer)}:
-            # One layer with recipients only: the same ones are two refusals, and others are not joined.
+    def _insert(self, sighting: Sighting, group: Group) -> None:
+        item, first = sighting.rejection, group.first
+        entry = (first.time, self._count, item.time, group)
+        self._count += 1
+        self._coarsest = max(self._coarsest, item.resolution)
+        known = first.time_basis in _KNOWN_TIMES
+        names = recipients_of(first.rcpt_to) or {""}
+        for index, value in ((self._messages, message_key(item.message_id)), (self._sessions, item.session)):
+            for name in (*names, _ANY) if value else ():
+                insort(index.setdefault((name, value, known), []), entry)
+        for name in recipients_of(item.rcpt_to):
+            insort(self._recipients.setdefault((name, "", known), []), entry)
+
+    def find(self, sighting: Sighting) -> Group | None:
+        """Return the group of the same refusal: by message, else by session, else by time; of several the nearest."""
+        item = sighting.rejection
+        names = sorted(recipients_of(item.rcpt_to))
+        ways = [
+            (self._messages, message_key(item.message_id), [*names, ""] if names else [_ANY], _DAY),
+            (self._sessions, item.session, [*names, ""] if names else [_ANY], _DAY),
+        ]
+        for index, value, wanted, reach in ways:
+            if value and (group := self._nearest(sighting, index, value, wanted, reach)) is not None:
+                return group
+        if item.time_basis not in _KNOWN_TIMES:
             return None
-        host = bool(item.host) and told.layer != "ndr"
-        for way, reach in (
-            (_Way("message", recipients, host, unnamed_logs=False), _DAY),
-            (_Way("session", recipients, host, unnamed_logs=named_so), _DAY),
-            (_Way("time", recipients, host, unnamed_logs=named_so), _reach(told)),
-        ):
-            if way.by != "time" or item.time_basis in _KNOWN_TIMES:
-                nearest = _Nearest(told, way, reach, self._coarsest)
-                shelves = self._filled(way)
-                for key, closing in way.asked(item):
-                    if (shelf := shelves.get(key)) is not None:
-                        nearest.look(shelf, closing)
-                if nearest.group is not None:
-                    return nearest.group
-        return None
+        reach = _REPORT if sighting.layer == "ndr" else _CLOSE
+        return self._nearest(sighting, self._recipients, "", names, reach)
 
-    def _filled(self, way: _Way) -> dict[_Key, _Shelf]:
-        """The shelves of a way, made when it is first gone, with all entries so far on them."""
-        shelves, seen = self._shelves.setdefault(way, ({}, [0]))
-        for entry in self._entries[seen[0] :]:
-            for key in way.keys(entry):
-                shelves.setdefault(key, _Shelf()).entries.append(entry)
-        seen[0] = len(self._entries)
-        return shelves
+    def _nearest(
+        self, sighting: Sighting, index: dict[_Key, list[_Entry]], value: str, names: list[str], reach: timedelta
+    ) -> Group | None:
+        """Return the nearest group in time that a sighting may join; of equally near ones the one that came first."""
+        item = sighting.rejection
+        slack = timedelta(seconds=max(self._coarsest, item.resolution))
+        best: tuple[timedelta, datetime, int, Group] | None = None
+        for name in names:
+            for known in (True, False):
+                entries = index.get((name, value, known), [])
+                limit = reach + slack if known and item.time_basis in _KNOWN_TIMES else timedelta.max
+                for distance, entry in self._outward(entries, item.time, name):
+                    if distance > (limit if best is None else min(limit, best[0])):
+                        break
+                    # By time alone, the row itself must be near, and not only the group that it has joined.
+                    if index is self._recipients and abs(entry[2] - item.time) > reach:
+                        continue
+                    seen = entry[2] if index is self._recipients else item.time
+                    found = (distance, seen, entry[1], entry[3])
+                    if (best is None or found[:3] < best[:3]) and _may_join(sighting, entry[3], reach):
+                        best = found
+        return None if best is None else best[3]
 
+    def _outward(self, entries: list[_Entry], time: datetime, name: str) -> Iterator[tuple[timedelta, _Entry]]:
+        """Yield the entries that are open to the layer, the nearest in time first; those that are not are taken off.
 
-class _Nearest:
-    """The nearest group in time that a refusal may join; of equally near ones the one that came first."""
-
-    def __init__(self, told: Sighting, way: _Way, reach: timedelta, coarsest: float) -> None:
-        item = told.rejection
-        self.group: _Group | None = None
-        self._told, self._reach, self._time = told, reach, item.time
-        self._window = reach if way.by == "time" else None
-        self._layer = _wire(told.layer)
-        known = item.time_basis in _KNOWN_TIMES
-        self._limit = reach + timedelta(seconds=max(coarsest, item.resolution)) if known else None
-        self._best: tuple[object, ...] = ()
-        self._distance = timedelta.max
-
-    def look(self, shelf: _Shelf, closing: str | None) -> None:
-        if len(shelf.entries) <= _FEW:
-            for entry in shelf.entries:
-                self._ask(abs(entry.group.first.time - self._time), entry)
-            return
-        closed = None if closing is None else (self._layer, closing)
-        rows = self._open(shelf, closed)
-        self._walk(rows.timed, closed, self._limit)
-        self._walk(rows.untimed, closed, None)
-
-    def _open(self, shelf: _Shelf, closed: tuple[str, str] | None) -> _Open:
-        rows = shelf.open.setdefault(self._layer, _Open())
-        for entry in shelf.entries[rows.seen :]:
-            if closed is None or closed not in entry.group.layers:
-                first = entry.group.first
-                where = rows.timed if first.time_basis in _KNOWN_TIMES else rows.untimed
-                insort(where, (first.time, entry.number, entry))
-        rows.seen = len(shelf.entries)
-        return rows
-
-    def _walk(self, rows: list[_Row], closed: tuple[str, str] | None, limit: timedelta | None) -> None:
-        """From the refusal's time outward, as far as a better one may lie."""
-        right = bisect_left(rows, (self._time,))
+        Thousands of refusals of one message would otherwise be met again and again.
+        """
+        # A group without a recipient stays open to all.
+        closed = (self._layer, "" if name == _ANY else name) if name else None
+        right = bisect_left(entries, (time,))
         left = right - 1
-        while left >= 0 or right < len(rows):
-            before = self._time - rows[left][0] if left >= 0 else timedelta.max
-            after = rows[right][0] - self._time if right < len(rows) else timedelta.max
-            distance, at = (before, left) if before <= after else (after, right)
-            if distance > self._distance or (limit is not None and distance > limit):
-                return
-            entry = rows[at][2]
-            if closed is not None and closed in entry.group.layers:
-                del rows[at]
+        while left >= 0 or right < len(entries):
+            before = time - entries[left][0] if left >= 0 else timedelta.max
+            after = entries[right][0] - time if right < len(entries) else timedelta.max
+            at = left if before <= after else right
+            entry = entries[at]
+            if closed is not None and closed in entry[3].layers:
+                del entries[at]
                 left, right = (left - 1, right - 1) if at == left else (left, right)
                 continue
-            self._ask(distance, entry)
+            yield min(before, after), entry
             left, right = (left - 1, right) if at == left else (left, right + 1)
 
-    def _ask(self, distance: timedelta, entry: _Entry) -> None:
-        member = entry.told.rejection.time
-        if self._window is not None and abs(member - self._time) > self._window:
-            return
-        order = (distance, member, entry.number) if self._window is not None else (distance, entry.number)
-        if (not self._best or order < self._best) and _may_join(self._told, entry.group, self._reach):
-            self._best, self._distance, self.group = order, distance, entry.group
+
+def _strength(sighting: Sighting) -> tuple[object, ...]:
+    item, layer = sighting.rejection, sighting.layer
+    rank = _STRENGTH.index(layer) if layer in _STRENGTH else len(_STRENGTH)
+    return rank, layer == "ndr", layer, item.time, sort_key(item.origin), item.id
 
 
-def _strength(told: Sighting) -> tuple[object, ...]:
-    item = told.rejection
-    rank = _STRENGTH.index(told.layer) if told.layer in _STRENGTH else len(_STRENGTH)
-    return rank, told.layer == "ndr", told.layer, item.time, sort_key(item.origin), item.id
-
-
-def _copy_key(told: Sighting) -> tuple[object, ...]:
-    item = told.rejection
+def _copy_key(sighting: Sighting) -> tuple[object, ...]:
+    """Return what a row shares with its copy in another file."""
+    item = sighting.rejection
     return (
-        told.layer,
+        sighting.layer,
         item.host,
         item.session,
         item.time,
@@ -316,51 +210,47 @@ def _copy_key(told: Sighting) -> tuple[object, ...]:
     )
 
 
-def _reach(told: Sighting) -> timedelta:
-    return _REPORT if told.layer == "ndr" else _CLOSE
-
-
-def _id(item: Rejection) -> str:
-    return item.message_id.strip("<> ").casefold()
-
-
-def _recipients(item: Rejection) -> frozenset[str]:
-    return _addresses(item.rcpt_to)
+def message_key(message_id: str) -> str:
+    """Return a message id as it is compared: logs write it with and without its angle brackets."""
+    return message_id.strip("<> ").casefold()
 
 
 # Asked again and again of the same refusal, and an outage has few recipients.
 @lru_cache(maxsize=4096)
-def _addresses(text: str) -> frozenset[str]:
+def recipients_of(text: str) -> frozenset[str]:
+    """Return the recipients that ``Rejection.rcpt_to`` names, as they are compared."""
     return frozenset({part.strip().casefold() for part in text.split(";")} - {""})
 
 
-def _told_of(told: Sighting) -> set[tuple[str, str]]:
-    """The layer with each recipient: one reply may refuse several, and other logs have a row for each of them."""
-    layer = _wire(told.layer)
-    return {(layer, recipient) for recipient in _recipients(told.rejection) or {""}}
+def _layers_of(sighting: Sighting) -> set[tuple[str, str]]:
+    """Return the layer with each recipient: one reply may refuse several, and other logs have a row for each."""
+    layer = wire_layer(sighting.layer)
+    return {(layer, name) for name in recipients_of(sighting.rejection.rcpt_to) or {""}}
 
 
-def _wire(layer: str) -> str:
-    """The layer of a log; both protocol logs are one, so what the two tell are two refusals."""
+def wire_layer(layer: str) -> str:
+    """Return the layer of a log; both protocol logs are one, so what the two tell are two refusals."""
     # Only one service hands a message over to Exchange Online.
     return "wire" if layer in ("send-connector", "iis-smtp") else layer
 
 
-def _may_join(told: Sighting, group: _Group, reach: timedelta) -> bool:
-    left, right = told.rejection, group.first
-    if _told_of(told) & group.layers:
+def _may_join(sighting: Sighting, group: Group, reach: timedelta) -> bool:
+    """Return whether nothing speaks against it that a sighting is of the same refusal as a group."""
+    left, right = sighting.rejection, group.first
+    if _layers_of(sighting) & group.layers:
         return False
-    ids = {_id(item) for item in (left, right) if item.message_id}
-    named = [_recipients(item) for item in (left, right) if item.rcpt_to]
+    ids = {message_key(item.message_id) for item in (left, right) if item.message_id}
+    named = [recipients_of(item.rcpt_to) for item in (left, right) if item.rcpt_to]
     if len(ids) > 1 or (len(named) > 1 and not named[0] & named[1]):
         return False
-    if told.layer != "ndr" and left.host and right.host and left.host != right.host:
+    if sighting.layer != "ndr" and left.host and right.host and left.host != right.host:
         return False
     known = left.time_basis in _KNOWN_TIMES and right.time_basis in _KNOWN_TIMES
     return not known or abs(left.time - right.time) <= reach + timedelta(seconds=max(left.resolution, right.resolution))
 
 
 def _hours_beside(left: Rejection, right: Rejection) -> int:
+    """Return how many whole hours two times of one refusal differ by; 0 where either log shows no time of its own."""
     return (
         clock.whole_hours((left.time - right.time).total_seconds())
         if left.time_basis not in ("heading", "unknown")
@@ -368,8 +258,9 @@ def _hours_beside(left: Rejection, right: Rejection) -> int:
     )
 
 
-def _merged(group: _Group) -> Rejection:
-    members = [told.rejection for told in group.members]
+def _merged(group: Group) -> Rejection:
+    """Return the rejection that a group's sightings make together."""
+    members = [sighting.rejection for sighting in group.members]
     first = members[0]
     if len(members) == 1 and not group.copies and list(first.signals) == sorted(set(first.signals)):
         return first
@@ -395,7 +286,7 @@ def _merged(group: _Group) -> Rejection:
 
 
 def _envelope(members: list[Rejection]) -> dict[str, Any]:
-    """Sender and null sender of the first log that shows the envelope; else the first sender that any log names."""
+    """Return sender and null sender of the first log that shows the envelope, else the first sender that is named."""
     shown = next((item for item in members if _null_sender(item) is not None), None)
     if shown is None:
         return {"mail_from": next((item.mail_from for item in members if item.mail_from), "")}
@@ -403,14 +294,14 @@ def _envelope(members: list[Rejection]) -> dict[str, Any]:
 
 
 def _null_sender(item: Rejection) -> bool | None:
-    """Whether the envelope has no sender; a session that names one shows it."""
+    """Return whether the envelope has no sender; a session that names one shows that it has."""
     if item.null_sender is None and item.mail_from and item.kind in _STRENGTH:
         return False
     return item.null_sender
 
 
 def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
-    """What the first member does not know, from the others."""
+    """Yield what the first member does not know and another one does."""
     names = (
         "connector",
         "session",

@@ -105,7 +105,7 @@ class OtherErrors:
         self._count(self._rows, key, row.text, row.time, row.origin)
 
     def rows(self, hosts: Hosts) -> tuple[OtherError, ...]:
-        """The errors, sorted."""
+        """Return the errors, sorted."""
         merged: dict[tuple[str, str, str, str, str], _Row] = {}
         for (kind, near, found, attr, message), row in self._rows.items():
             host = hosts.resolve(HostClue(near.name, display_name(row.origin), near.address))[0]
@@ -128,7 +128,10 @@ class OtherErrors:
         )
 
     def losses(self) -> list[Loss]:
-        """Failures that hold 5.7.64 and that no signal took for a refusal: they are not counted, and must be seen."""
+        """Return failures that hold 5.7.64 and that no signal took for a refusal.
+
+        They are not counted, and must be seen.
+        """
         return [
             Loss(
                 origin=row.origin,
@@ -160,7 +163,7 @@ class _Row:
 
 
 def bracket_message(text: str) -> str:
-    """What a reply of Exchange Online's says in ``[Message=...]``, folded; empty where it has none."""
+    """Return what a reply of Exchange Online's says in ``[Message=...]``, folded; empty where it has none."""
     found = _BRACKET_MESSAGE.search(text)
     return found[1].strip().casefold() if found else ""
 

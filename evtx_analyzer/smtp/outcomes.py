@@ -8,8 +8,8 @@ rows are replaced by the numbers of these rows, and what ``outcome_of`` then nam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Match, SmtpEvent
 from evtx_analyzer.model.records import Acceptance, Outcome
-from evtx_analyzer.smtp.sessions import Session, tell
+from evtx_analyzer.smtp.sessions import Session, build_session
 from evtx_analyzer.smtp.transaction import Reply
 
 _ACCEPTED = range(200, 300)
@@ -36,12 +36,12 @@ _Value = TypeVar("_Value")
 
 
 def is_online(banner_name: str, received: Certificate | None) -> bool | None:
-    """Whether the remote side of a session is Exchange Online, by banner and certificate; None where nothing tells."""
+    """Return whether the remote side of a session is Exchange Online, by banner and certificate; None if unknown."""
     return is_remote_side(banner_name, received, "")
 
 
 def outcome_of(session: Session) -> Outcome:
-    """The outcome of a session, whether it was refused or not."""
+    """Return the outcome of a session, whether it was refused or not."""
     return Outcome(
         first=session.first,
         connector=session.connector,
@@ -55,12 +55,12 @@ def outcome_of(session: Session) -> Outcome:
 
 
 def is_acceptance(reply: Reply) -> bool:
-    """Whether a reply says that a message was taken."""
+    """Return whether a reply says that a message was taken."""
     return not reply.signals and reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED
 
 
 def domain_of(address: str) -> str:
-    """The domain of an address, folded; the whole address where it has none; empty for the null sender."""
+    """Return the domain of an address, folded; the whole address where it has none; empty for the null sender."""
     return address.rpartition("@")[2].casefold()
 
 
@@ -76,7 +76,7 @@ def _acceptance(reply: Reply) -> Acceptance:
 
 
 def _tls(session: Session) -> bool | None:
-    """Whether TLS was used; a session whose beginning is not in the log does not show that it was not."""
+    """Return whether TLS was used; a session whose beginning is not in the log does not show that it was not."""
     refused = any(reply.command == "STARTTLS" and reply.code >= _FAILED for reply in session.replies)
     if session.sent or session.received or session.tls or (session.starttls and not refused):
         return True
@@ -98,11 +98,22 @@ class Message(Struct, frozen=True):
     recipients: tuple[int, ...]
 
 
+class Refused(Struct, frozen=True):
+    """The numbers (from 0) of the rows that tell of one refusal; None where no row does."""
+
+    reply: int
+    sender: int | None
+    recipients: tuple[int, ...]
+    message_id: int | None
+
+
 class Layout(Struct, frozen=True, kw_only=True):
     """In which rows of a session its outcome stands; ``hellos`` are replies that may greet the client.
 
     ``local`` is the first row that names the local endpoint, ``banners`` are replies with the code of a banner.
     ``own_names`` are those of the first session of this shape: a server calls itself alike in all of them.
+    ``refused`` are the replies with 5.7.64. Where there are any, ``handshake`` is the row at which TLS began, and
+    ``greetings`` are the rows before the first MAIL in which both sides say who they are, but for the first banner.
     """
 
     sent: Certificate | None
@@ -113,15 +124,25 @@ class Layout(Struct, frozen=True, kw_only=True):
     banners: tuple[int, ...]
     hellos: tuple[int, ...]
     messages: tuple[Message, ...]
+    refused: tuple[Refused, ...] = ()
+    handshake: int | None = None
+    greetings: tuple[int, ...] = ()
 
 
 def layout_of(matches: Sequence[Match]) -> Layout | None:
-    """The layout of a session told by its rows, which stand in their order; None where anything in it failed."""
+    """Return the layout of a session by its rows, which stand in their order.
+
+    None where anything in it failed but for refusals with 5.7.64, and where it is not certain what was refused.
+    """
     rows = [match.event for match in matches if isinstance(match.event, SmtpEvent)]
-    numbered = [replace(row, text=_numbered(row, number)) for number, row in enumerate(rows)]
+    numbered = [_numbered(row, number) for number, row in enumerate(rows)]
     signals = [match.signals for match in matches]
-    session = tell([Match(event=row, signals=names) for row, names in zip(numbered, signals, strict=True)])
-    if session.tls_error or any(reply.signals or reply.code >= _FAILED for reply in session.replies):
+    session = build_session([Match(event=row, signals=names) for row, names in zip(numbered, signals, strict=True)])
+    if session.tls_error or any(not reply.signals and reply.code >= _FAILED for reply in session.replies):
+        return None
+    refused = [reply for reply in session.replies if reply.signals]
+    mail = next((number for number, row in enumerate(rows) if _is_command(row, _MAIL)), len(rows))
+    if refused and not _is_plain(session, refused, rows[mail:]):
         return None
     places = {id(row): number for number, row in enumerate(numbered)}
     taken = [reply for reply in session.replies if is_acceptance(reply)]
@@ -137,13 +158,55 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
         messages=tuple(
             [_message(places[id(reply.row)], item) for reply, item in zip(taken, outcome.accepted, strict=True)]
         ),
+        refused=tuple([_refused(places[id(reply.row)], reply) for reply in refused]),
+        handshake=_number_of(session.handshake_time) if refused else None,
+        greetings=tuple(_greetings(rows[:mail])) if refused else (),
     )
 
 
-def _numbered(row: SmtpEvent, number: int) -> str:
-    """The text of a row; of MAIL and RCPT with the row's number as the address."""
+def _is_plain(session: Session, refused: Sequence[Reply], after: Sequence[SmtpEvent]) -> bool:
+    """Return whether a refused session is of the usual kind: whole, and nobody says who he is once mail goes on.
+
+    A reply of several rows is none, for which of them says 5.7.64 may differ from session to session.
+    """
+    one_row = all(reply.row.text[3:4] != "-" for reply in refused)
+    return session.whole and one_row and not any(_is_command(row, *_HELLOS) for row in after)
+
+
+def _is_command(row: SmtpEvent, *verbs: str) -> bool:
+    return row.direction == ">" and _verb(row) in verbs
+
+
+def _greetings(before: Sequence[SmtpEvent]) -> Iterator[int]:
+    """Yield the numbers of the replies before the first MAIL but for the banner, and of EHLO and HELO."""
+    banner = next((number for number, row in enumerate(before) if row.direction == "<"), None)
+    for number, row in enumerate(before):
+        if (row.direction == "<" and number != banner) or _is_command(row, *_HELLOS):
+            yield number
+
+
+def _refused(at: int, reply: Reply) -> Refused:
+    named = [int(number) for number in reply.rcpt_to.split("; ") if number]
+    message_id = int(reply.message_id.strip("<>")) if reply.message_id else None
+    return Refused(at, int(reply.mail_from) if reply.mail_from else None, tuple(named), message_id)
+
+
+_MESSAGE_ID = re.compile(r"(InternetMessageId\s+)(?:<[^>]*>|\S+)")
+_HELLOS = ("EHLO", "HELO")
+_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _numbered(row: SmtpEvent, number: int) -> SmtpEvent:
+    """Return a row with its number in place of its time, and of an address or a message id that it names."""
     verb = _verb(row) if row.direction == ">" else ""
-    return f"{verb} {'FROM' if verb == _MAIL else 'TO'}:<{number}>" if verb in (_MAIL, _RCPT) else row.text
+    text = f"{verb} {'FROM' if verb == _MAIL else 'TO'}:<{number}>" if verb in (_MAIL, _RCPT) else row.text
+    context = _MESSAGE_ID.sub(rf"\g<1><{number}>", row.context) if row.direction == "*" else row.context
+    return replace(row, text=text, context=context, time=_ZERO + timedelta(seconds=number))
+
+
+def _number_of(time: datetime | None) -> int | None:
+    """Return the number of the row that has a time of ``_numbered``."""
+    return None if time is None else (time - _ZERO) // timedelta(seconds=1)
 
 
 def _message(accepted: int, item: Acceptance) -> Message:
@@ -178,7 +241,7 @@ class OutcomeReader:
         first: datetime,
         accepted: tuple[Acceptance, ...],
     ) -> Outcome:
-        """The outcome of a session; of each row the line stands first."""
+        """Return the outcome of a session; of each row the line stands first."""
         return Outcome(
             first=first,
             connector=connector,
@@ -191,7 +254,7 @@ class OutcomeReader:
         )
 
     def acceptances(self, lines: Sequence[Sequence[bytes]], layout: Layout, size: int) -> tuple[Acceptance, ...] | None:
-        """The accepted messages of a session; None where a time (so long as written) or an address is not certain."""
+        """Return the accepted messages of a session; None if a time (``size`` bytes) or an address is not certain."""
         accepted = []
         for message in layout.messages:
             time = self._time_of(lines[message.accepted][0][:size])
@@ -205,7 +268,7 @@ class OutcomeReader:
         return tuple(accepted)
 
     def _seen_address(self, lines: Sequence[Sequence[bytes]], hellos: tuple[int, ...]) -> str:
-        """The client address in the first reply that names one, which is an answer to EHLO."""
+        """Return the client address in the first reply that names one, which is an answer to EHLO."""
         for at in hellos:
             text = self._text_of(lines[at][0])
             address = self._addresses.get(text)
@@ -218,7 +281,7 @@ class OutcomeReader:
         return ""
 
     def _known_online(self, lines: Sequence[Sequence[bytes]], layout: Layout) -> bool | None:
-        """Whether the remote side is Exchange Online; asked once for each name and certificate."""
+        """Return whether the remote side is Exchange Online; asked once for each name and certificate."""
         match = _BANNER.match(self._text_of(lines[layout.banners[0]][0])) if layout.banners else None
         key = match[1] if match else b"", layout.received
         if key not in self._online:
@@ -226,7 +289,7 @@ class OutcomeReader:
         return self._online[key]
 
     def _domain(self, line: bytes) -> str | None:
-        """The domain of the address in a MAIL or RCPT command; None where it is not certain."""
+        """Return the domain of the address in a MAIL or RCPT command; None where it is not certain."""
         match = self._usual.search(line) or _ADDRESS.search(self._text_of(line))
         if match is None:
             return None

@@ -1,68 +1,88 @@
-"""Refused sessions and messages of all logs to rejections: each refusal once, however many logs tell of it."""
+"""Refused sessions and messages of all logs to rejections: each refusal once, however many logs tell of it.
+
+Most refusals of an outage are alike and stand in one log only: they stay folded (``folding``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.hosts import Hosts
+from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.events import Match
 from evtx_analyzer.model.evidence import ClockSkew, Rejection
 from evtx_analyzer.model.origin import Origin
-from evtx_analyzer.smtp.clock_skew import session_clock, settled
+from evtx_analyzer.smtp.clock_skew import settled
+from evtx_analyzer.smtp.folding import NOTHING_RECORDED, Folding, Recorded, split
 from evtx_analyzer.smtp.merge import merge
-from evtx_analyzer.smtp.rejections import Sighting, message_rejections, rejections
-from evtx_analyzer.smtp.sessions import Session
+from evtx_analyzer.smtp.rejections import message_rejections
 
 
 class Refusals(Struct, frozen=True, kw_only=True):
     """The rejections within the time that was asked for, and how many lie outside of it.
 
-    ``offsets`` are logs whose clock stands whole hours beside that of another log of the same refusal.
+    ``alike`` are those that are folded: of incidents that are too large to list each of their refusals. ``offsets`` are
+    logs whose clock stands whole hours beside that of another log of the same refusal.
     """
 
     rejections: tuple[Rejection, ...]
     left_out: int
     offsets: tuple[tuple[Origin, int], ...]
+    alike: tuple[Alike, ...] = ()
 
     @property
     def any(self) -> bool:
         """Return whether there is any refusal, in the time asked for or outside of it."""
-        return bool(self.rejections or self.left_out)
+        return bool(self.rejections or self.alike or self.left_out)
+
+    def sessions(self) -> Iterator[str]:
+        """Yield the ids of all sessions that were refused; empty where the log names none."""
+        yield from (item.session for item in self.rejections)
+        yield from (item.session for group in self.alike for item in group.differing())
 
 
 def refusals(
-    sessions: Iterable[Session],
+    folding: Folding,
     messages: Iterable[Match],
     hosts: Hosts,
     skews: Sequence[ClockSkew],
     within: tuple[datetime | None, datetime | None],
+    recorded: Recorded = NOTHING_RECORDED,
 ) -> Refusals:
-    """Make rejections of refused sessions and messages, each refusal once; ``within`` limits their time."""
-    merged, offsets = merge(settled(*_sightings(sessions, messages, hosts), skews))
-    kept = tuple([item for item in merged if _lies_within(item, *within)])
-    return Refusals(rejections=kept, left_out=len(merged) - len(kept), offsets=tuple(offsets))
+    """Make rejections of refused sessions and messages, each refusal once; ``within`` limits their time.
 
-
-def _sightings(
-    sessions: Iterable[Session], messages: Iterable[Match], hosts: Hosts
-) -> tuple[list[Sighting], dict[str, datetime]]:
-    """Return the refusals as every log tells them, and by id the session's own clock where its hour comes twice."""
-    sightings: list[Sighting] = []
-    clocks: dict[str, datetime] = {}
-    for session in sessions:
-        for item in rejections(session, hosts):
-            sightings.append(item)
-            if item.rejection.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
-                clocks[item.rejection.id] = time
-    sightings += [item for match in messages for item in message_rejections(match, hosts)]
-    return sightings, clocks
+    Those that a network trace may show (``recorded``) stay whole: each is compared with its handshakes.
+    """
+    others = [item for match in messages for item in message_rejections(match, hosts)]
+    whole, alone = folding.resolved(hosts, others, recorded)
+    merged, offsets = merge(settled([*whole, *others], folding.clocks, skews))
+    count = len(merged) + sum(map(len, alone))
+    kept, alike = split(
+        [item for item in merged if _lies_within(item, *within)],
+        [part for group in alone if len(part := _part_within(group, *within))],
+        folding.files,
+        recorded,
+    )
+    left_out = count - len(kept) - sum(map(len, alike))
+    return Refusals(rejections=tuple(kept), left_out=left_out, offsets=tuple(offsets), alike=tuple(alike))
 
 
 def _lies_within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
     """Return whether a refusal lies in the limits; one whose UTC time is not known is kept."""
-    if item.time_basis in ("heading", "unknown"):
-        return True
-    return (since is None or item.time >= since) and (until is None or item.time <= until)
+    return item.time_basis in ("heading", "unknown") or _is_between(item.time, since, until)
+
+
+def _part_within(group: Alike, since: datetime | None, until: datetime | None) -> Alike:
+    """Return those refusals that lie in the limits, of some that are alike; their UTC time is known."""
+    if since is None and until is None:
+        return group
+    pairs = zip(group.differing(), group.rows, strict=True)
+    return replace(group, rows=[row for item, row in pairs if _is_between(item.time, since, until)])
+
+
+def _is_between(time: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or time >= since) and (until is None or time <= until)

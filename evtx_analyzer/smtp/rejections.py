@@ -45,9 +45,9 @@ def session_clue(session: Session) -> HostClue:
     return HostClue(session.host, first.path, session.local)
 
 
-def rejections(session: Session, hosts: Hosts) -> Iterator[Sighting]:
-    """Yield one rejection for each refused reply of a session."""
-    host, basis = hosts.resolve(session_clue(session))
+def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sighting]:
+    """Yield one rejection for each refused reply of a session; its host is not known where ``hosts`` is None."""
+    host, basis = hosts.resolve(session_clue(session)) if hosts is not None else _UNKNOWN
     internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refused_replies(session):
         text, row = reply.row.text, reply.row
@@ -154,7 +154,10 @@ def _verdict(text: str) -> ReplyVerdict:
 
 
 def _attribution(text: str) -> str:
-    """As ``attribution``: most replies differ in the bracket only, and what stands before it is asked once."""
+    """Return what ``attribution`` does.
+
+    Most replies differ in the bracket only, and what stands before it is asked once.
+    """
     head, bracket_, tail = text.partition("[")
     return _of_head(head) or (attribution(bracket_ + tail) if bracket_ else "")
 

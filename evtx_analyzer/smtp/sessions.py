@@ -1,6 +1,6 @@
 """Rows of SMTP protocol logs to sessions: what was refused, in which handshake, and what went through.
 
-Sessions interleave and cross files, so rows are kept per open session and a session is told when it ends. Exchange
+Sessions interleave and cross files, so rows are kept per open session and a session is made when it ends. Exchange
 names a session (``session-id``, with the folder, for it is unique per server process only). IIS does not: there a
 row belongs to the open connection to the same address whose start (time minus time-taken) fits and whose time-taken
 is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
@@ -83,9 +83,9 @@ OpenSessions = dict[tuple[str, ...], list[_Open]]
 
 
 def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None) -> Iterator[Session]:
-    """Every session told by the rows, given in file order; each is yielded when it has ended or the rows have.
+    """Yield every session that rows in file order make, each when it has ended or the rows have.
 
-    Where all rows of a session come at once they are told at once, with what an earlier file has of it.
+    Where all rows of a session come at once they make it at once, with what an earlier file has of it.
     ``open_sessions`` is kept up to date: what has begun and not ended.
     """
     open_sessions = {} if open_sessions is None else open_sessions
@@ -97,7 +97,7 @@ def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None
         key = (row.kind, row.scope, row.host, row.session or row.remote)
         if match.rows:
             begun = open_sessions.pop(key, ())
-            yield tell([*(before for item in begun for before in item.matches), *match.rows])
+            yield build_session([*(before for item in begun for before in item.matches), *match.rows])
             continue
         running = open_sessions.setdefault(key, [])
         current = _connection(row, running)
@@ -107,18 +107,18 @@ def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None
         current.newest = row.time
         if current.ended:
             running.remove(current)
-            yield tell(current.matches)
+            yield build_session(current.matches)
             if not running:
                 del open_sessions[key]
         if number % 100_000 == 0:
             yield from _idle(open_sessions, newest - IDLE)
     for running in open_sessions.values():
         for current in running:
-            yield tell(current.matches)
+            yield build_session(current.matches)
 
 
 def _connection(row: SmtpEvent, running: list[_Open]) -> _Open | None:
-    """The open session that a row belongs to, begun where there is none; None for a late answer to QUIT."""
+    """Return the open session that a row belongs to, begun where there is none; None for a late answer to QUIT."""
     if row.session:
         if not running:
             running.append(_Open(row.time))
@@ -149,14 +149,14 @@ def _fits(item: _Open, row: SmtpEvent, start: datetime) -> bool:
 
 
 def _repeats(item: _Open, row: SmtpEvent) -> bool:
-    """Whether a row is a second MAIL without anything between: no connection does that."""
+    """Return whether a row is a second MAIL without anything between: no connection does that."""
     last = item.matches[-1].event if item.matches else None
     mail = row.direction == ">" and verb_of(row.text) == "MAIL"
     return mail and isinstance(last, SmtpEvent) and last.direction == ">" and verb_of(last.text) == "MAIL"
 
 
 def _awaits(item: _Open, row: SmtpEvent) -> bool:
-    """Whether a row is what the connection waits for: a reply to its last command, or a command after a reply."""
+    """Return whether a connection waits for a row: for a reply to its last command, or a command after a reply."""
     last = item.matches[-1].event if item.matches else None
     if not isinstance(last, SmtpEvent):
         return True
@@ -171,17 +171,17 @@ def _awaits_tls(current: _Open) -> bool:
 
 
 def _idle(open_sessions: OpenSessions, before: datetime) -> Iterator[Session]:
-    """Sessions without an end (the log was cut or the service stopped) whose last row is old."""
+    """Yield sessions without an end (the log was cut or the service stopped) whose last row is old."""
     for key, running in list(open_sessions.items()):
         for current in [item for item in running if item.newest < before]:
             running.remove(current)
-            yield tell(current.matches)
+            yield build_session(current.matches)
         if not running:
             del open_sessions[key]
 
 
-def tell(matches: Sequence[Match]) -> Session:
-    """The story of one session from its rows; rows with a sequence number are put in its order."""
+def build_session(matches: Sequence[Match]) -> Session:
+    """Return the session that rows make; those with a sequence number are put in its order."""
     ordered = sorted(_once(matches), key=lambda match: getattr(match.event, "sequence", None) or 0)
     rows = [match.event for match in ordered if isinstance(match.event, SmtpEvent)]
     # An outage has thousands of sessions: each question goes only to the rows that may answer it.
@@ -218,7 +218,7 @@ def tell(matches: Sequence[Match]) -> Session:
 
 
 def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
-    """Whether every row up to the last refusal is there; excerpts, filtered logs and deleted files leave some out.
+    """Return whether every row up to the last refusal is there: excerpts, filtered logs and lost files leave some out.
 
     Exchange numbers the rows of a session from 0. IIS does not: there what SMTP makes necessary must be written (an
     answer that is not written is usual).
@@ -235,7 +235,7 @@ def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
 
 
 def _has_all_commands(rows: Sequence[SmtpEvent]) -> bool:
-    """Whether the commands that lead to a reply about mail are written, as far as SMTP makes them necessary.
+    """Return whether the commands that lead to a reply about mail are written, as far as SMTP makes them necessary.
 
     Mail needs a greeting, MAIL and RCPT (RFC 5321 4.1.4); only TLS makes a second EHLO necessary, and only STARTTLS is
     answered by 220 (RFC 3207 4).
@@ -263,7 +263,7 @@ def _answers_without_command(rows: Sequence[SmtpEvent]) -> bool:
 
 
 def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
-    """The keywords of the answer to the first EHLO, in one row (Exchange 2016 and later) or in several.
+    """Return the keywords of the answer to the first EHLO, in one row (Exchange 2016 and later) or in several.
 
     There are none where the last line of the answer is not written: what was not offered is not known then.
     """
@@ -287,13 +287,16 @@ def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
 
 
 def _seen_address(answers: Sequence[SmtpEvent]) -> str:
-    """The address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
+    """Return the address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
     found = (_HELLO.match(row.text) for row in answers)
     return next((item[1] for item in found if item), "")
 
 
 def _once(matches: Sequence[Match]) -> Sequence[Match]:
-    """Rows without those that a second file repeats (a merged copy beside its parts); one file may repeat itself."""
+    """Return rows without those that a second file repeats (a merged copy beside its parts).
+
+    One file may repeat itself.
+    """
     origins = [match.event.origin for match in matches]
     if all(origin.source == origins[0].source and origin.member == origins[0].member for origin in origins):
         return matches
@@ -323,7 +326,7 @@ def _helo(commands: Sequence[SmtpEvent]) -> str:
 
 
 def _tls_error(notes: Sequence[SmtpEvent]) -> str:
-    """The error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
+    """Return the error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
     for row in notes:
         for text in (row.context, row.text):
             if text[:1] in ("T", "t") and (found := _TLS_FAILED.match(text)) is not None:
@@ -332,7 +335,7 @@ def _tls_error(notes: Sequence[SmtpEvent]) -> str:
 
 
 def _handshake(rows: Sequence[SmtpEvent]) -> datetime | None:
-    """When TLS began: the row of the sent certificate, else the answer to STARTTLS, else STARTTLS itself."""
+    """Return when TLS began: the row of the sent certificate, else the answer to STARTTLS, else STARTTLS itself."""
     starttls: datetime | None = None
     answered: datetime | None = None
     for row in rows:

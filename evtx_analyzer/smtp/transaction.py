@@ -101,8 +101,8 @@ class _Transaction:
         if not self._lines:
             return None
         found, self._lines = self._lines, []
-        told = found[-1] if len(found) == 1 else next((match for match in found if match.signals), found[-1])
-        row = told.event
+        shown = found[-1] if len(found) == 1 else next((match for match in found if match.signals), found[-1])
+        row = shown.event
         assert isinstance(row, SmtpEvent)
         code = int(row.text[:3])
         command = self._answered(row)
@@ -111,7 +111,7 @@ class _Transaction:
             return None
         recipients = self._recipients(command, code)
         mail = command.verb in _MAIL_VERBS
-        if not mail and not told.signals and code < _FAILED:
+        if not mail and not shown.signals and code < _FAILED:
             return None
         return Reply(
             row=row,

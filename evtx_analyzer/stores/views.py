@@ -170,7 +170,7 @@ def _candidates(incident: Incident, stores: Pool, known: _Known) -> list[tuple[C
     if incident.kind != IIS:
         return []
     # IIS SMTP takes a certificate with the name of its virtual server, and its log shows none.
-    own = {item.helo for item in incident.rejections if item.helo}
+    own = {item.helo for item in (*incident.rejections, *(group.shared for group in incident.alike)) if item.helo}
     return [
         ("name", item)
         for item in stores.in_my()

@@ -53,6 +53,7 @@ def test_sections_stand_in_the_order_in_which_they_are_asked_for():
         "time",
         "chain",
         "fix",
+        "missing",
         "others",
         "incidents",
         "inputs",

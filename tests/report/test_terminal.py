@@ -51,7 +51,7 @@ def test_the_first_block_says_what_to_know_and_to_do():
     shown = lines("kb-3212877", 80, opening_only=True)
     assert shown[0] == "probable: The server does not send its intermediate certificates (KB 3212877)"
     heads = [line for line in shown if line and not line.startswith(" ")]
-    assert heads[1:] == ["Why", "Do this first", "How to see that it worked"]
+    assert heads[1:] == ["Why", "Do this first", "How to see that it worked", "What is missing"]
     assert len(shown) < 40, "a screen or less"
     assert lines("kb-3212877", 80)[: len(shown)] == shown, "the whole report begins with it"
 

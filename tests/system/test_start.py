@@ -33,7 +33,8 @@ HEAVY |= {"requests", "sigma", "yaml"}
 def modules(*arguments, code):
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    ended, names = json.loads(result.stderr)
+    # Above it stands what the program says of the files that it wrote.
+    ended, names = json.loads(result.stderr.splitlines()[-1])
     assert ended == code
     return set(names)
 

@@ -102,13 +102,13 @@ def plainly(found):
             continue
         group = plainly_found(item, groups, rows)
         if group is None:
-            group = merging._Group(item)
+            group = merging.Group(item)
             groups.append(group)
         else:
             hours = merging._hours_beside(item.rejection, group.first)
             offsets += [(item.rejection.origin, hours)] if hours else []
             group.members.append(item)
-            group.layers |= merging._told_of(item)
+            group.layers |= merging._layers_of(item)
         rows.append((key, file, group))
     merged = [merging._merged(group) for group in groups]
     return sorted(merged, key=lambda item: (item.time, sort_key(item.origin), item.id)), offsets
@@ -124,12 +124,18 @@ def plainly_found(item, groups, rows):
     def near(member):
         return (
             known
-            and merging._recipients(member) & merging._recipients(wanted)
+            and merging.recipients_of(member.rcpt_to) & merging.recipients_of(wanted.rcpt_to)
             and abs(member.time - wanted.time) <= reach
         )
 
     ways = (
-        (lambda member: wanted.message_id and merging._id(member) == merging._id(wanted), timedelta(days=1), False),
+        (
+            lambda member: (
+                wanted.message_id and merging.message_key(member.message_id) == merging.message_key(wanted.message_id)
+            ),
+            timedelta(days=1),
+            False,
+        ),
         (lambda member: wanted.session and member.session == wanted.session, timedelta(days=1), False),
         (near, reach, True),
     )

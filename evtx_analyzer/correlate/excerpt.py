@@ -1,0 +1,148 @@
+"""Which refusals of a large incident stand whole in the report; all others are folded and counted.
+
+Whole are the first and the last refusal, of each signal the first five and the last (evidence names them), the first
+with each distinct reply, the first of each kind of session (``kind_of``), and of each link rule the pairs that lie
+nearest in time, sound and broken ones apart.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.correlate.case_facts import sender_domain_of
+from evtx_analyzer.exchange_online import is_remote_side
+from evtx_analyzer.model.alike import Alike, Differing
+from evtx_analyzer.model.evidence import Incident, Link, Rejection
+from evtx_analyzer.smtp.reply_texts import compared
+
+FIRST = 5
+"""So many refusals with a signal, and pairs of a rule, are whole; as many sentences of evidence are shown."""
+MOST_KINDS = 50
+"""So many replies, and kinds of session, have a refusal that is whole."""
+
+_Row = tuple[object, ...]
+"""The order of a refusal in time and place, the number of its group, and its number in the group."""
+
+
+class Survey(Struct, frozen=True):
+    """What refusals that are alike hold, gone through once: the first ones and the last, and who is affected."""
+
+    group: Alike
+    first: Differing
+    last: Differing
+    early: tuple[_Row, ...]
+    end: _Row
+    senders: frozenset[str]
+    recipients: frozenset[str]
+
+
+def survey(group: Alike, number: int) -> Survey:
+    """Go through refusals that are alike; ``number`` is that of the group in its incident."""
+    early: list[tuple[_Row, Differing]] = []
+    end: tuple[_Row, Differing] | None = None
+    senders, recipients = set[str](), set[str]()
+    for place, item in enumerate(group.differing()):
+        senders.add(item.mail_from)
+        recipients.update(item.rcpt_to.split("; "))
+        if len(early) < FIRST or item.time <= early[-1][1].time:
+            insort(early, ((*group.order(item), number, place), item), key=_order)
+            del early[FIRST:]
+        if end is None or item.time >= end[1].time:
+            entry = (*group.order(item), number, place), item
+            end = entry if end is None else max(end, entry, key=_order)
+    assert end is not None, "no group is empty"
+    return Survey(
+        group=group,
+        first=early[0][1],
+        last=end[1],
+        early=tuple([row for row, _ in early]),
+        end=end[0],
+        senders=frozenset(senders),
+        recipients=frozenset(recipients) - {""},
+    )
+
+
+def _order(entry: tuple[_Row, Differing]) -> _Row:
+    return entry[0]
+
+
+def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Rejection], tuple[Alike, ...]]:
+    """Return the refusals that are listed whole, and the others; ``links`` are those of all."""
+    chosen = _telling(surveys)
+    paired = _paired(links)
+    whole: list[Rejection] = []
+    rest: list[Alike] = []
+    for number, item in enumerate(surveys):
+        group, places = item.group, chosen.get(number, set())
+        taken = {
+            place for place, one in (enumerate(group.differing()) if paired else ()) if group.whole(one).id in paired
+        } | places
+        rows = group.rows
+        picked = replace(group, rows=[rows[place] for place in sorted(taken)])
+        whole += picked.rejections()
+        left = [row for place, row in enumerate(rows) if place not in taken]
+        if left:
+            rest.append(replace(group, rows=left))
+    return whole, tuple(rest)
+
+
+def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
+    """Return the places of the rows that are listed whole, by the number of their group."""
+    signals: dict[str, list[Survey]] = {}
+    replies: dict[object, _Row] = {}
+    kinds: dict[object, _Row] = {}
+    for item in surveys:
+        for name in item.group.shared.signals:
+            signals.setdefault(name, []).append(item)
+        for known, key in (
+            (replies, compared(item.group.shared.reply)),
+            (kinds, kind_of(item.group.whole(item.first))),
+        ):
+            known[key] = min(known.get(key, item.early[0]), item.early[0])
+    rows: list[_Row] = [min(item.early[0] for item in surveys), max(item.end for item in surveys)]
+    for same in signals.values():
+        rows += heapq.nsmallest(FIRST, chain.from_iterable(item.early for item in same))
+        rows.append(max(item.end for item in same))
+    rows += [*sorted(replies.values())[:MOST_KINDS], *sorted(kinds.values())[:MOST_KINDS]]
+    chosen: dict[int, set[int]] = {}
+    for *_, number, place in dict.fromkeys(rows):
+        assert isinstance(number, int)
+        assert isinstance(place, int)
+        chosen.setdefault(number, set()).add(place)
+    return chosen
+
+
+def kind_of(item: Rejection) -> tuple[object, ...]:
+    """Return what of a refusal decides whether a later acceptance is of the same kind, as ``repair`` compares them."""
+    received = item.received.thumbprint if item.received else ""
+    online = is_remote_side(item.remote_name, item.received, item.remote_endpoint)
+    sent = item.sent is not None
+    tls = item.starttls, bool(item.tls)
+    return sender_domain_of(item), item.seen_address, *tls, item.from_start, sent, received, online
+
+
+def holds_every_kind(incident: Incident) -> bool:
+    """Return whether there is a refusal of each kind among those that an incident holds, listed or folded.
+
+    A saved report lists the first of each kind, and of very many kinds only some.
+    """
+    here = len(incident.rejections) + sum(map(len, incident.alike))
+    return here >= incident.rejection_count or len({*map(kind_of, incident.rejections)}) < MOST_KINDS
+
+
+def _paired(links: Iterable[Link]) -> frozenset[str]:
+    """Return the ids of the refusals in the nearest pairs of each rule."""
+    pairs: dict[tuple[str, bool], list[Link]] = {}
+    for link in links:
+        pairs.setdefault((link.rule, link.broken_by is None), []).append(link)
+    return frozenset(
+        link.rejection
+        for same in pairs.values()
+        for link in heapq.nsmallest(FIRST, same, key=lambda link: abs(link.delta_seconds))
+    )

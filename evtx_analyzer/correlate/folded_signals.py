@@ -1,0 +1,99 @@
+"""Signals of refusals that are alike: asked once for all of them that were refused while nothing changed.
+
+What the view of a refusal (``session_facts``) shows depends on what refusals that are alike share, and on its time: on
+which TLS negotiations failed in the minutes before, which checks had passed, whether the certificate had expired. All
+of that changes at known moments, and between two of them one refusal answers for all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from evtx_analyzer.correlate.case_facts import CaseFacts, completed, sender_key, sent_thumbprint
+from evtx_analyzer.correlate.refused_session import RECENT
+from evtx_analyzer.correlate.session_facts import session_facts
+from evtx_analyzer.model.alike import Alike, Differing
+from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.sigma.conditions import ALL_FIELDS
+from evtx_analyzer.sigma.match import Signal, with_signals
+
+# Fields of the view that differ between refusals that are alike.
+_DIFFERING = ("MailFrom", "Reply")
+_VIEW = "smtp-session"
+
+
+def with_view_signals(groups: Iterable[Alike], signals: Sequence[Signal], facts: CaseFacts) -> list[Alike]:
+    """Return refusals that are alike with the signals of their view, apart where their views are not the same."""
+    own = [signal for signal in signals if signal.kind == _VIEW]
+    seen = frozenset().union(*(signal.looks_at for signal in own))
+    changes = _changes(facts)
+    return [part for group in groups for part in _parts(group, own, seen, changes, facts)]
+
+
+def _parts(
+    group: Alike, signals: Sequence[Signal], seen: frozenset[str], changes: set[datetime], facts: CaseFacts
+) -> Iterator[Alike]:
+    sent = completed(group.shared.sent, facts)
+    limits = [time for time in (sent.not_before, sent.not_after) if time] if sent else []
+    times = sorted({*changes, *limits})
+    # Where the delivery history does not hold the refusals, each is compared by its own time.
+    alone = (*sender_key(group.shared), sent_thumbprint(group.shared)) not in facts.refused
+    mail_from, reply = (bool(seen & {name, ALL_FIELDS}) for name in _DIFFERING)
+    known: dict[tuple[object, ...], tuple[object, ...]] = {}
+    rows: dict[tuple[object, ...], list[bytes]] = {}
+    found: dict[tuple[object, ...], tuple[str, ...]] = {}
+    for item, row in zip(group.differing(), group.rows, strict=True):
+        own = (item.time if alone else None, item.mail_from if mail_from else "", item.reply if reply else "")
+        asked = (*_between(times, item), *own)
+        if asked not in known:
+            names, view = _judged(group.whole(item), signals, facts)
+            known[asked] = (names, *view)
+            found[known[asked]] = names
+        rows.setdefault(known[asked], []).append(row)
+    for key, some in rows.items():
+        yield replace(group, shared=replace(group.shared, signals=found[key]), rows=some)
+
+
+def _between(times: Sequence[datetime], item: Differing) -> tuple[int, ...]:
+    """Return between which changes a refusal lies, by its own time and by that of its handshake."""
+    if not times:
+        return ()
+    anchor = item.handshake_time or item.time
+    return (
+        bisect_left(times, item.time),
+        bisect_right(times, item.time),
+        bisect_left(times, anchor),
+        bisect_right(times, anchor),
+    )
+
+
+def _judged(
+    item: Rejection, signals: Sequence[Signal], facts: CaseFacts
+) -> tuple[tuple[str, ...], list[tuple[str, tuple[str, ...]]]]:
+    """Return the signals of a refusal, and its view without what differs between refusals that are alike."""
+    view = session_facts(item, facts)
+    names = with_signals(item, signals, _VIEW, view).signals
+    return names, sorted((name, values) for name, values in view.items() if name not in _DIFFERING)
+
+
+def _changes(facts: CaseFacts) -> set[datetime]:
+    """Return the times at which the view of a refusal may change, for ``session_facts`` compares its time with them."""
+    failed = {time for item in facts.tls_failures for time in item.times.edges()}
+    times = failed | {time + RECENT for time in failed}
+    for events in facts.schannel.values():
+        for event in events:
+            times |= {event.first - RECENT} if event.first else set()
+            times |= {event.last + RECENT} if event.last else set()
+    for checks in facts.checks.values():
+        passed = [check.result == "0" for check in checks]
+        # Only a check that gives another result than the one before it changes the answer.
+        times |= {
+            check.time
+            for number, check in enumerate(checks)
+            if number == 0 or passed[number] != passed[number - 1] or check.time == checks[number - 1].time
+        }
+    return times

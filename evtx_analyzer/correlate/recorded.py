@@ -1,0 +1,18 @@
+"""When refusals may belong to a handshake of a network trace: there each is compared with it, and none is folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from evtx_analyzer.correlate.handshake_links import SAME_CONNECTION
+from evtx_analyzer.correlate.refused_session import RECENT
+from evtx_analyzer.model.handshake import Handshake
+
+
+def recorded_times(handshakes: Iterable[Handshake]) -> Iterator[tuple[datetime, datetime]]:
+    """Yield from when to when a refusal may be of a handshake, or follows one that failed (``WireTlsFailure``)."""
+    apart = timedelta(seconds=SAME_CONNECTION)
+    for item in handshakes:
+        first, last = item.opened or item.start, item.end or item.start
+        yield first - apart, max(last + apart, item.start + RECENT if item.alert else last)

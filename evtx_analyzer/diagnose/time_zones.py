@@ -1,0 +1,48 @@
+"""What is asked for where refusals have no UTC time, so that nothing can be joined with them by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Missing
+
+_WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
+_EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
+
+
+def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
+    """What comes first under what is missing where refusals have no UTC time: nothing can be joined with them by time.
+
+    Rows behind a ``#Date`` heading have no time at all, so no zone is asked for.
+    """
+    if not any(incident.unknown_zone_count for incident in incidents):
+        return
+    rejections = [item for incident in incidents for item in incident.rejections]
+    local = [item for item in rejections if item.time_basis == "unknown"]
+    two_dates = sum(item.other_time is not None for item in local)
+    skipped = len(local) - two_dates if tz else 0
+    wrong = sum(item.time_basis == "wrong-zone" for item in rejections)
+    if local and tz is None:
+        text = (
+            f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
+            "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
+        )
+        yield Missing(text=text, collect=_WITH_ZONE)
+    if two_dates:
+        text = (
+            f"{_times_of(two_dates)} of a date whose day and month can be read both ways; shown is the month first. "
+            "Give an IIS log under its own name (inYYMMDD.log), and export message tracking with Export-Clixml."
+        )
+        yield Missing(text=text, collect=_EXPORT_WITH_ZONE)
+    for count, why in ((skipped, "in an hour that the zone skips"), (wrong, "wrong by another clock")):
+        if count:
+            text = (
+                f"{_times_of(count)} {why}: --tz {tz} is not the zone of the server that wrote the log. "
+                "Analyze again with the right one."
+            )
+            yield Missing(text=text, collect=_WITH_ZONE)
+
+
+def _times_of(count: int) -> str:
+    return "The time of 1 refusal is" if count == 1 else f"The times of {count} refusals are"

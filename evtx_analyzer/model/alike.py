@@ -1,0 +1,177 @@
+"""Refusals that are alike, folded: what they share is held once, and of each only what differs, packed in bytes.
+
+An outage has hundreds of thousands of refusals that say the same. Each takes some two hundred bytes here, and becomes a
+whole ``Rejection`` again for as long as somebody looks at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evtx_analyzer.model.origin import Origin, identify, sort_key
+from evtx_analyzer.model.rejection import Rejection
+
+Place = tuple[int, int | None, int | None, int | None]
+"""Where a fact stands: the number of the file, then record, line and offset as in ``Origin``."""
+
+
+class Differing(Struct, frozen=True, array_like=True, gc=False):
+    """What of a refusal differs from those that are like it.
+
+    ``reply`` is None where it is the one of the shared part, letter for letter. ``id`` is empty where it follows from
+    place and reply, as it does for refusals of protocol logs. ``places`` are all of ``Rejection.origins``, and the
+    first is its ``origin``.
+    """
+
+    time: datetime
+    handshake_time: datetime | None
+    session: str
+    local_endpoint: str
+    mail_from: str
+    rcpt_to: str
+    message_id: str
+    reply: str | None
+    remote_clock: datetime | None
+    places: tuple[Place, ...]
+    id: str = ""
+
+
+encode = msgspec.msgpack.Encoder().encode
+"""Packs a ``Differing``, or the same values as a tuple in the same order."""
+
+_decode = msgspec.msgpack.Decoder(Differing).decode
+
+
+class Files:
+    """The files in which folded refusals stand, each with its number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, str | None], int] = {}
+        self.origins: list[Origin] = []
+
+    def number(self, origin: Origin) -> int:
+        """Return the number of an origin's file."""
+        key = (origin.source, origin.member)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.origins)
+            self.origins.append(Origin(source=origin.source, member=origin.member))
+        return number
+
+    def place(self, origin: Origin) -> Place:
+        """Return an origin by the number of its file."""
+        return self.number(origin), origin.record, origin.line, origin.offset
+
+
+class Alike(Struct, frozen=True, gc=False):
+    """Refusals that are alike: ``shared`` holds what is the same in all of them, ``rows`` a packed ``Differing`` each.
+
+    In ``shared`` the fields of ``Differing`` are blank, but for ``reply``, which is that of one of them. ``files`` are
+    those of the whole case, by number.
+    """
+
+    shared: Rejection
+    rows: list[bytes]
+    files: list[Origin]
+
+    def __len__(self) -> int:
+        """Return how many refusals these are."""
+        return len(self.rows)
+
+    def differing(self) -> Iterator[Differing]:
+        """Yield what differs, refusal by refusal."""
+        return map(_decode, self.rows)
+
+    def rejections(self) -> Iterator[Rejection]:
+        """Yield the refusals whole, one by one."""
+        return (self.whole(item) for item in self.differing())
+
+    def whole(self, item: Differing) -> Rejection:
+        """Return one of the refusals whole."""
+        origins = tuple([_origin(self.files, place) for place in item.places])
+        reply = self.shared.reply if item.reply is None else item.reply
+        return replace(
+            self.shared,
+            id=item.id or identify("R", origins[0], reply),
+            time=item.time,
+            handshake_time=item.handshake_time,
+            session=item.session,
+            local_endpoint=item.local_endpoint,
+            mail_from=item.mail_from,
+            rcpt_to=item.rcpt_to,
+            message_id=item.message_id,
+            reply=reply,
+            remote_clock=item.remote_clock,
+            origin=origins[0],
+            origins=origins,
+        )
+
+    def order(self, item: Differing) -> tuple[object, ...]:
+        """Return the key by which refusals stand in the order of time and place, as ``sort_key`` has it."""
+        number, record, line, offset = item.places[0]
+        file = self.files[number]
+        return item.time, (file.source, file.member or "", record or 0, line or 0, offset or 0)
+
+
+def _origin(files: Sequence[Origin], place: Place) -> Origin:
+    file = files[place[0]]
+    return Origin(source=file.source, member=file.member, record=place[1], line=place[2], offset=place[3])
+
+
+_BLANK = Origin(source="")
+_NO_TIME = datetime.fromtimestamp(0, UTC)
+
+
+def shared_part(rejection: Rejection, reply: str) -> Rejection:
+    """Return a refusal without what may differ between refusals that are alike, and with this reply."""
+    return replace(
+        rejection,
+        id="",
+        time=_NO_TIME,
+        handshake_time=None,
+        session="",
+        local_endpoint="",
+        mail_from="",
+        rcpt_to="",
+        message_id="",
+        reply=reply,
+        remote_clock=None,
+        origin=_BLANK,
+        origins=(),
+    )
+
+
+def differing_part(rejection: Rejection, reply: str, files: Files) -> bytes:
+    """Return what differs of a refusal, packed; ``reply`` is the one of the part that is shared."""
+    own = identify("R", rejection.origin, rejection.reply)
+    return encode(
+        Differing(
+            time=rejection.time,
+            handshake_time=rejection.handshake_time,
+            session=rejection.session,
+            local_endpoint=rejection.local_endpoint,
+            mail_from=rejection.mail_from,
+            rcpt_to=rejection.rcpt_to,
+            message_id=rejection.message_id,
+            reply=None if rejection.reply == reply else rejection.reply,
+            remote_clock=rejection.remote_clock,
+            places=tuple([files.place(origin) for origin in rejection.origins]),
+            id="" if rejection.id == own else rejection.id,
+        )
+    )
+
+
+def in_order(whole: Iterable[Rejection], alike: Sequence[Alike]) -> Iterator[Rejection]:
+    """Yield refusals in the order of time and place, the folded ones among the others."""
+    entries: list[tuple[tuple[object, ...], int, Rejection | bytes]]
+    entries = [((item.time, sort_key(item.origin)), -1, item) for item in whole]
+    for number, group in enumerate(alike):
+        entries += [(group.order(item), number, row) for item, row in zip(group.differing(), group.rows, strict=True)]
+    entries.sort(key=lambda entry: entry[0])
+    for _, number, item in entries:
+        yield alike[number].whole(_decode(item)) if isinstance(item, bytes) else item
