@@ -32,7 +32,7 @@ HostNames = str | Sequence[str] | Mapping[str, str]
 _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
+_MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
 # Words that people name bundles with; an archive called case-1123.zip names no machine.
 _NO_HOSTS = frozenset(
     {
@@ -265,7 +265,7 @@ def _is_machine_name(name: str) -> bool:
     """Return whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
     plain = re.sub(r"(?:[-_ ]|(?<!\d))\d+$", "", name).casefold()
     # A date (2026-03-10) would be a legal name of a machine.
-    legal = _NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
+    legal = _MACHINE_NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
     return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
 
 
@@ -285,9 +285,9 @@ def folder_host(parts: list[str]) -> str:
     if archive is not None:
         return archive["host"] if _is_day(archive["day"]) and archive["host"].casefold() not in _NO_HOSTS else ""
     dated = _DATED.fullmatch(above)
-    if dated is not None and _is_day(dated["day"]) and _NAME.fullmatch(name):
+    if dated is not None and _is_day(dated["day"]) and _MACHINE_NAME.fullmatch(name):
         return name
-    if _SHARE.fullmatch(name) and _NAME.fullmatch(above):
+    if _SHARE.fullmatch(name) and _MACHINE_NAME.fullmatch(above):
         return above
     return ""
 

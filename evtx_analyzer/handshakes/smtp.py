@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-_REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n")
+_WHOLE_REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n")
 _COMMAND = re.compile(rb"[^\n]{0,2048}\n")
 _SEEN = re.compile(r"Hello \[([0-9A-Fa-f.:]+)\]")
 _MOST_COMMANDS = 200
@@ -58,7 +58,7 @@ def _replies(data: bytes) -> Iterator[tuple[str, int]]:
     """Yield each reply, whatever its number of lines, and where it ends."""
     at = 0
     for _ in range(_MOST_COMMANDS):
-        found = _REPLY.match(data, at)
+        found = _WHOLE_REPLY.match(data, at)
         if found is None:
             return
         at = found.end()

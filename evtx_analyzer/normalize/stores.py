@@ -41,7 +41,7 @@ def _time(text: str, order: str, zone: ZoneInfo | None) -> tuple[datetime | None
         # Without an offset the digits are local.
         return iso, bool(re.search(r"(?:Z|[+-]\d\d:?\d\d)$", text.strip()))
     seconds = re.sub(
-        r"(\d{1,2}[:.]\d\d)(?=\s*(?:[AaPp]\.?[Mm]\.?)?\s*$)(?<!\d\d[:.]\d\d[:.]\d\d)", r"\1:00", text.strip()
+        r"(\d{1,2}[:.]\d\d)(?=\s{0,3}(?:[AaPp]\.?[Mm]\.?)?\s{0,3}$)(?<!\d\d[:.]\d\d[:.]\d\d)", r"\1:00", text.strip()
     )
     found = clock.from_local(seconds, cast("DateOrder", order), zone) or clock.from_local(
         text, cast("DateOrder", order), zone

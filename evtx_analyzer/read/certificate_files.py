@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from cryptography import x509 as types
 
 LARGEST = 16 << 20
-_PEM = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----.*?-----END \1-----", re.DOTALL)
+_PEM = re.compile(
+    rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL
+)
 _SEQUENCE = b"\x30\x82"
 # A sequence of any length that begins with the number 3 (ITU-T X.690 8.1.3).
 _PKCS12 = re.compile(rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03[\x30\xa0]", re.DOTALL)

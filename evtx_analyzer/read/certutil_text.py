@@ -46,7 +46,7 @@ _NESTED = re.compile(r"nest|chachtel", re.IGNORECASE)
 # Revocation lists and trust lists stand in the same stores.
 _LISTS = re.compile(r"\b(?:CRL|CTL)\b|perrliste|vertrauensliste", re.IGNORECASE)
 _HEADING = re.compile(r"\"?([A-Za-z][A-Za-z ]{0,30}?)\"?(?:\s+\"[^\"]*\")?\s*$")
-_COMMAND = re.compile(r"certutil(?:\.exe)?\"?\s+(?=.*-(?:store|verifystore)\b)(.*)$", re.IGNORECASE)
+_COMMAND = re.compile(r"certutil(?:\.exe)?\"?\s+(?=.{0,300}-(?:store|verifystore)\b)(.*)$", re.IGNORECASE)
 _RESULT = re.compile(r"CertUtil:\s", re.IGNORECASE)
 _FAILED = re.compile(r"0x8[0-9a-f]{7}", re.IGNORECASE)
 _HASH = re.compile(r"\(sha1\)\s*:\s*((?:[0-9a-f]\s*){40})(?![0-9a-f])", re.IGNORECASE)
@@ -55,8 +55,8 @@ _NAME = r"(?:[A-Za-z][A-Za-z0-9.-]*|[0-9.]+)=.*"
 _COMPACT_NAME = re.compile(rf"[^\s:=][^:=]*:\s*({_NAME}|EMPTY\b.*)$")
 _LONG_NAME = re.compile(r"\S[^:=]*:$")
 _NAME_PART = re.compile(rf" {{4}}({_NAME})$")
-_DATE = re.compile(r" ?[^:=]+:\s*(\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?,?\s+\d{1,2}[:.]\d\d.*)$")
-_PROVIDER = re.compile(r"\s+[^=]+?\s*= (.*(?:Provider|Anbieter|Fournisseur|Cryptograph).*)$", re.IGNORECASE)
+_DATED = re.compile(r" ?[^:=]+:\s*(\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?,?\s+\d{1,2}[:.]\d\d.*)$")
+_PROVIDER = re.compile(r"\s+[^=\s][^=]*= (.*(?:Provider|Anbieter|Fournisseur|Cryptograph).*)$", re.IGNORECASE)
 _KEY_SPEC = re.compile(r"(?:KeySpec\s*)?= ?(\d+) -- (?:XCN_)?AT_(\w+)|KeySpec\s*= ?(\d+)")
 _NO_KEY = re.compile(r"^(?:No key provider information|Missing stored keyset|Kein\w* Schl\S{1,4}ssel|Fehlender)")
 _NO_PROVIDER = re.compile(r"^(?:No key provider information|Kein\w* Schl\S{1,4}sselanbieter)")
@@ -78,6 +78,7 @@ _SENTENCE = re.compile(
 )
 _NEXT_PART = re.compile(r" [A-Za-z][A-Za-z0-9.]*=\S")
 _CONSOLE, _RDNS = 60, 2
+_LONGEST = 1000
 
 Line = tuple[int, int, str]
 
@@ -96,7 +97,7 @@ class _Listing(Struct):
 
 def is_certutil_text(head: bytes) -> bool:
     """Whether the first bytes are of a store that certutil lists: an entry with a SHA-1 hash, or an empty store."""
-    found = as_lines(head)
+    found = [line[:_LONGEST] for line in as_lines(head)]
     if not any(_ENTRY.match(line) or _RESULT.match(line) for line in found):
         return False
     text = "\n".join(found)
@@ -105,9 +106,10 @@ def is_certutil_text(head: bytes) -> bool:
 
 def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry | Loss]:
     """The entries of every store in the text, each store with a heading of its own; a cut entry is a Loss."""
-    found = list(lines(stream))
+    # Every pattern here is of one short line; what is longer was written by something else.
+    found = [(number, offset, text[:_LONGEST]) for number, offset, text in lines(stream)]
     texts = [text for _, _, text in found]
-    order: DateOrder = date_order(value[1] for text in texts if (value := _DATE.match(text)))
+    order: DateOrder = date_order(value[1] for text in texts if (value := _DATED.match(text)))
     width = max(map(len, texts), default=0)
     listing, place = _Listing(origin=source, store=""), 0
     command: tuple[str, bool | None] = ("", None)
@@ -198,7 +200,7 @@ def _entry(
     if any(_ARCHIVED.match(text) for text in texts):
         return None
     issuer, subject = _names(texts)
-    dates = [value[1].strip() for text in texts if (value := _DATE.match(text))][:2]
+    dates = [value[1].strip() for text in texts if (value := _DATED.match(text))][:2]
     of_extensions = _extensions(texts)
     serial = next((value[1] for text in texts if (value := _HEX_VALUE.match(text))), "")
     certificate = Certificate(

@@ -29,7 +29,7 @@ from evtx_analyzer.wincrypt import CAPI2_CHANNEL, CAPI2_PROVIDER
 
 Object = Mapping[str, Any]
 _NUMBERED = re.compile(r"(.+)_\d+$")
-_NAME = re.compile(r"[A-Za-z_][\w.-]*$")
+_ATTRIBUTE_NAME = re.compile(r"[A-Za-z_][\w.-]*$")
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 )
@@ -231,7 +231,7 @@ def _element(name: str, value: object, attributes: object = None) -> str:
     if isinstance(value, list):
         return "".join(_element(name, member) for member in value)
     name = name.rpartition(":")[2]
-    if not _NAME.match(name):
+    if not _ATTRIBUTE_NAME.match(name):
         return ""
     if not isinstance(value, dict):
         return f"<{name}{_attributes(_object(attributes))}>{_escaped(value)}</{name}>"
@@ -285,7 +285,7 @@ def _attributes(values: Object) -> str:
     pairs = (
         (str(name).rpartition(":")[2], value) for name, value in values.items() if not str(name).startswith("xmlns")
     )
-    return "".join(f' {name}="{_escaped(value)}"' for name, value in pairs if _NAME.match(name))
+    return "".join(f' {name}="{_escaped(value)}"' for name, value in pairs if _ATTRIBUTE_NAME.match(name))
 
 
 def _text(value: object) -> str:

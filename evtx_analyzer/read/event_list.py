@@ -40,7 +40,7 @@ _MESSAGES = "holds messages only and none of a CAPI2 event's facts (UserData)"
 _FORMS = (
     _Form(
         "a PowerShell object file (Export-Clixml)",
-        re.compile(rf"\A.{{0,2000}}?<Objs [^>]{{0,500}}powershell/2004/04(?=.*>{_PROVIDER}<)", re.DOTALL),
+        re.compile(rf"\A(?>.{{0,2000}}?<Objs [^>]{{0,500}}powershell/2004/04)(?=.*>{_PROVIDER}<)", re.DOTALL),
         _MESSAGES,
     ),
     _Form(

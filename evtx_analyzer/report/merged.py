@@ -19,7 +19,7 @@ from evtx_analyzer.report.language import Language
 
 _MOSTPLACES = 8
 # What differs between equal observations: how far the check lies from the handshake.
-_DISTANCE = re.compile(r"\d[\d.,]* (?:s|min|h) (?:before|after) ")
+_DISTANCE = re.compile(r"(?<![\d.,])\d[\d.,]*+ (?:s|min|h) (?:before|after) ")
 PLACES = (
     ("line", "$file line $number", "$file lines $number"),
     ("record", "$file record $number", "$file records $number"),

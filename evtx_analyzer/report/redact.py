@@ -325,10 +325,13 @@ _PATH_SIGN = re.compile(r"[/\\!]")
 _PATH_SIGNS = re.compile(r"([/\\!])")
 
 
+_LONGEST_SUFFIXES = 40  # characters of a name that may be suffixes (``.tar.gz``)
+
+
 def _suffix(name: str) -> str:
     """The suffixes of a file name: of letters and digits, and none that is a domain's (``.local``, ``.example``)."""
-    found = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name)
-    return found[0].lower() if found and found.start() else ""
+    found = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name[-_LONGEST_SUFFIXES:])
+    return found[0].lower() if found and len(found[0]) < len(name) else ""
 
 
 def _longest_first(text: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from evtx_analyzer import clock
 
 ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
-REPLY_CODE = re.compile(r"\s*#?(?:<[^>]*>)?\s*#?([45]\d\d)\b")
+REPLY_CODE = re.compile(r"\s*+#?(?:<[^>]*>)?\s*+#?([45]\d\d)\b")
 
 
 def code(text: str) -> str:

@@ -24,12 +24,14 @@ from evtx_analyzer.smtp.replies import bracket, verdict_of
 SOURCES = "\n".join(path.read_text("utf-8") for path in Path(evtx_analyzer.__file__).parent.rglob("*.py"))
 # Of rules, options and texts of the program: no input reaches them. (module:name)
 NOT_OF_INPUT = {
-    "rules.parsing:", "cli.options:", "commands:", "report.language:", "diagnose.wording:", "rule_tools.",
+    "rules.parsing:", "cli.options:", "cli.config:", "commands:", "report.language:", "diagnose.wording:",
+    "rule_tools.", "report.redact:re.search:(?:",  # the last is only applied to the last 40 characters of a name
     "sigma.", "read.evtx.search:", "read.evtx.span:", "public_roots:",
 }  # fmt: skip
-# Only ever applied to one name of a path, which discovery limits to 1,000 characters.
+# Only ever applied to one name of a path, which discovery limits to 1,000 characters, or to a line cut to as many.
 OF_NAMES = {"hosts:", "discover.", "ingest.ledger:_CAPI2_FILE", "ingest.ledger:_DISPLAY_TEXTS", "ingest.absence:",
-            "report.redact:_PRODUCT_PATH", "report.redact:re.search", "read.iis_log:_NAMED"}  # fmt: skip
+            "report.redact:_PRODUCT_PATH", "report.redact:re.search", "read.iis_log:_NAMED",
+            "read.certutil_text:"}  # fmt: skip
 # Applied to whole lines only, of which the last one ends (smtp.blocks).
 OF_LINES = {"smtp.fold:_SEND:0", "smtp.fold:_RECEIVE:0"}
 _SMALL, _LARGE = 1_500, 6_000
