@@ -47,12 +47,11 @@ def is_configuration(row: LogRow) -> bool:
 def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times
     """Return the object with its cmdlet; values stay texts as exported, lists without the mark of what was cut."""
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
-    cut = {name: f"{whole[1]}}}" for name, value in values.items() if (whole := _CUT_LIST.match(value))}
-    lists = set(cut)
-    values |= cut
+    whole = {name: f"{match[1]}}}" for name, value in values.items() if (match := _CUT_LIST.match(value))}
+    values |= whole
     if "Services" in values:
         values["Services"] = services(values["Services"])
-    cut = lists | set(filter(None, row.values.get("#cut", "").split(";")))
+    cut = set(whole) | set(filter(None, row.values.get("#cut", "").split(";")))
     return Setting(origin=row.origin, cmdlet=_cmdlet(row) or "", values=values, cut=frozenset(cut))
 
 

@@ -312,6 +312,7 @@ def serve(listener, context):
 
 
 @pytest.mark.slow
+@pytest.mark.server
 def test_a_real_capture_of_a_real_session(parties, tmp_path):
     tcpdump = shutil.which("tcpdump")
     if tcpdump is None:
