@@ -8,7 +8,8 @@ from datetime import timedelta
 from samples import capi2
 from samples.capi2 import Recorder
 from samples.cases import HOST, KB_TIME, LEAF, Files, noise
-from samples.pieces import BROKEN, CHAIN, SOUND, START, accepted, refused, send, xml
+from samples.pieces import BROKEN, CHAIN, SOUND, START, accepted, message, refused, send, xml
+from samples.smtp import SendSession
 
 _FIX = timedelta(hours=26)
 
@@ -33,4 +34,12 @@ def fixed() -> Files:
     }
 
 
-REPAIRS: dict[str, Callable[[], Files]] = {"fixed": fixed}
+def not_fixed() -> Files:
+    """The chain failed and mail was refused; a day later the same check passes, and mail is refused all the same."""
+    files = fixed()
+    again = SendSession(START + _FIX, "08D50E7411223344").connect().starttls(LEAF)
+    files["after/SmtpSend/SEND2016120205-1.LOG"] = send(message(again, 710).quit(1100))
+    return files
+
+
+REPAIRS: dict[str, Callable[[], Files]] = {"fixed": fixed, "not-fixed": not_fixed}

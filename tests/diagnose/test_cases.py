@@ -179,6 +179,7 @@ EXPECTED = {
     "address-changed": ("source-ip-not-allowed", "possible"),
     "rolled-back": ("certificate-replaced", "probable"),
     "fixed": ("missing-intermediate", "confirmed"),
+    "not-fixed": ("unexplained", "no-evidence"),
     # Q&A 2276469: an enrolled certificate of the machine was taken; that its root is private is true as well.
     "reply-names-certificate": ("wrong-certificate-selected", "possible"),
     # What the wire shows in the refused connection itself is proof (reference, capi2-and-5764.md section 3.5).

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from places import SAMPLES
 from typer.testing import CliRunner
 
 import evtx_analyzer as ea
@@ -323,3 +324,14 @@ def test_a_saved_report_verifies_as_the_one_in_memory(tmp_path):
     after = written(tmp_path / "after", FIXED)
     earlier.save(tmp_path / "before.json")
     assert ea.verify(ea.load(tmp_path / "before.json"), after) == ea.verify(earlier, after)
+
+
+@pytest.mark.parametrize(
+    ("after", "status"),
+    [("fixed/after", 0), ("not-fixed/after", 1), ("later-success", 3), ("fixed/before", 3)],
+)
+def test_verify_on_the_samples_gives_all_three_answers(after, status, tmp_path):
+    """The earlier report is of ``samples/fixed/before``; logs of the same time show nothing that is later."""
+    ea.analyze(SAMPLES / "fixed" / "before").save(tmp_path / "before.json")
+    done = CliRunner().invoke(app, ["verify", str(tmp_path / "before.json"), str(SAMPLES / after)])
+    assert done.exit_code == status, done.output
