@@ -19,6 +19,7 @@ from evtx_analyzer.read.lines import as_lines, head_text, lines, split_cells
 from evtx_analyzer.wincrypt import CAPI2_PROVIDER, EXPORT_AGAIN
 
 _BLOCK = 1 << 20
+_BEHIND = 1 << 14  # characters of a text that may lie before the next value
 _LARGEST = 64 << 20
 _BEGINS = re.compile(r'\s*(?:Record \d+\s+)?[\[{]\s*["\[{]')
 _VALUE = re.compile(r'[{"]')
@@ -132,6 +133,9 @@ def _values(stream: BinaryIO, source: Origin) -> Iterator[tuple[Origin, Any]]:
                 line += text.count("\n", start.start(), end)
                 offset += _size(text, start.start(), end, encoding)
                 position = end
+                if position > _BEHIND:
+                    # An error of the decoder counts the lines from the beginning of its text, so that has to stay near.
+                    text, position = text[position:], 0
                 continue
         if not more:
             return
