@@ -237,8 +237,7 @@ def test_a_storm_of_kills_changes_no_byte(fleet, whole, tmp_path, seed):
             run(fleet, out, settings_for(), workers=2)
         assert tree(out) == undisturbed
         rounds, deaths = rounds + 1, deaths + killer.killed
-    if not deaths:
-        pytest.skip("every run ended before its first kill")
+    assert deaths >= 3
 
 
 def test_two_workers_killed_at_once_end_nothing(fleet, undisturbed, tmp_path):
@@ -279,8 +278,7 @@ def test_a_storm_on_a_cluster_changes_no_byte(cluster, fleet, undisturbed, tmp_p
                 run(fleet, out, settings_for(), scheduler=dask.scheduler_address, work=summarize)
         assert tree(out) == undisturbed
         rounds, deaths = rounds + 1, deaths + killer.killed
-    if not deaths:
-        pytest.skip("every run ended before its first kill")
+    assert deaths
 
 
 @pytest.mark.server
