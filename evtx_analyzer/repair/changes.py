@@ -226,7 +226,10 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
     received = {item.received.thumbprint for item in (state.sample,) if item.received}
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
-        passed = [item for item in later.operations if _passes(item, failed)]
+        again = [item for item in later.operations if _is_again(item, failed)]
+        # Where it failed once more, it passes since then only, and where it fails at the end it does not pass.
+        until = max((item.time for item in again if not _is_sound(item)), default=failed.time)
+        passed = [item for item in again if item.time > until]
         if not passed:
             continue
         first = min(passed, key=lambda item: item.time)
@@ -237,11 +240,15 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
         yield _change(state, name, text, first, _with_same_certificate(state, mail))
 
 
-def _passes(item: Operation, failed: FailedCheck) -> bool:
-    """Whether a check is the one that failed, later, and passed; one whose chain has errors was told to ignore them."""
+def _is_again(item: Operation, failed: FailedCheck) -> bool:
+    """Whether a check is the one that failed, made again later."""
     same = item.thumbprint == failed.thumbprint and item.policy == failed.policy and item.process == failed.process
-    sound = item.result == _PASSED and not item.chain_status
-    return same and sound and _same_host(item.host, failed.host) and item.time > failed.time
+    return same and item.result != "" and _same_host(item.host, failed.host) and item.time > failed.time
+
+
+def _is_sound(item: Operation) -> bool:
+    """Whether a check passed; one whose chain has errors was told to ignore them."""
+    return item.result == _PASSED and not item.chain_status
 
 
 def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Change]:

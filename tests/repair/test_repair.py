@@ -156,6 +156,18 @@ NOT_SHOWN = {
         "c.xml": checked((1.5, SOUND), host="OTHER2.ServerName.com"),
         "S.LOG": send(accepted_at(2)),
     },
+    "a check that fails again before mail is accepted": {
+        "c.xml": checked((1.5, SOUND), (1.8, BROKEN)),
+        "S.LOG": send(accepted_at(2)),
+    },
+    "a check that fails again after mail was accepted": {
+        "c.xml": checked((1.5, SOUND), (3, BROKEN)),
+        "S.LOG": send(accepted_at(2)),
+    },
+    "a check that passes and fails in turn, and passes last after the mail": {
+        "c.xml": checked((1.5, SOUND), (1.8, BROKEN), (4, SOUND)),
+        "S.LOG": send(accepted_at(2)),
+    },
     "a chain with errors that were ignored": {
         "c.xml": checked((1.5, SOUND | {"chain_error": PARTIAL_CHAIN})),
         "S.LOG": send(accepted_at(2)),
