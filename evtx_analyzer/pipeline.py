@@ -166,6 +166,7 @@ def _case(
         kinds=frozenset(item.kind for item in account.coverage),
         unread=account.unread,
         settings=joined.facts.places(),
+        schannel=joined.facts.schannel,
         views=joined.views,
         view=partial(session_facts, background=joined.facts),
         certificates=joined.facts.certificates,

@@ -26,7 +26,7 @@ from evtx_analyzer.diagnose.wording import (
 )
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
+from evtx_analyzer.model.evidence import Context, Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin
@@ -56,6 +56,7 @@ class Case(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
+    schannel: Mapping[str, Sequence[Context]] = {}
     views: Mapping[str, Fields] = {}
     view: Callable[[Rejection], Fields] = _no_view
     certificates: Mapping[str, Certificate] = {}
@@ -172,8 +173,18 @@ class Scene:
         return self._refused[key]
 
     def fact(self, item: Rejection, shown_by: str) -> Fact:
-        """Return a refusal as a fact."""
+        """Return a refusal as a fact, at the place of what shows it: the refusal itself where ``shown_by`` is empty."""
+        if shown_by == "earlier-sessions":
+            return Fact(rejection=item)
+        if shown_by == "schannel" and (event := self._nearest_event(item)) is not None:
+            return Fact(origin=event.origin, time=event.first, rejection=item)
         return Fact(origin=self.case.settings.get(shown_by) or item.origin, time=item.time, rejection=item)
+
+    def _nearest_event(self, item: Rejection) -> Context | None:
+        """Return the events of Schannel on the refused machine whose first one lies nearest to the handshake."""
+        moment = item.handshake_time or item.time
+        timed = [(abs(event.first - moment), event) for event in self.case.schannel.get(item.host, ()) if event.first]
+        return min(timed, key=lambda pair: (pair[0], pair[1].code), default=(None, None))[1]
 
     def folded(self, signal: str) -> list[Alike]:
         """Return the folded refusals that have a signal."""

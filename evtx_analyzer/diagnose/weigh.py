@@ -24,7 +24,7 @@ from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
-from evtx_analyzer.rules.definitions import Cause, MissingRule, Observation
+from evtx_analyzer.rules.definitions import SHOWN_ELSEWHERE, Cause, MissingRule, Observation
 
 _SIDES = ("supports", "contradicts")
 _PASSED = "0"
@@ -372,10 +372,11 @@ def _told_apart(item: _Seen) -> _Seen:
     """Return an observation with facts for folded refusals as far as they decide what is said.
 
     Where each stands at a place of its own, the whole ones are the first and the others are only counted. Where all
-    stand at the place of an exported object they differ in wording, and of those that read alike the last one is told.
+    stand at the place of an exported object or event they differ in wording, and of those that read alike the last one
+    is told.
     """
     rule, scene = item.observation, item.scene
-    exported = rule.shown_by in scene.case.settings
+    exported = rule.shown_by in scene.case.settings or rule.shown_by in SHOWN_ELSEWHERE
     if not item.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in item.folded)):
         return item
     if exported and OF_EACH.isdisjoint(_placeholders(_text(item))):

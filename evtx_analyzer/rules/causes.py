@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from evtx_analyzer.errors import RuleError
 from evtx_analyzer.exchange import CMDLETS
 from evtx_analyzer.model.findings import Grade
-from evtx_analyzer.rules.definitions import CHANGES, Cause, MissingRule, Observation, ObservationKind
+from evtx_analyzer.rules.definitions import CHANGES, SHOWN_ELSEWHERE, Cause, MissingRule, Observation, ObservationKind
 from evtx_analyzer.rules.mistakes import Check, stem
 from evtx_analyzer.rules.steps import CONDITIONS, Commands, parse_conditions, parse_steps
 
@@ -82,7 +82,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
             check.wrong(f"{key}.{other}", "unknown key")
         kind, of = cast("ObservationKind", kinds[0]), str(body[kinds[0]])
         if "shown-by" in body:
-            check.reference(f"{key}.shown-by", body["shown-by"], frozenset(CMDLETS))
+            check.reference(f"{key}.shown-by", body["shown-by"], frozenset((*CMDLETS, *SHOWN_ELSEWHERE)))
         check.reference(f"{key}.{kind}", of, _known(kind, names))
         found.append(
             Observation(

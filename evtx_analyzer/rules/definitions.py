@@ -24,6 +24,8 @@ CHANGES = (
     "domain-accepted",
 )
 """What later logs can show to have changed; ``repair/changes.py`` looks for each, docs/rules.md says what it is."""
+SHOWN_ELSEWHERE = ("schannel", "earlier-sessions")
+"""What shows a fact of a refusal besides an export: an event of Schannel, or sessions whose places are not kept."""
 ObservationKind = Literal[
     "link",
     "broken-link",
@@ -71,7 +73,8 @@ class Observation(Struct, frozen=True, kw_only=True):
 
     ``excludes`` makes the cause contradicted, ``caps`` leaves it ``possible`` at most; both speak against it.
     ``weak`` is said against a cause that something supports, and takes no grade away.
-    ``shown_by`` is the cmdlet whose export shows the fact: the evidence then points there and not at the refusal.
+    ``shown_by`` is the cmdlet whose export shows the fact, or one of ``SHOWN_ELSEWHERE``: the evidence then
+    points there and not at the refusal.
     """
 
     name: str

@@ -52,6 +52,17 @@ def test_kb_case_is_probable_with_names_filled_in(kb_case):
     assert "$" not in text.replace("$_", "")
 
 
+def test_evidence_of_other_events_stands_at_their_place_and_not_at_the_refusals():
+    report = ea.analyze(SAMPLES / "credential-unusable")
+    supports = {item.text.split()[0]: item for item in finding(report, "credential-unusable").supports}
+    # The event of the sample: record 71220 of System.xml, before the refusal.
+    assert (supports["Schannel"].origin.source, supports["Schannel"].origin.record) == ("System.xml", 71220)
+    assert supports["Schannel"].time < report.incidents[0].start
+    # Sessions before the refused one are counted, and their places are not kept: no place is better than a wrong one.
+    assert (supports["On"].origin, supports["On"].time) == (None, None)
+    assert supports["The"].origin.source.endswith(".LOG")
+
+
 def test_kb_case_pairs_event_30_with_the_handshake(kb_case):
     report = ea.analyze(kb_case)
     send = next(item for item in report.incidents if item.kind == "send-connector")
