@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import evtx_analyzer as ea
+from evtx_analyzer.report.document import to_json
 from samples import capi2
 from samples.capi2 import Recorder
 from samples.cases import HOST, KB_TIME, LEAF, Files, noise
@@ -26,12 +30,23 @@ def fixed() -> Files:
         accepted(LEAF, START + _FIX, "08D50E7411223344"),
         accepted(LEAF, START + _FIX + timedelta(minutes=20), "08D50E7411223345"),
     ]
+    earlier = {"capi2.xml": xml(before), "SmtpSend/SEND2016120103-1.LOG": send(refused(LEAF))}
     return {
-        "before/capi2.xml": xml(before),
-        "before/SmtpSend/SEND2016120103-1.LOG": send(refused(LEAF)),
+        "before.json": _report(earlier),
+        **{f"before/{name}": content for name, content in earlier.items()},
         "after/capi2.xml": xml(after),
         "after/SmtpSend/SEND2016120205-1.LOG": send(*later),
     }
+
+
+def _report(files: Files) -> bytes:
+    """The report that was saved before the fix, as ``verify`` takes it."""
+    with TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        return to_json(ea.analyze(folder)).encode()
 
 
 def not_fixed() -> Files:

@@ -13,6 +13,7 @@ import pytest
 from places import SAMPLES
 
 import evtx_analyzer as ea
+from evtx_analyzer.ingest.examine import OWN_REPORT
 from evtx_analyzer.rules.placeholders import PLACEHOLDERS
 from samples.build import CASES
 from samples.cases import CAPI2_FILE, IIS_FILE, SEND_FILE, THUMBPRINT
@@ -223,7 +224,10 @@ def test_verdict_of_sample(case):
     report = ea.analyze(SAMPLES / case)
     assert (report.verdict.cause, report.verdict.grade) == EXPECTED[case]
     assert not report.losses
-    assert {item.status for item in report.sources} == {"read"}
+    saved = [item for item in report.sources if item.path == "before.json"]
+    assert {item.status for item in report.sources if item not in saved} == {"read"}
+    # The report of before the fix, which lies beside the logs of two samples, is known for what it is.
+    assert [item.reason for item in saved] == [OWN_REPORT] * (case in ("fixed", "not-fixed"))
 
 
 def test_no_wrong_cause_is_probable_or_possible(capsys):
