@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import evtx
@@ -22,7 +23,7 @@ from benchmarks import growth, inputs, plot, tables
 from benchmarks.checking import check
 from benchmarks.facts import Facts
 from benchmarks.measuring import Cost, Entry, Measured, WrongAnswer, measure, run
-from benchmarks.sections import Goal, Section, _named
+from benchmarks.sections import Goal, Section, _earlier, _named
 
 pytestmark = pytest.mark.slow
 
@@ -372,3 +373,10 @@ def test_a_peer_that_has_not_read_everything_has_no_figures(tmp_path):
     some, more = measure([python("print(7)", prints="7"), python("print(6)", prints="7")], 1, tmp_path / "out")
     assert some.costs
     assert (more.costs, more.failed) == ([], "did not print 7, so it has not read the whole input")
+
+
+def test_an_earlier_version_runs_the_same_command_by_its_own_python_and_is_held_to_no_answer():
+    ours = Entry("ours", ["python", "-m", "evtx_analyzer", "analyze", "x.log"], 7, exits=(1,), ours=True, check=print)
+    earlier = _earlier(ours, Path("old/python"))
+    assert earlier.command == [str(Path("old/python")), "-P", "-m", "evtx_analyzer", "analyze", "x.log"]
+    assert (earlier.size, earlier.exits, earlier.ours, earlier.check) == (7, (1,), False, None)
