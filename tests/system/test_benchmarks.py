@@ -313,7 +313,7 @@ def test_a_section_tells_medians_spread_ratios_and_goals():
         "| peer | 1.00 | one run | 0.500 | 50 | 2.00 | 0.25 | 0.25 |",
         "| none | not there: get it |  |  |  |  |  |  |",
         "",
-        "Without its start (1.00 s) ours reads 0.67 GB/s.",
+        "Without its start (0.500 s) ours reads 1.33 GB in a second of CPU.",
         "",
         "A note.",
         "",
