@@ -323,9 +323,9 @@ def test_a_section_tells_medians_spread_ratios_and_goals():
         "| 1 GB/s | 0.5 GB/s | **missed** by a factor of 2 |",
         "| faster than none |  | not measured: the peer is not there |",
     ]
-    section.measured[0].costs = [Cost(1.1, 1.0, 50.0)]
+    section.measured[0].costs = [Cost(1.1, 0.55, 50.0)]
     assert "Speed without the start: not to be told" in tables.section(section)
-    assert tables.data(section)["rows"][0]["runs"] == [{"wall": 1.1, "cpu": 1.0, "memory": 50.0}]
+    assert tables.data(section)["rows"][0]["runs"] == [{"wall": 1.1, "cpu": 0.55, "memory": 50.0}]
 
 
 def test_a_goal_is_reached_at_its_limit():
