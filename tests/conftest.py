@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 
+import command
 import examples
 import pytest
 from hypothesis import settings
@@ -49,3 +50,9 @@ def no_network(request, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", no_name)
+
+
+@pytest.fixture(params=["here", pytest.param("process", marks=pytest.mark.slow)])
+def run(request):
+    """The command line, called here, and in a whole run as a process of its own too."""
+    return getattr(command, request.param)

@@ -158,14 +158,7 @@ def test_redacting_twice_changes_no_name_back():
     assert survivors(to_json(twice), originals(report("kb-3212877"))) == set()
 
 
-def test_command_line_writes_the_map_only_where_asked(tmp_path):
-    import subprocess
-    import sys
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, timeout=120, check=False)
-
+def test_command_line_writes_the_map_only_where_asked(tmp_path, run):
     case = CHECKOUT / "samples" / "kb-3212877"
     out, names = tmp_path / "report.json", tmp_path / "map.json"
     result = run("analyze", "--redact", case, "-o", out, "--redact-map", names)
