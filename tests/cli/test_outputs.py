@@ -179,11 +179,12 @@ class Pipe(io.TextIOWrapper):
     """A stdout that is no terminal."""
 
     def __init__(self, encoding):
-        super().__init__(io.BytesIO(), encoding=encoding)
+        self.written = io.BytesIO()
+        super().__init__(self.written, encoding=encoding)
 
     def bytes(self):
         self.flush()
-        return self.buffer.getvalue()
+        return self.written.getvalue()
 
 
 @pytest.mark.parametrize(

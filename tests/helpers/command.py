@@ -44,7 +44,7 @@ def here(*arguments, stdin=None, cwd=None, **environment):
         patches.callback(gc.set_threshold, *gc.get_threshold())
         for name in ("handlers", "propagate", "level"):
             patches.callback(setattr, LOG, name, getattr(LOG, name))
-        status = 0
+        status: str | int | None = 0
         try:
             main()
         except SystemExit as end:
@@ -53,4 +53,5 @@ def here(*arguments, stdin=None, cwd=None, **environment):
             handler.close()
         sys.stdout.flush()
         sys.stderr.flush()
+        assert isinstance(status, int)
         return Ended(status, streams["stdout"].getvalue(), streams["stderr"].getvalue())

@@ -19,4 +19,4 @@ def profile(marks):
 
 def examples(number):
     """A test's own number of examples in a whole run, fewer under a profile of fewer."""
-    return max(_FEWEST, number * settings.default.max_examples // 100)
+    return max(_FEWEST, number * settings().max_examples // 100)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -357,9 +358,15 @@ WITH_MODIFIER = {
     "fieldref|startswith": st.sampled_from(["P", "Q"]),
 }
 FIELDS = st.sampled_from(["P", "Q"])
+
+
+def _modified(modifier, name):
+    return f"{name}|{modifier}"
+
+
 ONE = st.one_of(
     st.tuples(FIELDS, PLAIN),
-    *[st.tuples(FIELDS.map(lambda name, key=key: f"{name}|{key}"), value) for key, value in WITH_MODIFIER.items()],
+    *[st.tuples(FIELDS.map(partial(_modified, key)), value) for key, value in WITH_MODIFIER.items()],
 )
 SELECTION = st.one_of(
     st.lists(ONE, min_size=1, max_size=3).map(dict),

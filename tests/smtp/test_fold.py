@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from io import BytesIO
+from typing import Any
 
 import pytest
 from examples import examples
@@ -42,7 +43,7 @@ def small_blocks(monkeypatch):
 
 
 BUSY = "421 4.3.2 Service not available [AM5.mail.protection.outlook.com 2016-12-01T03:09:56.456Z 0A]"
-ODD_ROWS = {
+ODD_ROWS: dict[int, list[tuple[Any, ...]]] = {
     2: [(600, "*", '"quoted, text"', "certificate subject"), (601, "?", "x", "")],
     3: [(602, ">", " MAIL FROM:<x@y>"), (603, "<", "250"), (604, "<", "no code")],
     4: [(605, "*", "CN=Müller", " Sending certificate "), (606, "*", "A" * 40, "CERTIFICATE THUMBPRINT")],

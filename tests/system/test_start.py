@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -85,7 +86,8 @@ def test_rules_are_parsed_again_where_the_cache_is_turned_off(monkeypatch):
     assert {"sigma", "yaml"} <= modules("analyze", SAMPLE, code=1)
 
 
-COMMANDS = get_command(app).commands
+PROGRAM_GROUP: Any = get_command(app)
+COMMANDS = PROGRAM_GROUP.commands
 PARAMETERS = [(name, item) for name, command in COMMANDS.items() for item in getattr(command, "params", ())]
 
 

@@ -47,7 +47,9 @@ def run(capsysbinary, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["evtx-analyzer", "events", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
             cli.main()
-        return Result(exit_.value.code or 0, *capsysbinary.readouterr())
+        status = exit_.value.code or 0
+        assert isinstance(status, int)
+        return Result(status, *capsysbinary.readouterr())
 
     return command
 
