@@ -117,6 +117,14 @@ PAIRS = [
 ]
 
 
+def thinned(values, every=4):
+    """All values, of which one in four stands for the others where the slow tests are left out."""
+    return [
+        value if number % every == 0 else pytest.param(*value, marks=pytest.mark.slow)
+        for number, value in enumerate(values)
+    ]
+
+
 def seed_of(names, form):
     return sum(map(ord, "".join(names) + form))
 
@@ -128,7 +136,7 @@ def test_one_fault(tmp_path, name, form):
 
 
 @pytest.mark.parametrize(
-    ("names", "form"), PAIRS, ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
+    ("names", "form"), thinned(PAIRS), ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
 )
 def test_two_faults_at_once(tmp_path, names, form):
     made = build(names, form, seed_of(names, form))
@@ -138,7 +146,7 @@ def test_two_faults_at_once(tmp_path, names, form):
 # ------------------------------------------------------------------------------------ accepted meanwhile, two machines
 
 
-@pytest.mark.parametrize(("name", "form"), [(name, form) for name in FAULTS for form in SEND_FORMS])
+@pytest.mark.parametrize(("name", "form"), thinned([(name, form) for name in FAULTS for form in SEND_FORMS]))
 def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, name, form):
     """Before, between and after the refusals: what was wrong all the time does not decide."""
     made = build((name,), form, seed_of((name,), form))

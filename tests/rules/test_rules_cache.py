@@ -304,6 +304,7 @@ def test_old_entries_and_what_killed_runs_left_are_removed(place):
     assert cache.entry(rule_texts(rule_folders(None))).name in names
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_entry(place):
     program = "from evtx_analyzer.rules import Rules; print(len(Rules.load().signals))"
     started = [
@@ -316,6 +317,7 @@ def test_processes_that_start_together_share_one_entry(place):
     assert cache.read(entries(place)[0]) == built_in()
 
 
+@pytest.mark.slow
 def test_the_report_is_the_same_cold_warm_off_and_where_nothing_can_be_kept(place, tmp_path):
     (tmp_path / "file").write_text("")
     settings = [

@@ -279,6 +279,7 @@ def test_coverage_says_how_many_rows_were_read(tmp_path):
     assert (plain.records, plain.read) == (len(rows), len(rows))
 
 
+@pytest.mark.slow
 def test_numpy_is_not_loaded_for_smtp_logs(tmp_path):
     (tmp_path / "SEND.LOG").write_text(log(3, 8, spread=9000), encoding="utf-8", newline="")
     code = (

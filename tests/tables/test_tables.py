@@ -216,6 +216,7 @@ def test_failed_goes_by_the_result_and_not_by_the_level(tmp_path):
 # -------------------------------------------------------------------------------------------- command line
 
 
+@pytest.mark.slow
 def test_the_command_writes_csv_to_stdout_and_nothing_else(export):
     command = [sys.executable, "-m", "evtx_analyzer", "events", str(export)]
     result = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=120, check=False)
