@@ -1,7 +1,7 @@
 """The one flag of this test suite: ``--update-snapshots`` writes what users see again, for review with git diff.
 
-With ``-m "not slow"`` Hypothesis tries fewer examples (``helpers/examples.py``) unless ``--hypothesis-profile all`` is
-given.
+With ``-m "not slow"`` Hypothesis tries fewer examples (``tests/helpers/examples.py``), unless ``--hypothesis-profile
+all`` is given.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from examples import thinned
 from faults import FAULTS, noise
 from smtp_case import rules
 from worlds import DAY, FORMS, SEND_FORMS, completed, files, world
@@ -117,14 +118,6 @@ PAIRS = [
 ]
 
 
-def thinned(values, every=4):
-    """All values, of which one in four stands for the others where the slow tests are left out."""
-    return [
-        value if number % every == 0 else pytest.param(*value, marks=pytest.mark.slow)
-        for number, value in enumerate(values)
-    ]
-
-
 def seed_of(names, form):
     return sum(map(ord, "".join(names) + form))
 
@@ -136,7 +129,7 @@ def test_one_fault(tmp_path, name, form):
 
 
 @pytest.mark.parametrize(
-    ("names", "form"), thinned(PAIRS), ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
+    ("names", "form"), thinned(PAIRS, 4), ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
 )
 def test_two_faults_at_once(tmp_path, names, form):
     made = build(names, form, seed_of(names, form))
@@ -146,7 +139,7 @@ def test_two_faults_at_once(tmp_path, names, form):
 # ------------------------------------------------------------------------------------ accepted meanwhile, two machines
 
 
-@pytest.mark.parametrize(("name", "form"), thinned([(name, form) for name in FAULTS for form in SEND_FORMS]))
+@pytest.mark.parametrize(("name", "form"), thinned([(name, form) for name in FAULTS for form in SEND_FORMS], 4))
 def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, name, form):
     """Before, between and after the refusals: what was wrong all the time does not decide."""
     made = build((name,), form, seed_of((name,), form))
