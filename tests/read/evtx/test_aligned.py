@@ -10,6 +10,7 @@ import struct
 from io import BytesIO
 
 import pytest
+from exports import CHUNK, EXPORT, HEADER, NOTHING, SOURCE
 
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import CountedRecords, EventRecord
@@ -19,7 +20,6 @@ from evtx_analyzer.read.evtx.pieces import evtx_pieces
 from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from samples import capi2, cases
 from samples.evtx_writer import write_evtx
-from tests.read.evtx.test_evtx_span import CHUNK, EXPORT, HEADER, NOTHING, SOURCE
 
 COUNT = (len(EXPORT) - HEADER) // CHUNK
 assert COUNT > 4
