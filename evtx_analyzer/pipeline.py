@@ -103,7 +103,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
         options=_shown(options, rules),
-        verdict=verdict(judged.findings, judged.incidents, case, len(account.losses), refused.left_out),
+        verdict=verdict(judged.findings, judged.incidents, case, len(account.losses), refused.left_out, judged.repair),
         findings=tuple(judged.findings),
         incidents=tuple(judged.incidents),
         operations=tuple(joined.operations.values()),

@@ -50,6 +50,7 @@ _SHAPES = {
     "queue": r"\S+",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
+    "causes": r"[a-z-]+(?:, [a-z-]+)*",
     "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",
     "refusal_times": rf"{_REMARKED}(?: to {_REMARKED})?|\?",
     "rejection_time": rf"{_REMARKED}|\?",

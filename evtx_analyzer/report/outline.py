@@ -28,6 +28,7 @@ from evtx_analyzer.report.blocks import (
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
 from evtx_analyzer.report.merged import Observed, merged, place_text
+from evtx_analyzer.report.other_refusals import OtherRefusals, other_refusals
 from evtx_analyzer.report.steps import Step, steps
 from evtx_analyzer.version import documentation_of
 
@@ -129,8 +130,17 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
     yield Section(
         title=say("Do this first") if facts.explained else say("Next"), blocks=_first(facts, say), opening=True
     )
+    rest = tuple(_other_refusals(item, say) for item in other_refusals(report, say))
+    yield Section(title=say("The other refusals"), blocks=_bullets(rest, len(rest), say), opening=True)
     yield Section(title=say("How to see that it worked"), blocks=_sentences(facts.verify), opening=True)
     yield Section(title=say("What is missing"), blocks=_sentences(facts.missing), opening=True)
+
+
+def _other_refusals(item: OtherRefusals, say: Language) -> Bullet:
+    text = f"{item.places}: {item.grade}: {item.title}" if item.grade else f"{item.places}: {item.title}"
+    first = (say("First: $step", step=item.first),) if item.first else ()
+    place = say("more in $page", page=item.page) if item.page else ""
+    return Bullet(text=text, sign=f"{say.number(item.count)} x", items=first, place=place)
 
 
 def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
