@@ -35,6 +35,9 @@ LAYERS = (
 # Imports inside of a line: correlation takes what the SMTP logs told, stores the facts of the case.
 ALLOWED = {("correlate", "smtp"), ("stores", "correlate")}
 
+LONGEST = 400
+"""Lines of a module of the package."""
+
 
 def modules():
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -70,6 +73,12 @@ def test_imports_point_one_way(name, path):
         if other == own or (other == "" and own == ""):
             continue
         assert (own, other) in ALLOWED or layer(other) < layer(own), f"{name} imports {target}"
+
+
+def test_no_module_is_longer_than_it_can_be_read():
+    """What a longer one does can be told apart; generated files and tables of data are no Python modules here."""
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_pysigma_is_known_only_where_rules_are_parsed_or_converted():

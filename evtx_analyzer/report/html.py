@@ -23,12 +23,13 @@ from markupsafe import Markup
 
 from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.plain_text import clean, clip
-from evtx_analyzer.report import language, outline, timeline
+from evtx_analyzer.report import language, outline, timeline, times
 from evtx_analyzer.report import shared as tables
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report.merged import merged, place_text
 from evtx_analyzer.report.other_refusals import other_refusals
+from evtx_analyzer.report.pairs import chains, pairs
 from evtx_analyzer.report.steps import steps
 
 MOST = {
@@ -77,14 +78,14 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "missing": report.findings[0].missing if findings else (),
         "sides": [merged(items, say) for items in _sides(report)],
         "others": findings[1:],
-        "limits": tables.verdict_limits(report, say) if report.incidents else (),
+        "limits": times.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
         "folded": tables.folded_texts(report, say),
         "beside_json": any(item.alike for item in report.incidents),
         "unplaced": tables.unplaced_texts(report, say),
-        "pairs": tables.pairs(report),
-        "chains": tables.chains(report),
+        "pairs": pairs(report),
+        "chains": chains(report),
         "other_errors": tables.other_errors(report),
         "bundle_texts": tables.bundle_texts(report, say),
         "spans": tables.spans(report),
@@ -115,11 +116,11 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         say=say.sentence,
         lang=say.code,
         place=partial(place_text, say=say),
-        when=partial(tables.when, say=say),
-        span_cells=partial(tables.span_cells, say=say),
-        limit_cells=partial(tables.limit_cells, say=say),
+        when=partial(times.when, say=say),
+        span_cells=partial(times.span_cells, say=say),
+        limit_cells=partial(times.limit_cells, say=say),
         count_cell=partial(tables.count_cell, say=say),
-        reply_times=partial(tables.reply_times, say=say),
+        reply_times=partial(times.reply_times, say=say),
         common_cells=partial(tables.common_cells, say=say),
         handshake_cells=partial(tables.handshake_cells, say=say),
         handshake_titles=tables.HANDSHAKE_TITLES,
@@ -131,10 +132,10 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         number=say.number,
         reference=partial(outline.reference, say=say),
         common_titles=tables.COMMON_TITLES,
-        machine_time=tables.machine_time,
-        moment=tables.moment,
-        clock_time=tables.clock_time,
-        difference=partial(tables.difference, say=say),
+        machine_time=times.machine_time,
+        moment=times.moment,
+        clock_time=times.clock_time,
+        difference=partial(times.difference, say=say),
         steps=partial(steps, say=say),
         other_error_text=partial(tables.other_error_text, say=say),
         context_text=partial(tables.context_text, say=say),

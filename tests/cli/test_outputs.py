@@ -265,7 +265,7 @@ def test_only_what_is_longer_than_a_terminal_is_paged(rows, files, paged, monkey
 
     shown = []
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((100, rows)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((100, rows)))
     monkeypatch.setattr(pager, "page", lambda text: shown.append(text) or True)
     assert outputs.deliver(report("kb-3212877"), wanted(*(tmp_path / name for name in files)))
     assert bool(shown) is paged

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
+from evtx_analyzer.diagnose import sentences
 from evtx_analyzer.diagnose import weigh as diagnose
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.certificate import ChainElement
@@ -127,7 +128,7 @@ def test_no_incident_no_finding():
 def wording_everything(same):
     """What ``_distinct`` must equal: every fact worded, those that say the same of the same place told once."""
     pairs = [(item, fact) for item in same for fact in item.facts]
-    worded = [(fill(diagnose._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
+    worded = [(fill(sentences._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
     return list({(text, fact.origin): (item, fact) for text, item, fact in worded}.values())
 
 
@@ -162,7 +163,7 @@ def test_wording_only_what_is_shown_gives_the_same_findings(seed):
     grouped = incidents(rejections, links(rejections, operations, RULES.links), by_id)
     found = diagnose.diagnose(grouped, RULES.causes, case)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagnose, "_distinct", wording_everything)
+        patch.setattr(sentences, "_distinct", wording_everything)
         assert diagnose.diagnose(grouped, RULES.causes, case) == found
 
 
