@@ -4,10 +4,10 @@ Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS
 upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
 name stands in two domains, the whole name is kept.
 
-In order of trust: what ``--host`` says, the row, the collector's manifest, the folder or archive that collectors name
-after the machine, the local address as Receive logs and message tracking name its owner. A label that none of these
-gives is assumed only where the whole input, or the nearest folder that names any machine, holds one machine, and is
-said to be assumed.
+In order of trust: what ``--host`` says, the row, the collector's manifest, a file called after a machine that other
+rows name (``EX02_SEND.LOG``), the folder or archive that collectors name after the machine, the local address as
+Receive logs and message tracking name its owner. A label that none of these gives is assumed only where the whole
+input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
 Where a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), the folders beside it that hold logs
 without a name are other machines, called like their folder. Machines that differ are never paired silently.
 """
@@ -115,6 +115,7 @@ _NO_HOSTS = frozenset(
 _MACHINE = re.compile(
     r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]{1,62}\d{1,3}", re.IGNORECASE
 )
+_SEPARATOR = re.compile(r"[_ .-]")
 _MOST_KNOWN = 4096
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
@@ -164,6 +165,8 @@ class Hosts(Struct, frozen=True):
             return self.label(clue.name), "row"
         if stated := self.stated.get(clue.path, ""):
             return self.label(stated), "manifest"
+        if called := self._of_file(clue.path):
+            return called, "file"
         named, assumed = self._of_folder(clue.path)
         if named:
             return named, "folder"
@@ -172,6 +175,16 @@ class Hosts(Struct, frozen=True):
             return owner, "address"
         label = assumed or self.only
         return (label, "assumed") if label else ("", "unknown")
+
+    def _of_file(self, path: str) -> str:
+        """Return the label of a known machine with whose name the file's begins or ends; empty for none."""
+        parts = _parts(path)
+        name = parts[-1].casefold() if parts else ""
+        stem = name.rpartition(".")[0] or name
+        ends = [found.start() for found in _SEPARATOR.finditer(stem)]
+        words = [word for at in ends for word in (stem[:at], stem[at + 1 :])]
+        found = {self.labels[word] for word in words if word in self.labels and word not in _NO_HOSTS}
+        return next(iter(found)) if len(found) == 1 else ""
 
     def _of_folder(self, path: str) -> tuple[str, str]:
         """Return the label that the nearest folder above a file gives, and one to assume from what folders hold."""
@@ -231,7 +244,7 @@ def identify_hosts(
     distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
     return Hosts(
         labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
-        only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct) else "",
+        only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct, named) else "",
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
         given=given,
@@ -269,13 +282,34 @@ def _is_machine_name(name: str) -> bool:
     return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
 
 
-def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
+def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str], named: Iterable[tuple[str, str]] = ()) -> bool:
     """Return whether logs that name no machine come from several, as far as paths and addresses tell."""
     found = set(unnamed_logs)
+    if _twins([path for path, _ in named], [path for path, _ in found]):
+        return True
     addresses = {address_of(endpoint) for _, endpoint in found} - {""}
     folders = {part for path, _ in found for part in _parts(path)[:-1]}
     called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
     return len(addresses) > 1 or bool(called - known)
+
+
+def _twins(named: Iterable[str], unnamed: Iterable[str]) -> bool:
+    """Return whether logs without a name lie beside those with one, in folders called alike but for the last letter.
+
+    ``HOSTA`` and ``HOSTB``, ``server-1.zip`` and ``server-2.zip`` are two machines, whatever they are called inside.
+    """
+    places = {tuple(parts[: depth + 1]) for parts in map(_parts, named) for depth in range(len(parts) - 1)}
+    stems: dict[tuple[tuple[str, ...], str], set[str]] = {}
+    for *above, name in places:
+        stem = _stem(name).casefold()
+        stems.setdefault((tuple(above), stem[:-1]), set()).add(stem[-1:])
+    for parts in map(_parts, unnamed):
+        for depth in range(len(parts) - 1):
+            stem = _stem(parts[depth]).casefold()
+            last = stems.get((tuple(parts[:depth]), stem[:-1]), set())
+            if last and stem[-1:] not in last and len(stem) > 1 and _is_machine_name(_stem(parts[depth])):
+                return True
+    return False
 
 
 def folder_host(parts: list[str]) -> str:

@@ -25,6 +25,7 @@ from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.hosts import Hosts, host_text
 from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.cut_exports import cut_properties
 from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
@@ -166,6 +167,7 @@ def _case(
         kinds=frozenset(item.kind for item in account.coverage),
         unread=account.unread,
         settings=joined.facts.places(),
+        cut=frozenset(item.cmdlet for item in joined.facts.settings if cut_properties(item)),
         schannel=joined.facts.schannel,
         views=joined.views,
         view=partial(session_facts, background=joined.facts),

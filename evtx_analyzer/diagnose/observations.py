@@ -69,6 +69,8 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
 def _absent(rule: Observation, scene: Scene) -> bool:
     if rule.kind == "no-object":
         return rule.of not in scene.case.settings
+    if rule.kind == "cut-object":
+        return rule.of in scene.case.cut
     if rule.kind == "unread-source":
         return rule.of in scene.case.unread
     return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)

@@ -56,6 +56,7 @@ class Case(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
+    cut: frozenset[str] = frozenset()
     schannel: Mapping[str, Sequence[Context]] = {}
     views: Mapping[str, Fields] = {}
     view: Callable[[Rejection], Fields] = _no_view

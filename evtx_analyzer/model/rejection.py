@@ -10,7 +10,7 @@ from msgspec import Struct
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
-HostBasis = Literal["row", "option", "manifest", "folder", "address", "assumed", "unknown"]
+HostBasis = Literal["row", "option", "manifest", "file", "folder", "address", "assumed", "unknown"]
 
 
 class Rejection(Struct, frozen=True, kw_only=True, gc=False):

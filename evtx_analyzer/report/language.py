@@ -50,6 +50,8 @@ _SHAPES = {
     "queue": r"\S+",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
+    "from_day": r"\d{4}-\d{2}-\d{2}",
+    "to_day": r"\d{4}-\d{2}-\d{2}",
     "causes": r"[a-z-]+(?:, [a-z-]+)*",
     "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",
     "refusal_times": rf"{_REMARKED}(?: to {_REMARKED})?|\?",

@@ -24,8 +24,8 @@ _MOST_PLACES = 4
 class OtherRefusals(Struct, frozen=True, kw_only=True):
     """Refusals beside the verdict that have one cause, or none, in the reader's language.
 
-    ``count`` is how many, ``places`` over which connectors of which machines they went. ``first`` is the first step of the
-    fix and ``page`` where the cause is explained; both are empty where no cause is named.
+    ``count`` is how many, ``places`` over which connectors of which machines they went. ``first`` is the first step of
+    the fix and ``page`` where the cause is explained; both are empty where no cause is named.
     """
 
     count: int

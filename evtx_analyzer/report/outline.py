@@ -150,7 +150,7 @@ def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
         return ()
     # What to do at more length stands below; without a cause that is what to collect.
     more = say("Fix") if facts.explained else say("How to collect what is missing")
-    text = say("All steps stand below, under “$section”.", section=more)
+    text = say("All steps stand in the report, under “$section”.", section=more)
     alone = Steps(steps=(facts.first,), numbered=False)
     return (alone, Paragraph(text=text, tone="soft")) if facts.more_steps else (alone,)
 

@@ -200,7 +200,8 @@ def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, se
 
 def store_cells(item: Store, say: Language) -> tuple[str, ...]:
     """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
-    name = f"{item.name} ({say(STORES[item.name])})" if item.name in STORES else item.name
+    name = f"{item.location}\\{item.name}" if item.location else item.name
+    name = f"{name} ({say(STORES[item.name])})" if item.name in STORES else name
     return item.host or say("not known"), name, say.number(len(item.certificates)), place_text(item.origin, say)
 
 

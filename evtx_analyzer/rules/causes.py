@@ -103,7 +103,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
 def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozenset[str]:
     if kind in ("link", "broken-link"):
         return names["link"]
-    if kind == "no-object":
+    if kind in ("no-object", "cut-object"):
         return frozenset(CMDLETS)
     of_signal = ("operation", "rejection", "store", "handshake", "some-handshakes", "every-handshake")
     return names["signal"] if kind in of_signal else frozenset(SOURCE_KINDS)
