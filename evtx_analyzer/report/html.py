@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from evtx_analyzer.model.findings import Evidence
@@ -56,7 +57,8 @@ def to_html(report: Report, say: Language = ENGLISH) -> str:
     shrink = 1
     while True:
         most = {name: max(value // shrink, _FEWEST.get(name, 4)) for name, value in MOST.items()}
-        page = _environment(say, most).get_template("report.html.j2").render(values)
+        limits = {f"most_{name}": value for name, value in most.items()}
+        page = _template().render(values, **_functions(say), **limits)
         if len(page.encode()) <= LARGEST or shrink > max(MOST.values()):
             return page
         shrink *= 2
@@ -102,16 +104,23 @@ def _sides(report: Report) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
     return (best.supports, best.contradicts) if best else ((), ())
 
 
-def _environment(say: Language, most: dict[str, int]) -> Environment:
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("evtx_analyzer", "report/templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=partial(_shown, longest=most["characters"]),
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
+    return environment.get_template("report.html.j2")
+
+
+def _functions(say: Language) -> dict[str, Any]:
+    """What the template calls, in a language."""
+    functions: dict[str, Any] = {}
+    functions.update(
         _=say,
         say=say.sentence,
         lang=say.code,
@@ -139,13 +148,13 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         steps=partial(steps, say=say),
         other_error_text=partial(tables.other_error_text, say=say),
         context_text=partial(tables.context_text, say=say),
-        **{f"most_{name}": value for name, value in most.items()},
     )
-    return environment
+    return functions
 
 
-def _shown(value: Any, longest: int) -> Any:  # noqa: ANN401  whatever a template prints
+@pass_context
+def _shown(context: Context, value: Any) -> Any:  # noqa: ANN401  whatever a template prints
     """Every printed text passes here: control characters replaced, overlong values cut."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return clip(clean(value), longest)
+        return clip(clean(value), context["most_characters"])
     return "" if value is None else value

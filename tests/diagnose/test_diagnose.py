@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from evidence import HANDSHAKE, OTHER, operation, rejection, success
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -133,7 +134,7 @@ def wording_everything(same):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 def test_wording_only_what_is_shown_gives_the_same_findings(seed):
     chance = random.Random(seed)
     shown = sorted({name for rule in every_observation() for name in (rule.shown_by,) if name})

@@ -8,6 +8,7 @@ import json
 
 import pytest
 from capi2_events import REAL, every_id, log
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -566,7 +567,7 @@ ANYTHING = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.d
 
 
 @given(st.lists(ANYTHING, min_size=1, max_size=4), st.binary(max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_no_json_is_a_crash(values, tail):
     data = json_lines(values).encode() + tail
     for reader in (read_event_json, read_event_csv):

@@ -6,7 +6,8 @@ import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from places import CHECKOUT
@@ -223,7 +224,7 @@ def with_addresses(made, host, company, authority):
     return replace(made, operations=checks, findings=(best, *made.findings[1:]), losses=(lost,))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(5))
 @given(st.lists(LABEL, min_size=4, max_size=4, unique=True), st.booleans())
 def test_no_label_of_any_name_of_the_input_is_in_any_output(tmp_path_factory, labels, everything):
     company, host, user, authority = labels

@@ -5,7 +5,8 @@ from datetime import timedelta
 from io import BytesIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -22,7 +23,7 @@ from samples import cases
 from samples.smtp import FRONT_END, REFUSAL, W3C_HEADER, iis_row
 
 START = cases.KB_TIME.replace(microsecond=0)
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(60))
 INBOUND = "{time} 10.1.1.1 client.example SMTPSVC1 SMTP1 10.1.1.9 0 EHLO - +client.example 250 0 1 1 0 SMTP - - - -\r\n"
 
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 from io import BytesIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -29,7 +30,7 @@ from samples.smtp import REFUSAL, SEND_HEADER, SendSession, iso, send_log
 
 OK = "250 2.1.5 Recipient OK"
 SOURCE = Origin(source="SEND.LOG")
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(40))
 
 
 @pytest.fixture(autouse=True)
@@ -376,7 +377,6 @@ CELLS = st.text(alphabet='ab ,"\0é+2', max_size=12)
         st.tuples(CELLS, st.sampled_from(["<", ">", "*", "+", "-", "--"]), CELLS, CELLS, st.booleans()), max_size=8
     )
 )
-@settings(deadline=None)
 def test_cells_of_regular_rows_are_those_of_a_csv_reader(rows):
     lines = []
     for number, (connector, event, data, context, quoted) in enumerate(rows):

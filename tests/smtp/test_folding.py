@@ -10,7 +10,8 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from examples import examples
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -34,7 +35,7 @@ from tests.smtp.test_messages import TRACKING, tracking_row
 
 OK = "250 2.1.5 Recipient OK"
 OTHERS = tuple(pytest.param(form, marks=pytest.mark.slow) for form in FORMS if form not in ("A", "B", "C", "iis"))
-SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(25))
 NO_LIMIT = 1_000_000
 
 

@@ -16,8 +16,8 @@ from smtp_case import analyze, rejections
 from evtx_analyzer.batch.summary import merge
 from evtx_analyzer.batch.summary_files import to_csv, to_json
 from evtx_analyzer.batch.summary_page import to_html
-from evtx_analyzer.diagnose import weigh as diagnose
-from evtx_analyzer.diagnose.scene import Scene
+from evtx_analyzer.diagnose import observations
+from evtx_analyzer.diagnose.scene import Case, Scene
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.report import SUFFIXES, language, timeline
 from evtx_analyzer.tables.select import TABLES, extract
@@ -312,11 +312,11 @@ def test_outside_is_asked_for_both_readings_of_an_ambiguous_hour(tmp_path):
     for name, (hour, minute) in spans.items():
         time = replace_time(day, hour, minute)
         span = Coverage(source="c.evtx", kind="capi2", host="", first=time, last=time, records=1)
-        looked_at = diagnose.Case(operations={}, coverage=[span], kinds=frozenset({"capi2"}))
-        found[name] = diagnose._outside("capi2", Scene(incident, looked_at))
+        looked_at = Case(operations={}, coverage=[span], kinds=frozenset({"capi2"}))
+        found[name] = observations._outside("capi2", Scene(incident, looked_at))
     assert found == {"first": False, "second": False, "neither": True}
     mixed = replace(incident, unknown_zone_count=1)
-    assert not diagnose._outside("capi2", Scene(mixed, looked_at))
+    assert not observations._outside("capi2", Scene(mixed, looked_at))
 
 
 def replace_time(day, hour, minute):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,26 @@ from evtx_analyzer.rules import Rules
 ROOT = DOCS.parent
 PACKAGE = Path(ea.__file__).parent
 READMES = [ROOT / "README.md", ROOT / "README.de.md"]
-WRITTEN = [
-    *READMES,
-    *(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).as_posix() not in pages()),
-]
 VARIABLE = re.compile(r"EVTX_ANALYZER_[A-Z_]+")
+
+
+@cache
+def generated():
+    return pages()
+
+
+def written():
+    """The pages that are written by hand."""
+    return [*READMES, *(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).as_posix() not in generated())]
 
 
 def text_of(paths):
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
 
-@pytest.mark.parametrize("name", pages())
-def test_generated_pages_are_what_the_program_says(name):
+def test_generated_pages_are_what_the_program_says():
     """If this fails: ``python -m docs.generate``, and read the difference."""
-    assert (DOCS / name).read_text(encoding="utf-8") == pages()[name]
+    assert {name: (DOCS / name).read_text(encoding="utf-8") for name in generated()} == generated()
 
 
 def test_there_is_a_page_for_every_cause_and_no_other():
@@ -49,7 +55,7 @@ def test_links_inside_resolve(path):
 
 def test_variables_of_the_environment_are_those_that_are_read():
     code = set(VARIABLE.findall(text_of(PACKAGE.rglob("*.py"))))
-    assert set(VARIABLE.findall(text_of(WRITTEN))) == code
+    assert set(VARIABLE.findall(text_of(written()))) == code
 
 
 def test_commands_in_texts_are_commands():
@@ -57,7 +63,7 @@ def test_commands_in_texts_are_commands():
         item.name for item in app.registered_groups
     }
     named = re.findall(
-        r"(?:^|[`(> ])evtx-analyzer ([a-z][a-z-]+)\b(?!\.\w)(?! [a-z]+ing)", text_of(WRITTEN), re.MULTILINE
+        r"(?:^|[`(> ])evtx-analyzer ([a-z][a-z-]+)\b(?!\.\w)(?! [a-z]+ing)", text_of(written()), re.MULTILINE
     )
     words = {"and", "is", "reads", "the", "that", "a", "of", "in", "to", "from", "does", "was", "writes"}
     assert set(named) - known - words == set()
@@ -78,7 +84,7 @@ def test_options_in_texts_are_options():
     options = set(re.findall(r"--[a-z][a-z-]+", commands)) | {"--help"}
     others = {"--check", "--update-snapshots", "--minutes", "--csv", "--json", "--from", "--nworkers", "--nthreads"}
     others |= {"--capture", "--comp", "--file-name", "--out", "--pkt-size"}  # pktmon
-    own = [path for path in WRITTEN if path.name not in ("contributing.md", "performance.md", "reliability.md")]
+    own = [path for path in written() if path.name not in ("contributing.md", "performance.md", "reliability.md")]
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text_of(own))) - options - others == set()
 
 

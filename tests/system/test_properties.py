@@ -8,7 +8,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import SAMPLES
 
@@ -21,7 +22,7 @@ from samples.evtx_writer import write_evtx
 KB = SAMPLES / "kb-3212877"
 FILES = sorted(path.relative_to(KB).as_posix() for path in KB.rglob("*") if path.is_file())
 # The folder of a case is made anew for every example; examples are slow enough to trip the default deadline.
-SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(25))
 
 
 def put(folder, files):
@@ -75,7 +76,7 @@ def test_damage_ends_in_a_report(tmp_path, name, place, bit, cut):
 
 
 @given(st.integers(0, 40), st.integers(1, 10_000))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10))
 def test_unrelated_events_remove_no_finding(tmp_path, count, seed):
     """Checks of other programs, written before and after, change neither cause nor grade."""
     recorder = cases.Recorder(cases.HOST, next_record=100)

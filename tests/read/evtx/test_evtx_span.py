@@ -9,7 +9,8 @@ from io import BytesIO
 
 import pyevtx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import CHECKOUT, SAMPLES
 
@@ -33,7 +34,7 @@ REAL = CHECKOUT.parent / "shared/data/capi2"
 SOURCE = Origin(source="x.evtx")
 CHUNK, HEADER = 65536, 4096
 NOTHING = Search([])
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(60))
 EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from io import BytesIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import CHECKOUT, SAMPLES
 
@@ -70,7 +71,7 @@ def failing(recorder, time, number):
     )
 
 
-SETTINGS = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(8))
 
 
 @given(

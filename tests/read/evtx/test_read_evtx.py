@@ -12,6 +12,7 @@ from functools import cache
 from io import BytesIO
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -373,7 +374,7 @@ def small():
     return bytes(copy)
 
 
-ANY_DAMAGE = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+ANY_DAMAGE = settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(st.integers(start(1) + 512, start(4) - 1))
