@@ -8,10 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.model.certificate import Certificate, ChainElement
-from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection
+from evtx_analyzer.model.evidence import LINK_BASES, Incident, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
 
-_BASES = ("thumbprint", "subject", "time")
 _PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
 
 
@@ -56,7 +55,7 @@ def pairs(report: Report) -> list[Pair]:
 def _strength(item: Pair) -> tuple[int, float, datetime, datetime, str]:
     link = item.link
     return (
-        _BASES.index(link.basis),
+        LINK_BASES.index(link.basis),
         abs(link.delta_seconds),
         item.rejection.time,
         item.operation.time,
