@@ -33,83 +33,17 @@ _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4}
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
-# Words that people name bundles with; an archive called case-1123.zip names no machine.
+# Words that people name bundles, copies and moments with, and folders of one machine's own logs and exports, as Exchange,
+# IIS and people call them.
 _NO_HOSTS = frozenset(
-    {
-        "archive",
-        "bundle",
-        "capi2",
-        "case",
-        "collect",
-        "collected",
-        "customer",
-        "data",
-        "evidence",
-        "exchange",
-        "export",
-        "files",
-        "iis",
-        "incident",
-        "log",
-        "logs",
-        "mail",
-        "msgtrk",
-        "output",
-        "receive",
-        "send",
-        "smtp",
-        "smtplogs",
-        "support",
-        "ticket",
-        "tracking",
-        "transport",
-        "upload",
-        # What people call copies and moments by.
-        "after",
-        "backup",
-        "before",
-        "copy",
-        "new",
-        "old",
-        "server",
-        "temp",
-        "tmp",
-        "today",
-        "yesterday",
-        # Folders of one machine's own logs and exports, as Exchange, IIS and people call them.
-        "config",
-        "configuration",
-        "connectivity",
-        "edge",
-        "events",
-        "eventlogs",
-        "evtx",
-        "exports",
-        "frontend",
-        "hub",
-        "mailbox",
-        "messagetracking",
-        "o365",
-        "office365",
-        "online",
-        "onprem",
-        "powershell",
-        "protocollog",
-        "protocollogs",
-        "queue",
-        "receivelogs",
-        "sendlogs",
-        "smtpreceive",
-        "smtpsend",
-        "smtpsvc",
-        "system",
-        "tenant",
-        "text",
-        "transportroles",
-        "winevt",
-        "windows",
-        "xml",
-    }
+    """
+    archive bundle capi2 case collect collected customer data evidence exchange export files iis incident log
+    logs mail msgtrk output receive send smtp smtplogs support ticket tracking transport upload
+    after backup before copy new old server temp tmp today yesterday
+    config configuration connectivity edge events eventlogs evtx exports frontend hub mailbox messagetracking
+    o365 office365 online onprem powershell protocollog protocollogs queue receivelogs sendlogs smtpreceive
+    smtpsend smtpsvc system tenant text transportroles winevt windows xml
+    """.split()
 )
 # A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
 _MACHINE = re.compile(
@@ -132,7 +66,8 @@ class Hosts(Struct, frozen=True):
     """All machines of one case.
 
     ``labels`` by name as written (folded), ``only`` where there is just one, ``folders`` the labels that rows of files
-    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``.
+    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``. ``twins`` are folders
+    of machines that are not known.
     """
 
     labels: Mapping[str, str]
@@ -141,6 +76,7 @@ class Hosts(Struct, frozen=True):
     addresses: Mapping[str, str]
     given: HostOverrides = ()
     stated: Mapping[str, str] = {}
+    twins: frozenset[str] = frozenset()
     _known: dict[HostClue, tuple[str, HostBasis]] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
@@ -194,11 +130,12 @@ class Hosts(Struct, frozen=True):
             known = self.labels.get(_stem(name).casefold(), "")
             if known:
                 return known, ""
-            inside = self.folders.get("/".join(parts[:depth]), frozenset())
+            folder = "/".join(parts[:depth])
+            inside = self.folders.get(folder, frozenset())
             pattern = folder_host(parts[:depth])
             if pattern and (not inside or self.label(pattern) in inside):
                 return self.label(pattern), ""
-            if inside:
+            if inside or folder in self.twins:
                 return "", next(iter(inside)) if len(inside) == 1 else ""
         return "", ""
 
@@ -221,6 +158,7 @@ def identify_hosts(
     unnamed = sorted(set(unnamed_logs))
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
     siblings = _siblings(named, [path for path, _ in unnamed])
+    twins = _twins([path for path, _ in named], [path for path, _ in unnamed])
     manifests = set((stated or {}).values())
     written = sorted(
         {name for _, name in named} | {name for _, name in given} | manifests | (above - {""}), key=str.casefold
@@ -244,11 +182,12 @@ def identify_hosts(
     distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
     return Hosts(
         labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
-        only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct, named) else "",
+        only=next(iter(distinct)) if len(distinct) == 1 and not twins and not _several(unnamed, distinct) else "",
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
         given=given,
         stated=stated or {},
+        twins=twins,
     )
 
 
@@ -282,34 +221,33 @@ def _is_machine_name(name: str) -> bool:
     return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
 
 
-def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str], named: Iterable[tuple[str, str]] = ()) -> bool:
+def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
     """Return whether logs that name no machine come from several, as far as paths and addresses tell."""
     found = set(unnamed_logs)
-    if _twins([path for path, _ in named], [path for path, _ in found]):
-        return True
     addresses = {address_of(endpoint) for _, endpoint in found} - {""}
     folders = {part for path, _ in found for part in _parts(path)[:-1]}
     called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
     return len(addresses) > 1 or bool(called - known)
 
 
-def _twins(named: Iterable[str], unnamed: Iterable[str]) -> bool:
-    """Return whether logs without a name lie beside those with one, in folders called alike but for the last letter.
+def _twins(named: Iterable[str], unnamed: Iterable[str]) -> frozenset[str]:
+    """Return folders of logs without a name that are called like one beside them with a name, but for the last letter.
 
     ``HOSTA`` and ``HOSTB``, ``server-1.zip`` and ``server-2.zip`` are two machines, whatever they are called inside.
     """
-    places = {tuple(parts[: depth + 1]) for parts in map(_parts, named) for depth in range(len(parts) - 1)}
-    stems: dict[tuple[tuple[str, ...], str], set[str]] = {}
-    for *above, name in places:
-        stem = _stem(name).casefold()
-        stems.setdefault((tuple(above), stem[:-1]), set()).add(stem[-1:])
+    stems: dict[tuple[str, str], set[str]] = {}
+    for parts in map(_parts, named):
+        for depth, part in enumerate(parts[:-1]):
+            stem = _stem(part).casefold()
+            stems.setdefault(("/".join(parts[:depth]), stem[:-1]), set()).add(stem[-1:])
+    found = set()
     for parts in map(_parts, unnamed):
-        for depth in range(len(parts) - 1):
-            stem = _stem(parts[depth]).casefold()
-            last = stems.get((tuple(parts[:depth]), stem[:-1]), set())
-            if last and stem[-1:] not in last and len(stem) > 1 and _is_machine_name(_stem(parts[depth])):
-                return True
-    return False
+        for depth, part in enumerate(parts[:-1]):
+            stem = _stem(part).casefold()
+            last = stems.get(("/".join(parts[:depth]), stem[:-1]), set())
+            if last and stem[-1:] not in last and len(stem) > 1 and _is_machine_name(_stem(part)):
+                found.add("/".join(parts[: depth + 1]))
+    return frozenset(found)
 
 
 def folder_host(parts: list[str]) -> str:
