@@ -33,8 +33,8 @@ _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4}
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
-# Words that people name bundles, copies and moments with, and folders of one machine's own logs and exports, as Exchange,
-# IIS and people call them.
+# Words that people name bundles, copies and moments with, and folders of one machine's own logs and exports, as
+# Exchange, IIS and people call them.
 _NO_HOSTS = frozenset(
     """
     archive bundle capi2 case collect collected customer data evidence exchange export files iis incident log
@@ -43,7 +43,7 @@ _NO_HOSTS = frozenset(
     config configuration connectivity edge events eventlogs evtx exports frontend hub mailbox messagetracking
     o365 office365 online onprem powershell protocollog protocollogs queue receivelogs sendlogs smtpreceive
     smtpsend smtpsvc system tenant text transportroles winevt windows xml
-    """.split()
+    """.split()  # noqa: SIM905  a word a line would take seventy lines
 )
 # A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
 _MACHINE = re.compile(
