@@ -75,6 +75,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "verdict_summary": say.sentence(report.verdict.summary),
         "best": findings[0] if findings else None,
         "opening": outline.opening(report, say),
+        "clock_texts": tables.clock_texts(report, say),
         "other_refusals": other_refusals(report, say),
         "remedy": report.findings[0].remedy if findings else None,
         "missing": report.findings[0].missing if findings else (),

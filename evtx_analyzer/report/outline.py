@@ -122,6 +122,7 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
         many = say("Not everything could be read: $count losses are listed at the end.", count=say.number(facts.losses))
         text = say("Not everything could be read: 1 loss is listed at the end.") if facts.losses == 1 else many
         notes.append(Paragraph(text=text, tone="bad"))
+    notes += [Paragraph(text=text, tone="warn") for text in shared.clock_texts(report, say)]
     if report.options.redact:
         notes.append(Paragraph(text=say("Names in this report are aliases (--redact)."), tone="soft"))
     if facts.cause:

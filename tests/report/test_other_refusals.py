@@ -64,3 +64,22 @@ def test_a_verdict_that_covers_all_says_nothing_of_others(two_causes):
     only = [item for item in two_causes.incidents if item.id in two_causes.findings[0].incidents]
 
     assert other_refusals(replace(two_causes, incidents=tuple(only)), ENGLISH) == ()
+
+
+@pytest.mark.parametrize(("hours", "said"), [(2, "2 h ahead of"), (-3, "3 h behind"), (0, "")])
+def test_a_clock_that_is_far_off_is_told_in_the_first_block(tmp_path, hours, said):
+    """The row says 05:09, the reply's own time 03:09: whoever compares with the customer's words must know."""
+    reply = "550 5.7.64 TenantAttribution; Relay Access Denied [AM1FT01.mail.protection.outlook.com {} 08D4A0000000001]"
+    session = SendSession(START + timedelta(hours=hours), "08D50D3D9730A8D2").connect().starttls(DEFAULT)
+    told = reply.format("2016-12-01T03:09:55.700Z")
+    log = send(session.message(710, "a@servername.com", [("b@fabrikam.com", told)], 4).quit(1100))
+    log = log.replace(b"Thu, 01 Dec 2016 %02d:" % (3 + hours), b"Thu, 01 Dec 2016 03:")
+    (tmp_path / "EX01").mkdir()
+    (tmp_path / "EX01" / "SEND.LOG").write_bytes(log)
+    report = evtx_analyzer.analyze(tmp_path)
+    for suffix in (".txt", ".html"):
+        report.save(tmp_path / f"report{suffix}")
+        text = " ".join((tmp_path / f"report{suffix}").read_text("utf-8").split())
+        assert ("times are shown as logged" in text) == bool(said)
+        assert said in text
+        assert text.find("times are shown as logged") < text.index("How to see that it worked")
