@@ -122,13 +122,17 @@ def _missing(rules: Iterable[MissingRule]) -> Iterator[str]:
 
 
 def _steps(steps: Iterable[Step]) -> Iterator[str]:
-    """Yield sentences as a list, and commands under the shell that they are for."""
+    """Yield sentences as a list, and commands under the shell that they are for; a sentence of several conditions once."""
     shell = ""
+    told: set[str] = set()
     for step in steps:
         server = _SERVER_NAMES.get(step.server, "")
         if step.text:
             shell = ""
-            yield f"- {server}{_plain(step.text)}"
+            line = f"- {server}{_plain(step.text)}"
+            if line not in told:
+                yield line
+            told.add(line)
             continue
         if step.shell and step.shell != shell:
             where = f"{server}{_SHELL_NAMES[step.shell]}:"
