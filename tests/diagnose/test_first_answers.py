@@ -121,3 +121,35 @@ def test_a_log_of_an_unknown_machine_is_asked_for_by_its_machine(tmp_path):
 def test_no_machine_is_asked_for_where_none_is_known(tmp_path):
     report = analyze(tmp_path, {SEND_FILE: send(refused(LEAF))})
     assert not any("--host" in item.text for item in report.findings[0].missing)
+
+
+TRACKED = """
+Timestamp       : {time}
+ClientHostname  : EX01
+ConnectorId     : Outbound to Office 365
+Source          : SMTP
+EventId         : FAIL
+MessageId       : <a9@servername.com>
+Recipients      : {{b@fabrikam.com}}
+RecipientStatus : {{[{{LED=550 5.7.64 TenantAttribution; Relay Access Denied [AM1FT01.protection.outlook.com{clock}]}}]}}
+Sender          : a@servername.com
+"""
+CLOCK = " 2026-03-10T08:14:03.410Z 08DE5A1B2C3D4E5F"
+
+
+@pytest.mark.parametrize(
+    ("time", "clock", "zone"),
+    [
+        ("2026/03/10 17:14:03", CLOCK, "UTC+9"),
+        ("2026-03-10 13:44:04", CLOCK, "UTC+5:30"),
+        ("2026-03-10 04:44:03", CLOCK, "UTC-3:30"),
+        ("2026-03-10 08:14:04", CLOCK, "UTC"),
+        ("2026-03-10 08:20:04", CLOCK, ""),
+        ("2026/03/10 17:14:03", "", ""),
+    ],
+)
+def test_the_time_in_a_reply_tells_the_zone_that_is_asked_for(tmp_path, time, clock, zone):
+    report = analyze(tmp_path, {"tracking.txt": TRACKED.format(time=time, clock=clock).encode()})
+    (asked,) = [item.text for item in report.findings[0].missing if "--tz" in item.text]
+    assert asked.endswith(f"says that the zone was {zone} then." if zone else "by its IANA name.")
+    assert DE.sentence(asked) != asked
