@@ -1,7 +1,7 @@
 """The one flag of this test suite: ``--update-snapshots`` writes what users see again, for review with git diff.
 
-With ``-m "not slow"`` Hypothesis tries fewer examples (``helpers/examples.py``) unless ``--hypothesis-profile all`` is
-given.
+With ``-m "not slow"`` Hypothesis tries fewer examples (``tests/helpers/examples.py``), unless ``--hypothesis-profile
+all`` is given.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 
+import command
 import examples
 import pytest
 from hypothesis import settings
@@ -49,3 +50,9 @@ def no_network(request, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", no_name)
+
+
+@pytest.fixture(params=["here", pytest.param("process", marks=pytest.mark.slow)])
+def run(request):
+    """The command line, called here, and in a whole run as a process of its own too."""
+    return getattr(command, request.param)

@@ -16,6 +16,7 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.diagnose import sentences
 from evtx_analyzer.diagnose import weigh as diagnose
+from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.origin import Origin
@@ -41,7 +42,7 @@ def grades(operations, rejections=None, rules=RULES):
     by_id = {item.id: item for item in operations}
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
-    case = diagnose.Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
+    case = Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
     return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)[0]}
 
 
@@ -122,7 +123,7 @@ def test_unexplained_only_where_nothing_is_possible():
 
 
 def test_no_incident_no_finding():
-    case = diagnose.Case(operations={}, coverage=(), kinds=frozenset())
+    case = Case(operations={}, coverage=(), kinds=frozenset())
     assert diagnose.diagnose([], RULES.causes, case) == ([], [])
 
 
@@ -154,7 +155,7 @@ def test_wording_only_what_is_shown_gives_the_same_findings(seed):
     ]
     operations = [incomplete(chance.randrange(-20, 10), number) for number in range(chance.randrange(8))]
     by_id = {item.id: item for item in operations}
-    case = diagnose.Case(
+    case = Case(
         operations=by_id,
         coverage=(),
         kinds=frozenset({"capi2", "send-connector"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 from capi2_events import REAL, every_id, log
@@ -293,7 +294,7 @@ GET_WINEVENT = {
     "Message": "For more details for this event, please refer to the Details section",
 }
 OTHER_PROVIDER = {**GET_WINEVENT, "ProviderName": "Schannel", "LogName": "System"}
-FLATTENED = {
+FLATTENED: dict[str, Any] = {
     "system": {
         "provider": "Microsoft-Windows-CAPI2",
         "event_id": 11,
@@ -460,7 +461,9 @@ def test_events_of_other_channels_in_json_are_read_too(tmp_path):
         "</Event>"
     )
     root = tree(etree.fromstring(schannel))
-    beat = {"winlog": {"channel": "System", "provider_name": "Schannel", "event_id": "36882", "record_id": 7}}
+    beat: dict[str, Any] = {
+        "winlog": {"channel": "System", "provider_name": "Schannel", "event_id": "36882", "record_id": 7}
+    }
     beat["winlog"] |= {"computer_name": "EX01", "event_data": {"Error": "20"}}
     beat["@timestamp"] = "2026-03-10T08:14:02.000Z"
     row = {

@@ -20,8 +20,8 @@ from evtx_analyzer.repair.refused_state import refused_state
 from evtx_analyzer.report.document import load, to_json
 from evtx_analyzer.smtp import folding
 from samples.cases import LEAF
-from samples.pieces import OLD, REFUSAL, SEEN, START, send
-from samples.smtp import SendSession
+from samples.pieces import OLD, START, send
+from samples.smtp import REFUSAL, SEEN, SendSession
 from tests.repair.test_repair import BROKEN, SOUND, accepted_at, checked, grade, result, sent, written
 
 HOST = "CORP-SMTP1"

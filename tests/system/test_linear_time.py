@@ -22,7 +22,7 @@ from evtx_analyzer.read.lines import LONGEST_LINE
 from evtx_analyzer.smtp.replies import bracket, verdict_of
 
 PACKAGE = Path(evtx_analyzer.__file__).parent
-# Folders and modules by name: to look for the patterns imports everything, which tests do and their collection does not.
+# Folders and modules by name: looking for patterns imports everything, which tests do and their collection does not.
 PLACES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")})
 # Of rules, options and texts of the program: no input reaches them. (module:name)
 NOT_OF_INPUT = {

@@ -17,6 +17,7 @@ import evtx_analyzer as ea
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.terminal import to_terminal
 from samples import cases
+from samples.capi2 import Recorder
 from samples.evtx_writer import write_evtx
 
 KB = SAMPLES / "kb-3212877"
@@ -79,7 +80,7 @@ def test_damage_ends_in_a_report(tmp_path, name, place, bit, cut):
 @settings(max_examples=examples(10))
 def test_unrelated_events_remove_no_finding(tmp_path, count, seed):
     """Checks of other programs, written before and after, change neither cause nor grade."""
-    recorder = cases.Recorder(cases.HOST, next_record=100)
+    recorder = Recorder(cases.HOST, next_record=100)
     cases.noise(recorder, cases.KB_TIME - timedelta(hours=3, seconds=seed), count)
     files = kb_files()
     files[cases.CAPI2_FILE] = write_evtx([*recorder.events, *cases._kb_events()])

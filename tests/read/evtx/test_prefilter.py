@@ -103,8 +103,8 @@ def test_fast_equals_plain_on_generated_exports_and_rules(tmp_path, seed, checks
         failing(recorder, cases.KB_TIME + at, seed + number)
     data = bytearray(write_evtx(recorder.events))
     if damage is not None:
-        at = int(damage * (len(data) - 16))
-        data[at : at + 16] = bytes(16)
+        place = int(damage * (len(data) - 16))
+        data[place : place + 16] = bytes(16)
     (folder / "case/capi2.evtx").write_bytes(bytes(data))
     (folder / "case/SEND.LOG").write_bytes((SAMPLES / "kb-3212877" / cases.SEND_FILE).read_bytes())
     same(folder / "case")

@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import pytest
 from examples import examples
@@ -120,7 +121,8 @@ def test_a_stream_that_cannot_seek_and_gives_little_at_a_time_reads_alike():
         def read(self, size):
             return self.inner.read(min(size, 1000))
 
-    found = list(read_evtx(Trickle(export()), SOURCE))
+    stream: Any = Trickle(export())
+    found = list(read_evtx(stream, SOURCE))
     assert found == list(read_evtx(BytesIO(export()), SOURCE))
 
 
