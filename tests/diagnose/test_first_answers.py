@@ -131,7 +131,7 @@ Source          : SMTP
 EventId         : FAIL
 MessageId       : <a9@servername.com>
 Recipients      : {{b@fabrikam.com}}
-RecipientStatus : {{[{{LED=550 5.7.64 TenantAttribution; Relay Access Denied [AM1FT01.protection.outlook.com{clock}]}}]}}
+RecipientStatus : {{[{{LED=550 5.7.64 TenantAttribution; Relay Access Denied [AM1.protection.outlook.com{clock}]}}]}}
 Sender          : a@servername.com
 """
 CLOCK = " 2026-03-10T08:14:03.410Z 08DE5A1B2C3D4E5F"
