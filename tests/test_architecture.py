@@ -17,9 +17,10 @@ README = PACKAGE.parent / "README.md"
 LAYERS = (
     ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands"),
     ("clock", "distinguished_names", "whole_files", "collector"),
-    ("hosts", "exchange_online", "public_roots"),
+    ("hosts", "exchange_online", "public_roots", "columns"),
     ("discover", "sigma"),
-    ("read", "normalize", "rules"),
+    ("read", "normalize"),
+    ("rules",),
     ("smtp", "capi2", "handshakes", "stores", "correlate", "diagnose"),
     ("rule_tools", "options"),
     ("ingest", "repair"),

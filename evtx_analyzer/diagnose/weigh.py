@@ -15,22 +15,23 @@ from datetime import timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
+from evtx_analyzer.commands import Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
-from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
+from evtx_analyzer.diagnose.scene import PAIRED, Case, Fact, Scene
 from evtx_analyzer.diagnose.time_zones import zone_asked
 from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders, fill
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation, Rejection
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
+from evtx_analyzer.normalize.kinds import REFUSAL_KINDS, SERVERS, SESSION_KINDS
 from evtx_analyzer.rules.definitions import SHOWN_ELSEWHERE, Cause, MissingRule, Observation
 
 _SIDES = ("supports", "contradicts")
 _PASSED = "0"
 _MOST_EVIDENCE = 5
 # Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
-_OWN_PLACES = ("send-connector", "iis-smtp")
+_OWN_PLACES = SESSION_KINDS
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
@@ -310,7 +311,7 @@ def _absent(rule: Observation, scene: Scene) -> bool:
 
 
 def _no_source(kind: str, case: Case) -> bool:
-    return not (case.kinds | case.unread) & (set(SMTP) if kind == "smtp" else {kind})
+    return not (case.kinds | case.unread) & (set(REFUSAL_KINDS) if kind == "smtp" else {kind})
 
 
 def _outside(kind: str, scene: Scene) -> bool:

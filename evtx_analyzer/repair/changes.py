@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
-from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, CaseFacts, sender_domain_of
+from evtx_analyzer.correlate.case_facts import CaseFacts, sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_private, is_remote_side
 from evtx_analyzer.model.alike import Alike
@@ -23,6 +23,7 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
 from evtx_analyzer.model.origin import Origin, sort_key
+from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -196,7 +197,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
         item
         for item in later.accepted
         if item.state.scope == "outside"
-        and item.state.kind in (state.kind, *(SHOWS_COMMANDS if state.kind not in SHOWS_COMMANDS else ()))
+        and item.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
         and clock.is_known(item.state.time_basis)
         and _same_sender(item.state.host, item.state.connector, state)
     ]
@@ -357,7 +358,7 @@ def _unsure(state: RefusedState) -> bool:
 
 
 def _shows_none(mail: MailState) -> bool:
-    return mail.kind not in SHOWS_CERTIFICATES
+    return mail.kind not in KINDS_WITH_CERTIFICATES
 
 
 def _is_other_address(seen: str, state: RefusedState) -> bool:
@@ -376,7 +377,7 @@ def _between(mail: Iterable[AcceptedMail], first: datetime, last: datetime | Non
 def _tls(rejection: Rejection) -> bool | None:
     if rejection.starttls or rejection.tls:
         return True
-    return False if rejection.from_start and rejection.kind in SHOWS_COMMANDS else None
+    return False if rejection.from_start and rejection.kind in SESSION_KINDS else None
 
 
 def _certificate_sent(rejection: Rejection) -> bool | None:
@@ -386,7 +387,7 @@ def _certificate_sent(rejection: Rejection) -> bool | None:
     tls = _tls(rejection)
     if tls is False:
         return False
-    return False if tls and rejection.from_start and rejection.kind in SHOWS_CERTIFICATES else None
+    return False if tls and rejection.from_start and rejection.kind in KINDS_WITH_CERTIFICATES else None
 
 
 def _agreed(values: set[bool | None]) -> bool | None:

@@ -26,6 +26,7 @@ from evtx_analyzer.model.findings import (
     SourceStatus,
 )
 from evtx_analyzer.model.origin import Loss, display_name
+from evtx_analyzer.normalize import capi2
 from evtx_analyzer.repair.changes import (
     Change,
     Later,
@@ -40,7 +41,7 @@ from evtx_analyzer.repair.changes import (
 from evtx_analyzer.rules.definitions import Cause
 from evtx_analyzer.smtp.acceptances import Span
 
-_EVENT_LOGS = ("capi2", "event-log")
+_EVENT_LOGS = (capi2.KIND, "event-log")
 _WORST: tuple[RepairResult, ...] = ("still-refused", "not-shown", "fixed")
 
 

@@ -29,6 +29,7 @@ from evtx_analyzer.model.events import Event, Setting
 from evtx_analyzer.model.evidence import HostRelation, Incident, Operation
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.stores import ChainBasis, PrivateKey, StoreChain, StoreElement
+from evtx_analyzer.normalize import iis_smtp
 from evtx_analyzer.public_roots import is_public_root
 from evtx_analyzer.sigma.match import Signal, with_signals
 from evtx_analyzer.stores.assemble import MACHINE, StoreContents, known_certificates
@@ -46,7 +47,6 @@ from evtx_analyzer.stores.chain import (
 )
 
 VIEW = "certificate-store"
-IIS = "iis-smtp"
 _CA, _MY = f"{MACHINE}\\CA", f"{MACHINE}\\My"
 _PLACES_OF_INTERMEDIATES = frozenset({_CA, _MY})
 _DAY = timedelta(days=1)
@@ -167,7 +167,7 @@ def _candidates(incident: Incident, stores: Pool, known: _Known) -> list[tuple[C
     ]
     if configured:
         return [("connector", item) for item in configured]
-    if incident.kind != IIS:
+    if incident.kind != iis_smtp.KIND:
         return []
     # IIS SMTP takes a certificate with the name of its virtual server, and its log shows none.
     own = {item.helo for item in (*incident.rejections, *(group.shared for group in incident.alike)) if item.helo}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from evtx_analyzer.columns import Cell, Column, Table, origin_columns, shown_time
 from evtx_analyzer.model.events import SmtpEvent
-from evtx_analyzer.tables.columns import Cell, Column, Table, origin_columns, shown_time
 
 _BASIS = "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local"
 _TIME_COLUMNS = (
