@@ -155,3 +155,39 @@ def test_readme_gives_exactly_two_commands_for_a_fresh_machine():
     assert "analyze samples/kb-3212877" in commands[0]
     assert "pytest" in commands[1]
     assert README.read_text(encoding="utf-8").index(commands[1]) < 2500, "the first screen"
+
+
+# Words that happen to be the name of a kind, or a kind of the product itself: folders, options, views, words of a title.
+NAMED_ELSEWHERE = {
+    "capi2": {
+        "hosts",
+        "capi2.operations",
+        "report.redact",
+        "cli.events",
+        "report.timeline",
+        "sigma.match",
+        "rule_tools.siem",
+    },
+    "configuration": {"hosts", "correlate.session_facts", "report.csv_tables"},
+    "connectivity": {"hosts"},
+    "message-tracking": {"rule_tools.siem"},
+    "queue": {"hosts", "report.language"},
+    "schannel": {"rules.definitions", "diagnose.scene"},
+    "send-connector": {"rule_tools.cases"},
+}
+
+
+def test_a_kind_of_log_is_named_in_one_place():
+    """Others ask the table: ``normalize/kinds.py`` says which few give a kind a meaning of its own."""
+    from evtx_analyzer.normalize.kinds import KINDS
+
+    named = {}
+    for name, path in modules():
+        if name.startswith("normalize"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in KINDS:
+                named.setdefault(node.value, set()).add(name)
+    assert {kind: places - NAMED_ELSEWHERE.get(kind, set()) for kind, places in named.items()} == dict.fromkeys(
+        named, set()
+    )
