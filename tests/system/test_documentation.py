@@ -19,6 +19,7 @@ from evtx_analyzer.cli.options import Format
 from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
 from evtx_analyzer.report import SUFFIXES
 from evtx_analyzer.rules import Rules
+from evtx_analyzer.rules.parsing import LOG_SOURCES
 
 ROOT = DOCS.parent
 PACKAGE = Path(ea.__file__).parent
@@ -181,3 +182,9 @@ def test_every_kind_that_shows_refusals_is_in_the_page_of_formats():
     )
     words = {"ndr": "non-delivery-report"}
     assert [kind for kind in REFUSAL_KINDS if words.get(kind, kind) not in page] == []
+
+
+def test_log_sources_of_the_page_on_rules_are_those_that_are_known():
+    page = (DOCS / "rules.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| ([a-z-]+) / ([a-z0-9-]+) \|", page, re.MULTILINE)
+    assert set(shown) == set(LOG_SOURCES)
