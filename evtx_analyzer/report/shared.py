@@ -11,6 +11,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.model.certificate import Certificate, ChainElement
 from evtx_analyzer.model.evidence import (
+    LINK_BASES,
     CommonTrait,
     Context,
     Incident,
@@ -31,7 +32,6 @@ from evtx_analyzer.report.timeline import Lane
 from evtx_analyzer.smtp.reply_texts import joined
 
 _PLAIN = ("utc", "zone")
-_BASES = ("thumbprint", "subject", "time")
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
 
 HANDSHAKE_TITLES = ("time (UTC)", "connection", "TLS", "certificate asked for", "sent", "received", "alert", "refusal")
@@ -98,7 +98,7 @@ def pairs(report: Report) -> list[Pair]:
 def _strength(item: Pair) -> tuple[int, float, datetime, datetime, str]:
     link = item.link
     return (
-        _BASES.index(link.basis),
+        LINK_BASES.index(link.basis),
         abs(link.delta_seconds),
         item.rejection.time,
         item.operation.time,

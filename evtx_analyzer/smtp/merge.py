@@ -23,13 +23,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.evidence import HostBasis, Rejection
+from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Origin, display_name, sort_key
+from evtx_analyzer.model.rejection import HOST_BASES
 from evtx_analyzer.normalize.kinds import REPORT_KINDS, SESSION_KINDS
 from evtx_analyzer.smtp.rejections import INTERNAL, Sighting
 
 _STRENGTH = (*SESSION_KINDS, INTERNAL)
-_BASES: tuple[HostBasis, ...] = ("option", "row", "folder", "address", "assumed", "unknown")
 _KNOWN_TIMES = ("utc", "zone")
 _DAY, _CLOSE, _REPORT = timedelta(days=1), timedelta(seconds=2), timedelta(seconds=60)
 _ANY = "*"
@@ -265,7 +265,7 @@ def _merged(group: Group) -> Rejection:
     first = members[0]
     if len(members) == 1 and not group.copies and list(first.signals) == sorted(set(first.signals)):
         return first
-    host = min(members, key=lambda item: _BASES.index(item.host_basis))
+    host = min(members, key=lambda item: HOST_BASES.index(item.host_basis))
     timed = next((item for item in members if item.time_basis in _KNOWN_TIMES), first)
     origins = [origin for item in members for origin in item.origins] + group.copies
     return replace(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Origin, display_name, sort_key
+from evtx_analyzer.model.rejection import HostBasis
 from evtx_analyzer.smtp import merge as merging
 from evtx_analyzer.smtp.merge import merge
 from evtx_analyzer.smtp.rejections import INTERNAL, Sighting
@@ -257,3 +260,16 @@ def test_the_certificate_in_the_reply_is_kept_from_whichever_log_has_it():
     named_one = replace(second.rejection, certificate_name="app01", certificate_verdict="untrustedroot")
     ((found,), _) = merge([first, Sighting(named_one, REPORT)])
     assert (found.certificate_name, found.certificate_verdict) == ("app01", "untrustedroot")
+
+
+def known_by(basis, layer, number):
+    sighting = sender(layer, "a@x", number=number)
+    host = "" if basis == "unknown" else f"by-{basis}"
+    return Sighting(replace(sighting.rejection, host=host, host_basis=basis), layer)
+
+
+@pytest.mark.parametrize(("sure", "less"), list(itertools.combinations(get_args(HostBasis), 2)))
+def test_the_machine_is_the_one_that_is_known_most_surely(sure, less):
+    """Each way of knowing a machine meets each other: none is missing in the order."""
+    ((merged,), _) = merge([known_by(less, SEND, 1), known_by(sure, REPORT, 2)])
+    assert (merged.host, merged.host_basis) == (f"by-{sure}", sure)
