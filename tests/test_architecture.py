@@ -15,8 +15,8 @@ README = PACKAGE.parent / "README.md"
 
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
-    ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands", "documentation"),
-    ("clock", "distinguished_names", "whole_files", "collector"),
+    ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands"),
+    ("clock", "distinguished_names", "whole_files", "collector", "documentation"),
     ("hosts", "exchange_online", "public_roots", "columns"),
     ("discover", "sigma"),
     ("read", "normalize"),
