@@ -173,7 +173,7 @@ def _lines(summary: Summary, say: Language) -> list[str]:
 
     lines = [
         say(
-            "$count refusals with 5.7.64 in $bundles bundles",
+            "Refusals with 5.7.64: $count (bundles: $bundles)",
             count=summary.rejection_count,
             bundles=len(summary.rows),
         )

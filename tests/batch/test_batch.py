@@ -325,7 +325,7 @@ def test_the_command_writes_the_same_twice_and_prints_counts(tmp_path):
     write_fleet(tmp_path / "in", 3)
     done = command(tmp_path / "in", "-o", tmp_path / "out", "--jobs", 1, "--resume")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "refusals with 5.7.64 in 3 bundles" in done.stdout
+    assert "(bundles: 3)" in done.stdout
     before = tree(tmp_path / "out")
     assert command(tmp_path / "in", "-o", tmp_path / "out", "--jobs", 2, "--exit-zero").returncode == 0
     assert tree(tmp_path / "out") == before
@@ -402,7 +402,7 @@ def test_with_redact_no_name_is_in_any_output(nightly):
 def test_readable_reports_are_in_the_readers_language(nightly):
     environment = {**os.environ, "EVTX_ANALYZER_LANG": "de"}
     done = command("in", "-o", "deutsch", "--format", "html", cwd=nightly, env=environment)
-    assert "Ablehnungen mit 5.7.64 in 4 Paketen" in done.stdout
+    assert "(Pakete: 4)" in done.stdout
     row = next(
         row for row in json.loads((nightly / "deutsch" / "summary.json").read_bytes())["bundles"] if row["cause"]
     )
