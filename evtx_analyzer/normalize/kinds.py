@@ -1,6 +1,6 @@
 """The kinds of log that are read: one entry for each, with all that other modules ask of a kind.
 
-To add a kind: a file in this folder that recognizes and types its records, and an entry here; docs/contributing.md has
+To add a kind: a file in this folder that recognizes and types its records, and an entry here; docs/add-a-log-kind.md is
 an example. No other module names a kind, but where one kind means something that no other can mean: CAPI2, whose events
 are certificate checks; hand-overs inside Exchange (``smtp/rejections.py``); certificates that IIS takes by name
 (``stores/views.py``); the two logs that are counted in bulk (``ingest/tallies.py``).
