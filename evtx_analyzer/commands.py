@@ -135,7 +135,9 @@ def sentence(text: str, names: Mapping[str, str]) -> str:
 
 def command(line: str, names: Mapping[str, str]) -> str:
     """Return a command with each placeholder filled by a literal argument."""
-    return string.Template(line).safe_substitute({name: literal(value) for name, value in names.items()})
+    template = string.Template(line)
+    asked = (name for name in template.get_identifiers() if name in names)
+    return template.safe_substitute({name: literal(names[name]) for name in asked})
 
 
 def literal(value: str) -> str:

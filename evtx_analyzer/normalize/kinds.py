@@ -3,7 +3,7 @@
 To add a kind: a file in this folder that recognizes and types its records, and an entry here; docs/add-a-log-kind.md is
 an example. No other module names a kind, but where one kind means something that no other can mean: CAPI2, whose events
 are certificate checks; hand-overs inside Exchange (``smtp/rejections.py``); certificates that IIS takes by name
-(``stores/views.py``); the two logs that are counted in bulk (``ingest/tallies.py``).
+(``stores/candidates.py``); the two logs that are counted in bulk (``ingest/tallies.py``).
 """
 
 from __future__ import annotations

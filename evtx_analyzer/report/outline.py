@@ -29,7 +29,9 @@ from evtx_analyzer.report.blocks import (
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
 from evtx_analyzer.report.merged import Observed, merged, place_text
+from evtx_analyzer.report.pairs import pairs
 from evtx_analyzer.report.steps import Step, steps
+from evtx_analyzer.report.times import reply_times
 from evtx_analyzer.rules.files import is_builtin_cause
 
 PAIR_TITLES = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
@@ -239,7 +241,7 @@ def _replies(report: Report, say: Language) -> tuple[Block, ...]:
         Bullet(
             text=item.text[:_LONGEST],
             sign=f"{say.number(item.count)} x",
-            place=shared.reply_times(item, say) if len(replies) > 1 or item.unknown_zone_count else "",
+            place=reply_times(item, say) if len(replies) > 1 or item.unknown_zone_count else "",
         )
         for item in replies
     ]
@@ -258,10 +260,10 @@ def _common(report: Report, say: Language) -> tuple[Block, ...]:
 
 def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
     """The pairs with their time difference, those that rest on identity before the others, nearest first."""
-    pairs = shared.pairs(report)
-    rows = tuple(shared.pair_cells(item, say) for item in pairs[:_MOST_PAIRS])
+    found = pairs(report)
+    rows = tuple(shared.pair_cells(item, say) for item in found[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
-    return (table, *_more(len(pairs), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
+    return (table, *_more(len(found), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
 
 
 def _folded(report: Report, say: Language) -> tuple[Block, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cmdlets import calls, filled_in, nodes, parsed, problems
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -255,7 +256,7 @@ def test_a_hostile_name_stays_one_argument(value):
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_any_name_stays_one_argument(value):
     shown = literal(value)
     if re.fullmatch("<[A-Za-z0-9 ]+>", value):

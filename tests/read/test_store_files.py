@@ -4,6 +4,7 @@ specification or by ``cryptography``, which is the independent reader."""
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import certificates as made
 import pytest
@@ -102,7 +103,7 @@ CertUtil: -store command completed successfully.
 def records(data, syntax):
     data = data if isinstance(data, bytes) else data.replace("\n", "\r\n").encode()
     assert recognize(data[:HEAD]) == syntax
-    found = list(read(syntax, io.BytesIO(data), Origin(source="x")))
+    found: list[Any] = list(read(syntax, io.BytesIO(data), Origin(source="x")))
     return [item if isinstance(item, Loss) else normalize(item)[1] for item in found]
 
 

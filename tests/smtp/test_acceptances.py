@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from accepted_mail import AFTER, BEFORE, BETWEEN, STATE, mail, spread
 from evidence import HANDSHAKE, OWN, operation, rejection, success
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -379,7 +380,7 @@ def plain_history(refusal, accepted, span, failures):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_the_history_that_is_looked_up_is_that_of_asking_every_message(seed):
     chance = random.Random(seed)
     accepted = some_mail(chance)

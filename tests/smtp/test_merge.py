@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -164,14 +165,14 @@ def in_order(groups, rows):
 
 
 @given(st.integers(0, 2**32), st.integers(2, 60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_the_index_finds_what_asking_every_group_finds(seed, count):
     found = some(random.Random(seed), count)
     assert merge(found) == plainly(found)
 
 
 @given(st.integers(0, 2**32), st.sampled_from((1.0, 0.1, 0.01)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 def test_the_index_finds_the_same_in_a_dense_outage(seed, spread):
     """One message refused again and again, told by every layer: long runs under one key, where groups are taken off."""
     chance = random.Random(seed)

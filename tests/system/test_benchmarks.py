@@ -84,7 +84,8 @@ def test_copies_of_a_chunk_have_tasks_and_times_of_their_own(export):
 
 
 def test_the_product_finds_every_failure_of_an_export_and_counts_every_record(export, tmp_path):
-    answered(*export, tmp_path)
+    path, facts = export
+    answered(path, facts, tmp_path)
 
 
 def test_the_number_of_failures_can_stay_the_same_at_any_size(tmp_path):
@@ -149,7 +150,8 @@ def test_sessions_have_ports_messages_and_recipients_of_their_own_and_banners_te
 
 
 def test_the_product_finds_every_refusal_of_a_send_log(log, tmp_path):
-    answered(*log[:2], tmp_path)
+    path, facts, _ = log
+    answered(path, facts, tmp_path)
 
 
 def test_rolled_files_are_the_large_file_cut_at_rows_with_sessions_across(log, tmp_path):
