@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from evtx_analyzer.diagnose.scene import SMTP, Case, Fact, Scene
+from evtx_analyzer.diagnose.scene import Case, Fact, Scene
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
 from evtx_analyzer.rules.definitions import Observation
 
 
@@ -77,7 +78,7 @@ def _absent(rule: Observation, scene: Scene) -> bool:
 
 
 def _no_source(kind: str, case: Case) -> bool:
-    return not (case.kinds | case.unread) & (set(SMTP) if kind == "smtp" else {kind})
+    return not (case.kinds | case.unread) & (set(REFUSAL_KINDS) if kind == "smtp" else {kind})
 
 
 def _outside(kind: str, scene: Scene) -> bool:

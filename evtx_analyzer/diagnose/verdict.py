@@ -9,10 +9,11 @@ from itertools import groupby
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
-from evtx_analyzer.diagnose.scene import SMTP, Case
+from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Finding, Repair, Verdict
 from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
 
 
 def verdict(
@@ -63,9 +64,9 @@ def _span(incidents: Sequence[Incident]) -> str:
 
 
 def _absence(case: Case, losses: int) -> str:
-    if not case.kinds & set(SMTP) and case.handshakes:
+    if not case.kinds & set(REFUSAL_KINDS) and case.handshakes:
         return _wire_text(case.handshakes)
-    if not case.kinds & set(SMTP):
+    if not case.kinds & set(REFUSAL_KINDS):
         return (
             "No SMTP log was among what was read, so a refusal could not have been found. "
             "Add the Send connector protocol log or the IIS SMTP log."

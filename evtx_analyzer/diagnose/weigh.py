@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
+from evtx_analyzer.commands import Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
 from evtx_analyzer.diagnose.observations import Seen, see
 from evtx_analyzer.diagnose.scene import PAIRED, Case, Scene
@@ -21,6 +21,7 @@ from evtx_analyzer.diagnose.unknown_hosts import host_asked
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
+from evtx_analyzer.normalize.kinds import SERVERS
 from evtx_analyzer.rules.definitions import Cause, MissingRule
 
 _SIDES = ("supports", "contradicts")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from evtx_analyzer.documentation import page_of
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Repair
 from evtx_analyzer.report import shared, timeline
 from evtx_analyzer.report.blocks import (
@@ -32,7 +33,7 @@ from evtx_analyzer.report.other_refusals import OtherRefusals, other_refusals
 from evtx_analyzer.report.pairs import pairs
 from evtx_analyzer.report.steps import Step, steps
 from evtx_analyzer.report.times import reply_times
-from evtx_analyzer.version import documentation_of
+from evtx_analyzer.rules.files import is_builtin_cause
 
 PAIR_TITLES = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
 INCIDENT_TITLES = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
@@ -86,7 +87,7 @@ def opening(report: Report, say: Language) -> Opening:
         tone=(verdict.grade if explained else "possible") if best and verdict.grade else "clean",
         title=say.sentence(verdict.title),
         cause=verdict.cause or "",
-        page=documentation_of(verdict.cause) if verdict.cause else "",
+        page=page_of(verdict.cause) if verdict.cause and is_builtin_cause(verdict.cause) else "",
         summary=say.sentence(verdict.summary),
         explained=explained,
         why=say.sentence(best.why) if best else "",
@@ -125,7 +126,7 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
     notes += [Paragraph(text=text, tone="warn") for text in shared.clock_texts(report, say)]
     if report.options.redact:
         notes.append(Paragraph(text=say("Names in this report are aliases (--redact)."), tone="soft"))
-    if facts.cause:
+    if facts.page:
         notes.append(Paragraph(text=say("$cause: more in $page", cause=facts.cause, page=facts.page), tone="soft"))
     yield Section(title=title, blocks=tuple(notes), opening=True, tone=facts.tone)
     yield Section(title=say("Has the fix worked?"), blocks=repair_blocks(report.repair, say), opening=True)
