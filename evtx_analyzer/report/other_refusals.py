@@ -10,12 +10,13 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from evtx_analyzer.documentation import page_of
 from evtx_analyzer.model.evidence import Incident
 from evtx_analyzer.model.findings import Finding
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
 from evtx_analyzer.report.steps import steps
-from evtx_analyzer.version import documentation_of
+from evtx_analyzer.rules.files import is_builtin_cause
 
 _NAMED = ("confirmed", "probable", "possible")
 _MOST_PLACES = 4
@@ -62,7 +63,7 @@ def _of_cause(finding: Finding, incidents: Iterable[Incident], say: Language) ->
         grade=say(finding.grade),
         title=say.sentence(finding.title),
         first=todo[0] if todo else "",
-        page=documentation_of(finding.cause),
+        page=page_of(finding.cause) if is_builtin_cause(finding.cause) else "",
     )
 
 

@@ -33,13 +33,16 @@ def test_the_verdict_says_how_many_refusals_it_covers(two_causes):
     assert "This verdict covers 1 of the 2 refusals." in two_causes.verdict.summary
 
 
-def test_other_refusals_have_a_cause_and_a_first_step_of_their_own(two_causes):
+def test_other_refusals_have_a_cause_and_a_first_step_of_their_own(two_causes, monkeypatch):
+    monkeypatch.setenv("EVTX_ANALYZER_DOCS", "https://example.org/docs")
     (other,) = other_refusals(two_causes, ENGLISH)
     assert (other.count, other.grade) == (1, "possible")
     assert other.places.startswith("Outbound B on ")
     assert other.title == next(item.title for item in two_causes.findings if item.cause == "starttls-not-offered")
     assert other.first
-    assert other.page.endswith("starttls-not-offered.md")
+    assert other.page == "https://example.org/docs/causes/starttls-not-offered.html"
+    monkeypatch.delenv("EVTX_ANALYZER_DOCS")
+    assert other_refusals(two_causes, ENGLISH)[0].page == ""
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".md", ".html"])
