@@ -53,9 +53,6 @@ def line_kind(line: str) -> LineKind:
     return "shell" if _SHELL_LINE.fullmatch(line) else "sentence"
 
 
-# Kind of an incident -> kind of server. A non-delivery report alone tells none.
-SERVERS: dict[str, Server] = {"send-connector": "exchange", "message-tracking": "exchange", "iis-smtp": "iis"}
-
 # PowerShell ends a literal at any of these, and reads two of them as one (about_Quoting_Rules; the typographic ones
 # are those of CodeGeneration.EscapeSingleQuotedStringContent).
 _QUOTATION_MARKS = re.compile("['\u2018\u2019\u201a\u201b]")

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from evtx_analyzer.diagnose.scene import SMTP, Case, Fact, Scene
+from evtx_analyzer.diagnose.scene import Case, Fact, Scene
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
 from evtx_analyzer.rules.definitions import Observation
 
 
@@ -69,13 +70,15 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
 def _absent(rule: Observation, scene: Scene) -> bool:
     if rule.kind == "no-object":
         return rule.of not in scene.case.settings
+    if rule.kind == "cut-object":
+        return rule.of in scene.case.cut
     if rule.kind == "unread-source":
         return rule.of in scene.case.unread
     return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
 
 
 def _no_source(kind: str, case: Case) -> bool:
-    return not (case.kinds | case.unread) & (set(SMTP) if kind == "smtp" else {kind})
+    return not (case.kinds | case.unread) & (set(REFUSAL_KINDS) if kind == "smtp" else {kind})
 
 
 def _outside(kind: str, scene: Scene) -> bool:

@@ -14,11 +14,12 @@ from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
+from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.rules.definitions import SHOWN_ELSEWHERE
 
 _MOST_EVIDENCE = 5
 # Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
-_OWN_PLACES = ("send-connector", "iis-smtp")
+_OWN_PLACES = SESSION_KINDS
 
 
 def sentences(seen: Iterable[Seen], side: str) -> tuple[Evidence, ...]:

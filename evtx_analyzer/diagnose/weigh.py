@@ -11,15 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
+from evtx_analyzer.commands import Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
 from evtx_analyzer.diagnose.observations import Seen, see
 from evtx_analyzer.diagnose.scene import PAIRED, Case, Scene
 from evtx_analyzer.diagnose.sentences import sentences
 from evtx_analyzer.diagnose.time_zones import zone_asked
+from evtx_analyzer.diagnose.unknown_hosts import host_asked
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
+from evtx_analyzer.normalize.kinds import SERVERS
 from evtx_analyzer.rules.definitions import Cause, MissingRule
 
 _SIDES = ("supports", "contradicts")
@@ -95,6 +97,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
             *zone_asked(incidents, best.scene.case.tz),
+            *host_asked(incidents, best.scene.case),
             *_uncollected(incidents, best.scene.case.uncollected),
             *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
         ),
@@ -179,6 +182,7 @@ _HOW_KNOWN: dict[HostBasis, str] = {
     "option": "by --host",
     "row": "by its own rows",
     "manifest": "by the collector's manifest",
+    "file": "by the name of its file",
     "folder": "by the name of its folder",
     "address": "by its address",
     "assumed": "assumed",

@@ -10,7 +10,7 @@ from msgspec import Struct
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
-HostBasis = Literal["option", "row", "manifest", "folder", "address", "assumed", "unknown"]
+HostBasis = Literal["option", "row", "manifest", "file", "folder", "address", "assumed", "unknown"]
 """How the machine of a refusal is known, the surest way first; ``HOST_BASES`` is this order."""
 HOST_BASES: tuple[HostBasis, ...] = get_args(HostBasis)
 

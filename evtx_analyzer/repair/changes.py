@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
-from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES
 from evtx_analyzer.exchange_online import is_private
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.repair.later import Later, between, outside_mail, same_host
 from evtx_analyzer.repair.refused_state import PASSED, FailedCheck, RefusedState
 from evtx_analyzer.rules.definitions import CHANGES
@@ -193,7 +193,7 @@ def _unsure(state: RefusedState) -> bool:
 
 
 def _shows_none(mail: MailState) -> bool:
-    return mail.kind not in SHOWS_CERTIFICATES
+    return mail.kind not in KINDS_WITH_CERTIFICATES
 
 
 def _is_other_address(seen: str, state: RefusedState) -> bool:

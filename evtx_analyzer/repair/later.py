@@ -8,12 +8,13 @@ from datetime import datetime
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.case_facts import SHOWS_COMMANDS, CaseFacts
+from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.model.origin import sort_key
+from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.repair.refused_state import RefusedState
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -75,7 +76,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
         item
         for item in later.accepted
         if item.state.scope == "outside"
-        and item.state.kind in (state.kind, *(SHOWS_COMMANDS if state.kind not in SHOWS_COMMANDS else ()))
+        and item.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
         and clock.is_known(item.state.time_basis)
         and _same_sender(item.state.host, item.state.connector, state)
     ]

@@ -8,10 +8,11 @@ from datetime import datetime
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, sender_domain_of
+from evtx_analyzer.correlate.case_facts import sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
+from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 
 PASSED = "0"
 
@@ -106,7 +107,7 @@ def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
 def _tls(rejection: Rejection) -> bool | None:
     if rejection.starttls or rejection.tls:
         return True
-    return False if rejection.from_start and rejection.kind in SHOWS_COMMANDS else None
+    return False if rejection.from_start and rejection.kind in SESSION_KINDS else None
 
 
 def _certificate_sent(rejection: Rejection) -> bool | None:
@@ -116,7 +117,7 @@ def _certificate_sent(rejection: Rejection) -> bool | None:
     tls = _tls(rejection)
     if tls is False:
         return False
-    return False if tls and rejection.from_start and rejection.kind in SHOWS_CERTIFICATES else None
+    return False if tls and rejection.from_start and rejection.kind in KINDS_WITH_CERTIFICATES else None
 
 
 def _agreed(values: set[bool | None]) -> bool | None:

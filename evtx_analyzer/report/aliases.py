@@ -62,6 +62,8 @@ _WORDS = frozenset(
         *("time", "host", "error", "new", "old", "test", "service", "root", "windows", "online", "input", "evidence"),
     }
 )
+# A year, a date, a time, a count, a port.
+_FIGURES = re.compile(r"\d{1,6}|\d{4}-\d\d(?:-\d\d)?|\d\d?[.:-]\d\d(?:[.:-]\d{2,4})?")
 _SHORTEST = 3  # a shorter name inside of a sentence is more likely a word
 
 
@@ -188,8 +190,11 @@ class Aliases:
         # A command holds a value as a literal of PowerShell, which may be written in another way than the value.
         known = {literal(value)[1:-1].casefold(): alias for value, alias in self._alias.items()} | self._alias
         known |= {path.casefold(): self._path(path) for path in (*self._whole_paths, *self._paths)}
-        # A folder ``mail`` or a host ``server`` is replaced where it stands as such, and not as a word of a sentence.
-        telling = [item for item in known if len(item) >= _SHORTEST and item not in _WORDS]
+        # A folder ``mail`` or ``2016`` or a host ``server`` is replaced where it stands as such, and not as a word or
+        # a part of a time in a sentence.
+        telling = [
+            item for item in known if len(item) >= _SHORTEST and item not in _WORDS and not _FIGURES.fullmatch(item)
+        ]
         words = [re.escape(item) for item in sorted(telling, key=_longest_first)]
         pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])", re.IGNORECASE) if words else None
 

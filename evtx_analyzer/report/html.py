@@ -29,6 +29,7 @@ from evtx_analyzer.report import shared as tables
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report.merged import merged, place_text
+from evtx_analyzer.report.other_refusals import other_refusals
 from evtx_analyzer.report.pairs import chains, pairs
 from evtx_analyzer.report.steps import steps
 
@@ -74,6 +75,8 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "verdict_summary": say.sentence(report.verdict.summary),
         "best": findings[0] if findings else None,
         "opening": outline.opening(report, say),
+        "clock_texts": tables.clock_texts(report, say),
+        "other_refusals": other_refusals(report, say),
         "remedy": report.findings[0].remedy if findings else None,
         "missing": report.findings[0].missing if findings else (),
         "sides": [merged(items, say) for items in _sides(report)],

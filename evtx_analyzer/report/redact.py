@@ -57,6 +57,8 @@ _TRAIT_KEYS = {
 _JUDGED = re.compile(r"(?<!\S)(\S{1,255}) is untrustedroot", re.IGNORECASE)
 _IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])")
+# As times stand in fields of the report (RFC 3339).
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 # An address in a text: scheme, host, and what follows. What stands behind the host names authorities and servers too
 # (``/CertEnroll/pki01_Contoso%20CA.crt``, ``ldap:///CN=Contoso%20CA,DC=corp``).
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,9})://([^\s/\"'<>()\[\]{}|,;:?#]*)(:\d+)?([^\s\"'<>()\[\]{}|;]*)")
@@ -150,7 +152,7 @@ def _fixed(key: str, parent: str) -> bool:
 
 def _mapped(data: Any, put: Callable[[str, str], str], key: str = "") -> Any:  # noqa: ANN401  JSON
     if isinstance(data, str):
-        return put(key, data)
+        return data if _TIME.fullmatch(data) else put(key, data)
     if isinstance(data, dict):
         return {name: value if _fixed(name, key) else _mapped(value, put, name) for name, value in data.items()}
     return [_mapped(value, put, key) for value in data] if isinstance(data, list | tuple) else data

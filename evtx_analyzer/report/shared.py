@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evtx_analyzer import clock
 from evtx_analyzer.model.evidence import CommonTrait, Context, Incident, OtherError, ReplyText
 from evtx_analyzer.model.findings import Coverage, RepairResult
 from evtx_analyzer.model.handshake import Handshake, WireCertificate
@@ -17,6 +18,9 @@ from evtx_analyzer.smtp.reply_texts import joined
 
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
 HANDSHAKE_TITLES = ("time (UTC)", "connection", "TLS", "certificate asked for", "sent", "received", "alert", "refusal")
+_FAR = 60.0
+_AHEAD = "The clock of $host stands $span ahead of the remote side's; times are shown as logged."
+_BEHIND = "The clock of $host stands $span behind the remote side's; times are shown as logged."
 STORE_TITLES = ("host", "store", "certificates", "file")
 STORES = {"My": "personal", "CA": "intermediate authorities", "Root": "trusted roots", "AuthRoot": "third-party roots"}
 REPAIRS: dict[RepairResult, str] = {
@@ -200,7 +204,8 @@ def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, se
 
 def store_cells(item: Store, say: Language) -> tuple[str, ...]:
     """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
-    name = f"{item.name} ({say(STORES[item.name])})" if item.name in STORES else item.name
+    name = f"{item.location}\\{item.name}" if item.location else item.name
+    name = f"{name} ({say(STORES[item.name])})" if item.name in STORES else name
     return item.host or say("not known"), name, say.number(len(item.certificates)), place_text(item.origin, say)
 
 
@@ -244,9 +249,22 @@ def other_errors(report: Report) -> list[OtherError]:
 
 def other_error_text(item: OtherError, say: Language) -> str:
     """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
-    what = say.sentence(item.meaning) if item.meaning else item.text
+    what = say.sentence(item.meaning) if item.meaning else item.text.removeprefix(f"{item.code} ")
     where = f", {item.host}" if item.host else ""
     return f"{say.number(item.count)} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
+
+
+def clock_texts(report: Report, say: Language) -> list[str]:
+    """Return which clocks of refused machines stand far from the remote side's: the report's times are theirs."""
+    refused = {(item.host, item.kind) for item in report.incidents if not item.unknown_zone_count}
+    texts = []
+    for item in report.clocks:
+        if (item.host, item.kind) in refused and abs(item.seconds) >= _FAR:
+            hours = clock.whole_hours(item.seconds)
+            span = f"{abs(hours)} h" if hours else f"{say.number(round(abs(item.seconds)))} s"
+            label = _AHEAD if item.seconds > 0 else _BEHIND
+            texts.append(say(label, host=item.host or say("the server"), span=span))
+    return list(dict.fromkeys(texts))
 
 
 def context_text(item: Context, say: Language) -> str:

@@ -13,10 +13,9 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import HostRelation, Incident, Operation
 from evtx_analyzer.model.stores import ChainBasis
+from evtx_analyzer.normalize import iis_smtp
 from evtx_analyzer.stores.assemble import StoreContents
 from evtx_analyzer.stores.chain import Held, Pool, name_key
-
-IIS = "iis-smtp"
 
 
 class Known(Struct, frozen=True):
@@ -65,7 +64,7 @@ def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[Cha
     ]
     if configured:
         return [("connector", item) for item in configured]
-    if incident.kind != IIS:
+    if incident.kind != iis_smtp.KIND:
         return []
     # IIS SMTP takes a certificate with the name of its virtual server, and its log shows none.
     own = {item.helo for item in (*incident.rejections, *(group.shared for group in incident.alike)) if item.helo}

@@ -326,3 +326,43 @@ def test_a_report_of_another_schema_version_is_not_rendered(tmp_path, run):
     text = run("analyze", SAMPLES / "no-capi2", "--format", "json").stdout.decode()
     (tmp_path / "r.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2', 1))
     assert "has schema version 2" in error_of(run("render", tmp_path / "r.json"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("analyze", "x", "--format", "xml"), ("events", "x", "--format", "md"), ("analyze", "x", "--redact=some")],
+)
+def test_a_value_that_is_no_choice_is_told_without_the_words_of_a_library(command, run):
+    result = run(*command)
+    text = " ".join(result.stderr.decode().split())
+    assert result.returncode == 2
+    assert f"'{command[-1].rpartition('=')[2]}' is not one of '" in text
+    assert "Value error" not in text
+
+
+def test_an_empty_rule_folder_is_told_with_one_colon(tmp_path, run):
+    assert error_of(run("rules", "check", "--rules", tmp_path)).startswith(f"evtx-analyzer: {tmp_path}: no rule file")
+
+
+@pytest.mark.parametrize("command", ["analyze", "batch", "verify"])
+def test_help_of_a_command_names_every_exit_status(command, run):
+    text = " ".join(run(command, "--help").stdout.decode().split()).partition("Exit status:")[2]
+    assert [status for status in ("0", "1", "2", "3", "4", "5", "130") if f"{status} " not in text] == []
+
+
+@pytest.mark.slow
+def test_batch_says_why_a_bundle_was_not_read(tmp_path):
+    result = command.process("batch", tmp_path / "nosuch", "-o", tmp_path / "out")
+    assert result.returncode == 2
+    assert "0 refusals with 5.7.64 in 1 bundle\n" in result.stdout.decode().replace("\r", "")
+    assert "no such file or folder" in result.stdout.decode()
+
+
+@pytest.mark.slow
+def test_batch_has_the_status_of_an_output_that_could_not_be_written(tmp_path):
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    shutil.copytree(SAMPLES / "no-capi2", tmp_path / "in" / "a")
+    result = command.process("batch", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.returncode == 5
+    assert "summary.csv could not be written" in result.stderr.decode()
+    assert (tmp_path / "out" / "summary.json").is_file()

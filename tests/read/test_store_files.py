@@ -320,3 +320,25 @@ def test_a_pfx_without_a_password_gives_its_certificate_only():
     (found,) = records(pfx(b""), "certificate")
     assert isinstance(found, CertificateFile)
     assert found.certificate.subject.startswith("CN=leaf")
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([("C", "US"), ("O", "Example"), ("CN", "Root")], "CN=Root, O=Example, C=US"),
+        ([("O", "Example Trust, Inc."), ("CN", "TLS CA")], 'CN=TLS CA, O="Example Trust, Inc."'),
+        ([("ST", "Washington"), ("CN", "a")], "CN=a, S=Washington"),
+        ([("O", 'The "Best"'), ("CN", "a")], 'CN=a, O="The ""Best"""'),
+    ],
+)
+def test_names_are_written_as_windows_writes_them(parts, expected):
+    """X500DistinguishedName.Name of .NET, which Exchange logs and exports hold; a report has one notation only."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    from evtx_analyzer.read.certificate_files import _windows_name
+
+    oids = {"C": NameOID.COUNTRY_NAME, "O": NameOID.ORGANIZATION_NAME, "CN": NameOID.COMMON_NAME}
+    oids["ST"] = NameOID.STATE_OR_PROVINCE_NAME
+    name = x509.Name([x509.NameAttribute(oids[key], value) for key, value in parts])
+    assert _windows_name(name) == expected

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from places import CHECKOUT
 from reports import NAMES, as_bytes, as_text, report
+from smtp_case import analyze
 
 import evtx_analyzer
 from evtx_analyzer.model.findings import Evidence
@@ -19,6 +20,7 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.report import SUFFIXES, language
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.redact import mapping_text, redacted
+from samples.cases import LEAF, no_capi2
 
 TEXTS = [suffix for suffix in SUFFIXES if not suffix.endswith("parquet")]
 # Words that name nobody: parts of service names, and first labels that every second host has.
@@ -296,3 +298,21 @@ def test_new_parts_of_a_report_are_redacted_too():
             assert name not in text, suffix
     assert hidden.repair.result == "fixed"
     assert hidden.stores[0].name == "My"
+
+
+FIGURES = ("2016", "12", "201612", "2016-12-01", "03-09", "03.09.2016", "5764")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_folder_a_serial_number_and_a_connector_of_figures_change_no_time(tmp_path, name):
+    """A folder for each year or day is common; the times of all fields and sentences hold the same figures."""
+    files = {f"{name}/{path}": data for path, data in no_capi2().items()}
+    log = {path: data.replace(b"Outbound to Office 365", name.encode()) for path, data in files.items()}
+    log = {path: data.replace(LEAF.serial.encode(), name.encode()) for path, data in log.items()}
+    report = analyze(tmp_path, log)
+    hidden, originals = redacted(report, everything=True)
+    assert [item.start for item in hidden.incidents] == [item.start for item in report.incidents]
+    assert "2016-12-01 03:09:55.774 UTC" in hidden.verdict.summary
+    assert "5.7.64" in hidden.verdict.summary
+    assert {originals[item.connector] for item in hidden.incidents} == {name}
+    assert not any(f"{name}/" in item.path for item in hidden.sources)

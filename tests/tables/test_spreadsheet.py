@@ -15,8 +15,8 @@ from reports import report
 from evtx_analyzer.batch.summary import Row, Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv as summary_csv
 from evtx_analyzer.batch.summary_page import to_html
+from evtx_analyzer.columns import Column, Table
 from evtx_analyzer.report import csv_tables, language
-from evtx_analyzer.tables.columns import Column, Table
 from evtx_analyzer.tables.select import OPERATIONS, TABLES
 from evtx_analyzer.tables.spreadsheet import SIGNS, safe_cell
 from evtx_analyzer.tables.write import write
