@@ -91,7 +91,7 @@ def opening(report: Report, say: Language) -> Opening:
         more_steps=len(todo[1:]),
         verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
         missing=tuple(say.sentence(item.text) for item in best.missing) if best and not fixed else (),
-        losses=len(report.losses),
+        losses=report.loss_count,
     )
 
 
