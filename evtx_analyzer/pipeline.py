@@ -33,8 +33,8 @@ from evtx_analyzer.model.events import Event
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
-from evtx_analyzer.repair.changes import Later, later_evidence
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
+from evtx_analyzer.repair.later import Later, later_evidence
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp.folding import Recorded

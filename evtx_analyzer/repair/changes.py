@@ -15,14 +15,12 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
-from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, CaseFacts, sender_domain_of
+from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, SHOWS_COMMANDS, sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_private, is_remote_side
-from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
 from evtx_analyzer.model.origin import Origin, sort_key
+from evtx_analyzer.repair.later import Later, sender
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -73,29 +71,6 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     failed: tuple[FailedCheck, ...]
     accepted_meanwhile: bool
     sample: Rejection
-
-
-class Later(Struct, frozen=True, kw_only=True):
-    """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet."""
-
-    rejections: Sequence[Rejection] = ()
-    alike: Sequence[Alike] = ()
-    accepted: Sequence[AcceptedMail] = ()
-    operations: Sequence[Operation] = ()
-    objects: Mapping[str, Sequence[Setting]] = {}
-    certificates: Mapping[str, Certificate] = {}
-
-
-def later_evidence(facts: CaseFacts) -> Later:
-    """Return what the logs of a case show that may be later than the refusals of this or another case."""
-    return Later(
-        rejections=facts.rejections,
-        alike=facts.alike,
-        accepted=facts.accepted_mail,
-        operations=facts.operations,
-        objects=facts.objects,
-        certificates=facts.certificates,
-    )
 
 
 class LaterRefusals(Struct, frozen=True):
@@ -173,9 +148,12 @@ def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
 
 def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
     """Return the refusals of the same machine and connector after a time, also the folded ones; None without any."""
-    listed = [item for item in later.rejections if item.time > time and _refused_same(item, state)]
+    # Message tracking and reports may name no connector.
+    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    same = (item for name in senders for item in later.refused_by.get(name, ()))
+    listed = [item for item in same if item.time > time and _refused_same(item, state)]
     firsts, count, last = list(listed), len(listed), max((item.time for item in listed), default=time)
-    for group in later.alike:
+    for group in (group for name in senders for group in later.alike_by.get(name, ())):
         found = [item for item in group.differing() if item.time > time] if _refused_same(group.shared, state) else []
         if found:
             firsts.append(group.whole(min(found, key=group.order)))
@@ -186,7 +164,6 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
 
 
 def _refused_same(item: Rejection, state: RefusedState) -> bool:
-    # Message tracking and reports may name no connector.
     return _same_sender(item.host, item.connector or state.connector, state)
 
 
@@ -194,7 +171,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
     """Return what Exchange Online took from the same machine and connector for recipients outside of the tenant."""
     return [
         item
-        for item in later.accepted
+        for item in later.accepted_by.get(sender(state.host, state.connector), ())
         if item.state.scope == "outside"
         and item.state.kind in (state.kind, *(SHOWS_COMMANDS if state.kind not in SHOWS_COMMANDS else ()))
         and clock.is_known(item.state.time_basis)
@@ -204,9 +181,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:
     """Return whether logs that name no machine hold mail of the same connector: it may be that of another server."""
-    return bool(state.host) and any(
-        not item.state.host and item.state.connector.casefold() == state.connector.casefold() for item in later.accepted
-    )
+    return bool(state.host) and bool(later.accepted_by.get(sender("", state.connector)))
 
 
 def accepted_after(state: RefusedState, later: Later, time: datetime) -> Span | None:
@@ -226,7 +201,8 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
     received = {item.received.thumbprint for item in (state.sample,) if item.received}
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
-        again = [item for item in later.operations if _is_again(item, failed)]
+        same = later.checks_of.get((failed.thumbprint, failed.policy, failed.process), ())
+        again = [item for item in same if _is_again(item, failed)]
         # Where it failed once more, it passes since then only, and where it fails at the end it does not pass.
         until = max((item.time for item in again if not _is_sound(item)), default=failed.time)
         passed = [item for item in again if item.time > until]
@@ -241,9 +217,8 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
 
 
 def _is_again(item: Operation, failed: FailedCheck) -> bool:
-    """Whether a check is the one that failed, made again later."""
-    same = item.thumbprint == failed.thumbprint and item.policy == failed.policy and item.process == failed.process
-    return same and item.result != "" and _same_host(item.host, failed.host) and item.time > failed.time
+    """Whether a check of the same certificate is the one that failed, made again later."""
+    return item.result != "" and _same_host(item.host, failed.host) and item.time > failed.time
 
 
 def _is_sound(item: Operation) -> bool:

@@ -28,7 +28,6 @@ from evtx_analyzer.model.findings import (
 from evtx_analyzer.model.origin import Loss, display_name
 from evtx_analyzer.repair.changes import (
     Change,
-    Later,
     LaterRefusals,
     RefusedState,
     accepted_after,
@@ -37,6 +36,7 @@ from evtx_analyzer.repair.changes import (
     refused_state,
     unnamed_mail,
 )
+from evtx_analyzer.repair.later import Later
 from evtx_analyzer.rules.definitions import Cause
 from evtx_analyzer.smtp.acceptances import Span
 

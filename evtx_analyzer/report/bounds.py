@@ -179,9 +179,7 @@ def _losses(losses: Sequence[Loss], lists: _Lists, name: str = "losses") -> tupl
     return lists.cut(name, losses, firsts)
 
 
-def _operations(
-    operations: Sequence[Operation], incidents: Iterable[Incident], lists: _Lists
-) -> tuple[Operation, ...]:
+def _operations(operations: Sequence[Operation], incidents: Iterable[Incident], lists: _Lists) -> tuple[Operation, ...]:
     """Return the operations, of very many those paired with a refusal, and the first and last of those alike."""
     if len(operations) > lists.limit("operations"):
         paired = {link.operation for incident in incidents for link in incident.links}
