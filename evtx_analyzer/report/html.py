@@ -75,6 +75,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "missing": report.findings[0].missing if findings else (),
         "sides": [merged(items, say) for items in _sides(report)],
         "others": findings[1:],
+        "not_listed": tables.not_listed_texts(report, say),
         "limits": tables.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],

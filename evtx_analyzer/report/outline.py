@@ -351,4 +351,5 @@ def _losses(report: Report, say: Language) -> tuple[Block, ...]:
         )
         for item in report.losses
     ]
-    return _bullets(bullets, _MOST_ROWS, say) or (Paragraph(text=say("none"), tone="soft"),)
+    listed = _bullets(bullets, _MOST_ROWS, say) or (Paragraph(text=say("none"), tone="soft"),)
+    return (*listed, *(Paragraph(text=text, tone="warn") for text in shared.not_listed_texts(report, say)))

@@ -251,6 +251,11 @@ def folded_texts(report: Report, say: Language) -> list[str]:
     return texts
 
 
+def not_listed_texts(report: Report, say: Language) -> list[str]:
+    """Return a line for each list that a saved report does not hold whole."""
+    return [say.sentence(item.text) for item in report.not_listed]
+
+
 def lane_title(lane: Lane, say: Language) -> str:
     """The name of a lane with its count; of how many, where the picture is an excerpt: ``Refusals (1 of 3)``."""
     if lane.count == lane.total:
