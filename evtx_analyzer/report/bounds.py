@@ -109,6 +109,8 @@ class _Lists:
 def _cut(report: Report, share: int) -> Report:
     lists = _Lists(report, share)
     incidents = _incidents(report.incidents, lists)
+    operations = _operations(report.operations, incidents, lists)
+    incidents = _paired(incidents, frozenset(item.id for item in operations))
     ids = frozenset(item.id for item in incidents)
     sources = lists.cut("sources", report.sources, _by(report.sources, _readable))
     shown = frozenset(item.path for item in sources)
@@ -116,7 +118,7 @@ def _cut(report: Report, share: int) -> Report:
         report,
         incidents=incidents,
         findings=tuple(_finding(item, ids) for item in report.findings),
-        operations=_operations(report.operations, incidents, lists),
+        operations=operations,
         deliveries=lists.cut("deliveries", report.deliveries, _by(report.deliveries, _quiet)),
         handshakes=lists.cut("handshakes", report.handshakes, _by(report.handshakes, _of_nothing)),
         other_errors=lists.cut("other_errors", report.other_errors, _by(report.other_errors, _rare)),
@@ -259,6 +261,13 @@ def _incidents(incidents: Sequence[Incident], lists: _Lists) -> tuple[Incident, 
         lists.tell(f"incidents[].{name}", listed, count)
     lists.tell("rejections", *(sum(item.rejection_count for item in found) for found in (cut, incidents)))
     return cut
+
+
+def _paired(incidents: Iterable[Incident], operations: frozenset[str]) -> tuple[Incident, ...]:
+    """Return the incidents without the pairs whose check is not listed."""
+    return tuple(
+        replace(item, links=tuple(link for link in item.links if link.operation in operations)) for item in incidents
+    )
 
 
 def _incident(item: Incident, most: int, names: int) -> Incident:

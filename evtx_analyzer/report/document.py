@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,7 +182,21 @@ def loads(data: bytes, path: str) -> Report:
         ) from error
     if report.schema_version != SCHEMA_VERSION:
         raise ReportError(f"{path}: has schema version {report.schema_version}; this program reads {SCHEMA_VERSION}")
+    for problem in _contradictions(report):
+        raise ReportError(f"{path}: was changed since this program wrote it: {problem}; use the report as it was saved")
     return report
+
+
+def _contradictions(report: Report) -> Iterator[str]:
+    """Yield what no report says that this program wrote, and what its outputs and ``verify`` rely on."""
+    operations = {item.id for item in report.operations}
+    for incident in report.incidents:
+        rejections = {item.id for item in incident.rejections}
+        if not rejections:
+            yield f"incident {incident.id} has no refusal"
+        for link in incident.links:
+            if link.rejection not in rejections or link.operation not in operations:
+                yield f"a pair names {link.rejection} and {link.operation}, which are not both in it"
 
 
 def json_schema() -> str:

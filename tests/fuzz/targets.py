@@ -6,8 +6,10 @@ import io
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from unittest import mock
 
+from evtx_analyzer import verification
 from evtx_analyzer.discover.archive.expand import Archives
 from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.source import Source
@@ -16,7 +18,8 @@ from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord, LogRow
 from evtx_analyzer.normalize import normalize
-from evtx_analyzer.pipeline import analyze
+from evtx_analyzer.options import AnalysisOptions, analysis_options
+from evtx_analyzer.pipeline import Analyzed, analyze, analyze_with_evidence
 from evtx_analyzer.read import HEAD, SYNTAXES, read, recognize
 from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search
@@ -24,7 +27,6 @@ from evtx_analyzer.report import SUFFIXES, render_for
 from evtx_analyzer.report.document import Report, loads, to_json
 from evtx_analyzer.report.language import ENGLISH
 from evtx_analyzer.rules.parsing import parse
-from evtx_analyzer.verification import verify
 from samples import cases
 from tests.fuzz import corpus, made
 
@@ -80,8 +82,19 @@ def _beside(name: str, data: bytes) -> None:
 
 
 def _verify(data: bytes) -> None:
+    """Verify a saved report against logs that are read once for all of them."""
+    with mock.patch.object(verification, "analyze_with_evidence", _later):
+        to_json(verification.verify(loads(data, "earlier.json"), []))
+
+
+@cache
+def _analyzed(_: frozenset[str]) -> Analyzed:
     sources = [_source(content, path) for path, content in made.later().items()]
-    to_json(verify(loads(data, "earlier.json"), sources, limits=_LIMITS, jobs=1))
+    return analyze_with_evidence(sources, analysis_options(limits=_LIMITS, jobs=1))
+
+
+def _later(_: object, options: AnalysisOptions, __: object) -> Analyzed:
+    return _analyzed(options.certificates)
 
 
 def _rule(part: str, data: bytes) -> None:

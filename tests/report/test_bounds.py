@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 import reports
 from msgspec.structs import replace
@@ -11,10 +12,11 @@ from msgspec.structs import replace
 import evtx_analyzer as ea
 from evtx_analyzer.batch.summary import merge
 from evtx_analyzer.correlate.excerpt import kind_of
+from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model.findings import SourceStatus
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.report import SUFFIXES, bounds, language
-from evtx_analyzer.report.document import loads, to_json
+from evtx_analyzer.report.document import loads, to_json, without_folded
 from samples import capi2, cases
 from samples.capi2 import PARTIAL_CHAIN, Recorder
 from samples.smtp import REFUSAL, SEND_HEADER, SendSession, send_log
@@ -230,3 +232,39 @@ def test_losses_of_ten_thousand_rows_are_few_bytes(tmp_path):
     text = to_json(replace(made, losses=losses))
     assert len(text) < 1_000_000
     assert loads(text.encode(), "x").loss_count == 10_000
+
+
+# ------------------------------------------------------------------------------------------------- read again
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda item: replace(item, rejections=()), "has no refusal"),
+        (lambda item: replace(item, links=(replace(item.links[0], rejection="R-0"),)), "a pair names R-0"),
+        (lambda item: replace(item, links=(replace(item.links[0], operation="O-0"),)), "and O-0"),
+    ],
+)
+def test_a_report_whose_parts_were_taken_out_is_refused(change, problem):
+    made = reports.report("kb-3212877")
+    odd = replace(made, incidents=(change(made.incidents[0]), *made.incidents[1:]))
+    with pytest.raises(ReportError, match=problem):
+        loads(msgspec.json.encode(without_folded(odd)), "x.json")
+
+
+@pytest.mark.usefixtures("small")
+def test_pairs_whose_check_is_not_listed_are_not_listed(tmp_path, monkeypatch):
+    monkeypatch.setitem(bounds.MOST, "operations", 2)
+    sessions = [refused(60 * number) for number in range(10)]
+    recorder = Recorder(cases.HOST, next_record=4000)
+    for number in range(10):
+        capi2.check(
+            recorder, cases.KB_TIME + timedelta(seconds=60 * number), [(cases.LEAF, 0)], seed=str(number),
+            policy_result="800B0109", chain_result="800B010A", chain_error=PARTIAL_CHAIN,
+        )  # fmt: skip
+    files = {cases.SEND_FILE: send_log(sessions), "capi2.xml": "\r\n".join(recorder.events)}
+    report = analyzed(tmp_path, files)
+    assert len({link.operation for link in report.incidents[0].links}) > 2
+    short = saved(report)
+    assert {link.operation for link in short.incidents[0].links} <= {item.id for item in short.operations}
+    assert SUFFIXES[".links.csv"](short, language.ENGLISH).count("\n") == 1 + len(short.incidents[0].links)
