@@ -50,6 +50,8 @@ MOST: dict[str, int] = {
 """By list: how many of its members are listed. ``rejections``, ``names`` (senders, recipients) and ``certificates`` are
 those of all incidents and stores together, ``elements`` those of one chain."""
 
+LISTED_WHOLE = 500
+"""A list of a report that is no longer than this is listed whole in an ordinary saved report."""
 _FEW_ALIKE = 20
 _FEW_OF_INCIDENT = 20
 _SMALLEST_SHARE = 64

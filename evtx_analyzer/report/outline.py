@@ -180,8 +180,7 @@ def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block
 
 
 def _more(count: int, most: int, say: Language) -> tuple[Block, ...]:
-    text = say("$shown of $count are shown; the JSON report holds all.", shown=most, count=count)
-    return (Paragraph(text=text, tone="soft"),) if count > most else ()
+    return (Paragraph(text=shared.more_text(most, count, say), tone="soft"),) if count > most else ()
 
 
 def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
@@ -349,7 +348,9 @@ def _losses(report: Report, say: Language) -> tuple[Block, ...]:
             sign="!",
             tone="bad",
         )
-        for item in report.losses
+        for item in report.losses[:_MOST_ROWS]
     ]
-    listed = _bullets(bullets, _MOST_ROWS, say) or (Paragraph(text=say("none"), tone="soft"),)
+    listed = (*_bullets(bullets, _MOST_ROWS, say), *_more(len(report.losses), _MOST_ROWS, say)) or (
+        Paragraph(text=say("none"), tone="soft"),
+    )
     return (*listed, *(Paragraph(text=text, tone="warn") for text in shared.not_listed_texts(report, say)))

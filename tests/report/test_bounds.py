@@ -221,6 +221,7 @@ def test_every_list_of_a_report_has_a_limit():
         field for field in ea.Report.__struct_fields__ if isinstance(getattr(reports.report("no-capi2"), field), tuple)
     }
     assert lists - unbounded <= set(bounds.MOST)
+    assert min(bounds.MOST[name] for name in lists - unbounded) >= bounds.LISTED_WHOLE
 
 
 def test_losses_of_ten_thousand_rows_are_few_bytes(tmp_path):
