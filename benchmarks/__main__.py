@@ -56,6 +56,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--largest", type=float, help="MB of the largest input of the growth part (default: MEGABYTES; 10000 for 10 GB)"
     )
+    parser.add_argument(
+        "--before", type=Path, metavar="PYTHON", help="measure the version that this Python has installed beside"
+    )
     parser.add_argument("--markdown", type=Path, help="write the tables to a file, between its marks if it has them")
     parser.add_argument("--json", type=Path, help="write every run to a file")
     parser.add_argument("--plot", type=Path, help="draw the growth part as SVG")
@@ -100,7 +103,7 @@ def _run(chosen: list[str], folder: Path, options: argparse.Namespace) -> None:
             if options.plot:
                 options.plot.write_text(growth.picture(by_size, by_share, megabytes), encoding="utf-8")
         else:
-            section = measured(name, folder, options.megabytes, options.runs)
+            section = measured(name, folder, options.megabytes, options.runs, options.before)
             texts[name] = tables.section(section)
             found["sections"].append(tables.data(section))
             if not options.folder:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def described(runs: int) -> str:
             f"- {_processor()}, {os.cpu_count()} cores; {_memory()} of memory; load at the start {load:.1f}",
             f"- {_system()}, Python {platform.python_version()}; {_line(['rg', '--version']) or 'no ripgrep'}",
             f"- {packages}",
-            f"- evtx-analyzer {_version('evtx-analyzer')}, commit {_commit()}; median of {runs}, files in the cache",
+            f"- evtx-analyzer {_version('evtx-analyzer')}, commit {_commit()}; {datetime.now(UTC):%Y-%m-%d}",
+            f"- median of {runs}, files in the cache",
         ]
     )
 
@@ -57,7 +59,7 @@ def _system() -> str:
         name = platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
         name = ""
-    return f"{name} ({platform.system()} {platform.release()})" if name else platform.platform()
+    return f"{name} ({platform.system()})" if name else platform.platform()
 
 
 def _version(package: str) -> str:

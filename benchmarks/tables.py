@@ -75,7 +75,9 @@ def _net(measured: Sequence[Measured]) -> str:
         rest = net({item.entry.name: item for item in (ours, first)})
     except ValueError as problem:
         return f"Speed without the start: {problem}."
-    return f"Without its start ({seconds(first.wall)} s) ours reads {speed(ours.entry.size / rest)} GB/s."
+    return (
+        f"Without its start ({seconds(first.cpu)} s) ours reads {speed(ours.entry.size / rest)} GB in a second of CPU."
+    )
 
 
 def _goal(goal: Goal, measured: Sequence[Measured]) -> list[str]:

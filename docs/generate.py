@@ -122,14 +122,21 @@ def _missing(rules: Iterable[MissingRule]) -> Iterator[str]:
 
 
 def _steps(steps: Iterable[Step]) -> Iterator[str]:
-    """Yield sentences as a list, and commands under the shell that they are for."""
-    shell = ""
+    """Yield sentences as a list, and commands under the shell that they are for.
+
+    A sentence that stands there once more under other conditions, right behind itself, is told once.
+    """
+    shell = last = ""
     for step in steps:
         server = _SERVER_NAMES.get(step.server, "")
         if step.text:
             shell = ""
-            yield f"- {server}{_plain(step.text)}"
+            line = f"- {server}{_plain(step.text)}"
+            if line != last:
+                yield line
+            last = line
             continue
+        last = ""
         if step.shell and step.shell != shell:
             where = f"{server}{_SHELL_NAMES[step.shell]}:"
             yield f"- {where[0].upper()}{where[1:]}"

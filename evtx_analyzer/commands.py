@@ -53,9 +53,6 @@ def line_kind(line: str) -> LineKind:
     return "shell" if _SHELL_LINE.fullmatch(line) else "sentence"
 
 
-# Kind of an incident -> kind of server. A non-delivery report alone tells none.
-SERVERS: dict[str, Server] = {"send-connector": "exchange", "message-tracking": "exchange", "iis-smtp": "iis"}
-
 # PowerShell ends a literal at any of these, and reads two of them as one (about_Quoting_Rules; the typographic ones
 # are those of CodeGeneration.EscapeSingleQuotedStringContent).
 _QUOTATION_MARKS = re.compile("['\u2018\u2019\u201a\u201b]")
@@ -138,7 +135,9 @@ def sentence(text: str, names: Mapping[str, str]) -> str:
 
 def command(line: str, names: Mapping[str, str]) -> str:
     """Return a command with each placeholder filled by a literal argument."""
-    return string.Template(line).safe_substitute({name: literal(value) for name, value in names.items()})
+    template = string.Template(line)
+    asked = (name for name in template.get_identifiers() if name in names)
+    return template.safe_substitute({name: literal(names[name]) for name in asked})
 
 
 def literal(value: str) -> str:

@@ -48,7 +48,7 @@ class RuleError(AnalyzerError):
     """One mistake in one rule file."""
 
     def __init__(self, file: str, key: str, message: str) -> None:
-        super().__init__(f"{file}:{key}: {message}")
+        super().__init__(f"{file}:{key}: {message}" if key else f"{file}: {message}")
         self.file, self.key, self.message = file, key, message
 
 

@@ -19,4 +19,12 @@ CMDLET_PROPERTIES: dict[str, frozenset[str]] = {
     ACCEPTED_DOMAIN: frozenset({"DomainName", "DomainType"}),
 }
 
+COMPARED: dict[str, tuple[str, ...]] = {
+    INBOUND_CONNECTOR: ("TlsSenderCertificateName", "SenderIPAddresses", "AssociatedAcceptedDomains"),
+    SEND_CONNECTOR: ("TlsCertificateName",),
+    EXCHANGE_CERTIFICATE: ("Thumbprint", "Services"),
+    ACCEPTED_DOMAIN: ("DomainName",),
+}
+"""Properties that are compared with refusals: where one is cut, what it does not show is not known."""
+
 CMDLETS = tuple(CMDLET_PROPERTIES)

@@ -4,10 +4,10 @@ Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS
 upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
 name stands in two domains, the whole name is kept.
 
-In order of trust: what ``--host`` says, the row, the collector's manifest, the folder or archive that collectors name
-after the machine, the local address as Receive logs and message tracking name its owner. A label that none of these
-gives is assumed only where the whole input, or the nearest folder that names any machine, holds one machine, and is
-said to be assumed.
+In order of trust: what ``--host`` says, the row, the collector's manifest, a file called after a machine that other
+rows name (``EX02_SEND.LOG``), the folder or archive that collectors name after the machine, the local address as
+Receive logs and message tracking name its owner. A label that none of these gives is assumed only where the whole
+input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
 Where a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), the folders beside it that hold logs
 without a name are other machines, called like their folder. Machines that differ are never paired silently.
 """
@@ -33,88 +33,23 @@ _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4}
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
-# Words that people name bundles with; an archive called case-1123.zip names no machine.
+# Words that people name bundles, copies and moments with, and folders of one machine's own logs and exports, as
+# Exchange, IIS and people call them.
 _NO_HOSTS = frozenset(
-    {
-        "archive",
-        "bundle",
-        "capi2",
-        "case",
-        "collect",
-        "collected",
-        "customer",
-        "data",
-        "evidence",
-        "exchange",
-        "export",
-        "files",
-        "iis",
-        "incident",
-        "log",
-        "logs",
-        "mail",
-        "msgtrk",
-        "output",
-        "receive",
-        "send",
-        "smtp",
-        "smtplogs",
-        "support",
-        "ticket",
-        "tracking",
-        "transport",
-        "upload",
-        # What people call copies and moments by.
-        "after",
-        "backup",
-        "before",
-        "copy",
-        "new",
-        "old",
-        "server",
-        "temp",
-        "tmp",
-        "today",
-        "yesterday",
-        # Folders of one machine's own logs and exports, as Exchange, IIS and people call them.
-        "config",
-        "configuration",
-        "connectivity",
-        "edge",
-        "events",
-        "eventlogs",
-        "evtx",
-        "exports",
-        "frontend",
-        "hub",
-        "mailbox",
-        "messagetracking",
-        "o365",
-        "office365",
-        "online",
-        "onprem",
-        "powershell",
-        "protocollog",
-        "protocollogs",
-        "queue",
-        "receivelogs",
-        "sendlogs",
-        "smtpreceive",
-        "smtpsend",
-        "smtpsvc",
-        "system",
-        "tenant",
-        "text",
-        "transportroles",
-        "winevt",
-        "windows",
-        "xml",
-    }
+    """
+    archive bundle capi2 case collect collected customer data evidence exchange export files iis incident log
+    logs mail msgtrk output receive send smtp smtplogs support ticket tracking transport upload
+    after backup before copy new old server temp tmp today yesterday
+    config configuration connectivity edge events eventlogs evtx exports frontend hub mailbox messagetracking
+    o365 office365 online onprem powershell protocollog protocollogs queue receivelogs sendlogs smtpreceive
+    smtpsend smtpsvc system tenant text transportroles winevt windows xml
+    """.split()  # noqa: SIM905  a word a line would take seventy lines
 )
 # A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
 _MACHINE = re.compile(
     r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]{1,62}\d{1,3}", re.IGNORECASE
 )
+_SEPARATOR = re.compile(r"[_ .-]")
 _MOST_KNOWN = 4096
 _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
@@ -131,7 +66,8 @@ class Hosts(Struct, frozen=True):
     """All machines of one case.
 
     ``labels`` by name as written (folded), ``only`` where there is just one, ``folders`` the labels that rows of files
-    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``.
+    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``. ``twins`` are folders
+    of machines that are not known.
     """
 
     labels: Mapping[str, str]
@@ -140,6 +76,7 @@ class Hosts(Struct, frozen=True):
     addresses: Mapping[str, str]
     given: HostOverrides = ()
     stated: Mapping[str, str] = {}
+    twins: frozenset[str] = frozenset()
     _known: dict[HostClue, tuple[str, HostBasis]] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
@@ -164,6 +101,8 @@ class Hosts(Struct, frozen=True):
             return self.label(clue.name), "row"
         if stated := self.stated.get(clue.path, ""):
             return self.label(stated), "manifest"
+        if called := self._of_file(clue.path):
+            return called, "file"
         named, assumed = self._of_folder(clue.path)
         if named:
             return named, "folder"
@@ -173,6 +112,16 @@ class Hosts(Struct, frozen=True):
         label = assumed or self.only
         return (label, "assumed") if label else ("", "unknown")
 
+    def _of_file(self, path: str) -> str:
+        """Return the label of a known machine with whose name the file's begins or ends; empty for none."""
+        parts = _parts(path)
+        name = parts[-1].casefold() if parts else ""
+        stem = name.rpartition(".")[0] or name
+        ends = [found.start() for found in _SEPARATOR.finditer(stem)]
+        words = [word for at in ends for word in (stem[:at], stem[at + 1 :])]
+        found = {self.labels[word] for word in words if word in self.labels and word not in _NO_HOSTS}
+        return next(iter(found)) if len(found) == 1 else ""
+
     def _of_folder(self, path: str) -> tuple[str, str]:
         """Return the label that the nearest folder above a file gives, and one to assume from what folders hold."""
         parts = _parts(path)
@@ -181,11 +130,12 @@ class Hosts(Struct, frozen=True):
             known = self.labels.get(_stem(name).casefold(), "")
             if known:
                 return known, ""
-            inside = self.folders.get("/".join(parts[:depth]), frozenset())
+            folder = "/".join(parts[:depth])
+            inside = self.folders.get(folder, frozenset())
             pattern = folder_host(parts[:depth])
             if pattern and (not inside or self.label(pattern) in inside):
                 return self.label(pattern), ""
-            if inside:
+            if inside or folder in self.twins:
                 return "", next(iter(inside)) if len(inside) == 1 else ""
         return "", ""
 
@@ -208,6 +158,7 @@ def identify_hosts(
     unnamed = sorted(set(unnamed_logs))
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
     siblings = _siblings(named, [path for path, _ in unnamed])
+    twins = _twins([path for path, _ in named], [path for path, _ in unnamed])
     manifests = set((stated or {}).values())
     written = sorted(
         {name for _, name in named} | {name for _, name in given} | manifests | (above - {""}), key=str.casefold
@@ -231,11 +182,12 @@ def identify_hosts(
     distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
     return Hosts(
         labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
-        only=next(iter(distinct)) if len(distinct) == 1 and not _several(unnamed, distinct) else "",
+        only=next(iter(distinct)) if len(distinct) == 1 and not twins and not _several(unnamed, distinct) else "",
         folders={path: frozenset(found) for path, found in folders.items()},
         addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
         given=given,
         stated=stated or {},
+        twins=twins,
     )
 
 
@@ -276,6 +228,26 @@ def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
     folders = {part for path, _ in found for part in _parts(path)[:-1]}
     called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
     return len(addresses) > 1 or bool(called - known)
+
+
+def _twins(named: Iterable[str], unnamed: Iterable[str]) -> frozenset[str]:
+    """Return folders of logs without a name that are called like one beside them with a name, but for the last letter.
+
+    ``HOSTA`` and ``HOSTB``, ``server-1.zip`` and ``server-2.zip`` are two machines, whatever they are called inside.
+    """
+    stems: dict[tuple[str, str], set[str]] = {}
+    for parts in map(_parts, named):
+        for depth, part in enumerate(parts[:-1]):
+            stem = _stem(part).casefold()
+            stems.setdefault(("/".join(parts[:depth]), stem[:-1]), set()).add(stem[-1:])
+    found = set()
+    for parts in map(_parts, unnamed):
+        for depth, part in enumerate(parts[:-1]):
+            stem = _stem(part).casefold()
+            last = stems.get(("/".join(parts[:depth]), stem[:-1]), set())
+            if last and stem[-1:] not in last and len(stem) > 1 and _is_machine_name(_stem(part)):
+                found.add("/".join(parts[: depth + 1]))
+    return frozenset(found)
 
 
 def folder_host(parts: list[str]) -> str:

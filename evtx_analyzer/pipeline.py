@@ -25,6 +25,7 @@ from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.hosts import Hosts, host_text
 from evtx_analyzer.ingest.account import SourceAccount
+from evtx_analyzer.ingest.cut_exports import cut_properties
 from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
@@ -103,7 +104,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),
         options=_shown(options, rules),
-        verdict=verdict(judged.findings, judged.incidents, case, len(account.losses), refused.left_out),
+        verdict=verdict(judged.findings, judged.incidents, case, len(account.losses), refused.left_out, judged.repair),
         findings=tuple(judged.findings),
         incidents=tuple(judged.incidents),
         operations=tuple(joined.operations.values()),
@@ -166,6 +167,7 @@ def _case(
         kinds=frozenset(item.kind for item in account.coverage),
         unread=account.unread,
         settings=joined.facts.places(),
+        cut=frozenset(item.cmdlet for item in joined.facts.settings if cut_properties(item)),
         schannel=joined.facts.schannel,
         views=joined.views,
         view=partial(session_facts, background=joined.facts),

@@ -53,7 +53,7 @@ def verify_case(earlier: Report, inputs: Inputs, options: AnalysisOptions, progr
         earlier,
         findings=tuple(judged.findings),
         incidents=tuple(judged.incidents),
-        verdict=verdict(judged.findings, judged.incidents, scene, len(earlier.losses), 0),
+        verdict=verdict(judged.findings, judged.incidents, scene, len(earlier.losses), 0, judged.repair),
         repair=replace(
             judged.repair,
             verdict=now.verdict,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -64,7 +63,7 @@ def _status(target: Path) -> os.stat_result | None:
 
 
 def _beside(target: Path, earlier: os.stat_result | None) -> Iterator[BinaryIO]:
-    part = target.with_name(f".evtx-analyzer-{secrets.token_hex(4)}.part")
+    part = target.with_name(f".evtx-analyzer-{os.urandom(4).hex()}.part")
     try:
         with part.open("xb") as stream:
             yield stream

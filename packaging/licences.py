@@ -70,13 +70,14 @@ def licence_of(distribution: metadata.Distribution) -> str:
     Several classifiers are alternatives: so python-dateutil says that it is under Apache 2.0 or BSD.
     """
     fields = distribution.metadata
-    if expression := fields.get("License-Expression"):
-        return str(expression)
+    if "License-Expression" in fields:
+        return fields["License-Expression"]
     classifiers = [
         text.rpartition(" :: ")[2] for text in fields.get_all("Classifier") or () if text.startswith("License")
     ]
     named = [text for text in classifiers if text != "OSI Approved"]
-    return " OR ".join(named) or (fields.get("License") or "").strip().partition("\n")[0]
+    texts = fields.get_all("License") or [""]
+    return " OR ".join(named) or texts[0].strip().partition("\n")[0]
 
 
 def problem(licence: str) -> str:

@@ -1,4 +1,8 @@
-"""The one flag of this test suite: ``--update-snapshots`` writes what users see again, for review with git diff."""
+"""The one flag of this test suite: ``--update-snapshots`` writes what users see again, for review with git diff.
+
+With ``-m "not slow"`` Hypothesis tries fewer examples (``tests/helpers/examples.py``), unless ``--hypothesis-profile
+all`` is given.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ import shutil
 import socket
 import tempfile
 
+import command
+import examples
 import pytest
+from hypothesis import settings
 
 
 def pytest_addoption(parser):
@@ -16,6 +23,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """The user's own cache of rules is neither read nor written: not when tests are collected, nor by processes."""
+    if not config.getoption("hypothesis_profile", None):
+        settings.load_profile(examples.profile(config.option.markexpr))
     config.evtx_analyzer_cache = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="evtx-analyzer-tests-")
 
 
@@ -41,3 +50,9 @@ def no_network(request, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", no_name)
+
+
+@pytest.fixture(params=["here", pytest.param("process", marks=pytest.mark.slow)])
+def run(request):
+    """The command line, called here, and in a whole run as a process of its own too."""
+    return getattr(command, request.param)

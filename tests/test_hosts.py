@@ -112,3 +112,44 @@ def test_only_a_folder_called_like_the_machine_makes_siblings(paths, expected):
         [(path, "HOSTA.corp.example") for path in paths], [*paths, beside], unnamed_logs=[(beside, "")]
     )
     assert hosts.resolve(HostClue(path=beside)) == (("HOSTB", "folder") if expected else ("HOSTA", "assumed"))
+
+
+FLAT = {"EX01_capi2.xml": [("EX01_capi2.xml", "EX01.corp.example")], "EX02_capi2.xml": [("EX02_capi2.xml", "EX02")]}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("EX02_SEND2026031008-1.LOG", "EX02"),
+        ("ex01-SEND2026031008-1.LOG", "EX01"),
+        ("SEND2026031008-1 EX02.LOG", "EX02"),
+        ("logs/EX02.SEND.LOG", "EX02"),
+        ("EX021_SEND.LOG", ""),
+        ("SEND2026031008-1.LOG", ""),
+        ("EX01_EX02.LOG", ""),
+        ("EX03_SEND.LOG", ""),
+    ],
+)
+def test_a_file_that_is_called_after_a_known_machine_is_that_machine_s(name, expected):
+    rows = [row for rows in FLAT.values() for row in rows]
+    hosts = identify_hosts(rows, [*FLAT, name], unnamed_logs=[(name, "10.0.0.1")])
+    label, basis = hosts.resolve(HostClue(path=name))
+    assert (label, basis) == ((expected, "file") if expected else ("", "unknown"))
+
+
+@pytest.mark.parametrize(
+    ("named", "unnamed", "several"),
+    [
+        ("HOSTA/capi2.xml", "HOSTB/SEND.LOG", True),
+        ("case/server-a/evtx/capi2.xml", "case/server-b/Hub/SEND.LOG", True),
+        ("all.zip!mail-x.zip!capi2.xml", "all.zip!mail-y.zip!SEND.LOG", True),
+        ("HOSTA/capi2.xml", "HOSTA/SEND.LOG", False),
+        ("capi2/capi2.xml", "smtp/SEND.LOG", False),
+        ("logs1/capi2.xml", "logs2/SEND.LOG", False),
+        ("a/HOSTA/capi2.xml", "b/HOSTB/SEND.LOG", False),
+    ],
+)
+def test_folders_called_alike_but_for_the_last_letter_are_machines(named, unnamed, several):
+    """Whatever the machine is called in its own rows: here MX-PROD."""
+    hosts = identify_hosts([(named, "MX-PROD")], [named, unnamed], unnamed_logs=[(unnamed, "10.0.0.1")])
+    assert hosts.resolve(HostClue(path=unnamed))[0] == ("" if several else "MX-PROD")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,5 +66,6 @@ def test_one_of_the_threads_is_the_analysis_itself(jobs, helpers):
 
 
 def test_a_misspelt_argument_is_refused():
+    misspelt: dict[str, Any] = {"windows": (1, 2)}
     with pytest.raises(TypeError, match="windows"):
-        analysis_options(windows=(1, 2))
+        analysis_options(**misspelt)

@@ -28,12 +28,25 @@ _TOP_CERTIFICATES = 50
 _BINS = 60
 
 
+def headline(summary: Summary, say: Language) -> str:
+    """Return what a summary begins with: how many refusals in how many bundles."""
+    count, bundles = summary.rejection_count, len(summary.rows)
+    label = {
+        (True, True): "1 refusal with 5.7.64 in 1 bundle",
+        (True, False): "1 refusal with 5.7.64 in $bundles bundles",
+        (False, True): "$count refusals with 5.7.64 in 1 bundle",
+        (False, False): "$count refusals with 5.7.64 in $bundles bundles",
+    }[count == 1, bundles == 1]
+    return say(label, count=say.number(count), bundles=say.number(bundles))
+
+
 def to_html(summary: Summary, say: Language = ENGLISH) -> str:
     """Return the page in the reader's language."""
     placed = tuple(item for item in summary.incidents if clock.is_known(item.start_basis))
     script = _script()
     page: str = _template().render(
         summary=summary,
+        headline=headline(summary, say),
         placed=placed,
         bins=_bins(placed),
         moment=_moment,

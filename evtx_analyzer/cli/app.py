@@ -9,6 +9,7 @@ import typer
 
 from evtx_analyzer.cli.command import Program
 from evtx_analyzer.cli.conversation import set_up
+from evtx_analyzer.documentation import documentation
 from evtx_analyzer.version import VERSION
 
 EPILOG = (
@@ -48,4 +49,5 @@ def _options(
         Path | None, typer.Option("--log-file", metavar="FILE", help="Append all that is said, with times, to FILE.")
     ] = None,
 ) -> None:
+    documentation()  # a wrong address is said before the work and not after it
     set_up(quiet=quiet, verbose=verbose, log_file=log_file)

@@ -13,15 +13,18 @@ from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.meter import Meter, ProgressForm
 from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_case_options
+from evtx_analyzer.cli.outputs import NOT_WRITTEN
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from evtx_analyzer.batch import Bundle, Summary, WorkerLimits
+    from evtx_analyzer.batch.summary import Row
     from evtx_analyzer.report.language import Language
 
 _LEAST_MEMORY = 300 << 20
 _MOST_CHANGES = 20
+_MOST_UNREAD = 5
 
 
 @app.command(epilog=EPILOG, cls=ConfiguredCommand)
@@ -140,7 +143,8 @@ def batch(
     write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
     if problem:
         complain(problem)
-        raise typer.Exit(2)
+        # With a full disk bundles are left undone, which is more than an output that could not be written.
+        raise typer.Exit(2 if any(row.status == "failed" for row in summary.rows) else NOT_WRITTEN)
     lost = any(row.loss_count or row.status != "read" for row in summary.rows)
     code = exit_status(summary.exit_code, pairs, (item for row in summary.rows for item in row.findings), lost=lost)
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
@@ -169,20 +173,18 @@ def _lines(summary: Summary, say: Language) -> list[str]:
     """What stdout says: refusals, causes and outcomes with their numbers, what changed."""
     from evtx_analyzer.batch.compare import words
     from evtx_analyzer.batch.summary import OUTCOME_NAMES
+    from evtx_analyzer.batch.summary_page import headline
     from evtx_analyzer.plain_text import clean
 
-    lines = [
-        say(
-            "$count refusals with 5.7.64 in $bundles bundles",
-            count=summary.rejection_count,
-            bundles=len(summary.rows),
-        )
-    ]
+    lines = [headline(summary, say)]
     for item in summary.causes:
         grade = f" {say(item.grade)}" if item.cause and item.grade else ""
         lines.append(f"  {item.bundles} x {item.cause or say(OUTCOME_NAMES[item.outcome])}{grade}")
     counts = {outcome: summary.outcomes[outcome] for outcome in ("not-read", "failed")}
-    lines += [f"  {count} x {say(OUTCOME_NAMES[outcome])}" for outcome, count in counts.items() if count]
+    for outcome, count in counts.items():
+        lines += [f"  {count} x {say(OUTCOME_NAMES[outcome])}"] if count else []
+        unread = [row for row in summary.rows if row.outcome == outcome]
+        lines += [f"    {clean(row.bundle)}: {_reason(row, say)}" for row in unread[:_MOST_UNREAD]]
     if (compared := summary.comparison) is not None:
         new, changed, gone = len(compared.new), len(compared.changed), len(compared.gone)
         lines.append(say("$new new, $changed changed, $gone gone", new=new, changed=changed, gone=gone))
@@ -196,6 +198,13 @@ def _lines(summary: Summary, say: Language) -> list[str]:
         if len(rows) > _MOST_CHANGES:
             lines.append("  " + say("and $count more", count=len(rows) - _MOST_CHANGES))
     return lines
+
+
+def _reason(row: Row, say: Language) -> str:
+    """Return why a bundle was not read, without its name, which errors begin with."""
+    from evtx_analyzer.plain_text import clean
+
+    return clean(say.sentence(row.reason).removeprefix(f"{row.bundle}: "))
 
 
 def _interrupted(meter: Meter) -> int:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 
@@ -85,7 +86,20 @@ class _Short:
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
         found = plain(value, self._annotation)
+        if found is None and (wrong := _not_a_choice(value, self._annotation)):
+            raise typer.BadParameter(wrong, ctx=ctx, param=param)
         return self._validator().coerce(value, param=param, ctx=ctx) if found is None else found
+
+
+def _not_a_choice(value: object, annotation: object) -> str:
+    """What is wrong with a value that is none of an option's choices, without pydantic's words; empty for others."""
+    if get_origin(annotation) is list:
+        values = value if isinstance(value, list | tuple) else ()
+        return next(filter(None, (_not_a_choice(item, get_args(annotation)[0]) for item in values)), "")
+    choices = list(annotation) if isinstance(annotation, type) and issubclass(annotation, Enum) else []
+    if not choices or not isinstance(value, str) or value in [item.value for item in choices]:
+        return ""
+    return f"'{value}' is not one of {', '.join(repr(item.value) for item in choices)}."
 
 
 def plain(value: object, annotation: object) -> object | None:

@@ -27,7 +27,8 @@ from evtx_analyzer.errors import OptionError
 
 EPILOG = (
     "Exit status: 0 the fix is shown to have worked; 1 mail is still refused; 2 usage error or nothing could be read; "
-    "3 neither is shown (the report says what to collect); 5 an output could not be written, all others were."
+    "3 neither is shown (the report says what to collect); 4 a mistake of the program, please report it; 5 an output "
+    "could not be written, all others were; 130 interrupted. -q, -v and --log-file FILE work with every command."
 )
 _EXITS = {"fixed": 0, "still-refused": 1, "not-shown": 3}
 

@@ -17,11 +17,8 @@ from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherErro
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.model.stores import StoreEntry
+from evtx_analyzer.normalize.supporting import SCHANNEL
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
-
-# Logs that write what certificate a session sends, if it sends one; IIS SMTP logs write the commands only.
-SHOWS_CERTIFICATES = ("send-connector",)
-SHOWS_COMMANDS = ("send-connector", "iis-smtp")
 
 
 class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
@@ -107,7 +104,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         """Return the Schannel events by the machine that wrote them."""
         found: dict[str, list[Context]] = {}
         for item in self.context:
-            if item.kind == "schannel" and item.host:
+            if item.kind == SCHANNEL and item.host:
                 found.setdefault(item.host, []).append(item)
         return found
 

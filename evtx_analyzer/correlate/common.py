@@ -13,10 +13,10 @@ from itertools import chain
 from evtx_analyzer.exchange_online import is_private
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import CommonTrait, Rejection
+from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.acceptances import MailState, Scope, scope_of
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
-_PROTOCOLS = ("send-connector", "iis-smtp")
 _Trait = tuple[str, Callable[[Rejection], str | None], Callable[[MailState], str | None]]
 
 
@@ -27,8 +27,8 @@ def common_traits(
     alike: Iterable[Alike] = (),
 ) -> tuple[CommonTrait, ...]:
     """Return the traits that every refusal has, ``alike`` the folded ones; none where protocol logs hold no refusal."""
-    folded = [group for group in alike if group.shared.kind in _PROTOCOLS]
-    listed = [item for item in rejections if item.kind in _PROTOCOLS]
+    folded = [group for group in alike if group.shared.kind in SESSION_KINDS]
+    listed = [item for item in rejections if item.kind in SESSION_KINDS]
     # Refusals that are alike have all traits in common but for their recipients.
     refused = [*listed, *(next(group.rejections()) for group in folded)]
     count = len(listed) + sum(map(len, folded))

@@ -13,12 +13,13 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
-from evtx_analyzer.correlate.case_facts import SHOWS_CERTIFICATES, sender_key, sent_thumbprint
+from evtx_analyzer.correlate.case_facts import sender_key, sent_thumbprint
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.model.origin import Fields, TimeBasis
+from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
@@ -154,7 +155,7 @@ def _same_security(item: AcceptedMail, session: RefusedSession, own: str) -> boo
 
 def _same_as_shown(item: AcceptedMail, session: RefusedSession) -> bool:
     """Return whether both used TLS in a log that shows no certificates (IIS): alike as far as such a log can tell."""
-    shows_none = session.rejection.kind not in SHOWS_CERTIFICATES
+    shows_none = session.rejection.kind not in KINDS_WITH_CERTIFICATES
     return shows_none and session.start_tls is True and item.state.tls is True
 
 

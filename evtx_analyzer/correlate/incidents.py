@@ -21,11 +21,10 @@ from evtx_analyzer.model.evidence import (
     ReplyText,
 )
 from evtx_analyzer.model.origin import sort_key
+from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.folding import Key, incident_key
 from evtx_analyzer.smtp.reply_texts import joined, reply_texts
 
-# Tracking and reports tell of messages: no row of a session can be missing in them.
-_WITH_SESSIONS = ("send-connector", "iis-smtp")
 _MOST_REPLIES = 20
 
 
@@ -98,7 +97,8 @@ def _order(item: Rejection) -> tuple[object, ...]:
 
 
 def _is_excerpt(item: Rejection) -> bool:
-    return item.kind in _WITH_SESSIONS and not item.from_start
+    # Logs of messages have no rows of a session that could be missing.
+    return item.kind in SESSION_KINDS and not item.from_start
 
 
 def _links(group: Sequence[Rejection], alike: Sequence[Alike], links_of: Mapping[str, list[Link]]) -> tuple[Link, ...]:

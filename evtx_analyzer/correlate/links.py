@@ -20,7 +20,7 @@ from itertools import chain
 
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.evidence import HostRelation, Link, Operation, Rejection
+from evtx_analyzer.model.evidence import LINK_BASES, HostRelation, Link, Operation, Rejection
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import LinkRule
 
@@ -123,7 +123,7 @@ def _strongest(made: Sequence[Link]) -> list[Link]:
 
 def _strength(rule: LinkRule) -> tuple[int, float, str]:
     """Return the order of rules: thumbprint before subject before time, then the narrower window."""
-    return ("thumbprint", "subject", "time").index(rule.basis), rule.before + rule.after, rule.name
+    return LINK_BASES.index(rule.basis), rule.before + rule.after, rule.name
 
 
 def _window(rule: LinkRule, window: tuple[float, float] | None) -> tuple[float, float]:

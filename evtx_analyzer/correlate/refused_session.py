@@ -8,8 +8,6 @@ from functools import cached_property
 from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import (
-    SHOWS_CERTIFICATES,
-    SHOWS_COMMANDS,
     CaseFacts,
     completed,
     sender_domain_of,
@@ -18,6 +16,7 @@ from evtx_analyzer.correlate.case_facts import (
 from evtx_analyzer.distinguished_names import certificate_names
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 
 # How far other failures of the same machine may lie from a refusal to be told beside it.
 RECENT = timedelta(minutes=10)
@@ -41,7 +40,7 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def shows_commands(self) -> bool:
         """Return whether the kind of log writes the commands of a session."""
-        return self.rejection.kind in SHOWS_COMMANDS
+        return self.rejection.kind in SESSION_KINDS
 
     @cached_property
     def start_tls(self) -> bool | None:
@@ -56,7 +55,7 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
     def certificate_sent(self) -> bool | None:
         """Return whether a certificate was sent; None where the log does not show that."""
         rejection = self.rejection
-        if rejection.kind not in SHOWS_CERTIFICATES:
+        if rejection.kind not in KINDS_WITH_CERTIFICATES:
             return None
         if rejection.sent is not None:
             return True

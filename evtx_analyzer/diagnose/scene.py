@@ -31,11 +31,11 @@ from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin
 from evtx_analyzer.model.stores import StoreChain
+from evtx_analyzer.normalize import capi2
 from evtx_analyzer.rules.definitions import ObservationKind
 
 IDENTITY = ("thumbprint", "subject")
 PAIRED = ("same", "assumed")
-SMTP = ("send-connector", "iis-smtp", "message-tracking", "ndr")
 
 
 def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of ``Case.view``
@@ -56,6 +56,7 @@ class Case(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     unread: frozenset[str] = frozenset()
     settings: Mapping[str, Origin] = {}
+    cut: frozenset[str] = frozenset()
     schannel: Mapping[str, Sequence[Context]] = {}
     views: Mapping[str, Fields] = {}
     view: Callable[[Rejection], Fields] = _no_view
@@ -326,6 +327,6 @@ def _coverage_text(case: Case) -> str:
     spans = [
         clock.between(Moment(item.first), Moment(item.last))
         for item in case.coverage
-        if item.kind == "capi2" and item.first is not None and item.last is not None
+        if item.kind == capi2.KIND and item.first is not None and item.last is not None
     ]
     return "; ".join(spans) or "no CAPI2 record"

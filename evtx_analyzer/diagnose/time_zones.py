@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.evidence import Incident, Rejection
 from evtx_analyzer.model.findings import Missing
 
+_QUARTER, _NEAR = 900, 120
 _WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
 _EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
 
@@ -28,6 +29,9 @@ def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missin
             f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
             "Analyze again with --tz and the zone of the server that wrote the log, by its IANA name."
         )
+        offset = _offset(local)
+        if offset is not None:
+            text += f" The time in the reply of Exchange Online says that the zone was {_as_text(offset)} then."
         yield Missing(text=text, collect=_WITH_ZONE)
     if two_dates:
         text = (
@@ -42,6 +46,28 @@ def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missin
                 "Analyze again with the right one."
             )
             yield Missing(text=text, collect=_WITH_ZONE)
+
+
+def _offset(local: Sequence[Rejection]) -> int | None:
+    """Return the minutes that local times are ahead of UTC by the clock in replies, None where that is not known.
+
+    Zones differ from UTC by quarters of an hour; a reply is logged within seconds of the time in it.
+    """
+    found = set()
+    for item in local:
+        if item.remote_clock is not None and item.other_time is None:
+            seconds = (item.time - item.remote_clock).total_seconds()
+            quarters = round(seconds / _QUARTER)
+            found.add(quarters * 15 if abs(seconds - quarters * _QUARTER) <= _NEAR else None)
+    return found.pop() if len(found) == 1 else None
+
+
+def _as_text(minutes: int) -> str:
+    """Return an offset as UTC+9, UTC-3:30 or UTC."""
+    hours, rest = divmod(abs(minutes), 60)
+    if not minutes:
+        return "UTC"
+    return f"UTC{'+' if minutes > 0 else '-'}{hours}" + (f":{rest:02d}" if rest else "")
 
 
 def _times_of(count: int) -> str:

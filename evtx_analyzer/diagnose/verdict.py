@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
-from evtx_analyzer.diagnose.scene import SMTP, Case
+from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.model.evidence import Incident
-from evtx_analyzer.model.findings import Finding, Verdict
+from evtx_analyzer.model.findings import Finding, Repair, Verdict
 from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
 
 
 def verdict(
-    findings: Sequence[Finding], incidents: Sequence[Incident], case: Case, losses: int, left_out: int = 0
+    findings: Sequence[Finding],
+    incidents: Sequence[Incident],
+    case: Case,
+    losses: int,
+    left_out: int = 0,
+    repair: Repair | None = None,
 ) -> Verdict:
     """Return the verdict on a case; ``losses`` is how many parts of the input could not be read.
 
-    ``left_out`` is how many refusals lie outside of the time that was asked for.
+    ``left_out`` is how many refusals lie outside of the time that was asked for, ``repair`` what later logs show.
     """
     if not incidents and left_out:
         title = "No 5.7.64 refusal was found in the time asked for"
@@ -31,10 +38,21 @@ def verdict(
     also = [item for item in findings[1:] if RANK[item.grade] >= RANK["possible"]]
     count = sum(item.rejection_count for item in incidents)
     hosts = ", ".join(sorted({item.host or "a host that no log names" for item in incidents}))
-    texts = [f"{count} refusal{'s' if count > 1 else ''} with 5.7.64 on {hosts}, {_span(incidents)}.", _claim(best)]
+    texts = [f"{count} refusal{'s' if count > 1 else ''} with 5.7.64 on {hosts}, {_span(incidents)}."]
+    covered = sum(item.rejection_count for item in incidents if item.id in best.incidents)
+    if best.cause != UNEXPLAINED and covered < count:
+        # The claim and the fix are of these refusals only.
+        texts.append(f"This verdict covers {covered} of the {count} refusals.")
+    texts.append(_claim(best, repair))
     if also:
-        texts.append("Also " + "; ".join(f"{item.grade}: {item.cause}" for item in also) + ".")
+        texts.append("Also " + "; ".join(_by_grade(also)) + ".")
     return Verdict(cause=best.cause, grade=best.grade, title=best.title, summary=" ".join(texts))
+
+
+def _by_grade(findings: Sequence[Finding]) -> Iterator[str]:
+    """The grades of findings, best first, each with its causes."""
+    for grade, group in groupby(findings, key=lambda item: item.grade):
+        yield f"{grade}: {', '.join(item.cause for item in group)}"
 
 
 def _span(incidents: Sequence[Incident]) -> str:
@@ -46,9 +64,9 @@ def _span(incidents: Sequence[Incident]) -> str:
 
 
 def _absence(case: Case, losses: int) -> str:
-    if not case.kinds & set(SMTP) and case.handshakes:
+    if not case.kinds & set(REFUSAL_KINDS) and case.handshakes:
         return _wire_text(case.handshakes)
-    if not case.kinds & set(SMTP):
+    if not case.kinds & set(REFUSAL_KINDS):
         return (
             "No SMTP log was among what was read, so a refusal could not have been found. "
             "Add the Send connector protocol log or the IIS SMTP log."
@@ -70,11 +88,15 @@ def _wire_text(handshakes: Sequence[Handshake]) -> str:
     )
 
 
-def _claim(best: Finding) -> str:
+def _claim(best: Finding, repair: Repair | None) -> str:
     if best.cause == UNEXPLAINED:
         return "No cause is supported well enough to be named; what to collect next is listed."
     if best.grade == "confirmed":
-        return "This cause is shown: by the network trace of the refused connection, or by a fix that worked."
+        worked = repair is not None and any(
+            item.result == "fixed" and item.cause == best.cause for item in repair.incidents
+        )
+        shown = "by a fix of it that worked" if worked else "by the network trace of the refused connection"
+        return f"This cause is shown {shown}."
     if best.grade == "probable":
         return "This cause is the best supported explanation; it is not proven until the fix has worked."
     return "The evidence is consistent with this cause and does not show it: verify before you act."

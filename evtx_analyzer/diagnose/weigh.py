@@ -6,44 +6,26 @@ very state that it claims decides) stands behind the others, whatever its rank.
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.commands import SERVERS, Place, applies, instructions, sentence
+from evtx_analyzer.commands import Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
-from evtx_analyzer.diagnose.scene import PAIRED, SMTP, Case, Fact, Scene
+from evtx_analyzer.diagnose.observations import Seen, see
+from evtx_analyzer.diagnose.scene import PAIRED, Case, Scene
+from evtx_analyzer.diagnose.sentences import sentences
 from evtx_analyzer.diagnose.time_zones import zone_asked
-from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders, fill
-from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation, Rejection
+from evtx_analyzer.diagnose.unknown_hosts import host_asked
+from evtx_analyzer.diagnose.wording import fill
+from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
-from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
-from evtx_analyzer.rules.definitions import SHOWN_ELSEWHERE, Cause, MissingRule, Observation
+from evtx_analyzer.normalize.kinds import SERVERS
+from evtx_analyzer.rules.definitions import Cause, MissingRule
 
 _SIDES = ("supports", "contradicts")
 _PASSED = "0"
-_MOST_EVIDENCE = 5
-# Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
-_OWN_PLACES = ("send-connector", "iis-smtp")
-
-
-class _Seen(Struct, frozen=True, kw_only=True):
-    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade.
-
-    ``folded`` are refusals of which it is true too, and that are no facts yet.
-    """
-
-    observation: Observation
-    scene: Scene
-    facts: Sequence[Fact]
-    capped: bool
-    folded: Sequence[Alike] = ()
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
@@ -51,7 +33,7 @@ class _Weighed(Struct, frozen=True, kw_only=True):
 
     scene: Scene
     grade: Grade
-    seen: tuple[_Seen, ...]
+    seen: tuple[Seen, ...]
 
     @property
     def incident(self) -> Incident:
@@ -105,16 +87,17 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         grade=best.grade,
         title=fill(cause.title, names),
         why=fill(cause.why, names),
-        supports=_sentences(seen, "supports"),
+        supports=sentences(seen, "supports"),
         contradicts=(
             *_uncovered(relevant, incidents, confident),
             *_unrecorded(relevant, best.grade),
             *(_elsewhere(relevant) if confident else ()),
-            *_sentences(against, "contradicts"),
+            *sentences(against, "contradicts"),
         ),
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
             *zone_asked(incidents, best.scene.case.tz),
+            *host_asked(incidents, best.scene.case),
             *_uncollected(incidents, best.scene.case.uncollected),
             *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
         ),
@@ -199,6 +182,7 @@ _HOW_KNOWN: dict[HostBasis, str] = {
     "option": "by --host",
     "row": "by its own rows",
     "manifest": "by the collector's manifest",
+    "file": "by the name of its file",
     "folder": "by the name of its folder",
     "address": "by its address",
     "assumed": "assumed",
@@ -218,7 +202,7 @@ def _is_default(cause: Cause) -> bool:
 
 def _weigh(cause: Cause, scene: Scene) -> _Weighed:
     identified = _identified(cause, scene)
-    seen = tuple(item for rule in cause.observations if (item := _see(rule, scene, identified)) is not None)
+    seen = tuple(item for rule in cause.observations if (item := see(rule, scene, identified)) is not None)
     names = frozenset(item.observation.name for item in seen)
     capped = frozenset(item.observation.name for item in seen if item.capped)
     grade = _against_its_own(cause, scene, grade_of(cause, names, capped))
@@ -262,150 +246,12 @@ def _identified(cause: Cause, scene: Scene) -> list[Operation]:
     return [scene.case.operations[name] for name in found]
 
 
-def _see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> _Seen | None:
-    """The observation with its facts where it holds for the incident, else None."""
-    if rule.kind in ("link", "broken-link"):
-        facts, free = scene.paired(rule.of, rule.kind)
-        return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
-    if rule.kind in ("handshake", "some-handshakes", "every-handshake"):
-        facts, sure = scene.on_wire(rule.of, rule.kind)
-        # What may be another connection beside the refused one takes no cause away.
-        held = facts and (sure or not rule.contradicts)
-        return _Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
-    if rule.kind == "operation":
-        found = [item for item in identified if rule.of in item.signals]
-        if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:
-            # Another certificate with the server's name remains, of which this is not true.
-            return None
-        facts = [
-            Fact(origin=item.chain_origin or item.origin, time=item.chain_time or item.time, operation=item)
-            for item in found
-        ]
-        capped = not any(item.id in scene.free for item in found)
-        return _Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
-    if rule.kind == "rejection":
-        facts = scene.refused(rule.of, rule.shown_by)
-        folded = scene.folded(rule.of)
-        # What is true of some refusals only does not explain the others.
-        capped = len(facts) + sum(map(len, folded)) < scene.incident.rejection_count
-        return (
-            _Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
-        )
-    if rule.kind == "store":
-        facts, free = scene.stored(rule.of)
-        return _Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
-    if not _absent(rule, scene):
-        return None
-    return _Seen(
-        observation=rule, scene=scene, facts=(Fact(),) if rule.supports or rule.contradicts else (), capped=False
-    )
-
-
-def _absent(rule: Observation, scene: Scene) -> bool:
-    if rule.kind == "no-object":
-        return rule.of not in scene.case.settings
-    if rule.kind == "unread-source":
-        return rule.of in scene.case.unread
-    return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
-
-
-def _no_source(kind: str, case: Case) -> bool:
-    return not (case.kinds | case.unread) & (set(SMTP) if kind == "smtp" else {kind})
-
-
-def _outside(kind: str, scene: Scene) -> bool:
-    """Whether the export of that kind exists and does not reach any refusal of the incident.
-
-    Where the UTC time of a refusal is not known, neither is whether it lies outside.
-    """
-    if scene.incident.unknown_zone_count:
-        return False
-    slack = timedelta(seconds=10)
-    for item in scene.case.coverage:
-        if item.kind == kind and item.first and item.last and item.records:
-            nearest = bisect_left(scene.anchors, item.first - slack)
-            if nearest < len(scene.anchors) and scene.anchors[nearest] <= item.last + slack:
-                return False
-    return kind in scene.case.kinds
-
-
 def _missing(rules: Iterable[MissingRule], weighed: Sequence[_Weighed]) -> Iterator[Missing]:
     places = _places(weighed)
     for rule in rules:
         asked = [place for place in places if applies(rule, place)]
         if asked:
             yield Missing(text=sentence(rule.text, asked[0].names), collect=instructions(rule.collect, asked))
-
-
-def _sentences(seen: Iterable[_Seen], side: str) -> tuple[Evidence, ...]:
-    """Distinct sentences for or against, the strongest observation first as in the rule; long runs are counted."""
-    kept: list[Evidence] = []
-    by_name: dict[str, list[_Seen]] = {}
-    for item in seen:
-        if getattr(item.observation, side):
-            by_name.setdefault(item.observation.name, []).append(item)
-    for same in by_name.values():
-        asked = [_told_apart(item) for item in same]
-        distinct = _distinct(asked)
-        more = len(distinct) - _MOST_EVIDENCE + sum(len(group) for item in asked for group in item.folded)
-        kept += [
-            Evidence(
-                text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
-            )
-            for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
-        ]
-        if more > 0:
-            kept.append(Evidence(text=f"... and {more} more of the same kind", origin=None))
-    return tuple(kept)
-
-
-def _basis(fact: Fact) -> TimeBasis:
-    """That of the refusal where the fact is one; what is joined with a certificate check has the check's time."""
-    return fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc"
-
-
-def _text(item: _Seen) -> str:
-    return item.observation.supports or item.observation.contradicts
-
-
-def _told_apart(item: _Seen) -> _Seen:
-    """Return an observation with facts for folded refusals as far as they decide what is said.
-
-    Where each stands at a place of its own, the whole ones are the first and the others are only counted. Where all
-    stand at the place of an exported object or event they differ in wording, and of those that read alike the last one
-    is told.
-    """
-    rule, scene = item.observation, item.scene
-    exported = rule.shown_by in scene.case.settings or rule.shown_by in SHOWN_ELSEWHERE
-    if not item.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in item.folded)):
-        return item
-    if exported and OF_EACH.isdisjoint(_placeholders(_text(item))):
-        found = [group.whole(max(group.differing(), key=group.order)) for group in item.folded]
-    else:
-        found = [rejection for group in item.folded for rejection in group.rejections()]
-    rejections = sorted([*(fact.rejection for fact in item.facts if fact.rejection), *found], key=_by_time)
-    return replace(item, facts=[scene.fact(one, rule.shown_by) for one in rejections], folded=())
-
-
-def _by_time(item: Rejection) -> tuple[object, ...]:
-    return item.time, sort_key(item.origin)
-
-
-def _distinct(same: Sequence[_Seen]) -> list[tuple[_Seen, Fact]]:
-    """Return facts that differ in place or in wording; only where several stand at one place are they worded for it."""
-    places = Counter(fact.origin for item in same for fact in item.facts)
-    found: dict[tuple[str, Origin | None], tuple[_Seen, Fact]] = {}
-    for item in same:
-        text = _text(item)
-        for fact in item.facts:
-            wording = item.scene.worded(text, fact) if places[fact.origin] > 1 else ""
-            found[wording, fact.origin] = item, fact
-    return list(found.values())
-
-
-def _when_and_where(pair: tuple[_Seen, Fact]) -> tuple[object, ...]:
-    fact = pair[1]
-    return fact.time is None, fact.time or 0, sort_key(fact.origin) if fact.origin else ()
 
 
 _COLLECT_AGAIN = ("Run the collection script again on that server, in an elevated PowerShell.",)

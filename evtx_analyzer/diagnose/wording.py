@@ -74,10 +74,17 @@ _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
     "mail_from": lambda item, _: item.mail_from or "<>",
     "rcpt_to": lambda item, _: item.rcpt_to or "<recipient>",
     "helo": lambda item, _: item.helo or "<EHLO name>",
+    "sent_validity": lambda item, _: _validity(item.sent),
     "attribution": lambda item, _: item.attribution or "no attribution code",
     "sender_domain": lambda item, _: item.mail_from.rpartition("@")[2] or "no domain",
     **{name: _listed(key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
 }
+
+
+def _validity(certificate: Certificate | None) -> str:
+    if certificate is None or certificate.not_before is None or certificate.not_after is None:
+        return "whose dates the log does not hold"
+    return f"{certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
 
 
 def store_names(chain: StoreChain | None) -> dict[str, str]:
@@ -200,7 +207,9 @@ def _delta(link: Link | None, operation: Operation | None = None) -> str:
     hosts = {
         "same": "",
         "assumed": "; the log names no host, one host is assumed for both",
-        "unknown": "; the host of the refusal is not known",
+        "unknown": f"; the check is of {operation.host}, the host of the refusal is not known"
+        if operation and operation.host
+        else "; the host of the refusal is not known",
         "different": f"; on a different host, {operation.host}" if operation else "; on a different host",
     }[link.host]
     if not link.delta_seconds:

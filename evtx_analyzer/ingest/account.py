@@ -41,11 +41,11 @@ _HOLDS_CODE = "; it holds the text 5.7.64"
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]{0,255}\.(?:evtx|xml)$", re.IGNORECASE)
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
-    "{} rows have no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
+    "{} no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
     "in them are listed and not paired"
 )
 _LOCAL_TWICE = (
-    "{} rows lie in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
+    "{} in the hour that daylight saving repeats: both readings are noted, and refusals in them are paired "
     "only where the remote side's own clock settles which one is meant"
 )
 _CUT = "it was cut or replaced while it was analyzed: {:,} of {:,} bytes are left"
@@ -256,9 +256,11 @@ class SourceAccount:
         for kind, count in self._bases.items():
             texts = []
             if untimed := count["unknown"] + count["heading"]:
-                texts.append(_LOCAL_UNKNOWN.format(untimed))
+                rows = "1 row has" if untimed == 1 else f"{untimed} rows have"
+                texts.append(_LOCAL_UNKNOWN.format(rows))
             if count["ambiguous"]:
-                texts.append(_LOCAL_TWICE.format(count["ambiguous"]))
+                twice = count["ambiguous"]
+                texts.append(_LOCAL_TWICE.format("1 row lies" if twice == 1 else f"{twice} rows lie"))
             if texts:
                 notes[self.item.source.path, kind] = "; ".join(texts)
         return notes

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from evtx_analyzer.model.findings import Coverage, Gap
 from evtx_analyzer.model.origin import Loss, sort_key
 from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
+from evtx_analyzer.normalize import capi2
 from evtx_analyzer.wincrypt import CAPI2_EVENTS
 
 _MOST_GAPS = 50
@@ -152,7 +153,7 @@ class Span:
             event_ids=dict(sorted(self._event_ids.items())),
             per_minute=self._per_minute(),
             # Counted and decoded records of an .evtx file overlap.
-            read=None if self.kind == "capi2" else self.records - self.counted,
+            read=None if self.kind == capi2.KIND else self.records - self.counted,
         )
 
     def _per_minute(self) -> float | None:
@@ -172,7 +173,7 @@ class Span:
             yield f"written under {len(self._hosts)} machine names: {', '.join(self._hosts)}"
         yield from self._filter_notes(gaps)
         unknown = {number: count for number, count in self._event_ids.items() if number not in CAPI2_EVENTS}
-        if unknown and self.kind == "capi2":
+        if unknown and self.kind == capi2.KIND:
             listed = ", ".join(f"{number} ({count})" for number, count in sorted(unknown.items()))
             yield f"event ids without a known schema, kept as they are (records): {listed}"
         if len(gaps) > _MOST_GAPS:
@@ -204,7 +205,7 @@ def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:
         (
             pair
             for pair in spans
-            if pair[0].kind == "capi2" and not pair[0].collected and pair[1].first_record is not None
+            if pair[0].kind == capi2.KIND and not pair[0].collected and pair[1].first_record is not None
         ),
         key=lambda pair: (pair[1].first_record or 0, pair[1].last_record or 0, pair[1].source),
     )
@@ -236,7 +237,7 @@ def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> 
 
 def _said(item: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
     names = {name.casefold() for name in item.hosts}
-    for notice in notices if item.kind == "capi2" else ():
+    for notice in notices if item.kind == capi2.KIND else ():
         if notice.host.casefold() in names:
             yield f"{notice.text} ({notice.origin.source} record {notice.origin.record})"
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from evtx_analyzer.errors import is_unforeseen
 from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.streams import Progress, WatchedStream, silent
+from evtx_analyzer.ingest.tallies import BULK_KINDS
 from evtx_analyzer.model.events import Event, WholeSession
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import (
@@ -20,20 +21,18 @@ from evtx_analyzer.model.records import (
     EventRecord,
     SessionRows,
 )
-from evtx_analyzer.normalize import iis_smtp, is_relevant, may_be_relevant, normalize, send_log
+from evtx_analyzer.normalize import is_relevant, may_be_relevant, normalize, send_log
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
 from evtx_analyzer.normalize.log_cleared import log_notice
 from evtx_analyzer.read import Record, pieces, read
 from evtx_analyzer.read.evtx.search import Search
-from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_LOG
+from evtx_analyzer.read.exchange_log import SEND_LOG
 from evtx_analyzer.read.pieces import Piece
-from evtx_analyzer.read.w3c_log import W3C_LOG
 from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
 from evtx_analyzer.smtp.fold import ProtocolReader
 
 _LARGE = 1 << 20
-_ROW_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 
 
 class Selection(NamedTuple):
@@ -123,7 +122,7 @@ def _event(account: SourceAccount, thing: object, select: Selection, options: Re
         case CountedRecords():
             account.count_records(thing)
         case CountedRows():
-            account.count_rows(_ROW_KINDS[thing.log] if thing.log else "", thing)
+            account.count_rows(BULK_KINDS[thing.log] if thing.log else "", thing)
         case CountedSessions():
             return thing
         case SessionRows():

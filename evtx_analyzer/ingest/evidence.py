@@ -21,6 +21,7 @@ from evtx_analyzer.ingest.case_account import (
     sorted_losses,
     unread_of,
 )
+from evtx_analyzer.ingest.cut_exports import cut_exports
 from evtx_analyzer.ingest.events import ReadingOptions
 from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
 from evtx_analyzer.ingest.handshake_scan import Wire, handshakes, unseen_refusals
@@ -82,7 +83,8 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
         waiting = [] if refused.any else tallies.contexts.losses()
         unseen = unseen_refusals(self.wire, refused.rejections, refused.alike)
         _, contradictions = self.manifests.hosts(hosts_of(accounts))
-        lost = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions]
+        cut = cut_exports(tallies.exported)
+        lost = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions, *cut]
         coverage = noted(coverage_of(accounts), clocks, local_notes_of(accounts), refused.offsets)
         return Account(
             sources=bounded(account.status() for account in accounts),

@@ -13,11 +13,10 @@ from evtx_analyzer.discover import folders
 from evtx_analyzer.ingest.events import Selection, events
 from evtx_analyzer.ingest.examine import is_text_log
 from evtx_analyzer.ingest.reading import Reading
-from evtx_analyzer.ingest.supporting import CONNECTIVITY
-from evtx_analyzer.ingest.tallies import IIS, SEND
 from evtx_analyzer.model.events import ContextEvent, Match, SmtpEvent
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.normalize import normalize
+from evtx_analyzer.normalize import iis_smtp, normalize, send_log
+from evtx_analyzer.normalize.supporting import CONNECTIVITY
 from evtx_analyzer.read import Record
 from evtx_analyzer.sigma.match import Signal, matches
 from evtx_analyzer.smtp.blocks import Layouts
@@ -25,6 +24,7 @@ from evtx_analyzer.smtp.outcomes import Layout, layout_of
 from evtx_analyzer.smtp.refused import RefusalReader
 from evtx_analyzer.smtp.sessions import OpenSessions, Session, build_session, sessions
 
+_IN_BULK = (send_log.KIND, iis_smtp.KIND)
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 
 
@@ -35,7 +35,7 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     """
     by_path = {account.item.source.path: account for account in reading.accounts if is_text_log(account.item)}
     signals = reading.rules.signals
-    in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in (SEND, IIS))
+    in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in _IN_BULK)
     # Exports come first: which domains are the tenant's own decides what an accepted message shows.
     items = [account.item for account in by_path.values()]
     exports = [item.source for item in items if item.syntax not in _PROTOCOLS]
@@ -57,8 +57,8 @@ def _names(running: OpenSessions) -> list[str]:
 
 def _looks_for_failure(signal: Signal) -> bool:
     """Return whether a signal of Send or IIS logs can match failing replies only."""
-    who, what = ("event", "data") if signal.kind == SEND else ("cs-username", "cs-uri-query")
-    says = {SEND: "<", IIS: "outboundconnectionresponse"}[signal.kind]
+    who, what = ("event", "data") if signal.kind == send_log.KIND else ("cs-username", "cs-uri-query")
+    says = {send_log.KIND: "<", iis_smtp.KIND: "outboundconnectionresponse"}[signal.kind]
     return signal.required_prefixes.get(who) == says and signal.required_prefixes.get(what, "")[:1] in ("4", "5")
 
 

@@ -12,9 +12,9 @@ from evtx_analyzer.hosts import HostClue, Hosts
 from evtx_analyzer.model.events import ContextEvent
 from evtx_analyzer.model.evidence import Context
 from evtx_analyzer.model.origin import Loss, Origin, display_name, sort_key
+from evtx_analyzer.normalize.supporting import QUEUE
 from evtx_analyzer.smtp.replies import has_code
 
-CONNECTIVITY, QUEUE = "connectivity", "queue"
 _MOST = 500
 
 

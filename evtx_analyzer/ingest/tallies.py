@@ -10,10 +10,15 @@ from datetime import datetime
 
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
 from evtx_analyzer.hosts import HostClue, address_of
-from evtx_analyzer.ingest.supporting import CONNECTIVITY, Contexts
+from evtx_analyzer.ingest.supporting import Contexts
 from evtx_analyzer.model.events import ContextEvent, Event, Match, MessageEvent, Setting, SmtpEvent, WholeSession
 from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.model.records import CountedSessions
+from evtx_analyzer.normalize import iis_smtp, send_log
+from evtx_analyzer.normalize.kinds import RECEIVED_KINDS
+from evtx_analyzer.normalize.supporting import CONNECTIVITY
+from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_LOG
+from evtx_analyzer.read.w3c_log import W3C_LOG
 from evtx_analyzer.smtp.clock_skew import Clocks
 from evtx_analyzer.smtp.compact import without_row
 from evtx_analyzer.smtp.deliveries import History
@@ -22,7 +27,8 @@ from evtx_analyzer.smtp.other_errors import OtherErrors
 from evtx_analyzer.smtp.replies import has_code
 from evtx_analyzer.smtp.sessions import Session
 
-SEND, RECEIVED, IIS = "send-connector", "receive-connector", "iis-smtp"
+# The logs that are counted in bulk (``smtp/blocks.py``), by the name that their readers give.
+BULK_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
 
 
 class Tallies:
@@ -40,7 +46,7 @@ class Tallies:
         """Yield the rows that make sessions; all others are noted here."""
         for match in matches:
             event = match.event
-            if isinstance(event, WholeSession) or (isinstance(event, SmtpEvent) and event.kind != RECEIVED):
+            if isinstance(event, WholeSession) or (isinstance(event, SmtpEvent) and event.kind not in RECEIVED_KINDS):
                 yield match
             elif isinstance(event, SmtpEvent):
                 self._received(event)
@@ -75,7 +81,7 @@ class Tallies:
     def _counted(self, sessions: CountedSessions) -> None:
         """Count sessions that went well and are not given one by one."""
         clue = HostClue(sessions.host, display_name(sessions.origin), sessions.local)
-        kind = IIS if sessions.log == "W3C" else SEND
+        kind = BULK_KINDS[sessions.log]
         self.history.add_outcomes(sessions.outcomes, clue, kind)
         if not sessions.host:
             self.unnamed_logs.add((display_name(sessions.origin), address_of(sessions.local)))

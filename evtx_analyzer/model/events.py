@@ -70,11 +70,11 @@ class Capi2Event(Struct, frozen=True, kw_only=True):
 class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One row of an SMTP protocol log, the same for all log kinds.
 
-    ``kind`` is ``send-connector``, ``receive-connector`` or ``iis-smtp``. ``direction`` is the Exchange symbol: ``+``
+    ``kind`` names the kind of log (``normalize/kinds.py``). ``direction`` is the Exchange symbol: ``+``
     connect, ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may
     belong to one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds:
     the true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
-    ``values`` are the cells as written.
+    ``values`` are the cells as written; ``dash_is_absent``: in this log ``-`` stands for a cell that says nothing.
     """
 
     origin: Origin
@@ -95,11 +95,12 @@ class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
     time_basis: TimeBasis = "utc"
     other_time: datetime | None = None
     values: dict[str, str] = field(default_factory=dict)
+    dash_is_absent: bool = False
 
     @property
     def fields(self) -> Fields:
         """The cells that say something, by column; made on demand, for few rows are looked at by a signal."""
-        absent = ("", "-") if self.kind == "iis-smtp" else ("",)
+        absent = ("", "-") if self.dash_is_absent else ("",)
         return {name: (value,) for name, value in self.values.items() if value not in absent and name[0] != "#"}
 
 
@@ -146,7 +147,7 @@ class RecipientStatus(Struct, frozen=True, kw_only=True):
 
 
 class MessageEvent(Struct, frozen=True, kw_only=True):
-    """What a log tells of one message rather than of one session: ``kind`` is ``message-tracking`` or ``ndr``.
+    """What a log tells of one message rather than of one session, such as message tracking or a non-delivery report.
 
     ``layer`` tells apart the rows that one log writes of the same failure (source and event id of tracking).
     ``message_id`` is that of the message that was refused, never that of the report about it. ``address`` is the

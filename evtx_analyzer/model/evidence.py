@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -22,6 +22,8 @@ from evtx_analyzer.model.rejection import HostBasis as HostBasis  # noqa: PLC041
 from evtx_analyzer.model.rejection import Rejection as Rejection  # noqa: PLC0414  given on
 
 LinkBasis = Literal["thumbprint", "subject", "time"]
+"""What joins a refusal with a check, the strongest first; ``LINK_BASES`` is this order."""
+LINK_BASES: tuple[LinkBasis, ...] = get_args(LinkBasis)
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.origin import Origin, TimeBasis
 
-HostBasis = Literal["row", "option", "manifest", "folder", "address", "assumed", "unknown"]
+HostBasis = Literal["option", "row", "manifest", "file", "folder", "address", "assumed", "unknown"]
+"""How the machine of a refusal is known, the surest way first; ``HOST_BASES`` is this order."""
+HOST_BASES: tuple[HostBasis, ...] = get_args(HostBasis)
 
 
 class Rejection(Struct, frozen=True, kw_only=True, gc=False):

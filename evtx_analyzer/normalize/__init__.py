@@ -1,4 +1,4 @@
-"""Records to typed events. To add a log kind in a known syntax: one file here, one entry in the tuples below."""
+"""Records to typed events. To add a log kind in a known syntax: one file here, one entry in ``kinds.py``."""
 
 from __future__ import annotations
 
@@ -9,29 +9,12 @@ from evtx_analyzer.model.manifest import CollectorManifest
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord, LogRow
 from evtx_analyzer.model.stores import StoreEntry
-from evtx_analyzer.normalize import capi2, configuration, iis_smtp, ndr, send_log, stores, tracking
-from evtx_analyzer.normalize import supporting as context
-
-# Order: the first that recognizes a row takes it.
-ROW_KINDS = (
-    (send_log.KIND, send_log.is_send_log, send_log.normalize_send_log),
-    (send_log.RECEIVE_KIND, send_log.is_receive_log, send_log.normalize_receive_log),
-    (iis_smtp.KIND, iis_smtp.is_iis_smtp, iis_smtp.normalize_iis_smtp),
-    (configuration.KIND, configuration.is_configuration, configuration.normalize_configuration),
-    (tracking.KIND, tracking.is_tracking, tracking.normalize_tracking),
-    (ndr.KIND, ndr.is_ndr, ndr.normalize_ndr),
-    (context.CONNECTIVITY, context.is_connectivity, context.normalize_connectivity),
-    (context.QUEUE, context.is_queue, context.normalize_queue),
-    (context.EVENT_LIST, context.is_event_entry, context.normalize_event_entry),
-)
-EVENT_KINDS = (
-    (capi2.KIND, capi2.is_capi2, capi2.normalize_capi2),
-    (context.SCHANNEL, context.is_schannel, context.normalize_schannel),
-    (context.TRANSPORT, context.is_transport, context.normalize_transport),
-)
+from evtx_analyzer.normalize import stores
+from evtx_analyzer.normalize.kinds import EVENT_KINDS, ROW_KINDS
 
 _UPPER = bytes(range(256)).upper()
-_WORDS = (b"CAPI2", b"SCHANNEL", b"\x7f\x01CHANNEL", b"EXCHANGETRAN")
+_WORDS = tuple(kind.word for kind in EVENT_KINDS)
+_SEARCHED = tuple(text for kind in EVENT_KINDS for text in kind.searched)
 
 
 def is_relevant(xml: str) -> bool:
@@ -40,7 +23,7 @@ def is_relevant(xml: str) -> bool:
     Each kind's own look asks for one of these words, the log service for the name of the CAPI2 channel.
     """
     folded = xml.casefold()  # some ignore case, and to them "ſ" is an "s"
-    return "capi2" in folded or "schannel" in folded or "msexchangetransport" in folded
+    return any(word in folded for word in _WORDS)
 
 
 def may_be_relevant(chunk: bytes) -> bool:
@@ -50,7 +33,7 @@ def may_be_relevant(chunk: bytes) -> bool:
     one byte a letter (MS-EVEN6 2.2.12): without NULs both look alike. ``ſ`` is 0x7F 0x01.
     """
     squeezed = chunk.translate(_UPPER, b"\0")
-    return any(word in squeezed for word in _WORDS)
+    return any(text in squeezed for text in _SEARCHED)
 
 
 def normalize(
@@ -67,14 +50,14 @@ def normalize(
     if isinstance(record, StoreEntry):
         return stores.KIND, stores.normalize_store_entry(record, zone)
     if isinstance(record, LogRow):
-        for kind, recognizes, typed in ROW_KINDS:
-            if recognizes(record):
-                event = typed(record, zone)
-                return (kind, event) if event is not None else None
+        for kind in ROW_KINDS:
+            if kind.recognizes(record):
+                event = kind.typed(record, zone)
+                return (kind.name, event) if event is not None else None
         return None
     if not is_relevant(record.xml):
         return None
-    for kind, recognizes_event, typed_event in EVENT_KINDS:
-        if recognizes_event(record) and (found := typed_event(record)) is not None:
-            return kind, found
+    for event_kind in EVENT_KINDS:
+        if event_kind.recognizes(record) and (found := event_kind.typed(record)) is not None:
+            return event_kind.name, found
     return None

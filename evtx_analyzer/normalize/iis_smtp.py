@@ -88,6 +88,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         time_basis=found.basis,
         other_time=found.other,
         values=values,
+        dash_is_absent=True,
     )
 
 

@@ -34,8 +34,9 @@ _REFUSED = (
     "certificates alone: certutil -store My > store-my.txt on the server, or Export-Certificate; a private key should "
     "stay where it is"
 )
-# Windows writes S where RFC 4514 says ST, and E for the mail address.
-_SHORT = {"ST": "S", "emailAddress": "E"}
+# Windows writes S where RFC 4514 says ST, E for the mail address (PKCS #9), SERIALNUMBER for that of a subject.
+_WINDOWS_KEYS = {"2.5.4.8": "S", "1.2.840.113549.1.9.1": "E", "2.5.4.5": "SERIALNUMBER"}
+_QUOTED = frozenset(',+"\\<>;=\n')
 
 
 def is_certificate_file(head: bytes) -> bool:
@@ -155,8 +156,8 @@ def describe(certificate: types.Certificate) -> Certificate:
     return Certificate(
         # SHA-1 names a certificate in Windows; nothing is secured by it.
         thumbprint=certificate.fingerprint(SHA1()).hex().upper(),  # noqa: S303
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
+        subject=_windows_name(certificate.subject),
+        issuer=_windows_name(certificate.issuer),
         serial=f"{certificate.serial_number:X}",
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
@@ -170,6 +171,22 @@ def describe(certificate: types.Certificate) -> Certificate:
             and isinstance(item.access_location, x509.UniformResourceIdentifier)
         ),
     )
+
+
+def _windows_name(name: types.Name) -> str:
+    """Return a distinguished name as Windows and Exchange write it, so that a report holds one notation only.
+
+    The most specific part comes first, a blank stands after each comma, quotes around a value that holds one.
+    """
+    parts = ["+".join(_windows_attribute(item) for item in part) for part in reversed(list(name.rdns))]
+    return ", ".join(parts)
+
+
+def _windows_attribute(item: types.NameAttribute[Any]) -> str:
+    key = _WINDOWS_KEYS.get(item.oid.dotted_string, item.rfc4514_attribute_name)
+    value = item.value if isinstance(item.value, str) else f"#{item.value.hex()}"
+    quoted = '"' + value.replace('"', '""') + '"'
+    return f"{key}={quoted if set(value) & _QUOTED or value != value.strip() else value}"
 
 
 def _extensions(certificate: types.Certificate) -> dict[object, Any]:

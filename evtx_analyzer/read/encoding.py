@@ -7,6 +7,7 @@ Windows PowerShell's ``>`` turns any output into UTF-16. What decides here (hex,
 from __future__ import annotations
 
 import codecs
+import re
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -14,6 +15,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _ENOUGH = 0.3
+_HIGH = re.compile(rb"[\x80-\xff]+")
+_SEVERAL = 4
 
 
 def guess(head: bytes) -> tuple[str, int]:
@@ -34,16 +37,34 @@ def guess(head: bytes) -> tuple[str, int]:
     return "utf-8", 0
 
 
+def _gb2312(data: bytes) -> str | None:
+    """Return a line of code page 936 as text, None where it is none.
+
+    All its letters beyond ASCII are pairs of bytes from A1 to FE, several in a row; words of Western languages have one
+    or two such letters beside each other.
+    """
+    runs = _HIGH.findall(data)
+    if not any(len(run) >= _SEVERAL for run in runs) or any(len(run) % 2 for run in runs):
+        return None
+    try:
+        return data.decode("gb2312")
+    except UnicodeDecodeError:
+        return None
+
+
 def decode(data: bytes, encoding: str) -> str:
     """``data`` as text, and never fails; what is not valid in ``encoding`` is read as Windows-1252.
 
-    Bytes that Windows-1252 does not have are of a console (``wevtutil qe > file``): its code page 850.
+    Chinese lines (code page 936) are recognized. Bytes that Windows-1252 does not have are of a console
+    (``wevtutil qe > file``): its code page 850.
     """
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
         if encoding != "utf-8":
             return data.decode(encoding, errors="replace")
+    if (east_asian := _gb2312(data)) is not None:
+        return east_asian
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:

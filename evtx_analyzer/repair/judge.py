@@ -26,21 +26,14 @@ from evtx_analyzer.model.findings import (
     SourceStatus,
 )
 from evtx_analyzer.model.origin import Loss, display_name
-from evtx_analyzer.repair.changes import (
-    Change,
-    LaterRefusals,
-    RefusedState,
-    accepted_after,
-    changes,
-    refusals_after,
-    refused_state,
-    unnamed_mail,
-)
-from evtx_analyzer.repair.later import Later
+from evtx_analyzer.normalize import capi2
+from evtx_analyzer.repair.changes import Change, changes
+from evtx_analyzer.repair.later import Later, LaterRefusals, accepted_after, refusals_after, unnamed_mail
+from evtx_analyzer.repair.refused_state import RefusedState, refused_state
 from evtx_analyzer.rules.definitions import Cause
 from evtx_analyzer.smtp.acceptances import Span
 
-_EVENT_LOGS = ("capi2", "event-log")
+_EVENT_LOGS = (capi2.KIND, "event-log")
 _WORST: tuple[RepairResult, ...] = ("still-refused", "not-shown", "fixed")
 
 

@@ -1,18 +1,24 @@
-"""What later logs show besides an incident, found by what an incident asks for: there may be thousands of both."""
+"""What logs show of the same machine and connector after mail was refused: refusals, and mail that was accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
 from msgspec import Struct
 
+from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Operation, Rejection
+from evtx_analyzer.model.origin import sort_key
+from evtx_analyzer.normalize.kinds import SESSION_KINDS
+from evtx_analyzer.repair.refused_state import RefusedState
+from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 T = TypeVar("T")
@@ -22,7 +28,7 @@ Table = Mapping[Hashable, Sequence[T]]
 class Later(Struct, frozen=True, kw_only=True, dict=True):
     """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet.
 
-    Its tables are made once (``dict=True`` lets the struct keep them).
+    There may be thousands of these and of incidents, so tables are made once (``dict=True`` lets the struct keep them).
     """
 
     rejections: Sequence[Rejection] = ()
@@ -58,6 +64,13 @@ def sender(host: str, connector: str) -> tuple[str, str]:
     return host.casefold().partition(".")[0], connector.casefold()
 
 
+def _table(items: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
+    found: dict[Hashable, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
 def later_evidence(facts: CaseFacts) -> Later:
     """Return what the logs of a case show that may be later than the refusals of this or another case."""
     return Later(
@@ -70,8 +83,69 @@ def later_evidence(facts: CaseFacts) -> Later:
     )
 
 
-def _table(items: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
-    found: dict[Hashable, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+class LaterRefusals(Struct, frozen=True):
+    """Refusals of the same machine and connector after a time: how many, the first one, and when the last one was."""
+
+    count: int
+    first: Rejection
+    last: datetime
+
+
+def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
+    """Return the refusals of the same machine and connector after a time, also the folded ones; None without any."""
+    # Message tracking and reports may name no connector.
+    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    same = (item for name in senders for item in later.refused_by.get(name, ()))
+    listed = [item for item in same if item.time > time and _refused_same(item, state)]
+    firsts, count, last = list(listed), len(listed), max((item.time for item in listed), default=time)
+    for group in (group for name in senders for group in later.alike_by.get(name, ())):
+        found = [item for item in group.differing() if item.time > time] if _refused_same(group.shared, state) else []
+        if found:
+            firsts.append(group.whole(min(found, key=group.order)))
+            count, last = count + len(found), max(last, *(item.time for item in found))
+    if not firsts:
+        return None
+    return LaterRefusals(count, min(firsts, key=lambda item: (item.time, sort_key(item.origin))), last)
+
+
+def _refused_same(item: Rejection, state: RefusedState) -> bool:
+    return _same_sender(item.host, item.connector or state.connector, state)
+
+
+def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
+    """Return what Exchange Online took from the same machine and connector for recipients outside of the tenant."""
+    return [
+        item
+        for item in later.accepted_by.get(sender(state.host, state.connector), ())
+        if item.state.scope == "outside"
+        and item.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
+        and clock.is_known(item.state.time_basis)
+        and _same_sender(item.state.host, item.state.connector, state)
+    ]
+
+
+def unnamed_mail(state: RefusedState, later: Later) -> bool:
+    """Return whether logs that name no machine hold mail of the same connector: it may be that of another server."""
+    return bool(state.host) and bool(later.accepted_by.get(sender("", state.connector)))
+
+
+def accepted_after(state: RefusedState, later: Later, time: datetime) -> Span | None:
+    """Return how much mail to outside recipients was accepted after a time, in whatever state."""
+    return between(outside_mail(state, later), time, None)
+
+
+def between(mail: Iterable[AcceptedMail], first: datetime, last: datetime | None) -> Span | None:
+    """Return how much of the mail was accepted between two times; None for the last one means without end."""
+    spans = (item.times.between(first, last) for item in mail)
+    return joined(span for span in spans if span is not None)
+
+
+def _same_sender(host: str, connector: str, state: RefusedState) -> bool:
+    return same_host(host, state.host) and connector.casefold() == state.connector.casefold()
+
+
+def same_host(left: str, right: str) -> bool:
+    """Whether two names are of one machine, with or without its domain; no name is no other machine's."""
+    short = {name.casefold().partition(".")[0] for name in (left, right)}
+    full = {name.casefold() for name in (left, right) if "." in name}
+    return len(short) == 1 and len(full) <= 1

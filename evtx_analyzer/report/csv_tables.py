@@ -20,12 +20,12 @@ from typing import Any
 from msgspec import Struct
 
 from evtx_analyzer import clock
+from evtx_analyzer.columns import Column, Table
 from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
-from evtx_analyzer.tables.columns import Column, Table
 from evtx_analyzer.tables.write import Format
 from evtx_analyzer.tables.write import write as write_table
 

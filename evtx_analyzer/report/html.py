@@ -14,20 +14,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.plain_text import clean, clip
-from evtx_analyzer.report import language, outline, timeline
+from evtx_analyzer.report import language, outline, timeline, times
 from evtx_analyzer.report import shared as tables
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report.merged import merged, place_text
+from evtx_analyzer.report.other_refusals import other_refusals
+from evtx_analyzer.report.pairs import chains, pairs
 from evtx_analyzer.report.steps import steps
 
 MOST = {
@@ -54,7 +57,8 @@ def to_html(report: Report, say: Language = ENGLISH) -> str:
     shrink = 1
     while True:
         most = {name: max(value // shrink, _FEWEST.get(name, 4)) for name, value in MOST.items()}
-        page = _environment(say, most).get_template("report.html.j2").render(values)
+        limits = {f"most_{name}": value for name, value in most.items()}
+        page = _template().render(values, **_functions(say), **limits)
         if len(page.encode()) <= LARGEST or shrink > max(MOST.values()):
             return page
         shrink *= 2
@@ -71,20 +75,22 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "verdict_summary": say.sentence(report.verdict.summary),
         "best": findings[0] if findings else None,
         "opening": outline.opening(report, say),
+        "clock_texts": tables.clock_texts(report, say),
+        "other_refusals": other_refusals(report, say),
         "remedy": report.findings[0].remedy if findings else None,
         "missing": report.findings[0].missing if findings else (),
         "sides": [merged(items, say) for items in _sides(report)],
         "others": findings[1:],
         "more_text": lambda shown, count: tables.more_text(shown, count, say),
         "not_listed": tables.not_listed_texts(report, say),
-        "limits": tables.verdict_limits(report, say) if report.incidents else (),
+        "limits": times.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
         "folded": tables.folded_texts(report, say),
         "beside_json": any(item.alike for item in report.incidents),
         "unplaced": tables.unplaced_texts(report, say),
-        "pairs": tables.pairs(report),
-        "chains": tables.chains(report),
+        "pairs": pairs(report),
+        "chains": chains(report),
         "other_errors": tables.other_errors(report),
         "bundle_texts": tables.bundle_texts(report, say),
         "spans": tables.spans(report),
@@ -101,25 +107,32 @@ def _sides(report: Report) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
     return (best.supports, best.contradicts) if best else ((), ())
 
 
-def _environment(say: Language, most: dict[str, int]) -> Environment:
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("evtx_analyzer", "report/templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=partial(_shown, longest=most["characters"]),
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
+    return environment.get_template("report.html.j2")
+
+
+def _functions(say: Language) -> dict[str, Any]:
+    """What the template calls, in a language."""
+    functions: dict[str, Any] = {}
+    functions.update(
         _=say,
         say=say.sentence,
         lang=say.code,
         place=partial(place_text, say=say),
-        when=partial(tables.when, say=say),
-        span_cells=partial(tables.span_cells, say=say),
-        limit_cells=partial(tables.limit_cells, say=say),
+        when=partial(times.when, say=say),
+        span_cells=partial(times.span_cells, say=say),
+        limit_cells=partial(times.limit_cells, say=say),
         count_cell=partial(tables.count_cell, say=say),
-        reply_times=partial(tables.reply_times, say=say),
+        reply_times=partial(times.reply_times, say=say),
         common_cells=partial(tables.common_cells, say=say),
         handshake_cells=partial(tables.handshake_cells, say=say),
         handshake_titles=tables.HANDSHAKE_TITLES,
@@ -131,20 +144,20 @@ def _environment(say: Language, most: dict[str, int]) -> Environment:
         number=say.number,
         reference=partial(outline.reference, say=say),
         common_titles=tables.COMMON_TITLES,
-        machine_time=tables.machine_time,
-        moment=tables.moment,
-        clock_time=tables.clock_time,
-        difference=partial(tables.difference, say=say),
+        machine_time=times.machine_time,
+        moment=times.moment,
+        clock_time=times.clock_time,
+        difference=partial(times.difference, say=say),
         steps=partial(steps, say=say),
         other_error_text=partial(tables.other_error_text, say=say),
         context_text=partial(tables.context_text, say=say),
-        **{f"most_{name}": value for name, value in most.items()},
     )
-    return environment
+    return functions
 
 
-def _shown(value: Any, longest: int) -> Any:  # noqa: ANN401  whatever a template prints
+@pass_context
+def _shown(context: Context, value: Any) -> Any:  # noqa: ANN401  whatever a template prints
     """Every printed text passes here: control characters replaced, overlong values cut."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return clip(clean(value), longest)
+        return clip(clean(value), context["most_characters"])
     return "" if value is None else value

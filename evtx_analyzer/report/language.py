@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -50,6 +50,9 @@ _SHAPES = {
     "queue": r"\S+",
     "remote": r"\S+|the remote side",
     "cause": r"[a-z-]+",
+    "from_day": r"\d{4}-\d{2}-\d{2}",
+    "to_day": r"\d{4}-\d{2}-\d{2}",
+    "causes": r"[a-z-]+(?:, [a-z-]+)*",
     "start": rf"{_REMARKED}(?: to {_TIME})?(?:, [^.;()]*)?(?:; \d+ of them at a time that is not known in UTC)?",
     "refusal_times": rf"{_REMARKED}(?: to {_REMARKED})?|\?",
     "rejection_time": rf"{_REMARKED}|\?",
@@ -158,12 +161,27 @@ def load(code: str, rules: str | Path | None = None) -> Language:
         raise OptionError(f"--lang {code}: expected one of {', '.join(LANGUAGES)} (or unset {VARIABLE})")
     if code == "en":
         return ENGLISH
+    if rules is None:
+        return _shipped(code)
+    return Language(code, _merged([*_documents(code), *_parsed([Path(rules, "translations")], code)], code))
+
+
+@cache
+def _shipped(code: str) -> Language:
+    return Language(code, _merged(_documents(code), code))
+
+
+@cache
+def _documents(code: str) -> list[dict[str, Any]]:
+    """The files of a language that ship with the program: those of its own texts, and those of its rules."""
+    return _parsed([resources.files("evtx_analyzer.report").joinpath("languages"), _translations()], code)
+
+
+def _parsed(folders: Iterable[Traversable], code: str) -> list[dict[str, Any]]:
     import yaml  # noqa: PLC0415  start-up cost: English needs none
 
-    folders = [resources.files("evtx_analyzer.report").joinpath("languages"), _translations()]
-    folders += [Path(rules, "translations")] if rules is not None else []
-    files = [folder.joinpath(f"{code}.yml") for folder in folders]
-    return Language(code, _merged([yaml.safe_load(file.read_text("utf-8")) for file in files if file.is_file()], code))
+    files = (folder.joinpath(f"{code}.yml") for folder in folders)
+    return [yaml.safe_load(file.read_text("utf-8")) for file in files if file.is_file()]
 
 
 def _translations() -> Traversable:
@@ -177,9 +195,10 @@ def _translations() -> Traversable:
 def _merged(documents: Iterable[dict[str, Any]], code: str) -> Catalogue:
     parts: dict[str, dict[str, str]] = {"labels": {}, "sentences": {}, "phrases": {}, "numbers": {}}
     for document in documents:
-        parts["numbers"].update(document.pop("numbers", None) or {})
         for section, pairs in document.items():
-            parts[section].update({flat(pair["en"]): flat(pair[code]) for pair in pairs or ()})
+            # The separators of numbers are no pairs of texts.
+            found = pairs if section == "numbers" else {flat(pair["en"]): flat(pair[code]) for pair in pairs or ()}
+            parts[section].update(found or {})
     return Catalogue(**parts)
 
 

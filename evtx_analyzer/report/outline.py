@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from evtx_analyzer.documentation import page_of
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Repair
 from evtx_analyzer.report import shared, timeline
 from evtx_analyzer.report.blocks import (
@@ -28,8 +29,11 @@ from evtx_analyzer.report.blocks import (
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
 from evtx_analyzer.report.merged import Observed, merged, place_text
+from evtx_analyzer.report.other_refusals import OtherRefusals, other_refusals
+from evtx_analyzer.report.pairs import pairs
 from evtx_analyzer.report.steps import Step, steps
-from evtx_analyzer.version import documentation_of
+from evtx_analyzer.report.times import reply_times
+from evtx_analyzer.rules.files import is_builtin_cause
 
 PAIR_TITLES = ("refused (UTC)", "handshake", "CAPI2 event", "difference", "joined by", "host", "result")
 INCIDENT_TITLES = ("first refusal", "last refusal", "count", "host", "log", "connector", "certificate")
@@ -83,7 +87,7 @@ def opening(report: Report, say: Language) -> Opening:
         tone=(verdict.grade if explained else "possible") if best and verdict.grade else "clean",
         title=say.sentence(verdict.title),
         cause=verdict.cause or "",
-        page=documentation_of(verdict.cause) if verdict.cause else "",
+        page=page_of(verdict.cause) if verdict.cause and is_builtin_cause(verdict.cause) else "",
         summary=say.sentence(verdict.summary),
         explained=explained,
         why=say.sentence(best.why) if best else "",
@@ -119,9 +123,10 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
         many = say("Not everything could be read: $count losses are listed at the end.", count=say.number(facts.losses))
         text = say("Not everything could be read: 1 loss is listed at the end.") if facts.losses == 1 else many
         notes.append(Paragraph(text=text, tone="bad"))
+    notes += [Paragraph(text=text, tone="warn") for text in shared.clock_texts(report, say)]
     if report.options.redact:
         notes.append(Paragraph(text=say("Names in this report are aliases (--redact)."), tone="soft"))
-    if facts.cause:
+    if facts.page:
         notes.append(Paragraph(text=say("$cause: more in $page", cause=facts.cause, page=facts.page), tone="soft"))
     yield Section(title=title, blocks=tuple(notes), opening=True, tone=facts.tone)
     yield Section(title=say("Has the fix worked?"), blocks=repair_blocks(report.repair, say), opening=True)
@@ -129,8 +134,17 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
     yield Section(
         title=say("Do this first") if facts.explained else say("Next"), blocks=_first(facts, say), opening=True
     )
+    rest = tuple(_other_refusals(item, say) for item in other_refusals(report, say))
+    yield Section(title=say("The other refusals"), blocks=_bullets(rest, len(rest), say), opening=True)
     yield Section(title=say("How to see that it worked"), blocks=_sentences(facts.verify), opening=True)
     yield Section(title=say("What is missing"), blocks=_sentences(facts.missing), opening=True)
+
+
+def _other_refusals(item: OtherRefusals, say: Language) -> Bullet:
+    text = f"{item.places}: {item.grade}: {item.title}" if item.grade else f"{item.places}: {item.title}"
+    first = (say("First: $step", step=item.first),) if item.first else ()
+    place = say("more in $page", page=item.page) if item.page else ""
+    return Bullet(text=text, sign=f"{say.number(item.count)} x", items=first, place=place)
 
 
 def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
@@ -138,7 +152,7 @@ def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
         return ()
     # What to do at more length stands below; without a cause that is what to collect.
     more = say("Fix") if facts.explained else say("How to collect what is missing")
-    text = say("All steps stand below, under “$section”.", section=more)
+    text = say("All steps stand in the report, under “$section”.", section=more)
     alone = Steps(steps=(facts.first,), numbered=False)
     return (alone, Paragraph(text=text, tone="soft")) if facts.more_steps else (alone,)
 
@@ -237,7 +251,7 @@ def _replies(report: Report, say: Language) -> tuple[Block, ...]:
         Bullet(
             text=item.text[:_LONGEST],
             sign=f"{say.number(item.count)} x",
-            place=shared.reply_times(item, say) if len(replies) > 1 or item.unknown_zone_count else "",
+            place=reply_times(item, say) if len(replies) > 1 or item.unknown_zone_count else "",
         )
         for item in replies
     ]
@@ -256,10 +270,10 @@ def _common(report: Report, say: Language) -> tuple[Block, ...]:
 
 def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
     """The pairs with their time difference, those that rest on identity before the others, nearest first."""
-    pairs = shared.pairs(report)
-    rows = tuple(shared.pair_cells(item, say) for item in pairs[:_MOST_PAIRS])
+    found = pairs(report)
+    rows = tuple(shared.pair_cells(item, say) for item in found[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
-    return (table, *_more(len(pairs), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
+    return (table, *_more(len(found), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
 
 
 def _folded(report: Report, say: Language) -> tuple[Block, ...]:

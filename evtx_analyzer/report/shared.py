@@ -1,41 +1,27 @@
-"""What several outputs show in the same way: pairs, chains, and times as people read them."""
+"""What several outputs show in the same way: rows of tables, and lines that say what a picture or table leaves out."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from msgspec import Struct
-from msgspec.structs import replace
-
 from evtx_analyzer import clock
-from evtx_analyzer.clock import Moment
-from evtx_analyzer.model.certificate import Certificate, ChainElement
-from evtx_analyzer.model.evidence import (
-    CommonTrait,
-    Context,
-    Incident,
-    Link,
-    Operation,
-    OtherError,
-    Rejection,
-    ReplyText,
-)
+from evtx_analyzer.model.evidence import CommonTrait, Context, Incident, OtherError, ReplyText
 from evtx_analyzer.model.findings import Coverage, RepairResult
 from evtx_analyzer.model.handshake import Handshake, WireCertificate
-from evtx_analyzer.model.origin import TimeBasis, display_name
+from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.model.stores import Store
 from evtx_analyzer.report.bounds import LISTED_WHOLE
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
 from evtx_analyzer.report.merged import place_text
+from evtx_analyzer.report.pairs import Pair
 from evtx_analyzer.report.timeline import Lane
+from evtx_analyzer.report.times import clock_time, difference, limit_cells, moment, span_times, when
 from evtx_analyzer.smtp.reply_texts import joined
 
-_PLAIN = ("utc", "zone")
-_BASES = ("thumbprint", "subject", "time")
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
-
 HANDSHAKE_TITLES = ("time (UTC)", "connection", "TLS", "certificate asked for", "sent", "received", "alert", "refusal")
+_FAR = 60.0
+_AHEAD = "The clock of $host stands $span ahead of the remote side's; times are shown as logged."
+_BEHIND = "The clock of $host stands $span behind the remote side's; times are shown as logged."
 STORE_TITLES = ("host", "store", "certificates", "file")
 STORES = {"My": "personal", "CA": "intermediate authorities", "Root": "trusted roots", "AuthRoot": "third-party roots"}
 REPAIRS: dict[RepairResult, str] = {
@@ -43,7 +29,6 @@ REPAIRS: dict[RepairResult, str] = {
     "still-refused": "Mail is still refused.",
     "not-shown": "Neither is shown: that the fix has worked, or that mail is still refused.",
 }
-
 TRAITS = {
     "null-sender": "an empty sender (MAIL FROM:<>)",
     "sender-domain": "the sender's domain: $value",
@@ -55,77 +40,6 @@ TRAITS = {
     "seen-address": "the address that Exchange Online saw: $value",
 }
 
-_PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
-
-
-class Pair(Struct, frozen=True, kw_only=True):
-    """A refusal beside a certificate check; ``count`` refusals of one session share the row (one per recipient)."""
-
-    incident: Incident
-    rejection: Rejection
-    operation: Operation
-    link: Link
-    count: int
-
-
-class Chain(Struct, frozen=True, kw_only=True):
-    """A chain as event 11 tells it, leaf first, with the issuer that was not found where the chain stops early."""
-
-    operation: Operation
-    elements: tuple[ChainElement, ...]
-    stops: bool
-    missing_issuer: Certificate | None
-    count: int
-
-
-def pairs(report: Report) -> list[Pair]:
-    """All pairs, those that rest on identity before the others, the nearest in time first."""
-    operations = {item.id: item for item in report.operations}
-    rows: dict[tuple[object, ...], Pair] = {}
-    for incident in report.incidents:
-        rejections = {item.id: item for item in incident.rejections}
-        for link in incident.links:
-            rejection, operation = rejections.get(link.rejection), operations.get(link.operation)
-            if rejection is None or operation is None:
-                continue
-            key = (incident.id, operation.id, rejection.session, rejection.handshake_time, rejection.time, link.basis)
-            first = rows.get(key) or Pair(
-                incident=incident, rejection=rejection, operation=operation, link=link, count=0
-            )
-            rows[key] = replace(first, count=first.count + 1)
-    return sorted(rows.values(), key=_strength)
-
-
-def _strength(item: Pair) -> tuple[int, float, datetime, datetime, str]:
-    link = item.link
-    return (
-        _BASES.index(link.basis),
-        abs(link.delta_seconds),
-        item.rejection.time,
-        item.operation.time,
-        item.incident.id,
-    )
-
-
-def chains(report: Report) -> list[Chain]:
-    """Distinct chains of the checks that are paired with a refusal, strongest pair first."""
-    operations = list({pair.operation.id: pair.operation for pair in pairs(report)}.values())
-    found: dict[tuple[object, ...], list[Operation]] = {}
-    for item in operations:
-        if item.elements:
-            shape = tuple((part.thumbprint, part.error, part.info) for part in item.elements)
-            found.setdefault((item.host, shape, item.result), []).append(item)
-    return [
-        Chain(
-            operation=same[0],
-            elements=same[0].elements,
-            stops=any(name in _PARTIAL for name in same[0].chain_status),
-            missing_issuer=same[0].missing_issuer,
-            count=len(same),
-        )
-        for same in found.values()
-    ]
-
 
 def spans(report: Report) -> dict[str, list[Coverage]]:
     """Coverage by source."""
@@ -133,33 +47,6 @@ def spans(report: Report) -> dict[str, list[Coverage]]:
     for span in report.coverage:
         found.setdefault(span.source, []).append(span)
     return found
-
-
-def moment(time: datetime | None) -> str:
-    """Date and time to the millisecond, without the zone: ``2016-12-01 03:09:55.456``; empty for no time."""
-    return "" if time is None else f"{time:%Y-%m-%d} {clock_time(time)}"
-
-
-def when(time: datetime | None, say: Language, basis: TimeBasis = "utc") -> str:
-    """A time as ``clock.as_text`` prints it, in the reader's language."""
-    return say.phrase(clock.as_text(time, basis))
-
-
-def clock_time(time: datetime | None) -> str:
-    """Time of day to the millisecond: ``03:09:55.456``."""
-    return "" if time is None else f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}"
-
-
-def difference(seconds: float, say: Language) -> str:
-    """A signed difference in the unit a person would use: ``+0.255 s``, ``-3.5 min``, ``-2.0 h``."""
-    minute, hour = 60, 3600
-    if abs(seconds) < minute:
-        return say.digits(f"{seconds:+.3f}") + " s"
-    return (
-        say.digits(f"{seconds / minute:+.1f}") + " min"
-        if abs(seconds) < hour
-        else say.digits(f"{seconds / hour:+.1f}") + " h"
-    )
 
 
 def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
@@ -176,20 +63,6 @@ def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
     )
 
 
-def limit_cells(item: Incident, say: Language, *, to_second: bool = False) -> tuple[str, str]:
-    """First and last refusal of an incident as cells of a row; a time that is not simply UTC says what it is."""
-    return (
-        _limit_cell(item.start, item.start_basis, say, to_second),
-        _limit_cell(item.end, item.end_basis, say, to_second),
-    )
-
-
-def _limit_cell(time: datetime, basis: TimeBasis, say: Language, to_second: bool) -> str:
-    if basis not in _PLAIN:
-        return when(time, say, basis)
-    return f"{time:%Y-%m-%d %H:%M:%S}" if to_second else moment(time)
-
-
 def count_cell(item: Incident, say: Language) -> str:
     """How many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
     if not item.unknown_zone_count or item.unknown_zone_count == item.rejection_count:
@@ -201,23 +74,9 @@ def count_cell(item: Incident, say: Language) -> str:
     )
 
 
-def verdict_limits(report: Report, say: Language) -> tuple[str, str]:
-    """First and last refusal of the case, for people."""
-    starts = (Moment(item.start, item.start_basis) for item in report.incidents)
-    ends = (Moment(item.end, item.end_basis) for item in report.incidents)
-    first, last = clock.limits([*starts, *ends])
-    return when(first.time, say, first.basis), when(last.time, say, last.basis)
-
-
 def replies(report: Report) -> list[ReplyText]:
     """What Exchange Online said, each distinct text once over all incidents, in the order in which it came."""
     return joined(reply for item in report.incidents for reply in item.replies)
-
-
-def reply_times(reply: ReplyText, say: Language) -> str:
-    """When a reply came first and last."""
-    first, last = Moment(reply.first, reply.first_basis), Moment(reply.last, reply.last_basis)
-    return say.phrase(clock.span_text(first, last, reply.unknown_zone_count))
 
 
 def more_replies(report: Report, say: Language) -> list[str]:
@@ -358,7 +217,8 @@ def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, se
 
 def store_cells(item: Store, say: Language) -> tuple[str, ...]:
     """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
-    name = f"{item.name} ({say(STORES[item.name])})" if item.name in STORES else item.name
+    name = f"{item.location}\\{item.name}" if item.location else item.name
+    name = f"{name} ({say(STORES[item.name])})" if item.name in STORES else name
     return item.host or say("not known"), name, say.number(len(item.certificates)), place_text(item.origin, say)
 
 
@@ -370,27 +230,6 @@ def span_text(span: Coverage, say: Language) -> str:
     if span.first is None or span.last is None:
         return f"{count}{host}"
     return f"{count}, {span_times(span.first, span.last, span.time_basis, say)}{host}"
-
-
-def span_cells(span: Coverage, say: Language) -> tuple[str, str]:
-    """First and last time of a source as cells of a row."""
-    first, last = (
-        moment(time) if time is None or clock.is_known(span.time_basis) else when(time, say, span.time_basis)
-        for time in (span.first, span.last)
-    )
-    return first, last
-
-
-def machine_time(time: datetime, basis: TimeBasis) -> str:
-    """A time as a program reads it in HTML: without an offset where the zone is not known."""
-    return time.isoformat() if clock.is_known(basis) else time.replace(tzinfo=None).isoformat()
-
-
-def span_times(first: datetime, last: datetime, basis: TimeBasis, say: Language) -> str:
-    """What a source covers, as two times; where they are local it is said once, behind both."""
-    if clock.is_known(basis):
-        return clock.as_text(first) if first == last else f"{clock.as_text(first)} \u2013 {clock.as_text(last)}"
-    return say.phrase(clock.span_text(Moment(first, basis), Moment(last, basis)))
 
 
 def bundle_texts(report: Report, say: Language) -> list[str]:
@@ -423,9 +262,22 @@ def other_errors(report: Report) -> list[OtherError]:
 
 def other_error_text(item: OtherError, say: Language) -> str:
     """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
-    what = say.sentence(item.meaning) if item.meaning else item.text
+    what = say.sentence(item.meaning) if item.meaning else item.text.removeprefix(f"{item.code} ")
     where = f", {item.host}" if item.host else ""
     return f"{say.number(item.count)} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
+
+
+def clock_texts(report: Report, say: Language) -> list[str]:
+    """Return which clocks of refused machines stand far from the remote side's: the report's times are theirs."""
+    refused = {(item.host, item.kind) for item in report.incidents if not item.unknown_zone_count}
+    texts = []
+    for item in report.clocks:
+        if (item.host, item.kind) in refused and abs(item.seconds) >= _FAR:
+            hours = clock.whole_hours(item.seconds)
+            span = f"{abs(hours)} h" if hours else f"{say.number(round(abs(item.seconds)))} s"
+            label = _AHEAD if item.seconds > 0 else _BEHIND
+            texts.append(say(label, host=item.host or say("the server"), span=span))
+    return list(dict.fromkeys(texts))
 
 
 def context_text(item: Context, say: Language) -> str:

@@ -26,7 +26,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """A sentence with the commands below it; ``number`` is 0 and ``text`` empty for commands before any sentence."""
+    """A sentence with the commands below it; ``number`` is 0 and ``text`` empty where commands stand alone."""
 
     number: int
     text: str
@@ -55,7 +55,17 @@ def steps(lines: Iterable[str], say: Language) -> list[Step]:
         else:
             made.append(_sentence(line, alternative, 1 + sum(1 for step in made if step.number), say))
             owner, notes = alternative, []
-    return made
+    return _numbered(made, say)
+
+
+def _numbered(made: list[Step], say: Language) -> list[Step]:
+    """Return the steps with commands before any sentence as step 1, where others follow: their order must be clear."""
+    if len(made) == 1 or not made or made[0].number:
+        return made
+    first = made[0].runs[0]
+    text, *notes = first.notes or (say("Run this:"),)
+    runs = (replace(first, notes=tuple(notes)), *made[0].runs[1:])
+    return [Step(number=1, text=text, runs=runs), *(replace(step, number=step.number + 1) for step in made[1:])]
 
 
 def _sentence(line: str, alternative: str, number: int, say: Language) -> Step:

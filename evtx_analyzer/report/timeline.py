@@ -21,7 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.evidence import Link, Operation, Rejection
+from evtx_analyzer.model.evidence import LINK_BASES, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
 
 LaneName = Literal["failures", "successes", "handshakes", "refusals"]
@@ -157,9 +157,8 @@ def close_up(report: Report) -> Timeline | None:
 def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
     """The pair that rests on the strongest basis and lies nearest, unbroken ones first."""
     operations = {item.id: item for item in report.operations}
-    order = ("thumbprint", "subject", "time")
     found = [
-        (link.broken_by is not None, order.index(link.basis), abs(link.delta_seconds), number, link, rejection)
+        (link.broken_by is not None, LINK_BASES.index(link.basis), abs(link.delta_seconds), number, link, rejection)
         for number, (link, rejection) in enumerate(_pairs(report))
         if link.operation in operations
     ]

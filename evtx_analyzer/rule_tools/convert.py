@@ -29,7 +29,10 @@ from evtx_analyzer.rule_tools.siem import SIEMS, Log, Siem
 from evtx_analyzer.rules.files import rule_files
 
 VIEWS = "evtx-analyzer"
-INSTALL = 'install backends with: pip install "evtx-analyzer[siem]"'
+INSTALL = (
+    "the extra siem brings those of Splunk and Kusto (docs/usage.md tells how to install extras), any other is a "
+    "package of its own: pip install pysigma-backend-NAME"
+)
 LINK_NOTE = "the names are those of the rule: a link joins fields that only evtx-analyzer has"
 _Rules = dict[str, dict[str, Any]]
 

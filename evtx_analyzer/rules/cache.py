@@ -40,6 +40,7 @@ _MAKERS = (
     "exchange.py",
     "model/evidence.py",
     "model/findings.py",
+    "normalize/kinds.py",
     "rules/cache.py",
     "rules/causes.py",
     "rules/definitions.py",

@@ -8,14 +8,14 @@ from typing import Any, cast, get_args
 from evtx_analyzer.errors import RuleError
 from evtx_analyzer.exchange import CMDLETS
 from evtx_analyzer.model.findings import Grade
+from evtx_analyzer.normalize import stores
+from evtx_analyzer.normalize.kinds import KINDS
 from evtx_analyzer.rules.definitions import CHANGES, SHOWN_ELSEWHERE, Cause, MissingRule, Observation, ObservationKind
 from evtx_analyzer.rules.mistakes import Check, stem
 from evtx_analyzer.rules.steps import CONDITIONS, Commands, parse_conditions, parse_steps
 
-SOURCE_KINDS = (
-    *("capi2", "smtp", "send-connector", "iis-smtp", "message-tracking", "configuration", "schannel"),
-    *("certificate-store", "network-trace"),
-)
+# ``smtp`` stands for all kinds that show refusals.
+SOURCE_KINDS = ("smtp", *KINDS, stores.KIND, "network-trace")
 _GRADES = ("confirmed", "probable", "possible", "coincident", "contradicted")
 _CAUSE_KEYS = ("id", "rank", "title", "why", "observations", "grades", "missing", "remedy", "repair")
 
@@ -103,7 +103,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
 def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozenset[str]:
     if kind in ("link", "broken-link"):
         return names["link"]
-    if kind == "no-object":
+    if kind in ("no-object", "cut-object"):
         return frozenset(CMDLETS)
     of_signal = ("operation", "rejection", "store", "handshake", "some-handshakes", "every-handshake")
     return names["signal"] if kind in of_signal else frozenset(SOURCE_KINDS)

@@ -37,6 +37,7 @@ ObservationKind = Literal[
     "no-source",
     "unread-source",
     "no-object",
+    "cut-object",
     "outside-coverage",
     "store",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -11,6 +12,7 @@ from pathlib import Path
 from evtx_analyzer.errors import RuleError, RuleSetError
 
 PARTS = ("signals", "links", "commands", "causes")
+_NAME = re.compile(r"[a-z0-9-]+")
 RuleTexts = Mapping[str, Mapping[str, bytes]]
 """Contents of rule files by part and file name, in order."""
 
@@ -22,6 +24,11 @@ def builtin_rules() -> Traversable:
     except ModuleNotFoundError:
         # In the folder of a checkout, Python finds the package there before an installed one: the rules lie beside it.
         return Path(__file__).parents[2] / "rules"
+
+
+def is_builtin_cause(cause: str) -> bool:
+    """Return whether a cause ships with the package; what a saved report names may be anything."""
+    return _NAME.fullmatch(cause) is not None and builtin_rules().joinpath("causes", f"{cause}.yml").is_file()
 
 
 def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:

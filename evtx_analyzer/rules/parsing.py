@@ -15,6 +15,7 @@ from sigma.rule import SigmaRule
 
 from evtx_analyzer.errors import RuleError, RuleSetError
 from evtx_analyzer.model.evidence import LinkBasis
+from evtx_analyzer.normalize import kinds
 from evtx_analyzer.rules.causes import parse_cause
 from evtx_analyzer.rules.definitions import LinkRule, RuleSet, SignalRule
 from evtx_analyzer.rules.files import RuleTexts
@@ -25,11 +26,7 @@ from evtx_analyzer.sigma.from_pysigma import condition_of
 
 # Sigma log source (product, service or category) -> kind of event that we read.
 LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
-    ("windows", "capi2"): "capi2",
-    ("exchange", "smtp-send"): "send-connector",
-    ("windows", "smtpsvc"): "iis-smtp",
-    ("exchange", "message-tracking"): "message-tracking",
-    ("exchange", "ndr"): "ndr",
+    **kinds.LOG_SOURCES,
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
     ("evtx-analyzer", "smtp-session"): "smtp-session",
     ("evtx-analyzer", "chain-operation"): "chain-operation",

@@ -52,6 +52,7 @@ PLACEHOLDERS = frozenset(
         "seen_address",
         "sender_domain",
         "sent_names",
+        "sent_validity",
         "start",
         "store_elsewhere",
         "store_host",

@@ -5,7 +5,7 @@ Recipients of the own tenant are accepted whatever the attribution, so only mail
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -53,6 +53,15 @@ class Spread:
         known = self._spans.get(number)
         self._spans[number] = Span(1, time, time) if known is None else known.and_at(time)
 
+    def add_all(self, times: Sequence[datetime]) -> None:
+        """Count some times, at least one; those of one block of a log mostly lie within the same ten minutes."""
+        first, last = min(times), max(times)
+        if (first - _EPOCH) // _BUCKET == (last - _EPOCH) // _BUCKET:
+            self.add(Span(len(times), first, last))
+        else:
+            for time in times:
+                self.add_at(time)
+
     def join(self, other: Spread) -> None:
         """Add all of another one."""
         for span in other._spans.values():
@@ -87,6 +96,11 @@ class MailState(Struct, frozen=True):
     sender_domain: str | None
     scope: Scope
     time_basis: TimeBasis = "utc"
+
+
+def span_of(times: Sequence[datetime]) -> Span | None:
+    """Return the span of some times; None if there are none."""
+    return Span(len(times), min(times), max(times)) if times else None
 
 
 def joined(spans: Iterable[Span]) -> Span | None:

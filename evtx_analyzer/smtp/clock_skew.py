@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from statistics import median
 
 from msgspec.structs import replace
 
@@ -76,12 +75,19 @@ class Clocks:
                 folder=near.path,
                 source="banner" if source == "banner" else "bracket",
                 samples=len(samples),
-                seconds=round(median(samples), 3),
+                seconds=round(_median(samples), 3),
             )
             for (kind, near, source), samples in self._samples.items()
             if source == "bracket" or (kind, near, "bracket") not in self._samples
         ]
         return tuple(sorted(found, key=lambda item: (item.folder, item.kind, item.host)))
+
+
+def _median(samples: Iterable[float]) -> float:
+    """Return the median; ``statistics`` would be a fiftieth of a small analysis to import."""
+    ordered = sorted(samples)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def session_clock(session: Session) -> datetime | None:
@@ -164,10 +170,19 @@ def _skew_note(skew: ClockSkew) -> str:
         side = "ahead of" if hours > 0 else "behind"
         return (
             f"the times stand {abs(hours)} hour{'s' if abs(hours) > 1 else ''} {side} the remote side's clock "
-            f"({skew.samples} {skew.source}s): the time zone is wrong; refusals in local time are not paired, see --tz"
+            f"({_samples(skew)}): its clock or time zone is wrong, or its times are local (see --tz); "
+            "nothing is shifted for it"
         )
     side = "ahead of" if skew.seconds > 0 else "behind"
     return (
-        f"the clock is {abs(skew.seconds):.1f} s {side} the remote side's (median of {skew.samples} {skew.source}s); "
+        f"the clock is {abs(skew.seconds):.1f} s {side} the remote side's (median of {_samples(skew)}); "
         "nothing is shifted for it"
     )
+
+
+def _samples(skew: ClockSkew) -> str:
+    """Return how many banners, or replies that hold a time, were compared."""
+    what = "banner" if skew.source == "banner" else "repl"
+    many = skew.samples > 1
+    endings = {"banner": ("", "s"), "repl": ("y", "ies")}[what]
+    return f"{skew.samples} {what}{endings[many]}"

@@ -99,9 +99,9 @@ class ConnectionReader(BlockReader):
             self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
         return super().end(rest)
 
-    def outcome(self, rows: Sequence[Row], layout: Layout) -> Outcome | None:
-        """Return the outcome of a segment; None where an address in it is not certain."""
-        first = _moment(min(rows)[_LINE][:_TIME])
+    def outcome(self, rows: Sequence[Row], began: bytes, layout: Layout) -> Outcome | None:
+        """Return the outcome of a segment with the time of its first row; None where an address is not certain."""
+        first = _moment(began)
         accepted = self._outcome_reader.acceptances(rows, layout, _TIME)
         if first is None or accepted is None:
             return None
@@ -118,9 +118,8 @@ class ConnectionReader(BlockReader):
         return line.split(b" ", self._query + 1)[self._query].replace(b"+", b" ")
 
     def _note_latest(self, block: Block) -> None:
-        regular = max([row[_LINE] for row in block.rows if row[_ADDRESS] or row[_INBOUND]], default=b"")
-        odd = [row[_LINE] for row in block.rows if not any(row[1:])]
-        self._latest = max([self._latest, *[_MILLISECONDS[line[:_TIME]] for line in (regular, *odd)]])
+        times = {row[_LINE][:_TIME] for row in block.rows}
+        self._latest = max([self._latest, *[_MILLISECONDS[time] for time in times]])
 
 
 class _Segments:
@@ -139,18 +138,20 @@ class _Segments:
     def add(self, address: bytes, rows: list[Row]) -> None:
         """Judge all rows of one address."""
         tokens = [row[_TOKEN] for row in rows]
-        kinds = "".join([_KINDS[token] for token in tokens])
+        kinds = "".join(map(_KINDS.__getitem__, tokens))
         taken = [int(row[_TAKEN]) for row in rows]
-        starts = [_MILLISECONDS[row[_LINE][:_TIME]] - elapsed for row, elapsed in zip(rows, taken, strict=True)]
+        times = [row[_LINE][:_TIME] for row in rows]
+        starts = [_MILLISECONDS[time] - elapsed for time, elapsed in zip(times, taken, strict=True)]
         heads = [match.start() for match in _HEAD.finditer(kinds)]
         newest = max(self._layouts.newest.get(address, _NEVER), self._layouts.floor)
         for start, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
             some = slice(start, stop)
-            segment = _Segment(rows[some], tokens[some], kinds[some], starts[some], taken[some])
-            near = min(segment.starts) <= newest + _SAME_CONNECTION
+            began = starts[some]
+            segment = _Segment(rows[some], tokens[some], kinds[some], times[some], began, taken[some])
+            near = min(began) <= newest + _SAME_CONNECTION
             if near or not self._judge(segment, final=stop == len(rows)):
                 self.given += segment.rows
-                newest = self._layouts.newest[address] = max(newest, *segment.starts)
+                newest = self._layouts.newest[address] = max(newest, *began)
 
     def give(self, rows: list[Row]) -> None:
         """Give rows after all that were to wait."""
@@ -187,7 +188,7 @@ class _Segments:
         if kinds[0] != "b":
             late = not kinds.strip("y")
             if late:
-                self._count(segment.rows)
+                self._count(segment)
             return late
         size = (kinds.find("q") + 1) or len(kinds)
         starts, elapsed = segment.starts[:size], segment.taken[:size]
@@ -199,40 +200,44 @@ class _Segments:
             self.waiting += segment.rows if final else []
             return final
         # Two MAIL without anything between are of two connections.
-        if "mm" in kinds or not self._fold(
-            segment.rows[:size], (*segment.tokens[:size], *map(lt, elapsed, elapsed[1:]))
-        ):
+        if "mm" in kinds or not self._fold(segment, size):
             return False
-        self._count(segment.rows)
+        self._count(segment)
         return True
 
-    def _fold(self, rows: list[Row], shape: tuple[object, ...]) -> bool:
+    def _fold(self, segment: _Segment, size: int) -> bool:
+        """Add the outcome of the first ``size`` rows of a segment; False where their shape has no layout."""
+        rows, elapsed = segment.rows[:size], segment.taken[:size]
+        shape = (*segment.tokens[:size], *map(lt, elapsed, elapsed[1:]))
         known = self._layouts.known
         if shape not in known:
             read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
             self._layouts.keep(shape, self._layouts.learn([row for row in read if isinstance(row, LogRow)]))
         layout = known[shape]
         # The log names no sessions, so that of a refused one every row must be looked at.
-        outcome = None if layout is None or layout.refused else self._reader.outcome(rows, layout)
-        if layout is None or outcome is None:
+        if layout is None or layout.refused:
+            return False
+        outcome = self._reader.outcome(rows, min(segment.times[:size]), layout)
+        if outcome is None:
             return False
         self._outcomes.append(outcome)
         if self._early:
             self._banners += [rows[at] for at in layout.banners]
         return True
 
-    def _count(self, rows: list[Row]) -> None:
-        self._rows += len(rows)
-        self._first = min(self._first, min(rows)[_LINE])
-        self._last = max(self._last, max(rows)[_LINE])
+    def _count(self, segment: _Segment) -> None:
+        self._rows += len(segment.rows)
+        self._first = min(self._first, *segment.times)
+        self._last = max(self._last, *segment.times)
 
 
 class _Segment(NamedTuple):
-    """Rows of a segment with their tokens, kinds, the starts that they tell (milliseconds), and their time-taken."""
+    """Rows of a segment with tokens, kinds, times as written, starts that they tell (milliseconds), and time-taken."""
 
     rows: list[Row]
     tokens: list[bytes]
     kinds: str
+    times: list[bytes]
     starts: list[int]
     taken: list[int]
 

@@ -16,7 +16,7 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
 from evtx_analyzer.model.origin import TimeBasis
 from evtx_analyzer.model.records import Acceptance, Outcome, RefusedTimes
-from evtx_analyzer.smtp.acceptances import MailState, Scope, Span, Spread, joined, scope_of
+from evtx_analyzer.smtp.acceptances import MailState, Scope, Span, Spread, joined, scope_of, span_of
 from evtx_analyzer.smtp.outcomes import outcome_of
 from evtx_analyzer.smtp.rejections import session_clue
 from evtx_analyzer.smtp.sessions import Session
@@ -108,17 +108,23 @@ class History:
 
     def add_outcomes(self, outcomes: Iterable[Outcome], clue: HostClue, kind: str) -> None:
         """Count what sessions of one machine achieved."""
-        rows: dict[tuple[str, str], _Row] = {}
+        rows: dict[tuple[str, str], tuple[list[datetime], list[datetime], dict[_State, list[datetime]]]] = {}
         for outcome in outcomes:
             key = outcome.connector, outcome.thumbprint
-            row = rows.get(key)
-            if row is None:
-                row = rows[key] = self._row(clue, outcome.connector, kind, outcome.thumbprint)
-            row.sessions = _counted(row.sessions, outcome.first)
+            times = rows.get(key)
+            if times is None:
+                times = rows[key] = [], [], {}
+            began, accepted, mail = times
+            began.append(outcome.first)
             for message in outcome.accepted:
-                row.accepted = _counted(row.accepted, message.time)
+                accepted.append(message.time)
                 if outcome.online:
-                    row.mail_in(self._state(outcome, message)).add_at(message.time)
+                    mail.setdefault(self._state(outcome, message), []).append(message.time)
+        for (connector, thumbprint), (began, accepted, mail) in rows.items():
+            row = self._row(clue, connector, kind, thumbprint)
+            row.sessions, row.accepted = both(row.sessions, span_of(began)), both(row.accepted, span_of(accepted))
+            for state, taken in mail.items():
+                row.mail_in(state).add_all(taken)
 
     def add_refused(self, refused: Iterable[RefusedTimes], clue: HostClue, kind: str) -> None:
         """Count refusals of one machine whose sessions were folded."""

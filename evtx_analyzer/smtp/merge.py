@@ -23,12 +23,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.evidence import HostBasis, Rejection
+from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Origin, display_name, sort_key
+from evtx_analyzer.model.rejection import HOST_BASES
+from evtx_analyzer.normalize.kinds import REPORT_KINDS, SESSION_KINDS
 from evtx_analyzer.smtp.rejections import INTERNAL, Sighting
 
-_STRENGTH = ("send-connector", "iis-smtp", INTERNAL)
-_BASES: tuple[HostBasis, ...] = ("option", "row", "folder", "address", "assumed", "unknown")
+_STRENGTH = (*SESSION_KINDS, INTERNAL)
 _KNOWN_TIMES = ("utc", "zone")
 _DAY, _CLOSE, _REPORT = timedelta(days=1), timedelta(seconds=2), timedelta(seconds=60)
 _ANY = "*"
@@ -141,7 +142,7 @@ class _Index:
                 return group
         if item.time_basis not in _KNOWN_TIMES:
             return None
-        reach = _REPORT if sighting.layer == "ndr" else _CLOSE
+        reach = _REPORT if item.kind in REPORT_KINDS else _CLOSE
         return self._nearest(sighting, self._recipients, "", names, reach)
 
     def _nearest(
@@ -192,7 +193,7 @@ class _Index:
 def _strength(sighting: Sighting) -> tuple[object, ...]:
     item, layer = sighting.rejection, sighting.layer
     rank = _STRENGTH.index(layer) if layer in _STRENGTH else len(_STRENGTH)
-    return rank, layer == "ndr", layer, item.time, sort_key(item.origin), item.id
+    return rank, item.kind in REPORT_KINDS, layer, item.time, sort_key(item.origin), item.id
 
 
 def _copy_key(sighting: Sighting) -> tuple[object, ...]:
@@ -231,7 +232,7 @@ def _layers_of(sighting: Sighting) -> set[tuple[str, str]]:
 def wire_layer(layer: str) -> str:
     """Return the layer of a log; both protocol logs are one, so what the two tell are two refusals."""
     # Only one service hands a message over to Exchange Online.
-    return "wire" if layer in ("send-connector", "iis-smtp") else layer
+    return "wire" if layer in SESSION_KINDS else layer
 
 
 def _may_join(sighting: Sighting, group: Group, reach: timedelta) -> bool:
@@ -243,7 +244,7 @@ def _may_join(sighting: Sighting, group: Group, reach: timedelta) -> bool:
     named = [recipients_of(item.rcpt_to) for item in (left, right) if item.rcpt_to]
     if len(ids) > 1 or (len(named) > 1 and not named[0] & named[1]):
         return False
-    if sighting.layer != "ndr" and left.host and right.host and left.host != right.host:
+    if left.kind not in REPORT_KINDS and left.host and right.host and left.host != right.host:
         return False
     known = left.time_basis in _KNOWN_TIMES and right.time_basis in _KNOWN_TIMES
     return not known or abs(left.time - right.time) <= reach + timedelta(seconds=max(left.resolution, right.resolution))
@@ -264,7 +265,7 @@ def _merged(group: Group) -> Rejection:
     first = members[0]
     if len(members) == 1 and not group.copies and list(first.signals) == sorted(set(first.signals)):
         return first
-    host = min(members, key=lambda item: _BASES.index(item.host_basis))
+    host = min(members, key=lambda item: HOST_BASES.index(item.host_basis))
     timed = next((item for item in members if item.time_basis in _KNOWN_TIMES), first)
     origins = [origin for item in members for origin in item.origins] + group.copies
     return replace(

@@ -15,6 +15,7 @@ from evtx_analyzer.hosts import HostClue, Hosts, address_of, folder_of
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
 from evtx_analyzer.model.evidence import OtherError
 from evtx_analyzer.model.origin import Loss, Origin, display_name, sort_key
+from evtx_analyzer.normalize.kinds import RECEIVED_KINDS, REPORT_KINDS
 from evtx_analyzer.smtp.rejections import clue, session_clue
 from evtx_analyzer.smtp.replies import ENHANCED, REPLY_CODE, attribution, code, has_code
 from evtx_analyzer.smtp.sessions import Session
@@ -92,7 +93,7 @@ class OtherErrors:
         """Count what failed for the recipients of a message besides 5.7.64."""
         event = match.event
         assert isinstance(event, MessageEvent)
-        failed = event.kind == "ndr" or event.fields.get("event-id", ("",))[0].upper() in _FAILED_EVENTS
+        failed = event.kind in REPORT_KINDS or event.fields.get("event-id", ("",))[0].upper() in _FAILED_EVENTS
         if match.signals or not failed:
             return
         for status in event.recipients:
@@ -173,7 +174,7 @@ def _folder(near: HostClue) -> HostClue:
 
 
 def _meaning(kind: str, found: str, attr: str, message: str) -> str:
-    if kind == "receive-connector":
+    if kind in RECEIVED_KINDS:
         return "said by this server to a client (its own, or a copy it passed on): not a refusal of this server"
     if found.startswith(TLS_FAILED):
         return (

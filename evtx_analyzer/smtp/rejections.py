@@ -11,13 +11,14 @@ from evtx_analyzer.hosts import HostClue, Hosts
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
 from evtx_analyzer.model.evidence import HostBasis, Rejection
 from evtx_analyzer.model.origin import display_name, identify
+from evtx_analyzer.normalize import send_log
 from evtx_analyzer.smtp.replies import ReplyVerdict, attribution, bracket, has_code, verdict_of
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.smtp.transaction import Reply
 
 # Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
 _INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
-INTERNAL = "send-connector internal"
+INTERNAL = f"{send_log.KIND} internal"
 
 
 class Sighting(Struct, frozen=True, gc=False):
@@ -48,7 +49,7 @@ def session_clue(session: Session) -> HostClue:
 def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sighting]:
     """Yield one rejection for each refused reply of a session; its host is not known where ``hosts`` is None."""
     host, basis = hosts.resolve(session_clue(session)) if hosts is not None else _UNKNOWN
-    internal = session.kind == "send-connector" and session.remote.endswith(_INTERNAL_PORTS)
+    internal = session.kind == send_log.KIND and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refused_replies(session):
         text, row = reply.row.text, reply.row
         remote, verdict = bracket(text), _verdict(text)

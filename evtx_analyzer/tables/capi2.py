@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from evtx_analyzer.capi2.summaries import summary
+from evtx_analyzer.columns import Cell, Column, origin_columns
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.events import Capi2Event
-from evtx_analyzer.tables.columns import Cell, Column, origin_columns
 from evtx_analyzer.wincrypt import TRUST_ERRORS, as_hex, flag_names, result_name
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from evtx_analyzer.columns import Cell, Column, Table
 from evtx_analyzer.ingest.examine import Inputs
-from evtx_analyzer.tables.columns import Cell, Column, Table
+from evtx_analyzer.normalize import iis_smtp, ndr, send_log, tracking
 from evtx_analyzer.tables.select import CAPI2, extract
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_capi2(inputs: Inputs) -> pd.DataFrame:
 
 def read_send_log(inputs: Inputs) -> pd.DataFrame:
     """Return the rows of Exchange Send connector protocol logs. Raises InputError where no log is in the input."""
-    return _read(inputs, "send-connector")
+    return _read(inputs, send_log.KIND)
 
 
 def read_iis_smtp(inputs: Inputs, *, tz: str | None = None) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def read_iis_smtp(inputs: Inputs, *, tz: str | None = None) -> pd.DataFrame:
     ``tz`` is the IANA zone of formats in local time; without it their digits stand as UTC, ``time_basis`` ``unknown``.
     Raises InputError where no log is in the input.
     """
-    return _read(inputs, "iis-smtp", tz)
+    return _read(inputs, iis_smtp.KIND, tz)
 
 
 def read_tracking(inputs: Inputs, *, tz: str | None = None) -> pd.DataFrame:
@@ -52,12 +53,12 @@ def read_tracking(inputs: Inputs, *, tz: str | None = None) -> pd.DataFrame:
 
     Raises InputError where no log is in the input.
     """
-    return _read(inputs, "message-tracking", tz)
+    return _read(inputs, tracking.KIND, tz)
 
 
 def read_ndr(inputs: Inputs) -> pd.DataFrame:
     """Return non-delivery reports (.eml, .msg), one row per recipient. Raises InputError where none is in the input."""
-    return _read(inputs, "ndr")
+    return _read(inputs, ndr.KIND)
 
 
 def _read(inputs: Inputs, kind: str, tz: str | None = None) -> pd.DataFrame:

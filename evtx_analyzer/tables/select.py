@@ -1,7 +1,7 @@
 """Which decoded events or operations make the rows of a table.
 
-To add a kind of event: one entry in ``TABLES``. Rows of CAPI2 come once, in order of time, however many exports of one
-log hold them; other kinds come as they stand in their files.
+A kind of log brings its columns (``normalize/kinds.py``). Rows of CAPI2 come once, in order of time, however many
+exports of one log hold them; other kinds come as they stand in their files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.capi2.same_log import distinct
 from evtx_analyzer.capi2.summaries import summary
+from evtx_analyzer.columns import RecipientRow, Table
 from evtx_analyzer.discover import discover
 from evtx_analyzer.errors import InputError, OptionError
 from evtx_analyzer.hosts import identify_hosts
@@ -29,11 +30,11 @@ from evtx_analyzer.model.events import Capi2Event, Match, MessageEvent, Recipien
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.normalize import capi2
+from evtx_analyzer.normalize.kinds import ROW_TABLES
 from evtx_analyzer.tables.capi2 import EVENT_COLUMNS, OPERATION_COLUMNS
-from evtx_analyzer.tables.columns import RecipientRow, Table
-from evtx_analyzer.tables.smtp import CONNECTOR_ROWS, IIS_ROWS, NDR_ROWS, TRACKING_ROWS
 
-CAPI2 = "capi2"
+CAPI2 = capi2.KIND
 Timed = Capi2Event | SmtpEvent | RecipientRow
 
 
@@ -201,9 +202,5 @@ OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
 # In the order in which messages list them.
 TABLES: dict[str, Table] = {
     CAPI2: Table(EVENT_COLUMNS, summary),
-    "send-connector": CONNECTOR_ROWS,
-    "receive-connector": CONNECTOR_ROWS,
-    "iis-smtp": IIS_ROWS,
-    "message-tracking": TRACKING_ROWS,
-    "ndr": NDR_ROWS,
+    **ROW_TABLES,
 }

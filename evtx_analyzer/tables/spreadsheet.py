@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from evtx_analyzer.columns import Cell
 from evtx_analyzer.plain_text import escaped
-from evtx_analyzer.tables.columns import Cell
 
 # With the full-width, small, raised and lowered forms that Unicode (NFKC) folds to a sign, and the minus sign.
 SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207c\u207a\u207b\u208c\u208a\u208b\u2212"

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Literal, TextIO, cast
 import msgspec
 
 from evtx_analyzer import clock
+from evtx_analyzer.columns import Column, Table
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.origin import TimeBasis
-from evtx_analyzer.tables.columns import Column, Table
 from evtx_analyzer.tables.frames import frame
 from evtx_analyzer.tables.spreadsheet import csv_cell
 

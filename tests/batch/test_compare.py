@@ -167,9 +167,9 @@ def test_no_refusal_and_absence_not_shown_are_different_everywhere():
     assert "no-refusal" in to_csv(NOW).splitlines()[2]
     assert "absence-not-shown" in to_csv(NOW).splitlines()[3]
     page = to_html(NOW)
-    causes = page.partition("<h2>Causes</h2>")[2].partition("</table>")[0]
-    assert "<td>no refusal</td>" in causes
-    assert "<td>absence not shown, parts could not be read</td>" in causes
+    table = page.partition("<h2>Causes</h2>")[2].partition("</table>")[0]
+    assert "<td>no refusal</td>" in table
+    assert "<td>absence not shown, parts could not be read</td>" in table
 
 
 def test_json_lines_are_the_rows():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from browser import chromium
 from msgspec.structs import replace
-from test_compare import NOW
 
 from evtx_analyzer.batch.compare import compare
 from evtx_analyzer.batch.summary_page import to_html
 from evtx_analyzer.report import language
+from tests.batch.test_compare import NOW
 
 pytestmark = pytest.mark.slow
 

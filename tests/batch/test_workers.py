@@ -13,6 +13,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from killing import Killer, descendants, is_worker, parents, wait_until
@@ -91,7 +92,8 @@ def half_an_answer(task):
             os.write(connection.fileno(), bytes(data[: len(data) // 2]))
             os.kill(os.getpid(), signal.SIGKILL)
 
-        Connection._send = half
+        connections: Any = Connection
+        connections._send = half
     return number
 
 
@@ -151,7 +153,8 @@ def test_what_fails_twice_in_this_program_is_told():
 
 def test_a_worker_that_dies_while_it_answers_is_no_answer(tmp_path):
     tasks = [(number, str(tmp_path)) for number in range(4)]
-    assert sorted(result for _, result in run_local(half_an_answer, tasks, 2, LIMITS)) == [0, 1, 2, 3]
+    results: Any = [result for _, result in run_local(half_an_answer, tasks, 2, LIMITS)]
+    assert sorted(results) == [0, 1, 2, 3]
 
 
 def test_a_stopped_worker_is_ended_by_its_time(tmp_path):
@@ -170,7 +173,7 @@ def test_a_stopped_worker_is_ended_by_its_time(tmp_path):
 
 
 def test_no_worker_is_left_over(tmp_path):
-    results = run_local(slowly, range(20), 2, LIMITS)
+    results: Any = run_local(slowly, range(20), 2, LIMITS)
     next(results)
     assert any(is_worker(pid) for pid in descendants(os.getpid()))
     results.close()

@@ -10,6 +10,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import command
 import pytest
 from places import SAMPLES
 
@@ -24,11 +25,6 @@ CLEAN_SEND = (
 )
 
 
-def run(*arguments, stdin=None, cwd=None):
-    command = [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, timeout=120, check=False)
-
-
 def error_of(result):
     text = result.stderr.decode()
     assert "Traceback" not in text
@@ -38,7 +34,7 @@ def error_of(result):
     return text
 
 
-def test_refusals_exit_1_and_print_a_report():
+def test_refusals_exit_1_and_print_a_report(run):
     result = run("analyze", SAMPLES / "kb-3212877")
     assert result.returncode == 1
     text = result.stdout.decode()
@@ -48,25 +44,25 @@ def test_refusals_exit_1_and_print_a_report():
     assert result.stderr == b""
 
 
-def test_exit_zero_turns_1_into_0():
+def test_exit_zero_turns_1_into_0(run):
     assert run("analyze", SAMPLES / "no-capi2", "--exit-zero").returncode == 0
 
 
-def test_json_on_stdout_equals_the_saved_file(tmp_path):
+def test_json_on_stdout_equals_the_saved_file(tmp_path, run):
     out = tmp_path / "report.json"
     result = run("analyze", SAMPLES / "kb-3212877", "--format", "json", "-o", out)
     assert result.stdout == out.read_bytes()
     assert json.loads(result.stdout)["verdict"]["cause"] == "missing-intermediate"
 
 
-def test_a_clean_log_exits_0_though_an_address_holds_the_digits(tmp_path):
+def test_a_clean_log_exits_0_though_an_address_holds_the_digits(tmp_path, run):
     (tmp_path / "SEND.LOG").write_text(CLEAN_SEND, newline="")
     result = run("analyze", tmp_path)
     assert result.returncode == 0
     assert "No 5.7.64 refusal was found" in result.stdout.decode()
 
 
-def test_a_clean_log_that_is_cut_exits_3(tmp_path):
+def test_a_clean_log_that_is_cut_exits_3(tmp_path, run):
     (tmp_path / "SEND.LOG").write_text(CLEAN_SEND + '2026-01-01T00:00:02.000Z,"Outbo', newline="")
     result = run("analyze", tmp_path)
     assert result.returncode == 3
@@ -75,32 +71,32 @@ def test_a_clean_log_that_is_cut_exits_3(tmp_path):
     assert run("analyze", tmp_path, "--exit-zero").returncode == 0
 
 
-def test_an_smtp_log_must_have_been_read_before_absence_means_anything(tmp_path):
+def test_an_smtp_log_must_have_been_read_before_absence_means_anything(tmp_path, run):
     shutil.copy(SAMPLES / "kb-event-xml" / "capi2.xml", tmp_path)
     assert "No SMTP log was among what was read" in " ".join(run("analyze", tmp_path).stdout.decode().split())
 
 
-def test_missing_path(tmp_path):
+def test_missing_path(tmp_path, run):
     assert "no such file or folder" in error_of(run("analyze", tmp_path / "nothing"))
 
 
-def test_folder_without_files(tmp_path):
+def test_folder_without_files(tmp_path, run):
     assert "the input holds no file; expected a CAPI2" in error_of(run("analyze", tmp_path))
 
 
-def test_empty_file(tmp_path):
+def test_empty_file(tmp_path, run):
     (tmp_path / "capi2.evtx").touch()
     message = error_of(run("analyze", tmp_path / "capi2.evtx"))
     assert "capi2.evtx: the file is empty (0 bytes)" in message
     assert "expected" in message
 
 
-def test_file_of_no_known_kind(tmp_path):
+def test_file_of_no_known_kind(tmp_path, run):
     (tmp_path / "notes.txt").write_text("nothing here")
     assert "notes.txt" in error_of(run("analyze", tmp_path))
 
 
-def test_unknown_file_beside_others_is_listed_and_no_loss(tmp_path):
+def test_unknown_file_beside_others_is_listed_and_no_loss(tmp_path, run):
     case = shutil.copytree(SAMPLES / "no-capi2", tmp_path / "case")
     (case / "notes.txt").write_text("nothing here")
     (case / "ticket.txt").write_text("they got 550 5.7.64 TenantAttribution")
@@ -111,7 +107,7 @@ def test_unknown_file_beside_others_is_listed_and_no_loss(tmp_path):
     assert sorted(item["origin"]["source"] for item in report["losses"]) == ["ticket.txt", "wide.txt"]
 
 
-def test_standard_input():
+def test_standard_input(run):
     data = (SAMPLES / "no-capi2" / "SmtpSend" / "SEND2016120103-1.LOG").read_bytes()
     result = run("analyze", "-", "--format", "json", stdin=data)
     assert result.returncode == 1
@@ -129,17 +125,17 @@ def test_standard_input():
         (("--rules", "no-rules"), "no rule file found"),
     ],
 )
-def test_bad_options(arguments, message, tmp_path):
+def test_bad_options(arguments, message, tmp_path, run):
     assert message in error_of(run("analyze", SAMPLES / "no-capi2", *arguments, cwd=tmp_path))
 
 
-def test_without_arguments_usage_is_shown():
+def test_without_arguments_usage_is_shown(run):
     result = run("analyze")
     assert result.returncode == 2
     assert b"INPUT" in result.stderr
 
 
-def test_since_and_until_limit_the_refusals():
+def test_since_and_until_limit_the_refusals(run):
     case = SAMPLES / "kb-3212877"
     counts = {}
     for name, arguments in {
@@ -151,15 +147,16 @@ def test_since_and_until_limit_the_refusals():
     assert counts == {"since": 1, "until": 2}
 
 
-def test_help_names_the_exit_codes():
+def test_help_names_the_exit_codes(run):
     text = " ".join(run("analyze", "--help").stdout.decode().replace("│", " ").split())
     assert "3 no refusal found, but parts could not be read" in text
 
 
-def test_version():
+def test_version(run):
     assert run("--version").stdout.startswith(b"evtx-analyzer ")
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error():
     process = subprocess.Popen(
         [sys.executable, "-m", "evtx_analyzer", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -170,6 +167,7 @@ def test_a_closed_pipe_is_no_error():
     assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["send-connector", "iis-smtp"])
 def test_a_log_that_a_closed_pipe_left_unread_is_not_a_loss(kind, tmp_path):
     case = shutil.copytree(SAMPLES / "kb-3212877", tmp_path / "case")
@@ -185,6 +183,7 @@ def test_a_log_that_a_closed_pipe_left_unread_is_not_a_loss(kind, tmp_path):
     assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.slow
 def test_no_module_of_a_parser_is_imported_for_help():
     code = (
         "import sys; sys.argv = ['evtx-analyzer', '--help']\n"
@@ -197,13 +196,13 @@ def test_no_module_of_a_parser_is_imported_for_help():
     assert result.stdout.decode().strip().endswith("heavy []")
 
 
-def test_rules_list_names_every_rule():
+def test_rules_list_names_every_rule(run):
     text = run("rules", "list").stdout.decode()
     assert "missing-intermediate" in text
     assert "chain_policy_failed" in text
 
 
-def test_rules_check_passes_on_ours_and_reports_all_mistakes(tmp_path):
+def test_rules_check_passes_on_ours_and_reports_all_mistakes(tmp_path, run):
     assert run("rules", "check").returncode == 0
     (tmp_path / "signals").mkdir()
     (tmp_path / "signals" / "one.yml").write_text("title: x\n")
@@ -216,7 +215,7 @@ def test_rules_check_passes_on_ours_and_reports_all_mistakes(tmp_path):
     ]
 
 
-def test_rules_test_runs_our_cases_and_notices_a_rule_without(tmp_path):
+def test_rules_test_runs_our_cases_and_notices_a_rule_without(tmp_path, run):
     assert run("rules", "test").returncode == 0
     (tmp_path / "signals").mkdir()
     shutil.copy(SAMPLES.parent / "rules" / "signals" / "chain_built.yml", tmp_path / "signals" / "my_rule.yml")
@@ -225,7 +224,7 @@ def test_rules_test_runs_our_cases_and_notices_a_rule_without(tmp_path):
     assert "cases/signals/my_rule.yml:: the rule has no cases" in result.stdout.decode()
 
 
-def test_rules_convert():
+def test_rules_convert(run):
     assert "there is no backend named nonsense" in error_of(run("rules", "convert", "--target", "nonsense"))
     pytest.importorskip("sigma.backends.splunk", reason="extra siem, which .ci/lowest has")
     text = run("rules", "convert", "--target", "splunk", "chain_policy_failed").stdout.decode()
@@ -236,7 +235,7 @@ def test_rules_convert():
     assert b"# any_chain_failed_at_handshake" in link.stdout
 
 
-def test_own_rules_are_added_to_ours(tmp_path):
+def test_own_rules_are_added_to_ours(tmp_path, run):
     (tmp_path / "causes").mkdir()
     text = (SAMPLES.parent / "rules" / "causes" / "unexplained.yml").read_text(encoding="utf-8")
     (tmp_path / "causes" / "unexplained.yml").write_text(
@@ -246,7 +245,7 @@ def test_own_rules_are_added_to_ours(tmp_path):
     assert report["verdict"]["title"] == "The evidence tells nobody why relaying was refused"
 
 
-def test_a_report_says_that_own_rules_were_used(tmp_path):
+def test_a_report_says_that_own_rules_were_used(tmp_path, run):
     (tmp_path / "causes").mkdir()
     shutil.copy(SAMPLES.parent / "rules" / "causes" / "unexplained.yml", tmp_path / "causes")
     own = json.loads(run("analyze", SAMPLES / "no-capi2", "--rules", tmp_path, "--format", "json").stdout)
@@ -255,6 +254,7 @@ def test_a_report_says_that_own_rules_were_used(tmp_path):
     assert ours["options"]["rules"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
 @pytest.mark.parametrize("command", [("analyze", SAMPLES / "no-capi2"), ("schema",), ("rules", "list")])
 def test_a_full_disk_is_an_error_and_not_a_finding(command):
@@ -266,19 +266,20 @@ def test_a_full_disk_is_an_error_and_not_a_finding(command):
     assert b"Traceback" not in result.stderr
 
 
-def test_an_earlier_report_in_the_folder_is_no_input(tmp_path):
+def test_an_earlier_report_in_the_folder_is_no_input(tmp_path, run):
     case = shutil.copytree(SAMPLES / "attr35", tmp_path / "case")
     codes = [run("analyze", case, "-o", case / "report.json", "-o", case / "report.html").returncode for _ in range(2)]
     assert codes == [0, 0]
 
 
-def test_an_input_is_never_overwritten(tmp_path):
+def test_an_input_is_never_overwritten(tmp_path, run):
     file = Path(shutil.copy(SAMPLES / "name-mismatch" / "Get-InboundConnector.json", tmp_path / "in.json"))
     before = file.read_bytes()
     assert "is an input" in error_of(run("analyze", SAMPLES / "no-capi2", file, "-o", file))
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_every_row_reads_what_is_only_counted_otherwise(tmp_path):
     """A log of more than a megabyte, all of it delivered; a batch passes the option on."""
     sessions = [
@@ -294,9 +295,9 @@ def test_every_row_reads_what_is_only_counted_otherwise(tmp_path):
     assert (case / "SEND.LOG").stat().st_size > 1 << 20
     read = {}
     for option in ((), ("--every-row",)):
-        report = json.loads(run("analyze", case, "--format", "json", *option).stdout)
+        report = json.loads(command.process("analyze", case, "--format", "json", *option).stdout)
         out = tmp_path / f"out{len(option)}"
-        assert run("batch", tmp_path / "cases", "-o", out, *option).returncode == 0
+        assert command.process("batch", tmp_path / "cases", "-o", out, *option).returncode == 0
         (saved,) = (out / "reports").glob("*.json")
         of_batch = json.loads(saved.read_text(encoding="utf-8"))
         read[option] = [item["coverage"][0]["read"] for item in (report, of_batch)]
@@ -304,7 +305,7 @@ def test_every_row_reads_what_is_only_counted_otherwise(tmp_path):
     assert read == {(): [0, 0], ("--every-row",): [records, records]}
 
 
-def test_limits_of_time_are_said():
+def test_limits_of_time_are_said(run):
     result = run("analyze", SAMPLES / "no-capi2", "--since", "2020-01-01")
     assert result.returncode == 0
     assert "2 refusals with 5.7.64 lie outside of it" in " ".join(result.stdout.decode().split())
@@ -313,7 +314,7 @@ def test_limits_of_time_are_said():
     )
 
 
-def test_a_link_to_a_folder_is_a_loss(tmp_path):
+def test_a_link_to_a_folder_is_a_loss(tmp_path, run):
     case = shutil.copytree(SAMPLES / "attr35", tmp_path / "case")
     (case / "more").symlink_to(SAMPLES / "kb-3212877", target_is_directory=True)
     result = run("analyze", case)
@@ -321,7 +322,47 @@ def test_a_link_to_a_folder_is_a_loss(tmp_path):
     assert "a link to a folder, which is not followed" in " ".join(result.stdout.decode().split())
 
 
-def test_a_report_of_another_schema_version_is_not_rendered(tmp_path):
+def test_a_report_of_another_schema_version_is_not_rendered(tmp_path, run):
     text = run("analyze", SAMPLES / "no-capi2", "--format", "json").stdout.decode()
     (tmp_path / "r.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2', 1))
     assert "has schema version 2" in error_of(run("render", tmp_path / "r.json"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("analyze", "x", "--format", "xml"), ("events", "x", "--format", "md"), ("analyze", "x", "--redact=some")],
+)
+def test_a_value_that_is_no_choice_is_told_without_the_words_of_a_library(command, run):
+    result = run(*command)
+    text = " ".join(result.stderr.decode().split())
+    assert result.returncode == 2
+    assert f"'{command[-1].rpartition('=')[2]}' is not one of '" in text
+    assert "Value error" not in text
+
+
+def test_an_empty_rule_folder_is_told_with_one_colon(tmp_path, run):
+    assert error_of(run("rules", "check", "--rules", tmp_path)).startswith(f"evtx-analyzer: {tmp_path}: no rule file")
+
+
+@pytest.mark.parametrize("command", ["analyze", "batch", "verify"])
+def test_help_of_a_command_names_every_exit_status(command, run):
+    text = " ".join(run(command, "--help").stdout.decode().split()).partition("Exit status:")[2]
+    assert [status for status in ("0", "1", "2", "3", "4", "5", "130") if f"{status} " not in text] == []
+
+
+@pytest.mark.slow
+def test_batch_says_why_a_bundle_was_not_read(tmp_path):
+    result = command.process("batch", tmp_path / "nosuch", "-o", tmp_path / "out")
+    assert result.returncode == 2
+    assert "0 refusals with 5.7.64 in 1 bundle\n" in result.stdout.decode().replace("\r", "")
+    assert "no such file or folder" in result.stdout.decode()
+
+
+@pytest.mark.slow
+def test_batch_has_the_status_of_an_output_that_could_not_be_written(tmp_path):
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    shutil.copytree(SAMPLES / "no-capi2", tmp_path / "in" / "a")
+    result = command.process("batch", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.returncode == 5
+    assert "summary.csv could not be written" in result.stderr.decode()
+    assert (tmp_path / "out" / "summary.json").is_file()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import evtx_analyzer as ea
@@ -105,7 +107,8 @@ def test_every_key_is_an_option(command):
 
     from evtx_analyzer.cli import app
 
-    known = {name for option in typer.main.get_command(app).commands[command].params for name in option.opts}
+    program: Any = typer.main.get_command(app)
+    known = {name for option in program.commands[command].params for name in option.opts}
     assert {f"--{key}" for key in KEYS[command]} <= known
 
 

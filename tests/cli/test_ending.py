@@ -155,7 +155,7 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(tmp_path):
         assert b"Traceback" not in result.stderr
 
 
-EARLY = [
+EARLY: list[tuple[list[object], str]] = [
     (["analyze", "nowhere"], "nowhere: no such file or folder"),
     (["analyze", SAMPLE, "--rules", "nowhere"], "no rule file found"),
     (["analyze", SAMPLE, "--window", "abc"], "--window abc: expected two numbers"),

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,12 +19,6 @@ from evtx_analyzer.errors import OptionError, ReportError
 
 CASE = SAMPLES / "kb-3212877"
 FIRST = "probable: The server does not send its intermediate certificates (KB 3212877)"
-
-
-def run(*arguments, stdin=None, cwd=None, **environment):
-    command = [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)]
-    env = {**os.environ, **environment}
-    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=env, timeout=120, check=False)
 
 
 def wanted(*files, form=Format.terminal, full=False):
@@ -56,7 +49,7 @@ def test_an_output_that_cannot_be_written_costs_only_itself(tmp_path, capsys, sa
     assert "folder.html: cannot be written" in said.getvalue()
 
 
-def test_the_exit_status_of_a_failed_output(tmp_path):
+def test_the_exit_status_of_a_failed_output(tmp_path, run):
     (tmp_path / "folder.html").mkdir()
     result = run("analyze", CASE, "-o", tmp_path / "folder.html", "--exit-zero")
     assert result.returncode == 5
@@ -120,7 +113,7 @@ def test_elsewhere_and_for_other_reasons_no_other_name_is_taken(tmp_path, cause,
     assert [item.name for item in tmp_path.iterdir()] == ["r.csv"]
 
 
-def test_an_input_alone_means_analyze_and_a_mistyped_command_does_not(tmp_path):
+def test_an_input_alone_means_analyze_and_a_mistyped_command_does_not(tmp_path, run):
     assert run(CASE).stdout == run("analyze", CASE).stdout
     bare = run("-", "-q", "--format", "json", stdin=(SAMPLES / "no-capi2/SmtpSend/SEND2016120103-1.LOG").read_bytes())
     assert json.loads(bare.stdout)["sources"][0]["path"] == "stdin"
@@ -134,7 +127,7 @@ def test_names_of_formats_are_the_same_everywhere():
     assert [Format(name).plain for name in ("text", "txt", "terminal")] == [Format.terminal] * 3
 
 
-def test_a_saved_report_is_rendered_from_standard_input(tmp_path):
+def test_a_saved_report_is_rendered_from_standard_input(tmp_path, run):
     saved = run("analyze", CASE, "--format", "json").stdout
     assert run("render", "-", "--format", "json", stdin=saved).stdout == saved
     bad = run("render", "-", stdin=b"{}")
@@ -143,14 +136,14 @@ def test_a_saved_report_is_rendered_from_standard_input(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("-q",), ("--quiet",)])
-def test_quiet_says_nothing_but_errors(arguments, tmp_path):
+def test_quiet_says_nothing_but_errors(arguments, tmp_path, run):
     result = run("analyze", CASE, "-o", tmp_path / "r.json", *arguments)
     assert result.stderr == b""
     (tmp_path / "x.md").mkdir()
     assert b"x.md: cannot be written" in run("analyze", CASE, "-o", tmp_path / "x.md", *arguments).stderr
 
 
-def test_verbose_and_the_log_file_tell_what_is_done(tmp_path):
+def test_verbose_and_the_log_file_tell_what_is_done(tmp_path, run):
     log = tmp_path / "log.txt"
     result = run("-v", "analyze", CASE, "-o", tmp_path / "r.json", "--log-file", log)
     for text in ("reading SMTPSVC1/ex161201.log", f"wrote {tmp_path / 'r.json'}"):
@@ -186,11 +179,12 @@ class Pipe(io.TextIOWrapper):
     """A stdout that is no terminal."""
 
     def __init__(self, encoding):
-        super().__init__(io.BytesIO(), encoding=encoding)
+        self.written = io.BytesIO()
+        super().__init__(self.written, encoding=encoding)
 
     def bytes(self):
         self.flush()
-        return self.buffer.getvalue()
+        return self.written.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +259,7 @@ def test_only_what_is_longer_than_a_terminal_is_paged(rows, files, paged, monkey
 
     shown = []
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((100, rows)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((100, rows)))
     monkeypatch.setattr(pager, "page", lambda text: shown.append(text) or True)
     assert outputs.deliver(report("kb-3212877"), wanted(*(tmp_path / name for name in files)))
     assert bool(shown) is paged

@@ -9,11 +9,11 @@ import re
 import pytest
 from evidence import rejection
 from msgspec.structs import replace
-from reports import report
+from reports import as_text, report
 
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.model.evidence import CommonTrait
-from evtx_analyzer.report import SUFFIXES, language
+from evtx_analyzer.report import language
 from evtx_analyzer.report.redact import redacted
 from evtx_analyzer.report.shared import TRAITS, common_cells
 from evtx_analyzer.report.terminal import to_terminal
@@ -32,7 +32,7 @@ def with_common(*traits):
 
 
 def output(made, suffix, say=EN):
-    text = to_terminal(made, say, width=200) if suffix == ".txt" else SUFFIXES[suffix](made, say)
+    text = to_terminal(made, say, width=200) if suffix == ".txt" else as_text(made, suffix, say)
     return " ".join(text.replace("&lt;", "<").replace("&gt;", ">").split())
 
 
@@ -91,7 +91,7 @@ def test_without_a_common_trait_there_is_no_table(suffix):
 
 def test_the_table_has_a_csv_of_its_own():
     made = with_common(trait("seen-address", "203.0.113.7", 2, 5))
-    (row,) = csv.DictReader(io.StringIO(SUFFIXES[".common.csv"](made, EN)))
+    (row,) = csv.DictReader(io.StringIO(as_text(made, ".common.csv", EN)))
     assert row == {"trait": "seen-address", "value": "203.0.113.7", "refused": "3", "accepted": "2", "compared": "5"}
 
 

@@ -6,6 +6,7 @@ import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -23,6 +24,7 @@ from evtx_analyzer.distinguished_names import connector_covers, same_name
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.configuration import services
 from evtx_analyzer.read import read, recognize
@@ -194,7 +196,7 @@ def forms(certificate):
 def test_certificate_files(certificate, form):
     data = forms(certificate)[form]
     assert recognize(data) == "certificate"
-    found = list(read("certificate", io.BytesIO(data), Origin(source="x")))
+    found: list[Any] = list(read("certificate", io.BytesIO(data), Origin(source="x")))
     assert len(found) == (2 if form == "two in one" else 1)
     got = found[0].certificate
     assert got.thumbprint == certificate.fingerprint(SHA1()).hex().upper()
@@ -215,6 +217,7 @@ def test_certutil_text_in_german():
     data = text.encode("cp850")
     assert recognize(data) == "certutil-text"
     _, found = read("certutil-text", io.BytesIO(data), Origin(source="x"))
+    assert isinstance(found, StoreEntry)
     assert found.store == "CA"
     assert found.certificate.thumbprint == "EC53EBC94A796C42E5B4E5851F961874F013D94C"
 
@@ -347,7 +350,7 @@ WEB_COPY = f"""Thumbprint                                Services   Subject
 def settings_of(text):
     data = text.encode()
     syntax = recognize(data)
-    records = list(read(syntax, io.BytesIO(data), Origin(source="x")))
+    records: list[Any] = list(read(syntax, io.BytesIO(data), Origin(source="x")))
     losses = [record for record in records if isinstance(record, Loss)]
     return [normalize(record)[1] for record in records if not isinstance(record, Loss)], losses
 

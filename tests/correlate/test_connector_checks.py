@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 from evidence import OWN, rejection
 
-from evtx_analyzer.correlate.connector_checks import check, listed
+from evtx_analyzer.correlate.connector_checks import check
+from evtx_analyzer.correlate.settings import listed
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.origin import Origin

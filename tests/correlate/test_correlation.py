@@ -9,12 +9,13 @@ from places import SAMPLES
 
 from evtx_analyzer import pipeline
 from evtx_analyzer.correlate import correlation
+from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.wording import SHOWN_FIELDS
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    counted, plain = Counter(), correlation.session_facts
+    counted, plain = Counter(), session_facts
 
     def counting(rejection, facts):
         counted[rejection.id] += 1
@@ -32,7 +33,7 @@ def test_the_view_of_a_refusal_is_made_once(case, calls):
 
 
 def test_views_hold_the_fields_asked_for_and_equal_ones_are_one(monkeypatch):
-    kept, plain = [], pipeline.correlate
+    kept, plain = [], correlation.correlate
     monkeypatch.setattr(pipeline, "correlate", lambda *arguments: kept.append(plain(*arguments)) or kept[0])
     report = pipeline.analyze(SAMPLES / "kb-3212877")
     views = kept[0].views

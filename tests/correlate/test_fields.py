@@ -9,13 +9,13 @@ from places import CHECKOUT
 
 from evtx_analyzer.correlate import handshake_facts, operation_facts, session_facts
 from evtx_analyzer.correlate.fields import Field, facts, texts, verdict
-from evtx_analyzer.stores import views
+from evtx_analyzer.stores import fields
 
 VIEWS = {
     "smtp-session": session_facts.FIELDS,
     "chain-operation": operation_facts.FIELDS,
     "tls-handshake": handshake_facts.FIELDS,
-    "certificate-store": views.FIELDS,
+    "certificate-store": fields.FIELDS,
 }
 
 

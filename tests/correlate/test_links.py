@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 from evidence import HANDSHAKE, OTHER, OWN, operation, rejection, success
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -204,7 +205,7 @@ def some(chance, refusals, checks):
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 120), st.sampled_from((None, (60.0, 30.0))))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_choosing_the_nearest_gives_the_links_of_asking_every_check(seed, refusals, checks, window):
     rejections, operations = some(random.Random(seed), refusals, checks)
     assert links(rejections, operations, rules(), window) == plainly(rejections, operations, window)

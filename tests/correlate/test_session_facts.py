@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from evidence import HANDSHAKE, OWN, operation, rejection
+from examples import examples
 from faults import FAULTS, inbound
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,7 +72,7 @@ def sessions_of(lines):
 @pytest.mark.parametrize("form", SEND_FORMS)
 @pytest.mark.parametrize("name", ["missing_intermediate", "no_certificate", "starttls_masked", "starttls_not_offered"])
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8))
 def test_rows_that_are_missing_are_never_taken_for_what_was_not_done(tmp_path_factory, name, form, seed):
     """Removing any rows of every refused session proves nothing of TLS, and nothing against a broken chain."""
     chance = random.Random(seed)

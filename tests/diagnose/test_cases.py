@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from places import SAMPLES
+from reports import report as sample
 
 import evtx_analyzer as ea
 from evtx_analyzer.ingest.examine import OWN_REPORT
@@ -54,7 +55,7 @@ def test_kb_case_is_probable_with_names_filled_in(kb_case):
 
 
 def test_evidence_of_other_events_stands_at_their_place_and_not_at_the_refusals():
-    report = ea.analyze(SAMPLES / "credential-unusable")
+    report = sample("credential-unusable")
     supports = {item.text.split()[0]: item for item in finding(report, "credential-unusable").supports}
     # The event of the sample: record 71220 of System.xml, before the refusal.
     assert (supports["Schannel"].origin.source, supports["Schannel"].origin.record) == ("System.xml", 71220)
@@ -221,7 +222,7 @@ def test_every_sample_has_an_expectation():
 
 @pytest.mark.parametrize("case", EXPECTED)
 def test_verdict_of_sample(case):
-    report = ea.analyze(SAMPLES / case)
+    report = sample(case)
     assert (report.verdict.cause, report.verdict.grade) == EXPECTED[case]
     assert not report.losses
     saved = [item for item in report.sources if item.path == "before.json"]
@@ -236,7 +237,7 @@ def test_no_wrong_cause_is_probable_or_possible(capsys):
     with capsys.disabled():
         print("\n\ncase                             expected                      possible or above")
         for case, (cause, _) in EXPECTED.items():
-            report = ea.analyze(SAMPLES / case)
+            report = sample(case)
             strong = [item.cause for item in report.findings if item.grade in ("confirmed", "probable", "possible")]
             marks = [name if name == cause or name in ALSO.get(case, ()) else f"WRONG {name}" for name in strong]
             wrong += [(case, name) for name in marks if name.startswith("WRONG")]
@@ -246,7 +247,7 @@ def test_no_wrong_cause_is_probable_or_possible(capsys):
 
 @pytest.mark.parametrize("case", [case for case, (cause, _) in EXPECTED.items() if cause == "unexplained"])
 def test_an_unexplained_case_says_what_to_collect(case):
-    best = ea.analyze(SAMPLES / case).findings[0]
+    best = sample(case).findings[0]
     assert best.missing
     assert all(item.collect for item in best.missing)
 
@@ -260,13 +261,13 @@ def test_every_cause_is_the_verdict_of_a_case():
 
 
 def test_a_failed_check_that_no_cause_is_about_is_told():
-    told = finding(ea.analyze(SAMPLES / "check-failed"), "certificate-check-failed")
+    told = finding(sample("check-failed"), "certificate-check-failed")
     assert told.grade == "coincident"
     assert "800B0110" in told.supports[0].text
 
 
 def test_a_cause_behind_a_gateway_is_possible_at_most():
-    assert finding(ea.analyze(SAMPLES / "gateway"), "missing-intermediate").grade == "possible"
+    assert finding(sample("gateway"), "missing-intermediate").grade == "possible"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_a_cause_behind_a_gateway_is_possible_at_most():
     ],
 )
 def test_evidence_names_what_was_compared(case, cause, text):
-    found = finding(ea.analyze(SAMPLES / case), cause)
+    found = finding(sample(case), cause)
     sentences = [item.text for item in found.supports] + [item.text for item in found.missing]
     assert any(text in sentence for sentence in sentences)
 
@@ -302,13 +303,13 @@ def test_evidence_names_what_was_compared(case, cause, text):
     ],
 )
 def test_evidence_of_configuration_points_at_its_export(case, cause, file):
-    found = finding(ea.analyze(SAMPLES / case), cause)
+    found = finding(sample(case), cause)
     assert {item.origin.source for item in found.supports} == {file}
 
 
 @pytest.mark.parametrize("case", EXPECTED)
 def test_what_is_below_probable_says_what_to_collect(case):
-    report = ea.analyze(SAMPLES / case)
+    report = sample(case)
     for item in report.findings:
         # What has no evidence may have nothing missing either: a certificate that the log shows has not expired; nor
         # has what a probable cause stands before.
@@ -325,7 +326,7 @@ def test_an_incident_names_who_is_affected(kb_case):
 
 @pytest.mark.parametrize("case", EXPECTED)
 def test_no_placeholder_is_left_open(case):
-    for item in ea.analyze(SAMPLES / case).findings:
+    for item in sample(case).findings:
         sentences = [item.title, item.why, *(e.text for e in (*item.supports, *item.contradicts))]
         lines = [*item.remedy.steps, *item.remedy.verify, *(line for part in item.missing for line in part.collect)]
         sentences += [missing.text for missing in item.missing] + [line for line in lines if not line.startswith("> ")]
@@ -337,7 +338,7 @@ def test_no_placeholder_is_left_open(case):
 
 
 def test_an_untrusted_root_speaks_against_a_missing_intermediate():
-    report = ea.analyze(SAMPLES / "untrusted-root")
+    report = sample("untrusted-root")
     against = finding(report, "missing-intermediate")
     assert against.grade == "contradicted"
     assert against.remedy.steps == ()
@@ -346,7 +347,7 @@ def test_an_untrusted_root_speaks_against_a_missing_intermediate():
 @pytest.mark.parametrize("case", CASES)
 def test_every_origin_of_evidence_leads_back_to_its_record(case):
     """Law of style section 10: evidence looked up by its origin in the source is the same record again."""
-    report = ea.analyze(SAMPLES / case)
+    report = sample(case)
     for incident in report.incidents:
         for rejection in incident.rejections:
             data = (SAMPLES / case / rejection.origin.source).read_bytes()
@@ -364,7 +365,7 @@ def _step_starting(steps, text):
 
 
 def test_a_missing_root_is_brought_back_before_a_certificate_is_bought():
-    best = finding(ea.analyze(SAMPLES / "root-missing"), "untrusted-root")
+    best = finding(sample("root-missing"), "untrusted-root")
     steps = best.remedy.steps
     assert _step_starting(steps, "> Import-Certificate") < _step_starting(steps, "Replace ")
     # Event 11 is in the export, and the evidence names it.
@@ -372,21 +373,21 @@ def test_a_missing_root_is_brought_back_before_a_certificate_is_bought():
 
 
 def test_an_untrusted_private_root_is_replaced_first():
-    steps = finding(ea.analyze(SAMPLES / "untrusted-root"), "untrusted-root").remedy.steps
+    steps = finding(sample("untrusted-root"), "untrusted-root").remedy.steps
     assert _step_starting(steps, "Replace ") == 1
 
 
 def test_nothing_but_the_inspection_is_changed_where_tls_is_inspected():
-    best = finding(ea.analyze(SAMPLES / "tls-inspected"), "not-exchange-online")
+    best = finding(sample("tls-inspected"), "not-exchange-online")
     texts = [*best.remedy.steps, *(piece.text for piece in best.missing), *(piece.text for piece in best.supports)]
     assert not [text for text in texts if "which is not Exchange Online" in text or "-SmartHosts" in text]
-    gateway = finding(ea.analyze(SAMPLES / "gateway"), "not-exchange-online")
+    gateway = finding(sample("gateway"), "not-exchange-online")
     assert [step for step in gateway.remedy.steps if "-SmartHosts" in step]
 
 
 def test_what_works_again_is_changed_last():
-    steps = finding(ea.analyze(SAMPLES / "rolled-back"), "certificate-replaced").remedy.steps
+    steps = finding(sample("rolled-back"), "certificate-replaced").remedy.steps
     assert "there is no hurry" in steps[1]
     assert _step_starting(steps, "> Set-InboundConnector") < _step_starting(steps, "> $c = Get-ExchangeCertificate")
-    refused = finding(ea.analyze(SAMPLES / "replaced"), "certificate-replaced").remedy.steps
+    refused = finding(sample("replaced"), "certificate-replaced").remedy.steps
     assert not [step for step in refused if "there is no hurry" in step]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from examples import thinned
 from faults import FAULTS, noise
 from smtp_case import rules
 from worlds import DAY, FORMS, SEND_FORMS, completed, files, world
@@ -128,7 +129,7 @@ def test_one_fault(tmp_path, name, form):
 
 
 @pytest.mark.parametrize(
-    ("names", "form"), PAIRS, ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
+    ("names", "form"), thinned(PAIRS, 4), ids=lambda value: "+".join(value) if isinstance(value, tuple) else value
 )
 def test_two_faults_at_once(tmp_path, names, form):
     made = build(names, form, seed_of(names, form))
@@ -138,7 +139,7 @@ def test_two_faults_at_once(tmp_path, names, form):
 # ------------------------------------------------------------------------------------ accepted meanwhile, two machines
 
 
-@pytest.mark.parametrize(("name", "form"), [(name, form) for name in FAULTS for form in SEND_FORMS])
+@pytest.mark.parametrize(("name", "form"), thinned([(name, form) for name in FAULTS for form in SEND_FORMS], 4))
 def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, name, form):
     """Before, between and after the refusals: what was wrong all the time does not decide."""
     made = build((name,), form, seed_of((name,), form))

@@ -7,13 +7,16 @@ from datetime import timedelta
 
 import pytest
 from evidence import HANDSHAKE, OTHER, operation, rejection, success
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
+from evtx_analyzer.diagnose import sentences
 from evtx_analyzer.diagnose import weigh as diagnose
+from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.origin import Origin
@@ -39,7 +42,7 @@ def grades(operations, rejections=None, rules=RULES):
     by_id = {item.id: item for item in operations}
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
-    case = diagnose.Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
+    case = Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
     return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)[0]}
 
 
@@ -120,19 +123,19 @@ def test_unexplained_only_where_nothing_is_possible():
 
 
 def test_no_incident_no_finding():
-    case = diagnose.Case(operations={}, coverage=(), kinds=frozenset())
+    case = Case(operations={}, coverage=(), kinds=frozenset())
     assert diagnose.diagnose([], RULES.causes, case) == ([], [])
 
 
 def wording_everything(same):
     """What ``_distinct`` must equal: every fact worded, those that say the same of the same place told once."""
     pairs = [(item, fact) for item in same for fact in item.facts]
-    worded = [(fill(diagnose._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
+    worded = [(fill(sentences._text(item), item.scene.names(fact)), item, fact) for item, fact in pairs]
     return list({(text, fact.origin): (item, fact) for text, item, fact in worded}.values())
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 def test_wording_only_what_is_shown_gives_the_same_findings(seed):
     chance = random.Random(seed)
     shown = sorted({name for rule in every_observation() for name in (rule.shown_by,) if name})
@@ -152,7 +155,7 @@ def test_wording_only_what_is_shown_gives_the_same_findings(seed):
     ]
     operations = [incomplete(chance.randrange(-20, 10), number) for number in range(chance.randrange(8))]
     by_id = {item.id: item for item in operations}
-    case = diagnose.Case(
+    case = Case(
         operations=by_id,
         coverage=(),
         kinds=frozenset({"capi2", "send-connector"}),
@@ -162,7 +165,7 @@ def test_wording_only_what_is_shown_gives_the_same_findings(seed):
     grouped = incidents(rejections, links(rejections, operations, RULES.links), by_id)
     found = diagnose.diagnose(grouped, RULES.causes, case)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagnose, "_distinct", wording_everything)
+        patch.setattr(sentences, "_distinct", wording_everything)
         assert diagnose.diagnose(grouped, RULES.causes, case) == found
 
 

@@ -13,8 +13,8 @@ from evtx_analyzer.smtp import folding
 from evtx_analyzer.smtp.folding import Recorded
 from samples import traces
 from samples.cases import SEND_FILE
-from samples.pieces import REFUSAL, START, send
-from samples.smtp import SendSession
+from samples.pieces import START, send
+from samples.smtp import REFUSAL, SendSession
 from samples.traces import LEAF, LEAF_DER, TRACE_FILE, talk
 
 MANY = 400

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_an_archive_of_any_kind_reads_as_its_files_do(put, name):
     assert {source.origin.source for source in sources} == {name}
     for _ in range(2):
         for source in sources:
-            stream = source.open()
+            stream: Any = source.open()
             assert stream.read() == CASE[source.origin.member]
             assert stream.failure == ""
             stream.close()
@@ -132,7 +133,7 @@ def test_nested_archives_beyond_those_kept_open_are_opened_again(put):
 def test_a_stream_outlives_the_archive_it_came_from(put):
     many = {f"S{number}.zip": zipped({"a.LOG": b"x" * 200_000}) for number in range(12)}
     sources = discover([put("case.zip", zipped(many))])
-    held = sources[0].open()
+    held: Any = sources[0].open()
     assert held.read(10) == b"x" * 10
     for source in sources[1:]:
         source.open().close()
@@ -320,7 +321,7 @@ def test_a_cut_zip_that_was_streamed_is_followed_by_its_data(put):
     assert data[6] & 8
     sources = {source.origin.member: source for source in discover([put("case.zip", data)])}
     assert set(sources) == {None, "a.LOG", SEND_FILE}
-    stream = sources[SEND_FILE].open()
+    stream: Any = sources[SEND_FILE].open()
     assert (stream.read(), stream.failure) == (CASE[SEND_FILE], "")
     stream.close()
 

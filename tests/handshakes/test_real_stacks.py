@@ -285,6 +285,7 @@ def test_implicit_tls(parties, tmp_path):
     assert (shown.starttls, shown.flight, len(shown.sent)) == (False, "whole", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(TSHARK is None, reason="tshark is not installed")
 @pytest.mark.parametrize("case", [name for name in CASES if name.startswith("wire-")])
 def test_tshark_reads_the_same_in_every_sample(case, tmp_path):

@@ -75,7 +75,7 @@ def test_a_signature_counts_and_not_the_name():
 
 def test_what_is_missing_is_named_with_its_place():
     _, made = look_at([LEAF_DER])
-    assert made.missing_issuer == "CN=Example Trust TLS CA 2016,O=Example Trust,C=US"
+    assert made.missing_issuer == "CN=Example Trust TLS CA 2016, O=Example Trust, C=US"
     assert made.missing_key_id == INTERMEDIATE.identifier.hex().upper()
     assert made.missing_issuer_urls == ("http://cacerts.example-trust.test/ExampleTrustTLSCA2016.crt",)
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from worlds import DAY, EHLO, REFUSED, SEND_FORMS, Check, World, certificate, chain
 
@@ -40,9 +41,7 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(
-    touches: str, verdicts: str, **options: object
-) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
+def fault(touches: str, verdicts: str, **options: Any) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
     """Register a fault under the name of its function."""
 
     def register(apply: Callable[[World], None]) -> Callable[[World], None]:
@@ -75,7 +74,7 @@ def send_connector(made: World, issuer: str, subject: str) -> None:
     made.exports["Get-SendConnector"] = [{"Name": made.connector, "TlsCertificateName": f"<I>{issuer}<S>{subject}"}]
 
 
-def refuse(made: World, **changes: object) -> None:
+def refuse(made: World, **changes: Any) -> None:
     """Two refused messages in the state that ``changes`` give."""
     made.mails += [
         made.refusal(**changes),

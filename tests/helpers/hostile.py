@@ -24,12 +24,12 @@ DEEP = 100_000
 _FROM, _UNTIL = datetime(2016, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
 
 
-def good_case():
+def good_case() -> dict[str, bytes]:
     """The files of a case with one refusal and its cause."""
     return kb_3212877()
 
 
-def send_log():
+def send_log() -> bytes:
     return good_case()[SEND_FILE]
 
 
@@ -102,7 +102,7 @@ def compound_file(circle: bool) -> bytes:
     header += struct.pack("<I", free) * 108
     fat = struct.pack("<II", fat_sector, end) + struct.pack("<I", free) * 126
 
-    def entry(name, kind, left, right, child):
+    def entry(name: str, kind: int, left: int, right: int, child: int) -> bytes:
         text = (name + "\0").encode("utf-16-le")
         links = struct.pack("<HBBIII16xI16xIQ", len(text), kind, 1, left, right, child, 0, end, 0)
         return text.ljust(64, b"\0") + links

@@ -32,6 +32,20 @@ def rendered(name, suffix, code="en"):
     return SUFFIXES[suffix](report(name), language.load(code))
 
 
+def as_text(made, suffix, say=language.ENGLISH):
+    """A report in a format that is text."""
+    shown = SUFFIXES[suffix](made, say)
+    assert isinstance(shown, str)
+    return shown
+
+
+def as_bytes(made, suffix, say=language.ENGLISH):
+    """A report in a format that is none."""
+    shown = SUFFIXES[suffix](made, say)
+    assert isinstance(shown, bytes)
+    return shown
+
+
 @cache
 def hostile():
     """The KB's case in which every text that a log can set holds HOSTILE."""

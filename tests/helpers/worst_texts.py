@@ -12,10 +12,13 @@ import itertools
 import pkgutil
 import re
 from pathlib import Path
-from re import _constants as sre
-from re import _parser as parser
+from typing import Any
 
 import evtx_analyzer
+
+# Not public, and the only parser of regular expressions that agrees with ``re``.
+sre: Any = importlib.import_module("re._constants")
+parser: Any = importlib.import_module("re._parser")
 
 _MOST_LETTERS = 9
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
@@ -56,14 +59,16 @@ def inline():
     for module in modules():
         tree = ast.parse(Path(module.__file__).read_text("utf-8"))
         for node in ast.walk(tree):
-            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args
-            if not called or getattr(node.func.value, "id", "") != "re" or node.func.attr in ("compile", "escape"):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
-            if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str | bytes):
+            if getattr(node.func.value, "id", "") != "re" or node.func.attr in ("compile", "escape"):
+                continue
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str | bytes):
                 flags = sum((getattr(re, item.attr) for item in ast.walk(node) if isinstance(item, ast.Attribute)
                             and hasattr(re.RegexFlag, item.attr)), re.NOFLAG)  # fmt: skip
-                name = f"{module.__name__.removeprefix('evtx_analyzer.')}:re.{node.func.attr}:{node.args[0].value}"
-                found[name] = (re.compile(node.args[0].value, flags), node.func.attr)
+                name = f"{module.__name__.removeprefix('evtx_analyzer.')}:re.{node.func.attr}:{first.value!s}"
+                found[name] = (re.compile(first.value, flags), node.func.attr)
     return found
 
 
@@ -125,7 +130,7 @@ def units(pattern):
     """Short texts to repeat: letters and pairs of the pattern, and beginnings of what it matches."""
     source = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     parsed = parser.parse(source, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags)
-    letters = []
+    letters: list[str] = []
     _letters(parsed, letters)
     letters = [*list(dict.fromkeys(letters))[:_MOST_LETTERS], " ", "a", "\n"]
     letters = list(dict.fromkeys(letters))

@@ -12,7 +12,10 @@ from evtx_analyzer.discover.archive.expand import Archives
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import OptionError, unforeseen
 from evtx_analyzer.ingest import events, examine
+from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.model.origin import Origin
+from evtx_analyzer.normalize import normalize
+from evtx_analyzer.read import HEAD, read, recognize
 from evtx_analyzer.report import language
 from samples import cases
 
@@ -56,18 +59,16 @@ def break_discovery(monkeypatch, error):
 
 
 def break_the_first_look(monkeypatch, error):
-    bad = FILES["SEND.LOG"].replace(b"08D", b"08E")[: examine.HEAD]
-    monkeypatch.setattr(examine, "recognize", failing(examine.recognize, error, lambda told: told[0] == bad))
+    bad = FILES["SEND.LOG"].replace(b"08D", b"08E")[:HEAD]
+    monkeypatch.setattr(examine, "recognize", failing(recognize, error, lambda told: told[0] == bad))
 
 
 def break_reading(monkeypatch, error):
-    monkeypatch.setattr(events, "read", failing(events.read, error, lambda told: told[2].source == BAD))
+    monkeypatch.setattr(events, "read", failing(read, error, lambda told: told[2].source == BAD))
 
 
 def break_every_record(monkeypatch, error):
-    monkeypatch.setattr(
-        events, "normalize", failing(events.normalize, error, lambda told: told[0].origin.source == BAD)
-    )
+    monkeypatch.setattr(events, "normalize", failing(normalize, error, lambda told: told[0].origin.source == BAD))
 
 
 BROKEN = [break_discovery, break_the_first_look, break_reading, break_every_record]
@@ -110,7 +111,7 @@ def test_what_is_no_fault_of_a_source_passes(broken, error, case, monkeypatch):
 
 
 def test_one_record_that_fails_is_one_loss_and_the_others_are_read(case, monkeypatch):
-    plain = events.normalize
+    plain = normalize
     monkeypatch.setattr(
         events,
         "normalize",
@@ -155,7 +156,7 @@ def test_a_source_that_fails_when_it_is_searched_for_the_code_is_a_loss():
         holds_code=None,
     )
     times += [0, 0, 0]
-    account = events.SourceAccount(item)
+    account = SourceAccount(item)
     assert [loss.reason for loss in account.losses()] == ["reading stopped: Input/output error"]
 
 

@@ -11,6 +11,7 @@ import evtx_analyzer as ea
 from evtx_analyzer.handshakes import observe
 from evtx_analyzer.report.document import to_json
 from samples import traces, wire
+from samples.cases import SEND_FILE
 from samples.pieces import START
 from samples.traces import LEAF_DER, REMOTE_CHAIN, SERVER, talk
 from samples.wire import Conversation, certificate
@@ -44,7 +45,7 @@ def test_the_contract_of_the_json(tmp_path):
 
 
 def test_the_key_is_there_without_a_trace(tmp_path):
-    (tmp_path / "SEND.LOG").write_bytes(traces.wire_leaf_only()[traces.SEND_FILE])
+    (tmp_path / "SEND.LOG").write_bytes(traces.wire_leaf_only()[SEND_FILE])
     assert json.loads(to_json(ea.analyze(tmp_path)))["handshakes"] == []
 
 
@@ -138,7 +139,7 @@ def test_endpoints_as_logs_write_them():
 
 def test_an_ipv6_connection_is_joined_by_its_endpoints(tmp_path):
     files = traces.wire_leaf_only()
-    log = files[traces.SEND_FILE].replace(b"10.10.248.7:16547", b"[2001:db8::7]:16547")
+    log = files[SEND_FILE].replace(b"10.10.248.7:16547", b"[2001:db8::7]:16547")
     log = log.replace(b"216.32.181.234:25", b"[2a01:111:f400::1]:25")
     (tmp_path / "SEND.LOG").write_bytes(log)
     made = talk([LEAF_DER], local=("2001:db8::7", 16547), remote=("2a01:111:f400::1", 25))

@@ -11,6 +11,7 @@ import pytest
 import evtx_analyzer as ea
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.ingest import evidence, examine
+from evtx_analyzer.ingest.capi2_scan import evidence_for
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.read.evtx import reader
 from evtx_analyzer.report import language
@@ -171,7 +172,7 @@ def test_a_file_that_is_only_touched_or_moved_back_is_no_loss(tmp_path, monkeypa
     """Shares give the same file another number, backups another time: the contents are what counts."""
     for name, data in NAMES.items():
         (tmp_path / name).write_bytes(data)
-    plain = evidence.evidence_for
+    plain = evidence_for
 
     def touched(*arguments):
         copy = tmp_path / "copy"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 from capi2_events import REAL, every_id, log
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -292,7 +294,7 @@ GET_WINEVENT = {
     "Message": "For more details for this event, please refer to the Details section",
 }
 OTHER_PROVIDER = {**GET_WINEVENT, "ProviderName": "Schannel", "LogName": "System"}
-FLATTENED = {
+FLATTENED: dict[str, Any] = {
     "system": {
         "provider": "Microsoft-Windows-CAPI2",
         "event_id": 11,
@@ -459,7 +461,9 @@ def test_events_of_other_channels_in_json_are_read_too(tmp_path):
         "</Event>"
     )
     root = tree(etree.fromstring(schannel))
-    beat = {"winlog": {"channel": "System", "provider_name": "Schannel", "event_id": "36882", "record_id": 7}}
+    beat: dict[str, Any] = {
+        "winlog": {"channel": "System", "provider_name": "Schannel", "event_id": "36882", "record_id": 7}
+    }
     beat["winlog"] |= {"computer_name": "EX01", "event_data": {"Error": "20"}}
     beat["@timestamp"] = "2026-03-10T08:14:02.000Z"
     row = {
@@ -566,7 +570,7 @@ ANYTHING = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.d
 
 
 @given(st.lists(ANYTHING, min_size=1, max_size=4), st.binary(max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_no_json_is_a_crash(values, tail):
     data = json_lines(values).encode() + tail
     for reader in (read_event_json, read_event_csv):

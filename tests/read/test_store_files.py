@@ -4,6 +4,7 @@ specification or by ``cryptography``, which is the independent reader."""
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import certificates as made
 import pytest
@@ -102,7 +103,7 @@ CertUtil: -store command completed successfully.
 def records(data, syntax):
     data = data if isinstance(data, bytes) else data.replace("\n", "\r\n").encode()
     assert recognize(data[:HEAD]) == syntax
-    found = list(read(syntax, io.BytesIO(data), Origin(source="x")))
+    found: list[Any] = list(read(syntax, io.BytesIO(data), Origin(source="x")))
     return [item if isinstance(item, Loss) else normalize(item)[1] for item in found]
 
 
@@ -337,3 +338,25 @@ def test_a_certificate_of_no_version_costs_itself(form, version):
     assert [item.certificate.thumbprint for item in shown] == [made.thumbprint(root)]
     assert any(isinstance(item, Loss) for item in found)
     assert not [item for item in found if isinstance(item, Loss) and "please report" in item.reason]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([("C", "US"), ("O", "Example"), ("CN", "Root")], "CN=Root, O=Example, C=US"),
+        ([("O", "Example Trust, Inc."), ("CN", "TLS CA")], 'CN=TLS CA, O="Example Trust, Inc."'),
+        ([("ST", "Washington"), ("CN", "a")], "CN=a, S=Washington"),
+        ([("O", 'The "Best"'), ("CN", "a")], 'CN=a, O="The ""Best"""'),
+    ],
+)
+def test_names_are_written_as_windows_writes_them(parts, expected):
+    """X500DistinguishedName.Name of .NET, which Exchange logs and exports hold; a report has one notation only."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    from evtx_analyzer.read.certificate_files import _windows_name
+
+    oids = {"C": NameOID.COUNTRY_NAME, "O": NameOID.ORGANIZATION_NAME, "CN": NameOID.COMMON_NAME}
+    oids["ST"] = NameOID.STATE_OR_PROVINCE_NAME
+    name = x509.Name([x509.NameAttribute(oids[key], value) for key, value in parts])
+    assert _windows_name(name) == expected

@@ -15,12 +15,13 @@ import evtx_analyzer as ea
 from evtx_analyzer.ingest import events
 from evtx_analyzer.options import analysis_options
 from evtx_analyzer.pipeline import analyze_with_evidence
-from evtx_analyzer.repair.changes import changes, refused_state
+from evtx_analyzer.repair.changes import changes
+from evtx_analyzer.repair.refused_state import refused_state
 from evtx_analyzer.report.document import load, to_json
 from evtx_analyzer.smtp import folding
 from samples.cases import LEAF
-from samples.pieces import OLD, REFUSAL, SEEN, START, send
-from samples.smtp import SendSession
+from samples.pieces import OLD, START, send
+from samples.smtp import REFUSAL, SEEN, SendSession
 from tests.repair.test_repair import BROKEN, SOUND, accepted_at, checked, grade, result, sent, written
 
 HOST = "CORP-SMTP1"

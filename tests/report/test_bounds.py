@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 import msgspec
 import pytest
@@ -135,9 +136,10 @@ def test_an_incident_keeps_a_refusal_of_each_kind(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small")
 def test_sources_keep_those_that_could_not_be_read():
     made = reports.report("kb-3212877")
+    statuses: list[Literal["read", "not-read", "partial"]] = [*["read"] * 20, "not-read", "partial"]
     many = [
         SourceStatus(path=f"{n:02}.log", kind="send-connector", sha256="", size=1, status=status, reason="")
-        for n, status in enumerate(["read"] * 20 + ["not-read", "partial"])
+        for n, status in enumerate(statuses)
     ]
     short = saved(replace(made, sources=tuple(many)))
     assert {"not-read", "partial"} <= {item.status for item in short.sources}
@@ -268,4 +270,4 @@ def test_pairs_whose_check_is_not_listed_are_not_listed(tmp_path, monkeypatch):
     assert len({link.operation for link in report.incidents[0].links}) > 2
     short = saved(report)
     assert {link.operation for link in short.incidents[0].links} <= {item.id for item in short.operations}
-    assert SUFFIXES[".links.csv"](short, language.ENGLISH).count("\n") == 1 + len(short.incidents[0].links)
+    assert str(SUFFIXES[".links.csv"](short, language.ENGLISH)).count("\n") == 1 + len(short.incidents[0].links)

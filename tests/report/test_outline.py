@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 from reports import report
 
-from evtx_analyzer import version
+from evtx_analyzer.documentation import documentation
+from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.findings import Evidence, IncidentRepair, Missing, Repair
 from evtx_analyzer.model.handshake import Handshake, WireCertificate
@@ -119,10 +120,32 @@ def test_the_first_block_comes_first_in_every_case():
 
 def test_a_cause_names_its_page(monkeypatch):
     made = report("kb-3212877")
-    assert opening(made, EN).page == "docs/causes/missing-intermediate.md"
-    monkeypatch.setattr(version, "DOCUMENTATION", "https://example.org/docs/")
-    assert opening(made, EN).page == "https://example.org/docs/causes/missing-intermediate.md"
-    assert 'href="https://example.org/docs/causes/missing-intermediate.md"' in SUFFIXES[".html"](made, EN)
+    page = "https://example.org/docs/causes/missing-intermediate.html"
+    for address in ("https://example.org/docs", "https://example.org/docs/"):
+        monkeypatch.setenv("EVTX_ANALYZER_DOCS", address)
+        assert opening(made, EN).page == page
+    assert f'href="{page}"' in SUFFIXES[".html"](made, EN)
+    assert f"missing-intermediate: more in {page}" in SUFFIXES[".txt"](made, EN)
+
+
+def test_a_cause_links_to_no_page_where_none_is_published(monkeypatch):
+    monkeypatch.delenv("EVTX_ANALYZER_DOCS", raising=False)
+    made = report("kb-3212877")
+    assert opening(made, EN).page == ""
+    assert "more in" not in SUFFIXES[".txt"](made, EN)
+
+
+def test_a_cause_of_other_rules_has_no_page(monkeypatch):
+    monkeypatch.setenv("EVTX_ANALYZER_DOCS", "https://example.org/docs")
+    made = report("kb-3212877")
+    assert opening(replace(made, verdict=replace(made.verdict, cause="relay-blocked")), EN).page == ""
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "docs", "ftp://x", "https://a b", "https://a\nb"])
+def test_what_is_no_address_is_refused(monkeypatch, address):
+    monkeypatch.setenv("EVTX_ANALYZER_DOCS", address)
+    with pytest.raises(OptionError, match="EVTX_ANALYZER_DOCS: expected an address"):
+        documentation()
 
 
 def test_no_cause_names_no_page():

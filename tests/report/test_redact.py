@@ -6,11 +6,13 @@ import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from places import CHECKOUT
-from reports import NAMES, report
+from reports import NAMES, as_bytes, as_text, report
+from smtp_case import analyze
 
 import evtx_analyzer
 from evtx_analyzer.model.findings import Evidence
@@ -18,6 +20,7 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.report import SUFFIXES, language
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.redact import mapping_text, redacted
+from samples.cases import LEAF, no_capi2
 
 TEXTS = [suffix for suffix in SUFFIXES if not suffix.endswith("parquet")]
 # Words that name nobody: parts of service names, and first labels that every second host has.
@@ -69,9 +72,9 @@ def test_no_original_survives_in_any_output(name):
     hidden, _ = redacted(made)
     assert len(values) >= 3
     for suffix in TEXTS:
-        assert survivors(SUFFIXES[suffix](hidden, language.ENGLISH), values) == set(), suffix
+        assert survivors(as_text(hidden, suffix, language.ENGLISH), values) == set(), suffix
     # A translation takes its values from the English sentence; one output shows them all.
-    assert survivors(SUFFIXES[".md"](hidden, language.load("de")), values) == set()
+    assert survivors(as_text(hidden, ".md", language.load("de")), values) == set()
 
 
 @pytest.mark.parametrize("name", ["kb-3212877", "replaced"])
@@ -81,7 +84,7 @@ def test_no_original_survives_in_parquet(name):
 
     hidden, _ = redacted(report(name))
     for suffix in (".parquet", ".operations.parquet", ".links.parquet"):
-        table = pq.read_table(io.BytesIO(SUFFIXES[suffix](hidden, language.ENGLISH)))
+        table = pq.read_table(io.BytesIO(as_bytes(hidden, suffix, language.ENGLISH)))
         assert survivors(str(table.to_pylist()), originals(report(name))) == set()
 
 
@@ -92,7 +95,7 @@ def test_everything_takes_thumbprints_serials_and_key_ids_too(name):
     values = {text for key, text in walk(json.loads(to_json(made))) if key in keys and text}
     hidden, _ = redacted(made, everything=True)
     for suffix in (".json", ".html"):
-        assert survivors(SUFFIXES[suffix](hidden, language.ENGLISH), values) == set(), suffix
+        assert survivors(as_text(hidden, suffix, language.ENGLISH), values) == set(), suffix
     kept, _ = redacted(made)
     assert survivors(to_json(kept), values) == values, "without all, thumbprints stay"
 
@@ -157,14 +160,7 @@ def test_redacting_twice_changes_no_name_back():
     assert survivors(to_json(twice), originals(report("kb-3212877"))) == set()
 
 
-def test_command_line_writes_the_map_only_where_asked(tmp_path):
-    import subprocess
-    import sys
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, timeout=120, check=False)
-
+def test_command_line_writes_the_map_only_where_asked(tmp_path, run):
     case = CHECKOUT / "samples" / "kb-3212877"
     out, names = tmp_path / "report.json", tmp_path / "map.json"
     result = run("analyze", "--redact", case, "-o", out, "--redact-map", names)
@@ -223,7 +219,7 @@ def with_addresses(made, host, company, authority):
     return replace(made, operations=checks, findings=(best, *made.findings[1:]), losses=(lost,))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(5))
 @given(st.lists(LABEL, min_size=4, max_size=4, unique=True), st.booleans())
 def test_no_label_of_any_name_of_the_input_is_in_any_output(tmp_path_factory, labels, everything):
     company, host, user, authority = labels
@@ -238,7 +234,7 @@ def test_no_label_of_any_name_of_the_input_is_in_any_output(tmp_path_factory, la
     hidden, _ = redacted(made, everything=everything)
     for suffix in TEXTS:
         for code in ("en", "de") if suffix in (".html", ".md", ".txt") else ("en",):
-            text = SUFFIXES[suffix](hidden, language.load(code)).casefold()
+            text = as_text(hidden, suffix, language.load(code)).casefold()
             assert [label for label in labels if label in text] == [], suffix
 
 
@@ -297,8 +293,26 @@ def test_new_parts_of_a_report_are_redacted_too():
     repair = Repair(result="fixed", incidents=(part,))
     hidden, _ = redacted(replace(made, handshakes=(handshake,), stores=(store,), repair=repair))
     for suffix in TEXTS:
-        text = SUFFIXES[suffix](hidden, language.ENGLISH).casefold()
+        text = as_text(hidden, suffix, language.ENGLISH).casefold()
         for name in ("dmzgate", "fourthcoffee", "coffee root", "10.9.8.7", "203.0.113.9"):
             assert name not in text, suffix
     assert hidden.repair.result == "fixed"
     assert hidden.stores[0].name == "My"
+
+
+FIGURES = ("2016", "12", "201612", "2016-12-01", "03-09", "03.09.2016", "5764")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_folder_a_serial_number_and_a_connector_of_figures_change_no_time(tmp_path, name):
+    """A folder for each year or day is common; the times of all fields and sentences hold the same figures."""
+    files = {f"{name}/{path}": data for path, data in no_capi2().items()}
+    log = {path: data.replace(b"Outbound to Office 365", name.encode()) for path, data in files.items()}
+    log = {path: data.replace(LEAF.serial.encode(), name.encode()) for path, data in log.items()}
+    report = analyze(tmp_path, log)
+    hidden, originals = redacted(report, everything=True)
+    assert [item.start for item in hidden.incidents] == [item.start for item in report.incidents]
+    assert "2016-12-01 03:09:55.774 UTC" in hidden.verdict.summary
+    assert "5.7.64" in hidden.verdict.summary
+    assert {originals[item.connector] for item in hidden.incidents} == {name}
+    assert not any(f"{name}/" in item.path for item in hidden.sources)

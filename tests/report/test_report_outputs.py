@@ -10,7 +10,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 from places import SAMPLES
-from reports import NAMES, enormous, hostile, report
+from reports import NAMES, as_bytes, enormous, hostile, report
 
 import evtx_analyzer
 from evtx_analyzer.errors import ReportError
@@ -97,11 +97,11 @@ def test_parquet_is_the_csv_with_types():
     made = report("kb-3212877")
     for name, table in TABLES.items():
         suffix = ".parquet" if name == "rejections" else f".{name}.parquet"
-        read = pq.read_table(io.BytesIO(SUFFIXES[suffix](made, EN)))
+        read = pq.read_table(io.BytesIO(as_bytes(made, suffix, EN)))
         plain = rows(to_csv(table)(made, EN))
         assert read.column_names == [column.name for column in table.columns]
         assert read.num_rows == len(plain)
-    times = pq.read_table(io.BytesIO(SUFFIXES[".parquet"](made, EN))).column("time").to_pylist()
+    times = pq.read_table(io.BytesIO(as_bytes(made, ".parquet", EN))).column("time").to_pylist()
     assert times[0].isoformat() == "2016-12-01T03:09:55.774000+00:00"
 
 

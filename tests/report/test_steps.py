@@ -74,3 +74,21 @@ def test_no_heading_is_numbered_in_any_case(name):
         for say in (EN, DE):
             for step in steps(lines, say):
                 assert not step.text.endswith((":",)) or step.runs, step.text
+
+
+def test_commands_before_sentences_are_the_first_step():
+    """A bare command, then "1. Send a message" reads as if the command came at any time."""
+    made = steps([ELEVATED, "> A", "Send a message.", "> B", "Wait."], EN)
+    assert [(step.number, step.text) for step in made] == [(1, ELEVATED), (2, "Send a message."), (3, "Wait.")]
+    assert made[0].runs == (Run(notes=(), commands=("A",)),)
+    assert made[1].runs == (Run(notes=(), commands=("B",)),)
+
+
+def test_the_first_step_says_so_where_no_heading_stands_above_its_command():
+    made = steps(["> A", "Send a message."], DE)
+    assert [(step.number, step.text) for step in made] == [(1, "Führen Sie dies aus:"), (2, "Send a message.")]
+
+
+def test_the_kind_of_server_stays_above_the_shell():
+    made = steps([EXCHANGE, ELEVATED, "> A", EITHER, "Send a message."], EN)
+    assert made[0] == Step(number=1, text=EXCHANGE, runs=(Run(notes=(ELEVATED,), commands=("A",)),))

@@ -127,7 +127,9 @@ def test_plain_and_other_backends_keep_the_names_of_the_rule():
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(InstalledSigmaPlugins, "autodiscover", classmethod(lambda _: InstalledSigmaPlugins({}, {}, {})))
-    with pytest.raises(OptionError, match=r"no backend named sentinel \(installed: none\).*evtx-analyzer\[siem\]"):
+    with pytest.raises(
+        OptionError, match=r"no backend named sentinel \(installed: none\).*extra siem.*pysigma-backend-NAME"
+    ):
         list(convert(rule_folders(None), "sentinel"))
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -303,6 +304,7 @@ def test_old_entries_and_what_killed_runs_left_are_removed(place):
     assert cache.entry(rule_texts(rule_folders(None))).name in names
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_entry(place):
     program = "from evtx_analyzer.rules import Rules; print(len(Rules.load().signals))"
     started = [
@@ -315,6 +317,7 @@ def test_processes_that_start_together_share_one_entry(place):
     assert cache.read(entries(place)[0]) == built_in()
 
 
+@pytest.mark.slow
 def test_the_report_is_the_same_cold_warm_off_and_where_nothing_can_be_kept(place, tmp_path):
     (tmp_path / "file").write_text("")
     settings = [
@@ -357,9 +360,15 @@ WITH_MODIFIER = {
     "fieldref|startswith": st.sampled_from(["P", "Q"]),
 }
 FIELDS = st.sampled_from(["P", "Q"])
+
+
+def _modified(modifier, name):
+    return f"{name}|{modifier}"
+
+
 ONE = st.one_of(
     st.tuples(FIELDS, PLAIN),
-    *[st.tuples(FIELDS.map(lambda name, key=key: f"{name}|{key}"), value) for key, value in WITH_MODIFIER.items()],
+    *[st.tuples(FIELDS.map(partial(_modified, key)), value) for key, value in WITH_MODIFIER.items()],
 )
 SELECTION = st.one_of(
     st.lists(ONE, min_size=1, max_size=3).map(dict),

@@ -124,7 +124,7 @@ VALUES = st.sampled_from(["800B0109", "800b010a", "0", "lsass.exe", "EdgeTranspo
 )
 def test_no_built_in_signal_matches_without_one_of_its_literals(event):
     """Soundness of clauses: what the prefilter would drop can not match."""
-    flat = {name: (value,) for name, value in event.items()}
+    flat: dict[str, tuple[str, ...]] = {name: (value,) for name, value in event.items()}
     text = " ".join(event.values()).lower()
     for signal in BUILT_IN:
         hit = all(any(item in text for item in clause) for clause in signal.required_literals)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from accepted_mail import AFTER, BEFORE, BETWEEN, STATE, mail, spread
 from evidence import HANDSHAKE, OWN, operation, rejection, success
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Delivery
-from evtx_analyzer.smtp.acceptances import scope_of
+from evtx_analyzer.smtp.acceptances import Span, Spread, scope_of, span_of
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 OLD, HERE, ELSEWHERE = "B" * 40, "203.0.113.7", "198.51.100.7"
@@ -379,7 +380,7 @@ def plain_history(refusal, accepted, span, failures):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_the_history_that_is_looked_up_is_that_of_asking_every_message(seed):
     chance = random.Random(seed)
     accepted = some_mail(chance)
@@ -407,3 +408,18 @@ def test_the_history_that_is_looked_up_is_that_of_asking_every_message(seed):
         made = rejection(sent=shown, time=HANDSHAKE + timedelta(minutes=chance.randrange(-5, 15)))
         looked_up = {name: values for name, values in session_facts(made, background).items() if name in names}
         assert looked_up == plain_history(made, accepted, span, failures)
+
+
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=12))
+def test_times_counted_together_are_as_those_counted_one_by_one(seconds):
+    times = [datetime(2016, 12, 1, 3, 5, tzinfo=UTC) + timedelta(seconds=number) for number in seconds]
+    together, one_by_one = Spread(), Spread()
+    together.add_all(times)
+    for time in times:
+        one_by_one.add_at(time)
+    assert together.edges() == one_by_one.edges()
+    assert together.all() == one_by_one.all() == span_of(times) == Span(len(times), min(times), max(times))
+
+
+def test_no_times_have_no_span():
+    assert span_of([]) is None

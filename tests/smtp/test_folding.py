@@ -10,7 +10,9 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from examples import examples
+from faults import FAULTS
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -29,12 +31,12 @@ from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp import blocks, folding
 from samples import cases
 from samples.smtp import FRONT_END, SendSession, send_log
-from tests.diagnose.test_confusion import FAULTS, build, combine, seed_of
+from tests.diagnose.test_confusion import build, combine, seed_of
 from tests.smtp.test_messages import TRACKING, tracking_row
 
 OK = "250 2.1.5 Recipient OK"
 OTHERS = tuple(pytest.param(form, marks=pytest.mark.slow) for form in FORMS if form not in ("A", "B", "C", "iis"))
-SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(25))
 NO_LIMIT = 1_000_000
 
 
@@ -232,9 +234,15 @@ def test_tables_and_time_lines_hold_every_refusal(tmp_path, output):
     assert render_for(output)(report, ENGLISH) == whole
 
 
+def shown(output, report):
+    text = render_for(output)(report, ENGLISH)
+    assert isinstance(text, str)
+    return text
+
+
 def test_the_csv_of_a_redacted_report_holds_every_refusal_and_no_name(tmp_path):
     report = outage(tmp_path)
-    text = render_for("x.csv")(redacted(report)[0], ENGLISH)
+    text = shown("x.csv", redacted(report)[0])
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == report.rejection_count
     assert sorted(row["id"] for row in rows) == sorted(
@@ -248,18 +256,17 @@ def test_the_csv_of_a_redacted_report_holds_every_refusal_and_no_name(tmp_path):
 def test_outputs_say_that_what_they_list_is_an_excerpt(tmp_path, output):
     report = outage(tmp_path)
     total, folded = report.rejection_count, sum(item.folded_count for item in report.incidents)
-    text = " ".join(render_for(output)(report, ENGLISH).split())
+    text = " ".join(shown(output, report).split())
     assert f"Of {total} refusals {total - folded} are listed" in text
-    assert "are listed: the first" not in render_for(output)(with_limit(NO_LIMIT, tmp_path), ENGLISH)
+    assert "are listed: the first" not in shown(output, with_limit(NO_LIMIT, tmp_path))
 
 
 def test_marks_that_are_not_shown_stand_where_the_page_says(tmp_path):
     report = outage(tmp_path / "case", 300)
     (tmp_path / "report.json").write_text(to_json(report), encoding="utf-8")
-    page = render_for("x.html")
-    marks = page(report, ENGLISH).partition("The same marks as a table")[2].partition("</details>")[0]
+    marks = shown("x.html", report).partition("The same marks as a table")[2].partition("</details>")[0]
     assert "are shown; the CSV tables hold all." in marks
-    assert "CSV" not in page(load(tmp_path / "report.json"), ENGLISH)
+    assert "CSV" not in shown("x.html", load(tmp_path / "report.json"))
 
 
 def test_json_holds_the_listed_refusals_and_the_count_of_the_others(tmp_path):
@@ -273,7 +280,7 @@ def test_json_holds_the_listed_refusals_and_the_count_of_the_others(tmp_path):
         assert item.folded_count == known.folded_count
         ids = {one.id for one in item.rejections}
         assert {link.rejection for link in item.links} <= ids
-    text = " ".join(render_for("x.txt")(again, ENGLISH).split())
+    text = " ".join(shown("x.txt", again).split())
     assert "tables and time lines hold the listed refusals only" in text
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Origin, display_name, sort_key
+from evtx_analyzer.model.rejection import HostBasis
 from evtx_analyzer.smtp import merge as merging
 from evtx_analyzer.smtp.merge import merge
 from evtx_analyzer.smtp.rejections import INTERNAL, Sighting
@@ -161,14 +165,14 @@ def in_order(groups, rows):
 
 
 @given(st.integers(0, 2**32), st.integers(2, 60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_the_index_finds_what_asking_every_group_finds(seed, count):
     found = some(random.Random(seed), count)
     assert merge(found) == plainly(found)
 
 
 @given(st.integers(0, 2**32), st.sampled_from((1.0, 0.1, 0.01)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 def test_the_index_finds_the_same_in_a_dense_outage(seed, spread):
     """One message refused again and again, told by every layer: long runs under one key, where groups are taken off."""
     chance = random.Random(seed)
@@ -257,3 +261,16 @@ def test_the_certificate_in_the_reply_is_kept_from_whichever_log_has_it():
     named_one = replace(second.rejection, certificate_name="app01", certificate_verdict="untrustedroot")
     ((found,), _) = merge([first, Sighting(named_one, REPORT)])
     assert (found.certificate_name, found.certificate_verdict) == ("app01", "untrustedroot")
+
+
+def known_by(basis, layer, number):
+    sighting = sender(layer, "a@x", number=number)
+    host = "" if basis == "unknown" else f"by-{basis}"
+    return Sighting(replace(sighting.rejection, host=host, host_basis=basis), layer)
+
+
+@pytest.mark.parametrize(("sure", "less"), list(itertools.combinations(get_args(HostBasis), 2)))
+def test_the_machine_is_the_one_that_is_known_most_surely(sure, less):
+    """Each way of knowing a machine meets each other: none is missing in the order."""
+    ((merged,), _) = merge([known_by(less, SEND, 1), known_by(sure, REPORT, 2)])
+    assert (merged.host, merged.host_basis) == (f"by-{sure}", sure)

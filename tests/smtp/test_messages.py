@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from smtp_case import analyze, rejections
@@ -619,7 +620,7 @@ def test_hosts(tmp_path, files, options, expected):
 
 def capi2_xml(host=HOST, time=KB_TIME, leaf=LEAF):
     recorder = Recorder(host, next_record=100)
-    broken = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
+    broken: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
     capi2.check(recorder, time, [(leaf, 0)], seed=f"{host}", **broken)
     return "\n".join(recorder.events)
 

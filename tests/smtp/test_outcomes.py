@@ -4,7 +4,8 @@ import random
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evtx_analyzer as ea
@@ -17,7 +18,7 @@ from evtx_analyzer.smtp.outcomes import outcome_of
 from samples import cases
 from samples.smtp import SEND_HEADER, W3C_HEADER, SendSession, iis_row, iso, send_log
 
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(40))
 OK = "250 2.1.5 Recipient OK"
 START = cases.KB_TIME.replace(microsecond=456000)
 

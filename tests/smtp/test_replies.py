@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from evidence import HANDSHAKE, rejection
 from msgspec.structs import replace
-from reports import report
+from reports import as_text, report
 
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.model.origin import Origin
-from evtx_analyzer.report import SUFFIXES, language
+from evtx_analyzer.report import language
 from evtx_analyzer.report.redact import redacted
 from evtx_analyzer.smtp.reply_texts import compared, joined, reply_texts
 
@@ -106,18 +106,18 @@ def with_replies(*replies):
 
 @pytest.mark.parametrize("suffix", [".txt", ".md", ".html", ".csv", ".replies.csv", ".json"])
 def test_every_output_shows_what_was_said(suffix):
-    text = SUFFIXES[suffix](with_replies(NAMED, DENIED, DENIED), language.ENGLISH)
+    text = as_text(with_replies(NAMED, DENIED, DENIED), suffix, language.ENGLISH)
     assert "app01 is untrustedroot" in text
 
 
 def test_the_reply_stands_behind_the_reason_and_before_the_evidence():
-    text = SUFFIXES[".txt"](with_replies(NAMED), language.ENGLISH)
+    text = as_text(with_replies(NAMED), ".txt", language.ENGLISH)
     assert text.index("\nWhy\n") < text.index("\nWhat Exchange Online said\n") < text.index("\nEvidence for\n")
     assert f"  1 x {NAMED}\n" in text
 
 
 def test_times_are_shown_where_there_are_several_replies():
-    several = SUFFIXES[".txt"](with_replies(NAMED, DENIED, DENIED), language.ENGLISH)
+    several = as_text(with_replies(NAMED, DENIED, DENIED), ".txt", language.ENGLISH)
     assert f"  2 x {DENIED}\n      2026-03-01 12:00:02.000 UTC to 2026-03-01 12:00:03.000 UTC\n" in several
 
 
@@ -125,6 +125,6 @@ def test_replies_are_redacted_like_all_else():
     made = with_replies(f"{NAMED} [mx7.fabrikam-mail.example] for bert@fabrikam.com")
     hidden, _ = redacted(made)
     for suffix in (".txt", ".md", ".html", ".csv", ".replies.csv", ".json"):
-        text = SUFFIXES[suffix](hidden, language.ENGLISH).casefold()
+        text = as_text(hidden, suffix, language.ENGLISH).casefold()
         assert not [name for name in ("app01", "bert", "fabrikam") if name in text], suffix
         assert "is untrustedroot" in text

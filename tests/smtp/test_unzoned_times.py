@@ -11,18 +11,19 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 from places import CHECKOUT
+from reports import as_bytes, as_text
 from smtp_case import analyze, rejections
 
 from evtx_analyzer.batch.summary import merge
 from evtx_analyzer.batch.summary_files import to_csv, to_json
 from evtx_analyzer.batch.summary_page import to_html
-from evtx_analyzer.diagnose import weigh as diagnose
-from evtx_analyzer.diagnose.scene import Scene
+from evtx_analyzer.diagnose import observations
+from evtx_analyzer.diagnose.scene import Case, Scene
 from evtx_analyzer.model.findings import Coverage
 from evtx_analyzer.report import SUFFIXES, language, timeline
 from evtx_analyzer.tables.select import TABLES, extract
 from evtx_analyzer.tables.story import story
-from evtx_analyzer.tables.write import write
+from evtx_analyzer.tables.write import Format, write
 
 CAPI2 = CHECKOUT / "samples" / "kb-3212877" / "Microsoft-Windows-CAPI2%4Operational.evtx"
 TEXTS = [suffix for suffix in SUFFIXES if not suffix.endswith(("parquet", ".json", ".timesketch.jsonl"))]
@@ -72,7 +73,7 @@ def case(folder, files, **options):
 
 
 def output(made, suffix, code="en"):
-    return " ".join(SUFFIXES[suffix](made, language.load(code)).split())
+    return " ".join(as_text(made, suffix, language.load(code)).split())
 
 
 def missing(made):
@@ -150,17 +151,17 @@ def test_known_and_unknown_times_are_told_apart(tmp_path):
 
 def test_the_table_of_refusals_has_no_utc_time_where_none_is_known(tmp_path):
     made = case(tmp_path, FORMS["tracking as a list"])
-    (row,) = csv.DictReader(io.StringIO(SUFFIXES[".csv"](made, language.ENGLISH)))
+    (row,) = csv.DictReader(io.StringIO(as_text(made, ".csv", language.ENGLISH)))
     assert (row["time"], row["local_time"], row["time_basis"]) == ("", "2016-12-01T09:14:02", "unknown")
     placed = case(tmp_path, FORMS["tracking as a list"], tz="Europe/Berlin")
-    (row,) = csv.DictReader(io.StringIO(SUFFIXES[".csv"](placed, language.ENGLISH)))
+    (row,) = csv.DictReader(io.StringIO(as_text(placed, ".csv", language.ENGLISH)))
     assert (row["time"], row["local_time"], row["time_basis"]) == ("2016-12-01T08:14:02Z", "", "zone")
 
 
 def test_parquet_has_no_utc_time_where_none_is_known(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     made = case(tmp_path, FORMS["tracking as a list"])
-    (row,) = parquet.read_table(io.BytesIO(SUFFIXES[".parquet"](made, language.ENGLISH))).to_pylist()
+    (row,) = parquet.read_table(io.BytesIO(as_bytes(made, ".parquet", language.ENGLISH))).to_pylist()
     assert (row["time"], row["local_time"], row["time_basis"]) == (None, "2016-12-01T09:14:02", "unknown")
 
 
@@ -180,7 +181,7 @@ def test_the_time_line_has_no_place_for_a_local_time_and_says_so(tmp_path):
 def test_timesketch_keeps_the_refusal_and_marks_its_time(tmp_path):
     """Timesketch asks for a datetime, and a time line without the refusal would read as if there had been none."""
     made = case(tmp_path, FORMS["tracking as a list"])
-    rows = [json.loads(line) for line in SUFFIXES[".timesketch.jsonl"](made, language.ENGLISH).splitlines()]
+    rows = [json.loads(line) for line in as_text(made, ".timesketch.jsonl", language.ENGLISH).splitlines()]
     (row,) = [item for item in rows if item["timestamp_desc"].startswith("SMTP refusal")]
     assert row["timestamp_desc"] == "SMTP refusal (local time of an unknown zone)"
     assert "utc_time_unknown" in row["tag"]
@@ -239,7 +240,7 @@ def test_the_hour_that_the_clock_showed_twice_is_said(tmp_path):
     assert "die Uhr zeigte diese Stunde zweimal" in output(made, ".txt", "de")
     # Both readings lie outside of the export of another month.
     assert "outside of it" in output(made, ".txt")
-    (row,) = csv.DictReader(io.StringIO(SUFFIXES[".csv"](made, language.ENGLISH)))
+    (row,) = csv.DictReader(io.StringIO(as_text(made, ".csv", language.ENGLISH)))
     assert (row["time"], row["other_time"]) == ("2016-10-30T00:30:03Z", "2016-10-30T01:30:03Z")
 
 
@@ -292,7 +293,10 @@ def test_the_summary_of_a_batch_has_no_utc_time_where_none_is_known(tmp_path):
 
 def test_tables_of_events_write_local_times_without_an_offset(tmp_path):
     (tmp_path / "in161201.log").write_text(IIS.format(date="12/1/2016", time="9:14:02"))
-    expected = {"csv": "2016-12-01T09:14:02,unknown", "jsonl": '"time":"2016-12-01T09:14:02","time_basis":"unknown"'}
+    expected: dict[Format, str] = {
+        "csv": "2016-12-01T09:14:02,unknown",
+        "jsonl": '"time":"2016-12-01T09:14:02","time_basis":"unknown"',
+    }
     for form, text in expected.items():
         stream = io.BytesIO()
         write(TABLES["iis-smtp"], extract(tmp_path, kind="iis-smtp").items, form, stream)
@@ -312,11 +316,11 @@ def test_outside_is_asked_for_both_readings_of_an_ambiguous_hour(tmp_path):
     for name, (hour, minute) in spans.items():
         time = replace_time(day, hour, minute)
         span = Coverage(source="c.evtx", kind="capi2", host="", first=time, last=time, records=1)
-        looked_at = diagnose.Case(operations={}, coverage=[span], kinds=frozenset({"capi2"}))
-        found[name] = diagnose._outside("capi2", Scene(incident, looked_at))
+        looked_at = Case(operations={}, coverage=[span], kinds=frozenset({"capi2"}))
+        found[name] = observations._outside("capi2", Scene(incident, looked_at))
     assert found == {"first": False, "second": False, "neither": True}
     mixed = replace(incident, unknown_zone_count=1)
-    assert not diagnose._outside("capi2", Scene(mixed, looked_at))
+    assert not observations._outside("capi2", Scene(mixed, looked_at))
 
 
 def replace_time(day, hour, minute):
@@ -333,5 +337,5 @@ def test_evidence_says_what_its_time_is(tmp_path):
     sentence = "2016-12-01 09:14:02 (local time of an unknown zone): neither"
     assert any(sentence in part.text for part in evidence)
     assert "2016-12-01 09:14:02 (Ortszeit einer unbekannten Zone)" in output(made, ".txt", "de")
-    page = SUFFIXES[".html"](made, language.ENGLISH)
+    page = as_text(made, ".html", language.ENGLISH)
     assert f'<time datetime="2016-12-01T09:14:02">{LOCAL}</time>' in page

@@ -10,7 +10,7 @@ from smtp_case import analyze
 from samples import capi2
 from samples.capi2 import Cert, Recorder
 from samples.cases import CAPI2_FILE, HOST, KB_TIME, SEND_FILE, _send
-from samples.causes import xml
+from samples.pieces import xml
 from samples.stores import WINDOWS_OWN, manifest
 
 NAMES = ("mail.servername.com", "servername.com")
@@ -38,7 +38,7 @@ CertUtil: -store-Befehl wurde erfolgreich ausgeführt.
 
 def cert(data, subject="mail.servername.com", issuer="Issuing CA"):
     parts = tuple((("CN", name), ("O", "Example, Inc.")) for name in (subject, issuer))
-    return Cert(made.thumbprint(data), *parts, names=NAMES)
+    return Cert(made.thumbprint(data), parts[0], parts[1], names=NAMES)
 
 
 def files(leaf=LEAF, *, check="800B0109", host=HOST):
@@ -265,7 +265,7 @@ def test_no_private_key_of_the_certificate_that_the_connector_names(tmp_path):
     import json
 
     entry = ("CN=Issuing CA", "CN=mail.servername.com", "AB" * 20, "No key provider information")
-    data |= {"send.json": json.dumps(connector), "my.txt": made.certutil("My", "Personal", [entry])}
+    data |= {"send.json": json.dumps(connector).encode(), "my.txt": made.certutil("My", "Personal", [entry])}
     report = analyze(tmp_path, data)
     found = chain(report)
     assert (found.basis, found.key.present) == ("connector", False)

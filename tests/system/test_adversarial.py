@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_a_cause_says_how_many_refusals_it_covers(tmp_path):
 def test_remote_desktop_noise_does_not_hide_the_own_certificate(tmp_path):
     """Without certificates in the SMTP log both failures are weighed, not the nearest only."""
     recorder = Recorder(HOST, next_record=900)
-    results = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
+    results: dict[str, Any] = {"policy_result": "800B0109", "chain_result": "800B0109", "chain_error": UNTRUSTED_ROOT}
     named = ((("CN", "CORP-SMTP1.ServerName.com"),),) * 2
     desktop = capi2.Cert("0D" * 20, *named)
     assert desktop.self_signed

@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import evtx
@@ -22,7 +23,7 @@ from benchmarks import growth, inputs, plot, tables
 from benchmarks.checking import check
 from benchmarks.facts import Facts
 from benchmarks.measuring import Cost, Entry, Measured, WrongAnswer, measure, run
-from benchmarks.sections import Goal, Section, _named
+from benchmarks.sections import Goal, Section, _earlier, _named
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +85,8 @@ def test_copies_of_a_chunk_have_tasks_and_times_of_their_own(export):
 
 
 def test_the_product_finds_every_failure_of_an_export_and_counts_every_record(export, tmp_path):
-    answered(*export, tmp_path)
+    path, facts = export
+    answered(path, facts, tmp_path)
 
 
 def test_the_number_of_failures_can_stay_the_same_at_any_size(tmp_path):
@@ -149,7 +151,8 @@ def test_sessions_have_ports_messages_and_recipients_of_their_own_and_banners_te
 
 
 def test_the_product_finds_every_refusal_of_a_send_log(log, tmp_path):
-    answered(*log[:2], tmp_path)
+    path, facts, _ = log
+    answered(path, facts, tmp_path)
 
 
 def test_rolled_files_are_the_large_file_cut_at_rows_with_sessions_across(log, tmp_path):
@@ -312,7 +315,7 @@ def test_a_section_tells_medians_spread_ratios_and_goals():
         "| peer | 1.00 | one run | 0.500 | 50 | 2.00 | 0.25 | 0.25 |",
         "| none | not there: get it |  |  |  |  |  |  |",
         "",
-        "Without its start (1.00 s) ours reads 0.67 GB/s.",
+        "Without its start (0.500 s) ours reads 1.33 GB in a second of CPU.",
         "",
         "A note.",
         "",
@@ -322,9 +325,9 @@ def test_a_section_tells_medians_spread_ratios_and_goals():
         "| 1 GB/s | 0.5 GB/s | **missed** by a factor of 2 |",
         "| faster than none |  | not measured: the peer is not there |",
     ]
-    section.measured[0].costs = [Cost(1.1, 1.0, 50.0)]
+    section.measured[0].costs = [Cost(1.1, 0.55, 50.0)]
     assert "Speed without the start: not to be told" in tables.section(section)
-    assert tables.data(section)["rows"][0]["runs"] == [{"wall": 1.1, "cpu": 1.0, "memory": 50.0}]
+    assert tables.data(section)["rows"][0]["runs"] == [{"wall": 1.1, "cpu": 0.55, "memory": 50.0}]
 
 
 def test_a_goal_is_reached_at_its_limit():
@@ -372,3 +375,10 @@ def test_a_peer_that_has_not_read_everything_has_no_figures(tmp_path):
     some, more = measure([python("print(7)", prints="7"), python("print(6)", prints="7")], 1, tmp_path / "out")
     assert some.costs
     assert (more.costs, more.failed) == ([], "did not print 7, so it has not read the whole input")
+
+
+def test_an_earlier_version_runs_the_same_command_by_its_own_python_and_is_held_to_no_answer():
+    ours = Entry("ours", ["python", "-m", "evtx_analyzer", "analyze", "x.log"], 7, exits=(1,), ours=True, check=print)
+    earlier = _earlier(ours, Path("old/python"))
+    assert earlier.command == [str(Path("old/python")), "-P", "-m", "evtx_analyzer", "analyze", "x.log"]
+    assert (earlier.size, earlier.exits, earlier.ours, earlier.check) == (7, (1,), False, None)

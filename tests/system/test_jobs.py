@@ -4,6 +4,7 @@ import hashlib
 import io
 import threading
 import zipfile
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -113,7 +114,7 @@ class Endless:
 
 
 def test_closing_ends_the_thread_before_the_stream():
-    inner = Endless()
+    inner: Any = Endless()
     stream = Ahead(inner)
     assert stream.read(3) == bytes(3)
     stream.close()
@@ -135,7 +136,8 @@ class Failing(Endless):
 
 
 def test_what_goes_wrong_is_raised_where_the_bytes_are_asked_for():
-    stream = Ahead(Failing(OSError(5, "Input/output error")))
+    inner: Any = Failing(OSError(5, "Input/output error"))
+    stream = Ahead(inner)
     assert stream.read(10) == b"x" * 10
     with pytest.raises(OSError, match="Input/output error"):
         stream.read(1)
@@ -143,7 +145,7 @@ def test_what_goes_wrong_is_raised_where_the_bytes_are_asked_for():
 
 
 def test_why_a_member_ended_is_known_when_it_has_ended():
-    inner = io.BytesIO(b"abc")
+    inner: Any = io.BytesIO(b"abc")
     inner.failure = "damaged"
     stream = Ahead(inner)
     assert stream.failure == ""

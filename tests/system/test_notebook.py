@@ -68,8 +68,8 @@ def test_it_runs_where_nothing_was_refused_and_where_times_are_local(tmp_path):
     assert "No refused session" in text
     assert plots == 0
     incident = {"start": "2016-12-01T03:09:55Z", "end": "2016-12-01T03:10:00Z", "bundle": "a", "host": "", "cause": "x"}
-    incident |= {"rejection_count": 2, "start_basis": "local", "end_basis": "local"}
-    path.write_text(json.dumps(empty | {"bundles": [row], "timeline": [incident]}), encoding="utf-8")
+    local = {"rejection_count": 2, "start_basis": "local", "end_basis": "local"}
+    path.write_text(json.dumps(empty | {"bundles": [row], "timeline": [incident | local]}), encoding="utf-8")
     text, plots = printed(run(path))
     assert "1 of 1 incidents are not drawn" in text
     assert plots == 1

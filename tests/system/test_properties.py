@@ -8,7 +8,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import SAMPLES
 
@@ -16,12 +17,13 @@ import evtx_analyzer as ea
 from evtx_analyzer.report.document import to_json
 from evtx_analyzer.report.terminal import to_terminal
 from samples import cases
+from samples.capi2 import Recorder
 from samples.evtx_writer import write_evtx
 
 KB = SAMPLES / "kb-3212877"
 FILES = sorted(path.relative_to(KB).as_posix() for path in KB.rglob("*") if path.is_file())
 # The folder of a case is made anew for every example; examples are slow enough to trip the default deadline.
-SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(25))
 
 
 def put(folder, files):
@@ -75,10 +77,10 @@ def test_damage_ends_in_a_report(tmp_path, name, place, bit, cut):
 
 
 @given(st.integers(0, 40), st.integers(1, 10_000))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10))
 def test_unrelated_events_remove_no_finding(tmp_path, count, seed):
     """Checks of other programs, written before and after, change neither cause nor grade."""
-    recorder = cases.Recorder(cases.HOST, next_record=100)
+    recorder = Recorder(cases.HOST, next_record=100)
     cases.noise(recorder, cases.KB_TIME - timedelta(hours=3, seconds=seed), count)
     files = kb_files()
     files[cases.CAPI2_FILE] = write_evtx([*recorder.events, *cases._kb_events()])

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -44,11 +45,13 @@ def warm():
     Rules.load()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm")
 def test_an_analysis_with_known_rules_imports_no_parser_of_rules_and_no_tables():
     assert modules("analyze", SAMPLE, code=1) & HEAVY == set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm")
 def test_an_analysis_with_files_as_outputs_imports_no_validator(tmp_path):
     (tmp_path / "old.json").write_text("{}")
@@ -67,6 +70,7 @@ def test_an_analysis_with_files_as_outputs_imports_no_validator(tmp_path):
     assert modules("analyze", SAMPLE, *outputs, "--redact", code=1) & HEAVY == set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm")
 def test_logs_alone_import_no_decoder_of_events(tmp_path):
     for path in SAMPLE.rglob("*.LOG"):
@@ -74,18 +78,21 @@ def test_logs_alone_import_no_decoder_of_events(tmp_path):
     assert modules("analyze", tmp_path, code=1) & (HEAVY | {"evtx", "Evtx", "lxml"}) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["--version"]])
 def test_help_imports_nothing_that_reads_or_writes(arguments):
     unwanted = HEAVY | {"email", "evtx", "Evtx", "lxml", "msgspec", "rich", "ssl", "evtx_analyzer.model"}
     assert modules(*arguments, code=0) & unwanted == set()
 
 
+@pytest.mark.slow
 def test_rules_are_parsed_again_where_the_cache_is_turned_off(monkeypatch):
     monkeypatch.setitem(os.environ, "EVTX_ANALYZER_NO_CACHE", "1")
     assert {"sigma", "yaml"} <= modules("analyze", SAMPLE, code=1)
 
 
-COMMANDS = get_command(app).commands
+PROGRAM_GROUP: Any = get_command(app)
+COMMANDS = PROGRAM_GROUP.commands
 PARAMETERS = [(name, item) for name, command in COMMANDS.items() for item in getattr(command, "params", ())]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from functools import partial
 
 import msgspec
 import pytest
@@ -14,8 +15,8 @@ from reports import report
 from evtx_analyzer.batch.summary import Row, Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv as summary_csv
 from evtx_analyzer.batch.summary_page import to_html
+from evtx_analyzer.columns import Column, Table
 from evtx_analyzer.report import csv_tables, language
-from evtx_analyzer.tables.columns import Column, Table
 from evtx_analyzer.tables.select import OPERATIONS, TABLES
 from evtx_analyzer.tables.spreadsheet import SIGNS, safe_cell
 from evtx_analyzer.tables.write import write
@@ -145,6 +146,10 @@ def test_tables_of_a_report(name, payload):
     assert all(is_harmless(cell) for cell in cells if cell not in numbers)
 
 
+def given(value, _):
+    return value
+
+
 @pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
 @pytest.mark.parametrize("kind", [*TABLES, "operations"])
 @pytest.mark.parametrize("form", ["csv", "timesketch"])
@@ -152,9 +157,7 @@ def test_tables_of_events(kind, form, payload):
     """Each text column gives the payload, whatever an event of the kind may hold."""
     table = OPERATIONS if kind == "operations" else TABLES[kind].with_old_names()
     columns = tuple(
-        Column(
-            column.name, column.type, column.meaning, lambda _, type_=column.type: payload if type_ == "text" else None
-        )
+        Column(column.name, column.type, column.meaning, partial(given, payload if column.type == "text" else None))
         for column in table.columns
     )
     hostile = Table(

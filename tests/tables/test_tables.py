@@ -47,7 +47,9 @@ def run(capsysbinary, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["evtx-analyzer", "events", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
             cli.main()
-        return Result(exit_.value.code or 0, *capsysbinary.readouterr())
+        status = exit_.value.code or 0
+        assert isinstance(status, int)
+        return Result(status, *capsysbinary.readouterr())
 
     return command
 
@@ -214,6 +216,7 @@ def test_failed_goes_by_the_result_and_not_by_the_level(tmp_path):
 # -------------------------------------------------------------------------------------------- command line
 
 
+@pytest.mark.slow
 def test_the_command_writes_csv_to_stdout_and_nothing_else(export):
     command = [sys.executable, "-m", "evtx_analyzer", "events", str(export)]
     result = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=120, check=False)

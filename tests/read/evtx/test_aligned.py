@@ -10,7 +10,7 @@ import struct
 from io import BytesIO
 
 import pytest
-from test_evtx_span import CHUNK, EXPORT, HEADER, NOTHING, SOURCE
+from exports import CHUNK, EXPORT, HEADER, NOTHING, SOURCE
 
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import CountedRecords, EventRecord

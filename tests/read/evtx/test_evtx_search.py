@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from evtx_analyzer.read.evtx.search import Search, search_for
 from samples import capi2
 
 CHUNK = 65536
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 THUMBPRINTS = [f"{number * 0x1234567890ABCDEF1234567890ABCDEF12345:040X}"[-40:] for number in range(1, 14)]
 GUIDS = [capi2.guid(f"task {number}") for number in range(9)]
 CODES = ["800b0109", "800b010a"]

@@ -9,14 +9,15 @@ from io import BytesIO
 
 import pyevtx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from exports import CHUNK, EXPORT, HEADER, NOTHING, SOURCE, export
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import CHECKOUT, SAMPLES
 
 import evtx_analyzer as ea
 from evtx_analyzer.discover.hashing import Digests
 from evtx_analyzer.ingest import examine
-from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.records import CountedRecords, EventRecord
 from evtx_analyzer.normalize import is_relevant, may_be_relevant
 from evtx_analyzer.normalize.capi2 import is_capi2_channel
@@ -30,18 +31,8 @@ from samples import capi2, cases
 from samples.evtx_writer import write_evtx
 
 REAL = CHECKOUT.parent / "shared/data/capi2"
-SOURCE = Origin(source="x.evtx")
-CHUNK, HEADER = 65536, 4096
-NOTHING = Search([])
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(60))
 EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
-
-
-def export(count, first=1):
-    return write_evtx(cases.noise(capi2.Recorder(cases.HOST, next_record=first), cases.KB_TIME, count).events)
-
-
-EXPORT = export(300)
 
 
 def sealed(data, start):
@@ -216,7 +207,7 @@ def runs(things):
 
 def test_a_whole_export_is_one_run():
     (run,), selection = selected(EXPORT)
-    plain = list(read_evtx(BytesIO(EXPORT), SOURCE))
+    plain = [item for item in read_evtx(BytesIO(EXPORT), SOURCE) if isinstance(item, EventRecord)]
     assert (run.origin.record, run.last_record, run.origin.offset) == (1, 1200, HEADER + 512)
     assert run.event_ids == Counter(said(record.xml)[0] for record in plain)
     assert (run.first, run.last) == (min(record.time for record in plain), max(record.time for record in plain))

@@ -11,6 +11,7 @@ import evtx
 import pyevtx
 import pytest
 from Evtx.Evtx import FileHeader
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import CHECKOUT
@@ -344,7 +345,7 @@ ELEMENTS = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(ELEMENTS, min_size=1, max_size=3))
 def test_any_element_tree_reads_back(bodies):
     head, tail = event(10, 1).split("<CertGetCertificateChainStart>", 1)[0], "</UserData></Event>"
@@ -358,7 +359,6 @@ def test_any_element_tree_reads_back(bodies):
     assert_python_evtx_agrees(data, events)
 
 
-@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2650467743999999999))
 def test_a_time_keeps_its_last_100_nanoseconds(expected):
     time = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=expected // 10)

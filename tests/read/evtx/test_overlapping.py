@@ -14,6 +14,7 @@ import pytest
 
 import evtx_analyzer as ea
 from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.read.evtx.reader import read_evtx
 from samples import capi2, cases
 from samples.evtx_writer import write_evtx
@@ -58,7 +59,8 @@ def with_sizes(number, size, second=None):
 
 def read(data):
     found = list(read_evtx(BytesIO(data), Origin(source="x")))
-    return [item.record_id for item in found if not isinstance(item, Loss)], [i for i in found if isinstance(i, Loss)]
+    records = [item.record_id for item in found if isinstance(item, EventRecord)]
+    return records, [item for item in found if isinstance(item, Loss)]
 
 
 def analyzed(tmp_path, data, **options):

@@ -7,7 +7,8 @@ from datetime import timedelta
 from io import BytesIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import CHECKOUT, SAMPLES
 
@@ -70,7 +71,7 @@ def failing(recorder, time, number):
     )
 
 
-SETTINGS = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=examples(8))
 
 
 @given(
@@ -102,8 +103,8 @@ def test_fast_equals_plain_on_generated_exports_and_rules(tmp_path, seed, checks
         failing(recorder, cases.KB_TIME + at, seed + number)
     data = bytearray(write_evtx(recorder.events))
     if damage is not None:
-        at = int(damage * (len(data) - 16))
-        data[at : at + 16] = bytes(16)
+        place = int(damage * (len(data) - 16))
+        data[place : place + 16] = bytes(16)
     (folder / "case/capi2.evtx").write_bytes(bytes(data))
     (folder / "case/SEND.LOG").write_bytes((SAMPLES / "kb-3212877" / cases.SEND_FILE).read_bytes())
     same(folder / "case")

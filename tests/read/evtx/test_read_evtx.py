@@ -10,8 +10,10 @@ import zlib
 from collections import Counter
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -119,7 +121,8 @@ def test_a_stream_that_cannot_seek_and_gives_little_at_a_time_reads_alike():
         def read(self, size):
             return self.inner.read(min(size, 1000))
 
-    found = list(read_evtx(Trickle(export()), SOURCE))
+    stream: Any = Trickle(export())
+    found = list(read_evtx(stream, SOURCE))
     assert found == list(read_evtx(BytesIO(export()), SOURCE))
 
 
@@ -373,7 +376,7 @@ def small():
     return bytes(copy)
 
 
-ANY_DAMAGE = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+ANY_DAMAGE = settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(st.integers(start(1) + 512, start(4) - 1))

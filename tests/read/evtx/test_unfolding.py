@@ -14,7 +14,6 @@ from places import CHECKOUT, SAMPLES
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
-from evtx_analyzer.read.evtx import reader
 from evtx_analyzer.read.evtx.reader import read_evtx
 from evtx_analyzer.read.evtx.unfolding import unfolds
 
@@ -52,7 +51,7 @@ def test_small_ones_of_the_same_kind_are_read(small):
 
 @pytest.mark.parametrize("name", bombs.BOMBS)
 def test_the_decoder_never_sees_a_bomb(monkeypatch, name):
-    monkeypatch.setattr(reader.evtx, "PyEvtxParser", None)
+    monkeypatch.setattr("evtx.PyEvtxParser", None)
     (loss,) = read_evtx(BytesIO(bombs.BOMBS[name]()), Origin(source="x.evtx"))
     assert isinstance(loss, Loss)
     assert loss.origin.record == 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from evtx_analyzer.columns import Cell, Column, Table, origin_columns, shown_time
 from evtx_analyzer.model.events import SmtpEvent
-from evtx_analyzer.tables.columns import Cell, Column, Table, origin_columns, shown_time
 
 _BASIS = "utc; zone, ambiguous: by --tz; heading: #Date; unknown: local"
 _TIME_COLUMNS = (
@@ -79,6 +79,23 @@ _MESSAGE_PLACE = (
     Column("line", "number", "line in the file", lambda row: row.event.origin.line),
     *origin_columns(lambda row: row.event.origin),
 )
+
+MESSAGE_ROWS = Table(
+    (
+        *_MESSAGE_TIME,
+        Column("host", "text", "server that wrote the row", lambda row: row.event.host),
+        Column("event", "text", "what the row tells of", lambda row: row.event.layer),
+        Column("message_id", "text", "id of the message", lambda row: row.event.message_id),
+        Column("sender", "text", "sender", lambda row: row.event.sender),
+        Column("recipient", "text", "recipient", lambda row: row.recipient.address),
+        Column("status", "text", "reply for this recipient", lambda row: row.recipient.text),
+        Column("remote_name", "text", "remote server", lambda row: row.recipient.remote_name or row.event.remote_name),
+        Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
+        *_MESSAGE_PLACE,
+    ),
+    lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
+)
+"""For a kind without columns of its own."""
 
 TRACKING_ROWS = Table(
     (

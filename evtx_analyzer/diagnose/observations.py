@@ -1,0 +1,97 @@
+"""Which observations of a cause hold for an incident, by which facts."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import timedelta
+
+from msgspec import Struct
+
+from evtx_analyzer.diagnose.scene import Case, Fact, Scene
+from evtx_analyzer.model.alike import Alike
+from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
+from evtx_analyzer.rules.definitions import Observation
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade.
+
+    ``folded`` are refusals of which it is true too, and that are no facts yet.
+    """
+
+    observation: Observation
+    scene: Scene
+    facts: Sequence[Fact]
+    capped: bool
+    folded: Sequence[Alike] = ()
+
+
+def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> Seen | None:
+    """The observation with its facts where it holds for the incident, else None."""
+    if rule.kind in ("link", "broken-link"):
+        facts, free = scene.paired(rule.of, rule.kind)
+        return Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
+    if rule.kind in ("handshake", "some-handshakes", "every-handshake"):
+        facts, sure = scene.on_wire(rule.of, rule.kind)
+        # What may be another connection beside the refused one takes no cause away.
+        held = facts and (sure or not rule.contradicts)
+        return Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
+    if rule.kind == "operation":
+        found = [item for item in identified if rule.of in item.signals]
+        if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:
+            # Another certificate with the server's name remains, of which this is not true.
+            return None
+        facts = [
+            Fact(origin=item.chain_origin or item.origin, time=item.chain_time or item.time, operation=item)
+            for item in found
+        ]
+        capped = not any(item.id in scene.free for item in found)
+        return Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
+    if rule.kind == "rejection":
+        facts = scene.refused(rule.of, rule.shown_by)
+        folded = scene.folded(rule.of)
+        # What is true of some refusals only does not explain the others.
+        capped = len(facts) + sum(map(len, folded)) < scene.incident.rejection_count
+        return (
+            Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
+        )
+    if rule.kind == "store":
+        facts, free = scene.stored(rule.of)
+        return Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
+    if not _absent(rule, scene):
+        return None
+    return Seen(
+        observation=rule, scene=scene, facts=(Fact(),) if rule.supports or rule.contradicts else (), capped=False
+    )
+
+
+def _absent(rule: Observation, scene: Scene) -> bool:
+    if rule.kind == "no-object":
+        return rule.of not in scene.case.settings
+    if rule.kind == "cut-object":
+        return rule.of in scene.case.cut
+    if rule.kind == "unread-source":
+        return rule.of in scene.case.unread
+    return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
+
+
+def _no_source(kind: str, case: Case) -> bool:
+    return not (case.kinds | case.unread) & (set(REFUSAL_KINDS) if kind == "smtp" else {kind})
+
+
+def _outside(kind: str, scene: Scene) -> bool:
+    """Whether the export of that kind exists and does not reach any refusal of the incident.
+
+    Where the UTC time of a refusal is not known, neither is whether it lies outside.
+    """
+    if scene.incident.unknown_zone_count:
+        return False
+    slack = timedelta(seconds=10)
+    for item in scene.case.coverage:
+        if item.kind == kind and item.first and item.last and item.records:
+            nearest = bisect_left(scene.anchors, item.first - slack)
+            if nearest < len(scene.anchors) and scene.anchors[nearest] <= item.last + slack:
+                return False
+    return kind in scene.case.kinds

@@ -1,0 +1,24 @@
+"""What is asked for where no log names the machine that was refused, and others are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evtx_analyzer.diagnose.scene import Case
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Missing
+
+_WITH_HOST = ("> evtx-analyzer analyze INPUT --host SEND*.LOG=EX01",)
+
+
+def host_asked(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]:
+    """Yield the question whose logs they are, where a certificate check of some machine might be of the refused one."""
+    count = sum(item.rejection_count for item in incidents if not item.host)
+    known = sorted({item.host for item in case.operations.values() if item.host})
+    if count and known:
+        refusals = "1 refusal" if count == 1 else f"{count} refusals"
+        text = (
+            f"No log names the machine of {refusals}, and it may be another one than {', '.join(known)}. "
+            "Say with --host which machine wrote the SMTP log, and analyze again."
+        )
+        yield Missing(text=text, collect=_WITH_HOST)

@@ -1,0 +1,125 @@
+"""The state in which the mail of an incident was refused, which later logs are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from evtx_analyzer import clock
+from evtx_analyzer.correlate.case_facts import sender_domain_of
+from evtx_analyzer.correlate.excerpt import holds_every_kind
+from evtx_analyzer.exchange_online import is_remote_side
+from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
+from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
+
+PASSED = "0"
+
+
+class FailedCheck(Struct, frozen=True):
+    """A certificate check that failed and is joined with a refusal: what must pass for a repair."""
+
+    host: str
+    process: str
+    policy: str
+    thumbprint: str
+    time: datetime
+
+
+class RefusedState(Struct, frozen=True, kw_only=True):
+    """The state in which the mail of an incident was refused, as far as its logs show it.
+
+    ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
+    ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
+    of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
+    ``complete`` is False where some refusals are only counted and may have been in another state than all others.
+    """
+
+    host: str
+    connector: str
+    kind: str
+    start: datetime
+    end: datetime
+    timed: bool
+    complete: bool
+    thumbprints: frozenset[str]
+    addresses: frozenset[str]
+    sender_domains: frozenset[str | None]
+    tls: bool | None
+    certificate_sent: bool | None
+    online: bool | None
+    failed: tuple[FailedCheck, ...]
+    accepted_meanwhile: bool
+    sample: Rejection
+
+
+def refused_state(
+    incident: Incident, operations: Mapping[str, Operation], deliveries: Iterable[Delivery] = ()
+) -> RefusedState:
+    """Return the state of an incident; ``operations`` (by id) hold the checks of its links.
+
+    ``deliveries`` are given where ``Later`` does not hold the accepted mail of the incident's own time.
+    """
+    complete = holds_every_kind(incident)
+    # One answers for all that are alike.
+    rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
+    tls = {_tls(item) for item in rejections}
+    certificates = {_certificate_sent(item) for item in rejections}
+    online = {is_remote_side(item.remote_name, item.received, item.remote_endpoint) for item in rejections}
+    links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
+    checks = (operations[link.operation] for link in links if link.operation in operations)
+    failed = {
+        FailedCheck(item.host, item.process, item.policy, item.thumbprint, item.time)
+        for item in checks
+        if item.result not in ("", PASSED)
+    }
+    return RefusedState(
+        host=incident.host,
+        connector=incident.connector,
+        kind=incident.kind,
+        start=incident.start,
+        end=incident.end,
+        timed=clock.is_known(incident.end_basis) and not incident.unknown_zone_count,
+        complete=complete,
+        thumbprints=frozenset(item.sent.thumbprint for item in rejections if item.sent) - {""},
+        addresses=frozenset(item.seen_address for item in rejections) - {""},
+        sender_domains=frozenset(sender_domain_of(item) for item in rejections),
+        tls=_agreed(tls) if complete else None,
+        certificate_sent=_agreed(certificates) if complete else None,
+        online=_agreed(online) if complete else None,
+        accepted_meanwhile=any(_accepted_meanwhile(item, incident) for item in deliveries),
+        failed=tuple(sorted(failed, key=lambda item: (item.time, item.thumbprint, item.policy))),
+        sample=incident.rejections[-1],
+    )
+
+
+def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
+    """Whether the first and the last acceptance lie around or within the refusals: any between them may."""
+    thumbprints = {item.sent.thumbprint if item.sent else "" for item in incident.rejections}
+    first, last = history.first_accepted_outside, history.last_accepted_outside
+    if first is None or last is None or history.thumbprint not in thumbprints:
+        return False
+    same = (history.host, history.connector, history.kind) == (incident.host, incident.connector, incident.kind)
+    return same and first <= incident.end and last >= incident.start
+
+
+def _tls(rejection: Rejection) -> bool | None:
+    if rejection.starttls or rejection.tls:
+        return True
+    return False if rejection.from_start and rejection.kind in SESSION_KINDS else None
+
+
+def _certificate_sent(rejection: Rejection) -> bool | None:
+    """Whether a certificate was sent; without TLS there is none, and IIS SMTP logs do not show it."""
+    if rejection.sent is not None:
+        return True
+    tls = _tls(rejection)
+    if tls is False:
+        return False
+    return False if tls and rejection.from_start and rejection.kind in KINDS_WITH_CERTIFICATES else None
+
+
+def _agreed(values: set[bool | None]) -> bool | None:
+    """The value that all have; None where they differ or one is not known."""
+    return next(iter(values)) if len(values) == 1 else None

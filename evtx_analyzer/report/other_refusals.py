@@ -1,0 +1,83 @@
+"""Refusals that the verdict does not cover: what is likely for each of them, and what to do there first.
+
+A case may hold refusals of two causes. The verdict, its fix and its evidence are of one of them, so the others must be
+told at once, with a fix of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from evtx_analyzer.documentation import page_of
+from evtx_analyzer.model.evidence import Incident
+from evtx_analyzer.model.findings import Finding
+from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.language import Language
+from evtx_analyzer.report.steps import steps
+from evtx_analyzer.rules.files import is_builtin_cause
+
+_NAMED = ("confirmed", "probable", "possible")
+_MOST_PLACES = 4
+
+
+class OtherRefusals(Struct, frozen=True, kw_only=True):
+    """Refusals beside the verdict that have one cause, or none, in the reader's language.
+
+    ``count`` is how many, ``places`` over which connectors of which machines they went. ``first`` is the first step of
+    the fix and ``page`` where the cause is explained; both are empty where no cause is named.
+    """
+
+    count: int
+    places: str
+    grade: str = ""
+    title: str
+    first: str = ""
+    page: str = ""
+
+
+def other_refusals(report: Report, say: Language) -> tuple[OtherRefusals, ...]:
+    """Return the refusals that the verdict does not cover, those with the best supported cause first."""
+    best = report.findings[0] if report.findings else None
+    if best is None or best.cause == "unexplained":
+        return ()
+    rest = [item for item in report.incidents if item.id not in best.incidents]
+    found: list[OtherRefusals] = []
+    for finding in (item for item in report.findings[1:] if item.grade in _NAMED):
+        own = [item for item in rest if item.id in finding.incidents]
+        rest = [item for item in rest if item.id not in finding.incidents]
+        found += [_of_cause(finding, own, say)] if own else []
+    if rest:
+        title = say("no cause is supported well enough to be named")
+        found.append(OtherRefusals(count=_count(rest), places=_places(rest, say), title=title))
+    return tuple(found)
+
+
+def _of_cause(finding: Finding, incidents: Iterable[Incident], say: Language) -> OtherRefusals:
+    incidents = list(incidents)
+    todo = [step.text for step in steps(finding.remedy.steps, say) if step.text] if finding.remedy else []
+    return OtherRefusals(
+        count=_count(incidents),
+        places=_places(incidents, say),
+        grade=say(finding.grade),
+        title=say.sentence(finding.title),
+        first=todo[0] if todo else "",
+        page=page_of(finding.cause) if is_builtin_cause(finding.cause) else "",
+    )
+
+
+def _count(incidents: Iterable[Incident]) -> int:
+    return sum(item.rejection_count for item in incidents)
+
+
+def _places(incidents: Iterable[Incident], say: Language) -> str:
+    """Return where refusals happened: connector and machine as far as logs name them, in the order of the incidents."""
+    names = dict.fromkeys(_place(item, say) for item in incidents)
+    more = f", +{len(names) - _MOST_PLACES}" if len(names) > _MOST_PLACES else ""
+    return ", ".join(list(names)[:_MOST_PLACES]) + more
+
+
+def _place(incident: Incident, say: Language) -> str:
+    host = incident.host or say("a host that no log names")
+    return say("$connector on $host", connector=incident.connector, host=host) if incident.connector else host

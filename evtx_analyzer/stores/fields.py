@@ -1,0 +1,216 @@
+"""The view ``certificate-store``: the fields of a chain that was built from stores; docs/rules.md lists them.
+
+A store shows the state at the time of its export: a field is absent where nothing tells, and what was true when the
+mail was refused is never claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from evtx_analyzer.correlate.fields import Field
+from evtx_analyzer.distinguished_names import common_name, has_domain_component
+from evtx_analyzer.model.evidence import HostRelation, Incident, Operation
+from evtx_analyzer.model.stores import StoreChain
+from evtx_analyzer.public_roots import is_public_root
+from evtx_analyzer.stores.assemble import MACHINE, StoreContents
+from evtx_analyzer.stores.chain import TRUSTED, Held, Pool, is_self_signed
+
+VIEW = "certificate-store"
+CA, _MY = f"{MACHINE}\\CA", f"{MACHINE}\\My"
+_PLACES_OF_INTERMEDIATES = frozenset({CA, _MY})
+_DAY = timedelta(days=1)
+_PASSED = "0"
+
+
+class StoreView(Struct, frozen=True, kw_only=True):
+    """A chain with what its fields are taken from; ``only`` is whether no other certificate is in question."""
+
+    chain: StoreChain
+    held: tuple[Held, ...]
+    machine: StoresOfMachine
+    operations: Sequence[Operation]
+    only: bool
+
+    @property
+    def incident(self) -> Incident:
+        """The incident whose certificate is in question."""
+        return self.machine.incident
+
+    @property
+    def leaf(self) -> Held:
+        """The certificate in question."""
+        return self.held[0]
+
+    @property
+    def root(self) -> Held | None:
+        """The root of a complete chain; a self-signed leaf is none."""
+        return self.held[-1] if self.chain.result == "complete" and len(self.held) > 1 else None
+
+
+class StoresOfMachine(Struct, frozen=True):
+    """The stores of the machine of an incident, and how sure it is that they are of this machine."""
+
+    incident: Incident
+    hosts: HostRelation
+    contents: Sequence[StoreContents]
+    stores: Pool
+
+    @property
+    def exported(self) -> datetime | None:
+        """The time of the last export, where it is known of all."""
+        times = [item.store.exported for item in self.contents]
+        return None if None in times else max(time for time in times if time is not None)
+
+
+# ------------------------------------------------------------------------------------------------------------- fields
+
+
+def _exported(view: StoreView) -> str | None:
+    """Whether the export was made before the refusals, after them, or within a day of them."""
+    time, incident = view.chain.exported, view.incident
+    if time is None or incident.unknown_zone_count:
+        return None
+    if time < incident.start - _DAY:
+        return "before"
+    return "after" if time > incident.end + _DAY else "around"
+
+
+def _private(view: StoreView) -> bool | None:
+    """Whether the missing issuer may be a company's own root, which is no intermediate: by the words of its name."""
+    missing = view.chain.missing_issuer
+    if missing is None or view.chain.missing_issuer_role == "intermediate":
+        return None
+    rooted = "root" in common_name(missing.subject).casefold().replace("-", " ").split()
+    return True if rooted or has_domain_component(missing.subject) else None
+
+
+def _misplaced(view: StoreView) -> list[str]:
+    """Stores of the intermediates that lie neither in CA nor in My."""
+    between = [item for item in view.held[1:] if not is_self_signed(item.certificate)]
+    misplaced = [item for item in between if not _PLACES_OF_INTERMEDIATES & set(item.stores)]
+    return sorted({store for item in misplaced for store in item.stores})
+
+
+def _expired(item: Held, incident: Incident) -> bool | None:
+    """Whether a certificate had expired before the first refusal; None where nothing tells, or only a day is known."""
+    last, first_refusal = item.certificate.not_after, incident.start
+    if incident.unknown_zone_count:
+        return None
+    if last is not None:
+        return last < first_refusal
+    day = item.entry.last_day if item.entry is not None else None
+    if day is None:
+        return None
+    # The day is that of a clock whose zone is not known.
+    if day + _DAY < first_refusal.date():
+        return True
+    return False if day - _DAY > incident.end.date() else None
+
+
+def _last_check(view: StoreView) -> str | None:
+    """How the last check of the certificate on this machine ended, up to the last refusal."""
+    chain, end = view.chain, view.incident.end
+    of_leaf = [item for item in view.operations if item.policy and item.thumbprint == chain.thumbprint]
+    checks = [item for item in of_leaf if item.host == chain.host and item.time <= end]
+    if not checks:
+        return None
+    return "passed" if max(checks, key=lambda item: item.time).result == _PASSED else "failed"
+
+
+def _is_public(item: Held | None) -> bool:
+    return item is not None and is_public_root(item.certificate.subject, item.certificate.subject_key_id)
+
+
+def _trusted(view: StoreView) -> bool | None:
+    """Whether the root of a complete chain is trusted; one that Windows may fetch by itself is not called untrusted."""
+    if view.root is None:
+        return None
+    if TRUSTED & set(view.root.stores):
+        return True
+    return False if view.machine.stores.whole >= TRUSTED and not _is_public(view.root) else None
+
+
+def _private_root(view: StoreView) -> bool | None:
+    root = view.root
+    private = root is not None and not _is_public(root) and has_domain_component(root.certificate.subject)
+    return True if private and _trusted(view) else None
+
+
+def _in_my(view: StoreView) -> bool | None:
+    stores = view.leaf.stores
+    return _MY in stores if stores or _MY in view.machine.stores.whole else None
+
+
+def _self_signed(view: StoreView) -> bool | None:
+    certificate = view.leaf.certificate
+    return is_self_signed(certificate) if certificate.subject and certificate.issuer else None
+
+
+FIELDS = (
+    Field("Computer", "the machine of the refusals", lambda view: view.chain.host),
+    Field("Thumbprint", "SHA-1 of the certificate in question", lambda view: view.chain.thumbprint),
+    Field("Subject", "its subject", lambda view: view.chain.subject),
+    Field(
+        "Basis",
+        "why it: `sent`, `check` (CAPI2), `connector` (the Send connector names it), `name` (IIS: the server's name)",
+        lambda view: view.chain.basis,
+    ),
+    Field("OnlyCandidate", "`true` where no other certificate is in question", lambda view: view.only or None),
+    Field("Exported", "`before`, `around` or `after` the refusals; only where a manifest tells the time", _exported),
+    Field("WholeStore", "stores that were exported whole", lambda view: sorted(view.machine.stores.whole)),
+    Field(
+        "Chain",
+        "`complete`, `issuer-absent` (LocalMachine\\CA was exported whole), `unknown`",
+        lambda view: view.chain.result,
+    ),
+    Field("Elements", "number of certificates in the chain", lambda view: str(len(view.held))),
+    Field("MissingIssuer", "`root`, `intermediate`, `unknown`", lambda view: view.chain.missing_issuer_role),
+    Field(
+        "MissingIssuerName",
+        "subject of the missing issuer",
+        lambda view: view.chain.missing_issuer.subject if view.chain.missing_issuer else None,
+    ),
+    Field("MissingIssuerPrivate", "`true` where its name may be that of a company's own root", _private),
+    Field("MissingIssuerElsewhere", "stores of a user that hold it", lambda view: view.chain.elsewhere),
+    Field("IntermediateIn", "stores of intermediates that lie neither in CA nor in My", _misplaced),
+    Field(
+        "IntermediateExpired",
+        "intermediates that had expired before the first refusal",
+        lambda view: [item.certificate.subject for item in view.held[1:] if _expired(item, view.incident)],
+    ),
+    Field(
+        "SameName", "other certificates of LocalMachine\\My with one of its names", lambda view: view.chain.same_name
+    ),
+    Field(
+        "LastCheck", "`passed`, `failed`: its last check by CAPI2 on this machine, up to the last refusal", _last_check
+    ),
+    Field("InMy", "whether LocalMachine\\My holds it", _in_my),
+    Field("SelfSigned", "whether it is its own issuer", _self_signed),
+    Field(
+        "Expired", "whether it had expired before the first refusal", lambda view: _expired(view.leaf, view.incident)
+    ),
+    Field(
+        "HasPrivateKey",
+        "whether there is a private key",
+        lambda view: view.chain.key.present if view.chain.key else None,
+    ),
+    Field(
+        "KeyTest",
+        "`passed`, `failed`: certutil's test of the key",
+        lambda view: view.chain.key.test if view.chain.key else None,
+    ),
+    Field("KeyProvider", "provider of the key", lambda view: view.chain.key.provider if view.chain.key else None),
+    Field(
+        "KeySpec",
+        "`AT_KEYEXCHANGE`, `AT_SIGNATURE`, `0`",
+        lambda view: view.chain.key.key_spec if view.chain.key else None,
+    ),
+    Field("Root", "subject of the root", lambda view: view.root.certificate.subject if view.root else None),
+    Field("RootPublic", "`true` where it is a public root", lambda view: _is_public(view.root) or None),
+    Field("RootTrusted", "whether Root or AuthRoot holds it; both exported whole where not", _trusted),
+    Field("RootPrivate", "`true` where it is trusted here and has domain components in its name", _private_root),
+)
