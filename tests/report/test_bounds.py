@@ -136,7 +136,9 @@ def test_an_incident_keeps_a_refusal_of_each_kind(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small")
 def test_sources_keep_those_that_could_not_be_read():
     made = reports.report("kb-3212877")
-    statuses: list[Literal["read", "not-read", "partial"]] = [*["read"] * 20, "not-read", "partial"]
+    read: list[Literal["read", "not-read", "partial"]] = ["read"]
+    statuses = read * 20
+    statuses += ["not-read", "partial"]
     many = [
         SourceStatus(path=f"{n:02}.log", kind="send-connector", sha256="", size=1, status=status, reason="")
         for n, status in enumerate(statuses)
