@@ -60,6 +60,10 @@ class RuleSetError(AnalyzerError):
         self.mistakes = mistakes
 
 
+PROGRAM_FAILED = "this program failed on it"
+"""With this begins what is said of an error that nobody foresaw."""
+
+
 def is_unforeseen(error: BaseException) -> bool:
     """Return whether an error is a fault of this program or of a library, of which a boundary makes a loss.
 
@@ -77,4 +81,4 @@ def unforeseen(what: str, error: BaseException) -> str:
     """
     _LOG.error("%s: this program failed on it", what, exc_info=error)
     text = _ADDRESS.sub("", str(error)).partition("\n")[0][:_MOST_TEXT].encode("utf-8", "replace").decode()
-    return f"this program failed on it ({type(error).__name__}: {text}); please report this"
+    return f"{PROGRAM_FAILED} ({type(error).__name__}: {text}); please report this"

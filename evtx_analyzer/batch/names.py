@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 from evtx_analyzer.batch.bundles import without_archive_suffix
 
 _LONGEST = 60
+_DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])\.", re.IGNORECASE)
 _DIGITS = 4
 
 
@@ -35,4 +37,6 @@ def _stem(label: str) -> str:
     parts = [part for part in kept.split("-") if part]
     # 255 bytes is the most that common file systems take, and a letter takes up to four.
     short = "-".join(parts).encode()[: _LONGEST * 3].decode("utf-8", "ignore")[:_LONGEST]
-    return short.strip("-.") or "bundle"
+    stem = short.strip("-.") or "bundle"
+    # Windows takes these names for devices, whatever stands behind a dot.
+    return f"_{stem}" if _DEVICE.match(stem) else stem

@@ -9,7 +9,6 @@ from msgspec import Struct
 from evtx_analyzer.batch.summary import Summary
 from evtx_analyzer.errors import ReportError
 
-PROGRAM_FAILED = "this program failed on it"
 DIED = (
     "its worker process died in every try; the bundle may need more memory than --memory-limit or this machine has, "
     "or crash a library"

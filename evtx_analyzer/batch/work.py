@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.index import Record, believed, missing, signature
-from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError, why_unwritten
+from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.discover import files
 from evtx_analyzer.discover.archive.limits import read_password
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.errors import AnalyzerError, InputError, OptionError, ReportError
+from evtx_analyzer.errors import PROGRAM_FAILED, AnalyzerError, InputError, OptionError, ReportError, unforeseen
 from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.options import AnalysisOptions
@@ -200,8 +200,7 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
     except (AnalyzerError, MemoryError):
         raise
     except Exception as error:  # the boundary of a bundle: the others must go on
-        text = f"{PROGRAM_FAILED} ({type(error).__name__}: {error}); please report this"
-        raise BundleError(text) from error
+        raise BundleError(unforeseen(task.label, error)) from error
     return _judged(report, entry)
 
 

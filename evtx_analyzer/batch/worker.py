@@ -21,8 +21,8 @@ from typing import Any
 from msgspec import Struct
 
 from evtx_analyzer.batch.memory import limit_memory
-from evtx_analyzer.batch.outcome import PROGRAM_FAILED, BundleError, UnwrittenError, WorkerLimits, out_of_memory
-from evtx_analyzer.errors import AnalyzerError
+from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, WorkerLimits, out_of_memory
+from evtx_analyzer.errors import AnalyzerError, unforeseen
 
 _START_SECONDS = 120.0  # importing takes half a second; a machine that swaps takes its time
 _STUCK_SECONDS = 60.0  # for one message to pass; a process that was stopped in the middle of one sends no more
@@ -192,7 +192,7 @@ def _answer(function: Callable[[Any], Any], task: Any, memory: int | None) -> An
     except MemoryError:
         return Wrong(out_of_memory(memory))
     except Exception as error:  # noqa: BLE001  the boundary of a worker: whatever fails is told, and costs one bundle
-        return Wrong(f"{PROGRAM_FAILED} ({type(error).__name__}: {error}); please report this")
+        return Wrong(unforeseen("a bundle", error))
 
 
 def _end_with_parent() -> None:

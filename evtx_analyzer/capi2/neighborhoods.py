@@ -84,7 +84,8 @@ class Neighborhoods:
         return (event for event in self._mentioning(piece, tasks) if event.task_id in tasks)
 
     def _mentioning(self, piece: Piece, names: frozenset[str]) -> Iterator[Capi2Event]:
-        for record in piece.naming(names):
+        # An event without a TaskId, as damage leaves it, is of no task.
+        for record in piece.naming(names) if names else ():
             if record not in self._events:
                 self._events[record] = self._typed(record)
             event = self._events[record]

@@ -9,13 +9,17 @@ said. Every event given is a step of at least one operation.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 
+from evtx_analyzer.capi2.excerpt import MOST_CERTIFICATE_EVENTS, MOST_HOLES, excerpt, left_out
 from evtx_analyzer.capi2.issuers import with_roles
 from evtx_analyzer.capi2.same_log import distinct, record_id
 from evtx_analyzer.capi2.summaries import step
-from evtx_analyzer.capi2.task_tree import BEGINS, CERTIFICATES, POLICY, Node, capi2, numbers_missing, tree
+from evtx_analyzer.capi2.task_tree import BEGINS, CERTIFICATES, POLICY, Node, Told, capi2, numbers_missing, tree
 from evtx_analyzer.hosts import Hosts
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Capi2Event, Match
@@ -36,6 +40,20 @@ class _Task:
     matches: list[Match]
     nodes: list[Node]
     certificates: list[Match]  # those of event 90
+
+    @cached_property
+    def naming(self) -> dict[str, Match]:
+        """The first event 90 that names a certificate, by thumbprint."""
+        found: dict[str, Match] = {}
+        for match in self.certificates:
+            for item in capi2(match).certificates:
+                found.setdefault(item.thumbprint, match)
+        return found
+
+    @cached_property
+    def holes(self) -> list[tuple[int, int]]:
+        """The runs of SeqNumbers that no event of the task has."""
+        return numbers_missing(self.matches)
 
 
 @dataclass
@@ -136,20 +154,34 @@ def _identity(draft: _Draft) -> str:
     return identify("O", main.origin, main.chain_ref)
 
 
-def _parts(draft: _Draft) -> list[tuple[Match, int]]:
-    """Return every event of an operation with its depth, in the order of the tasks that they are of."""
-    found = list(draft.chain.events()) if draft.chain else []
-    if draft.policy:
-        found.append((draft.policy, 0))
-    if not found:
-        found = list(draft.node.events())
+def _parts(draft: _Draft) -> tuple[list[Told], int]:
+    """Return the events of an operation with their depth, in the order of the tasks that they are of, and their number.
+
+    Of very many there are only some.
+    """
+    inner = draft.chain.told if draft.chain else ()
+    policy = [(draft.policy, 0)] if draft.policy else []
+    own = inner if inner or policy else draft.node.told
+    found = [*excerpt(own), *policy]
     inside = {match.event.origin for match, _ in found}
-    for task in (draft.chain_task, draft.task):
-        for match in task.certificates if task else ():
-            if match.event.origin not in inside:
-                inside.add(match.event.origin)
-                found.append((match, 0))
-    return sorted(found, key=lambda part: _written(part[0]))
+    tasks = {id(task): task for task in (draft.chain_task, draft.task) if task}.values()
+    named = sum(capi2(match).event_id == CERTIFICATES for match, _ in own)
+    count = len(own) + len(policy) + max(sum(len(task.certificates) for task in tasks) - named, 0)
+    for match in (match for task in tasks for match in _naming(draft, task)):
+        if match.event.origin not in inside:
+            inside.add(match.event.origin)
+            found.append((match, 0))
+    return sorted(found, key=lambda part: _written(part[0])), count
+
+
+def _naming(draft: _Draft, task: _Task) -> list[Match]:
+    """Return the events 90 of a task; of very many those that name a certificate of the chain, and the first ones."""
+    if len(task.certificates) <= MOST_CERTIFICATE_EVENTS:
+        return task.certificates
+    events = [capi2(match) for match in (draft.policy, draft.chain.end if draft.chain else None) if match]
+    names = [name for event in events for name in (event.thumbprint, *(item.thumbprint for item in event.chain))]
+    telling = [task.naming[name] for name in dict.fromkeys(names) if name in task.naming]
+    return [*telling, *task.certificates[:MOST_CERTIFICATE_EVENTS]][:MOST_CERTIFICATE_EVENTS]
 
 
 def _written(match: Match) -> tuple[object, ...]:
@@ -159,7 +191,7 @@ def _written(match: Match) -> tuple[object, ...]:
 
 
 def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], parent: str | None) -> Operation:
-    parts = _parts(draft)
+    parts, count = _parts(draft)
     events = [capi2(match) for match, _ in parts]
     main = capi2(draft.policy or draft.node.main)
     chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
@@ -196,7 +228,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         origins=tuple(sorted({event.origin for event in events}, key=sort_key)),
         kind="chain" if draft.policy or draft.chain else draft.node.kind,
         complete=not missing and not notes,
-        notes=(*notes, *named),
+        notes=(*notes, *named, *left_out(len(parts), count)),
         parent=parent,
         user=main.user,
         target=main.target,
@@ -210,6 +242,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         revocations=tuple(event.revocation for event in events if event.revocation),
         retrievals=tuple(event.retrieval for event in events if event.retrieval),
         steps=tuple(step(capi2(match), depth) for match, depth in parts),
+        event_count=count,
     )
 
 
@@ -236,27 +269,28 @@ def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certi
 def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the ids of events that were written and are not in the export, and why; and holes in the numbering."""
     root = draft.chain if draft.policy else draft.node
-    absent = [number for node, _ in root.walk() for number in node.missing] if root else [BUILD_CHAIN]
-    missing = tuple(dict.fromkeys(absent))
+    missing = root.absent if root else (BUILD_CHAIN,)
     holes = _holes(draft, root)
     if not missing and not holes:
         return (), ()
     main = capi2(draft.policy or draft.node.main)
-    what = [f"event {number}" for number in missing] + [f"SeqNumber {_run(*hole)}" for hole in holes]
+    what = [f"event {number}" for number in missing] + [f"SeqNumber {_run(*hole)}" for hole in holes[:MOST_HOLES]]
+    if len(holes) > MOST_HOLES:
+        what.append(f"{len(holes) - MOST_HOLES} more runs of SeqNumbers")
     return missing, (f"not in the export: {', '.join(what)}; {_reason(main, spans.get(main.origin.source))}",)
 
 
 def _holes(draft: _Draft, root: Node | None) -> list[tuple[int, int]]:
     """Return SeqNumbers missing inside of what an operation did, and before it where it opened its task."""
     task = draft.chain_task if draft.policy else draft.task
-    if root is None or task is None:
+    if root is None or task is None or root.numbers is None:
         return []
-    numbers = [number for match, _ in root.events() if (number := capi2(match).sequence) is not None]
-    if not numbers:
-        return []
-    opened_task = root.id in BEGINS and root.begin is None and root is task.nodes[0]
-    first, last = 1 if opened_task else min(numbers), max(numbers)
-    return numbers_missing([match for match in task.matches if (capi2(match).sequence or 0) <= last], first=first)
+    first, last = root.numbers
+    if root.id in BEGINS and root.begin is None and root is task.nodes[0]:
+        first = 1
+    # Its first and last number are there, so that no hole reaches over them.
+    low, high = bisect_left(task.holes, (first,)), bisect_right(task.holes, last, key=itemgetter(0))
+    return task.holes[low:high]
 
 
 def _run(first: int, last: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from evtx_analyzer.model.events import Capi2Event, Match
 from evtx_analyzer.model.evidence import OperationKind
@@ -36,6 +37,10 @@ _INNER = {11: (41, 42, 51, 53), 41: (42, 51, 53), 51: (), 53: (), 81: (11, 30, 4
 _DEEPEST = 32
 """Levels of what lies inside of what; real ones have four. More is a damaged or forged log that ends nothing it begins,
 and each level would hold all that follows."""
+
+
+Told = tuple[Match, int]
+"""An event with its depth: the number of operations that it lies within."""
 
 
 @dataclass
@@ -74,7 +79,23 @@ class Node:
         for node in self.inner:
             yield from node.walk(depth + 1)
 
-    def events(self, depth: int = 0) -> Iterator[tuple[Match, int]]:
+    @cached_property
+    def absent(self) -> tuple[int, ...]:
+        """Ids of events that are not in the export, its own and those of all below it."""
+        return tuple(dict.fromkeys(number for node, _ in self.walk() for number in node.missing))
+
+    @cached_property
+    def told(self) -> tuple[Told, ...]:
+        """All events; made once, for an event 11 may be the chain of very many events 30."""
+        return tuple(self.events())
+
+    @cached_property
+    def numbers(self) -> tuple[int, int] | None:
+        """Lowest and highest SeqNumber of its events."""
+        known = [number for match, _ in self.told if (number := capi2(match).sequence) is not None]
+        return (min(known), max(known)) if known else None
+
+    def events(self, depth: int = 0) -> Iterator[Told]:
         """Yield all events in the order in which they were written, with their depth."""
         if self.begin:
             yield self.begin, depth
@@ -125,13 +146,13 @@ def _close(stack: list[Node], number: int, match: Match) -> None:
     first = len(siblings)
     while first and siblings[first - 1].id in _INNER[number]:
         first -= 1
-    stack[-1].inner = [*siblings[:first], Node(number, end=match, inner=siblings[first:])]
+    siblings[first:] = [Node(number, end=match, inner=siblings[first:])]
 
 
-def numbers_missing(matches: Sequence[Match], *, first: int = 1) -> list[tuple[int, int]]:
-    """Return the runs of SeqNumbers from ``first`` to the highest that no event has."""
+def numbers_missing(matches: Sequence[Match]) -> list[tuple[int, int]]:
+    """Return the runs of SeqNumbers from 1 to the highest that no event has, in their order."""
     known = sorted({number for match in matches if (number := capi2(match).sequence) is not None})
-    runs, expected = [], first
+    runs, expected = [], 1
     for number in known:
         if number > expected:
             runs.append((expected, number - 1))

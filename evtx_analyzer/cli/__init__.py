@@ -10,7 +10,7 @@ import sys
 
 from evtx_analyzer.cli import analyze, batch, collector, events, rules, verify
 from evtx_analyzer.cli.app import app
-from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, interrupted, leave, unforeseen
+from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, interrupted, leave, note, unforeseen, usage_error
 from evtx_analyzer.cli.outputs import NOT_WRITTEN
 from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
@@ -44,6 +44,8 @@ def main() -> None:
         if interrupted(end):  # typer ends without a word, click with 1
             complain("interrupted")
             status = 130
+        elif text := usage_error(end):
+            note(text)
     except BaseException as error:  # noqa: BLE001  the last boundary: an unforeseen error has a status of its own
         complain(unforeseen(error, sys.argv[1:2]))
         status = INTERNAL_ERROR

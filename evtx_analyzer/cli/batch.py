@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.config import ConfiguredCommand
+from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.meter import Meter, ProgressForm
 from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_case_options
@@ -142,7 +142,7 @@ def batch(
             raise typer.Exit(_interrupted(meter)) from None
     write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
     if problem:
-        sys.stderr.write(f"evtx-analyzer: {problem}\n")
+        complain(problem)
         # With a full disk bundles are left undone, which is more than an output that could not be written.
         raise typer.Exit(2 if any(row.status == "failed" for row in summary.rows) else NOT_WRITTEN)
     lost = any(row.loss_count or row.status != "read" for row in summary.rows)
@@ -209,5 +209,5 @@ def _reason(row: Row, say: Language) -> str:
 
 def _interrupted(meter: Meter) -> int:
     done = f"{meter.done} of {meter.total} bundles are done"
-    sys.stderr.write(f"evtx-analyzer: interrupted; {done}: the same command with --resume does the rest\n")
+    complain(f"interrupted; {done}: the same command with --resume does the rest")
     return 130

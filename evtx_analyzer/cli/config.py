@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.options import BareRedact
 from evtx_analyzer.errors import OptionError
 
@@ -60,7 +60,7 @@ def with_configuration(command: str, args: list[str]) -> list[str]:
     if not taken:
         return args
     note = f"{path.name}: {', '.join(taken)}"
-    sys.stderr.write(f"evtx-analyzer: options from {path}: {', '.join(taken)}\n")
+    complain(f"options from {path}: {', '.join(taken)}")
     written = [item for key, value in taken.items() for item in _written(path, key, value)]
     return [*written, f"--from-config={note}", *args]
 

@@ -22,14 +22,14 @@ LOG = logging.getLogger("evtx_analyzer")
 
 def set_up(*, quiet: bool, verbose: bool, log_file: Path | None) -> None:
     """Send what is said to stderr as far as asked for, and to the log file; raises OptionError where that fails."""
-    if quiet and verbose:
-        raise OptionError("-q and -v contradict each other")
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
     LOG.handlers = [_to_stderr(quiet=quiet, verbose=verbose)]
     if log_file is not None:
         LOG.addHandler(_to_file(log_file))
         LOG.debug("evtx-analyzer %s, Python %s on %s", _version(), sys.version.split()[0], sys.platform)
+    if quiet and verbose:
+        raise OptionError("-q and -v contradict each other")
 
 
 def _version() -> str:
@@ -43,17 +43,25 @@ def _to_stderr(*, quiet: bool, verbose: bool) -> logging.Handler:
     handler.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     # Errors are said in one line by ``main``; their tracebacks are for those who ask for more.
     handler.addFilter(lambda record: verbose or record.exc_info is None)
+    handler.addFilter(lambda record: not getattr(record, "said", False))
     handler.setFormatter(_Plain("%(message)s"))
     return handler
 
 
 def _to_file(path: Path) -> logging.Handler:
     try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _Log(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OptionError(f"--log-file {path}: cannot be written ({error.strerror})") from error
     handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s"))
     return handler
+
+
+class _Log(logging.FileHandler):
+    """A log file that cannot be written to any more ends nothing, and is no matter for stderr."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        """Do without the line."""
 
 
 class _Plain(logging.Formatter):

@@ -14,12 +14,32 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr, if there is one; names of files and members in it cannot act on the terminal."""
+    """Write one line to stderr, if there is one, and to the log file.
+
+    Names of files and members in it cannot act on the terminal.
+    """
     from evtx_analyzer.plain_text import clean
 
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"evtx-analyzer: {clean(text)}\n")
         sys.stderr.flush()
+    note(text)
+
+
+def note(text: str) -> None:
+    """Write to the log file what stderr has already."""
+    import logging
+
+    log = logging.getLogger(_PACKAGE)
+    if log.handlers:  # else Python would write it to stderr once more
+        log.error(text, extra={"said": True})
+
+
+def usage_error(end: BaseException) -> str:
+    """Return what the command line said of its arguments before it ended; empty where that is not why."""
+    cause: BaseException | None = end.__context__
+    told = getattr(cause, "format_message", None)
+    return str(told()) if callable(told) else ""
 
 
 def interrupted(end: BaseException) -> bool:

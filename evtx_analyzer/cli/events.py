@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.command import PlainCommand
+from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.options import time_of
 from evtx_analyzer.cli.streams import require_writable, write_bytes, write_text
 from evtx_analyzer.errors import OptionError
@@ -137,11 +137,10 @@ def events(
     losses = found.losses
     for loss in losses[:_MOST_LOSSES]:
         from evtx_analyzer.model.origin import describe_origin
-        from evtx_analyzer.plain_text import clean
 
-        sys.stderr.write(clean(f"evtx-analyzer: {describe_origin(loss.origin)}: {loss.reason} ({loss.extent})") + "\n")
+        complain(f"{describe_origin(loss.origin)}: {loss.reason} ({loss.extent})")
     if len(losses) > _MOST_LOSSES:
-        sys.stderr.write(f"evtx-analyzer: and {len(losses) - _MOST_LOSSES} more losses\n")
+        complain(f"and {len(losses) - _MOST_LOSSES} more losses")
     raise typer.Exit(3 if losses else 0)
 
 

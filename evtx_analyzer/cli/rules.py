@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.command import PlainCommand, PlainGroup
+from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.streams import write_text
 
 rules_app = typer.Typer(cls=PlainGroup, help="List, check, test, make and convert rules.", no_args_is_help=True)
@@ -108,7 +108,7 @@ def rules_convert(
     found = list(convert(rule_folders(rules), target, names or (), plain=plain))
     for item in found:
         if item.problem:
-            sys.stderr.write(f"evtx-analyzer: {item.name} cannot be converted: {item.problem}\n")
+            complain(f"{item.name} cannot be converted: {item.problem}")
         else:
             note = f"# {item.note}\n" if item.note else ""
             write_text(f"# {item.name}\n{note}{item.query}\n\n")

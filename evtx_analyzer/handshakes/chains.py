@@ -7,7 +7,6 @@ public root is known by its name and key id (``public_roots``), both of which mu
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -53,15 +52,13 @@ def parse(der: bytes) -> Parsed:
     """Return a certificate; one that cannot be parsed has its thumbprint and says why."""
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where a trace is in the input
 
-    from evtx_analyzer.read.certificate_files import describe  # noqa: PLC0415  the same
+    from evtx_analyzer.read.certificate_files import describe, without_warnings  # noqa: PLC0415  the same
 
     try:
-        with warnings.catch_warnings():
-            # What is odd about a certificate of somebody else (a serial number of zero) is no matter of ours.
-            warnings.simplefilter("ignore")
+        with without_warnings():
             whole = x509.load_der_x509_certificate(der)
             known = describe(whole)
-    except (ValueError, TypeError, x509.InvalidVersion) as error:
+    except Exception as error:  # noqa: BLE001  the library raises many kinds, most of them no ValueError
         # SHA-1 names a certificate in Windows; nothing is secured by it.
         thumbprint = hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
         return Parsed(
@@ -161,7 +158,7 @@ def _by_name_and_key(name: str, key_id: str) -> bool:
 
 def _verifies(lower: x509.Certificate, upper: x509.Certificate) -> bool | None:
     """Whether the key of one certificate verifies the signature of another that names it as its issuer."""
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415  as above
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  as above
 
     if lower.issuer != upper.subject:
         return False
@@ -169,7 +166,7 @@ def _verifies(lower: x509.Certificate, upper: x509.Certificate) -> bool | None:
         lower.verify_directly_issued_by(upper)
     except (InvalidSignature, ValueError):
         return False
-    except (TypeError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001  as above
         return None
     return True
 

@@ -35,6 +35,7 @@ from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.read import CAPTURE
 
+_NO_FORMAT = "holds the text 5.7.64 but is in no format that is read"
 _HOLDS_CODE = "; it holds the text 5.7.64"
 # As Windows names the log's file, and as people name an export of it.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]{0,255}\.(?:evtx|xml)$", re.IGNORECASE)
@@ -217,8 +218,7 @@ class SourceAccount:
         if item.error:
             whole = [Loss(origin=origin, reason=item.error, extent=item.source.extent)]
         elif not item.duplicate_of and not self.spans and self._holds_code:
-            reason = "holds the text 5.7.64 but is in no format that is read"
-            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
+            return self._with_code(origin, f"the whole file, {item.size} bytes")
         elif reason := empty_log(item):
             whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size:,} bytes")]
         elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
@@ -227,6 +227,17 @@ class SourceAccount:
         else:
             whole = []
         return [*self._losses, *whole]
+
+    def _with_code(self, origin: Origin, extent: str) -> list[Loss]:
+        """Return the losses of a source that holds a refusal and of which no row was understood.
+
+        Where a loss says why the whole of it was not read, that one says both.
+        """
+        known = next((loss for loss in self._losses if loss.origin == origin), None)
+        if known is not None:
+            return [replace(loss, reason=loss.reason + _HOLDS_CODE) if loss is known else loss for loss in self._losses]
+        reason = "holds the text 5.7.64, and no row of it could be read" if self._losses else _NO_FORMAT
+        return [*self._losses, Loss(origin=origin, reason=reason, extent=extent)]
 
     def coverage(self) -> list[tuple[Span, Coverage]]:
         """Return the span that each kind of log in it covers."""

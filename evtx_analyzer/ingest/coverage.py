@@ -137,17 +137,18 @@ class Span:
         whole = _merged([*runs, *(others.runs() if others else [])]) if runs else []
         holes = [(a, b) for a, b in _holes(whole) if a > runs[0][0] and b < runs[-1][1]]
         gaps = [Gap(first_record=a, last_record=b, kind=_gap_kind(a, b, lost)) for a, b in holes]
+        twice = max(0, self.records - sum(b - a + 1 for a, b in runs)) if self.ring else 0
         return Coverage(
             source=self.source,
             kind=self.kind,
             host=next(iter(self._hosts), ""),
             first=self._first,
             last=self._last,
-            records=self.records,
+            records=self.records - twice,
             gaps=tuple(gaps[:_MOST_GAPS]),
             first_record=runs[0][0] if runs else None,
             last_record=runs[-1][1] if runs else None,
-            notes=tuple(self._notes(runs, gaps)),
+            notes=(*self._notes(runs, gaps), *_twice(twice)),
             hosts=tuple(self._hosts),
             event_ids=dict(sorted(self._event_ids.items())),
             per_minute=self._per_minute(),
@@ -189,6 +190,12 @@ class Span:
         )
         if 0 < len(self._event_ids) <= _FEW_IDS:
             yield f"it holds only the event ids {', '.join(map(str, sorted(self._event_ids)))}"
+
+
+def _twice(count: int) -> Iterator[str]:
+    """Say how many records an .evtx file holds more than once, as it does where chunks were written over others."""
+    if count:
+        yield f"record ids that stand in it more than once count once ({count:,}), but in the counts by event id"
 
 
 def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:

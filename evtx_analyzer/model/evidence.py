@@ -50,7 +50,8 @@ class Operation(Struct, frozen=True, kw_only=True, gc=False):
     for itself: ``trust`` (80, 81), ``catalog`` (82), ``revocation`` (40 to 42), ``retrieval`` (50 to 53),
     ``private-key`` (70), ``certificates`` (90), ``other``. ``parent`` is the id of the trust operation that a chain
     was checked for. ``complete`` is False where an event that must be there is not in the export; ``notes`` says
-    which, and where events contradict themselves. ``steps`` are all its events.
+    which, and where events contradict themselves. ``steps`` are its ``event_count`` events; of very many there are only
+    some, as a note says.
 
     ``result`` is that of event 30 (upper-case hex; ``0`` is success), or of event 11 where there is no event 30.
     ``chain_status`` holds the CERT_TRUST_* error names of event 11's whole chain and is empty both for a good
@@ -97,6 +98,7 @@ class Operation(Struct, frozen=True, kw_only=True, gc=False):
     revocations: tuple[Revocation, ...] = ()
     retrievals: tuple[Retrieval, ...] = ()
     steps: tuple[Step, ...] = ()
+    event_count: int = 0
     element_index: int | None = None
     missing_issuer_urls: tuple[str, ...] = ()
     missing_issuer_role: Literal["root", "intermediate", "unknown"] | None = None

@@ -145,6 +145,19 @@ class Coverage(Struct, frozen=True, kw_only=True):
     read: int | None = None
 
 
+class NotListed(Struct, frozen=True, kw_only=True):
+    """A list of a saved report that does not hold everything: ``listed`` of ``count`` members; ``text`` says so.
+
+    ``list`` is the name of the list (``stores[].certificates`` for those of all stores together). ``rejections`` are
+    those of the incidents that are listed, and of all.
+    """
+
+    list: str
+    listed: int
+    count: int
+    text: str
+
+
 class Repair(Struct, frozen=True, kw_only=True):
     """Whether the fix worked: ``result`` is the worst of the incidents' results.
 

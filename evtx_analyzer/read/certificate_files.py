@@ -8,7 +8,9 @@ is needed of it are the certificates, and nobody should send a private key.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from msgspec.structs import replace
@@ -59,9 +61,18 @@ def from_der(data: bytes) -> Certificate | None:
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where certificates are in the input
 
     try:
-        return describe(x509.load_der_x509_certificate(data))
-    except (ValueError, TypeError):
+        with without_warnings():
+            return describe(x509.load_der_x509_certificate(data))
+    except Exception:  # noqa: BLE001  the library raises many kinds, such as InvalidVersion, that are no ValueError
         return None
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """What is odd about a certificate of somebody else (a serial number of zero) is no matter of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -77,7 +88,8 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
     )
     for what, parse in parsers:
         try:
-            found = parse()
+            with without_warnings():
+                found = parse()
         except Exception as error:  # noqa: BLE001  the library raises many kinds, most of them no ValueError
             reasons.append(f"{what}: {error}")
             continue
@@ -100,11 +112,12 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
     from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415
 
     try:
-        found = (
-            pkcs7.load_pem_pkcs7_certificates(block)
-            if b"PKCS7" in block[:20]
-            else [x509.load_pem_x509_certificate(block)]
-        )
+        with without_warnings():
+            found = (
+                pkcs7.load_pem_pkcs7_certificates(block)
+                if b"PKCS7" in block[:20]
+                else [x509.load_pem_x509_certificate(block)]
+            )
     except Exception as error:  # noqa: BLE001  as above
         yield Loss(origin=source, reason=f"a PEM block holds no readable certificate: {error}", extent="1 certificate")
         return
@@ -114,7 +127,8 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
     """A certificate that was parsed; names and dates in it are only looked at now, and may be none."""
     try:
-        return CertificateFile(origin=source, certificate=describe(certificate), encoded=_der(certificate))
+        with without_warnings():
+            return CertificateFile(origin=source, certificate=describe(certificate), encoded=_der(certificate))
     except Exception as error:  # noqa: BLE001  as above
         reason = f"a certificate has a part that cannot be read: {error}"
         return Loss(origin=source, reason=reason, extent="1 certificate")

@@ -78,7 +78,8 @@ class ExchangeRows:
             if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
                 return
             values = [*values[:-1], values[-1].lstrip('"').replace('""', '"'), ""]
-        kind = self.log or (RECEIVE_LOG if "\\" in values[1] else SEND_LOG)
+        # A damaged header may name one column only.
+        kind = self.log or (RECEIVE_LOG if any("\\" in name for name in values[1:2]) else SEND_LOG)
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
 
     def header(self) -> tuple[tuple[str, ...], str]:

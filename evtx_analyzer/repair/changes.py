@@ -62,7 +62,8 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
     received = {item.received.thumbprint for item in (state.sample,) if item.received}
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
-        again = [item for item in later.operations if _is_again(item, failed)]
+        same = later.checks_of.get((failed.thumbprint, failed.policy, failed.process), ())
+        again = [item for item in same if _is_again(item, failed)]
         # Where it failed once more, it passes since then only, and where it fails at the end it does not pass.
         until = max((item.time for item in again if not _is_sound(item)), default=failed.time)
         passed = [item for item in again if item.time > until]

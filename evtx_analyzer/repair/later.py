@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -19,9 +21,15 @@ from evtx_analyzer.repair.refused_state import RefusedState
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
+T = TypeVar("T")
+Table = Mapping[Hashable, Sequence[T]]
 
-class Later(Struct, frozen=True, kw_only=True):
-    """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet."""
+
+class Later(Struct, frozen=True, kw_only=True, dict=True):
+    """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet.
+
+    There may be thousands of these and of incidents, so tables are made once (``dict=True`` lets the struct keep them).
+    """
 
     rejections: Sequence[Rejection] = ()
     alike: Sequence[Alike] = ()
@@ -29,6 +37,38 @@ class Later(Struct, frozen=True, kw_only=True):
     operations: Sequence[Operation] = ()
     objects: Mapping[str, Sequence[Setting]] = {}
     certificates: Mapping[str, Certificate] = {}
+
+    @cached_property
+    def refused_by(self) -> Table[Rejection]:
+        """Refusals by sender."""
+        return _table(self.rejections, lambda item: sender(item.host, item.connector))
+
+    @cached_property
+    def alike_by(self) -> Table[Alike]:
+        """Folded refusals by sender."""
+        return _table(self.alike, lambda item: sender(item.shared.host, item.shared.connector))
+
+    @cached_property
+    def accepted_by(self) -> Table[AcceptedMail]:
+        """Accepted mail by sender."""
+        return _table(self.accepted, lambda item: sender(item.state.host, item.state.connector))
+
+    @cached_property
+    def checks_of(self) -> Table[Operation]:
+        """Certificate checks by certificate, policy and process."""
+        return _table(self.operations, lambda item: (item.thumbprint, item.policy, item.process))
+
+
+def sender(host: str, connector: str) -> tuple[str, str]:
+    """Return what the names of one machine and connector have in common, however they are written."""
+    return host.casefold().partition(".")[0], connector.casefold()
+
+
+def _table(items: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
+    found: dict[Hashable, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def later_evidence(facts: CaseFacts) -> Later:
@@ -53,9 +93,12 @@ class LaterRefusals(Struct, frozen=True):
 
 def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
     """Return the refusals of the same machine and connector after a time, also the folded ones; None without any."""
-    listed = [item for item in later.rejections if item.time > time and _refused_same(item, state)]
+    # Message tracking and reports may name no connector.
+    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    same = (item for name in senders for item in later.refused_by.get(name, ()))
+    listed = [item for item in same if item.time > time and _refused_same(item, state)]
     firsts, count, last = list(listed), len(listed), max((item.time for item in listed), default=time)
-    for group in later.alike:
+    for group in (group for name in senders for group in later.alike_by.get(name, ())):
         found = [item for item in group.differing() if item.time > time] if _refused_same(group.shared, state) else []
         if found:
             firsts.append(group.whole(min(found, key=group.order)))
@@ -66,7 +109,6 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
 
 
 def _refused_same(item: Rejection, state: RefusedState) -> bool:
-    # Message tracking and reports may name no connector.
     return _same_sender(item.host, item.connector or state.connector, state)
 
 
@@ -74,7 +116,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
     """Return what Exchange Online took from the same machine and connector for recipients outside of the tenant."""
     return [
         item
-        for item in later.accepted
+        for item in later.accepted_by.get(sender(state.host, state.connector), ())
         if item.state.scope == "outside"
         and item.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
         and clock.is_known(item.state.time_basis)
@@ -84,9 +126,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:
     """Return whether logs that name no machine hold mail of the same connector: it may be that of another server."""
-    return bool(state.host) and any(
-        not item.state.host and item.state.connector.casefold() == state.connector.casefold() for item in later.accepted
-    )
+    return bool(state.host) and bool(later.accepted_by.get(sender("", state.connector)))
 
 
 def accepted_after(state: RefusedState, later: Later, time: datetime) -> Span | None:

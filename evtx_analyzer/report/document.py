@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +13,12 @@ from msgspec.structs import replace
 
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.model.evidence import ClockSkew, CommonTrait, Context, Delivery, Incident, Operation, OtherError
-from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, Repair, SourceStatus, Verdict
+from evtx_analyzer.model.findings import CollectorBundle, Coverage, Finding, NotListed, Repair, SourceStatus, Verdict
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.stores import Store, StoreChain
 from evtx_analyzer.plain_text import whole_text
+from evtx_analyzer.report.bounds import MOST_BYTES, bounded, shortened
 
 SCHEMA_VERSION = 1
 
@@ -82,6 +84,7 @@ class Report(Struct, frozen=True, kw_only=True):
     stores: tuple[Store, ...] = ()
     store_chains: tuple[StoreChain, ...] = ()
     repair: Repair | None = None
+    not_listed: tuple[NotListed, ...] = ()
 
     def save(self, path: str | Path, *, lang: str = "en") -> None:
         """Write the report; the suffix picks the format, ``lang`` the language of a readable one.
@@ -95,8 +98,26 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def rejection_count(self) -> int:
-        """How many refusals with 5.7.64 were found."""
-        return sum(item.rejection_count for item in self.incidents)
+        """How many refusals with 5.7.64 were found, also in incidents that a saved report does not list."""
+        return sum(item.rejection_count for item in self.incidents) + self._not_listed("rejections")
+
+    @property
+    def incident_count(self) -> int:
+        """How many incidents there are, also those that a saved report does not list."""
+        return len(self.incidents) + self._not_listed("incidents")
+
+    @property
+    def source_count(self) -> int:
+        """How many inputs there are, also those that a saved report does not list."""
+        return len(self.sources) + self._not_listed("sources")
+
+    @property
+    def loss_count(self) -> int:
+        """How many losses there are, also those that a saved report does not list."""
+        return len(self.losses) + self._not_listed("losses")
+
+    def _not_listed(self, name: str) -> int:
+        return sum(item.count - item.listed for item in self.not_listed if item.list == name)
 
     @property
     def exit_code(self) -> int:
@@ -110,8 +131,15 @@ class Report(Struct, frozen=True, kw_only=True):
 
 def to_json(report: Report) -> str:
     """The report as JSON, two blanks of indentation, keys in the order of the document."""
-    # Nested, so that each form goes when the next is there: a report of an outage is long.
-    return msgspec.json.format(_encoded(without_folded(report)), indent=2).decode() + "\n"
+    text = bounded(without_folded(report), lambda item: _indented(_encoded(item)))
+    if len(text) > MOST_BYTES:
+        # Not many things, but long ones.
+        text = _indented(msgspec.json.encode(shortened(json.loads(text))))
+    return text.decode() + "\n"
+
+
+def _indented(data: bytes) -> bytes:
+    return msgspec.json.format(data, indent=2)
 
 
 def _encoded(report: Report) -> bytes:
@@ -154,7 +182,21 @@ def loads(data: bytes, path: str) -> Report:
         ) from error
     if report.schema_version != SCHEMA_VERSION:
         raise ReportError(f"{path}: has schema version {report.schema_version}; this program reads {SCHEMA_VERSION}")
+    for problem in _contradictions(report):
+        raise ReportError(f"{path}: was changed since this program wrote it: {problem}; use the report as it was saved")
     return report
+
+
+def _contradictions(report: Report) -> Iterator[str]:
+    """Yield what no report says that this program wrote, and what its outputs and ``verify`` rely on."""
+    operations = {item.id for item in report.operations}
+    for incident in report.incidents:
+        rejections = {item.id for item in incident.rejections}
+        if not rejections:
+            yield f"incident {incident.id} has no refusal"
+        for link in incident.links:
+            if link.rejection not in rejections or link.operation not in operations:
+                yield f"a pair names {link.rejection} and {link.operation}, which are not both in it"
 
 
 def json_schema() -> str:

@@ -81,6 +81,8 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "missing": report.findings[0].missing if findings else (),
         "sides": [merged(items, say) for items in _sides(report)],
         "others": findings[1:],
+        "more_text": lambda shown, count: tables.more_text(shown, count, say),
+        "not_listed": tables.not_listed_texts(report, say),
         "limits": times.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],

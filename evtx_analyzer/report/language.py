@@ -78,6 +78,10 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     numbers: Mapping[str, str] = {}
 
 
+HOLDS_CODE = "; it holds the text 5.7.64"
+"""Added to the reason of a loss where what could not be read may hold a refusal."""
+
+
 class Language:
     """A language as a function: English text in, the reader's text out."""
 
@@ -96,8 +100,13 @@ class Language:
         if self.code == "en" or not text or len(text) > _LONGEST or text.startswith(COMMAND):
             return text
         if text not in self._known:
-            self._known[text] = self._filled(text, self._sentences) or text
+            self._known[text] = self._filled(text, self._sentences) or self._with_code(text)
         return self._known[text]
+
+    def _with_code(self, text: str) -> str:
+        """A sentence with the addition that whatever could not be read holds a refusal."""
+        reason, addition, rest = text.rpartition(HOLDS_CODE)
+        return self.sentence(reason) + self(addition) if addition and not rest else text
 
     def phrase(self, text: str) -> str:
         """A part of a sentence that stands alone, such as a time; unchanged where no template knows it."""
@@ -114,7 +123,9 @@ class Language:
 
     def knows(self, text: str) -> bool:
         """Whether a template recognizes the sentence."""
-        return self._filled(text, self._sentences) is not None
+        return self._filled(text, self._sentences) is not None or (
+            text.endswith(HOLDS_CODE) and self.knows(text.removesuffix(HOLDS_CODE))
+        )
 
     def _filled(self, text: str, templates: Iterable[_Template]) -> str | None:
         for item in templates:

@@ -95,7 +95,7 @@ def opening(report: Report, say: Language) -> Opening:
         more_steps=len(todo[1:]),
         verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
         missing=tuple(say.sentence(item.text) for item in best.missing) if best and not fixed else (),
-        losses=len(report.losses),
+        losses=report.loss_count,
     )
 
 
@@ -194,8 +194,7 @@ def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block
 
 
 def _more(count: int, most: int, say: Language) -> tuple[Block, ...]:
-    text = say("$shown of $count are shown; the JSON report holds all.", shown=most, count=count)
-    return (Paragraph(text=text, tone="soft"),) if count > most else ()
+    return (Paragraph(text=shared.more_text(most, count, say), tone="soft"),) if count > most else ()
 
 
 def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
@@ -363,6 +362,9 @@ def _losses(report: Report, say: Language) -> tuple[Block, ...]:
             sign="!",
             tone="bad",
         )
-        for item in report.losses
+        for item in report.losses[:_MOST_ROWS]
     ]
-    return _bullets(bullets, _MOST_ROWS, say) or (Paragraph(text=say("none"), tone="soft"),)
+    listed = (*_bullets(bullets, _MOST_ROWS, say), *_more(len(report.losses), _MOST_ROWS, say)) or (
+        Paragraph(text=say("none"), tone="soft"),
+    )
+    return (*listed, *(Paragraph(text=text, tone="warn") for text in shared.not_listed_texts(report, say)))

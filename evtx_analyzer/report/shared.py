@@ -8,6 +8,7 @@ from evtx_analyzer.model.findings import Coverage, RepairResult
 from evtx_analyzer.model.handshake import Handshake, WireCertificate
 from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.model.stores import Store
+from evtx_analyzer.report.bounds import LISTED_WHOLE
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
 from evtx_analyzer.report.merged import place_text
@@ -108,6 +109,18 @@ def folded_texts(report: Report, say: Language) -> list[str]:
     if not any(item.alike for item in report.incidents):
         texts.append(say("This report was made from a saved one: tables and time lines hold the listed refusals only."))
     return texts
+
+
+def more_text(shown: int, count: int, say: Language) -> str:
+    """Return how many of a list are shown, and where to find the others: a saved report is bounded too."""
+    if count <= LISTED_WHOLE:
+        return say("$shown of $count are shown; the JSON report holds all.", shown=shown, count=count)
+    return say("$shown of $count are shown; the JSON report holds more.", shown=shown, count=count)
+
+
+def not_listed_texts(report: Report, say: Language) -> list[str]:
+    """Return a line for each list that a saved report does not hold whole."""
+    return [say.sentence(item.text) for item in report.not_listed]
 
 
 def lane_title(lane: Lane, say: Language) -> str:

@@ -223,7 +223,7 @@ def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
     Exchange numbers the rows of a session from 0. IIS does not: there what SMTP makes necessary must be written (an
     answer that is not written is usual).
     """
-    refused = [id(reply.row) for reply in replies if reply.signals]
+    refused = {id(reply.row) for reply in replies if reply.signals}
     last = max((number for number, row in enumerate(rows) if id(row) in refused), default=len(rows) - 1)
     before = rows[: last + 1]
     if before[0].sequence is not None:

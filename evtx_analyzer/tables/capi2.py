@@ -145,7 +145,7 @@ OPERATION_COLUMNS = (
     Column("target", "text", "file of a signature check", lambda item: item.target),
     Column("chain_ref", "text", "chainRef", lambda item: item.chain_ref),
     Column("task_id", "text", "TaskId of its main event", lambda item: item.task_id),
-    Column("events", "number", "number of its events", lambda item: len(item.steps)),
+    Column("events", "number", "number of its events", lambda item: item.event_count or len(item.steps)),
     Column(
         "complete",
         "text",

@@ -1,5 +1,6 @@
 """Events of a certificate are found in the whole log, those of their tasks near them; with and without a search."""
 
+import re
 from datetime import timedelta
 from io import BytesIO
 
@@ -205,3 +206,17 @@ def test_a_reading_that_fails_is_a_loss_in_whichever_pass(openings, tmp_path):
     assert len(times) == openings + 1
     assert [loss.reason for loss in report.losses] == ["reading stopped: Input/output error"]
     assert {item.status for item in report.sources if item.path == SOURCE.source} <= {"partial", "not-read"}
+
+
+@pytest.mark.parametrize("form", ["evtx", "xml"])
+@pytest.mark.parametrize("prefilter", [True, False])
+def test_a_check_without_a_task_is_evidence_like_any_other(tmp_path, form, prefilter):
+    """The only event of the certificate has no CorrelationAuxInfo: there is no task whose other events to look for."""
+    events = [re.sub("<CorrelationAuxInfo [^>]*/>", "", cases.KB_EVENT)]
+    data = write_evtx(events) if form == "evtx" else events[0].encode()
+    (tmp_path / f"capi2.{form}").write_bytes(data)
+    (tmp_path / "SEND.LOG").write_text(cases._send(), newline="")
+    report = ea.analyze(tmp_path, prefilter=prefilter)
+    assert report.losses == ()
+    assert [item.result for item in report.operations] == ["800B0109"]
+    assert report.incidents[0].links

@@ -153,3 +153,47 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(tmp_path):
         result = shell("exec PROGRAM analyze SAMPLE", env={**os.environ, "PYTHONPATH": str(tmp_path), "AT": name})
         assert result.returncode == 130, (name, result.stderr)
         assert b"Traceback" not in result.stderr
+
+
+EARLY: list[tuple[list[object], str]] = [
+    (["analyze", "nowhere"], "nowhere: no such file or folder"),
+    (["analyze", SAMPLE, "--rules", "nowhere"], "no rule file found"),
+    (["analyze", SAMPLE, "--window", "abc"], "--window abc: expected two numbers"),
+    (["analyze", SAMPLE, "--jobs", "x"], "Invalid value for '--jobs'"),
+    (["analyze", SAMPLE, "--no-such-option"], "No such option"),
+    (["analyze", SAMPLE, "-o", "nowhere/x.html"], "the folder does not exist"),
+    (["-q", "-v", "analyze", SAMPLE], "contradict each other"),
+    (["render", SAMPLE / "expected.json"], "expected.json"),
+    (["events", "nowhere"], "nowhere: no such file or folder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"), EARLY, ids=[" ".join(map(str, words[:1] + words[2:])) for words, _ in EARLY]
+)
+def test_what_ends_a_run_early_stands_in_the_log_file_and_once_on_stderr(
+    monkeypatch, capsys, tmp_path, arguments, text
+):
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.txt"
+    monkeypatch.setattr(sys, "argv", ["evtx-analyzer", *map(str, arguments), "--log-file", str(log)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    for handler in logging.getLogger("evtx_analyzer").handlers:
+        handler.close()
+    assert end.value.code == 2
+    (line,) = (line for line in log.read_text("utf-8").splitlines() if " ERROR " in line)
+    assert text in line
+    assert capsys.readouterr().err.count(text) == 1
+
+
+def test_a_log_file_that_cannot_be_written_to_any_more_ends_nothing(monkeypatch, capsys, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(logging.StreamHandler, "flush", full)
+    assert run(monkeypatch, InputError("x: no such file"), "analyze", SAMPLE, "--log-file", tmp_path / "log.txt") == 2
+    monkeypatch.undo()
+    for handler in logging.getLogger("evtx_analyzer").handlers:
+        handler.close()
+    assert "Logging error" not in capsys.readouterr().err

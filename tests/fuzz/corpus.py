@@ -19,6 +19,7 @@ from evtx_analyzer.read import HEAD, recognize  # noqa: E402
 from evtx_analyzer.report.document import to_json  # noqa: E402
 from samples import capi2, cases, causes  # noqa: E402
 from samples.evtx_writer import write_evtx  # noqa: E402
+from tests.fuzz import made as other_kinds  # noqa: E402
 
 _LARGEST = 300_000
 
@@ -31,7 +32,7 @@ def files() -> tuple[bytes, ...]:
     made += [create() for _, create, _ in hostile.FILES.values()]
     made += [bomb() for bomb in bombs.BOMBS.values()]
     made += [hostile.certificate(), hostile.pem(hostile.certificate()), hostile.compound_file(circle=False)]
-    made += [evtx(), *OTHERS]
+    made += [evtx(), *OTHERS, *other_kinds.others()]
     return tuple(dict.fromkeys(content for content in made if len(content) <= _LARGEST))
 
 
@@ -64,7 +65,13 @@ OTHERS = (
 @cache
 def of_syntax(syntax: str) -> tuple[bytes, ...]:
     """The inputs that a reader is meant for."""
-    return tuple(content for content in files() if recognize(content[:HEAD]) == syntax) or files()[:20]
+    return tuple(content for content in files() if recognize(content[:HEAD]) == syntax)
+
+
+def store_files() -> tuple[bytes, ...]:
+    """Certificates, and lists of them, in all forms."""
+    forms = ("serialized-store", "certutil-text", "certificate", "clixml")
+    return tuple(content for form in forms for content in of_syntax(form))
 
 
 @cache

@@ -6,8 +6,10 @@ import io
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from unittest import mock
 
+from evtx_analyzer import verification
 from evtx_analyzer.discover.archive.expand import Archives
 from evtx_analyzer.discover.archive.limits import Limits
 from evtx_analyzer.discover.source import Source
@@ -16,15 +18,17 @@ from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord, LogRow
 from evtx_analyzer.normalize import normalize
-from evtx_analyzer.pipeline import analyze
+from evtx_analyzer.options import AnalysisOptions, analysis_options
+from evtx_analyzer.pipeline import Analyzed, analyze, analyze_with_evidence
 from evtx_analyzer.read import HEAD, SYNTAXES, read, recognize
 from evtx_analyzer.read.evtx.reader import ChunkSelection, read_evtx
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.report import SUFFIXES, render_for
-from evtx_analyzer.report.document import Report, to_json
+from evtx_analyzer.report.document import Report, loads, to_json
 from evtx_analyzer.report.language import ENGLISH
 from evtx_analyzer.rules.parsing import parse
-from tests.fuzz import corpus
+from samples import cases
+from tests.fuzz import corpus, made
 
 _ORIGIN = Origin(source="input")
 _LIMITS = Limits(total_bytes=8 << 20, members=500)
@@ -54,8 +58,8 @@ def _counted_evtx(data: bytes) -> None:
             normalize(item)
 
 
-def _source(data: bytes) -> Source:
-    return Source(origin=_ORIGIN, size=len(data), open=lambda: io.BytesIO(data))
+def _source(data: bytes, name: str = "input") -> Source:
+    return Source(origin=Origin(source=name), size=len(data), open=lambda: io.BytesIO(data))
 
 
 def _archive(data: bytes) -> None:
@@ -70,6 +74,29 @@ def _analyze(data: bytes) -> None:
     to_json(analyze([_source(data)], anyway=True, limits=_LIMITS, jobs=1))
 
 
+def _beside(name: str, data: bytes) -> None:
+    """Analyze a file beside a case that looks at such files."""
+    case = cases.kb_event_xml()
+    sources = [_source(content, path) for path, content in case.items()]
+    to_json(analyze([*sources, _source(data, name)], anyway=True, limits=_LIMITS, jobs=1))
+
+
+def _verify(data: bytes) -> None:
+    """Verify a saved report against logs that are read once for all of them."""
+    with mock.patch.object(verification, "analyze_with_evidence", _later):
+        to_json(verification.verify(loads(data, "earlier.json"), []))
+
+
+@cache
+def _analyzed(_: frozenset[str]) -> Analyzed:
+    sources = [_source(content, path) for path, content in made.later().items()]
+    return analyze_with_evidence(sources, analysis_options(limits=_LIMITS, jobs=1))
+
+
+def _later(_: object, options: AnalysisOptions, __: object) -> Analyzed:
+    return _analyzed(options.certificates)
+
+
 def _rule(part: str, data: bytes) -> None:
     parse({**corpus.rules(), part: {**corpus.rules()[part], "fuzzed.yml": data}})
 
@@ -79,18 +106,9 @@ def _rules_of(part: str) -> tuple[bytes, ...]:
 
 
 def _render(data: bytes) -> None:
-    import tempfile
-    from pathlib import Path
-
-    from evtx_analyzer.report.document import load
     from evtx_analyzer.report.redact import redacted
 
-    with tempfile.NamedTemporaryFile(suffix=".json", delete=False) as file:
-        file.write(data)
-    try:
-        report: Report = load(file.name)
-    finally:
-        Path(file.name).unlink()
+    report: Report = loads(data, "x.json")
     for suffix in SUFFIXES:
         if "parquet" not in suffix:
             render_for(f"x{suffix}")(report, ENGLISH)
@@ -102,6 +120,9 @@ TARGETS: dict[str, Target] = {
     "evtx-counted": Target(_counted_evtx, partial(corpus.of_syntax, "evtx")),
     "archive": Target(_archive, corpus.archives),
     "analyze": Target(_analyze, corpus.files),
+    "packets": Target(partial(_beside, "trace.pcapng"), partial(corpus.of_syntax, "network-trace")),
+    "stores": Target(partial(_beside, "store-ca.sst"), corpus.store_files),
+    "verify": Target(_verify, made.earlier),
     "rules-signals": Target(partial(_rule, "signals"), partial(_rules_of, "signals")),
     "rules-links": Target(partial(_rule, "links"), partial(_rules_of, "links")),
     "rules-causes": Target(partial(_rule, "causes"), partial(_rules_of, "causes")),

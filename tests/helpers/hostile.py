@@ -60,6 +60,28 @@ def certificate(**names) -> bytes:
     return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
+def certificate_of_version(number: int) -> bytes:
+    """A certificate whose version (RFC 5280 4.1.2.1: 0 to 2) is none."""
+    return certificate().replace(b"\xa0\x03\x02\x01\x02", bytes([0xA0, 3, 2, 1, number]), 1)
+
+
+def in_store(data: bytes) -> bytes:
+    """A serialized store of one certificate (MS-OSHARED 2.3.9.1)."""
+    head = struct.pack("<IIIII", 0, 0x54524543, 32, 1, len(data))
+    return head + data + struct.pack("<III", 0, 0, 0)
+
+
+def in_clixml(data: bytes) -> bytes:
+    """A certificate as Export-Clixml writes those of a store."""
+    where = "Microsoft.PowerShell.Security\\Certificate::LocalMachine\\CA"
+    return (
+        '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj RefId="0"><TN RefId="0">'
+        "<T>System.Security.Cryptography.X509Certificates.X509Certificate2</T></TN>"
+        f'<Props><BA N="RawData">{base64.b64encode(data).decode()}</BA></Props>'
+        f'<MS><S N="PSParentPath">{where}</S></MS></Obj></Objs>'
+    ).encode()
+
+
 def misnamed_certificate(part: str) -> bytes:
     """A certificate whose subject or issuer holds bytes that are no UTF-8 where a UTF8String is promised."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "QQQQQQQQ")])
@@ -239,6 +261,10 @@ FILES = {
     "certificate-subject": ("subject.cer", lambda: misnamed_certificate("subject"), True),
     "certificate-issuer": ("issuer.cer", lambda: misnamed_certificate("issuer"), True),
     "certificate-subject-pem": ("subject.pem", lambda: pem(misnamed_certificate("subject")), True),
+    "certificate-version": ("version.cer", lambda: certificate_of_version(9), True),
+    "certificate-version-pem": ("version.pem", lambda: pem(certificate_of_version(9)), True),
+    "certificate-version-store": ("version.sst", lambda: in_store(certificate_of_version(9)), True),
+    "certificate-version-clixml": ("version.xml", lambda: in_clixml(certificate_of_version(9)), True),
     "p7b-unsupported": ("unsupported.p7b", unsupported_p7b, True),
     "msg-circle": ("circle.msg", lambda: compound_file(circle=True), True),
     "mail-multiparts": ("deep.eml", lambda: nested_mail(3_000), True),

@@ -322,6 +322,24 @@ def test_a_pfx_without_a_password_gives_its_certificate_only():
     assert found.certificate.subject.startswith("CN=leaf")
 
 
+@pytest.mark.parametrize("form", ["serialized-store", "clixml"])
+@pytest.mark.parametrize("version", [3, 9, 104])
+def test_a_certificate_of_no_version_costs_itself(form, version):
+    """RFC 5280 4.1.2.1: versions are 0 to 2; ``cryptography`` raises what is no ValueError."""
+    root, other = made.make("Root", "Root"), made.make("Other", "Root")
+    odd = other.replace(b"\xa0\x03\x02\x01\x02", bytes([0xA0, 3, 2, 1, version]), 1)
+    assert odd != other
+    where = made.path("LocalMachine", "CA")
+    data = (
+        made.serialized_store([odd, root]) if form == "serialized-store" else made.clixml([(where, odd), (where, root)])
+    )
+    found = records(data, form)
+    shown = [item for item in found if isinstance(item, StoreEntry) and item.certificate]
+    assert [item.certificate.thumbprint for item in shown] == [made.thumbprint(root)]
+    assert any(isinstance(item, Loss) for item in found)
+    assert not [item for item in found if isinstance(item, Loss) and "please report" in item.reason]
+
+
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [

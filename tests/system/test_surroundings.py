@@ -41,6 +41,13 @@ def usual():
         {"PYTHONOPTIMIZE": "2"},
         {"PYTHONHASHSEED": "7"},
         {"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"},
+        {"PYTHONWARNINGS": "error"},
+        {"PYTHONDEVMODE": "1"},
+        {"HOME": "/nowhere", "XDG_CACHE_HOME": "/nowhere/cache"},
+        {"XDG_CACHE_HOME": os.devnull},
+        {"TMPDIR": "/nowhere"},
+        {"COLUMNS": "1"},
+        {"PATH": ""},
     ],
     ids=str,
 )
@@ -86,6 +93,68 @@ def test_names_that_windows_reserves_are_names_like_others(tmp_path, monkeypatch
         cli.main()
     assert end.value.code == 1
     assert natural_key(name)
+
+
+_WATCH = """
+import os, sys
+
+def watch(event, arguments):
+    asked = event in ("socket.getaddrinfo", "socket.gethostbyname")
+    if asked or (event == "socket.connect" and isinstance(arguments[1], tuple)):
+        with open(os.environ["NETWORK_SEEN"], "a") as seen:
+            seen.write(f"{event} {arguments}\\n")
+
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyze", SAMPLE, "-o", "r.json", "-o", "r.html"),
+        ("batch", SAMPLE.parent / "fixed", SAMPLE, "-o", "out", "--jobs", "2"),
+        ("events", SAMPLE),
+        ("render", SAMPLE.parent / "fixed" / "before.json"),
+        ("verify", SAMPLE.parent / "fixed" / "before.json", SAMPLE.parent / "fixed" / "after"),
+        ("rules", "test"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_process_of_ours_asks_for_a_network(tmp_path, arguments):
+    """Also the workers of a batch, which inherit what Python runs first."""
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "sitecustomize.py").write_text(_WATCH)
+    seen = tmp_path / "seen"
+    paths = os.pathsep.join([str(tmp_path / "first"), str(CHECKOUT)])
+    result = subprocess.run(
+        [sys.executable, "-m", "evtx_analyzer", *map(str, arguments)],
+        capture_output=True, timeout=300, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths, "NETWORK_SEEN": str(seen)},
+    )  # fmt: skip
+    assert result.returncode in (0, 1), result.stderr
+    assert not seen.exists() or seen.read_text() == ""
+
+
+@pytest.mark.slow
+def test_the_watch_sees_a_connection(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(_WATCH)
+    code = "import socket; s = socket.socket(); s.settimeout(0.1); s.connect_ex(('127.0.0.1', 9))"
+    seen = tmp_path / "seen"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NETWORK_SEEN": str(seen)}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    assert "socket.connect" in seen.read_text()
+
+
+@pytest.mark.parametrize("label", ["con.2016", "NUL", "aux.a.b", "com1.zip", "LPT9.x", "prn-x", "console", "com", "c:"])
+def test_no_report_has_a_name_that_windows_keeps_for_a_device(label):
+    """Windows takes CON, NUL and others for devices also with anything behind a dot (Naming Files, Paths)."""
+    from evtx_analyzer.batch.names import report_names
+
+    (name,) = report_names([label])
+    kept = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+    assert f"{name}.json".partition(".")[0].casefold() not in kept
+    assert not set(name) & set('<>:"/\\|?*')
 
 
 def test_no_test_reaches_a_network():

@@ -104,8 +104,12 @@ def account(raw: bytes) -> Chunk | None:
         promise = replace(promise, trusted=False)
         faults.append("the chunk header does not speak of the records in it")
     heads = _walk(records, promise)
+    covered = list(_covered(records, heads, promise))
+    if covered:
+        heads = sorted([*heads, *covered], key=lambda head: head.at)
+        faults.append("the size of a record reaches into the next one")
     return Chunk(
-        data=_repaired(whole, heads) if faults or not _says(header, heads) else whole,
+        data=whole if not faults and _says(header, heads) and _sized(whole, heads) else _repaired(whole, heads),
         promise=promise,
         heads=heads,
         gaps=list(_gaps(heads, promise)),
@@ -189,7 +193,38 @@ def _next(data: bytes, at: int, last: int, end: int, ids: range) -> Head | None:
     if head and head.id in ids and head.id >= last:
         return head
     found = (_head(data, match.start()) for match in _RECORD_START.finditer(data, at + 1, end))
-    return next((head for head in found if head and head.id in ids and head.id > last), None)
+    after = next((head for head in found if head and head.id in ids and head.id > last), None)
+    return _head_up_to(data, at, last + 1, after.at if after else end) or after
+
+
+def _head_up_to(data: bytes, at: int, number: int, end: int) -> Head | None:
+    """A record whose first size is damaged, if its second size says that it ends where the next one begins."""
+    if end - at < _SMALLEST or end > len(data) or _SIZE.unpack_from(data, end - _SIZE.size)[0] != end - at:
+        return None
+    magic, _, found, filetime = _RECORD.unpack_from(data, at)
+    return Head(number, at, end - at, filetime) if (magic, found) == (RECORD_MAGIC, number) else None
+
+
+def _covered(data: bytes, heads: list[Head], promise: Promise) -> Iterator[Head]:
+    """Records that lie inside of the one before them, whose size is wrong: those with the ids that are missing."""
+    if not promise.trusted or not promise.dense:
+        return
+    for before, after in pairwise([*heads, Head(promise.ids.stop, promise.free, 0, 0)]):
+        last = before.id
+        starts = _RECORD_START.finditer(data, before.at + 1, before.end) if after.id > last + 1 else ()
+        for match in starts:
+            head = _head(data, match.start()) or _frame(data, match.start())
+            if head and last < head.id < after.id:
+                yield head
+                last = head.id
+
+
+def _frame(data: bytes, at: int) -> Head | None:
+    """The record's frame at this place, if it lies in the chunk: the second size of one that is covered is gone."""
+    if at + _RECORD.size > len(data):
+        return None
+    _, size, number, filetime = _RECORD.unpack_from(data, at)
+    return Head(number, at, size, filetime) if _SMALLEST <= size <= len(data) - at else None
 
 
 def _head(data: bytes, at: int) -> Head | None:
@@ -282,14 +317,21 @@ def _says(header: ChunkHeader, heads: list[Head]) -> bool:
 
 
 def _repaired(whole: bytes, heads: list[Head]) -> bytes:
-    """The chunk with a header that says what was found, and without its tables of names and templates.
+    """The chunk with a header and sizes that say what was found, and without its tables of names and templates.
 
     The tables are an index into the records, which is not needed to read them; ``evtx`` gives up all of a chunk for
     one entry that leads to damage.
     """
     data = bytearray(up_to(whole, heads[-1] if heads else Head(0, HEADER_SIZE, 0, 0)))
     data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)
+    for head in heads:
+        _SIZE.pack_into(data, head.at + 4, head.size)
     return bytes(data)
+
+
+def _sized(whole: bytes, heads: list[Head]) -> bool:
+    """Whether the first size of each record is the one that was found to be right."""
+    return all(_SIZE.unpack_from(whole, head.at + 4)[0] == head.size for head in heads)
 
 
 def up_to(whole: bytes, head: Head) -> bytes:

@@ -6,7 +6,7 @@ Layout of the file header: libyal, "Windows XML Event Log (EVTX)".
 from __future__ import annotations
 
 import struct
-from itertools import pairwise
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -128,8 +128,10 @@ class LogAccount:
         if self._dirty:
             return
         ordered = sorted(self._numbers, key=lambda numbers: numbers.start)
-        for before, after in pairwise(ordered):
-            hole = range(before.stop, after.start)
+        # An older copy of a chunk ends before the newer one does.
+        ends = accumulate((numbers.stop for numbers in ordered), max)
+        for end, after in zip(ends, ordered[1:], strict=False):
+            hole = range(end, after.start)
             if not hole:
                 continue
             reason = (

@@ -1,0 +1,297 @@
+"""What a saved report lists one by one, so that no input makes it grow without end.
+
+A list that is longer than its limit keeps what tells most, in its order. ``NotListed`` says how long it was: counts
+stay true. While the program runs, and in tables, a report holds everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec.structs import replace
+
+from evtx_analyzer.correlate.excerpt import MOST_KINDS, kind_of
+from evtx_analyzer.model.evidence import Delivery, Incident, Operation, OtherError, Rejection
+from evtx_analyzer.model.findings import Finding, NotListed, Repair, SourceStatus
+from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.model.origin import Loss
+from evtx_analyzer.model.stores import Store
+
+if TYPE_CHECKING:
+    from evtx_analyzer.report.document import Report
+
+T = TypeVar("T")
+
+MOST_BYTES = 10_000_000
+"""So long a saved report may be. It is read by scripts and mailed; one of an ordinary case has a hundredth of it."""
+
+MOST: dict[str, int] = {
+    "incidents": 1_000,
+    "rejections": 3_000,
+    "names": 10_000,
+    "operations": 1_000,
+    "deliveries": 1_000,
+    "handshakes": 1_000,
+    "other_errors": 500,
+    "context": 500,
+    "clocks": 500,
+    "common": 500,
+    "bundles": 500,
+    "stores": 500,
+    "certificates": 2_000,
+    "store_chains": 500,
+    "sources": 2_000,
+    "coverage": 2_000,
+    "losses": 1_000,
+    "elements": 50,
+}
+"""By list: how many of its members are listed. ``rejections``, ``names`` (senders, recipients) and ``certificates`` are
+those of all incidents and stores together, ``elements`` those of one chain."""
+
+LISTED_WHOLE = 500
+"""A list of a report that is no longer than this is listed whole in an ordinary saved report."""
+_FEW_ALIKE = 20
+_FEW_OF_INCIDENT = 20
+_SMALLEST_SHARE = 64
+_LONGEST_TEXT = 2_000
+_DIGITS = re.compile(r"\d+")
+_PREFERRED = ("not-read", "partial", "read", "unrecognized")
+
+
+def bounded(report: Report, write: Callable[[Report], bytes]) -> bytes:
+    """Return a report as ``write`` has it; the limits of its lists are halved until it is short enough."""
+    share, text = 1, write(_cut(report, 1))
+    while len(text) > MOST_BYTES and share < _SMALLEST_SHARE:
+        share *= 2
+        text = write(_cut(report, share))
+    return text
+
+
+def shortened(value: Any) -> Any:  # noqa: ANN401  any part of a report, as JSON has it
+    """Return a value with its very long texts cut."""
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]} [{len(value) - _LONGEST_TEXT:,} more characters]"
+    if isinstance(value, dict):
+        return {name: shortened(item) for name, item in value.items()}
+    return [shortened(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class _Lists:
+    """The lists of one report, cut to a part of their limits; it remembers what is not listed."""
+
+    def __init__(self, report: Report, share: int) -> None:
+        self.share = share
+        self.known = {item.list: item for item in report.not_listed}
+
+    def limit(self, name: str) -> int:
+        """Return how many members of a list are kept."""
+        return max(1, MOST[name] // self.share)
+
+    def cut(self, name: str, items: Sequence[T], preferred: Iterable[int] = ()) -> tuple[T, ...]:
+        """Return the members of a list that are kept: the preferred ones, then the first; in their order."""
+        limit = self.limit(name)
+        if len(items) <= limit:
+            return tuple(items)
+        order = dict.fromkeys([*preferred, *range(len(items))])
+        places = sorted(list(order)[:limit])
+        self.tell(name, limit, len(items))
+        return tuple(items[place] for place in places)
+
+    def tell(self, name: str, listed: int, count: int) -> None:
+        """Note that only so many of a list stand in the report; an earlier cut of it counts too."""
+        if listed < count:
+            before = self.known.get(name)
+            count += before.count - before.listed if before else 0
+            text = f"{name}: {listed:,} of {count:,} are listed in a saved report"
+            self.known[name] = NotListed(list=name, listed=listed, count=count, text=text)
+
+
+def _cut(report: Report, share: int) -> Report:
+    lists = _Lists(report, share)
+    incidents = _incidents(report.incidents, lists)
+    operations = _operations(report.operations, incidents, lists)
+    incidents = _paired(incidents, frozenset(item.id for item in operations))
+    ids = frozenset(item.id for item in incidents)
+    sources = lists.cut("sources", report.sources, _by(report.sources, _readable))
+    shown = frozenset(item.path for item in sources)
+    return replace(
+        report,
+        incidents=incidents,
+        findings=tuple(_finding(item, ids) for item in report.findings),
+        operations=operations,
+        deliveries=lists.cut("deliveries", report.deliveries, _by(report.deliveries, _quiet)),
+        handshakes=lists.cut("handshakes", report.handshakes, _by(report.handshakes, _of_nothing)),
+        other_errors=lists.cut("other_errors", report.other_errors, _by(report.other_errors, _rare)),
+        context=lists.cut("context", report.context),
+        clocks=lists.cut("clocks", report.clocks),
+        common=lists.cut("common", report.common),
+        bundles=lists.cut("bundles", report.bundles),
+        stores=_stores(lists.cut("stores", report.stores), lists),
+        store_chains=lists.cut("store_chains", report.store_chains),
+        sources=sources,
+        coverage=lists.cut("coverage", report.coverage, _by(report.coverage, lambda item: item.source not in shown)),
+        losses=_losses(report.losses, lists),
+        repair=_repair(report.repair, ids, lists),
+        not_listed=tuple(sorted(lists.known.values(), key=lambda item: item.list)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- what tells most
+
+
+def _by(items: Sequence[T], key: Callable[[T], Any]) -> list[int]:
+    """Return the places of members, the preferred first; of equal ones the earlier."""
+    return sorted(range(len(items)), key=lambda place: key(items[place]))
+
+
+def _readable(item: SourceStatus) -> int:
+    return _PREFERRED.index(item.status)
+
+
+def _quiet(item: Delivery) -> bool:
+    return not item.refused
+
+
+def _of_nothing(item: Handshake) -> bool:
+    return not item.rejection
+
+
+def _rare(item: OtherError) -> tuple[bool, int]:
+    return not item.meaning, -item.count
+
+
+def _first_of_each(items: Iterable[tuple[int, Hashable]], count: int) -> Iterator[int]:
+    """Yield the first members of each kind, by their place."""
+    seen: dict[Hashable, int] = {}
+    for place, kind in items:
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= count:
+            yield place
+
+
+# ------------------------------------------------------------------------------------------------- the lists
+
+
+def _losses(losses: Sequence[Loss], lists: _Lists, name: str = "losses") -> tuple[Loss, ...]:
+    """Return the losses, of very many the first of each source and reason."""
+    if len(losses) <= lists.limit(name):
+        return tuple(losses)
+    kinds = [(item.origin.source, item.origin.member, _DIGITS.sub("", item.reason)) for item in losses]
+    firsts = [*_first_of_each(enumerate(kinds), 1), *_first_of_each(enumerate(kinds), _FEW_ALIKE)]
+    return lists.cut(name, losses, firsts)
+
+
+def _operations(operations: Sequence[Operation], incidents: Iterable[Incident], lists: _Lists) -> tuple[Operation, ...]:
+    """Return the operations, of very many those paired with a refusal, and the first and last of those alike."""
+    if len(operations) > lists.limit("operations"):
+        paired = {link.operation for incident in incidents for link in incident.links}
+        paired |= {item.parent for item in operations if item.id in paired and item.parent}
+        linked = [place for place, item in enumerate(operations) if item.id in paired]
+        kinds = [(place, _alike(item)) for place, item in enumerate(operations)]
+        ends = [*_first_of_each(kinds, 1), *_first_of_each(reversed(kinds), 1)]
+        operations = lists.cut("operations", operations, [*linked, *ends])
+    return tuple(_operation(item, lists) for item in operations)
+
+
+def _alike(item: Operation) -> Hashable:
+    return (
+        (item.host, item.process, item.kind, item.thumbprint, item.policy, item.result),
+        (item.chain_status, item.missing_events, item.signals),
+    )
+
+
+def _operation(item: Operation, lists: _Lists) -> Operation:
+    """Return an operation with the ends of a chain that is too long, and of its steps where the report is."""
+    most = lists.limit("elements")
+    if max(len(item.elements), len(item.steps) * (lists.share > 1)) <= most:
+        return item
+    elements, steps = _ends(item.elements, most), _ends(item.steps, most)
+    notes = [f"of the {len(item.elements):,} certificates of its chain {most} are listed"] * (elements != item.elements)
+    notes += [f"of its {item.event_count:,} events {most} are listed"] * (steps != item.steps)
+    return replace(
+        item,
+        elements=elements,
+        steps=steps,
+        origins=_ends(item.origins, most),
+        retrievals=_ends(item.retrievals, most),
+        revocations=_ends(item.revocations, most),
+        notes=(*item.notes, *notes),
+    )
+
+
+def _ends(items: tuple[T, ...], most: int) -> tuple[T, ...]:
+    """Return the first members and the last one."""
+    return items if len(items) <= most else (*items[: most - 1], items[-1]) if most > 1 else items[:1]
+
+
+def _stores(stores: Sequence[Store], lists: _Lists) -> tuple[Store, ...]:
+    most = max(_FEW_ALIKE // lists.share, lists.limit("certificates") // max(len(stores), 1), 1)
+    cut = [replace(item, certificates=item.certificates[:most], keys=item.keys[:most]) for item in stores]
+    count = sum(len(item.certificates) for item in stores)
+    lists.tell("stores[].certificates", sum(len(item.certificates) for item in cut), count)
+    lists.tell("stores[].keys", sum(len(item.keys) for item in cut), sum(len(item.keys) for item in stores))
+    return tuple(cut)
+
+
+def _finding(item: Finding, ids: frozenset[str]) -> Finding:
+    return replace(item, incidents=tuple(name for name in item.incidents if name in ids))
+
+
+def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair | None:
+    if repair is None:
+        return None
+    return replace(
+        repair,
+        incidents=tuple(item for item in repair.incidents if item.incident in ids),
+        sources=repair.sources[: lists.limit("sources")],
+        coverage=repair.coverage[: lists.limit("coverage")],
+        losses=repair.losses[: lists.limit("losses")],
+    )
+
+
+def _incidents(incidents: Sequence[Incident], lists: _Lists) -> tuple[Incident, ...]:
+    """Return the incidents, of very many the largest, each with its share of refusals."""
+    kept = lists.cut("incidents", incidents, _by(incidents, lambda item: -item.rejection_count))
+    # A later input is compared with a refusal of each kind: those stand in every report.
+    each = max(MOST_KINDS, lists.limit("rejections") // max(len(kept), 1))
+    names = max(_FEW_OF_INCIDENT, lists.limit("names") // max(len(kept), 1))
+    cut = tuple(_incident(item, each, names) for item in kept)
+    for name in ("senders", "recipients"):
+        listed, count = (sum(len(getattr(item, name)) for item in found) for found in (cut, incidents))
+        lists.tell(f"incidents[].{name}", listed, count)
+    lists.tell("rejections", *(sum(item.rejection_count for item in found) for found in (cut, incidents)))
+    return cut
+
+
+def _paired(incidents: Iterable[Incident], operations: frozenset[str]) -> tuple[Incident, ...]:
+    """Return the incidents without the pairs whose check is not listed."""
+    return tuple(
+        replace(item, links=tuple(link for link in item.links if link.operation in operations)) for item in incidents
+    )
+
+
+def _incident(item: Incident, most: int, names: int) -> Incident:
+    rejections = item.rejections
+    if len(rejections) > most:
+        rejections = _most_telling(item, most)
+    ids = frozenset(part.id for part in rejections)
+    return replace(
+        item,
+        rejections=rejections,
+        links=tuple(link for link in item.links if link.rejection in ids),
+        senders=item.senders[:names],
+        recipients=item.recipients[:names],
+        folded_count=item.rejection_count - len(rejections),
+    )
+
+
+def _most_telling(item: Incident, most: int) -> tuple[Rejection, ...]:
+    """Return the first and last refusal, one of each kind, those that are paired, and the next ones."""
+    rejections = item.rejections
+    kinds = _first_of_each(((place, kind_of(part)) for place, part in enumerate(rejections)), 1)
+    paired = {link.rejection for link in item.links}
+    linked = (place for place, part in enumerate(rejections) if part.id in paired)
+    order = dict.fromkeys([0, len(rejections) - 1, *kinds, *linked, *range(len(rejections))])
+    return tuple(rejections[place] for place in sorted(list(order)[:most]))
