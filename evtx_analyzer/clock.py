@@ -56,10 +56,10 @@ def from_iso(text: str) -> datetime | None:
             return _sensible(datetime.fromisoformat(text))
         except ValueError:
             return None
-    found = _ISO.match(text.strip())
-    if found is None:
+    match = _ISO.match(text.strip())
+    if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
     micro = int((fraction or "0").ljust(6, "0")[:6])
     try:
         time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), micro, tzinfo=UTC)
@@ -195,13 +195,13 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
     same, or one of them is no month), the digits stand as if they were UTC and the basis says ``unknown``; the other
     reading of the date is given too. The same holds for an hour that the zone skips: then the zone is wrong.
     """
-    found = _LOCAL.match(text.strip())
-    if found is None:
+    match = _LOCAL.match(text.strip())
+    if match is None:
         return None
     orders: list[DateOrder] = [order] if order else ["mdy", "dmy"]
-    if len(found[1]) == 4:  # noqa: PLR2004  digits of a year
+    if len(match[1]) == 4:  # noqa: PLR2004  digits of a year
         orders = ["ymd"]
-    readings = [digits for way in orders if (digits := _read_as(way, found)) is not None]
+    readings = [digits for way in orders if (digits := _read_as(way, match)) is not None]
     if not readings or any(_sensible(time) is None for time in readings):
         return None
     if readings[0] == readings[-1]:
@@ -209,15 +209,15 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
     return LocalTime(readings[0], readings[-1], "unknown")
 
 
-def _read_as(order: DateOrder, found: re.Match[str]) -> datetime | None:
+def _read_as(order: DateOrder, match: re.Match[str]) -> datetime | None:
     """The digits of a local time with the parts of its date in this order; None where the calendar has no such day."""
-    parts = dict(zip(order, (int(found[number]) for number in (1, 2, 3)), strict=True))
-    hour = int(found[4])
-    if found[8]:
-        hour = hour % 12 + (12 if found[8] in "Pp" else 0)
-    micro = int((found[7] or "0").ljust(6, "0")[:6])
+    parts = dict(zip(order, (int(match[number]) for number in (1, 2, 3)), strict=True))
+    hour = int(match[4])
+    if match[8]:
+        hour = hour % 12 + (12 if match[8] in "Pp" else 0)
+    micro = int((match[7] or "0").ljust(6, "0")[:6])
     try:
-        return datetime(parts["y"], parts["m"], parts["d"], hour, int(found[5]), int(found[6]), micro, tzinfo=UTC)
+        return datetime(parts["y"], parts["m"], parts["d"], hour, int(match[5]), int(match[6]), micro, tzinfo=UTC)
     except ValueError:
         return None
 
@@ -239,10 +239,10 @@ def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
 
 def from_mail(text: str) -> datetime | None:
     """An RFC 5322 date as UTC (``-0000`` and a missing zone are taken as UTC); None if it is none."""
-    found = _MAIL.match(text)
-    if found is not None:
+    match = _MAIL.match(text)
+    if match is not None:
         # As servers write it in their banners, and in every session's.
-        day, month, year, time_of_day, sign, hours, minutes = found.groups()
+        day, month, year, time_of_day, sign, hours, minutes = match.groups()
         iso = f"{year}-{_MONTHS.index(month) // 3 + 1:02d}-{int(day):02d}T{time_of_day}Z"
         time, offset = from_iso(iso), timedelta(hours=int(hours), minutes=int(minutes))
         return None if time is None else time - (offset if sign == "+" else -offset)

@@ -117,7 +117,7 @@ class Hosts(Struct, frozen=True):
         parts = _parts(path)
         name = parts[-1].casefold() if parts else ""
         stem = name.rpartition(".")[0] or name
-        ends = [found.start() for found in _SEPARATOR.finditer(stem)]
+        ends = [match.start() for match in _SEPARATOR.finditer(stem)]
         words = [word for at in ends for word in (stem[:at], stem[at + 1 :])]
         found = {self.labels[word] for word in words if word in self.labels and word not in _NO_HOSTS}
         return next(iter(found)) if len(found) == 1 else ""
@@ -179,7 +179,7 @@ def identify_hosts(
     }
     distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
     distinct |= {labels[name.casefold()] for name in manifests}
-    distinct |= {label for found in owners.values() for label in found} | {*siblings.values()}
+    distinct |= {label for owner in owners.values() for label in owner} | {*siblings.values()}
     return Hosts(
         labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
         only=next(iter(distinct)) if len(distinct) == 1 and not twins and not _several(unnamed, distinct) else "",

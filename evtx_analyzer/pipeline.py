@@ -120,7 +120,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         common=common_traits(
             refused.rejections, facts.accepted_mail, evidence.tallies.history.own_domains, refused.alike
         ),
-        stores=tuple(item.store for item in stores),
+        stores=tuple(store.store for store in stores),
         store_chains=chains,
         # Nobody asked whether a fix worked where no fix is in the logs.
         repair=judged.repair if judged.fixed else None,
@@ -164,10 +164,10 @@ def _case(
     return Case(
         operations=joined.operations,
         coverage=account.coverage,
-        kinds=frozenset(item.kind for item in account.coverage),
+        kinds=frozenset(coverage.kind for coverage in account.coverage),
         unread=account.unread,
         settings=joined.facts.places(),
-        cut=frozenset(item.cmdlet for item in joined.facts.settings if cut_properties(item)),
+        cut=frozenset(setting.cmdlet for setting in joined.facts.settings if cut_properties(setting)),
         schannel=joined.facts.schannel,
         views=joined.views,
         view=partial(session_facts, background=joined.facts),

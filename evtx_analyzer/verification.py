@@ -41,13 +41,13 @@ def verify_case(earlier: Report, inputs: Inputs, options: AnalysisOptions, progr
     case = RepairCase(
         incidents=earlier.incidents,
         findings=earlier.findings,
-        operations={item.id: item for item in earlier.operations},
+        operations={operation.id: operation for operation in earlier.operations},
         causes=rules.causes,
         deliveries=earlier.deliveries,
     )
     judged = repair_of(case, analyzed.later, lossy=lost_in_smtp_logs(now.losses, now.sources))
     assert judged.repair is not None  # there are incidents
-    kinds = frozenset(item.kind for item in earlier.coverage)
+    kinds = frozenset(coverage.kind for coverage in earlier.coverage)
     scene = Case(operations=case.operations, coverage=earlier.coverage, kinds=kinds)
     return replace(
         earlier,
@@ -66,8 +66,8 @@ def verify_case(earlier: Report, inputs: Inputs, options: AnalysisOptions, progr
 
 def _thumbprints(earlier: Report) -> frozenset[str]:
     """Return the certificates whose checks matter: those that were sent or received, and those whose checks failed."""
-    rejections = [item for incident in earlier.incidents for item in incident.rejections]
-    shown = {part.thumbprint for item in rejections for part in (item.sent, item.received) if part}
-    by_id = {item.id: item.thumbprint for item in earlier.operations}
+    rejections = [rejection for incident in earlier.incidents for rejection in incident.rejections]
+    shown = {part.thumbprint for rejection in rejections for part in (rejection.sent, rejection.received) if part}
+    by_id = {operation.id: operation.thumbprint for operation in earlier.operations}
     linked = {by_id.get(link.operation, "") for incident in earlier.incidents for link in incident.links}
     return frozenset((shown | linked) - {""})

@@ -67,7 +67,7 @@ def _folder_of_bundles(text: str) -> list[Bundle] | None:
     )
     return _split(
         folder.name,
-        [(item.name, str(item), _size(item), os.path.isdir(item) or _is_archive(item)) for item in entries],
+        [(entry.name, str(entry), _size(entry), os.path.isdir(entry) or _is_archive(entry)) for entry in entries],
     )
 
 

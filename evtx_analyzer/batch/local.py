@@ -139,7 +139,7 @@ class _Crew(Generic[T, R]):
         now = time.monotonic()
         moments = [worker.deadline for worker in self._workers] + [self._start_at] * (self._start_at > now)
         left = max(0.0, min([moment - now for moment in moments] + [_LOOK_SECONDS]))
-        sentinels = [item for worker in self._workers for item in worker.sentinels]
+        sentinels = [sentinel for worker in self._workers for sentinel in worker.sentinels]
         if not sentinels:
             # Windows waits for no empty list.
             time.sleep(left)

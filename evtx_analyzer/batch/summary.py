@@ -166,11 +166,11 @@ class Summary(Struct, frozen=True, kw_only=True):
         return tuple(
             sorted(
                 made,
-                key=lambda item: (
-                    -item.bundles,
-                    item.cause or "",
-                    _GRADES.index(item.grade),
-                    OUTCOMES.index(item.outcome),
+                key=lambda cause_count: (
+                    -cause_count.bundles,
+                    cause_count.cause or "",
+                    _GRADES.index(cause_count.grade),
+                    OUTCOMES.index(cause_count.outcome),
                 ),
             )
         )
@@ -185,11 +185,13 @@ class Summary(Struct, frozen=True, kw_only=True):
     def certificates(self) -> tuple[CertificateCount, ...]:
         """Certificates of incidents, those with the most refusals first."""
         groups: dict[str, list[FleetIncident]] = {}
-        for item in self.incidents:
-            if item.thumbprint:
-                groups.setdefault(item.thumbprint, []).append(item)
+        for incident in self.incidents:
+            if incident.thumbprint:
+                groups.setdefault(incident.thumbprint, []).append(incident)
         made = [_certificate(thumbprint, group) for thumbprint, group in groups.items()]
-        return tuple(sorted(made, key=lambda item: (-item.rejections, item.thumbprint)))
+        return tuple(
+            sorted(made, key=lambda certificate_count: (-certificate_count.rejections, certificate_count.thumbprint))
+        )
 
     @property
     def exit_code(self) -> int:
@@ -222,10 +224,10 @@ def merge(parts: Iterable[Report | Summary]) -> Summary:
         else:
             row = _row(part)
             rows.append(row)
-            incidents += (_incident(item, row.bundle, part) for item in part.incidents)
+            incidents += (_incident(incident, row.bundle, part) for incident in part.incidents)
     return Summary(
         rows=tuple(sorted(rows, key=lambda row: (natural_key(row.bundle), row.bundle, row.report))),
-        incidents=tuple(sorted(incidents, key=lambda item: (item.start, item.bundle, item.incident))),
+        incidents=tuple(sorted(incidents, key=lambda incident: (incident.start, incident.bundle, incident.incident))),
     )
 
 
@@ -244,16 +246,16 @@ def _row(report: Report) -> Row:
         incident_count=report.incident_count,
         first=_utc(first),
         last=_utc(last),
-        hosts=tuple(sorted({item.host for item in report.incidents if item.host})),
+        hosts=tuple(sorted({incident.host for incident in report.incidents if incident.host})),
         source_count=report.source_count,
         loss_count=report.loss_count,
         reason=entry.reason if entry else "",
         time_note=_time_note(report, first, last),
         outcome=_outcome(report, status),
         findings=tuple(
-            f"{item.cause}:{item.grade}"
-            for item in report.findings
-            if item.grade in _NAMED or item.cause == "unexplained"
+            f"{finding.cause}:{finding.grade}"
+            for finding in report.findings
+            if finding.grade in _NAMED or finding.cause == "unexplained"
         ),
     )
 
@@ -269,8 +271,8 @@ def _outcome(report: Report, status: str) -> Outcome:
 def _limits(incidents: Iterable[Incident | FleetIncident]) -> tuple[Moment | None, Moment | None]:
     sides = [
         Moment(time, basis)
-        for item in incidents
-        for time, basis in ((item.start, item.start_basis), (item.end, item.end_basis))
+        for incident in incidents
+        for time, basis in ((incident.start, incident.start_basis), (incident.end, incident.end_basis))
     ]
     return clock.limits(sides) if sides else (None, None)
 
@@ -280,7 +282,7 @@ def _utc(moment: Moment | None) -> datetime | None:
 
 
 def _time_note(report: Report, first: Moment | None, last: Moment | None) -> str:
-    unknown = sum(item.unknown_zone_count for item in report.incidents)
+    unknown = sum(incident.unknown_zone_count for incident in report.incidents)
     if not unknown or first is None or last is None:
         return ""
     if clock.is_known(first.basis):
@@ -293,25 +295,25 @@ def _named(report: Report) -> str:
     return report.sources[0].path.partition("!")[0] if report.sources else ""
 
 
-def _incident(item: Incident, bundle: str, report: Report) -> FleetIncident:
-    cause, grade = _best(item, report)
-    certificate = item.certificate
+def _incident(incident: Incident, bundle: str, report: Report) -> FleetIncident:
+    cause, grade = _best(incident, report)
+    certificate = incident.certificate
     return FleetIncident(
-        start=item.start,
-        end=item.end,
+        start=incident.start,
+        end=incident.end,
         bundle=bundle,
-        incident=item.id,
-        host=item.host,
-        connector=item.connector,
-        kind=item.kind,
-        rejection_count=item.rejection_count,
+        incident=incident.id,
+        host=incident.host,
+        connector=incident.connector,
+        kind=incident.kind,
+        rejection_count=incident.rejection_count,
         cause=cause,
         grade=grade,
         thumbprint=_thumbprint(certificate.thumbprint, bundle, report) if certificate else "",
         subject=certificate.subject if certificate else "",
         issuer=certificate.issuer if certificate else "",
-        start_basis=item.start_basis,
-        end_basis=item.end_basis,
+        start_basis=incident.start_basis,
+        end_basis=incident.end_basis,
     )
 
 
@@ -320,11 +322,11 @@ def _thumbprint(thumbprint: str, bundle: str, report: Report) -> str:
     return f"{thumbprint} ({bundle})" if report.options.redact == "all" and thumbprint else thumbprint
 
 
-def _best(item: Incident, report: Report) -> tuple[str, Grade]:
+def _best(incident: Incident, report: Report) -> tuple[str, Grade]:
     """The best supported cause of an incident; of equal grades the one that the report names first."""
     order = [finding.cause for finding in report.findings]
     graded = [
-        (_GRADES.index(grade), order.index(cause), cause) for cause, grade in item.grades.items() if cause in order
+        (_GRADES.index(grade), order.index(cause), cause) for cause, grade in incident.grades.items() if cause in order
     ]
     if not graded or (best := min(graded))[0] >= len(_NAMED):
         return "unexplained", "no-evidence"
@@ -339,9 +341,9 @@ def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCoun
         thumbprint=thumbprint,
         subject=group[0].subject,
         issuer=group[0].issuer,
-        bundles=len({item.bundle for item in group}),
+        bundles=len({incident.bundle for incident in group}),
         incidents=len(group),
-        rejections=sum(item.rejection_count for item in group),
+        rejections=sum(incident.rejection_count for incident in group),
         first=first.time,
         last=last.time,
         first_basis=first.basis,

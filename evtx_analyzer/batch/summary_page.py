@@ -42,7 +42,7 @@ def headline(summary: Summary, say: Language) -> str:
 
 def to_html(summary: Summary, say: Language = ENGLISH) -> str:
     """Return the page in the reader's language."""
-    placed = tuple(item for item in summary.incidents if clock.is_known(item.start_basis))
+    placed = tuple(incident for incident in summary.incidents if clock.is_known(incident.start_basis))
     script = _script()
     page: str = _template().render(
         summary=summary,
@@ -105,9 +105,9 @@ def _bins(incidents: tuple[FleetIncident, ...]) -> list[_Bin]:
     first, last = incidents[0].start, incidents[-1].start
     step = max((last - first) / _BINS, timedelta(seconds=1))
     counts = [[0, 0] for _ in range(_BINS + 1)]
-    for item in incidents:
-        place = counts[int((item.start - first) / step)]
-        place[0] += item.rejection_count
+    for incident in incidents:
+        place = counts[int((incident.start - first) / step)]
+        place[0] += incident.rejection_count
         place[1] += 1
     counts = counts[: int((last - first) / step) + 1]
     most = max(rejections for rejections, _ in counts)

@@ -54,9 +54,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """Hash of the settings and of this program's version."""
-        told = replace(self, rules=None, password_file=None)
+        settings = replace(self, rules=None, password_file=None)
         secret = read_password(self.password_file) is not None
-        data = msgspec.json.encode([told, VERSION, SCHEMA_VERSION, secret])
+        data = msgspec.json.encode([settings, VERSION, SCHEMA_VERSION, secret])
         return hashlib.sha256(data).hexdigest()
 
 
@@ -205,9 +205,9 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
 
 
 def _judged(report: Report, entry: BatchEntry) -> Report:
-    if any(item.status in ("read", "partial") for item in report.sources):
+    if any(source.status in ("read", "partial") for source in report.sources):
         return replace(report, batch=replace(entry, status="partial" if report.losses else "read"))
-    told = [f"{item.path}: {item.reason}" for item in report.sources[:3]] or ["it holds no file"]
+    told = [f"{source.path}: {source.reason}" for source in report.sources[:3]] or ["it holds no file"]
     more = len(report.sources) - len(told)
     reason = "; ".join([*told, f"and {more} more"] if more > 0 else told)
     verdict = Verdict(cause=None, grade=None, title="Nothing in the bundle could be read", summary=reason)

@@ -69,5 +69,9 @@ class _Known:
 
     def _is_signed_by_other(self, missing: Certificate) -> bool:
         """Return whether a certificate of this subject is known and has another issuer."""
-        same = (item for item in self._certificates.values() if same_name(item.subject, missing.subject))
+        same = (
+            certificate
+            for certificate in self._certificates.values()
+            if same_name(certificate.subject, missing.subject)
+        )
         return any(item.issuer and not same_name(item.subject, item.issuer) for item in same)

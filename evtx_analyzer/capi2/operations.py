@@ -46,8 +46,8 @@ class _Task:
         """The first event 90 that names a certificate, by thumbprint."""
         found: dict[str, Match] = {}
         for match in self.certificates:
-            for item in capi2(match).certificates:
-                found.setdefault(item.thumbprint, match)
+            for certificate in capi2(match).certificates:
+                found.setdefault(certificate.thumbprint, match)
         return found
 
     @cached_property
@@ -84,7 +84,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
     for draft in drafts:
         parent = _parent(draft, parents, owners, by_ref)
         found.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
-    return with_roles(sorted(found, key=lambda item: (item.time, sort_key(item.origin))))
+    return with_roles(sorted(found, key=lambda operation: (operation.time, sort_key(operation.origin))))
 
 
 def _tasks(matches: Iterable[Match]) -> list[_Task]:
@@ -179,7 +179,11 @@ def _naming(draft: _Draft, task: _Task) -> list[Match]:
     if len(task.certificates) <= MOST_CERTIFICATE_EVENTS:
         return task.certificates
     events = [capi2(match) for match in (draft.policy, draft.chain.end if draft.chain else None) if match]
-    names = [name for event in events for name in (event.thumbprint, *(item.thumbprint for item in event.chain))]
+    names = [
+        name
+        for event in events
+        for name in (event.thumbprint, *(chain_element.thumbprint for chain_element in event.chain))
+    ]
     telling = [task.naming[name] for name in dict.fromkeys(names) if name in task.naming]
     return [*telling, *task.certificates[:MOST_CERTIFICATE_EVENTS]][:MOST_CERTIFICATE_EVENTS]
 
@@ -196,7 +200,12 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
     main = capi2(draft.policy or draft.node.main)
     chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
     told = chain if chain is not None and not main.thumbprint else main
-    certificates = {item.thumbprint: item for event in events for item in event.certificates if item.thumbprint}
+    certificates = {
+        certificate.thumbprint: certificate
+        for event in events
+        for certificate in event.certificates
+        if certificate.thumbprint
+    }
     missing, notes = _missing(draft, spans)
     named = [f"record {event.origin.record}: {note}" for event in events for note in event.notes]
     return Operation(

@@ -77,22 +77,21 @@ def _chain(event: Capi2Event) -> str:
     )
 
 
-def _revocation(item: Revocation) -> str:
-    source = " ".join(filter(None, (item.location, item.url)))
-    if item.rejected:
-        return f"does not accept the list of {item.issuer or '?'} from {source or '?'}: {item.rejected}"
+def _revocation(revocation: Revocation) -> str:
+    source = " ".join(filter(None, (revocation.location, revocation.url)))
+    if revocation.rejected:
+        return f"does not accept the list of {revocation.issuer or '?'} from {source or '?'}: {revocation.rejected}"
     found = f" from {source}" if source else ", no list or answer"
-    return (
-        f"revocation of {item.subject or item.thumbprint or '?'}{found}: {result_text(item.result, item.result_name)}"
-    )
+    result = result_text(revocation.result, revocation.result_name)
+    return f"revocation of {revocation.subject or revocation.thumbprint or '?'}{found}: {result}"
 
 
-def _retrieval(item: Retrieval) -> str:
-    errors = [f"{attempt.name} {attempt.error} {attempt.error_name}" for attempt in item.attempts if attempt.error]
+def _retrieval(retrieval: Retrieval) -> str:
+    errors = [f"{attempt.name} {attempt.error} {attempt.error_name}" for attempt in retrieval.attempts if attempt.error]
     tried = f" (on the way: {'; '.join(dict.fromkeys(errors))})" if errors else ""
-    answer = f", {item.answer}" if item.answer else ""
-    result = result_text(item.result, item.result_name) or "no result"
-    return f"reads {item.url or '?'} from the {item.where}{answer}: {result}{tried}"
+    answer = f", {retrieval.answer}" if retrieval.answer else ""
+    result = result_text(retrieval.result, retrieval.result_name) or "no result"
+    return f"reads {retrieval.url or '?'} from the {retrieval.where}{answer}: {result}{tried}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -91,7 +91,7 @@ def analyze(
     LOG.debug("%s sources, %s losses: %s", len(report.sources), len(report.losses), report.verdict.title)
     if not deliver(report, to):
         raise typer.Exit(NOT_WRITTEN)
-    findings = (f"{item.cause}:{item.grade}" for item in report.findings)
+    findings = (f"{finding.cause}:{finding.grade}" for finding in report.findings)
     code = exit_status(report.exit_code, pairs, findings, lost=bool(report.losses))
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 

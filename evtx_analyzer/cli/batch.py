@@ -118,12 +118,12 @@ def batch(
         raise OptionError("--redact-map needs --redact, for without it there are no aliases")
     if verify_contents and not resume:
         raise OptionError("--verify-contents needs --resume, for without it all is analyzed anew")
-    found = _bundles(inputs, output)
+    bundles = _bundles(inputs, output)
     problem = ""
-    with Meter(len(found), progress) as meter:
+    with Meter(len(bundles), progress) as meter:
         try:
             summary = run(
-                found,
+                bundles,
                 output,
                 settings,
                 workers=jobs,
@@ -146,7 +146,9 @@ def batch(
         # With a full disk bundles are left undone, which is more than an output that could not be written.
         raise typer.Exit(2 if any(row.status == "failed" for row in summary.rows) else NOT_WRITTEN)
     lost = any(row.loss_count or row.status != "read" for row in summary.rows)
-    code = exit_status(summary.exit_code, pairs, (item for row in summary.rows for item in row.findings), lost=lost)
+    code = exit_status(
+        summary.exit_code, pairs, (finding for row in summary.rows for finding in row.findings), lost=lost
+    )
     raise typer.Exit(0 if exit_zero and code in (1, 3) else code)
 
 
@@ -154,7 +156,9 @@ def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
     from evtx_analyzer.batch import bundles
 
     # The results of an earlier run, written into the folder of the bundles, are no bundle.
-    found = [item for item in bundles(inputs) if [Path(name).resolve() for name in item.inputs] != [output.resolve()]]
+    found = [
+        bundle for bundle in bundles(inputs) if [Path(name).resolve() for name in bundle.inputs] != [output.resolve()]
+    ]
     if not found:
         raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
     return found
@@ -177,9 +181,9 @@ def _lines(summary: Summary, say: Language) -> list[str]:
     from evtx_analyzer.plain_text import clean
 
     lines = [headline(summary, say)]
-    for item in summary.causes:
-        grade = f" {say(item.grade)}" if item.cause and item.grade else ""
-        lines.append(f"  {item.bundles} x {item.cause or say(OUTCOME_NAMES[item.outcome])}{grade}")
+    for cause in summary.causes:
+        grade = f" {say(cause.grade)}" if cause.cause and cause.grade else ""
+        lines.append(f"  {cause.bundles} x {cause.cause or say(OUTCOME_NAMES[cause.outcome])}{grade}")
     counts = {outcome: summary.outcomes[outcome] for outcome in ("not-read", "failed")}
     for outcome, count in counts.items():
         lines += [f"  {count} x {say(OUTCOME_NAMES[outcome])}"] if count else []
@@ -193,8 +197,8 @@ def _lines(summary: Summary, say: Language) -> list[str]:
         ]
         rows += [("gone", item["bundle"], item["before"], "") for item in compared.gone]
         for change, bundle, before, now in rows[:_MOST_CHANGES]:
-            told = " -> ".join(say.sentence(text) for text in (before, now) if text)
-            lines.append(f"  {say(change)}: {clean(bundle)}: {told}")
+            none = " -> ".join(say.sentence(text) for text in (before, now) if text)
+            lines.append(f"  {say(change)}: {clean(bundle)}: {none}")
         if len(rows) > _MOST_CHANGES:
             lines.append("  " + say("and $count more", count=len(rows) - _MOST_CHANGES))
     return lines

@@ -97,9 +97,9 @@ def _not_a_choice(value: object, annotation: object) -> str:
         values = value if isinstance(value, list | tuple) else ()
         return next(filter(None, (_not_a_choice(item, get_args(annotation)[0]) for item in values)), "")
     choices = list(annotation) if isinstance(annotation, type) and issubclass(annotation, Enum) else []
-    if not choices or not isinstance(value, str) or value in [item.value for item in choices]:
+    if not choices or not isinstance(value, str) or value in [choice.value for choice in choices]:
         return ""
-    return f"'{value}' is not one of {', '.join(repr(item.value) for item in choices)}."
+    return f"'{value}' is not one of {', '.join(repr(choice.value) for choice in choices)}."
 
 
 def plain(value: object, annotation: object) -> object | None:
@@ -114,7 +114,7 @@ def plain(value: object, annotation: object) -> object | None:
     if annotation is str:
         return value
     if issubclass(annotation, Enum):
-        return next((item for item in annotation if value == item.value), None)
+        return next((enum for enum in annotation if value == enum.value), None)
     # An existing file that may not be read is refused by typer; nothing more is asked of a path by any of our options.
     readable = annotation is Path and (not os.path.lexists(value) or os.access(value, os.R_OK))
     return Path(value) if readable else None

@@ -54,7 +54,7 @@ def with_configuration(command: str, args: list[str]) -> list[str]:
     taken = {
         key: value
         for key, value in _read(path, command).items()
-        if not any(item == f"--{key}" or item.startswith(f"--{key}=") for item in options)
+        if not any(option == f"--{key}" or option.startswith(f"--{key}=") for option in options)
         and not (key in _VARIABLES and os.environ.get(_VARIABLES[key]))
     }
     if not taken:
@@ -102,8 +102,8 @@ def _line(text: str, table: str, key: str) -> int:
     """The line of a key, for tomllib does not tell it; that of its table where the key is written in another way."""
     current, place = "", 1
     for number, line in enumerate(text.splitlines(), 1):
-        if found := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            current = found[1].strip("\"'")
+        if match := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
+            current = match[1].strip("\"'")
             place = number if current == table else place
             if current == key and not table:
                 return number

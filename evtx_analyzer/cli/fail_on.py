@@ -49,7 +49,7 @@ def exit_status(code: int, pairs: Sequence[tuple[str, str]], findings: Iterable[
     """
     if code != 1 or not pairs:
         return code
-    found = [tuple(item.split(":")) for item in findings]
+    found = [tuple(finding.split(":")) for finding in findings]
     if any(_matches(cause, grade, *pair) for cause, grade in found for pair in pairs):
         return 1
     return 3 if lost else 0

@@ -234,7 +234,7 @@ def with_case_options(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:  # noqa: ANN401  what typer made of the arguments
         command(case=case_options(**{name: values.pop(name) for name in shared}), **values)
 
-    declared = {name: {name: item} if name != "case" else shared for name, item in own.items()}
+    declared = {name: {name: parameter} if name != "case" else shared for name, parameter in own.items()}
     parameters = [
         item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for items in declared.values() for item in items.values()
     ]
@@ -262,10 +262,10 @@ def size_of(option: str, text: str | None) -> int | None:
     """A number of bytes, from ``500M``."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
-    if found is None:
+    match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
+    if match is None:
         raise OptionError(f"{option} {text}: expected a number of bytes such as 500M or 20G")
-    return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+    return int(match[1]) << (10 * " KMGT".index(match[2].upper() or " "))
 
 
 def window_of(text: str | None) -> tuple[float, float] | None:

@@ -29,9 +29,9 @@ def rules_list(rules: RulesFolder = None) -> None:
     from evtx_analyzer.rules.files import rule_folders
 
     found = load(*rule_folders(rules))
-    rows = [("signal", item.name, item.title) for item in found.signals]
-    rows += [("link", item.name, item.title) for item in found.links]
-    rows += [("cause", item.id, item.title) for item in found.causes]
+    rows = [("signal", signal.name, signal.title) for signal in found.signals]
+    rows += [("link", link.name, link.title) for link in found.links]
+    rows += [("cause", cause.id, cause.title) for cause in found.causes]
     width = max(len(name) for _, name, _ in rows)
     write_text("".join(f"{kind:6}  {name:{width}}  {title}\n" for kind, name, title in rows))
 
@@ -56,7 +56,7 @@ def rules_test(rules: RulesFolder = None) -> None:
     from evtx_analyzer.rules.files import rule_folders
 
     outcomes = run_cases(load(*rule_folders(rules)), rule_folders(rules))
-    failed = [item for item in outcomes if item.problem]
+    failed = [outcome for outcome in outcomes if outcome.problem]
     for item in failed:
         write_text(f"{item.file}:{item.case}: {item.problem}\n")
     write_text(f"{len(outcomes) - len(failed)} cases passed, {len(failed)} failed\n")
@@ -105,11 +105,11 @@ def rules_convert(
     from evtx_analyzer.rules.files import rule_folders
 
     load(*rule_folders(rules))
-    found = list(convert(rule_folders(rules), target, names or (), plain=plain))
-    for item in found:
-        if item.problem:
-            complain(f"{item.name} cannot be converted: {item.problem}")
+    queries = list(convert(rule_folders(rules), target, names or (), plain=plain))
+    for query in queries:
+        if query.problem:
+            complain(f"{query.name} cannot be converted: {query.problem}")
         else:
-            note = f"# {item.note}\n" if item.note else ""
-            write_text(f"# {item.name}\n{note}{item.query}\n\n")
-    raise typer.Exit(0 if any(item.query for item in found) else 2)
+            note = f"# {query.note}\n" if query.note else ""
+            write_text(f"# {query.name}\n{note}{query.query}\n\n")
+    raise typer.Exit(0 if any(query.query for query in queries) else 2)

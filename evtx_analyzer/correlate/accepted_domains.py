@@ -26,13 +26,13 @@ class Domains(Struct, frozen=True, dict=True):
     @cached_property
     def accepted(self) -> dict[str, bool]:
         """Return the domains, and whether those below each are accepted too."""
-        named = [(item.values.get("DomainName", "").casefold(), item) for item in self.domains]
-        return {name: same_text(item.values.get("MatchSubDomains", ""), "True") for name, item in named if name}
+        named = [(domain.values.get("DomainName", "").casefold(), domain) for domain in self.domains]
+        return {name: same_text(setting.values.get("MatchSubDomains", ""), "True") for name, setting in named if name}
 
     @cached_property
     def whole(self) -> bool:
         """Return whether the export lists all of them."""
-        return all(item.values.get("DomainName") and "DomainName" not in item.cut for item in self.domains)
+        return all(domain.values.get("DomainName") and "DomainName" not in domain.cut for domain in self.domains)
 
     @cached_property
     def of_tenant(self) -> bool:

@@ -42,16 +42,16 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     def places(self) -> dict[str, Origin]:
         """Return where the first exported object of each cmdlet stands."""
         found: dict[str, Origin] = {}
-        for item in sorted(self.settings, key=lambda item: sort_key(item.origin)):
-            found.setdefault(item.cmdlet, item.origin)
+        for setting in sorted(self.settings, key=lambda item: sort_key(item.origin)):
+            found.setdefault(setting.cmdlet, setting.origin)
         return found
 
     @cached_property
     def objects(self) -> Mapping[str, list[Setting]]:
         """Return the exported objects by cmdlet."""
         found: dict[str, list[Setting]] = {}
-        for item in self.settings:
-            found.setdefault(item.cmdlet, []).append(item)
+        for setting in self.settings:
+            found.setdefault(setting.cmdlet, []).append(setting)
         return found
 
     @cached_property
@@ -67,78 +67,87 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     def refused(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
         """Return the first and last refusal by connector, log kind, host and thumbprint."""
         found: dict[tuple[str, ...], tuple[datetime, datetime]] = {}
-        for item in self.deliveries:
-            if item.first_refused and item.last_refused:
-                key = (*sender_key(item), item.thumbprint)
-                first, last = found.get(key, (item.first_refused, item.last_refused))
-                found[key] = min(first, item.first_refused), max(last, item.last_refused)
+        for delivery in self.deliveries:
+            if delivery.first_refused and delivery.last_refused:
+                key = (*sender_key(delivery), delivery.thumbprint)
+                first, last = found.get(key, (delivery.first_refused, delivery.last_refused))
+                found[key] = min(first, delivery.first_refused), max(last, delivery.last_refused)
         return found
 
     @cached_property
     def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
         """Return the failed TLS negotiations by connector, log kind and host."""
         found: dict[tuple[str, ...], list[TlsFailures]] = {}
-        for item in self.tls_failures:
-            found.setdefault((item.connector, item.kind, item.host), []).append(item)
+        for tls_failure in self.tls_failures:
+            found.setdefault((tls_failure.connector, tls_failure.kind, tls_failure.host), []).append(tls_failure)
         return found
 
     @cached_property
     def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
         """Return the checks of chains under a policy, in order of time, by host and thumbprint."""
         found: dict[tuple[str, str], list[Operation]] = {}
-        for item in self.operations:
-            if item.policy and item.thumbprint:
-                found.setdefault((item.host, item.thumbprint), []).append(item)
+        for operation in self.operations:
+            if operation.policy and operation.thumbprint:
+                found.setdefault((operation.host, operation.thumbprint), []).append(operation)
         return found
 
     @cached_property
     def checked_until(self) -> Mapping[str, datetime]:
         """Return, by machine, the time of the last check: a success up to then would have been seen."""
         found: dict[str, datetime] = {}
-        for item in self.operations:
-            found[item.host] = max(found.get(item.host, item.time), item.time)
+        for operation in self.operations:
+            found[operation.host] = max(found.get(operation.host, operation.time), operation.time)
         return found
 
     @cached_property
     def schannel(self) -> Mapping[str, list[Context]]:
         """Return the Schannel events by the machine that wrote them."""
         found: dict[str, list[Context]] = {}
-        for item in self.context:
-            if item.kind == SCHANNEL and item.host:
-                found.setdefault(item.host, []).append(item)
+        for context in self.context:
+            if context.kind == SCHANNEL and context.host:
+                found.setdefault(context.host, []).append(context)
         return found
 
     @cached_property
     def hosts_called_untrusted(self) -> frozenset[str]:
         """Return the machines whose chain Exchange Online could not verify, as its 450 4.4.317 UntrustedRoot says."""
-        told = (item for item in self.other_errors if "4.4.317" in item.code)
-        return frozenset(item.host for item in told if "untrustedroot" in item.text.casefold())
+        other_errors = (other_error for other_error in self.other_errors if "4.4.317" in other_error.code)
+        return frozenset(item.host for item in other_errors if "untrustedroot" in item.text.casefold())
 
     @cached_property
     def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
         """Return domains of refused senders by host, log kind and thumbprint; "" is no sender, None is not known."""
         found: dict[tuple[str, str, str], set[str | None]] = {}
         # Those that are alike have a sender's domain in common.
-        for item in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
-            found.setdefault((item.host, item.kind, sent_thumbprint(item)), set()).add(sender_domain_of(item))
+        for rejection in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
+            found.setdefault((rejection.host, rejection.kind, sent_thumbprint(rejection)), set()).add(
+                sender_domain_of(rejection)
+            )
         return {key: frozenset(domains) for key, domains in found.items()}
 
     @cached_property
     def wire(self) -> Mapping[str, list[Handshake]]:
         """Handshakes that are those of refused connections and show what the client sent, by refusal."""
         found: dict[str, list[Handshake]] = {}
-        for item in self.handshakes:
-            if item.rejection and item.join in PROOF and is_conclusive(item) and item.requested is not None:
-                found.setdefault(item.rejection, []).append(item)
+        for handshake in self.handshakes:
+            if (
+                handshake.rejection
+                and handshake.join in PROOF
+                and is_conclusive(handshake)
+                and handshake.requested is not None
+            ):
+                found.setdefault(handshake.rejection, []).append(handshake)
         return found
 
     @cached_property
     def failed_handshakes(self) -> Mapping[tuple[object, object], list[Handshake]]:
         """Handshakes that ended with a fatal alert, by the addresses of both sides."""
         found: dict[tuple[object, object], list[Handshake]] = {}
-        for item in self.handshakes:
-            if item.alert:
-                found.setdefault((parse_address(item.local), parse_address(item.remote)), []).append(item)
+        for handshake in self.handshakes:
+            if handshake.alert:
+                found.setdefault((parse_address(handshake.local), parse_address(handshake.remote)), []).append(
+                    handshake
+                )
         return found
 
     @cached_property
@@ -167,18 +176,18 @@ def case_facts(
     wins.
     """
     things, checked, on_wire = list(exported), tuple(operations), tuple(handshakes)
-    events = [item.certificate for item in checked if item.certificate]
+    events = [operation.certificate for operation in checked if operation.certificate]
     files = [item.certificate for item in things if isinstance(item, CertificateFile)]
     stored = [item for item in things if isinstance(item, StoreEntry) and item.certificate is not None]
     # A list that certutil prints tells less than an event, the bytes of a certificate tell all.
-    listed = [item.certificate for item in stored if item.certificate and not item.encoded]
-    files += [item.certificate for item in stored if item.certificate and item.encoded]
+    listed = [entry.certificate for entry in stored if entry.certificate and not entry.encoded]
+    files += [entry.certificate for entry in stored if entry.certificate and entry.encoded]
     return CaseFacts(
         settings=tuple(item for item in things if isinstance(item, Setting)),
         certificates={
-            item.thumbprint: item
-            for item in (*listed, *(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
-            if item.thumbprint and item.subject
+            certificate.thumbprint: certificate
+            for certificate in (*listed, *(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
+            if certificate.thumbprint and certificate.subject
         },
         deliveries=deliveries,
         accepted_mail=accepted_mail,

@@ -28,14 +28,17 @@ def common_traits(
 ) -> tuple[CommonTrait, ...]:
     """Return the traits that every refusal has, ``alike`` the folded ones; none where protocol logs hold no refusal."""
     folded = [group for group in alike if group.shared.kind in SESSION_KINDS]
-    listed = [item for item in rejections if item.kind in SESSION_KINDS]
+    listed = [rejection for rejection in rejections if rejection.kind in SESSION_KINDS]
     # Refusals that are alike have all traits in common but for their recipients.
     refused = [*listed, *(next(group.rejections()) for group in folded)]
     count = len(listed) + sum(map(len, folded))
     if not refused:
         return ()
     own = frozenset(own_domains)
-    accepted = [(item.state, 0 if (span := item.times.all()) is None else span.count) for item in mail]
+    accepted = [
+        (accepted_mail.state, 0 if (span := accepted_mail.times.all()) is None else span.count)
+        for accepted_mail in mail
+    ]
     outside = [(state, messages) for state, messages in accepted if state.scope == "outside"]
     traits = list(_shared(refused, count, outside))
     if all(scope == "outside" for scope in _scopes(listed, folded, own)):
@@ -56,7 +59,7 @@ def _shared(
     refused: Sequence[Rejection], refusals: int, accepted: Sequence[tuple[MailState, int]]
 ) -> Iterator[CommonTrait]:
     for name, of_rejection, of_state in _TRAITS:
-        values = {of_rejection(item) for item in refused}
+        values = {of_rejection(rejection) for rejection in refused}
         value = values.pop() if len(values) == 1 else None
         if value is None:
             continue
@@ -113,8 +116,12 @@ _TRAITS: tuple[_Trait, ...] = (
 def _scopes(listed: Iterable[Rejection], folded: Iterable[Alike], own: frozenset[str]) -> Iterator[Scope]:
     """Yield the scope of each refusal; an outage asks for the same domains again and again."""
     known: dict[tuple[str, ...], Scope] = {}
-    named = [(item.rcpt_to, item.mail_from, item.helo) for item in listed]
-    rows = ((item.rcpt_to, item.mail_from, group.shared.helo) for group in folded for item in group.differing())
+    named = [(rejection.rcpt_to, rejection.mail_from, rejection.helo) for rejection in listed]
+    rows = (
+        (differing.rcpt_to, differing.mail_from, group.shared.helo)
+        for group in folded
+        for differing in group.differing()
+    )
     for rcpt_to, mail_from, helo in chain(named, rows):
         domains = tuple([name.strip().rpartition("@")[2].casefold() for name in rcpt_to.split(";")])
         key = (mail_from.rpartition("@")[2], helo, *domains)

@@ -55,17 +55,23 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def here(self) -> list[AcceptedMail]:
         """Return that of the same connector."""
-        return [item for item in self.mail if item.state.connector == self.session.rejection.connector]
+        return [
+            accepted_mail
+            for accepted_mail in self.mail
+            if accepted_mail.state.connector == self.session.rejection.connector
+        ]
 
     @cached_property
     def same(self) -> list[AcceptedMail]:
         """Return that with the same certificate, or without any as the refused one."""
-        return [item for item in self.here if _same_security(item, self.session, self.own)]
+        return [accepted_mail for accepted_mail in self.here if _same_security(accepted_mail, self.session, self.own)]
 
     @cached_property
     def alike(self) -> list[AcceptedMail]:
         """Return that which is the same as far as its log can tell."""
-        return self.same or [item for item in self.here if _same_as_shown(item, self.session)]
+        return self.same or [
+            accepted_mail for accepted_mail in self.here if _same_as_shown(accepted_mail, self.session)
+        ]
 
     @cached_property
     def refused_span(self) -> tuple[datetime, datetime]:
@@ -77,18 +83,22 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def same_address(self) -> list[AcceptedMail]:
         """Return mail of the connector that came from the address that Exchange Online saw."""
-        return [item for item in self.here if self.seen_address and item.state.seen_address == self.seen_address]
+        return [
+            accepted_mail
+            for accepted_mail in self.here
+            if self.seen_address and accepted_mail.state.seen_address == self.seen_address
+        ]
 
     @cached_property
     def senders(self) -> frozenset[str | None]:
         """Return the sender domains that are accepted while this one is refused, in the same state; else nothing."""
         rejection = self.session.rejection
         refused = self.session.case.senders.get((rejection.host, rejection.kind, self.own), frozenset())
-        accepted = frozenset(item.state.sender_domain for item in self.alike)
+        accepted = frozenset(accepted_mail.state.sender_domain for accepted_mail in self.alike)
         if None in refused or refused & accepted:
             return frozenset()
         # What was accepted before the first refusal only differs in time as well.
-        during = any(item.times.between(self.refused_span[0], None) for item in self.alike)
+        during = any(accepted_mail.times.between(self.refused_span[0], None) for accepted_mail in self.alike)
         return accepted if during else frozenset()
 
     @cached_property
@@ -99,17 +109,17 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def before(self) -> Span | None:
         """Return how often the certificate was accepted before it was refused first."""
-        rows = [item for item in self.here if self.own and item.state.thumbprint == self.own]
-        return joined(_known(item.times.between(None, self.refused_span[0]) for item in rows))
+        rows = [accepted_mail for accepted_mail in self.here if self.own and accepted_mail.state.thumbprint == self.own]
+        return joined(_known(row.times.between(None, self.refused_span[0]) for row in rows))
 
     @cached_property
     def previous(self) -> tuple[str, list[AcceptedMail]] | None:
         """Return the certificate with which mail was accepted last before this one was refused, and all its mail."""
         first, last = self.refused_span
         others: dict[str, list[AcceptedMail]] = {}
-        for item in self.here:
-            if item.state.thumbprint not in ("", self.own):
-                others.setdefault(item.state.thumbprint, []).append(item)
+        for accepted_mail in self.here:
+            if accepted_mail.state.thumbprint not in ("", self.own):
+                others.setdefault(accepted_mail.state.thumbprint, []).append(accepted_mail)
         earlier = {
             thumbprint: span.last
             for thumbprint, rows in others.items()
@@ -142,21 +152,21 @@ def accepted_facts(session: RefusedSession) -> Fields:
     return answers[key]
 
 
-def _same_security(item: AcceptedMail, session: RefusedSession, own: str) -> bool:
+def _same_security(accepted_mail: AcceptedMail, session: RefusedSession, own: str) -> bool:
     """Return whether mail was sent with the same certificate, or without any as the refused one."""
     if own:
-        return item.state.thumbprint == own
-    if item.state.thumbprint:
+        return accepted_mail.state.thumbprint == own
+    if accepted_mail.state.thumbprint:
         return False
     if session.start_tls is False:
-        return item.state.tls is False
-    return session.certificate_sent is False and item.state.tls is True
+        return accepted_mail.state.tls is False
+    return session.certificate_sent is False and accepted_mail.state.tls is True
 
 
-def _same_as_shown(item: AcceptedMail, session: RefusedSession) -> bool:
+def _same_as_shown(accepted_mail: AcceptedMail, session: RefusedSession) -> bool:
     """Return whether both used TLS in a log that shows no certificates (IIS): alike as far as such a log can tell."""
     shows_none = session.rejection.kind not in KINDS_WITH_CERTIFICATES
-    return shows_none and session.start_tls is True and item.state.tls is True
+    return shows_none and session.start_tls is True and accepted_mail.state.tls is True
 
 
 def _elsewhere(view: _Compared) -> set[str]:
@@ -165,12 +175,12 @@ def _elsewhere(view: _Compared) -> set[str]:
     What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
     """
     return {
-        item.state.connector
-        for item in view.mail
+        accepted_mail.state.connector
+        for accepted_mail in view.mail
         if view.own
-        and item.state.thumbprint == view.own
-        and item.state.connector != view.session.rejection.connector
-        and item.times.between(view.refused_span[0], None) is not None
+        and accepted_mail.state.thumbprint == view.own
+        and accepted_mail.state.connector != view.session.rejection.connector
+        and accepted_mail.times.between(view.refused_span[0], None) is not None
     }
 
 
@@ -178,7 +188,9 @@ def _other_addresses(view: _Compared) -> list[str]:
     """Return the public addresses from which alone mail was accepted."""
     if not view.seen_address or view.same_address or is_private(view.seen_address):
         return []
-    others = sorted({item.state.seen_address for item in view.alike if item.state.seen_address})
+    others = sorted(
+        {accepted_mail.state.seen_address for accepted_mail in view.alike if accepted_mail.state.seen_address}
+    )
     return [address for address in others if not is_private(address) and parse_address(address) is not None]
 
 
@@ -190,7 +202,11 @@ def _address_version(view: _Compared) -> str | None:
 def _same_sender(view: _Compared) -> list[str]:
     domain = view.session.sender_domain
     return (
-        [] if domain is None else messages_between([item for item in view.alike if item.state.sender_domain == domain])
+        []
+        if domain is None
+        else messages_between(
+            [accepted_mail for accepted_mail in view.alike if accepted_mail.state.sender_domain == domain]
+        )
     )
 
 
@@ -313,10 +329,12 @@ def messages_between(
     mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None
 ) -> list[str]:
     """Return accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
-    whole = joined(_known(item.times.between(first, last) for item in mail))
+    whole = joined(_known(accepted_mail.times.between(first, last) for accepted_mail in mail))
     if whole is None:
         return []
-    unknown: list[TimeBasis] = [item.state.time_basis for item in mail if not clock.is_known(item.state.time_basis)]
+    unknown: list[TimeBasis] = [
+        accepted_mail.state.time_basis for accepted_mail in mail if not clock.is_known(accepted_mail.state.time_basis)
+    ]
     basis = unknown[0] if unknown else "utc"
     times = clock.between(Moment(whole.first, basis), Moment(whole.last, basis))
     return [f"1 message, {times}" if whole.count == 1 else f"{whole.count} messages, {times}"]

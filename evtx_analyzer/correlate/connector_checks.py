@@ -76,36 +76,36 @@ class _Inbound(Struct, frozen=True, dict=True):
     @cached_property
     def relaying(self) -> list[Setting]:
         """Return the connectors of type OnPremises."""
-        return [item for item in self.connectors if _relays(item)]
+        return [connector for connector in self.connectors if _relays(connector)]
 
     @cached_property
     def working(self) -> list[Setting]:
         """Return those among them that are enabled."""
-        return [item for item in self.relaying if _enabled(item)]
+        return [setting for setting in self.relaying if _enabled(setting)]
 
     @cached_property
     def unclear(self) -> list[Setting]:
         """Return enabled connectors of a type that the export does not show: a table may leave ConnectorType out."""
-        return [item for item in self.connectors if _relays(item) is None and _enabled(item)]
+        return [connector for connector in self.connectors if _relays(connector) is None and _enabled(connector)]
 
     @cached_property
     def names(self) -> list[str]:
         """Return the names by which working connectors match certificates."""
-        return [name for item in self.working if (name := _connector_name(item))]
+        return [name for setting in self.working if (name := _connector_name(setting))]
 
     @cached_property
     def scopes(self) -> list[str]:
         """Return the addresses by which working connectors match."""
-        return [scope for item in self.working for scope in listed(item.values.get("SenderIPAddresses", ""))]
+        return [scope for setting in self.working for scope in listed(setting.values.get("SenderIPAddresses", ""))]
 
     @cached_property
     def matched(self) -> list[_Matched]:
         """Return how each connector that may relay stands to the session."""
-        return [_match(item, self.rejection, self.sent) for item in (*self.working, *self.unclear)]
+        return [_match(setting, self.rejection, self.sent) for setting in (*self.working, *self.unclear)]
 
     def shows(self, name: str) -> bool:
         """Return whether every export holds a property; one that none holds says nothing."""
-        return all(name in item.values for item in (*self.working, *self.unclear))
+        return all(name in setting.values for setting in (*self.working, *self.unclear))
 
     @cached_property
     def limits(self) -> tuple[list[str], bool] | None:
@@ -115,11 +115,11 @@ class _Inbound(Struct, frozen=True, dict=True):
         """
         domain = self.rejection.mail_from.rpartition("@")[2].casefold()
         candidates = [item.connector for item in self.matched if item.any is not False]
-        limits = [listed(item.values.get("AssociatedAcceptedDomains", "")) for item in candidates]
+        limits = [listed(candidate.values.get("AssociatedAcceptedDomains", "")) for candidate in candidates]
         if not domain or not candidates or not all(limits):
             return None
         allowed = any(accepts(name.casefold(), domain, subdomains=False) for names in limits for name in names)
-        if not allowed and any("AssociatedAcceptedDomains" in item.cut for item in candidates):
+        if not allowed and any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates):
             return None
         return sorted({name for names in limits for name in names}), allowed
 
@@ -186,34 +186,34 @@ INBOUND_FIELDS = (
 )
 
 
-def _relays(item: Setting) -> bool | None:
+def _relays(setting: Setting) -> bool | None:
     """Return whether a connector is of type OnPremises, which alone relays; None if that is not exported."""
-    return _is(item, "ConnectorType", "OnPremises") if named_value(item, "ConnectorType") else None
+    return _is(setting, "ConnectorType", "OnPremises") if named_value(setting, "ConnectorType") else None
 
 
-def _match(item: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
-    name = _connector_name(item)
+def _match(setting: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
+    name = _connector_name(setting)
     own = certificate_names(sent) if sent is not None else set()
-    by_name: bool | None = False if "TlsSenderCertificateName" in item.values else None
+    by_name: bool | None = False if "TlsSenderCertificateName" in setting.values else None
     if name:
         by_name = any(connector_covers(name, one) for one in own) or (
             False if shows_all_names(rejection, sent) else None
         )
-    scopes = listed(item.values.get("SenderIPAddresses", ""))
-    by_address: bool | None = False if "SenderIPAddresses" in item.values else None
+    scopes = listed(setting.values.get("SenderIPAddresses", ""))
+    by_address: bool | None = False if "SenderIPAddresses" in setting.values else None
     if scopes:
         seen = rejection.seen_address
         held = [inside(seen, scope) for scope in scopes]
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
-        unknown = None in held or is_private(seen) or "SenderIPAddresses" in item.cut
+        unknown = None in held or is_private(seen) or "SenderIPAddresses" in setting.cut
         by_address = True if True in held else None if unknown else False
-    if _relays(item) is None:
+    if _relays(setting) is None:
         by_name, by_address = by_name and None, by_address and None
-    return _Matched(item, by_name, by_address)
+    return _Matched(setting, by_name, by_address)
 
 
-def _connector_name(item: Setting) -> str:
-    name = item.values.get("TlsSenderCertificateName", "").strip()
+def _connector_name(setting: Setting) -> str:
+    name = setting.values.get("TlsSenderCertificateName", "").strip()
     parts = issuer_and_subject(name)
     return common_name(parts[1]) if parts else name
 
@@ -232,12 +232,16 @@ class _Sender(Struct, frozen=True, dict=True):
     @cached_property
     def own(self) -> list[Setting]:
         """Return the exports of the session's connector: several where it was exported before and after a change."""
-        return [item for item in self.connectors if same_text(item.values.get("Name", ""), self.rejection.connector)]
+        return [
+            connector
+            for connector in self.connectors
+            if same_text(connector.values.get("Name", ""), self.rejection.connector)
+        ]
 
     @cached_property
     def wanted(self) -> list[tuple[str, str]]:
         """Return issuer and subject of each TlsCertificateName."""
-        written = [issuer_and_subject(item.values.get("TlsCertificateName", "")) for item in self.own]
+        written = [issuer_and_subject(setting.values.get("TlsCertificateName", "")) for setting in self.own]
         return [names for names in written if names]
 
     @cached_property
@@ -248,12 +252,14 @@ class _Sender(Struct, frozen=True, dict=True):
         """
         thumbprint = self.sent.thumbprint if self.sent else ""
         return [
-            item for item in self.certificates if self.sent and same_text(item.values.get("Thumbprint", ""), thumbprint)
+            certificate
+            for certificate in self.certificates
+            if self.sent and same_text(certificate.values.get("Thumbprint", ""), thumbprint)
         ]
 
 
 def _certificate_set(view: _Sender) -> bool | None:
-    written = [item.values["TlsCertificateName"] for item in view.own if "TlsCertificateName" in item.values]
+    written = [setting.values["TlsCertificateName"] for setting in view.own if "TlsCertificateName" in setting.values]
     return bool(written[-1].strip()) if written else None
 
 
@@ -286,22 +292,26 @@ def _same_parts(left: str, right: str) -> bool:
 
 
 def _values_of_sent(view: _Sender, name: str) -> list[str]:
-    return sorted({item.values.get(name, "") for item in view.shown})
+    return sorted({setting.values.get(name, "") for setting in view.shown})
 
 
 def _fitting(view: _Sender) -> list[str]:
     """Return the certificates that fit one TlsCertificateName, where there are several."""
     for wanted in reversed(view.wanted):
-        fitting = {item.values.get("Thumbprint", "").upper() for item in view.certificates if _fits(item, wanted)}
+        fitting = {
+            certificate.values.get("Thumbprint", "").upper()
+            for certificate in view.certificates
+            if _fits(certificate, wanted)
+        }
         if len(fitting) > 1:
             return sorted(fitting)
     return []
 
 
-def _bound_to_smtp(item: Setting) -> bool | None:
-    if "smtp" in item.values.get("Services", "").casefold():
+def _bound_to_smtp(setting: Setting) -> bool | None:
+    if "smtp" in setting.values.get("Services", "").casefold():
         return True
-    return False if named_value(item, "Services") and "Services" not in item.cut else None
+    return False if named_value(setting, "Services") and "Services" not in setting.cut else None
 
 
 SENDER_FIELDS = (
@@ -321,15 +331,15 @@ SENDER_FIELDS = (
 )
 
 
-def _fits(item: Setting, wanted: tuple[str, str]) -> bool:
-    issuer, subject = item.values.get("Issuer", ""), item.values.get("Subject", "")
+def _fits(setting: Setting, wanted: tuple[str, str]) -> bool:
+    issuer, subject = setting.values.get("Issuer", ""), setting.values.get("Subject", "")
     return bool(issuer and subject) and same_name(wanted[0], issuer) and same_name(wanted[1], subject)
 
 
-def _is(item: Setting, name: str, value: str) -> bool:
-    return same_text(item.values.get(name, ""), value)
+def _is(setting: Setting, name: str, value: str) -> bool:
+    return same_text(setting.values.get(name, ""), value)
 
 
-def _enabled(item: Setting) -> bool:
+def _enabled(setting: Setting) -> bool:
     """Return whether a connector is enabled; one without the property is taken as such: not every export holds it."""
-    return not same_text(item.values.get("Enabled", "True"), "False")
+    return not same_text(setting.values.get("Enabled", "True"), "False")

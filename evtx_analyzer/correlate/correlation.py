@@ -48,17 +48,20 @@ def correlate(
     on_wire = joined(facts.handshakes, facts.rejections)
     shown = tuple(with_certificates(facts.rejections, on_wire))
     facts = replace(facts, handshakes=tuple(on_wire), rejections=shown)
-    checks = [with_signals(item, signals, "chain-operation", operation_facts(item, facts)) for item in facts.operations]
+    checks = [
+        with_signals(operation, signals, "chain-operation", operation_facts(operation, facts))
+        for operation in facts.operations
+    ]
     refused: list[Rejection] = []
     views: dict[str, Fields] = {}
     # An outage has thousands of refusals that show the same: equal views are one.
     known: dict[tuple[tuple[str, tuple[str, ...]], ...], Fields] = {}
-    for item in facts.rejections:
-        view = session_facts(item, facts)
-        refused.append(with_signals(item, signals, "smtp-session", view))
+    for rejection in facts.rejections:
+        view = session_facts(rejection, facts)
+        refused.append(with_signals(rejection, signals, "smtp-session", view))
         kept = {name: view[name] for name in fields if name in view}
-        views[item.id] = known.setdefault(tuple(kept.items()), kept)
-    by_id = {item.id: item for item in checks}
+        views[rejection.id] = known.setdefault(tuple(kept.items()), kept)
+    by_id = {check.id: check for check in checks}
     alike = with_view_signals(facts.alike, signals, facts)
     grouped = incidents(refused, links(refused, checks, rules.links, window, alike), by_id, alike)
     handshakes, wire_facts = _handshakes(facts, rules)
@@ -74,11 +77,11 @@ def correlate(
 
 def _handshakes(facts: CaseFacts, rules: Rules) -> tuple[list[Handshake], dict[str, Fields]]:
     """Return the handshakes with their signals, and by id the facts of those that belong to a rejection."""
-    by_id = {item.id: item for item in facts.rejections}
+    by_id = {rejection.id: rejection for rejection in facts.rejections}
     handshakes, kept = [], {}
-    for item in facts.handshakes:
-        view = handshake_facts(item, by_id.get(item.rejection or ""), facts)
-        handshakes.append(with_signals(item, rules.signals, "tls-handshake", view))
-        if item.rejection is not None:
-            kept[item.id] = view
+    for handshake in facts.handshakes:
+        view = handshake_facts(handshake, by_id.get(handshake.rejection or ""), facts)
+        handshakes.append(with_signals(handshake, rules.signals, "tls-handshake", view))
+        if handshake.rejection is not None:
+            kept[handshake.id] = view
     return handshakes, kept

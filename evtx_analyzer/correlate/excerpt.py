@@ -47,14 +47,14 @@ def survey(group: Alike, number: int) -> Survey:
     early: list[tuple[_Row, Differing]] = []
     end: tuple[_Row, Differing] | None = None
     senders, recipients = set[str](), set[str]()
-    for place, item in enumerate(group.differing()):
-        senders.add(item.mail_from)
-        recipients.update(item.rcpt_to.split("; "))
-        if len(early) < FIRST or item.time <= early[-1][1].time:
-            insort(early, ((*group.order(item), number, place), item), key=_order)
+    for place, differing in enumerate(group.differing()):
+        senders.add(differing.mail_from)
+        recipients.update(differing.rcpt_to.split("; "))
+        if len(early) < FIRST or differing.time <= early[-1][1].time:
+            insort(early, ((*group.order(differing), number, place), differing), key=_order)
             del early[FIRST:]
-        if end is None or item.time >= end[1].time:
-            entry = (*group.order(item), number, place), item
+        if end is None or differing.time >= end[1].time:
+            entry = (*group.order(differing), number, place), differing
             end = entry if end is None else max(end, entry, key=_order)
     assert end is not None, "no group is empty"
     return Survey(
@@ -81,7 +81,9 @@ def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Reje
     for number, item in enumerate(surveys):
         group, places = item.group, chosen.get(number, set())
         taken = {
-            place for place, one in (enumerate(group.differing()) if paired else ()) if group.whole(one).id in paired
+            place
+            for place, differing in (enumerate(group.differing()) if paired else ())
+            if group.whole(differing).id in paired
         } | places
         rows = group.rows
         picked = replace(group, rows=[rows[place] for place in sorted(taken)])
@@ -105,7 +107,7 @@ def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
             (kinds, kind_of(item.group.whole(item.first))),
         ):
             known[key] = min(known.get(key, item.early[0]), item.early[0])
-    rows: list[_Row] = [min(item.early[0] for item in surveys), max(item.end for item in surveys)]
+    rows: list[_Row] = [min(survey.early[0] for survey in surveys), max(survey.end for survey in surveys)]
     for same in signals.values():
         rows += heapq.nsmallest(FIRST, chain.from_iterable(item.early for item in same))
         rows.append(max(item.end for item in same))
@@ -118,13 +120,13 @@ def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     return chosen
 
 
-def kind_of(item: Rejection) -> tuple[object, ...]:
+def kind_of(rejection: Rejection) -> tuple[object, ...]:
     """Return what of a refusal decides whether a later acceptance is of the same kind, as ``repair`` compares them."""
-    received = item.received.thumbprint if item.received else ""
-    online = is_remote_side(item.remote_name, item.received, item.remote_endpoint)
-    sent = item.sent is not None
-    tls = item.starttls, bool(item.tls)
-    return sender_domain_of(item), item.seen_address, *tls, item.from_start, sent, received, online
+    received = rejection.received.thumbprint if rejection.received else ""
+    online = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
+    sent = rejection.sent is not None
+    tls = rejection.starttls, bool(rejection.tls)
+    return sender_domain_of(rejection), rejection.seen_address, *tls, rejection.from_start, sent, received, online
 
 
 def holds_every_kind(incident: Incident) -> bool:

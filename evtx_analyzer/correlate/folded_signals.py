@@ -46,11 +46,15 @@ def _parts(
     known: dict[tuple[object, ...], tuple[object, ...]] = {}
     rows: dict[tuple[object, ...], list[bytes]] = {}
     found: dict[tuple[object, ...], tuple[str, ...]] = {}
-    for item, row in zip(group.differing(), group.rows, strict=True):
-        own = (item.time if alone else None, item.mail_from if mail_from else "", item.reply if reply else "")
-        asked = (*_between(times, item), *own)
+    for differing, row in zip(group.differing(), group.rows, strict=True):
+        own = (
+            differing.time if alone else None,
+            differing.mail_from if mail_from else "",
+            differing.reply if reply else "",
+        )
+        asked = (*_between(times, differing), *own)
         if asked not in known:
-            names, view = _judged(group.whole(item), signals, facts)
+            names, view = _judged(group.whole(differing), signals, facts)
             known[asked] = (names, *view)
             found[known[asked]] = names
         rows.setdefault(known[asked], []).append(row)
@@ -58,31 +62,31 @@ def _parts(
         yield replace(group, shared=replace(group.shared, signals=found[key]), rows=some)
 
 
-def _between(times: Sequence[datetime], item: Differing) -> tuple[int, ...]:
+def _between(times: Sequence[datetime], differing: Differing) -> tuple[int, ...]:
     """Return between which changes a refusal lies, by its own time and by that of its handshake."""
     if not times:
         return ()
-    anchor = item.handshake_time or item.time
+    anchor = differing.handshake_time or differing.time
     return (
-        bisect_left(times, item.time),
-        bisect_right(times, item.time),
+        bisect_left(times, differing.time),
+        bisect_right(times, differing.time),
         bisect_left(times, anchor),
         bisect_right(times, anchor),
     )
 
 
 def _judged(
-    item: Rejection, signals: Sequence[Signal], facts: CaseFacts
+    rejection: Rejection, signals: Sequence[Signal], facts: CaseFacts
 ) -> tuple[tuple[str, ...], list[tuple[str, tuple[str, ...]]]]:
     """Return the signals of a refusal, and its view without what differs between refusals that are alike."""
-    view = session_facts(item, facts)
-    names = with_signals(item, signals, _VIEW, view).signals
+    view = session_facts(rejection, facts)
+    names = with_signals(rejection, signals, _VIEW, view).signals
     return names, sorted((name, values) for name, values in view.items() if name not in _DIFFERING)
 
 
 def _changes(facts: CaseFacts) -> set[datetime]:
     """Return the times at which the view of a refusal may change, for ``session_facts`` compares its time with them."""
-    failed = {time for item in facts.tls_failures for time in item.times.edges()}
+    failed = {time for tls_failure in facts.tls_failures for time in tls_failure.times.edges()}
     times = failed | {time + RECENT for time in failed}
     for events in facts.schannel.values():
         for event in events:

@@ -68,7 +68,7 @@ def _not_yet_valid(leaf: WireCertificate, handshake: Handshake) -> bool | None:
 
 def _issuer_expired(leaf: WireCertificate, handshake: Handshake) -> bool | None:  # noqa: ARG001  as ``_of_leaf`` calls
     uppers = [handshake.sent[place] for place in handshake.sent_chain.path[1:]]
-    return any(_expired(item, handshake) for item in uppers) if uppers else None
+    return any(_expired(upper, handshake) for upper in uppers) if uppers else None
 
 
 def _missing_issuer(wire: _Wire) -> str | None:
@@ -86,17 +86,21 @@ def _needs_intermediate(leaf: WireCertificate, known: Mapping[str, Certificate])
     """
     if leaf.publicly_logged:
         return True
-    issuers = [item for item in known.values() if _is_issuer(item, leaf) and not same_name(item.subject, item.issuer)]
+    issuers = [
+        certificate
+        for certificate in known.values()
+        if _is_issuer(certificate, leaf) and not same_name(certificate.subject, certificate.issuer)
+    ]
     return any(
-        is_public_root(item.issuer, item.authority_key_id) and is_public_root(item.issuer, "")
-        for item in issuers
-        if item.authority_key_id
+        is_public_root(issuer.issuer, issuer.authority_key_id) and is_public_root(issuer.issuer, "")
+        for issuer in issuers
+        if issuer.authority_key_id
     )
 
 
-def _is_issuer(item: Certificate, leaf: WireCertificate) -> bool:
-    same_key = bool(leaf.authority_key_id) and item.subject_key_id.upper() == leaf.authority_key_id
-    return same_key and same_name(item.subject, leaf.issuer)
+def _is_issuer(certificate: Certificate, leaf: WireCertificate) -> bool:
+    same_key = bool(leaf.authority_key_id) and certificate.subject_key_id.upper() == leaf.authority_key_id
+    return same_key and same_name(certificate.subject, leaf.issuer)
 
 
 def _accepted_since(wire: _Wire) -> list[str]:
@@ -108,9 +112,11 @@ def _accepted_since(wire: _Wire) -> list[str]:
     key = (*sender_key(rejection), sent_thumbprint(rejection))
     _, last = case.refused.get(key, (rejection.time, rejection.time))
     mail = [
-        item
-        for item in case.outside.get((rejection.host, rejection.kind), ())
-        if item.state.connector == rejection.connector and item.state.thumbprint == own and item.state.tls is not False
+        accepted_mail
+        for accepted_mail in case.outside.get((rejection.host, rejection.kind), ())
+        if accepted_mail.state.connector == rejection.connector
+        and accepted_mail.state.thumbprint == own
+        and accepted_mail.state.tls is not False
     ]
     return messages_between(mail, wire.handshake.start, last)
 

@@ -49,7 +49,7 @@ class _Session(NamedTuple):
 def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> list[Handshake]:
     """Return the handshakes; those of refused connections name the refusal and how it was found."""
     sessions = _sessions(rejections)
-    rest = sorted(handshakes, key=lambda item: (item.start, item.id))
+    rest = sorted(handshakes, key=lambda handshake: (handshake.start, handshake.id))
     if not sessions or not rest:
         return rest
     pairs: dict[int, tuple[_Session, Join]] = {}
@@ -89,9 +89,13 @@ def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> 
 def with_certificates(rejections: Iterable[Rejection], handshakes: Iterable[Handshake]) -> list[Rejection]:
     """Return the refusals; where the log does not show which certificate was sent, the refused connection's does."""
     sent = {
-        item.rejection: item.sent[0]
-        for item in handshakes
-        if item.rejection and item.join in PROOF and item.sent and item.flight == "whole" and not item.sent[0].fault
+        handshake.rejection: handshake.sent[0]
+        for handshake in handshakes
+        if handshake.rejection
+        and handshake.join in PROOF
+        and handshake.sent
+        and handshake.flight == "whole"
+        and not handshake.sent[0].fault
     }
     found = []
     for rejection in rejections:
@@ -106,7 +110,7 @@ def with_certificates(rejections: Iterable[Rejection], handshakes: Iterable[Hand
 
 def wire_certificates(handshakes: Iterable[Handshake]) -> list[Certificate]:
     """Return the certificates of all handshakes, each once."""
-    shown = (part for item in handshakes for part in (*item.sent, *item.received) if not part.fault)
+    shown = (part for handshake in handshakes for part in (*handshake.sent, *handshake.received) if not part.fault)
     return [certificate_of(part) for part in dict.fromkeys(shown)]
 
 
@@ -143,17 +147,23 @@ def _between(starts: Sequence[datetime], time: datetime) -> range:
 
 def _sessions(rejections: Iterable[Rejection]) -> list[_Session]:
     found: dict[tuple[object, ...], _Session] = {}
-    for item in sorted(rejections, key=lambda item: (item.time, item.id)):
-        if not is_known(item.time_basis) or not item.remote_endpoint:
+    for rejection in sorted(rejections, key=lambda item: (item.time, item.id)):
+        if not is_known(rejection.time_basis) or not rejection.remote_endpoint:
             continue
-        time = item.handshake_time or item.time
-        key = (item.kind, item.host, item.local_endpoint, item.remote_endpoint, item.session or time)
+        time = rejection.handshake_time or rejection.time
+        key = (
+            rejection.kind,
+            rejection.host,
+            rejection.local_endpoint,
+            rejection.remote_endpoint,
+            rejection.session or time,
+        )
         session = _Session(
-            item,
+            rejection,
             time,
-            _endpoint(item.local_endpoint),
-            _endpoint(item.remote_endpoint),
-            item.sent.thumbprint if item.sent else "",
+            _endpoint(rejection.local_endpoint),
+            _endpoint(rejection.remote_endpoint),
+            rejection.sent.thumbprint if rejection.sent else "",
         )
         found.setdefault(key, session)
     return list(found.values())
@@ -184,7 +194,9 @@ def _agree(handshake: Handshake, session: _Session) -> bool:
 
 def _alike(handshakes: Sequence[Handshake]) -> bool:
     """Whether several recordings can be of one connection."""
-    whole = {tuple(part.thumbprint for part in item.sent) for item in handshakes if item.flight == "whole"}
+    whole = {
+        tuple(part.thumbprint for part in handshake.sent) for handshake in handshakes if handshake.flight == "whole"
+    }
     return len(whole) <= 1
 
 

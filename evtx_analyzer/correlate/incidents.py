@@ -42,12 +42,12 @@ def incidents(
     for link in found_links:
         links_of.setdefault(link.rejection, []).append(link)
     groups: dict[Key, tuple[list[Rejection], list[Alike]]] = {}
-    for item in found_rejections:
-        groups.setdefault(incident_key(item), ([], []))[0].append(item)
+    for found_rejection in found_rejections:
+        groups.setdefault(incident_key(found_rejection), ([], []))[0].append(found_rejection)
     for group in alike:
         groups.setdefault(incident_key(group.shared), ([], []))[1].append(group)
     found = [_incident(key, whole, folded, links_of, operations) for key, (whole, folded) in groups.items()]
-    return sorted(found, key=lambda item: (item.start, item.id))
+    return sorted(found, key=lambda incident: (incident.start, incident.id))
 
 
 def _incident(
@@ -62,7 +62,7 @@ def _incident(
     listed, rest = excerpt(surveys, links) if surveys else ([], ())
     rejections = tuple(sorted([*group, *listed], key=_order))
     count = len(rejections) + sum(map(len, rest))
-    own = {item.id for item in rejections} if rest else set[str]()
+    own = {rejection.id for rejection in rejections} if rest else set[str]()
     limiting = [*group, *(item.group.whole(end) for item in surveys for end in (item.first, item.last))]
     start, end = limits(Moment(item.time, item.time_basis) for item in limiting)
     replies = _replies(group, surveys)
@@ -92,26 +92,26 @@ def _incident(
     )
 
 
-def _order(item: Rejection) -> tuple[object, ...]:
-    return item.time, sort_key(item.origin)
+def _order(rejection: Rejection) -> tuple[object, ...]:
+    return rejection.time, sort_key(rejection.origin)
 
 
-def _is_excerpt(item: Rejection) -> bool:
+def _is_excerpt(rejection: Rejection) -> bool:
     # Logs of messages have no rows of a session that could be missing.
-    return item.kind in SESSION_KINDS and not item.from_start
+    return rejection.kind in SESSION_KINDS and not rejection.from_start
 
 
 def _links(group: Sequence[Rejection], alike: Sequence[Alike], links_of: Mapping[str, list[Link]]) -> tuple[Link, ...]:
     """Return the links of all refusals of an incident in the order of the refusals."""
     if not links_of:
         return ()
-    return tuple(link for item in in_order(group, alike) for link in links_of.get(item.id, ()))
+    return tuple(link for rejection in in_order(group, alike) for link in links_of.get(rejection.id, ()))
 
 
 def _affected(group: Sequence[Rejection], surveys: Sequence[Survey]) -> tuple[set[str], set[str]]:
     """Return the senders and the recipients of an incident; a sender is not shown where only a message is logged."""
-    senders = {item.mail_from for item in group if item.stage or item.mail_from}
-    recipients = {name for item in group for name in item.rcpt_to.split("; ") if name}
+    senders = {rejection.mail_from for rejection in group if rejection.stage or rejection.mail_from}
+    recipients = {name for rejection in group for name in rejection.rcpt_to.split("; ") if name}
     for item in surveys:
         senders |= {name for name in item.senders if item.group.shared.stage or name}
         recipients |= item.recipients
@@ -122,7 +122,7 @@ def _replies(group: Sequence[Rejection], surveys: Sequence[Survey]) -> list[Repl
     """Return the distinct replies of an incident in the order of their first time."""
     if not surveys:
         return reply_texts(sorted(group, key=_order))
-    rows = [(_order(item), reply) for item in group for reply in reply_texts([item])]
+    rows = [(_order(rejection), reply) for rejection in group for reply in reply_texts([rejection])]
     for item in surveys:
         first, last = item.group.whole(item.first), item.group.whole(item.last)
         rows += [
@@ -135,7 +135,7 @@ def _certificate(
     rejections: Sequence[Rejection], links: Sequence[Link], operations: Mapping[str, Operation]
 ) -> IncidentCertificate | None:
     """Return the certificate that was sent; if the log shows none, that of an operation with the server's name."""
-    sent = next((item.sent for item in rejections if item.sent and item.sent.thumbprint), None)
+    sent = next((rejection.sent for rejection in rejections if rejection.sent and rejection.sent.thumbprint), None)
     if sent is not None:
         return IncidentCertificate(thumbprint=sent.thumbprint, subject=sent.subject, issuer=sent.issuer)
     operation = next((operations[link.operation] for link in links if link.basis == "subject"), None)

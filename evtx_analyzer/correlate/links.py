@@ -54,7 +54,7 @@ def links(
             fitting = list(_fitting(rule, rejection, checks.near(rejection, anchor, first, last)))
             for operation, hosts in _nearest(rule, rejection, fitting):
                 made.append(_link(rule, rejection, operation, hosts, successes))
-    return sorted(_strongest(made), key=lambda item: (item.rejection, item.rule, item.operation))
+    return sorted(_strongest(made), key=lambda link: (link.rejection, link.rule, link.operation))
 
 
 class _Alike:
@@ -86,19 +86,19 @@ class _Checks:
     ``near`` chooses, ``_fitting`` and ``_nearest`` decide: of checks that are alike only the nearest can be taken.
     """
 
-    def __init__(self, rule: LinkRule, found: Iterable[Operation]) -> None:
-        checks = [item for item in found if rule.operation_signal in item.signals]
+    def __init__(self, rule: LinkRule, operations: Iterable[Operation]) -> None:
+        checks = [operation for operation in operations if rule.operation_signal in operation.signals]
         self._checks = sorted(checks, key=lambda item: (item.time, sort_key(item.origin)))
         self._times = [item.time for item in self._checks]
         self.any = bool(self._checks)
         alike: dict[tuple[object, ...], _Alike] = {}
         self._by_value: dict[str, dict[int, _Alike]] = {}
-        for item in self._checks:
-            values = operation_values(item)
+        for check in self._checks:
+            values = operation_values(check)
             shared = tuple(frozenset(values.get(left, ())) for left, _ in rule.fields)
-            same = (item.thumbprint, not item.missing_events) if rule.basis != "time" else ()
-            group = alike.setdefault((item.host, shared, same), _Alike())
-            group.add(item)
+            same = (check.thumbprint, not check.missing_events) if rule.basis != "time" else ()
+            group = alike.setdefault((check.host, shared, same), _Alike())
+            group.add(check)
             for value in shared[0] if shared else ("",):
                 self._by_value.setdefault(value, {})[id(group)] = group
         self._field = rule.fields[0][1] if rule.fields else ""
@@ -215,17 +215,22 @@ def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -
     return hosts in ("unknown", "different"), abs(operation.time - anchor), operation.time, sort_key(operation.origin)
 
 
-def _successes(found: Iterable[Operation]) -> dict[tuple[str, ...], list[tuple[datetime, Origin]]]:
+def _successes(operations: Iterable[Operation]) -> dict[tuple[str, ...], list[tuple[datetime, Origin]]]:
     """Return the times of successful checks by host, certificate, policy and process, in order.
 
     Another process has another user's stores: that an engineer's shell builds a chain says nothing of the service. A
     check that passed although its own chain has errors passed because it was told to ignore them.
     """
     table: dict[tuple[str, ...], list[tuple[datetime, Origin]]] = {}
-    for item in found:
-        if item.kind == "chain" and item.result == SUCCESS and item.thumbprint and not set(item.chain_status) & _BROKEN:
-            table.setdefault((item.host, item.thumbprint, item.policy, item.process), []).append(
-                (item.time, item.origin)
+    for operation in operations:
+        if (
+            operation.kind == "chain"
+            and operation.result == SUCCESS
+            and operation.thumbprint
+            and not set(operation.chain_status) & _BROKEN
+        ):
+            table.setdefault((operation.host, operation.thumbprint, operation.policy, operation.process), []).append(
+                (operation.time, operation.origin)
             )
     return {key: sorted(rows, key=_moment) for key, rows in table.items()}
 

@@ -13,6 +13,6 @@ from evtx_analyzer.model.handshake import Handshake
 def recorded_times(handshakes: Iterable[Handshake]) -> Iterator[tuple[datetime, datetime]]:
     """Yield from when to when a refusal may be of a handshake, or follows one that failed (``WireTlsFailure``)."""
     apart = timedelta(seconds=SAME_CONNECTION)
-    for item in handshakes:
-        first, last = item.opened or item.start, item.end or item.start
-        yield first - apart, max(last + apart, item.start + RECENT if item.alert else last)
+    for handshake in handshakes:
+        first, last = handshake.opened or handshake.start, handshake.end or handshake.start
+        yield first - apart, max(last + apart, handshake.start + RECENT if handshake.alert else last)

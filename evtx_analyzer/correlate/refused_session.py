@@ -77,7 +77,7 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
         """Return the errors of TLS negotiations of the same connector in the ten minutes before the refusal."""
         failures = self.case.failures.get(sender_key(self.rejection), ())
         time = self.rejection.time
-        return sorted({item.error for item in failures if item.times.between(time - RECENT, time)})
+        return sorted({failure.error for failure in failures if failure.times.between(time - RECENT, time)})
 
 
 def refused_session(rejection: Rejection, case: CaseFacts) -> RefusedSession:

@@ -144,18 +144,18 @@ def _credentials_failed(session: RefusedSession) -> bool | None:
 
 def _schannel_events(session: RefusedSession) -> list[str]:
     events = session.case.schannel.get(session.rejection.host, ())
-    return sorted({item.code for item in events if _surrounds(item, session)})
+    return sorted({event.code for event in events if _surrounds(event, session)})
 
 
-def _surrounds(item: Context, session: RefusedSession) -> bool:
-    if item.first is None or item.last is None:
+def _surrounds(context: Context, session: RefusedSession) -> bool:
+    if context.first is None or context.last is None:
         return False
-    return item.first - RECENT <= session.moment <= item.last + RECENT
+    return context.first - RECENT <= session.moment <= context.last + RECENT
 
 
 def _wire_sent(session: RefusedSession) -> bool | None:
     """Return whether a network trace shows that a certificate was sent: Exchange only logs which one it chose."""
-    sent = {bool(item.sent) for item in session.case.wire.get(session.rejection.id, ())}
+    sent = {bool(handshake.sent) for handshake in session.case.wire.get(session.rejection.id, ())}
     return sent == {True} if len(sent) == 1 else None
 
 
@@ -166,7 +166,9 @@ def _wire_failures(session: RefusedSession) -> list[str]:
     if None in ends or not is_known(rejection.time_basis):
         return []
     failed = session.case.failed_handshakes.get(ends, ())
-    return sorted({item.alert for item in failed if rejection.time - RECENT <= item.start <= rejection.time})
+    return sorted(
+        {handshake.alert for handshake in failed if rejection.time - RECENT <= handshake.start <= rejection.time}
+    )
 
 
 SESSION_FIELDS = (
@@ -278,7 +280,7 @@ class _Fitting(Struct, frozen=True):
         """Return the states of mail that other Send connectors had accepted."""
         rejection = self.session.rejection
         mail = self.session.case.outside.get((rejection.host, rejection.kind), ())
-        return [item.state for item in mail if item.state.connector != rejection.connector]
+        return [accepted_mail.state for accepted_mail in mail if accepted_mail.state.connector != rejection.connector]
 
 
 def _inbound_fits(view: _Fitting) -> list[str]:
@@ -303,7 +305,7 @@ def _domains_fit(view: _Fitting) -> list[str]:
     if view.checked.get("AcceptedDomain.Sender") != ("false",):
         return []
     exported = view.session.case.objects.get(ACCEPTED_DOMAIN, ())
-    domains = {item.values.get("DomainName", "").casefold() for item in exported}
+    domains = {setting.values.get("DomainName", "").casefold() for setting in exported}
     accepted = (state for state in view.others if state.sender_domain and state.sender_domain in domains)
     return sorted({state.connector for state in accepted})
 

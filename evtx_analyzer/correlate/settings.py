@@ -28,7 +28,7 @@ def same_text(left: str, right: str) -> bool:
     return left.strip().casefold() == right.strip().casefold()
 
 
-def named_value(item: Setting, name: str) -> str:
+def named_value(setting: Setting, name: str) -> str:
     """Return the value of an enumeration by its name; empty if there is only its number (``ConvertTo-Json``)."""
-    value = item.values.get(name, "").strip()
+    value = setting.values.get(name, "").strip()
     return "" if value.lstrip("-").isdecimal() else value

@@ -46,7 +46,9 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
                 grade = candidate
                 break
             grade = "possible"
-    against = [item for item in cause.observations if item.contradicts and item.name in observed]
+    against = [
+        observation for observation in cause.observations if observation.contradicts and observation.name in observed
+    ]
     if any(item.caps for item in against):
         grade = min(grade, "possible", key=lambda item: RANK[item])
     excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))

@@ -39,16 +39,22 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
         held = facts and (sure or not rule.contradicts)
         return Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
     if rule.kind == "operation":
-        found = [item for item in identified if rule.of in item.signals]
-        if rule.contradicts and {item.thumbprint for item in identified} - {item.thumbprint for item in found}:
+        operations = [operation for operation in identified if rule.of in operation.signals]
+        if rule.contradicts and {operation.thumbprint for operation in identified} - {
+            operation.thumbprint for operation in operations
+        }:
             # Another certificate with the server's name remains, of which this is not true.
             return None
         facts = [
-            Fact(origin=item.chain_origin or item.origin, time=item.chain_time or item.time, operation=item)
-            for item in found
+            Fact(
+                origin=operation.chain_origin or operation.origin,
+                time=operation.chain_time or operation.time,
+                operation=operation,
+            )
+            for operation in operations
         ]
-        capped = not any(item.id in scene.free for item in found)
-        return Seen(observation=rule, scene=scene, facts=facts, capped=capped) if found else None
+        capped = not any(operation.id in scene.free for operation in operations)
+        return Seen(observation=rule, scene=scene, facts=facts, capped=capped) if operations else None
     if rule.kind == "rejection":
         facts = scene.refused(rule.of, rule.shown_by)
         folded = scene.folded(rule.of)
@@ -89,9 +95,9 @@ def _outside(kind: str, scene: Scene) -> bool:
     if scene.incident.unknown_zone_count:
         return False
     slack = timedelta(seconds=10)
-    for item in scene.case.coverage:
-        if item.kind == kind and item.first and item.last and item.records:
-            nearest = bisect_left(scene.anchors, item.first - slack)
-            if nearest < len(scene.anchors) and scene.anchors[nearest] <= item.last + slack:
+    for coverage in scene.case.coverage:
+        if coverage.kind == kind and coverage.first and coverage.last and coverage.records:
+            nearest = bisect_left(scene.anchors, coverage.first - slack)
+            if nearest < len(scene.anchors) and scene.anchors[nearest] <= coverage.last + slack:
                 return False
     return kind in scene.case.kinds

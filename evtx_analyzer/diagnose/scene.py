@@ -69,8 +69,8 @@ class Case(Struct, frozen=True, kw_only=True):
 
     def view_of(self, rejection: Rejection) -> Fields:
         """Return what sentences name of the session of a refusal."""
-        found = self.views.get(rejection.id)
-        return self.view(rejection) if found is None else found
+        view = self.views.get(rejection.id)
+        return self.view(rejection) if view is None else view
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -102,9 +102,9 @@ class Scene:
     def hits(self) -> Mapping[str, list[Rejection]]:
         """The refusals that have each signal."""
         found: dict[str, list[Rejection]] = {}
-        for item in self.incident.rejections:
-            for name in set(item.signals):
-                found.setdefault(name, []).append(item)
+        for rejection in self.incident.rejections:
+            for name in set(rejection.signals):
+                found.setdefault(name, []).append(rejection)
         return found
 
     @cached_property
@@ -126,20 +126,30 @@ class Scene:
     def anchors(self) -> list[datetime]:
         """Times of the handshakes, in order; in the hour that the clock showed twice, both readings."""
         rejections = self.incident.rejections
-        late = [item.other_time for item in rejections if item.time_basis == "ambiguous" and item.other_time]
-        folded = (item.handshake_time or item.time for group in self.incident.alike for item in group.differing())
-        return sorted([*(item.handshake_time or item.time for item in rejections), *late, *folded])
+        late = [
+            rejection.other_time
+            for rejection in rejections
+            if rejection.time_basis == "ambiguous" and rejection.other_time
+        ]
+        folded = (
+            differing.handshake_time or differing.time
+            for group in self.incident.alike
+            for differing in group.differing()
+        )
+        return sorted([*(rejection.handshake_time or rejection.time for rejection in rejections), *late, *folded])
 
     @cached_property
     def handshakes(self) -> tuple[Handshake, ...]:
         """The handshakes of a network trace that belong, surely or maybe, to refusals of the incident."""
-        ids = {item.id for item in self.incident.rejections}
-        return tuple(item for item in self.case.handshakes if item.rejection in ids)
+        ids = {rejection.id for rejection in self.incident.rejections}
+        return tuple(handshake for handshake in self.case.handshakes if handshake.rejection in ids)
 
     @cached_property
     def shown(self) -> tuple[Handshake, ...]:
         """Those that are the refused connection itself and show all that the client sent."""
-        return tuple(item for item in self.handshakes if self._holds(item, "RefusedConnection", "Conclusive"))
+        return tuple(
+            handshake for handshake in self.handshakes if self._holds(handshake, "RefusedConnection", "Conclusive")
+        )
 
     def _holds(self, handshake: Handshake, *fields: str) -> bool:
         facts = self.case.wire_facts.get(handshake.id, {})
@@ -151,15 +161,20 @@ class Scene:
         For ``every-handshake`` and ``some-handshakes`` only those count that show all of a refused connection: either
         all of them have the signal, or some have it and others do not.
         """
-        rejections = {item.id: item for item in self.incident.rejections}
+        rejections = {rejection.id: rejection for rejection in self.incident.rejections}
         among = self.handshakes if kind == "handshake" else self.shown
-        having = tuple(item for item in among if signal in item.signals)
+        having = tuple(handshake for handshake in among if signal in handshake.signals)
         if kind != "handshake" and (len(having) == len(among)) != (kind == "every-handshake"):
             return [], False
-        sure = [item for item in having if self._holds(item, "RefusedConnection")]
+        sure = [handshake for handshake in having if self._holds(handshake, "RefusedConnection")]
         facts = [
-            Fact(origin=item.origin, time=item.start, rejection=rejections[item.rejection or ""], handshake=item)
-            for item in sure or having
+            Fact(
+                origin=handshake.origin,
+                time=handshake.start,
+                rejection=rejections[handshake.rejection or ""],
+                handshake=handshake,
+            )
+            for handshake in sure or having
         ]
         return facts, bool(sure)
 
@@ -170,21 +185,25 @@ class Scene:
         """
         key = (signal, shown_by)
         if key not in self._refused:
-            self._refused[key] = [self.fact(item, shown_by) for item in self.hits.get(signal, ())]
+            self._refused[key] = [self.fact(rejection, shown_by) for rejection in self.hits.get(signal, ())]
         return self._refused[key]
 
-    def fact(self, item: Rejection, shown_by: str) -> Fact:
+    def fact(self, rejection: Rejection, shown_by: str) -> Fact:
         """Return a refusal as a fact, at the place of what shows it: the refusal itself where ``shown_by`` is empty."""
         if shown_by == "earlier-sessions":
-            return Fact(rejection=item)
-        if shown_by == "schannel" and (event := self._nearest_event(item)) is not None:
-            return Fact(origin=event.origin, time=event.first, rejection=item)
-        return Fact(origin=self.case.settings.get(shown_by) or item.origin, time=item.time, rejection=item)
+            return Fact(rejection=rejection)
+        if shown_by == "schannel" and (event := self._nearest_event(rejection)) is not None:
+            return Fact(origin=event.origin, time=event.first, rejection=rejection)
+        return Fact(
+            origin=self.case.settings.get(shown_by) or rejection.origin, time=rejection.time, rejection=rejection
+        )
 
-    def _nearest_event(self, item: Rejection) -> Context | None:
+    def _nearest_event(self, rejection: Rejection) -> Context | None:
         """Return the events of Schannel on the refused machine whose first one lies nearest to the handshake."""
-        moment = item.handshake_time or item.time
-        timed = [(abs(event.first - moment), event) for event in self.case.schannel.get(item.host, ()) if event.first]
+        moment = rejection.handshake_time or rejection.time
+        timed = [
+            (abs(event.first - moment), event) for event in self.case.schannel.get(rejection.host, ()) if event.first
+        ]
         return min(timed, key=lambda pair: (pair[0], pair[1].code), default=(None, None))[1]
 
     def folded(self, signal: str) -> list[Alike]:
@@ -218,30 +237,30 @@ class Scene:
 
     def _by_id(self, wanted: set[str]) -> dict[str, Rejection]:
         """Return refusals by their ids; those that are folded are looked through only for what is not found before."""
-        found = {item.id: item for item in self.incident.rejections if item.id in wanted}
+        found = {rejection.id: rejection for rejection in self.incident.rejections if rejection.id in wanted}
         if len(found) < len(wanted):
-            folded = (item for group in self.incident.alike for item in group.rejections())
+            folded = (rejection for group in self.incident.alike for rejection in group.rejections())
             found |= {item.id: item for item in folded if item.id in wanted}
         return found
 
     @cached_property
     def stores(self) -> list[StoreChain]:
         """The chains from the stores of this incident's machine."""
-        return [item for item in self.case.stores if item.incident == self.incident.id]
+        return [store for store in self.case.stores if store.incident == self.incident.id]
 
     def stored(self, signal: str) -> tuple[list[Fact], bool]:
         """Return the chains from stores that have a signal as facts; and whether one may carry any grade.
 
         One that rests on a name, or on stores of an unknown machine, may not.
         """
-        found = [item for item in self.stores if signal in item.signals]
-        free = any(item.host_relation in PAIRED and item.basis in ("sent", "connector") for item in found)
-        return [Fact(origin=item.origin, time=item.exported, store=item) for item in found], free
+        stores = [store for store in self.stores if signal in store.signals]
+        free = any(item.host_relation in PAIRED and item.basis in ("sent", "connector") for item in stores)
+        return [Fact(origin=item.origin, time=item.exported, store=item) for item in stores], free
 
     def worded(self, text: str, fact: Fact) -> str:
         """Return the sentence of a fact; refusals that differ in nothing that it names share one."""
         others = (fact.handshake, fact.link, fact.operation, fact.store)
-        if fact.rejection is None or any(item is not None for item in others):
+        if fact.rejection is None or any(other is not None for other in others):
             return fill(text, self.names(fact))
         used = _placeholders(text)
         values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
@@ -325,8 +344,8 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 
 def _coverage_text(case: Case) -> str:
     spans = [
-        clock.between(Moment(item.first), Moment(item.last))
-        for item in case.coverage
-        if item.kind == capi2.KIND and item.first is not None and item.last is not None
+        clock.between(Moment(coverage.first), Moment(coverage.last))
+        for coverage in case.coverage
+        if coverage.kind == capi2.KIND and coverage.first is not None and coverage.last is not None
     ]
     return "; ".join(spans) or "no CAPI2 record"

@@ -49,42 +49,42 @@ def _basis(fact: Fact) -> TimeBasis:
     return fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc"
 
 
-def _text(item: Seen) -> str:
-    return item.observation.supports or item.observation.contradicts
+def _text(seen: Seen) -> str:
+    return seen.observation.supports or seen.observation.contradicts
 
 
-def _told_apart(item: Seen) -> Seen:
+def _told_apart(seen: Seen) -> Seen:
     """Return an observation with facts for folded refusals as far as they decide what is said.
 
     Where each stands at a place of its own, the whole ones are the first and the others are only counted. Where all
     stand at the place of an exported object or event they differ in wording, and of those that read alike the last one
     is told.
     """
-    rule, scene = item.observation, item.scene
+    rule, scene = seen.observation, seen.scene
     exported = rule.shown_by in scene.case.settings or rule.shown_by in SHOWN_ELSEWHERE
-    if not item.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in item.folded)):
-        return item
-    if exported and OF_EACH.isdisjoint(_placeholders(_text(item))):
-        found = [group.whole(max(group.differing(), key=group.order)) for group in item.folded]
+    if not seen.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in seen.folded)):
+        return seen
+    if exported and OF_EACH.isdisjoint(_placeholders(_text(seen))):
+        found = [group.whole(max(group.differing(), key=group.order)) for group in seen.folded]
     else:
-        found = [rejection for group in item.folded for rejection in group.rejections()]
-    rejections = sorted([*(fact.rejection for fact in item.facts if fact.rejection), *found], key=_by_time)
-    return replace(item, facts=[scene.fact(one, rule.shown_by) for one in rejections], folded=())
+        found = [rejection for group in seen.folded for rejection in group.rejections()]
+    rejections = sorted([*(fact.rejection for fact in seen.facts if fact.rejection), *found], key=_by_time)
+    return replace(seen, facts=[scene.fact(one, rule.shown_by) for one in rejections], folded=())
 
 
-def _by_time(item: Rejection) -> tuple[object, ...]:
-    return item.time, sort_key(item.origin)
+def _by_time(rejection: Rejection) -> tuple[object, ...]:
+    return rejection.time, sort_key(rejection.origin)
 
 
 def _distinct(same: Sequence[Seen]) -> list[tuple[Seen, Fact]]:
     """Return facts that differ in place or in wording; only where several stand at one place are they worded for it."""
     places = Counter(fact.origin for item in same for fact in item.facts)
     found: dict[tuple[str, Origin | None], tuple[Seen, Fact]] = {}
-    for item in same:
-        text = _text(item)
-        for fact in item.facts:
-            wording = item.scene.worded(text, fact) if places[fact.origin] > 1 else ""
-            found[wording, fact.origin] = item, fact
+    for seen in same:
+        text = _text(seen)
+        for fact in seen.facts:
+            wording = seen.scene.worded(text, fact) if places[fact.origin] > 1 else ""
+            found[wording, fact.origin] = seen, fact
     return list(found.values())
 
 

@@ -19,11 +19,11 @@ def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missin
     """
     if not any(incident.unknown_zone_count for incident in incidents):
         return
-    rejections = [item for incident in incidents for item in incident.rejections]
-    local = [item for item in rejections if item.time_basis == "unknown"]
+    rejections = [rejection for incident in incidents for rejection in incident.rejections]
+    local = [rejection for rejection in rejections if rejection.time_basis == "unknown"]
     two_dates = sum(item.other_time is not None for item in local)
     skipped = len(local) - two_dates if tz else 0
-    wrong = sum(item.time_basis == "wrong-zone" for item in rejections)
+    wrong = sum(rejection.time_basis == "wrong-zone" for rejection in rejections)
     if local and tz is None:
         text = (
             f"{_times_of(len(local))} local and no log names the time zone, so nothing is joined by time. "
@@ -54,9 +54,9 @@ def _offset(local: Sequence[Rejection]) -> int | None:
     Zones differ from UTC by quarters of an hour; a reply is logged within seconds of the time in it.
     """
     found = set()
-    for item in local:
-        if item.remote_clock is not None and item.other_time is None:
-            seconds = (item.time - item.remote_clock).total_seconds()
+    for rejection in local:
+        if rejection.remote_clock is not None and rejection.other_time is None:
+            seconds = (rejection.time - rejection.remote_clock).total_seconds()
             quarters = round(seconds / _QUARTER)
             found.add(quarters * 15 if abs(seconds - quarters * _QUARTER) <= _NEAR else None)
     return found.pop() if len(found) == 1 else None

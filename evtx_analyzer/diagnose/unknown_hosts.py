@@ -13,8 +13,8 @@ _WITH_HOST = ("> evtx-analyzer analyze INPUT --host SEND*.LOG=EX01",)
 
 def host_asked(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]:
     """Yield the question whose logs they are, where a certificate check of some machine might be of the refused one."""
-    count = sum(item.rejection_count for item in incidents if not item.host)
-    known = sorted({item.host for item in case.operations.values() if item.host})
+    count = sum(incident.rejection_count for incident in incidents if not incident.host)
+    known = sorted({operation.host for operation in case.operations.values() if operation.host})
     if count and known:
         refusals = "1 refusal" if count == 1 else f"{count} refusals"
         text = (

@@ -35,11 +35,11 @@ def verdict(
     if not incidents:
         return Verdict(cause=None, grade=None, title="No 5.7.64 refusal was found", summary=_absence(case, losses))
     best = findings[0]
-    also = [item for item in findings[1:] if RANK[item.grade] >= RANK["possible"]]
-    count = sum(item.rejection_count for item in incidents)
-    hosts = ", ".join(sorted({item.host or "a host that no log names" for item in incidents}))
+    also = [finding for finding in findings[1:] if RANK[finding.grade] >= RANK["possible"]]
+    count = sum(incident.rejection_count for incident in incidents)
+    hosts = ", ".join(sorted({incident.host or "a host that no log names" for incident in incidents}))
     texts = [f"{count} refusal{'s' if count > 1 else ''} with 5.7.64 on {hosts}, {_span(incidents)}."]
-    covered = sum(item.rejection_count for item in incidents if item.id in best.incidents)
+    covered = sum(incident.rejection_count for incident in incidents if incident.id in best.incidents)
     if best.cause != UNEXPLAINED and covered < count:
         # The claim and the fix are of these refusals only.
         texts.append(f"This verdict covers {covered} of the {count} refusals.")
@@ -51,7 +51,7 @@ def verdict(
 
 def _by_grade(findings: Sequence[Finding]) -> Iterator[str]:
     """The grades of findings, best first, each with its causes."""
-    for grade, group in groupby(findings, key=lambda item: item.grade):
+    for grade, group in groupby(findings, key=lambda finding: finding.grade):
         yield f"{grade}: {', '.join(item.cause for item in group)}"
 
 
@@ -78,7 +78,7 @@ def _absence(case: Case, losses: int) -> str:
 
 def _wire_text(handshakes: Sequence[Handshake]) -> str:
     """Return what a trace without any log tells: what the clients sent, and that nobody sees a refusal in it."""
-    states = Counter(item.sent_chain.state for item in handshakes)
+    states = Counter(handshake.sent_chain.state for handshake in handshakes)
     rest = len(handshakes) - sum(states[state] for state in ("alone", "complete", "empty", "not-seen"))
     return (
         f"TLS handshakes of SMTP in the network trace: {len(handshakes)} (the client sent its certificate alone in "
@@ -93,7 +93,7 @@ def _claim(best: Finding, repair: Repair | None) -> str:
         return "No cause is supported well enough to be named; what to collect next is listed."
     if best.grade == "confirmed":
         worked = repair is not None and any(
-            item.result == "fixed" and item.cause == best.cause for item in repair.incidents
+            incident.result == "fixed" and incident.cause == best.cause for incident in repair.incidents
         )
         shown = "by a fix of it that worked" if worked else "by the network trace of the refused connection"
         return f"This cause is shown {shown}."

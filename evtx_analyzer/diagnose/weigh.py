@@ -52,11 +52,11 @@ def diagnose(
     causes = list(causes)
     scenes = [Scene(incident, case) for incident in incidents]
     weighed = {cause.id: [_weigh(cause, scene) for scene in scenes] for cause in causes}
-    found = [_finding(cause, weighed[cause.id]) for cause in causes]
+    findings = [_finding(cause, weighed[cause.id]) for cause in causes]
     order = {cause.id: (_is_capped(weighed[cause.id]), cause.rank, cause.id) for cause in causes}
-    explained = any(RANK[item.grade] >= RANK["possible"] for item in found)
-    kept = [item for item in found if item.cause != UNEXPLAINED or not explained]
-    kept.sort(key=lambda item: (item.cause != UNEXPLAINED, -RANK[item.grade], order[item.cause]))
+    explained = any(RANK[finding.grade] >= RANK["possible"] for finding in findings)
+    kept = [finding for finding in findings if finding.cause != UNEXPLAINED or not explained]
+    kept.sort(key=lambda finding: (finding.cause != UNEXPLAINED, -RANK[finding.grade], order[finding.cause]))
     grades: list[dict[str, Grade]] = [{} for _ in incidents]
     for cause in causes:
         for held, item in zip(grades, weighed[cause.id], strict=True):
@@ -142,7 +142,7 @@ def _places(weighed: Iterable[_Weighed]) -> list[Place]:
 def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], confident: bool) -> tuple[Evidence, ...]:
     """A sentence where the cause is not supported for all refusals."""
     count = sum(item.incident.rejection_count for item in relevant)
-    total = sum(item.rejection_count for item in incidents)
+    total = sum(incident.rejection_count for incident in incidents)
     if not confident or count == total:
         return ()
     text = f"This cause covers {count} of {total} refusals; the other incidents have grades of their own."
@@ -151,7 +151,7 @@ def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], conf
 
 def _unrecorded(relevant: Sequence[_Weighed], grade: Grade) -> tuple[Evidence, ...]:
     """A sentence where a trace shows the connections of some refusals, and the others are taken to be like them."""
-    shown = sum(len({item.rejection for item in part.scene.shown}) for part in relevant)
+    shown = sum(len({handshake.rejection for handshake in part.scene.shown}) for part in relevant)
     total = sum(part.incident.rejection_count for part in relevant)
     if grade != "confirmed" or not shown or shown >= total:
         return ()
@@ -230,7 +230,12 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
     A failed check of another certificate (the remote side's) is no such thing.
     """
     rules = {
-        side: {item.of for item in cause.observations if item.kind == "link" and getattr(item, side)} for side in _SIDES
+        side: {
+            observation.of
+            for observation in cause.observations
+            if observation.kind == "link" and getattr(observation, side)
+        }
+        for side in _SIDES
     }
     against = [link for link in scene.sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
     operations = scene.case.operations
@@ -241,7 +246,9 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
 
 def _identified(cause: Cause, scene: Scene) -> list[Operation]:
     """Operations that speak for the cause and are tied to the incident by more than time: their chain is asked next."""
-    rules = {item.of for item in cause.observations if item.kind == "link" and item.supports}
+    rules = {
+        observation.of for observation in cause.observations if observation.kind == "link" and observation.supports
+    }
     found = dict.fromkeys(link.operation for link in scene.sound if link.rule in rules)
     return [scene.case.operations[name] for name in found]
 

@@ -69,14 +69,14 @@ def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
 # Placeholders of which each refusal has its own value, also one of many that are alike.
 OF_EACH = frozenset({"rejection_time", "mail_from", "rcpt_to"})
 _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
-    "rejection_time": lambda item, _: clock.in_sentence(item.time, item.time_basis),
-    "remote": lambda item, _: item.remote_name or item.remote_endpoint or "the remote side",
-    "mail_from": lambda item, _: item.mail_from or "<>",
-    "rcpt_to": lambda item, _: item.rcpt_to or "<recipient>",
-    "helo": lambda item, _: item.helo or "<EHLO name>",
-    "sent_validity": lambda item, _: _validity(item.sent),
-    "attribution": lambda item, _: item.attribution or "no attribution code",
-    "sender_domain": lambda item, _: item.mail_from.rpartition("@")[2] or "no domain",
+    "rejection_time": lambda rejection, _: clock.in_sentence(rejection.time, rejection.time_basis),
+    "remote": lambda rejection, _: rejection.remote_name or rejection.remote_endpoint or "the remote side",
+    "mail_from": lambda rejection, _: rejection.mail_from or "<>",
+    "rcpt_to": lambda rejection, _: rejection.rcpt_to or "<recipient>",
+    "helo": lambda rejection, _: rejection.helo or "<EHLO name>",
+    "sent_validity": lambda rejection, _: _validity(rejection.sent),
+    "attribution": lambda rejection, _: rejection.attribution or "no attribution code",
+    "sender_domain": lambda rejection, _: rejection.mail_from.rpartition("@")[2] or "no domain",
     **{name: _listed(key, nothing) for name, (key, nothing) in _FROM_VIEW.items()},
 }
 
@@ -93,7 +93,7 @@ def store_names(chain: StoreChain | None) -> dict[str, str]:
         names = ("elsewhere", "host", "intermediates", "issuer", "key", "root", "same_name", "subject", "thumbprint")
         return {f"store_{name}": "?" for name in (*names, "time")}
     missing, key = chain.missing_issuer, chain.key
-    between = sorted({store for item in chain.elements[1:] for store in item.stores})
+    between = sorted({store for element in chain.elements[1:] for store in element.stores})
     hosts = {"unknown": "; the exports do not name their machine", "assumed": "; one host is assumed for both"}
     when = f"exported {clock.as_text(chain.exported)}" if chain.exported else "exported at a time that is not known"
     return {
@@ -156,7 +156,8 @@ def handshake_names(handshake: Handshake | None, facts: Fields) -> dict[str, str
         if chain.missing_issuer
         else "?",
         "wire_received": _certificate_text(received[0]) if received else "no certificate",
-        "wire_sent": ", then ".join(_certificate_text(item) for item in handshake.sent) or "no certificate",
+        "wire_sent": ", then ".join(_certificate_text(wire_certificate) for wire_certificate in handshake.sent)
+        or "no certificate",
         "wire_server": handshake.remote,
         "wire_time": clock.in_sentence(handshake.start, "utc"),
         "accepted_since_handshake": ", ".join(facts.get("AcceptedSinceHandshake", ())) or "no message",
@@ -169,7 +170,7 @@ def _certificate_text(certificate: WireCertificate) -> str:
 
 def _out_of_date(operation: Operation) -> str:
     """Return the first element of the chain that is out of its validity period, else the one that event 30 blames."""
-    late = [item.subject for item in operation.elements if "CERT_TRUST_IS_NOT_TIME_VALID" in item.errors]
+    late = [element.subject for element in operation.elements if "CERT_TRUST_IS_NOT_TIME_VALID" in element.errors]
     at = operation.element_index
     if late:
         return late[0]

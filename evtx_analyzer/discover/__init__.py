@@ -44,8 +44,8 @@ def discover(
     path raises InputError. ``leave_out`` are files that are not input, such as the report of an earlier run.
     """
     archives = Archives(limits or Limits(), password)
-    found = [member for source in files(inputs, leave_out) for member in _members(archives, source)]
-    return sorted(found, key=lambda source: natural_key(source.path))
+    sources = [member for source in files(inputs, leave_out) for member in _members(archives, source)]
+    return sorted(sources, key=lambda source: natural_key(source.path))
 
 
 def _members(archives: Archives, source: Source) -> Iterator[Source]:

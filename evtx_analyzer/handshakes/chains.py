@@ -176,9 +176,9 @@ def _publicly_logged(certificate: x509.Certificate) -> bool:
     from cryptography import x509 as types  # noqa: PLC0415  as above
 
     try:
-        extensions = {item.oid.dotted_string: item.value for item in certificate.extensions}
+        extensions = {extension.oid.dotted_string: extension.value for extension in certificate.extensions}
     except ValueError:
         return False
     policies = extensions.get(types.CertificatePolicies.oid.dotted_string)
-    listed = [item.policy_identifier.dotted_string for item in policies] if policies else []
+    listed = [policy.policy_identifier.dotted_string for policy in policies] if policies else []
     return _TIMESTAMPS in extensions and any(name.startswith(_BROWSER_FORUM) for name in listed)

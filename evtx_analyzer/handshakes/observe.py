@@ -57,8 +57,8 @@ def is_over(flow: Flow) -> bool:
     talk, client_at, server_at = _beginning(flow)
     if talk.starttls == "not-used":
         return True
-    found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
-    return found is not None and (found.completed or bool(found.alert))
+    handshake = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
+    return handshake is not None and (handshake.completed or bool(handshake.alert))
 
 
 def observe(flow: Flow, source: Origin) -> Observed | None:
@@ -84,7 +84,11 @@ def observe(flow: Flow, source: Origin) -> Observed | None:
     at = found.hello_at if found.certificate_at is None else found.certificate_at
     handshake = _handshake(flow, talk, found, _origin(flow.client, at, source))
     faults = [CUT] if handshake.flight == "cut" else []
-    faults += [_UNREADABLE] if any(item.fault for item in (*handshake.sent, *handshake.received)) else []
+    faults += (
+        [_UNREADABLE]
+        if any(wire_certificate.fault for wire_certificate in (*handshake.sent, *handshake.received))
+        else []
+    )
     return Observed(origin=handshake.origin, handshake=handshake, faults=tuple(faults))
 
 
@@ -97,12 +101,12 @@ def _beginning(flow: Flow) -> tuple[Dialog, int, int]:
     return talk, talk.client_end, talk.server_end
 
 
-def _handshake(flow: Flow, talk: Dialog, found: tls.Handshake, origin: Origin) -> Handshake:
-    sent, sent_chain = look_at(found.sent)
-    received, received_chain = look_at(found.received)
-    seen = found.flight == "whole" or (found.flight == "cut" and bool(sent))
+def _handshake(flow: Flow, talk: Dialog, handshake: tls.Handshake, origin: Origin) -> Handshake:
+    sent, sent_chain = look_at(handshake.sent)
+    received, received_chain = look_at(handshake.received)
+    seen = handshake.flight == "whole" or (handshake.flight == "cut" and bool(sent))
     local, remote = endpoint_text(flow.client_end), endpoint_text(flow.server_end)
-    began = flow.client.mark(found.hello_at)
+    began = flow.client.mark(handshake.hello_at)
     return Handshake(
         id=identify("H", origin, f"{local}|{remote}"),
         start=moment(began.time if began else flow.first),
@@ -110,22 +114,22 @@ def _handshake(flow: Flow, talk: Dialog, found: tls.Handshake, origin: Origin) -
         end=moment(flow.last),
         local=local,
         remote=remote,
-        tls=found.version,
-        offered=found.offered,
-        cipher=found.cipher,
-        server_name=found.server_name,
-        requested=found.requested,
-        authorities=tuple(_name(der) for der in found.authorities[:_MOST_AUTHORITIES]),
-        authority_count=len(found.authorities),
+        tls=handshake.version,
+        offered=handshake.offered,
+        cipher=handshake.cipher,
+        server_name=handshake.server_name,
+        requested=handshake.requested,
+        authorities=tuple(_name(der) for der in handshake.authorities[:_MOST_AUTHORITIES]),
+        authority_count=len(handshake.authorities),
         sent=sent,
         received=received,
         sent_chain=sent_chain if seen else WireChain(state="not-seen"),
         received_chain=received_chain if received else WireChain(state="not-seen"),
-        proved=found.proved,
-        flight=found.flight,
-        completed=found.completed,
-        renegotiated=found.renegotiated,
-        alert=f"{found.alert} by {found.alert_by}" if found.alert else "",
+        proved=handshake.proved,
+        flight=handshake.flight,
+        completed=handshake.completed,
+        renegotiated=handshake.renegotiated,
+        alert=f"{handshake.alert} by {handshake.alert_by}" if handshake.alert else "",
         starttls=bool(talk.starttls),
         banner=talk.banner.partition("\n")[0].removeprefix("220").strip(" -"),
         ehlo=talk.ehlo,

@@ -58,18 +58,18 @@ def _replies(data: bytes) -> Iterator[tuple[str, int]]:
     """Yield each reply, whatever its number of lines, and where it ends."""
     at = 0
     for _ in range(_MOST_COMMANDS):
-        found = _WHOLE_REPLY.match(data, at)
-        if found is None:
+        match = _WHOLE_REPLY.match(data, at)
+        if match is None:
             return
-        at = found.end()
-        yield found[0].decode("utf-8", "replace").replace("\r", "").rstrip("\n"), at
+        at = match.end()
+        yield match[0].decode("utf-8", "replace").replace("\r", "").rstrip("\n"), at
 
 
 def _commands(data: bytes) -> Iterator[tuple[str, int]]:
     at = 0
     for _ in range(_MOST_COMMANDS):
-        found = _COMMAND.match(data, at)
-        if found is None:
+        match = _COMMAND.match(data, at)
+        if match is None:
             return
-        at = found.end()
-        yield found[0].decode("utf-8", "replace").strip(), at
+        at = match.end()
+        yield match[0].decode("utf-8", "replace").strip(), at

@@ -51,11 +51,11 @@ class Side(Struct, frozen=True, kw_only=True):
 
     def first(self, kind: int) -> Message | None:
         """Return the first message of a type."""
-        return next((item for item in self.messages if item.kind == kind), None)
+        return next((message for message in self.messages if message.kind == kind), None)
 
     def count(self, kind: int) -> int:
         """How many messages of a type there are."""
-        return sum(item.kind == kind for item in self.messages)
+        return sum(message.kind == kind for message in self.messages)
 
 
 class Handshake(Struct, frozen=True, kw_only=True):

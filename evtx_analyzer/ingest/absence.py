@@ -19,15 +19,15 @@ _LOG = re.compile(
 _EVENT_LOG = re.compile(r"\.evtx$", re.IGNORECASE)
 
 
-def empty_log(item: ExaminedSource) -> str:
+def empty_log(source: ExaminedSource) -> str:
     """Why a source that was not recognized counts as a log that is lost; empty where it does not."""
-    if item.syntax is not None or item.error:
+    if source.syntax is not None or source.error:
         return ""
-    if _LOG.search(item.source.path):
-        if not item.size:
+    if _LOG.search(source.source.path):
+        if not source.size:
             return "the file is empty (0 bytes), and named as a log: nothing was exported, or nothing was transferred"
-        if item.zeroed:
+        if source.zeroed:
             return "the file begins with zeros only, as a crash or a copy that failed leaves it; copy it again"
-    if item.size and _EVENT_LOG.search(item.source.path):
+    if source.size and _EVENT_LOG.search(source.source.path):
         return "named as an event log (.evtx), and holds none: its beginning is damaged or overwritten"
     return ""

@@ -59,8 +59,8 @@ _MOST_FAILURES = 20
 class SourceAccount:
     """What was read and what was lost of a source; it grows with losses and gaps, not with records."""
 
-    def __init__(self, item: ExaminedSource) -> None:
-        self.item = item
+    def __init__(self, source: ExaminedSource) -> None:
+        self.item = source
         self.records = 0
         self.spans: dict[str, Span] = {}
         self.notices: list[LogNotice] = []
@@ -181,16 +181,16 @@ class SourceAccount:
     def settle(self) -> None:
         """Wait for the digest; that of other bytes than those that were analyzed is a loss, and not shown."""
         before, read = self.item, self._first_read
-        item = with_digest(before)
-        if item.error and read is not None:
-            self.stop(item.error, "its digest")
-            item = replace(before, pending=None)
-        elif read is not None and item.contents not in (None, read):
+        source = with_digest(before)
+        if source.error and read is not None:
+            self.stop(source.error, "its digest")
+            source = replace(before, pending=None)
+        elif read is not None and source.contents not in (None, read):
             if before.pending is not None:
-                cut = item.size < before.size
-                self.stop(_CUT.format(item.size, before.size) if cut else _CHANGED, _ONE_CONTENTS)
-            item = replace(item, sha256="", size=before.size)
-        self.item = item
+                cut = source.size < before.size
+                self.stop(_CUT.format(source.size, before.size) if cut else _CHANGED, _ONE_CONTENTS)
+            source = replace(source, sha256="", size=before.size)
+        self.item = source
 
     def _behind(self, stream: WatchedStream | None) -> str:
         size = stream.contents.size if stream is not None else 0
@@ -214,16 +214,18 @@ class SourceAccount:
 
     def losses(self) -> list[Loss]:
         """Return all losses; a source that could not be read at all is one."""
-        item, origin = self.item, self.item.source.origin
-        if item.error:
-            whole = [Loss(origin=origin, reason=item.error, extent=item.source.extent)]
-        elif not item.duplicate_of and not self.spans and self._holds_code:
-            return self._with_code(origin, f"the whole file, {item.size} bytes")
-        elif reason := empty_log(item):
-            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size:,} bytes")]
-        elif item.syntax is None and item.size and not item.duplicate_of and _CAPI2_FILE.search(item.source.path):
+        source, origin = self.item, self.item.source.origin
+        if source.error:
+            whole = [Loss(origin=origin, reason=source.error, extent=source.source.extent)]
+        elif not source.duplicate_of and not self.spans and self._holds_code:
+            return self._with_code(origin, f"the whole file, {source.size} bytes")
+        elif reason := empty_log(source):
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {source.size:,} bytes")]
+        elif (
+            source.syntax is None and source.size and not source.duplicate_of and _CAPI2_FILE.search(source.source.path)
+        ):
             reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
-            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {item.size} bytes")]
+            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {source.size} bytes")]
         else:
             whole = []
         return [*self._losses, *whole]
@@ -243,12 +245,12 @@ class SourceAccount:
         """Return the span that each kind of log in it covers."""
         return [(span, self._with_basis(span.coverage(self._losses, self._other_ids))) for span in self.spans.values()]
 
-    def _with_basis(self, item: Coverage) -> Coverage:
+    def _with_basis(self, coverage: Coverage) -> Coverage:
         """Return the span; where the UTC time of any row is not known, neither are the limits of all."""
-        counts = self._bases.get(item.kind, Counter())
+        counts = self._bases.get(coverage.kind, Counter())
         if counts["unknown"]:
-            return replace(item, time_basis="unknown")
-        return replace(item, time_basis="heading") if counts["heading"] else item
+            return replace(coverage, time_basis="unknown")
+        return replace(coverage, time_basis="heading") if counts["heading"] else coverage
 
     def local_notes(self) -> dict[tuple[str, str], str]:
         """Return a note, by source and kind, where the UTC time of rows is not known."""
@@ -267,27 +269,27 @@ class SourceAccount:
 
     def status(self) -> SourceStatus:
         """Return what became of the source."""
-        item = self.item
+        source = self.item
         status, reason = self._judge()
-        kind = ", ".join(self.kinds) or (EVENT_LOG if is_event_log(item) else item.syntax or "unknown")
+        kind = ", ".join(self.kinds) or (EVENT_LOG if is_event_log(source) else source.syntax or "unknown")
         return SourceStatus(
-            path=item.source.path,
+            path=source.source.path,
             kind=kind,
-            sha256=item.sha256,
-            size=item.size,
+            sha256=source.sha256,
+            size=source.size,
             status=status,  # type: ignore[arg-type]
             reason=reason,
-            duplicate_of=item.duplicate_of,
+            duplicate_of=source.duplicate_of,
         )
 
     def _judge(self) -> tuple[str, str]:
-        item = self.item
-        if reason := item.error or empty_log(item):
+        source = self.item
+        if reason := source.error or empty_log(source):
             return "not-read", reason
-        if item.duplicate_of and item.syntax is not None:
-            return "read", f"the same contents as {item.duplicate_of}, counted once"
-        if item.syntax is None:
-            return "unrecognized", _why_unrecognized(item)
+        if source.duplicate_of and source.syntax is not None:
+            return "read", f"the same contents as {source.duplicate_of}, counted once"
+        if source.syntax is None:
+            return "unrecognized", _why_unrecognized(source)
         return self._judge_read()
 
     def _judge_read(self) -> tuple[str, str]:
@@ -314,12 +316,12 @@ class SourceAccount:
         return False
 
 
-def _why_unrecognized(item: ExaminedSource) -> str:
-    if not item.size:
+def _why_unrecognized(source: ExaminedSource) -> str:
+    if not source.size:
         return "the file is empty (0 bytes)"
-    if OWN_REPORT in item.notes:
+    if OWN_REPORT in source.notes:
         return OWN_REPORT
-    if _DISPLAY_TEXTS.search(item.source.path):
+    if _DISPLAY_TEXTS.search(source.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
-    return reason + (_HOLDS_CODE if item.holds_code else "")
+    return reason + (_HOLDS_CODE if source.holds_code else "")

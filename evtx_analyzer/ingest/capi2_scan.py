@@ -39,7 +39,7 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
     sought = by_name | (set(by_time) if anchors else set())
     search = None
     if reading.prefilter:
-        search = Search(item.required_literals for item in signals if item.kind == KIND and item.name in sought)
+        search = Search(signal.required_literals for signal in signals if signal.kind == KIND and signal.name in sought)
     select = Selection(search=search)
     for account in (account for account in reading.accounts if is_event_log(account.item)):
         recent: deque[Match] = deque(maxlen=_RECENT)

@@ -46,16 +46,16 @@ def hosts_of(accounts: Iterable[SourceAccount]) -> list[tuple[str, str]]:
 def require_readable(accounts: Sequence[SourceAccount]) -> None:
     """Raise InputError where no source could be read; after all of them were."""
     statuses = [account.status() for account in accounts]
-    if any(item.status in ("read", "partial") for item in statuses):
+    if any(status.status in ("read", "partial") for status in statuses):
         return
     expected = "expected a CAPI2 Operational export (.evtx or XML), SMTP logs, message tracking or reports"
     if not statuses:
         raise InputError(f"the input holds no file; {expected}")
-    shown = "; ".join(f"{item.path}: {item.reason}" for item in statuses[:3])
+    shown = "; ".join(f"{status.path}: {status.reason}" for status in statuses[:3])
     more = f"; and {len(statuses) - 3} more" if len(statuses) > 3 else ""  # noqa: PLR2004  three are shown
     raise InputError(f"nothing in the input could be read ({shown}{more}); {expected}")
 
 
 def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     """Return the losses in order of place, each once."""
-    return tuple(sorted(set(losses), key=lambda item: (sort_key(item.origin), item.reason, item.extent)))
+    return tuple(sorted(set(losses), key=lambda loss: (sort_key(loss.origin), loss.reason, loss.extent)))

@@ -129,9 +129,9 @@ class Span:
         ``others`` are the ids of records of other kinds in the same file: they are no holes.
         """
         lost = [
-            (item.first_record, item.last_record or item.first_record)
-            for item in losses
-            if item.first_record is not None
+            (loss.first_record, loss.last_record or loss.first_record)
+            for loss in losses
+            if loss.first_record is not None
         ]
         runs = self.runs()
         whole = _merged([*runs, *(others.runs() if others else [])]) if runs else []
@@ -231,13 +231,13 @@ def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Covera
 
 def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> list[Coverage]:
     """Return the coverage of CAPI2 logs with what the System log of the same machine says of them."""
-    ordered = sorted(notices, key=lambda item: (item.time, sort_key(item.origin)))
+    ordered = sorted(notices, key=lambda notice: (notice.time, sort_key(notice.origin)))
     return [replace(item, notes=(*item.notes, *_said(item, ordered))) for item in coverage]
 
 
-def _said(item: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
-    names = {name.casefold() for name in item.hosts}
-    for notice in notices if item.kind == capi2.KIND else ():
+def _said(coverage: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
+    names = {name.casefold() for name in coverage.hosts}
+    for notice in notices if coverage.kind == capi2.KIND else ():
         if notice.host.casefold() in names:
             yield f"{notice.text} ({notice.origin.source} record {notice.origin.record})"
 

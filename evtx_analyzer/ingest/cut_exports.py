@@ -11,9 +11,9 @@ from evtx_analyzer.model.origin import Loss
 _REASON = "the export is cut, so what it does not show of this is not known: export it again with Export-Clixml"
 
 
-def cut_properties(item: Setting) -> list[str]:
+def cut_properties(setting: Setting) -> list[str]:
     """Return the properties of an exported object that are compared with refusals and are not whole."""
-    return [name for name in COMPARED.get(item.cmdlet, ()) if name in item.cut]
+    return [name for name in COMPARED.get(setting.cmdlet, ()) if name in setting.cut]
 
 
 def cut_exports(exported: Iterable[Event]) -> Iterator[Loss]:

@@ -157,16 +157,16 @@ def _session(account: SourceAccount, rows: SessionRows) -> WholeSession:
 
 def _things(account: SourceAccount, stream: WatchedStream, select: Selection) -> Iterator[object]:
     """Yield what the reader of the source's syntax gives: records, counts, losses."""
-    item, origin = account.item, account.item.source.origin
-    assert item.syntax is not None
+    source, origin = account.item, account.item.source.origin
+    assert source.syntax is not None
     # Readers only read forwards.
     data = cast("BinaryIO", stream)
-    if select.layouts is not None and item.syntax in ("exchange-log", "w3c-log") and item.size >= _LARGE:
-        reader = (ConnectionReader if item.syntax == "w3c-log" else ProtocolReader)(origin, select.layouts)
+    if select.layouts is not None and source.syntax in ("exchange-log", "w3c-log") and source.size >= _LARGE:
+        reader = (ConnectionReader if source.syntax == "w3c-log" else ProtocolReader)(origin, select.layouts)
         return read_blocks(data, reader)
-    if select.search is None or item.syntax != "evtx":
-        return read(item.syntax, data, origin)
+    if select.search is None or source.syntax != "evtx":
+        return read(source.syntax, data, origin)
     from evtx_analyzer.read.evtx.reader import ChunkSelection  # noqa: PLC0415  start-up cost: only for event logs
 
     chunks = ChunkSelection(select.search, is_capi2_channel, account.counted_chunks, is_relevant, may_be_relevant)
-    return read(item.syntax, data, origin, chunks)
+    return read(source.syntax, data, origin, chunks)

@@ -123,4 +123,4 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
 def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:
     """Return the thumbprints of certificates that failed, and of those that refused sessions sent or received."""
     failed = (getattr(match.event, "thumbprint", "") for match in checks)
-    return frozenset({*failed, *(item.thumbprint for item in refused.certificates())} - {""})
+    return frozenset({*failed, *(certificate.thumbprint for certificate in refused.certificates())} - {""})

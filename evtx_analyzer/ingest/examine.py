@@ -143,14 +143,14 @@ def _not_read(source: Source, size: int, error: str) -> ExaminedSource:
     return ExaminedSource(source=source, sha256="", size=size, syntax=None, holds_code=False, error=error)
 
 
-def with_digest(item: ExaminedSource) -> ExaminedSource:
+def with_digest(source: ExaminedSource) -> ExaminedSource:
     """Return the same source with its digest, waiting until it is made. A file that failed meanwhile is unreadable."""
-    if item.pending is None:
-        return item
-    sha256, size, crc, error = item.pending.result()
+    if source.pending is None:
+        return source
+    sha256, size, crc, error = source.pending.result()
     if error is not None:
-        return _unreadable(item.source, size, error)
-    return replace(item, sha256=sha256, size=size, crc=crc, pending=None)
+        return _unreadable(source.source, size, error)
+    return replace(source, sha256=sha256, size=size, crc=crc, pending=None)
 
 
 def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
@@ -161,20 +161,20 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
     given = list(examined)
     alike = Counter((item.size, item.head) for item in given)
     first: dict[str, str] = {}
-    found = []
-    for item in [with_digest(item) if alike[item.size, item.head] > 1 else item for item in given]:
-        known = item.size and not item.error and item.pending is None
-        original = first.setdefault(item.sha256, item.source.path) if known else item.source.path
-        found.append(item if original == item.source.path else replace(item, duplicate_of=original))
-    return found
+    sources = []
+    for source in [with_digest(item) if alike[item.size, item.head] > 1 else item for item in given]:
+        known = source.size and not source.error and source.pending is None
+        original = first.setdefault(source.sha256, source.source.path) if known else source.source.path
+        sources.append(source if original == source.source.path else replace(source, duplicate_of=original))
+    return sources
 
 
-def holds_code(item: ExaminedSource) -> bool:
+def holds_code(source: ExaminedSource) -> bool:
     """Return whether a source holds the text 5.7.64; it is read once more if that is not known. Raises OSError."""
-    if item.holds_code is not None or item.syntax in (*_EVENT_SYNTAXES, CAPTURE):
-        return bool(item.holds_code)
+    if source.holds_code is not None or source.syntax in (*_EVENT_SYNTAXES, CAPTURE):
+        return bool(source.holds_code)
     tail = b""
-    with closing(item.source.open()) as stream:
+    with closing(source.source.open()) as stream:
         while block := stream.read(_BLOCK):
             if _holds_code(tail + block):
                 return True
@@ -186,16 +186,16 @@ def _holds_code(data: bytes) -> bool:
     return NEEDLE.encode() in data or NEEDLE.encode("utf-16-le") in data or NEEDLE.encode("utf-16-be") in data
 
 
-def is_event_log(item: ExaminedSource) -> bool:
+def is_event_log(source: ExaminedSource) -> bool:
     """Return whether a source holds Windows events."""
-    return item.syntax in _EVENT_SYNTAXES and not item.duplicate_of
+    return source.syntax in _EVENT_SYNTAXES and not source.duplicate_of
 
 
-def is_text_log(item: ExaminedSource) -> bool:
+def is_text_log(source: ExaminedSource) -> bool:
     """Return whether a source is a text log with rows."""
-    return item.syntax is not None and item.syntax not in (*_EVENT_SYNTAXES, CAPTURE) and not item.duplicate_of
+    return source.syntax is not None and source.syntax not in (*_EVENT_SYNTAXES, CAPTURE) and not source.duplicate_of
 
 
-def is_network_trace(item: ExaminedSource) -> bool:
+def is_network_trace(source: ExaminedSource) -> bool:
     """Return whether a source holds packets."""
-    return item.syntax == CAPTURE and not item.duplicate_of
+    return source.syntax == CAPTURE and not source.duplicate_of

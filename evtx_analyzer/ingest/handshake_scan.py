@@ -38,11 +38,13 @@ class Wire(Struct, frozen=True, kw_only=True):
 def handshakes(reading: Reading) -> Wire:
     """Read the network traces of a case."""
     accounts = [account for account in reading.accounts if is_network_trace(account.item)]
-    kept = [item for account in accounts for item in _read(account, reading.options)]
-    shown = [item.handshake for item in kept if item.handshake is not None]
+    kept = [observed for account in accounts for observed in _read(account, reading.options)]
+    shown = [observed.handshake for observed in kept if observed.handshake is not None]
     return Wire(
-        handshakes=tuple(sorted(shown, key=lambda item: (item.start, item.local, sort_key(item.origin)))),
-        refusals=tuple(item.refusal for item in kept if item.refusal is not None),
+        handshakes=tuple(
+            sorted(shown, key=lambda handshake: (handshake.start, handshake.local, sort_key(handshake.origin)))
+        ),
+        refusals=tuple(observed.refusal for observed in kept if observed.refusal is not None),
     )
 
 
@@ -50,20 +52,22 @@ def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence
     """Return the refusals that a trace shows in clear text and no log in the input does; ``alike`` are folded ones."""
     if not wire.refusals:
         return []
-    known = {item.remote_endpoint for item in rejections} | {item.local_endpoint for item in rejections}
+    known = {rejection.remote_endpoint for rejection in rejections} | {
+        rejection.local_endpoint for rejection in rejections
+    }
     for group in alike:
-        known |= {group.shared.remote_endpoint, *(item.local_endpoint for item in group.differing())}
+        known |= {group.shared.remote_endpoint, *(differing.local_endpoint for differing in group.differing())}
     return [
         Loss(
-            origin=item.origin,
+            origin=refusal.origin,
             reason=(
                 "the trace shows a refusal with 5.7.64 in clear text, and no log in the input shows it: "
                 "add the SMTP log of the server that sent it"
             ),
-            extent=f"1 session, {item.local} -> {item.remote} (at {clock.in_sentence(item.time, 'utc')})",
+            extent=f"1 session, {refusal.local} -> {refusal.remote} (at {clock.in_sentence(refusal.time, 'utc')})",
         )
-        for item in wire.refusals
-        if item.local not in known and item.remote not in known and item.remote.rpartition(":")[0] not in known
+        for refusal in wire.refusals
+        if refusal.local not in known and refusal.remote not in known and refusal.remote.rpartition(":")[0] not in known
     ]
 
 
@@ -74,8 +78,8 @@ def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
     reader = CaptureReader(cast("BinaryIO", stream), source)
     flows, tally = Flows(is_over, pairs=reader.pairs), _Tally(source)
     with account.reading(stream), closing(stream):
-        for thing in reader.segments():
-            tally.take(thing, flows)
+        for segment in reader.segments():
+            tally.take(segment, flows)
         account.compare(stream)
     # What was read before an archive turned out to be damaged still counts.
     with account.reading():
@@ -120,7 +124,7 @@ class _Tally:
 
     def note(self) -> str:
         """What of the trace was of use, for its coverage."""
-        count = sum(item.handshake is not None for item in self.kept)
+        count = sum(observed.handshake is not None for observed in self.kept)
         if count:
             return f"TLS handshakes of SMTP in the trace: {count}"
         if self.segments:

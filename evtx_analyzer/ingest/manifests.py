@@ -46,15 +46,20 @@ class Manifests(Struct, frozen=True, kw_only=True):
 
     def zones(self) -> dict[str, ZoneInfo]:
         """Return the time zone of each file that a manifest speaks of."""
-        return {path: clock.zone(item.manifest.tz) for item in self.bundles if item.manifest.tz for path in item.parts}
+        return {
+            path: clock.zone(bundle.manifest.tz)
+            for bundle in self.bundles
+            if bundle.manifest.tz
+            for path in bundle.parts
+        }
 
     def export_times(self) -> dict[str, datetime]:
         """Return when the stores were exported, by file."""
         return {
-            path: item.manifest.ended
-            for item in self.bundles
-            if item.manifest.ended
-            for path, part in item.parts.items()
+            path: bundle.manifest.ended
+            for bundle in self.bundles
+            if bundle.manifest.ended
+            for path, part in bundle.parts.items()
             if part.casefold() == _STORES
         }
 
@@ -68,41 +73,41 @@ class Manifests(Struct, frozen=True, kw_only=True):
             names.setdefault(path, set()).add(short(name))
         found: dict[str, str] = {}
         losses: list[Loss] = []
-        for item in self.bundles:
-            host = item.manifest.host
-            rows = [names[path] for path, part in item.parts.items() if part.casefold() in _NAMED and path in names]
+        for bundle in self.bundles:
+            host = bundle.manifest.host
+            rows = [names[path] for path, part in bundle.parts.items() if part.casefold() in _NAMED and path in names]
             others = sorted({name for written in rows if host not in written for name in written})
             if host and others:
                 reason = (
                     f"the manifest of the collector names {host}, events beside it {', '.join(others)}: "
                     "the machine is not taken from the manifest"
                 )
-                losses.append(Loss(origin=item.manifest.origin, reason=reason, extent="the name of the machine"))
+                losses.append(Loss(origin=bundle.manifest.origin, reason=reason, extent="the name of the machine"))
             elif host:
-                found |= dict.fromkeys(item.parts, host)
+                found |= dict.fromkeys(bundle.parts, host)
         return found, losses
 
     def reported(self) -> list[CollectorBundle]:
         """Return the bundles as the report shows them, with what the script did not get."""
         return [
             CollectorBundle(
-                path=item.folder,
+                path=bundle.folder,
                 collector=COLLECTOR,
-                server=item.manifest.host,
-                contents=tuple(sorted(set(item.parts.values()))),
+                server=bundle.manifest.host,
+                contents=tuple(sorted(set(bundle.parts.values()))),
                 markers=(),
                 never_collected=(),
-                failed=tuple(_failed(item.manifest)),
+                failed=tuple(_failed(bundle.manifest)),
             )
-            for item in self.bundles
+            for bundle in self.bundles
         ]
 
     def uncollected(self) -> list[tuple[str, str]]:
         """Return machine and step of what the script tried to take and did not get."""
         return [
-            (item.manifest.host, f"{step.name} ({step.detail})" if step.detail else step.name)
-            for item in self.bundles
-            for step in item.manifest.steps
+            (bundle.manifest.host, f"{step.name} ({step.detail})" if step.detail else step.name)
+            for bundle in self.bundles
+            for step in bundle.manifest.steps
             if step.status == "failed"
         ]
 
@@ -119,17 +124,19 @@ def _failed(manifest: CollectorManifest) -> list[str]:
 def read_manifests(examined: Sequence[ExaminedSource]) -> Manifests:
     """Read all manifests before anything else; two in one folder that name different machines are not used."""
     found: dict[str, list[CollectorManifest]] = {}
-    for item in examined:
-        if item.syntax == SYNTAX and not item.duplicate_of and not item.error:
+    for source in examined:
+        if source.syntax == SYNTAX and not source.duplicate_of and not source.error:
             # Losses of the manifest itself are told when it is read as any source.
-            with closing(item.source.open()) as stream:
-                made = [one for one in read_collector_manifest(stream, item.source.origin) if not isinstance(one, Loss)]
-            found.setdefault(folder_of(item.source.path), []).extend(made)
+            with closing(source.source.open()) as stream:
+                made = [
+                    one for one in read_collector_manifest(stream, source.source.origin) if not isinstance(one, Loss)
+                ]
+            found.setdefault(folder_of(source.source.path), []).extend(made)
     bundles, losses = [], []
     for folder, manifests in sorted(found.items()):
-        if len({(one.host, one.tz) for one in manifests}) > 1:
+        if len({(manifest.host, manifest.tz) for manifest in manifests}) > 1:
             reason = "several manifests of the collector lie in one folder and differ: none of them is used"
-            losses += [Loss(origin=one.origin, reason=reason, extent="the whole file") for one in manifests]
+            losses += [Loss(origin=manifest.origin, reason=reason, extent="the whole file") for manifest in manifests]
         elif manifests:
             parts = {item.source.path: part for item in examined if (part := _part(item.source.path, folder))}
             bundles.append(Bundle(manifest=manifests[-1], folder=folder, parts=parts))

@@ -35,11 +35,11 @@ def smtp_sessions(reading: Reading) -> Iterator[Session]:
     """
     by_path = {account.item.source.path: account for account in reading.accounts if is_text_log(account.item)}
     signals = reading.rules.signals
-    in_bulk = reading.prefilter and all(_looks_for_failure(item) for item in signals if item.kind in _IN_BULK)
+    in_bulk = reading.prefilter and all(_looks_for_failure(signal) for signal in signals if signal.kind in _IN_BULK)
     # Exports come first: which domains are the tenant's own decides what an accepted message shows.
-    items = [account.item for account in by_path.values()]
-    exports = [item.source for item in items if item.syntax not in _PROTOCOLS]
-    protocols = [item.source for item in items if item.syntax in _PROTOCOLS]
+    sources = [account.item for account in by_path.values()]
+    exports = [item.source for item in sources if item.syntax not in _PROTOCOLS]
+    protocols = [item.source for item in sources if item.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
         refusals = RefusalReader(reading.tallies.refused, partial(_session, reading))

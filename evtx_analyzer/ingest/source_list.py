@@ -18,12 +18,12 @@ def bounded(statuses: Iterable[SourceStatus]) -> tuple[SourceStatus, ...]:
     listed: list[SourceStatus] = []
     unlisted: list[SourceStatus] = []
     unrecognized = 0
-    for item in statuses:
-        unrecognized += item.status == "unrecognized"
-        (unlisted if item.status == "unrecognized" and unrecognized > MOST_UNRECOGNIZED else listed).append(item)
+    for status in statuses:
+        unrecognized += status.status == "unrecognized"
+        (unlisted if status.status == "unrecognized" and unrecognized > MOST_UNRECOGNIZED else listed).append(status)
     if unlisted:
         reason = f"{len(unlisted):,} more files that are no log of a known kind; they are not listed one by one"
-        size = sum(item.size for item in unlisted)
+        size = sum(source.size for source in unlisted)
         listed.append(
             SourceStatus(
                 path="(more files)", kind="unknown", sha256="", size=size, status="unrecognized", reason=reason

@@ -89,33 +89,33 @@ class Alike(Struct, frozen=True, gc=False):
 
     def rejections(self) -> Iterator[Rejection]:
         """Yield the refusals whole, one by one."""
-        return (self.whole(item) for item in self.differing())
+        return (self.whole(differing) for differing in self.differing())
 
-    def whole(self, item: Differing) -> Rejection:
+    def whole(self, differing: Differing) -> Rejection:
         """Return one of the refusals whole."""
-        origins = tuple([_origin(self.files, place) for place in item.places])
-        reply = self.shared.reply if item.reply is None else item.reply
+        origins = tuple([_origin(self.files, place) for place in differing.places])
+        reply = self.shared.reply if differing.reply is None else differing.reply
         return replace(
             self.shared,
-            id=item.id or identify("R", origins[0], reply),
-            time=item.time,
-            handshake_time=item.handshake_time,
-            session=item.session,
-            local_endpoint=item.local_endpoint,
-            mail_from=item.mail_from,
-            rcpt_to=item.rcpt_to,
-            message_id=item.message_id,
+            id=differing.id or identify("R", origins[0], reply),
+            time=differing.time,
+            handshake_time=differing.handshake_time,
+            session=differing.session,
+            local_endpoint=differing.local_endpoint,
+            mail_from=differing.mail_from,
+            rcpt_to=differing.rcpt_to,
+            message_id=differing.message_id,
             reply=reply,
-            remote_clock=item.remote_clock,
+            remote_clock=differing.remote_clock,
             origin=origins[0],
             origins=origins,
         )
 
-    def order(self, item: Differing) -> tuple[object, ...]:
+    def order(self, differing: Differing) -> tuple[object, ...]:
         """Return the key by which refusals stand in the order of time and place, as ``sort_key`` has it."""
-        number, record, line, offset = item.places[0]
+        number, record, line, offset = differing.places[0]
         file = self.files[number]
-        return item.time, (file.source, file.member or "", record or 0, line or 0, offset or 0)
+        return differing.time, (file.source, file.member or "", record or 0, line or 0, offset or 0)
 
 
 def _origin(files: Sequence[Origin], place: Place) -> Origin:
@@ -169,9 +169,11 @@ def differing_part(rejection: Rejection, reply: str, files: Files) -> bytes:
 def in_order(whole: Iterable[Rejection], alike: Sequence[Alike]) -> Iterator[Rejection]:
     """Yield refusals in the order of time and place, the folded ones among the others."""
     entries: list[tuple[tuple[object, ...], int, Rejection | bytes]]
-    entries = [((item.time, sort_key(item.origin)), -1, item) for item in whole]
+    entries = [((rejection.time, sort_key(rejection.origin)), -1, rejection) for rejection in whole]
     for number, group in enumerate(alike):
-        entries += [(group.order(item), number, row) for item, row in zip(group.differing(), group.rows, strict=True)]
+        entries += [
+            (group.order(differing), number, row) for differing, row in zip(group.differing(), group.rows, strict=True)
+        ]
     entries.sort(key=lambda entry: entry[0])
     for _, number, item in entries:
         yield alike[number].whole(_decode(item)) if isinstance(item, bytes) else item

@@ -170,7 +170,7 @@ def _policy(policy: etree._Element | None) -> tuple[int | None, tuple[str, ...]]
 
 
 def _certificates(body: etree._Element) -> tuple[Certificate, ...]:
-    return tuple(parts.certificate_of(item) for item in children(body, "Certificate"))
+    return tuple(parts.certificate_of(child) for child in children(body, "Certificate"))
 
 
 def _chain_refs(body: etree._Element) -> tuple[str, ...]:

@@ -35,12 +35,12 @@ def status_of(element: etree._Element, name: str) -> int | None:
 
 def usages(element: etree._Element | None) -> tuple[str, ...]:
     """Return the OIDs of all ``Usage`` children; their names are localized."""
-    return () if element is None else tuple(attribute(item, "oid") for item in children(element, "Usage"))
+    return () if element is None else tuple(attribute(child, "oid") for child in children(element, "Usage"))
 
 
 def chain_elements(chain: etree._Element | None) -> tuple[ChainElement, ...]:
     """Return all ``ChainElement`` of event 11, leaf first."""
-    return () if chain is None else tuple(_chain_element(item) for item in children(chain, "ChainElement"))
+    return () if chain is None else tuple(_chain_element(child) for child in children(chain, "ChainElement"))
 
 
 def _chain_element(element: etree._Element) -> ChainElement:

@@ -56,8 +56,8 @@ def _direction(user: str) -> str:
 def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
     """Return the typed row; a Loss where neither the row nor a directive gives it a date."""
     values = _named(row)
-    found = _TIMES[row.log](values, zone)
-    if found is None:
+    local_time = _TIMES[row.log](values, zone)
+    if local_time is None:
         return Loss(
             origin=row.origin,
             reason="the row has no date (the fields are switched off in the log's settings) or one that is none",
@@ -77,7 +77,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         origin=row.origin,
         kind=KIND,
         scope=folder(row.origin),
-        time=found.time,
+        time=local_time.time,
         direction=direction,
         text=_text(values, plus=row.log in ("W3C", "NCSA")),
         host=_present(values.get("s-computername", "")),
@@ -85,8 +85,8 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         remote=_present(values.get("c-ip", "")),
         resolution=1.0,
         elapsed_ms=int(elapsed) if elapsed.isdecimal() and len(elapsed) <= _MOST_DIGITS and timed else None,
-        time_basis=found.basis,
-        other_time=found.other,
+        time_basis=local_time.basis,
+        other_time=local_time.other,
         values=values,
         dash_is_absent=True,
     )

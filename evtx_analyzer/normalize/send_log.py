@@ -60,15 +60,15 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
     )
 
 
-def normalize_session(found: SessionRows) -> WholeSession:
+def normalize_session(session_rows: SessionRows) -> WholeSession:
     """Return the typed rows of a session; ``values`` only of those that a signal may look at.
 
     Only such sessions are given whole of which no signal looks at any other row.
     """
-    source, member, scope = found.origin.source, found.origin.member, folder(found.origin)
+    source, member, scope = session_rows.origin.source, session_rows.origin.member, folder(session_rows.origin)
     rows = []
     written, moment = "", None
-    for cells, line, offset in zip(found.rows, found.lines, found.offsets, strict=True):
+    for cells, line, offset in zip(session_rows.rows, session_rows.lines, session_rows.offsets, strict=True):
         time, connector, session, sequence, local, remote, event, data, context = cells
         if time != written:
             written, moment = time, clock.from_iso(time)
@@ -87,10 +87,10 @@ def normalize_session(found: SessionRows) -> WholeSession:
                 sequence=whole_number(sequence),
                 local=local,
                 remote=remote,
-                values=dict(zip(found.columns, cells, strict=True)) if data[:1] in _SAYS_NO else _NO_VALUES,
+                values=dict(zip(session_rows.columns, cells, strict=True)) if data[:1] in _SAYS_NO else _NO_VALUES,
             )
         )
-    return WholeSession(origin=found.origin, rows=tuple(rows))
+    return WholeSession(origin=session_rows.origin, rows=tuple(rows))
 
 
 def normalize_receive_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:

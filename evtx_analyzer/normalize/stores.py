@@ -43,9 +43,9 @@ def _time(text: str, order: str, zone: ZoneInfo | None) -> tuple[datetime | None
     seconds = re.sub(
         r"(\d{1,2}[:.]\d\d)(?=\s{0,3}(?:[AaPp]\.?[Mm]\.?)?\s{0,3}$)(?<!\d\d[:.]\d\d[:.]\d\d)", r"\1:00", text.strip()
     )
-    found = clock.from_local(seconds, cast("DateOrder", order), zone) or clock.from_local(
+    local_time = clock.from_local(seconds, cast("DateOrder", order), zone) or clock.from_local(
         text, cast("DateOrder", order), zone
     )
-    if found is None or found.other is not None:
+    if local_time is None or local_time.other is not None:
         return None, False
-    return found.time, found.basis in ("utc", "zone")
+    return local_time.time, local_time.basis in ("utc", "zone")

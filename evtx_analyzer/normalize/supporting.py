@@ -121,16 +121,16 @@ def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextE
     number = (-number if sign else number) & _CODE_DIGITS
     if number not in titles:
         return None
-    found = exported_time(values.get("TimeGenerated", ""), values.get("#order", ""), zone)
+    local_time = exported_time(values.get("TimeGenerated", ""), values.get("#order", ""), zone)
     return ContextEvent(
         origin=row.origin,
         kind=kind,
-        time=found.time if found else None,
+        time=local_time.time if local_time else None,
         host=values.get("MachineName", ""),
         code=str(number),
         title=titles[number],
         text=values.get("ReplacementStrings", ""),
-        time_basis=found.basis if found else "unknown",
+        time_basis=local_time.basis if local_time else "unknown",
         fields={name: (value,) for name, value in values.items() if value},
     )
 
@@ -184,5 +184,5 @@ def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent |
 
 def reply_code(text: str) -> str:
     """Return the reply code and enhanced status of a text (``451 4.4.62``); empty where it holds none."""
-    found = _REPLY.search(text)
-    return " ".join(part for part in found.groups() if part) if found else ""
+    match = _REPLY.search(text)
+    return " ".join(part for part in match.groups() if part) if match else ""

@@ -59,8 +59,8 @@ def is_tracking(row: LogRow) -> bool:
 def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:
     """Return the typed row; a Loss where its time cannot be read or the export dropped what failed."""
     values = _log_names(row)
-    found = _time(row, zone)
-    if found is None:
+    local_time = _time(row, zone)
+    if local_time is None:
         return Loss(origin=row.origin, reason="the row's time cannot be read", extent="1 row")
     event, source = values.get("event-id", "").upper(), values.get("source", "").upper()
     status = values.get("recipient-status", "")
@@ -79,7 +79,7 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         origin=row.origin,
         kind=KIND,
         layer=f"{KIND} {source} {event}",
-        time=found.time,
+        time=local_time.time,
         host=values.get(f"{us}-hostname", "") if sent or event in ("RECEIVE", "FAIL", "DSN") else "",
         address=values.get(f"{us}-ip", "") if source == "SMTP" else "",
         remote=values.get(f"{them}-ip", "") if sent else "",
@@ -89,16 +89,16 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         # path is the report's own.
         sender=values.get("recipient-address", "") if about_report else _sender(values),
         null_sender=None if about_report else null_sender(values.get("return-path", "")),
-        recipients=tuple(RecipientStatus(address="", text=item.text) for item in recipients)
+        recipients=tuple(RecipientStatus(address="", text=recipient.text) for recipient in recipients)
         if about_report
         else recipients,
         connector=values.get("connector-id", ""),
         session=session[0] if session and sent else "",
-        time_basis=found.basis,
-        other_time=found.other,
+        time_basis=local_time.basis,
+        other_time=local_time.other,
         fields={
             **{name: (value,) for name, value in values.items() if value},
-            "recipient-status": tuple(item.text for item in recipients if item.text),
+            "recipient-status": tuple(recipient.text for recipient in recipients if recipient.text),
         },
     )
 

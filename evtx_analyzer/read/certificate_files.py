@@ -89,11 +89,11 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
     for what, parse in parsers:
         try:
             with without_warnings():
-                found = parse()
+                certificates = parse()
         except Exception as error:  # noqa: BLE001  the library raises many kinds, most of them no ValueError
             reasons.append(f"{what}: {error}")
             continue
-        yield from (_described(item, source) for item in found)
+        yield from (_described(certificate, source) for certificate in certificates)
         return
     if _PKCS12.match(data):
         yield Loss(origin=source, reason=_REFUSED, extent="the whole file")
@@ -113,7 +113,7 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 
     try:
         with without_warnings():
-            found = (
+            certificates = (
                 pkcs7.load_pem_pkcs7_certificates(block)
                 if b"PKCS7" in block[:20]
                 else [x509.load_pem_x509_certificate(block)]
@@ -121,7 +121,7 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
     except Exception as error:  # noqa: BLE001  as above
         yield Loss(origin=source, reason=f"a PEM block holds no readable certificate: {error}", extent="1 certificate")
         return
-    yield from (_described(item, source) for item in found)
+    yield from (_described(certificate, source) for certificate in certificates)
 
 
 def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
@@ -192,6 +192,6 @@ def _windows_attribute(item: types.NameAttribute[Any]) -> str:
 def _extensions(certificate: types.Certificate) -> dict[object, Any]:
     """Extensions by their identifier; a certificate with broken ones is kept without any."""
     try:
-        return {item.oid: item.value for item in certificate.extensions}
+        return {extension.oid: extension.value for extension in certificate.extensions}
     except Exception:  # noqa: BLE001  as above
         return {}

@@ -117,8 +117,8 @@ def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry 
         number, offset, text = found[place]
         origin = replace(source, line=number, offset=offset)
         entry = _ENTRY.match(text)
-        if (given := _COMMAND.search(text)) is not None:
-            command = _command(given[1])
+        if (match := _COMMAND.search(text)) is not None:
+            command = _command(match[1])
         elif (store := _heading(texts, place)) is not None:
             yield from _listed(listing)
             listing = _Listing(origin=origin, store=store, location=command[0], picked=command[1])
@@ -143,8 +143,8 @@ def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry 
 
 def _heading(texts: Sequence[str], place: int) -> str | None:
     """The store that a line names: a known name alone, followed by an entry or by the end of the command."""
-    found = _HEADING.match(texts[place])
-    name = STORES.get(found[1].casefold()) if found else None
+    match = _HEADING.match(texts[place])
+    name = STORES.get(match[1].casefold()) if match else None
     after = texts[place + 1] if place + 1 < len(texts) else ""
     return name if name and (_ENTRY.match(after) or _RESULT.match(after)) else None
 

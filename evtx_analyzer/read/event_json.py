@@ -103,8 +103,8 @@ def _without_facts(count: int, form: str, source: Origin) -> Iterator[Loss]:
 
 
 def _record(xml: str, origin: Origin) -> EventRecord:
-    found = _RECORD_ID.search(xml)
-    record = int(found[1]) if found else None
+    match = _RECORD_ID.search(xml)
+    record = int(match[1]) if match else None
     return EventRecord(origin=replace(origin, record=record), xml=xml, record_id=record)
 
 

@@ -103,8 +103,8 @@ def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRec
         # As some editors and copies of the Details tab keep it.
         reason = "an event has no System part, and so no time, machine or channel"
         return Loss(origin=replace(source, offset=offset), reason=reason, extent=f"1 event, {len(data)} bytes")
-    found = _RECORD_ID.search(text)
-    record_id = int(found[1]) if found else None
+    match = _RECORD_ID.search(text)
+    record_id = int(match[1]) if match else None
     return EventRecord(origin=replace(source, record=record_id, offset=offset), xml=text, record_id=record_id)
 
 

@@ -101,5 +101,5 @@ class ExchangeRows:
 
 
 def _log_type(text: str) -> str | None:
-    found = re.search(r"^#Log-type:[ \t]*([^\r\n]+)", text, re.MULTILINE | re.IGNORECASE)
-    return found[1].strip() if found else None
+    match = re.search(r"^#Log-type:[ \t]*([^\r\n]+)", text, re.MULTILINE | re.IGNORECASE)
+    return match[1].strip() if match else None

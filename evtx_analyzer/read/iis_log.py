@@ -84,21 +84,21 @@ def read_ncsa_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         origin = replace(source, line=number, offset=offset)
         text, lost = without_nuls(line, origin)
         yield from lost
-        found = _NCSA_ROW.match(text)
-        if found is None:
+        match = _NCSA_ROW.match(text)
+        if match is None:
             yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
             continue
-        method, _, rest = found["request"].partition(" ")
+        method, _, rest = match["request"].partition(" ")
         stem, _, query = rest.partition("?")
         values = {
-            "c-ip": found["client"],
-            "cs-username": found["user"],
-            "time": found["time"],
+            "c-ip": match["client"],
+            "cs-username": match["user"],
+            "time": match["time"],
             "cs-method": method,
             "cs-uri-stem": stem,
             "cs-uri-query": query,
-            "sc-status": found["status"],
-            "sc-bytes": found["bytes"],
+            "sc-status": match["status"],
+            "sc-bytes": match["bytes"],
         }
         yield LogRow(origin=origin, log=NCSA_LOG, values=values)
 
@@ -109,9 +109,9 @@ def _date(line: str) -> str:
 
 def _order(name: str, dates: list[str]) -> DateOrder:
     """Day and month by the file's name, for rows roll over with it; else by the dates themselves."""
-    found = _NAMED.match(name)
-    if found is not None:
-        year, month, day = (int(part) for part in found.groups())
+    match = _NAMED.match(name)
+    if match is not None:
+        year, month, day = (int(part) for part in match.groups())
         for date in dates:
             parts = [int(part) for part in re.findall(r"\d+", date)[:3]]
             if parts in ([month, day, 2000 + year], [month, day, year]) and month != day:

@@ -34,8 +34,8 @@ def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         yield Loss(origin=source, reason=f"the JSON is longer than {LARGEST} bytes", extent="the whole file")
         return
     try:
-        found = json.loads(decode(data[mark:], encoding))
-        objects = [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, dict)]
+        report = json.loads(decode(data[mark:], encoding))
+        objects = [item for item in (report if isinstance(report, list) else [report]) if isinstance(item, dict)]
         rows = [{whole_text(name): _text(value) for name, value in item.items()} for item in objects]
     except ValueError as error:
         yield Loss(origin=source, reason=f"the JSON cannot be read: {error}", extent="the whole file")

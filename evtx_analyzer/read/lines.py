@@ -161,13 +161,13 @@ def date_order(texts: Iterable[str]) -> DateOrder:
     taken as the English (US) one.
     """
     for text in texts:
-        found = _DATE.search(text)
-        if found is None:
+        match = _DATE.search(text)
+        if match is None:
             continue
-        if len(found[1]) == _YEAR_DIGITS:
+        if len(match[1]) == _YEAR_DIGITS:
             return "ymd"
-        if int(found[1]) > _MONTHS or found[2] == ".":
+        if int(match[1]) > _MONTHS or match[2] == ".":
             return "dmy"
-        if int(found[3]) > _MONTHS or re.search(r"\d ?[AP]M\b", text):
+        if int(match[3]) > _MONTHS or re.search(r"\d ?[AP]M\b", text):
             return "mdy"
     return ""

@@ -52,9 +52,9 @@ def is_list_text(head: bytes) -> bool:
     """Whether the first bytes hold a known object as list text."""
     names: set[str] = set()
     for line in as_lines(head)[:200]:
-        found = _PAIR.match(line)
-        if found is not None:
-            names.add(found[1])
+        match = _PAIR.match(line)
+        if match is not None:
+            names.add(match[1])
     return any(wanted <= names for wanted, _ in OBJECTS)
 
 
@@ -117,14 +117,14 @@ def _value(item: etree._Element) -> str:
 
 def _unescaped(text: str) -> str:
     """Clixml writes what XML cannot hold as ``_x000D_``, also each half of a surrogate pair."""
-    return whole_text(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text))
+    return whole_text(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text))
 
 
 def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Known objects of list text; an object ends where a name comes again."""
-    found = list(_objects(stream, source))
-    order: DateOrder = date_order(row.values.get(name, "") for row in found for name in ("Timestamp", "NotAfter"))
-    for row in found:
+    rows = list(_objects(stream, source))
+    order: DateOrder = date_order(row.values.get(name, "") for row in rows for name in ("Timestamp", "NotAfter"))
+    for row in rows:
         yield replace(row, values={"#order": order, **row.values})
 
 

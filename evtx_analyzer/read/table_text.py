@@ -118,7 +118,7 @@ def _table(line: str, below: str) -> _Table | None:
     """The table that a line of headers begins, with or (as copies often have it) without dashes below."""
     if not _HEADER.match(line):
         return None
-    columns = [(found[0], found.start()) for found in re.finditer(r"\w+", line)]
+    columns = [(match[0], match.start()) for match in re.finditer(r"\w+", line)]
     names = {name for name, _ in columns}
     names |= {"Name"} if "Identity" in names else set()
     cmdlet = next((cmdlet for cmdlet, sets in _TELLING if any(telling <= names for telling in sets)), None)

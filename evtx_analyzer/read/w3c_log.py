@@ -22,8 +22,8 @@ W3C_LOG = "W3C"
 
 def is_w3c_log(head: bytes) -> bool:
     """Return whether the first bytes hold a ``#Fields:`` row with columns separated by blanks."""
-    found = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
-    return found is not None and len(found[1].split()) > 1
+    match = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
+    return match is not None and len(match[1].split()) > 1
 
 
 def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:

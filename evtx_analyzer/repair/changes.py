@@ -54,22 +54,22 @@ def changes(state: RefusedState, later: Later) -> list[Change]:
     """Return every change that later logs show, in the order of ``CHANGES``."""
     mail = outside_mail(state, later)
     seen = [*_checks(state, later, mail), *_sessions(state, mail), *_exports(state, later, mail)]
-    return sorted(seen, key=lambda item: (CHANGES.index(item.name), item.time is None, item.time or 0))
+    return sorted(seen, key=lambda change: (CHANGES.index(change.name), change.time is None, change.time or 0))
 
 
 def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """The check that failed passes, on the same machine, in the same process, under the same policy."""
-    received = {item.received.thumbprint for item in (state.sample,) if item.received}
+    received = {rejection.received.thumbprint for rejection in (state.sample,) if rejection.received}
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
         same = later.checks_of.get((failed.thumbprint, failed.policy, failed.process), ())
-        again = [item for item in same if _is_again(item, failed)]
+        again = [operation for operation in same if _is_again(operation, failed)]
         # Where it failed once more, it passes since then only, and where it fails at the end it does not pass.
-        until = max((item.time for item in again if not _is_sound(item)), default=failed.time)
-        passed = [item for item in again if item.time > until]
+        until = max((operation.time for operation in again if not _is_sound(operation)), default=failed.time)
+        passed = [operation for operation in again if operation.time > until]
         if not passed:
             continue
-        first = min(passed, key=lambda item: item.time)
+        first = min(passed, key=lambda operation: operation.time)
         text = (
             f"CAPI2: the check of {first.subject or first.thumbprint} ({first.thumbprint}) that failed at "
             f"{clock.as_text(failed.time)} passes since {clock.as_text(first.time)}."
@@ -77,33 +77,43 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
         yield _change(state, name, text, first, _with_same_certificate(state, mail))
 
 
-def _is_again(item: Operation, failed: FailedCheck) -> bool:
+def _is_again(operation: Operation, failed: FailedCheck) -> bool:
     """Whether a check is the one that failed, made again later."""
-    same = item.thumbprint == failed.thumbprint and item.policy == failed.policy and item.process == failed.process
-    return same and item.result != "" and same_host(item.host, failed.host) and item.time > failed.time
+    same = (
+        operation.thumbprint == failed.thumbprint
+        and operation.policy == failed.policy
+        and operation.process == failed.process
+    )
+    return same and operation.result != "" and same_host(operation.host, failed.host) and operation.time > failed.time
 
 
-def _is_sound(item: Operation) -> bool:
+def _is_sound(operation: Operation) -> bool:
     """Whether a check passed; one whose chain has errors was told to ignore them."""
-    return item.result == PASSED and not item.chain_status
+    return operation.result == PASSED and not operation.chain_status
 
 
 def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """What sessions that were accepted after the last refusal do in another way."""
     if state.thumbprints:
-        others = [item for item in mail if item.state.thumbprint and item.state.thumbprint not in state.thumbprints]
-        names = ", ".join(sorted({item.state.thumbprint for item in _after(others, state.end)}))
+        others = [
+            accepted_mail
+            for accepted_mail in mail
+            if accepted_mail.state.thumbprint and accepted_mail.state.thumbprint not in state.thumbprints
+        ]
+        names = ", ".join(sorted({accepted_mail.state.thumbprint for accepted_mail in _after(others, state.end)}))
         yield from _by_mail(state, "another-certificate", f"Another certificate is sent: {names}", others)
     if state.certificate_sent is False:
-        shown = [item for item in mail if item.state.thumbprint]
-        names = ", ".join(sorted({item.state.thumbprint for item in _after(shown, state.end)}))
+        shown = [accepted_mail for accepted_mail in mail if accepted_mail.state.thumbprint]
+        names = ", ".join(sorted({accepted_mail.state.thumbprint for accepted_mail in _after(shown, state.end)}))
         yield from _by_mail(state, "certificate-sent", f"A certificate is sent now: {names}", shown)
     if state.tls is False:
-        yield from _by_mail(state, "tls-used", "TLS is used now", [item for item in mail if item.state.tls])
+        yield from _by_mail(
+            state, "tls-used", "TLS is used now", [accepted_mail for accepted_mail in mail if accepted_mail.state.tls]
+        )
     # A refusal that is only counted may have come from the address that seems to be another one.
     if state.addresses and state.complete:
-        moved = [item for item in mail if _is_other_address(item.state.seen_address, state)]
-        names = ", ".join(sorted({item.state.seen_address for item in _after(moved, state.end)}))
+        moved = [accepted_mail for accepted_mail in mail if _is_other_address(accepted_mail.state.seen_address, state)]
+        names = ", ".join(sorted({accepted_mail.state.seen_address for accepted_mail in _after(moved, state.end)}))
         yield from _by_mail(state, "another-address", f"Exchange Online sees another address: {names}", moved)
     if state.online is False:
         yield from _by_mail(state, "exchange-online-reached", "The sessions end at Exchange Online itself now", mail)
@@ -124,7 +134,9 @@ def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedM
     span = between(mail, state.end, None)
     if span is not None and between(mail, state.start, state.end) is None:
         since = f"{text}, since {clock.as_text(span.first)}."
-        alone = any(_differs(item.state, state) <= {*_DIFFERS[name]} for item in _after(mail, state.end))
+        alone = any(
+            _differs(accepted_mail.state, state) <= {*_DIFFERS[name]} for accepted_mail in _after(mail, state.end)
+        )
         yield Change(name=name, text=since, time=span.first, origin=None, accepted=span, alone=alone)
 
 
@@ -137,7 +149,7 @@ def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) ->
     for name, field in _EXPORTED.items():
         if facts.get(field) == _TRUE:
             cmdlet = "Get-AcceptedDomain" if name == "domain-accepted" else "Get-InboundConnector"
-            origin = min((item.origin for item in later.objects.get(cmdlet, ())), key=str, default=None)
+            origin = min((setting.origin for setting in later.objects.get(cmdlet, ())), key=str, default=None)
             text = f"{cmdlet} fits the refused session now ({field})."
             fitting = _with_same_certificate(state, mail)
             yield _change(state, name, text, None, fitting, origin)
@@ -158,7 +170,7 @@ def _change(
     accepted = None if before is not None or state.accepted_meanwhile else between(mail, since, None)
     # Where mail was refused after the change, something else may have ended the refusals.
     ended = shown is None or shown.time >= state.end
-    alone = ended and any(not _differs(item.state, state) for item in _after(mail, since))
+    alone = ended and any(not _differs(accepted_mail.state, state) for accepted_mail in _after(mail, since))
     return Change(
         name=name,
         text=text,
@@ -171,7 +183,11 @@ def _change(
 
 def _with_same_certificate(state: RefusedState, mail: Sequence[AcceptedMail]) -> list[AcceptedMail]:
     """Mail that was not sent with another certificate; IIS SMTP logs show none."""
-    return [item for item in mail if "certificate" not in _differs(item.state, state) or _shows_none(item.state)]
+    return [
+        accepted_mail
+        for accepted_mail in mail
+        if "certificate" not in _differs(accepted_mail.state, state) or _shows_none(accepted_mail.state)
+    ]
 
 
 def _differs(mail: MailState, state: RefusedState) -> set[Part]:
@@ -202,4 +218,4 @@ def _is_other_address(seen: str, state: RefusedState) -> bool:
 
 
 def _after(mail: Iterable[AcceptedMail], time: datetime) -> list[AcceptedMail]:
-    return [item for item in mail if item.times.between(time, None) is not None]
+    return [accepted_mail for accepted_mail in mail if accepted_mail.times.between(time, None) is not None]

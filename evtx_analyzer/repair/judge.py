@@ -74,7 +74,7 @@ class Judgment(Struct, frozen=True, kw_only=True):
     @property
     def fixed(self) -> bool:
         """Whether a fix is shown to have worked for any incident."""
-        return self.repair is not None and any(item.result == "fixed" for item in self.repair.incidents)
+        return self.repair is not None and any(incident.result == "fixed" for incident in self.repair.incidents)
 
 
 def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
@@ -83,39 +83,41 @@ def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
     ``lossy`` says that parts of the later SMTP logs could not be read: a refusal could stand in them, so nothing is
     fixed. The repair is None where there is no incident.
     """
-    judged = [_judge(item, case, later, lossy=lossy) for item in case.incidents]
+    judged = [_judge(incident, case, later, lossy=lossy) for incident in case.incidents]
     if not judged:
         return Judgment(repair=None, findings=list(case.findings), incidents=[])
     result = next(name for name in _WORST if any(item.repair.result == name for item in judged))
     repair = Repair(result=result, incidents=tuple(item.repair for item in judged))
     proofs = [item for item in judged if _proves(item, case)]
-    findings = [_confirmed(item, proofs) for item in case.findings]
+    findings = [_confirmed(finding, proofs) for finding in case.findings]
     # The sort is stable: findings keep their order but for those that are confirmed now.
-    findings.sort(key=lambda item: item.grade != "confirmed")
-    proven = {item.incident.id: item.repair.cause for item in proofs}
+    findings.sort(key=lambda finding: finding.grade != "confirmed")
+    proven = {proof.incident.id: proof.repair.cause for proof in proofs}
     incidents = [
-        replace(item, grades={**item.grades, proven[item.id]: "confirmed"}) if item.id in proven else item
-        for item in case.incidents
+        replace(incident, grades={**incident.grades, proven[incident.id]: "confirmed"})
+        if incident.id in proven
+        else incident
+        for incident in case.incidents
     ]
     return Judgment(repair=repair, findings=findings, incidents=incidents)
 
 
 def lost_in_smtp_logs(losses: Iterable[Loss], sources: Iterable[SourceStatus]) -> bool:
     """Return whether anything was lost that may have been a row of an SMTP log."""
-    event_logs = {item.path for item in sources if item.kind in _EVENT_LOGS}
-    return any(display_name(item.origin) not in event_logs for item in losses)
+    event_logs = {source.path for source in sources if source.kind in _EVENT_LOGS}
+    return any(display_name(loss.origin) not in event_logs for loss in losses)
 
 
 def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -> _Judged:
     state = refused_state(incident, case.operations, case.deliveries)
     cause = case.rule(_cause_of(incident, case.findings))
     seen = changes(state, later) if state.timed else []
-    named = [item for item in seen if cause and item.name in (*cause.repair_confirms, *cause.repair_fits)]
+    named = [change for change in seen if cause and change.name in (*cause.repair_confirms, *cause.repair_fits)]
     refused = refusals_after(state, later, state.end) if state.timed else None
-    working = next((item for item in named if _worked(item, refused)), None)
+    working = next((change for change in named if _worked(change, refused)), None)
     accepted = accepted_after(state, later, state.end) if state.timed else None
     # How to see that it worked is what the report of before says of this cause.
-    remedies = (item.remedy for item in case.findings if cause and item.cause == cause.id)
+    remedies = (finding.remedy for finding in case.findings if cause and finding.cause == cause.id)
     verify = next((remedy.verify for remedy in remedies if remedy), ())
     result: RepairResult = "not-shown"
     if working is not None and not lossy:
@@ -126,7 +128,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
         incident=incident.id,
         cause=cause.id if cause else UNEXPLAINED,
         result=result,
-        changed=tuple(Evidence(text=item.text, origin=item.origin, time=item.time) for item in named),
+        changed=tuple(Evidence(text=change.text, origin=change.origin, time=change.time) for change in named),
         accepted=_accepted(state, working.accepted if working else accepted),
         refused=_refused(state, refused),
         missing=tuple(_missing(state, later, named, accepted, verify, lossy=lossy)) if result == "not-shown" else (),
@@ -147,7 +149,11 @@ def _worked(change: Change, refused: LaterRefusals | None) -> bool:
 
 def _cause_of(incident: Incident, findings: Iterable[Finding]) -> str:
     """Return the best supported cause of an incident; findings are in the order of their support."""
-    best = [item.cause for item in findings if RANK[incident.grades.get(item.cause, "no-evidence")] >= RANK["possible"]]
+    best = [
+        finding.cause
+        for finding in findings
+        if RANK[incident.grades.get(finding.cause, "no-evidence")] >= RANK["possible"]
+    ]
     return max(best, key=lambda name: RANK[incident.grades[name]], default=UNEXPLAINED)
 
 
@@ -221,10 +227,12 @@ def _missing(
 
 def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
     """Return a finding as ``confirmed`` where a fix of exactly what it names worked, with that as its evidence."""
-    own = [item.repair for item in proofs if item.repair.cause == finding.cause]
+    own = [proof.repair for proof in proofs if proof.repair.cause == finding.cause]
     if not own:
         return finding
-    evidence = dict.fromkeys(part for item in own for part in (*item.changed, *item.accepted))
+    evidence = dict.fromkeys(
+        part for incident_repair in own for part in (*incident_repair.changed, *incident_repair.accepted)
+    )
     return replace(finding, grade="confirmed", supports=(*finding.supports, *evidence))
 
 

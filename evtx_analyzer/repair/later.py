@@ -41,22 +41,24 @@ class Later(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def refused_by(self) -> Table[Rejection]:
         """Refusals by sender."""
-        return _table(self.rejections, lambda item: sender(item.host, item.connector))
+        return _table(self.rejections, lambda rejection: sender(rejection.host, rejection.connector))
 
     @cached_property
     def alike_by(self) -> Table[Alike]:
         """Folded refusals by sender."""
-        return _table(self.alike, lambda item: sender(item.shared.host, item.shared.connector))
+        return _table(self.alike, lambda alike: sender(alike.shared.host, alike.shared.connector))
 
     @cached_property
     def accepted_by(self) -> Table[AcceptedMail]:
         """Accepted mail by sender."""
-        return _table(self.accepted, lambda item: sender(item.state.host, item.state.connector))
+        return _table(
+            self.accepted, lambda accepted_mail: sender(accepted_mail.state.host, accepted_mail.state.connector)
+        )
 
     @cached_property
     def checks_of(self) -> Table[Operation]:
         """Certificate checks by certificate, policy and process."""
-        return _table(self.operations, lambda item: (item.thumbprint, item.policy, item.process))
+        return _table(self.operations, lambda operation: (operation.thumbprint, operation.policy, operation.process))
 
 
 def sender(host: str, connector: str) -> tuple[str, str]:
@@ -95,32 +97,36 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
     """Return the refusals of the same machine and connector after a time, also the folded ones; None without any."""
     # Message tracking and reports may name no connector.
     senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
-    same = (item for name in senders for item in later.refused_by.get(name, ()))
-    listed = [item for item in same if item.time > time and _refused_same(item, state)]
-    firsts, count, last = list(listed), len(listed), max((item.time for item in listed), default=time)
+    same = (rejection for name in senders for rejection in later.refused_by.get(name, ()))
+    listed = [rejection for rejection in same if rejection.time > time and _refused_same(rejection, state)]
+    firsts, count, last = list(listed), len(listed), max((rejection.time for rejection in listed), default=time)
     for group in (group for name in senders for group in later.alike_by.get(name, ())):
-        found = [item for item in group.differing() if item.time > time] if _refused_same(group.shared, state) else []
-        if found:
-            firsts.append(group.whole(min(found, key=group.order)))
-            count, last = count + len(found), max(last, *(item.time for item in found))
+        later_refusals = (
+            [differing for differing in group.differing() if differing.time > time]
+            if _refused_same(group.shared, state)
+            else []
+        )
+        if later_refusals:
+            firsts.append(group.whole(min(later_refusals, key=group.order)))
+            count, last = count + len(later_refusals), max(last, *(item.time for item in later_refusals))
     if not firsts:
         return None
-    return LaterRefusals(count, min(firsts, key=lambda item: (item.time, sort_key(item.origin))), last)
+    return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
 
 
-def _refused_same(item: Rejection, state: RefusedState) -> bool:
-    return _same_sender(item.host, item.connector or state.connector, state)
+def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
+    return _same_sender(rejection.host, rejection.connector or state.connector, state)
 
 
 def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
     """Return what Exchange Online took from the same machine and connector for recipients outside of the tenant."""
     return [
-        item
-        for item in later.accepted_by.get(sender(state.host, state.connector), ())
-        if item.state.scope == "outside"
-        and item.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
-        and clock.is_known(item.state.time_basis)
-        and _same_sender(item.state.host, item.state.connector, state)
+        accepted_mail
+        for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
+        if accepted_mail.state.scope == "outside"
+        and accepted_mail.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
+        and clock.is_known(accepted_mail.state.time_basis)
+        and _same_sender(accepted_mail.state.host, accepted_mail.state.connector, state)
     ]
 
 
@@ -136,7 +142,7 @@ def accepted_after(state: RefusedState, later: Later, time: datetime) -> Span | 
 
 def between(mail: Iterable[AcceptedMail], first: datetime, last: datetime | None) -> Span | None:
     """Return how much of the mail was accepted between two times; None for the last one means without end."""
-    spans = (item.times.between(first, last) for item in mail)
+    spans = (accepted_mail.times.between(first, last) for accepted_mail in mail)
     return joined(span for span in spans if span is not None)
 
 

@@ -64,15 +64,17 @@ def refused_state(
     complete = holds_every_kind(incident)
     # One answers for all that are alike.
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
-    tls = {_tls(item) for item in rejections}
-    certificates = {_certificate_sent(item) for item in rejections}
-    online = {is_remote_side(item.remote_name, item.received, item.remote_endpoint) for item in rejections}
+    tls = {_tls(rejection) for rejection in rejections}
+    certificates = {_certificate_sent(rejection) for rejection in rejections}
+    online = {
+        is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint) for rejection in rejections
+    }
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     failed = {
-        FailedCheck(item.host, item.process, item.policy, item.thumbprint, item.time)
-        for item in checks
-        if item.result not in ("", PASSED)
+        FailedCheck(check.host, check.process, check.policy, check.thumbprint, check.time)
+        for check in checks
+        if check.result not in ("", PASSED)
     }
     return RefusedState(
         host=incident.host,
@@ -82,21 +84,23 @@ def refused_state(
         end=incident.end,
         timed=clock.is_known(incident.end_basis) and not incident.unknown_zone_count,
         complete=complete,
-        thumbprints=frozenset(item.sent.thumbprint for item in rejections if item.sent) - {""},
-        addresses=frozenset(item.seen_address for item in rejections) - {""},
-        sender_domains=frozenset(sender_domain_of(item) for item in rejections),
+        thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
+        addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
+        sender_domains=frozenset(sender_domain_of(rejection) for rejection in rejections),
         tls=_agreed(tls) if complete else None,
         certificate_sent=_agreed(certificates) if complete else None,
         online=_agreed(online) if complete else None,
-        accepted_meanwhile=any(_accepted_meanwhile(item, incident) for item in deliveries),
-        failed=tuple(sorted(failed, key=lambda item: (item.time, item.thumbprint, item.policy))),
+        accepted_meanwhile=any(_accepted_meanwhile(delivery, incident) for delivery in deliveries),
+        failed=tuple(
+            sorted(failed, key=lambda failed_check: (failed_check.time, failed_check.thumbprint, failed_check.policy))
+        ),
         sample=incident.rejections[-1],
     )
 
 
 def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
     """Whether the first and the last acceptance lie around or within the refusals: any between them may."""
-    thumbprints = {item.sent.thumbprint if item.sent else "" for item in incident.rejections}
+    thumbprints = {rejection.sent.thumbprint if rejection.sent else "" for rejection in incident.rejections}
     first, last = history.first_accepted_outside, history.last_accepted_outside
     if first is None or last is None or history.thumbprint not in thumbprints:
         return False

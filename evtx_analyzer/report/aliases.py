@@ -205,7 +205,7 @@ class Aliases:
                     return text
             if text.casefold() in self._alias:
                 return self._alias[text.casefold()]
-            return pattern.sub(lambda found: known[found[0].casefold()], text) if pattern else text
+            return pattern.sub(lambda match: known[match[0].casefold()], text) if pattern else text
 
         return put
 
@@ -227,8 +227,8 @@ _LONGEST_SUFFIXES = 40  # characters of a name that may be suffixes (``.tar.gz``
 
 def _suffix(name: str) -> str:
     """The suffixes of a file name: of letters and digits, and none that is a domain's (``.local``, ``.example``)."""
-    found = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name[-_LONGEST_SUFFIXES:])
-    return found[0].lower() if found and len(found[0]) < len(name) else ""
+    match = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name[-_LONGEST_SUFFIXES:])
+    return match[0].lower() if match and len(match[0]) < len(name) else ""
 
 
 def _longest_first(text: str) -> tuple[int, str]:

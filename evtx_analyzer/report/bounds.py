@@ -83,7 +83,7 @@ class _Lists:
 
     def __init__(self, report: Report, share: int) -> None:
         self.share = share
-        self.known = {item.list: item for item in report.not_listed}
+        self.known = {not_listed.list: not_listed for not_listed in report.not_listed}
 
     def limit(self, name: str) -> int:
         """Return how many members of a list are kept."""
@@ -112,14 +112,14 @@ def _cut(report: Report, share: int) -> Report:
     lists = _Lists(report, share)
     incidents = _incidents(report.incidents, lists)
     operations = _operations(report.operations, incidents, lists)
-    incidents = _paired(incidents, frozenset(item.id for item in operations))
-    ids = frozenset(item.id for item in incidents)
+    incidents = _paired(incidents, frozenset(operation.id for operation in operations))
+    ids = frozenset(incident.id for incident in incidents)
     sources = lists.cut("sources", report.sources, _by(report.sources, _readable))
-    shown = frozenset(item.path for item in sources)
+    shown = frozenset(source.path for source in sources)
     return replace(
         report,
         incidents=incidents,
-        findings=tuple(_finding(item, ids) for item in report.findings),
+        findings=tuple(_finding(finding, ids) for finding in report.findings),
         operations=operations,
         deliveries=lists.cut("deliveries", report.deliveries, _by(report.deliveries, _quiet)),
         handshakes=lists.cut("handshakes", report.handshakes, _by(report.handshakes, _of_nothing)),
@@ -131,7 +131,9 @@ def _cut(report: Report, share: int) -> Report:
         stores=_stores(lists.cut("stores", report.stores), lists),
         store_chains=lists.cut("store_chains", report.store_chains),
         sources=sources,
-        coverage=lists.cut("coverage", report.coverage, _by(report.coverage, lambda item: item.source not in shown)),
+        coverage=lists.cut(
+            "coverage", report.coverage, _by(report.coverage, lambda coverage: coverage.source not in shown)
+        ),
         losses=_losses(report.losses, lists),
         repair=_repair(report.repair, ids, lists),
         not_listed=tuple(sorted(lists.known.values(), key=lambda item: item.list)),
@@ -146,20 +148,20 @@ def _by(items: Sequence[T], key: Callable[[T], Any]) -> list[int]:
     return sorted(range(len(items)), key=lambda place: key(items[place]))
 
 
-def _readable(item: SourceStatus) -> int:
-    return _PREFERRED.index(item.status)
+def _readable(source: SourceStatus) -> int:
+    return _PREFERRED.index(source.status)
 
 
-def _quiet(item: Delivery) -> bool:
-    return not item.refused
+def _quiet(delivery: Delivery) -> bool:
+    return not delivery.refused
 
 
-def _of_nothing(item: Handshake) -> bool:
-    return not item.rejection
+def _of_nothing(handshake: Handshake) -> bool:
+    return not handshake.rejection
 
 
-def _rare(item: OtherError) -> tuple[bool, int]:
-    return not item.meaning, -item.count
+def _rare(other_error: OtherError) -> tuple[bool, int]:
+    return not other_error.meaning, -other_error.count
 
 
 def _first_of_each(items: Iterable[tuple[int, Hashable]], count: int) -> Iterator[int]:
@@ -178,7 +180,7 @@ def _losses(losses: Sequence[Loss], lists: _Lists, name: str = "losses") -> tupl
     """Return the losses, of very many the first of each source and reason."""
     if len(losses) <= lists.limit(name):
         return tuple(losses)
-    kinds = [(item.origin.source, item.origin.member, _DIGITS.sub("", item.reason)) for item in losses]
+    kinds = [(loss.origin.source, loss.origin.member, _DIGITS.sub("", loss.reason)) for loss in losses]
     firsts = [*_first_of_each(enumerate(kinds), 1), *_first_of_each(enumerate(kinds), _FEW_ALIKE)]
     return lists.cut(name, losses, firsts)
 
@@ -187,37 +189,39 @@ def _operations(operations: Sequence[Operation], incidents: Iterable[Incident], 
     """Return the operations, of very many those paired with a refusal, and the first and last of those alike."""
     if len(operations) > lists.limit("operations"):
         paired = {link.operation for incident in incidents for link in incident.links}
-        paired |= {item.parent for item in operations if item.id in paired and item.parent}
+        paired |= {operation.parent for operation in operations if operation.id in paired and operation.parent}
         linked = [place for place, item in enumerate(operations) if item.id in paired]
         kinds = [(place, _alike(item)) for place, item in enumerate(operations)]
         ends = [*_first_of_each(kinds, 1), *_first_of_each(reversed(kinds), 1)]
         operations = lists.cut("operations", operations, [*linked, *ends])
-    return tuple(_operation(item, lists) for item in operations)
+    return tuple(_operation(operation, lists) for operation in operations)
 
 
-def _alike(item: Operation) -> Hashable:
+def _alike(operation: Operation) -> Hashable:
     return (
-        (item.host, item.process, item.kind, item.thumbprint, item.policy, item.result),
-        (item.chain_status, item.missing_events, item.signals),
+        (operation.host, operation.process, operation.kind, operation.thumbprint, operation.policy, operation.result),
+        (operation.chain_status, operation.missing_events, operation.signals),
     )
 
 
-def _operation(item: Operation, lists: _Lists) -> Operation:
+def _operation(operation: Operation, lists: _Lists) -> Operation:
     """Return an operation with the ends of a chain that is too long, and of its steps where the report is."""
     most = lists.limit("elements")
-    if max(len(item.elements), len(item.steps) * (lists.share > 1)) <= most:
-        return item
-    elements, steps = _ends(item.elements, most), _ends(item.steps, most)
-    notes = [f"of the {len(item.elements):,} certificates of its chain {most} are listed"] * (elements != item.elements)
-    notes += [f"of its {item.event_count:,} events {most} are listed"] * (steps != item.steps)
+    if max(len(operation.elements), len(operation.steps) * (lists.share > 1)) <= most:
+        return operation
+    elements, steps = _ends(operation.elements, most), _ends(operation.steps, most)
+    notes = [f"of the {len(operation.elements):,} certificates of its chain {most} are listed"] * (
+        elements != operation.elements
+    )
+    notes += [f"of its {operation.event_count:,} events {most} are listed"] * (steps != operation.steps)
     return replace(
-        item,
+        operation,
         elements=elements,
         steps=steps,
-        origins=_ends(item.origins, most),
-        retrievals=_ends(item.retrievals, most),
-        revocations=_ends(item.revocations, most),
-        notes=(*item.notes, *notes),
+        origins=_ends(operation.origins, most),
+        retrievals=_ends(operation.retrievals, most),
+        revocations=_ends(operation.revocations, most),
+        notes=(*operation.notes, *notes),
     )
 
 
@@ -228,15 +232,15 @@ def _ends(items: tuple[T, ...], most: int) -> tuple[T, ...]:
 
 def _stores(stores: Sequence[Store], lists: _Lists) -> tuple[Store, ...]:
     most = max(_FEW_ALIKE // lists.share, lists.limit("certificates") // max(len(stores), 1), 1)
-    cut = [replace(item, certificates=item.certificates[:most], keys=item.keys[:most]) for item in stores]
-    count = sum(len(item.certificates) for item in stores)
+    cut = [replace(store, certificates=store.certificates[:most], keys=store.keys[:most]) for store in stores]
+    count = sum(len(store.certificates) for store in stores)
     lists.tell("stores[].certificates", sum(len(item.certificates) for item in cut), count)
-    lists.tell("stores[].keys", sum(len(item.keys) for item in cut), sum(len(item.keys) for item in stores))
+    lists.tell("stores[].keys", sum(len(item.keys) for item in cut), sum(len(store.keys) for store in stores))
     return tuple(cut)
 
 
-def _finding(item: Finding, ids: frozenset[str]) -> Finding:
-    return replace(item, incidents=tuple(name for name in item.incidents if name in ids))
+def _finding(finding: Finding, ids: frozenset[str]) -> Finding:
+    return replace(finding, incidents=tuple(name for name in finding.incidents if name in ids))
 
 
 def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair | None:
@@ -244,7 +248,7 @@ def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair
         return None
     return replace(
         repair,
-        incidents=tuple(item for item in repair.incidents if item.incident in ids),
+        incidents=tuple(incident for incident in repair.incidents if incident.incident in ids),
         sources=repair.sources[: lists.limit("sources")],
         coverage=repair.coverage[: lists.limit("coverage")],
         losses=repair.losses[: lists.limit("losses")],
@@ -253,45 +257,46 @@ def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair
 
 def _incidents(incidents: Sequence[Incident], lists: _Lists) -> tuple[Incident, ...]:
     """Return the incidents, of very many the largest, each with its share of refusals."""
-    kept = lists.cut("incidents", incidents, _by(incidents, lambda item: -item.rejection_count))
+    kept = lists.cut("incidents", incidents, _by(incidents, lambda incident: -incident.rejection_count))
     # A later input is compared with a refusal of each kind: those stand in every report.
     each = max(MOST_KINDS, lists.limit("rejections") // max(len(kept), 1))
     names = max(_FEW_OF_INCIDENT, lists.limit("names") // max(len(kept), 1))
-    cut = tuple(_incident(item, each, names) for item in kept)
+    cut = tuple(_incident(incident, each, names) for incident in kept)
     for name in ("senders", "recipients"):
-        listed, count = (sum(len(getattr(item, name)) for item in found) for found in (cut, incidents))
+        listed, count = (sum(len(getattr(incident, name)) for incident in found) for found in (cut, incidents))
         lists.tell(f"incidents[].{name}", listed, count)
-    lists.tell("rejections", *(sum(item.rejection_count for item in found) for found in (cut, incidents)))
+    lists.tell("rejections", *(sum(incident.rejection_count for incident in found) for found in (cut, incidents)))
     return cut
 
 
 def _paired(incidents: Iterable[Incident], operations: frozenset[str]) -> tuple[Incident, ...]:
     """Return the incidents without the pairs whose check is not listed."""
     return tuple(
-        replace(item, links=tuple(link for link in item.links if link.operation in operations)) for item in incidents
+        replace(incident, links=tuple(link for link in incident.links if link.operation in operations))
+        for incident in incidents
     )
 
 
-def _incident(item: Incident, most: int, names: int) -> Incident:
-    rejections = item.rejections
+def _incident(incident: Incident, most: int, names: int) -> Incident:
+    rejections = incident.rejections
     if len(rejections) > most:
-        rejections = _most_telling(item, most)
+        rejections = _most_telling(incident, most)
     ids = frozenset(part.id for part in rejections)
     return replace(
-        item,
+        incident,
         rejections=rejections,
-        links=tuple(link for link in item.links if link.rejection in ids),
-        senders=item.senders[:names],
-        recipients=item.recipients[:names],
-        folded_count=item.rejection_count - len(rejections),
+        links=tuple(link for link in incident.links if link.rejection in ids),
+        senders=incident.senders[:names],
+        recipients=incident.recipients[:names],
+        folded_count=incident.rejection_count - len(rejections),
     )
 
 
-def _most_telling(item: Incident, most: int) -> tuple[Rejection, ...]:
+def _most_telling(incident: Incident, most: int) -> tuple[Rejection, ...]:
     """Return the first and last refusal, one of each kind, those that are paired, and the next ones."""
-    rejections = item.rejections
+    rejections = incident.rejections
     kinds = _first_of_each(((place, kind_of(part)) for place, part in enumerate(rejections)), 1)
-    paired = {link.rejection for link in item.links}
+    paired = {link.rejection for link in incident.links}
     linked = (place for place, part in enumerate(rejections) if part.id in paired)
     order = dict.fromkeys([0, len(rejections) - 1, *kinds, *linked, *range(len(rejections))])
     return tuple(rejections[place] for place in sorted(list(order)[:most]))

@@ -72,7 +72,11 @@ def _pairs(report: Report) -> Iterable[_Pair]:
     operations = {operation.id: operation for operation in report.operations}
     for incident in report.incidents:
         wanted = {link.rejection for link in incident.every_link}
-        rejections = {item.id: item for item in incident.every_rejection() if item.id in wanted} if wanted else {}
+        rejections = (
+            {rejection.id: rejection for rejection in incident.every_rejection() if rejection.id in wanted}
+            if wanted
+            else {}
+        )
         for link in incident.every_link:
             yield _Pair(_Refusal(incident, rejections[link.rejection]), link, operations[link.operation])
 

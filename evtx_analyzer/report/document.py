@@ -99,7 +99,7 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def rejection_count(self) -> int:
         """How many refusals with 5.7.64 were found, also in incidents that a saved report does not list."""
-        return sum(item.rejection_count for item in self.incidents) + self._not_listed("rejections")
+        return sum(incident.rejection_count for incident in self.incidents) + self._not_listed("rejections")
 
     @property
     def incident_count(self) -> int:
@@ -117,14 +117,14 @@ class Report(Struct, frozen=True, kw_only=True):
         return len(self.losses) + self._not_listed("losses")
 
     def _not_listed(self, name: str) -> int:
-        return sum(item.count - item.listed for item in self.not_listed if item.list == name)
+        return sum(not_listed.count - not_listed.listed for not_listed in self.not_listed if not_listed.list == name)
 
     @property
     def exit_code(self) -> int:
         """Exit status by the contract: 0 clean, 1 refusals found, 2 nothing could be read, 3 clean but with losses."""
         if self.rejection_count:
             return 1
-        if not any(item.status in ("read", "partial") for item in self.sources):
+        if not any(source.status in ("read", "partial") for source in self.sources):
             return 2
         return 3 if self.losses else 0
 
@@ -160,7 +160,7 @@ def _whole(value: object) -> object:
 
 def without_folded(report: Report) -> Report:
     """The report as JSON holds it: of folded refusals only how many there are."""
-    return replace(report, incidents=tuple(replace(item, folded=UNSET) for item in report.incidents))
+    return replace(report, incidents=tuple(replace(incident, folded=UNSET) for incident in report.incidents))
 
 
 def load(path: str | Path) -> Report:
@@ -189,9 +189,9 @@ def loads(data: bytes, path: str) -> Report:
 
 def _contradictions(report: Report) -> Iterator[str]:
     """Yield what no report says that this program wrote, and what its outputs and ``verify`` rely on."""
-    operations = {item.id for item in report.operations}
+    operations = {operation.id for operation in report.operations}
     for incident in report.incidents:
-        rejections = {item.id for item in incident.rejections}
+        rejections = {rejection.id for rejection in incident.rejections}
         if not rejections:
             yield f"incident {incident.id} has no refusal"
         for link in incident.links:

@@ -67,7 +67,7 @@ def to_html(report: Report, say: Language = ENGLISH) -> str:
 def _values(report: Report, say: Language) -> dict[str, Any]:
     """Everything that the template shows."""
     style = resources.files("evtx_analyzer.report").joinpath("templates", "style.css").read_text("utf-8")
-    findings = [language.finding(item, say) for item in report.findings[: MOST["causes"]]]
+    findings = [language.finding(finding, say) for finding in report.findings[: MOST["causes"]]]
     pictures = (("close-up", timeline.close_up(report)), ("overview", timeline.overview(report)))
     return {
         "report": report,
@@ -79,7 +79,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "other_refusals": other_refusals(report, say),
         "remedy": report.findings[0].remedy if findings else None,
         "missing": report.findings[0].missing if findings else (),
-        "sides": [merged(items, say) for items in _sides(report)],
+        "sides": [merged(side, say) for side in _sides(report)],
         "others": findings[1:],
         "more_text": lambda shown, count: tables.more_text(shown, count, say),
         "not_listed": tables.not_listed_texts(report, say),
@@ -87,7 +87,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
         "folded": tables.folded_texts(report, say),
-        "beside_json": any(item.alike for item in report.incidents),
+        "beside_json": any(incident.alike for incident in report.incidents),
         "unplaced": tables.unplaced_texts(report, say),
         "pairs": pairs(report),
         "chains": chains(report),

@@ -128,10 +128,10 @@ class Language:
         )
 
     def _filled(self, text: str, templates: Iterable[_Template]) -> str | None:
-        for item in templates:
-            if text.startswith(item.start) and (found := item.pattern.fullmatch(text)):
-                values = {name: self._value(name, value) for name, value in found.groupdict().items()}
-                return item.translation.substitute(values)
+        for template in templates:
+            if text.startswith(template.start) and (match := template.pattern.fullmatch(text)):
+                values = {name: self._value(name, value) for name, value in match.groupdict().items()}
+                return template.translation.substitute(values)
         return None
 
     def _value(self, name: str, value: str) -> str:
@@ -218,10 +218,10 @@ _NAME = re.compile(r"\$(?:(\$)|([a-z_]+)|\{([a-z_]+)\})")
 
 def _template(english: str, translated: str) -> _Template:
     parts, at, seen = [], 0, set()
-    for found in _NAME.finditer(english):
-        parts.append(re.escape(english[at : found.start()]))
-        at = found.end()
-        name = found[2] or found[3]
+    for match in _NAME.finditer(english):
+        parts.append(re.escape(english[at : match.start()]))
+        at = match.end()
+        name = match[2] or match[3]
         if name is None:
             parts.append(re.escape("$"))
         elif name in seen:
@@ -251,12 +251,12 @@ def finding(item: Finding, say: Language) -> Finding:
     )
 
 
-def _evidence(item: Evidence, say: Language) -> Evidence:
-    return replace(item, text=say.sentence(item.text))
+def _evidence(evidence: Evidence, say: Language) -> Evidence:
+    return replace(evidence, text=say.sentence(evidence.text))
 
 
-def _remedy(item: Remedy, say: Language) -> Remedy:
-    return Remedy(steps=_all(item.steps, say), verify=_all(item.verify, say), references=item.references)
+def _remedy(remedy: Remedy, say: Language) -> Remedy:
+    return Remedy(steps=_all(remedy.steps, say), verify=_all(remedy.verify, say), references=remedy.references)
 
 
 def _all(texts: Iterable[str], say: Language) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def escape(text: str) -> str:
     text = " ".join(clean(clip(text, _LONGEST)).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare URL or address would become a link.
-    text = _SPECIAL.sub(lambda found: _escaped(found[0]), text)
+    text = _SPECIAL.sub(lambda match: _escaped(match[0]), text)
     return text.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
 
 

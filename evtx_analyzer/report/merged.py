@@ -49,12 +49,12 @@ def merged(items: Iterable[Evidence], say: Language) -> list[Observed]:
 
 
 def _observed(same: Sequence[Evidence], say: Language) -> Observed:
-    moments = [Moment(item.time, item.time_basis) for item in same if item.time is not None]
+    moments = [Moment(evidence.time, evidence.time_basis) for evidence in same if evidence.time is not None]
     return Observed(
         text=say.sentence(same[0].text),
         moment=clock.limits(moments)[0] if moments else None,
         time=say.phrase(clock.span_text(*clock.limits(moments))) if moments else "",
-        place=places_text([item.origin for item in same if item.origin is not None], say),
+        place=places_text([evidence.origin for evidence in same if evidence.origin is not None], say),
         count=len(same),
     )
 

@@ -42,16 +42,16 @@ def other_refusals(report: Report, say: Language) -> tuple[OtherRefusals, ...]:
     best = report.findings[0] if report.findings else None
     if best is None or best.cause == "unexplained":
         return ()
-    rest = [item for item in report.incidents if item.id not in best.incidents]
-    found: list[OtherRefusals] = []
+    rest = [incident for incident in report.incidents if incident.id not in best.incidents]
+    others: list[OtherRefusals] = []
     for finding in (item for item in report.findings[1:] if item.grade in _NAMED):
         own = [item for item in rest if item.id in finding.incidents]
         rest = [item for item in rest if item.id not in finding.incidents]
-        found += [_of_cause(finding, own, say)] if own else []
+        others += [_of_cause(finding, own, say)] if own else []
     if rest:
         title = say("no cause is supported well enough to be named")
-        found.append(OtherRefusals(count=_count(rest), places=_places(rest, say), title=title))
-    return tuple(found)
+        others.append(OtherRefusals(count=_count(rest), places=_places(rest, say), title=title))
+    return tuple(others)
 
 
 def _of_cause(finding: Finding, incidents: Iterable[Incident], say: Language) -> OtherRefusals:
@@ -68,12 +68,12 @@ def _of_cause(finding: Finding, incidents: Iterable[Incident], say: Language) ->
 
 
 def _count(incidents: Iterable[Incident]) -> int:
-    return sum(item.rejection_count for item in incidents)
+    return sum(incident.rejection_count for incident in incidents)
 
 
 def _places(incidents: Iterable[Incident], say: Language) -> str:
     """Return where refusals happened: connector and machine as far as logs name them, in the order of the incidents."""
-    names = dict.fromkeys(_place(item, say) for item in incidents)
+    names = dict.fromkeys(_place(incident, say) for incident in incidents)
     more = f", +{len(names) - _MOST_PLACES}" if len(names) > _MOST_PLACES else ""
     return ", ".join(list(names)[:_MOST_PLACES]) + more
 

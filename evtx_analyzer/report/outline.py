@@ -94,7 +94,7 @@ def opening(report: Report, say: Language) -> Opening:
         first=todo[0] if todo else None,
         more_steps=len(todo[1:]),
         verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
-        missing=tuple(say.sentence(item.text) for item in best.missing) if best and not fixed else (),
+        missing=tuple(say.sentence(missing.text) for missing in best.missing) if best and not fixed else (),
         losses=report.loss_count,
     )
 
@@ -134,7 +134,7 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
     yield Section(
         title=say("Do this first") if facts.explained else say("Next"), blocks=_first(facts, say), opening=True
     )
-    rest = tuple(_other_refusals(item, say) for item in other_refusals(report, say))
+    rest = tuple(_other_refusals(other_refusalse, say) for other_refusalse in other_refusals(report, say))
     yield Section(title=say("The other refusals"), blocks=_bullets(rest, len(rest), say), opening=True)
     yield Section(title=say("How to see that it worked"), blocks=_sentences(facts.verify), opening=True)
     yield Section(title=say("What is missing"), blocks=_sentences(facts.missing), opening=True)
@@ -211,13 +211,17 @@ def reference(text: str, say: Language) -> Reference:
 
 def evidence_blocks(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> tuple[Block, ...]:
     """Return evidence as a list, equal sentences merged; ``nothing`` says that there is none."""
-    bullets = [_evidence(item, sign, say) for item in merged(items, say)]
+    bullets = [_evidence(observed, sign, say) for observed in merged(items, say)]
     return _bullets(bullets, _MOST_EVIDENCE, say) or (Paragraph(text=nothing, tone="soft"),)
 
 
-def _evidence(item: Observed, sign: str, say: Language) -> Bullet:
-    place = say("$count times: $place", count=item.count, place=item.place) if item.count > 1 else item.place
-    return Bullet(text=item.text, sign=sign, time=item.time, place=place)
+def _evidence(observed: Observed, sign: str, say: Language) -> Bullet:
+    place = (
+        say("$count times: $place", count=observed.count, place=observed.place)
+        if observed.count > 1
+        else observed.place
+    )
+    return Bullet(text=observed.text, sign=sign, time=observed.time, place=place)
 
 
 def collect_blocks(items: Iterable[Missing], say: Language) -> tuple[Block, ...]:
@@ -234,13 +238,13 @@ def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
         return ()
     tone: Tone = {"fixed": "clean", "still-refused": "bad", "not-shown": "warn"}[repair.result]  # type: ignore[assignment]
     blocks: list[Block] = [Paragraph(text=say(shared.REPAIRS[repair.result]), tone=tone)]
-    for item in repair.incidents:
+    for incident in repair.incidents:
         if len(repair.incidents) > 1:
-            text = f"{item.incident}, {item.cause}: {say(shared.REPAIRS[item.result])}"
+            text = f"{incident.incident}, {incident.cause}: {say(shared.REPAIRS[incident.result])}"
             blocks.append(Paragraph(text=text, tone="soft"))
-        for sign, found in (("+", item.changed), ("+", item.accepted), ("-", item.refused)):
-            blocks += evidence_blocks(found, sign, "", say) if found else ()
-        blocks += collect_blocks(item.missing, say)
+        for sign, evidences in (("+", incident.changed), ("+", incident.accepted), ("-", incident.refused)):
+            blocks += evidence_blocks(evidences, sign, "", say) if evidences else ()
+        blocks += collect_blocks(incident.missing, say)
     return tuple(blocks)
 
 
@@ -249,11 +253,11 @@ def _replies(report: Report, say: Language) -> tuple[Block, ...]:
     replies = shared.replies(report)
     bullets = [
         Bullet(
-            text=item.text[:_LONGEST],
-            sign=f"{say.number(item.count)} x",
-            place=reply_times(item, say) if len(replies) > 1 or item.unknown_zone_count else "",
+            text=reply.text[:_LONGEST],
+            sign=f"{say.number(reply.count)} x",
+            place=reply_times(reply, say) if len(replies) > 1 or reply.unknown_zone_count else "",
         )
-        for item in replies
+        for reply in replies
     ]
     notes = [*shared.more_replies(report, say), *shared.excerpt_texts(report, say)[:_MOST_REPLIES]]
     return (*_bullets(bullets, _MOST_REPLIES, say), *(Paragraph(text=text, tone="warn") for text in notes))
@@ -261,8 +265,10 @@ def _replies(report: Report, say: Language) -> tuple[Block, ...]:
 
 def _common(report: Report, say: Language) -> tuple[Block, ...]:
     shown = report.common[:_MOST_PAIRS]
-    clues = tuple(number for number, item in enumerate(shown) if item.compared and not item.accepted)
-    rows = tuple(shared.common_cells(item, say) for item in shown)
+    clues = tuple(
+        number for number, common_trait in enumerate(shown) if common_trait.compared and not common_trait.accepted
+    )
+    rows = tuple(shared.common_cells(common_trait, say) for common_trait in shown)
     titles = tuple(say(title) for title in shared.COMMON_TITLES)
     table = Table(titles=titles, rows=rows, numeric=(1,), marked=clues)
     return (table, *_more(len(report.common), _MOST_PAIRS, say)) if rows else ()
@@ -271,7 +277,7 @@ def _common(report: Report, say: Language) -> tuple[Block, ...]:
 def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
     """The pairs with their time difference, those that rest on identity before the others, nearest first."""
     found = pairs(report)
-    rows = tuple(shared.pair_cells(item, say) for item in found[:_MOST_PAIRS])
+    rows = tuple(shared.pair_cells(pair, say) for pair in found[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
     return (table, *_more(len(found), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
 
@@ -282,13 +288,13 @@ def _folded(report: Report, say: Language) -> tuple[Block, ...]:
 
 
 def _handshakes(report: Report, say: Language) -> tuple[Block, ...]:
-    rows = tuple(shared.handshake_cells(item, say) for item in report.handshakes[:_MOST_PAIRS])
+    rows = tuple(shared.handshake_cells(handshake, say) for handshake in report.handshakes[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in shared.HANDSHAKE_TITLES), rows=rows)
     return (table, *_more(len(report.handshakes), _MOST_PAIRS, say)) if rows else ()
 
 
 def _stores(report: Report, say: Language) -> tuple[Block, ...]:
-    rows = tuple(shared.store_cells(item, say) for item in report.stores[:_MOST_ROWS])
+    rows = tuple(shared.store_cells(store, say) for store in report.stores[:_MOST_ROWS])
     table = Table(titles=tuple(say(title) for title in shared.STORE_TITLES), rows=rows, numeric=(2,))
     return (table, *_more(len(report.stores), _MOST_ROWS, say)) if rows else ()
 
@@ -306,14 +312,14 @@ def _pictures(report: Report, say: Language) -> tuple[Block, ...]:
 def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
     """A line for each other cause: rivals with what supports them, then what was ruled out; the rest by name."""
     bullets: list[Bullet] = []
-    for item in findings:
-        name = f"{item.cause}: {say.sentence(item.title)}"
-        if item.grade in _RIVALS:
-            supports = tuple(say.sentence(part.text) for part in item.supports[:1])
-            bullets.append(Bullet(text=name, sign=say(item.grade), tone=item.grade, items=supports))
-        elif item.contradicts:
-            reason = f"{item.cause}: {say.sentence(item.contradicts[0].text)}"
-            bullets.append(Bullet(text=reason, sign=say(item.grade), tone=item.grade, short=True))
+    for finding in findings:
+        name = f"{finding.cause}: {say.sentence(finding.title)}"
+        if finding.grade in _RIVALS:
+            supports = tuple(say.sentence(part.text) for part in finding.supports[:1])
+            bullets.append(Bullet(text=name, sign=say(finding.grade), tone=finding.grade, items=supports))
+        elif finding.contradicts:
+            reason = f"{finding.cause}: {say.sentence(finding.contradicts[0].text)}"
+            bullets.append(Bullet(text=reason, sign=say(finding.grade), tone=finding.grade, short=True))
     blocks = _bullets(bullets, len(bullets), say)
     rest = [item.cause for item in findings if item.grade not in _RIVALS and not item.contradicts]
     text = say("Nothing in the input speaks for or against: $causes", causes=", ".join(rest))
@@ -322,35 +328,36 @@ def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
 
 def _incidents(report: Report, say: Language) -> tuple[Block, ...]:
     incidents = report.incidents
-    rows = tuple(shared.incident_cells(item, say) for item in incidents[:_MOST_ROWS])
+    rows = tuple(shared.incident_cells(incident, say) for incident in incidents[:_MOST_ROWS])
     table = Table(titles=tuple(say(title) for title in INCIDENT_TITLES), rows=rows, numeric=(2,))
     return (table, *_more(len(incidents), _MOST_ROWS, say), *_folded(report, say)) if rows else ()
 
 
 def _context(report: Report, say: Language) -> tuple[Block, ...]:
     bullets = [
-        Bullet(text=shared.context_text(item, say), place=place_text(item.origin, say)) for item in report.context
+        Bullet(text=shared.context_text(context, say), place=place_text(context.origin, say))
+        for context in report.context
     ]
     return _bullets(bullets, _MOST_LINES, say)
 
 
 def _other_errors(report: Report, say: Language) -> tuple[Block, ...]:
     """Failures that are not 5.7.64, those that look like it first."""
-    bullets = [Bullet(text=shared.other_error_text(item, say)) for item in shared.other_errors(report)]
+    bullets = [Bullet(text=shared.other_error_text(other_error, say)) for other_error in shared.other_errors(report)]
     return _bullets(bullets, _MOST_LINES, say)
 
 
 def _sources(report: Report, say: Language) -> tuple[Block, ...]:
     covered = shared.spans(report)
     bullets = []
-    for item in report.sources:
-        reason = f" - {say.sentence(item.reason)}" if item.reason else ""
+    for source in report.sources:
+        reason = f" - {say.sentence(source.reason)}" if source.reason else ""
         items = [
             text
-            for span in covered.get(item.path, ())
+            for span in covered.get(source.path, ())
             for text in (shared.span_text(span, say), *(say.sentence(note) for note in span.notes))
         ]
-        bullets.append(Bullet(text=f"{item.path}: {item.kind}, {say(item.status)}{reason}", items=tuple(items)))
+        bullets.append(Bullet(text=f"{source.path}: {source.kind}, {say(source.status)}{reason}", items=tuple(items)))
     texts = _paragraphs(shared.bundle_texts(report, say))
     return (*texts, *_bullets(bullets, _MOST_SOURCES, say))
 
@@ -358,11 +365,11 @@ def _sources(report: Report, say: Language) -> tuple[Block, ...]:
 def _losses(report: Report, say: Language) -> tuple[Block, ...]:
     bullets = [
         Bullet(
-            text=f"{place_text(item.origin, say)}: {say.sentence(item.reason)} ({say.sentence(item.extent)})",
+            text=f"{place_text(loss.origin, say)}: {say.sentence(loss.reason)} ({say.sentence(loss.extent)})",
             sign="!",
             tone="bad",
         )
-        for item in report.losses[:_MOST_ROWS]
+        for loss in report.losses[:_MOST_ROWS]
     ]
     listed = (*_bullets(bullets, _MOST_ROWS, say), *_more(len(report.losses), _MOST_ROWS, say)) or (
         Paragraph(text=say("none"), tone="soft"),

@@ -52,14 +52,14 @@ def pairs(report: Report) -> list[Pair]:
     return sorted(rows.values(), key=_strength)
 
 
-def _strength(item: Pair) -> tuple[int, float, datetime, datetime, str]:
-    link = item.link
+def _strength(pair: Pair) -> tuple[int, float, datetime, datetime, str]:
+    link = pair.link
     return (
         LINK_BASES.index(link.basis),
         abs(link.delta_seconds),
-        item.rejection.time,
-        item.operation.time,
-        item.incident.id,
+        pair.rejection.time,
+        pair.operation.time,
+        pair.incident.id,
     )
 
 
@@ -67,10 +67,10 @@ def chains(report: Report) -> list[Chain]:
     """Distinct chains of the checks that are paired with a refusal, strongest pair first."""
     operations = list({pair.operation.id: pair.operation for pair in pairs(report)}.values())
     found: dict[tuple[object, ...], list[Operation]] = {}
-    for item in operations:
-        if item.elements:
-            shape = tuple((part.thumbprint, part.error, part.info) for part in item.elements)
-            found.setdefault((item.host, shape, item.result), []).append(item)
+    for operation in operations:
+        if operation.elements:
+            shape = tuple((part.thumbprint, part.error, part.info) for part in operation.elements)
+            found.setdefault((operation.host, shape, operation.result), []).append(operation)
     return [
         Chain(
             operation=same[0],

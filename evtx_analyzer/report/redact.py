@@ -94,8 +94,8 @@ _OF_ROWS = ("local_endpoint", "mail_from", "rcpt_to", "message_id", "reply")
 
 def _texts_of_rows(groups: Iterable[Alike]) -> Iterator[tuple[str, str]]:
     for group in groups:
-        for item in group.differing():
-            yield from ((name, getattr(item, name) or "") for name in _OF_ROWS)
+        for differing in group.differing():
+            yield from ((name, getattr(differing, name) or "") for name in _OF_ROWS)
 
 
 def _without_names(folded: Folded | UnsetType, put: Callable[[str, str], str]) -> Folded | UnsetType:
@@ -108,12 +108,12 @@ def _without_names(folded: Folded | UnsetType, put: Callable[[str, str], str]) -
         rows = [
             encode(
                 replace(
-                    item,
-                    id=group.whole(item).id,
-                    **{name: put(name, text) if (text := getattr(item, name)) else text for name in _OF_ROWS},
+                    differing,
+                    id=group.whole(differing).id,
+                    **{name: put(name, text) if (text := getattr(differing, name)) else text for name in _OF_ROWS},
                 )
             )
-            for item in group.differing()
+            for differing in group.differing()
         ]
         groups.append(Alike(msgspec.convert(shared, type=Rejection), rows, msgspec.convert(files, type=list[Origin])))
     links = msgspec.convert(_mapped(msgspec.to_builtins(folded.links), put, "links"), type=tuple[Link, ...])
@@ -164,8 +164,8 @@ def _learn(key: str, text: str, aliases: Aliases, everything: bool) -> None:
         aliases.add_email(address)
     for address in _addresses(text):
         aliases.add_ip(address)
-    for found in _URL.finditer(text):
-        aliases.add_url(found[2], found[0].rstrip(".,"))
+    for match in _URL.finditer(text):
+        aliases.add_url(match[2], match[0].rstrip(".,"))
     _learn_value(key, text, aliases, everything)
 
 

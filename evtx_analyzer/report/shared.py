@@ -49,39 +49,39 @@ def spans(report: Report) -> dict[str, list[Coverage]]:
     return found
 
 
-def pair_cells(item: Pair, say: Language) -> tuple[str, ...]:
+def pair_cells(pair: Pair, say: Language) -> tuple[str, ...]:
     """A pair as the cells of a row: both times, their difference, and what joins them."""
-    passed = f"; {say('passed later')}" if item.link.broken_by else ""
+    passed = f"; {say('passed later')}" if pair.link.broken_by else ""
     return (
-        moment(item.rejection.time),
-        clock_time(item.rejection.handshake_time) or say("not known"),
-        clock_time(item.operation.time),
-        difference(item.link.delta_seconds, say),
-        say(item.link.basis),
-        say(item.link.host),
-        f"{item.operation.result}{passed}",
+        moment(pair.rejection.time),
+        clock_time(pair.rejection.handshake_time) or say("not known"),
+        clock_time(pair.operation.time),
+        difference(pair.link.delta_seconds, say),
+        say(pair.link.basis),
+        say(pair.link.host),
+        f"{pair.operation.result}{passed}",
     )
 
 
-def count_cell(item: Incident, say: Language) -> str:
+def count_cell(incident: Incident, say: Language) -> str:
     """How many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
-    if not item.unknown_zone_count or item.unknown_zone_count == item.rejection_count:
-        return say.number(item.rejection_count)
+    if not incident.unknown_zone_count or incident.unknown_zone_count == incident.rejection_count:
+        return say.number(incident.rejection_count)
     return say(
         "$count ($unknown without UTC time)",
-        count=say.number(item.rejection_count),
-        unknown=say.number(item.unknown_zone_count),
+        count=say.number(incident.rejection_count),
+        unknown=say.number(incident.unknown_zone_count),
     )
 
 
 def replies(report: Report) -> list[ReplyText]:
     """What Exchange Online said, each distinct text once over all incidents, in the order in which it came."""
-    return joined(reply for item in report.incidents for reply in item.replies)
+    return joined(reply for incident in report.incidents for reply in incident.replies)
 
 
 def more_replies(report: Report, say: Language) -> list[str]:
     """A line where refusals have replies that are not listed, else none."""
-    count = sum(item.more_replies for item in report.incidents)
+    count = sum(incident.more_replies for incident in report.incidents)
     return (
         [say("Other replies are not listed (refusals: $count); the CSV table of refusals holds all.", count=count)]
         if count
@@ -94,7 +94,7 @@ def folded_texts(report: Report, say: Language) -> list[str]:
 
     A report that was read from JSON does not hold the others at all.
     """
-    folded = sum(item.folded_count for item in report.incidents)
+    folded = sum(incident.folded_count for incident in report.incidents)
     total = report.rejection_count
     if not folded:
         return []
@@ -106,7 +106,7 @@ def folded_texts(report: Report, say: Language) -> list[str]:
             listed=total - folded,
         )
     ]
-    if not any(item.alike for item in report.incidents):
+    if not any(incident.alike for incident in report.incidents):
         texts.append(say("This report was made from a saved one: tables and time lines hold the listed refusals only."))
     return texts
 
@@ -120,7 +120,7 @@ def more_text(shown: int, count: int, say: Language) -> str:
 
 def not_listed_texts(report: Report, say: Language) -> list[str]:
     """Return a line for each list that a saved report does not hold whole."""
-    return [say.sentence(item.text) for item in report.not_listed]
+    return [say.sentence(not_listed.text) for not_listed in report.not_listed]
 
 
 def lane_title(lane: Lane, say: Language) -> str:
@@ -133,7 +133,7 @@ def lane_title(lane: Lane, say: Language) -> str:
 
 def unplaced_texts(report: Report, say: Language) -> list[str]:
     """A line where refusals have no place on the time line, else none."""
-    count = sum(item.unknown_zone_count for item in report.incidents)
+    count = sum(incident.unknown_zone_count for incident in report.incidents)
     return (
         [say("Not on the time line, because the UTC time is not known: refusals ($count).", count=count)]
         if count
@@ -147,27 +147,36 @@ def excerpt_texts(report: Report, say: Language) -> list[str]:
         say(
             "$file: an excerpt: rows of the session are missing ($count of $total refusals), so what is not in it is "
             "not known. Give the whole log file, unfiltered, as the server wrote it.",
-            file=_excerpt_file(item),
-            count=item.excerpt_count,
-            total=item.rejection_count,
+            file=_excerpt_file(incident),
+            count=incident.excerpt_count,
+            total=incident.rejection_count,
         )
-        for item in report.incidents
-        if item.excerpt_count
+        for incident in report.incidents
+        if incident.excerpt_count
     ]
 
 
-def _excerpt_file(item: Incident) -> str:
-    return next((display_name(part.origin) for part in item.rejections if not part.from_start), item.kind)
+def _excerpt_file(incident: Incident) -> str:
+    return next((display_name(part.origin) for part in incident.rejections if not part.from_start), incident.kind)
 
 
-def common_cells(item: CommonTrait, say: Language) -> tuple[str, str, str, str]:
+def common_cells(common_trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
     """A trait of all refused mail as the cells of a row: what it is, refusals, accepted mail, what follows."""
-    trait = say(TRAITS[item.trait], value=item.value) if item.trait in TRAITS else f"{item.trait} {item.value}".rstrip()
-    if not item.compared:
-        return trait, say.number(item.refused), say("not compared: no accepted message in the logs shows it"), ""
-    accepted = _share(item.accepted, item.compared, say)
-    meaning = say("accepted mail shares it") if item.accepted else say("a clue: only refused mail has it")
-    return trait, say.number(item.refused), accepted, meaning
+    trait = (
+        say(TRAITS[common_trait.trait], value=common_trait.value)
+        if common_trait.trait in TRAITS
+        else f"{common_trait.trait} {common_trait.value}".rstrip()
+    )
+    if not common_trait.compared:
+        return (
+            trait,
+            say.number(common_trait.refused),
+            say("not compared: no accepted message in the logs shows it"),
+            "",
+        )
+    accepted = _share(common_trait.accepted, common_trait.compared, say)
+    meaning = say("accepted mail shares it") if common_trait.accepted else say("a clue: only refused mail has it")
+    return trait, say.number(common_trait.refused), accepted, meaning
 
 
 def _share(accepted: int, compared: int, say: Language) -> str:
@@ -178,33 +187,33 @@ def _share(accepted: int, compared: int, say: Language) -> str:
     return say("$accepted of $compared accepted messages", **counts)
 
 
-def incident_cells(item: Incident, say: Language) -> tuple[str, ...]:
+def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
     """An incident as the cells of a row: its times, count, host, log, connector and certificate."""
-    basis = item.rejections[0].host_basis if item.rejections else "row"
-    host = item.host or say("not known")
+    basis = incident.rejections[0].host_basis if incident.rejections else "row"
+    host = incident.host or say("not known")
     return (
-        *limit_cells(item, say, to_second=True),
-        count_cell(item, say),
+        *limit_cells(incident, say, to_second=True),
+        count_cell(incident, say),
         host if basis in ("row", "unknown") else f"{host} ({say(basis)})",
-        item.kind,
-        item.connector,
-        item.certificate.thumbprint if item.certificate else say("not shown by the log"),
+        incident.kind,
+        incident.connector,
+        incident.certificate.thumbprint if incident.certificate else say("not shown by the log"),
     )
 
 
-def handshake_cells(item: Handshake, say: Language) -> tuple[str, ...]:
+def handshake_cells(handshake: Handshake, say: Language) -> tuple[str, ...]:
     """A handshake of a network trace as the cells of a row."""
-    asked = {True: say("yes"), False: say("no"), None: say("cannot be seen")}[item.requested]
+    asked = {True: say("yes"), False: say("no"), None: say("cannot be seen")}[handshake.requested]
     return (
-        moment(item.start),
-        f"{item.local} > {item.remote}",
-        item.tls or say("not known"),
+        moment(handshake.start),
+        f"{handshake.local} > {handshake.remote}",
+        handshake.tls or say("not known"),
         asked,
-        _on_the_wire(item.sent, say, seen=item.requested is not None and "1.3" not in item.tls),
+        _on_the_wire(handshake.sent, say, seen=handshake.requested is not None and "1.3" not in handshake.tls),
         # A server always sends its own, so none seen is none in the trace.
-        _on_the_wire(item.received, say, seen=False),
-        item.alert,
-        say("yes") if item.rejection else "",
+        _on_the_wire(handshake.received, say, seen=False),
+        handshake.alert,
+        say("yes") if handshake.rejection else "",
     )
 
 
@@ -215,11 +224,11 @@ def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, se
     return say("none") if seen else say("cannot be seen")
 
 
-def store_cells(item: Store, say: Language) -> tuple[str, ...]:
+def store_cells(store: Store, say: Language) -> tuple[str, ...]:
     """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
-    name = f"{item.location}\\{item.name}" if item.location else item.name
-    name = f"{name} ({say(STORES[item.name])})" if item.name in STORES else name
-    return item.host or say("not known"), name, say.number(len(item.certificates)), place_text(item.origin, say)
+    name = f"{store.location}\\{store.name}" if store.location else store.name
+    name = f"{name} ({say(STORES[store.name])})" if store.name in STORES else name
+    return store.host or say("not known"), name, say.number(len(store.certificates)), place_text(store.origin, say)
 
 
 def span_text(span: Coverage, say: Language) -> str:
@@ -235,9 +244,9 @@ def span_text(span: Coverage, say: Language) -> str:
 def bundle_texts(report: Report, say: Language) -> list[str]:
     """What is known of collector bundles: whose they are, what they never hold, and where the collector got nothing."""
     texts = []
-    for item in report.bundles:
-        never = "; ".join(say.sentence(part) for part in item.never_collected)
-        known = {"path": item.path or ".", "collector": item.collector, "server": item.server or "?"}
+    for bundle in report.bundles:
+        never = "; ".join(say.sentence(part) for part in bundle.never_collected)
+        known = {"path": bundle.path or ".", "collector": bundle.collector, "server": bundle.server or "?"}
         if never:
             texts.append(
                 say(
@@ -248,28 +257,35 @@ def bundle_texts(report: Report, say: Language) -> list[str]:
             )
         else:
             texts.append(say("$path is a bundle of $collector ($server).", **known))
-        if item.failed:
-            texts.append(say("The collector says that it did not get: $steps.", steps="; ".join(item.failed)))
-        if item.markers:
-            texts.append(say("The collector says that it got nothing here: $places.", places=", ".join(item.markers)))
+        if bundle.failed:
+            texts.append(say("The collector says that it did not get: $steps.", steps="; ".join(bundle.failed)))
+        if bundle.markers:
+            texts.append(say("The collector says that it got nothing here: $places.", places=", ".join(bundle.markers)))
     return texts
 
 
 def other_errors(report: Report) -> list[OtherError]:
     """Failures that are not 5.7.64, those that look like it first, then by count."""
-    return sorted(report.other_errors, key=lambda item: (not item.meaning, -item.count))
+    return sorted(report.other_errors, key=lambda other_error: (not other_error.meaning, -other_error.count))
 
 
-def other_error_text(item: OtherError, say: Language) -> str:
+def other_error_text(other_error: OtherError, say: Language) -> str:
     """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
-    what = say.sentence(item.meaning) if item.meaning else item.text.removeprefix(f"{item.code} ")
-    where = f", {item.host}" if item.host else ""
-    return f"{say.number(item.count)} x {item.code} {item.attribution}".rstrip() + f" ({item.kind}{where}): {what}"
+    what = (
+        say.sentence(other_error.meaning)
+        if other_error.meaning
+        else other_error.text.removeprefix(f"{other_error.code} ")
+    )
+    where = f", {other_error.host}" if other_error.host else ""
+    return (
+        f"{say.number(other_error.count)} x {other_error.code} {other_error.attribution}".rstrip()
+        + f" ({other_error.kind}{where}): {what}"
+    )
 
 
 def clock_texts(report: Report, say: Language) -> list[str]:
     """Return which clocks of refused machines stand far from the remote side's: the report's times are theirs."""
-    refused = {(item.host, item.kind) for item in report.incidents if not item.unknown_zone_count}
+    refused = {(incident.host, incident.kind) for incident in report.incidents if not incident.unknown_zone_count}
     texts = []
     for item in report.clocks:
         if (item.host, item.kind) in refused and abs(item.seconds) >= _FAR:
@@ -280,8 +296,8 @@ def clock_texts(report: Report, say: Language) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def context_text(item: Context, say: Language) -> str:
+def context_text(context: Context, say: Language) -> str:
     """Supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent a fatal TLS alert``."""
-    times = f", {when(item.first, say)}" if item.first else ""
-    code = f" {item.code}" if item.code else ""
-    return f"{say.number(item.count)} x {item.kind}{code}{times}: {say.sentence(item.title)}"
+    times = f", {when(context.first, say)}" if context.first else ""
+    code = f" {context.code}" if context.code else ""
+    return f"{say.number(context.count)} x {context.kind}{code}{times}: {say.sentence(context.title)}"

@@ -108,7 +108,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
 def marks(report: Report) -> list[Mark]:
     """Everything that is drawn, by time; a session of several refused recipients has one handshake."""
-    counts = Counter(_check(item) for item in report.operations)
+    counts = Counter(_check(operation) for operation in report.operations)
     handshakes = set()
     for rejection, time, handshake in _placed(report):
         counts[Mark(lane="refusals", time=time, label=rejection.stage or rejection.kind)] += 1
@@ -156,7 +156,7 @@ def close_up(report: Report) -> Timeline | None:
 
 def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
     """The pair that rests on the strongest basis and lies nearest, unbroken ones first."""
-    operations = {item.id: item for item in report.operations}
+    operations = {operation.id: operation for operation in report.operations}
     found = [
         (link.broken_by is not None, LINK_BASES.index(link.basis), abs(link.delta_seconds), number, link, rejection)
         for number, (link, rejection) in enumerate(_pairs(report))
@@ -170,7 +170,7 @@ def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
 
 def _pairs(report: Report) -> Iterable[tuple[Link, Rejection]]:
     for incident in report.incidents:
-        rejections = {item.id: item for item in incident.rejections}
+        rejections = {rejection.id: rejection for rejection in incident.rejections}
         for link in incident.links:
             if link.rejection in rejections:
                 yield link, rejections[link.rejection]
@@ -179,17 +179,19 @@ def _pairs(report: Report) -> Iterable[tuple[Link, Rejection]]:
 def _placed(report: Report) -> Iterator[tuple[Rejection, datetime, datetime | None]]:
     """Yield refusals that have a place on an axis in UTC with their times; of those that are alike what they share."""
     for incident in report.incidents:
-        for item in incident.rejections:
-            if clock.is_known(item.time_basis):
-                yield item, item.time, item.handshake_time
+        for rejection in incident.rejections:
+            if clock.is_known(rejection.time_basis):
+                yield rejection, rejection.time, rejection.handshake_time
         for group in incident.alike:
-            yield from ((group.shared, item.time, item.handshake_time) for item in group.differing())
+            yield from ((group.shared, differing.time, differing.handshake_time) for differing in group.differing())
 
 
-def _check(item: Operation) -> Mark:
-    lane: LaneName = "successes" if item.result in ("0", "") else "failures"
-    name = f" {item.result_name}" if item.result_name else ""
-    return Mark(lane=lane, time=item.time, label=f"{item.result}{name}: {item.subject} ({item.process})")
+def _check(operation: Operation) -> Mark:
+    lane: LaneName = "successes" if operation.result in ("0", "") else "failures"
+    name = f" {operation.result_name}" if operation.result_name else ""
+    return Mark(
+        lane=lane, time=operation.time, label=f"{operation.result}{name}: {operation.subject} ({operation.process})"
+    )
 
 
 def _drawn(report: Report, found: Sequence[Mark], start: datetime, end: datetime) -> Timeline:
@@ -200,8 +202,8 @@ def _drawn(report: Report, found: Sequence[Mark], start: datetime, end: datetime
 
     inside = [item for item in found if start <= item.time <= end]
     totals: Counter[LaneName] = Counter()
-    for item in found:
-        totals[item.lane] += item.count
+    for mark in found:
+        totals[mark.lane] += mark.count
     # A report that was read from JSON counts the folded refusals and has no marks for them.
     totals["refusals"] = report.rejection_count
     lanes = [
@@ -229,10 +231,10 @@ def _lane(
     return Lane(
         name=name,
         title=title,
-        count=sum(item.count for item in found),
+        count=sum(mark.count for mark in found),
         total=total,
-        marks=() if dense else tuple([replace(item, x=at(item.time)) for item in found]),
-        bins=_binned((at(item.time), item.count) for item in found) if dense else (),
+        marks=() if dense else tuple([replace(mark, x=at(mark.time)) for mark in found]),
+        bins=_binned((at(mark.time), mark.count) for mark in found) if dense else (),
         covered=covered,
     )
 
@@ -251,10 +253,10 @@ def _binned(found: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
 def _covered(report: Report, lane: LaneName, at: _At) -> tuple[tuple[float, float], ...]:
     """Stretches that the logs behind a lane cover, clipped to the picture and joined where they touch."""
     spans = sorted(
-        (max(0.0, at(item.first)), min(1.0, at(item.last)))
-        for item in report.coverage
-        if item.first is not None and item.last is not None and (item.kind == "capi2") == (lane in _CAPI2)
-        if clock.is_known(item.time_basis)
+        (max(0.0, at(coverage.first)), min(1.0, at(coverage.last)))
+        for coverage in report.coverage
+        if coverage.first is not None and coverage.last is not None and (coverage.kind == "capi2") == (lane in _CAPI2)
+        if clock.is_known(coverage.time_basis)
     )
     joined: list[tuple[float, float]] = []
     for first, last in spans:

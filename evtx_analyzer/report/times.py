@@ -42,11 +42,11 @@ def difference(seconds: float, say: Language) -> str:
     )
 
 
-def limit_cells(item: Incident, say: Language, *, to_second: bool = False) -> tuple[str, str]:
+def limit_cells(incident: Incident, say: Language, *, to_second: bool = False) -> tuple[str, str]:
     """First and last refusal of an incident as cells of a row; a time that is not simply UTC says what it is."""
     return (
-        _limit_cell(item.start, item.start_basis, say, to_second),
-        _limit_cell(item.end, item.end_basis, say, to_second),
+        _limit_cell(incident.start, incident.start_basis, say, to_second),
+        _limit_cell(incident.end, incident.end_basis, say, to_second),
     )
 
 
@@ -58,8 +58,8 @@ def _limit_cell(time: datetime, basis: TimeBasis, say: Language, to_second: bool
 
 def verdict_limits(report: Report, say: Language) -> tuple[str, str]:
     """First and last refusal of the case, for people."""
-    starts = (Moment(item.start, item.start_basis) for item in report.incidents)
-    ends = (Moment(item.end, item.end_basis) for item in report.incidents)
+    starts = (Moment(incident.start, incident.start_basis) for incident in report.incidents)
+    ends = (Moment(incident.end, incident.end_basis) for incident in report.incidents)
     first, last = clock.limits([*starts, *ends])
     return when(first.time, say, first.basis), when(last.time, say, last.basis)
 

@@ -29,76 +29,77 @@ _PLAIN = ("utc", "zone")
 
 def to_timesketch(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG001  names and messages are ids
     """The refusals, their handshakes and the certificate checks by time, one JSON object per line."""
-    entries = sorted(_entries(report), key=lambda item: (item["datetime"], item["timestamp_desc"], item["id"]))
-    return "".join(msgspec.json.encode(item).decode() + "\n" for item in entries)
+    entries = sorted(_entries(report), key=lambda entry: (entry["datetime"], entry["timestamp_desc"], entry["id"]))
+    return "".join(msgspec.json.encode(entry).decode() + "\n" for entry in entries)
 
 
 def _entries(report: Report) -> Iterable[Entry]:
     for incident in report.incidents:
         handshakes = set()
-        for item in incident.every_rejection():
-            yield _refusal(incident, item)
-            start = (item.session, item.handshake_time)
-            if item.handshake_time is not None and start not in handshakes:
+        for rejection in incident.every_rejection():
+            yield _refusal(incident, rejection)
+            start = (rejection.session, rejection.handshake_time)
+            if rejection.handshake_time is not None and start not in handshakes:
                 handshakes.add(start)
-                yield _handshake(incident, item)
+                yield _handshake(incident, rejection)
     for check in report.operations:
         yield _check(check)
 
 
-def _refusal(incident: Incident, item: Rejection) -> Entry:
+def _refusal(incident: Incident, rejection: Rejection) -> Entry:
     return {
-        **_common(incident, item),
-        "datetime": item.time.isoformat(),
-        "timestamp_desc": "SMTP refusal" + _remark(item),
-        "message": f"{item.reply} (from {item.mail_from or '<>'} to {item.rcpt_to or 'unknown'})",
-        "tag": [*item.signals, *_time_tags(item)],
+        **_common(incident, rejection),
+        "datetime": rejection.time.isoformat(),
+        "timestamp_desc": "SMTP refusal" + _remark(rejection),
+        "message": f"{rejection.reply} (from {rejection.mail_from or '<>'} to {rejection.rcpt_to or 'unknown'})",
+        "tag": [*rejection.signals, *_time_tags(rejection)],
     }
 
 
-def _handshake(incident: Incident, item: Rejection) -> Entry:
-    sent = item.sent.thumbprint if item.sent else "not shown by the log"
-    assert item.handshake_time is not None
+def _handshake(incident: Incident, rejection: Rejection) -> Entry:
+    sent = rejection.sent.thumbprint if rejection.sent else "not shown by the log"
+    assert rejection.handshake_time is not None
     return {
-        **_common(incident, item),
-        "datetime": item.handshake_time.isoformat(),
-        "timestamp_desc": "TLS handshake" + _remark(item),
-        "message": f"TLS handshake with {item.remote_name or item.remote_endpoint}, certificate sent: {sent}",
-        "tag": _time_tags(item),
+        **_common(incident, rejection),
+        "datetime": rejection.handshake_time.isoformat(),
+        "timestamp_desc": "TLS handshake" + _remark(rejection),
+        "message": f"TLS handshake with {rejection.remote_name or rejection.remote_endpoint}, certificate sent: {sent}",
+        "tag": _time_tags(rejection),
     }
 
 
-def _remark(item: Rejection) -> str:
-    return "" if item.time_basis in _PLAIN else f" ({clock.remark(item.time_basis)})"
+def _remark(rejection: Rejection) -> str:
+    return "" if rejection.time_basis in _PLAIN else f" ({clock.remark(rejection.time_basis)})"
 
 
-def _time_tags(item: Rejection) -> list[str]:
-    return [] if clock.is_known(item.time_basis) else [NO_UTC_TIME]
+def _time_tags(rejection: Rejection) -> list[str]:
+    return [] if clock.is_known(rejection.time_basis) else [NO_UTC_TIME]
 
 
-def _common(incident: Incident, item: Rejection) -> Entry:
+def _common(incident: Incident, rejection: Rejection) -> Entry:
     return {
-        "id": item.id,
+        "id": rejection.id,
         "incident": incident.id,
-        "host": item.host,
-        "connector": item.connector,
-        "session": item.session,
-        "time_basis": item.time_basis,
-        "thumbprint": item.sent.thumbprint if item.sent else "",
-        "origin": describe_origin(item.origin),
+        "host": rejection.host,
+        "connector": rejection.connector,
+        "session": rejection.session,
+        "time_basis": rejection.time_basis,
+        "thumbprint": rejection.sent.thumbprint if rejection.sent else "",
+        "origin": describe_origin(rejection.origin),
     }
 
 
-def _check(item: Operation) -> Entry:
+def _check(operation: Operation) -> Entry:
+    result = f"{operation.result} {operation.result_name}"
     return {
-        "id": item.id,
-        "host": item.host,
-        "datetime": item.time.isoformat(),
+        "id": operation.id,
+        "host": operation.host,
+        "datetime": operation.time.isoformat(),
         "timestamp_desc": "CAPI2 certificate check",
-        "message": f"{item.process}: {item.policy} of {item.subject} gave {item.result} {item.result_name}".rstrip(),
-        "thumbprint": item.thumbprint,
-        "chain_ref": item.chain_ref,
-        "chain_status": list(item.chain_status),
-        "tag": list(item.signals),
-        "origin": describe_origin(item.origin),
+        "message": f"{operation.process}: {operation.policy} of {operation.subject} gave {result}".rstrip(),
+        "thumbprint": operation.thumbprint,
+        "chain_ref": operation.chain_ref,
+        "chain_status": list(operation.chain_status),
+        "tag": list(operation.signals),
+        "origin": describe_origin(operation.origin),
     }

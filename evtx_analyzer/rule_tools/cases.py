@@ -102,7 +102,7 @@ def _fields(event: Mapping[str, Any]) -> Fields:
 
 def _cause_problem(rule: Cause, case: Mapping[str, Any]) -> str:
     observed = frozenset(map(str, case.get("observed") or ()))
-    unknown = observed - {item.name for item in rule.observations}
+    unknown = observed - {observation.name for observation in rule.observations}
     if unknown:
         return f"the cause has no observation {', '.join(sorted(unknown))}"
     got = grade_of(rule, observed)

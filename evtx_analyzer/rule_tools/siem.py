@@ -59,9 +59,9 @@ class Siem(Struct, frozen=True, kw_only=True):
         return f"{found}{lines}\n| {self.filter} {conditions}"
 
 
-def _plain_numbers(found: re.Match[str]) -> str:
-    numbers = found[2].replace('"', "")
-    return f"{found[1]} in ({numbers})"
+def _plain_numbers(match: re.Match[str]) -> str:
+    numbers = match[2].replace('"', "")
+    return f"{match[1]} in ({numbers})"
 
 
 def column_of(field: str) -> str:

@@ -82,10 +82,10 @@ def _parsed(texts: RuleTexts) -> RuleSet:
     return parse(texts)
 
 
-def _compiled(found: RuleSet, added: str = "") -> Rules:
+def _compiled(rule_set: RuleSet, added: str = "") -> Rules:
     return Rules(
-        signals=tuple(signal(rule.name, rule.title, rule.kind, rule.conditions) for rule in found.signals),
-        links=found.links,
-        causes=found.causes,
+        signals=tuple(signal(rule.name, rule.title, rule.kind, rule.conditions) for rule in rule_set.signals),
+        links=rule_set.links,
+        causes=rule_set.causes,
         added=added,
     )

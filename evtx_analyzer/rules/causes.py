@@ -34,9 +34,9 @@ def parse_cause(
     if data.get("id") != stem(file):
         check.wrong("id", "must be the file's name without .yml")
     observations = _observations(data.get("observations") or {}, names, check)
-    observed = frozenset(item.name for item in observations)
+    observed = frozenset(observation.name for observation in observations)
     grades = _grades(data.get("grades") or {}, observed, check)
-    of_stores = {item.name for item in observations if item.kind == "store"}
+    of_stores = {observation.name for observation in observations if observation.kind == "store"}
     for name in sorted(of_stores & {name for group in grades.get("confirmed", ()) for name in group}):
         check.wrong(
             "grades.confirmed", f"{name} is of a store, which shows the time of its export and confirms nothing"
@@ -70,7 +70,7 @@ def _changes(part: str, repair: Mapping[str, Any], check: Check) -> tuple[str, .
 
 
 def _observations(data: object, names: Mapping[str, frozenset[str]], check: Check) -> tuple[Observation, ...]:
-    found = []
+    observations = []
     for name, item in check.mapping("observations", data).items():
         key = f"observations.{name}"
         body = check.mapping(key, item)
@@ -84,7 +84,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
         if "shown-by" in body:
             check.reference(f"{key}.shown-by", body["shown-by"], frozenset((*CMDLETS, *SHOWN_ELSEWHERE)))
         check.reference(f"{key}.{kind}", of, _known(kind, names))
-        found.append(
+        observations.append(
             Observation(
                 name=str(name),
                 kind=kind,
@@ -97,7 +97,7 @@ def _observations(data: object, names: Mapping[str, frozenset[str]], check: Chec
                 weak=bool(body.get("weak", False)),
             )
         )
-    return tuple(found)
+    return tuple(observations)
 
 
 def _known(kind: ObservationKind, names: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -115,12 +115,14 @@ def _grades(data: object, observed: frozenset[str], check: Check) -> dict[Grade,
         key = f"grades.{grade}"
         if grade not in _GRADES:
             check.wrong(key, f"expected one of {', '.join(_GRADES)}")
-        elif not isinstance(alternatives, list) or not all(isinstance(item, list) and item for item in alternatives):
+        elif not isinstance(alternatives, list) or not all(
+            isinstance(alternative, list) and alternative for alternative in alternatives
+        ):
             check.wrong(key, "expected a list of lists of observations (any of these, all of those)")
         else:
-            for name in (name for item in alternatives for name in item):
+            for name in (name for alternative in alternatives for name in alternative):
                 check.reference(key, name, observed)
-            grades[cast("Grade", grade)] = tuple(tuple(item) for item in alternatives)
+            grades[cast("Grade", grade)] = tuple(tuple(alternative) for alternative in alternatives)
     return grades
 
 

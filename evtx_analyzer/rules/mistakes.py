@@ -68,7 +68,7 @@ class Check:
         text = self.text(key, value)
         bare = _QUOTED.sub("''", text)
         quoted = [part for part in _QUOTED.findall(text) if _names(part)]
-        joined = [found[0] for found in _PLACEHOLDER.finditer(bare) if found["before"] or found["after"]]
+        joined = [match[0] for match in _PLACEHOLDER.finditer(bare) if match["before"] or match["after"]]
         for part in (*quoted, *joined):
             self.wrong(key, f"in a command a placeholder is a whole argument, without quotation marks: {part}")
         return text

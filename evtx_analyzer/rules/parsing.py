@@ -46,12 +46,12 @@ def parse(texts: RuleTexts) -> RuleSet:
     read_signals = [
         _parsed(_signal, name, data, mistakes=mistakes) for name, data in _documents(texts, "signals", mistakes)
     ]
-    signals = [item for item in read_signals if item is not None]
+    signals = [read_signal for read_signal in read_signals if read_signal is not None]
     known = frozenset(signal.name for signal in signals)
     read_links = [
         _parsed(_link, name, data, known, mistakes=mistakes) for name, data in _documents(texts, "links", mistakes)
     ]
-    links = [item for item in read_links if item is not None]
+    links = [read_link for read_link in read_links if read_link is not None]
     names = {"link": frozenset(link.name for link in links), "signal": known}
     read_commands = {
         stem(name): _parsed(parse_commands, name, data, mistakes=mistakes)
@@ -62,7 +62,7 @@ def parse(texts: RuleTexts) -> RuleSet:
         _parsed(parse_cause, name, data, names, commands, mistakes=mistakes)
         for name, data in _documents(texts, "causes", mistakes)
     ]
-    causes = [item for item in read_causes if item is not None]
+    causes = [read_cause for read_cause in read_causes if read_cause is not None]
     if not mistakes and not causes:
         mistakes.append(RuleError("causes", "", "no rule file found; expected signals/, links/ and causes/"))
     if mistakes:

@@ -93,10 +93,10 @@ def _shared(texts: list[str]) -> str:
 
 def _anchored(regex: str) -> str:
     """Return the letters and digits with which every text that the expression finds must begin."""
-    found = _ANCHORED.match(regex)
-    if found is None or _has_alternatives(regex):
+    match = _ANCHORED.match(regex)
+    if match is None or _has_alternatives(regex):
         return ""
-    return (found[1][:-1] if found[2] else found[1]).lower()
+    return (match[1][:-1] if match[2] else match[1]).lower()
 
 
 def _has_alternatives(regex: str) -> bool:

@@ -257,7 +257,7 @@ def _may_match(signal: Signal, values: dict[str, str]) -> bool:
     return True
 
 
-def with_signals(item: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
+def with_signals(correlated: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
     """Return the rejection, operation or handshake with the signals that its view matches added to its own."""
     names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
-    return replace(item, signals=tuple(sorted(names.union(item.signals))))
+    return replace(correlated, signals=tuple(sorted(names.union(correlated.signals))))

@@ -223,11 +223,11 @@ def _sizes(rows: list[Row]) -> Iterator[int]:
 def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
     """Return the rows of a block in which some lines are irregular."""
     irregular = (b"",) * (pattern.groups - 1 if pattern else _MOST_GROUPS)
-    found: list[Row] = []
+    rows: list[Row] = []
     for line in data.split(b"\n")[:-1]:
         match = pattern.fullmatch(line + b"\n") if pattern else None
-        found.append(match.groups(b"") if match else (line, *irregular))
-    return found
+        rows.append(match.groups(b"") if match else (line, *irregular))
+    return rows
 
 
 def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:

@@ -41,46 +41,46 @@ class Clocks:
 
     def add(self, session: Session) -> None:
         """Compare the rows of a session with the remote clock that their text shows."""
-        near = session_clue(session)
+        host_clue = session_clue(session)
         for row in session.rows:
             if row.direction == "<" and (row.origin.line or 0) <= HEAD_LINES:
-                self.add_banner(session.kind, near, row.time, row.text)
+                self.add_banner(session.kind, host_clue, row.time, row.text)
         for reply in session.replies:
             stamp = bracket(reply.row.text).clock if reply.code >= _FAILED else None
             if stamp is not None:
-                self._add(session.kind, near, "bracket", (reply.row.time - stamp).total_seconds())
+                self._add(session.kind, host_clue, "bracket", (reply.row.time - stamp).total_seconds())
 
-    def add_banner(self, kind: str, near: HostClue, time: datetime, text: str) -> None:
+    def add_banner(self, kind: str, host_clue: HostClue, time: datetime, text: str) -> None:
         """Compare the time of a row with the clock that its text shows, if it is a banner."""
         banner = banner_clock(text)
         if banner is not None:
-            self._add(kind, near, "banner", (time - banner).total_seconds())
+            self._add(kind, host_clue, "banner", (time - banner).total_seconds())
 
-    def add_brackets(self, kind: str, near: HostClue, skews: Iterable[float]) -> None:
+    def add_brackets(self, kind: str, host_clue: HostClue, skews: Iterable[float]) -> None:
         """Note how many seconds a log's clock was ahead of the clocks in brackets of replies."""
         for seconds in skews:
-            self._add(kind, near, "bracket", seconds)
+            self._add(kind, host_clue, "bracket", seconds)
 
-    def _add(self, kind: str, near: HostClue, source: str, seconds: float) -> None:
-        key = HostClue(near.name, folder_of(near.path))
-        self._paths[key] = min(self._paths.get(key, near.path), near.path)
+    def _add(self, kind: str, host_clue: HostClue, source: str, seconds: float) -> None:
+        key = HostClue(host_clue.name, folder_of(host_clue.path))
+        self._paths[key] = min(self._paths.get(key, host_clue.path), host_clue.path)
         self._samples.setdefault((kind, key, source), []).append(seconds)
 
     def skews(self, hosts: Hosts) -> tuple[ClockSkew, ...]:
         """Return the medians, sorted; that of the brackets where there are any, for they are finer."""
-        found = [
+        clock_skews = [
             ClockSkew(
-                host=hosts.resolve(HostClue(near.name, self._paths[near]))[0],
+                host=hosts.resolve(HostClue(host_clue.name, self._paths[host_clue]))[0],
                 kind=kind,
-                folder=near.path,
+                folder=host_clue.path,
                 source="banner" if source == "banner" else "bracket",
                 samples=len(samples),
                 seconds=round(_median(samples), 3),
             )
-            for (kind, near, source), samples in self._samples.items()
-            if source == "bracket" or (kind, near, "bracket") not in self._samples
+            for (kind, host_clue, source), samples in self._samples.items()
+            if source == "bracket" or (kind, host_clue, "bracket") not in self._samples
         ]
-        return tuple(sorted(found, key=lambda item: (item.folder, item.kind, item.host)))
+        return tuple(sorted(clock_skews, key=lambda clock_skew: (clock_skew.folder, clock_skew.kind, clock_skew.host)))
 
 
 def _median(samples: Iterable[float]) -> float:
@@ -98,36 +98,38 @@ def session_clock(session: Session) -> datetime | None:
 
 def banner_clock(text: str) -> datetime | None:
     """Return the remote clock in a banner; None where the text is none or shows none."""
-    found = _READY.search(text) if text.startswith("220") else None
-    if found is None:
+    match = _READY.search(text) if text.startswith("220") else None
+    if match is None:
         return None
     # In IIS logs + stands for a blank, so the sign of the offset is lost: two blanks and four digits.
-    text = re.sub(r"(?<=\d) {2}(?=\d{4}\s*$)", " +", found[1].strip())
+    text = re.sub(r"(?<=\d) {2}(?=\d{4}\s*$)", " +", match[1].strip())
     return clock.from_mail(text)
 
 
-def settled(found: Iterable[Sighting], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]) -> list[Sighting]:
+def settled(
+    sightings: Iterable[Sighting], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]
+) -> list[Sighting]:
     """Return sightings with what the remote clock says of their zone.
 
     The repeated hour of daylight saving is settled where the session's own banner tells which reading is meant
     (``sessions``: remote clock by origin id); a log that stands whole hours beside the remote clock has the wrong zone.
     """
     wrong = {(item.kind, item.folder) for item in clocks if clock.whole_hours(item.seconds)}
-    return [_settled(sighting, wrong, sessions) for sighting in found]
+    return [_settled(sighting, wrong, sessions) for sighting in sightings]
 
 
 def _settled(sighting: Sighting, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Sighting:
-    item = sighting.rejection
-    path = display_name(item.origin)
-    if item.time_basis == "ambiguous" and item.other_time is not None and item.id in remote:
-        early, late = sorted((item.time, item.other_time), key=lambda time: abs(time - remote[item.id]))
-        if abs(early - remote[item.id]).total_seconds() < _CLOSE_ENOUGH:
-            shift = early - item.time
-            handshake = item.handshake_time + shift if item.handshake_time else None
-            item = replace(item, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
-    elif item.time_basis == "zone" and (item.kind, folder_of(path)) in wrong:
-        item = replace(item, time_basis="wrong-zone")
-    return sighting if item is sighting.rejection else Sighting(item, sighting.layer)
+    rejection = sighting.rejection
+    path = display_name(rejection.origin)
+    if rejection.time_basis == "ambiguous" and rejection.other_time is not None and rejection.id in remote:
+        early, late = sorted((rejection.time, rejection.other_time), key=lambda time: abs(time - remote[rejection.id]))
+        if abs(early - remote[rejection.id]).total_seconds() < _CLOSE_ENOUGH:
+            shift = early - rejection.time
+            handshake = rejection.handshake_time + shift if rejection.handshake_time else None
+            rejection = replace(rejection, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
+    elif rejection.time_basis == "zone" and (rejection.kind, folder_of(path)) in wrong:
+        rejection = replace(rejection, time_basis="wrong-zone")
+    return sighting if rejection is sighting.rejection else Sighting(rejection, sighting.layer)
 
 
 def noted(
@@ -142,7 +144,7 @@ def noted(
     """
     by_folder = {(item.kind, item.folder): item for item in clocks}
     beside = {display_name(origin): hours for origin, hours in offsets}
-    found = []
+    coverages = []
     for span in coverage:
         notes = list(span.notes)
         skew = by_folder.get((span.kind, folder_of(span.source)))
@@ -152,8 +154,8 @@ def noted(
             notes.append(local[span.source, span.kind])
         if span.source in beside and not (skew is not None and clock.whole_hours(skew.seconds)):
             notes.append(_beside_note(beside[span.source]))
-        found.append(replace(span, notes=tuple(notes)))
-    return found
+        coverages.append(replace(span, notes=tuple(notes)))
+    return coverages
 
 
 def _beside_note(hours: int) -> str:

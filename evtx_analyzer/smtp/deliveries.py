@@ -128,9 +128,9 @@ class History:
 
     def add_refused(self, refused: Iterable[RefusedTimes], clue: HostClue, kind: str) -> None:
         """Count refusals of one machine whose sessions were folded."""
-        for item in refused:
-            row = self._row(clue, item.connector, kind, item.thumbprint)
-            row.refused = both(row.refused, Span(item.count, item.first, item.last))
+        for refused_times in refused:
+            row = self._row(clue, refused_times.connector, kind, refused_times.thumbprint)
+            row.refused = both(row.refused, Span(refused_times.count, refused_times.first, refused_times.last))
 
     def _state(self, outcome: Outcome, message: Acceptance) -> _State:
         sender = message.sender_domain
@@ -153,8 +153,8 @@ class History:
 
     def _row(self, clue: HostClue, connector: str, kind: str, thumbprint: str) -> _Row:
         """Return the counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
-        near = HostClue(clue.name, folder_of(clue.path), address_of(clue.address))
-        row = self._rows.setdefault((near, connector, kind, thumbprint), _Row())
+        host_clue = HostClue(clue.name, folder_of(clue.path), address_of(clue.address))
+        row = self._rows.setdefault((host_clue, connector, kind, thumbprint), _Row())
         row.path = min(row.path or clue.path, clue.path)
         return row
 

@@ -80,12 +80,12 @@ class Folding:
         """Fold the refusals of a session."""
         clue, first = session_clue(session), True
         for sighting in rejections(session):
-            item = sighting.rejection
+            rejection = sighting.rejection
             group = self.group(sighting, clue)
-            group.alike.rows.append(differing_part(item, group.alike.shared.reply, self.files))
-            if item.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
-                self.clocks[item.id] = time
-            if first and item.handshake_time is None:
+            group.alike.rows.append(differing_part(rejection, group.alike.shared.reply, self.files))
+            if rejection.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
+                self.clocks[rejection.id] = time
+            if first and rejection.handshake_time is None:
                 self._ends.append(session.last)
             first = False
 
@@ -95,14 +95,14 @@ class Folding:
 
     def group(self, sighting: Sighting, clue: HostClue) -> Group:
         """Return the group that a refusal belongs to."""
-        item = sighting.rejection
+        rejection = sighting.rejection
         where = HostClue(clue.name, clue.path, address_of(clue.address))
-        alike = alike_key(item)
+        alike = alike_key(rejection)
         key = (*alike, where, sighting.layer)
         group = self._groups.get(key)
         if group is None:
             # The files of a log share it: its reply is that of the first of them all.
-            shared = self._shared.setdefault(alike, shared_part(item, item.reply))
+            shared = self._shared.setdefault(alike, shared_part(rejection, rejection.reply))
             group = self._groups[key] = Group(Alike(shared, [], self.files.origins), where, sighting.layer)
         return group
 
@@ -118,13 +118,15 @@ class Folding:
 
     def anchors(self) -> list[datetime]:
         """Return the times of refused handshakes, and of the end of sessions that had none."""
-        times = {item.handshake_time for group in self._groups.values() for item in group.alike.differing()}
+        times = {differing.handshake_time for group in self._groups.values() for differing in group.alike.differing()}
         return [*self._ends, *(time for time in times if time is not None)]
 
     def certificates(self) -> Iterator[Certificate]:
         """Yield the certificates that refused sessions sent or received."""
         for group in self._groups.values():
-            yield from (item for item in (group.alike.shared.sent, group.alike.shared.received) if item)
+            yield from (
+                certificate for certificate in (group.alike.shared.sent, group.alike.shared.received) if certificate
+            )
 
     def resolved(
         self, hosts: Hosts, others: Sequence[Sighting], recorded: Recorded = NOTHING_RECORDED
@@ -135,16 +137,20 @@ class Folding:
         """
         groups = list(_with_hosts(self._groups.values(), hosts))
         if len(self) + len(others) <= FEW:
-            return [item for group in groups for item in _sightings(group)], []
+            return [sighting for group in groups for sighting in _sightings(group)], []
         folded = [group for group in groups if _may_fold(group)]
-        whole = [item for group in groups if not _may_fold(group) for item in _sightings(group)]
+        whole = [sighting for group in groups if not _may_fold(group) for sighting in _sightings(group)]
         elsewhere, twice = _Elsewhere([*whole, *others]), _twice(folded) if len(self.files.origins) > 1 else set()
         alone: list[Alike] = []
         for group in folded:
             rest = []
-            for item, row in zip(group.alike.differing(), group.alike.rows, strict=True):
-                if elsewhere.may_tell(item) or recorded.holds(item) or (twice and _copied(item) in twice):
-                    whole.append(Sighting(group.alike.whole(item), group.layer))
+            for differing, row in zip(group.alike.differing(), group.alike.rows, strict=True):
+                if (
+                    elsewhere.may_tell(differing)
+                    or recorded.holds(differing)
+                    or (twice and _copied(differing) in twice)
+                ):
+                    whole.append(Sighting(group.alike.whole(differing), group.layer))
                 else:
                     rest.append(row)
             if rest:
@@ -152,20 +158,20 @@ class Folding:
         return whole, alone
 
 
-def alike_key(item: Rejection) -> tuple[object, ...]:
+def alike_key(rejection: Rejection) -> tuple[object, ...]:
     """Return what refusals must share to be alike: all that decides, but for their times and what names a message."""
-    return shared_part(item, compared(item.reply)), _domain(item)
+    return shared_part(rejection, compared(rejection.reply)), _domain(rejection)
 
 
 def fold(found: Iterable[Rejection], files: Files) -> list[Alike]:
     """Return refusals folded, in the order in which the first of each came."""
     groups: dict[tuple[object, ...], Alike] = {}
-    for item in found:
-        key = alike_key(item)
+    for rejection in found:
+        key = alike_key(rejection)
         group = groups.get(key)
         if group is None:
-            group = groups[key] = Alike(shared_part(item, item.reply), [], files.origins)
-        group.rows.append(differing_part(item, group.shared.reply, files))
+            group = groups[key] = Alike(shared_part(rejection, rejection.reply), [], files.origins)
+        group.rows.append(differing_part(rejection, group.shared.reply, files))
     return list(groups.values())
 
 
@@ -173,9 +179,9 @@ Key = tuple[str, str, str, str]
 """Host, kind of log, connector and thumbprint of the certificate sent: what makes an incident."""
 
 
-def incident_key(item: Rejection) -> Key:
+def incident_key(rejection: Rejection) -> Key:
     """Return what the refusals of one incident share."""
-    return item.host, item.kind, item.connector, item.sent.thumbprint if item.sent else ""
+    return rejection.host, rejection.kind, rejection.connector, rejection.sent.thumbprint if rejection.sent else ""
 
 
 def split(
@@ -191,18 +197,22 @@ def split(
     for key in {**whole, **folded}:
         count = len(whole.get(key, ())) + sum(map(len, folded.get(key, ())))
         if count <= FEW:
-            whole.setdefault(key, []).extend(item for group in folded.pop(key, ()) for item in group.rejections())
+            whole.setdefault(key, []).extend(
+                rejection for group in folded.pop(key, ()) for rejection in group.rejections()
+            )
         elif may := [item for item in whole.get(key, ()) if _may_be_folded(item) and not recorded.holds(item)]:
             whole[key] = [item for item in whole[key] if not _may_be_folded(item) or recorded.holds(item)]
             folded.setdefault(key, []).extend(fold(may, files))
-    listed = [item for items in whole.values() for item in items]
+    listed = [item for rejections in whole.values() for item in rejections]
     groups = [group for groups in folded.values() for group in groups]
     return sorted(listed, key=lambda item: (item.time, sort_key(item.origin), item.id)), groups
 
 
-def _may_be_folded(item: Rejection) -> bool:
+def _may_be_folded(rejection: Rejection) -> bool:
     """Return whether a refusal can be folded: its UTC time is known, and its own log's place comes first."""
-    return item.time_basis == "utc" and item.other_time is None and item.origins[:1] == (item.origin,)
+    return (
+        rejection.time_basis == "utc" and rejection.other_time is None and rejection.origins[:1] == (rejection.origin,)
+    )
 
 
 def _with_hosts(groups: Iterable[Group], hosts: Hosts) -> Iterator[Group]:
@@ -224,7 +234,7 @@ def _domain(item: Rejection | Differing) -> str:
 
 
 def _sightings(group: Group) -> Iterator[Sighting]:
-    return (Sighting(item, group.layer) for item in group.alike.rejections())
+    return (Sighting(rejection, group.layer) for rejection in group.alike.rejections())
 
 
 def _may_fold(group: Group) -> bool:
@@ -239,22 +249,22 @@ class _Elsewhere:
         self._names: set[str] = set()
         self._times: dict[str, list[datetime]] = {}
         for sighting in others:
-            item = sighting.rejection
-            self._names |= {message_key(item.message_id), item.session} - {""}
-            for name in recipients_of(item.rcpt_to):
-                self._times.setdefault(name, []).append(item.time)
+            rejection = sighting.rejection
+            self._names |= {message_key(rejection.message_id), rejection.session} - {""}
+            for name in recipients_of(rejection.rcpt_to):
+                self._times.setdefault(name, []).append(rejection.time)
         for times in self._times.values():
             times.sort()
 
-    def may_tell(self, item: Differing) -> bool:
+    def may_tell(self, differing: Differing) -> bool:
         """Return whether another log may tell of a refusal; one without recipients is never alone."""
-        if not item.rcpt_to:
+        if not differing.rcpt_to:
             return True
         if not self._names and not self._times:
             return False
-        if item.session in self._names or message_key(item.message_id) in self._names:
+        if differing.session in self._names or message_key(differing.message_id) in self._names:
             return True
-        return any(self._is_near(item.time, name) for name in recipients_of(item.rcpt_to))
+        return any(self._is_near(differing.time, name) for name in recipients_of(differing.rcpt_to))
 
     def _is_near(self, time: datetime, name: str) -> bool:
         times = self._times.get(name, ())
@@ -262,8 +272,8 @@ class _Elsewhere:
         return place < len(times) and times[place] <= time + _NEAR
 
 
-def _copied(item: Differing) -> int:
-    return hash((item.session, item.time, item.rcpt_to, item.message_id))
+def _copied(differing: Differing) -> int:
+    return hash((differing.session, differing.time, differing.rcpt_to, differing.message_id))
 
 
 def _twice(groups: Iterable[Group]) -> set[int]:
@@ -271,8 +281,8 @@ def _twice(groups: Iterable[Group]) -> set[int]:
     seen: dict[int, int] = {}
     twice: set[int] = set()
     for group in groups:
-        for item in group.alike.differing():
-            mark = _copied(item)
-            if seen.setdefault(mark, item.places[0][0]) != item.places[0][0]:
+        for differing in group.alike.differing():
+            mark = _copied(differing)
+            if seen.setdefault(mark, differing.places[0][0]) != differing.places[0][0]:
                 twice.add(mark)
     return twice

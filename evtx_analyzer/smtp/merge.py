@@ -87,7 +87,7 @@ def merge(sightings: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Or
             if len(alike) < 2:  # noqa: PLR2004  of any file, one of two files is another one
                 alike.setdefault(file, group)
     merged = [_merged(group) for group in groups]
-    return sorted(merged, key=lambda item: (item.time, sort_key(item.origin), item.id)), offsets
+    return sorted(merged, key=lambda rejection: (rejection.time, sort_key(rejection.origin), rejection.id)), offsets
 
 
 # Time of the group's first sighting, number in the order of coming, time of this sighting, group.
@@ -117,52 +117,52 @@ class _Index:
             self._insert(sighting, group)
 
     def _insert(self, sighting: Sighting, group: Group) -> None:
-        item, first = sighting.rejection, group.first
-        entry = (first.time, self._count, item.time, group)
+        rejection, first = sighting.rejection, group.first
+        entry = (first.time, self._count, rejection.time, group)
         self._count += 1
-        self._coarsest = max(self._coarsest, item.resolution)
+        self._coarsest = max(self._coarsest, rejection.resolution)
         known = first.time_basis in _KNOWN_TIMES
         names = recipients_of(first.rcpt_to) or {""}
-        for index, value in ((self._messages, message_key(item.message_id)), (self._sessions, item.session)):
+        for index, value in ((self._messages, message_key(rejection.message_id)), (self._sessions, rejection.session)):
             for name in (*names, _ANY) if value else ():
                 insort(index.setdefault((name, value, known), []), entry)
-        for name in recipients_of(item.rcpt_to):
+        for name in recipients_of(rejection.rcpt_to):
             insort(self._recipients.setdefault((name, "", known), []), entry)
 
     def find(self, sighting: Sighting) -> Group | None:
         """Return the group of the same refusal: by message, else by session, else by time; of several the nearest."""
-        item = sighting.rejection
-        names = sorted(recipients_of(item.rcpt_to))
+        rejection = sighting.rejection
+        names = sorted(recipients_of(rejection.rcpt_to))
         ways = [
-            (self._messages, message_key(item.message_id), [*names, ""] if names else [_ANY], _DAY),
-            (self._sessions, item.session, [*names, ""] if names else [_ANY], _DAY),
+            (self._messages, message_key(rejection.message_id), [*names, ""] if names else [_ANY], _DAY),
+            (self._sessions, rejection.session, [*names, ""] if names else [_ANY], _DAY),
         ]
         for index, value, wanted, reach in ways:
             if value and (group := self._nearest(sighting, index, value, wanted, reach)) is not None:
                 return group
-        if item.time_basis not in _KNOWN_TIMES:
+        if rejection.time_basis not in _KNOWN_TIMES:
             return None
-        reach = _REPORT if item.kind in REPORT_KINDS else _CLOSE
+        reach = _REPORT if rejection.kind in REPORT_KINDS else _CLOSE
         return self._nearest(sighting, self._recipients, "", names, reach)
 
     def _nearest(
         self, sighting: Sighting, index: dict[_Key, list[_Entry]], value: str, names: list[str], reach: timedelta
     ) -> Group | None:
         """Return the nearest group in time that a sighting may join; of equally near ones the one that came first."""
-        item = sighting.rejection
-        slack = timedelta(seconds=max(self._coarsest, item.resolution))
+        rejection = sighting.rejection
+        slack = timedelta(seconds=max(self._coarsest, rejection.resolution))
         best: tuple[timedelta, datetime, int, Group] | None = None
         for name in names:
             for known in (True, False):
                 entries = index.get((name, value, known), [])
-                limit = reach + slack if known and item.time_basis in _KNOWN_TIMES else timedelta.max
-                for distance, entry in self._outward(entries, item.time, name):
+                limit = reach + slack if known and rejection.time_basis in _KNOWN_TIMES else timedelta.max
+                for distance, entry in self._outward(entries, rejection.time, name):
                     if distance > (limit if best is None else min(limit, best[0])):
                         break
                     # By time alone, the row itself must be near, and not only the group that it has joined.
-                    if index is self._recipients and abs(entry[2] - item.time) > reach:
+                    if index is self._recipients and abs(entry[2] - rejection.time) > reach:
                         continue
-                    seen = entry[2] if index is self._recipients else item.time
+                    seen = entry[2] if index is self._recipients else rejection.time
                     found = (distance, seen, entry[1], entry[3])
                     if (best is None or found[:3] < best[:3]) and _may_join(sighting, entry[3], reach):
                         best = found
@@ -191,23 +191,23 @@ class _Index:
 
 
 def _strength(sighting: Sighting) -> tuple[object, ...]:
-    item, layer = sighting.rejection, sighting.layer
+    rejection, layer = sighting.rejection, sighting.layer
     rank = _STRENGTH.index(layer) if layer in _STRENGTH else len(_STRENGTH)
-    return rank, item.kind in REPORT_KINDS, layer, item.time, sort_key(item.origin), item.id
+    return rank, rejection.kind in REPORT_KINDS, layer, rejection.time, sort_key(rejection.origin), rejection.id
 
 
 def _copy_key(sighting: Sighting) -> tuple[object, ...]:
     """Return what a row shares with its copy in another file."""
-    item = sighting.rejection
+    rejection = sighting.rejection
     return (
         sighting.layer,
-        item.host,
-        item.session,
-        item.time,
-        item.remote_endpoint,
-        item.rcpt_to,
-        item.message_id,
-        item.reply,
+        rejection.host,
+        rejection.session,
+        rejection.time,
+        rejection.remote_endpoint,
+        rejection.rcpt_to,
+        rejection.message_id,
+        rejection.reply,
     )
 
 
@@ -240,8 +240,8 @@ def _may_join(sighting: Sighting, group: Group, reach: timedelta) -> bool:
     left, right = sighting.rejection, group.first
     if _layers_of(sighting) & group.layers:
         return False
-    ids = {message_key(item.message_id) for item in (left, right) if item.message_id}
-    named = [recipients_of(item.rcpt_to) for item in (left, right) if item.rcpt_to]
+    ids = {message_key(rejection.message_id) for rejection in (left, right) if rejection.message_id}
+    named = [recipients_of(rejection.rcpt_to) for rejection in (left, right) if rejection.rcpt_to]
     if len(ids) > 1 or (len(named) > 1 and not named[0] & named[1]):
         return False
     if left.kind not in REPORT_KINDS and left.host and right.host and left.host != right.host:
@@ -265,9 +265,9 @@ def _merged(group: Group) -> Rejection:
     first = members[0]
     if len(members) == 1 and not group.copies and list(first.signals) == sorted(set(first.signals)):
         return first
-    host = min(members, key=lambda item: HOST_BASES.index(item.host_basis))
-    timed = next((item for item in members if item.time_basis in _KNOWN_TIMES), first)
-    origins = [origin for item in members for origin in item.origins] + group.copies
+    host = min(members, key=lambda member: HOST_BASES.index(member.host_basis))
+    timed = next((member for member in members if member.time_basis in _KNOWN_TIMES), first)
+    origins = [origin for member in members for origin in member.origins] + group.copies
     return replace(
         first,
         time=timed.time,
@@ -277,10 +277,10 @@ def _merged(group: Group) -> Rejection:
         host=host.host,
         host_basis=host.host_basis,
         origins=tuple(dict.fromkeys(origins)),
-        kinds=tuple(dict.fromkeys(item.kind for item in members)),
-        signals=tuple(sorted({name for item in members for name in item.signals})),
-        untrusted_root_hint=any(item.untrusted_root_hint for item in members),
-        remote_clock=next((item.remote_clock for item in members if item.remote_clock), None),
+        kinds=tuple(dict.fromkeys(member.kind for member in members)),
+        signals=tuple(sorted({name for member in members for name in member.signals})),
+        untrusted_root_hint=any(member.untrusted_root_hint for member in members),
+        remote_clock=next((member.remote_clock for member in members if member.remote_clock), None),
         **_envelope(members),
         **dict(_filled(members)),
     )
@@ -288,17 +288,17 @@ def _merged(group: Group) -> Rejection:
 
 def _envelope(members: list[Rejection]) -> dict[str, Any]:
     """Return sender and null sender of the first log that shows the envelope, else the first sender that is named."""
-    shown = next((item for item in members if _null_sender(item) is not None), None)
+    shown = next((member for member in members if _null_sender(member) is not None), None)
     if shown is None:
-        return {"mail_from": next((item.mail_from for item in members if item.mail_from), "")}
+        return {"mail_from": next((member.mail_from for member in members if member.mail_from), "")}
     return {"mail_from": shown.mail_from, "null_sender": _null_sender(shown)}
 
 
-def _null_sender(item: Rejection) -> bool | None:
+def _null_sender(rejection: Rejection) -> bool | None:
     """Return whether the envelope has no sender; a session that names one shows that it has."""
-    if item.null_sender is None and item.mail_from and item.kind in _STRENGTH:
+    if rejection.null_sender is None and rejection.mail_from and rejection.kind in _STRENGTH:
         return False
-    return item.null_sender
+    return rejection.null_sender
 
 
 def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
@@ -316,5 +316,5 @@ def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
     for name in names:
         value = getattr(members[0], name)
         if not value:
-            value = next((value for item in members[1:] if (value := getattr(item, name))), "")
+            value = next((value for member in members[1:] if (value := getattr(member, name))), "")
             yield name, value

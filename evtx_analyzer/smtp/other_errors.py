@@ -80,13 +80,13 @@ class OtherErrors:
 
     def add(self, session: Session) -> None:
         """Count what failed in a session besides 5.7.64."""
-        near = session_clue(session)
+        host_clue = session_clue(session)
         for reply in session.replies:
             if reply.code >= _FAILED and not reply.signals:
-                self._note(session.kind, near, reply.row.text, reply.row.time, reply.row.origin)
+                self._note(session.kind, host_clue, reply.row.text, reply.row.time, reply.row.origin)
         if session.tls_error:
             failed = next(row for row in session.rows if session.tls_error in row.context + row.text)
-            key = (session.kind, _folder(near), f"{TLS_FAILED} {session.tls_error}", "", "")
+            key = (session.kind, _folder(host_clue), f"{TLS_FAILED} {session.tls_error}", "", "")
             self._count(self._rows, key, failed.context or failed.text, failed.time, failed.origin)
 
     def add_message(self, match: Match) -> None:
@@ -108,8 +108,8 @@ class OtherErrors:
     def rows(self, hosts: Hosts) -> tuple[OtherError, ...]:
         """Return the errors, sorted."""
         merged: dict[tuple[str, str, str, str, str], _Row] = {}
-        for (kind, near, found, attr, message), row in self._rows.items():
-            host = hosts.resolve(HostClue(near.name, display_name(row.origin), near.address))[0]
+        for (kind, host_clue, found, attr, message), row in self._rows.items():
+            host = hosts.resolve(HostClue(host_clue.name, display_name(row.origin), host_clue.address))[0]
             key = (kind, host, found, attr, message)
             merged[key] = merged[key].joined(row) if key in merged else row
         return tuple(
@@ -142,8 +142,8 @@ class OtherErrors:
             for row in self._unrecognized.values()
         ]
 
-    def _note(self, kind: str, near: HostClue, text: str, time: datetime, origin: Origin) -> None:
-        key = (kind, _folder(near), code(text), attribution(text), bracket_message(text))
+    def _note(self, kind: str, host_clue: HostClue, text: str, time: datetime, origin: Origin) -> None:
+        key = (kind, _folder(host_clue), code(text), attribution(text), bracket_message(text))
         self._count(self._unrecognized if has_code(text) else self._rows, key, text, time, origin)
 
     @staticmethod
@@ -165,12 +165,12 @@ class _Row:
 
 def bracket_message(text: str) -> str:
     """Return what a reply of Exchange Online's says in ``[Message=...]``, folded; empty where it has none."""
-    found = _BRACKET_MESSAGE.search(text)
-    return found[1].strip().casefold() if found else ""
+    match = _BRACKET_MESSAGE.search(text)
+    return match[1].strip().casefold() if match else ""
 
 
-def _folder(near: HostClue) -> HostClue:
-    return HostClue(near.name, folder_of(near.path), address_of(near.address))
+def _folder(host_clue: HostClue) -> HostClue:
+    return HostClue(host_clue.name, folder_of(host_clue.path), address_of(host_clue.address))
 
 
 def _meaning(kind: str, found: str, attr: str, message: str) -> str:

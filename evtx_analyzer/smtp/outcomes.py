@@ -156,7 +156,10 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
         banners=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("220")]),
         hellos=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("250")]),
         messages=tuple(
-            [_message(places[id(reply.row)], item) for reply, item in zip(taken, outcome.accepted, strict=True)]
+            [
+                _message(places[id(reply.row)], acceptance)
+                for reply, acceptance in zip(taken, outcome.accepted, strict=True)
+            ]
         ),
         refused=tuple([_refused(places[id(reply.row)], reply) for reply in refused]),
         handshake=_number_of(session.handshake_time) if refused else None,
@@ -209,9 +212,9 @@ def _number_of(time: datetime | None) -> int | None:
     return None if time is None else (time - _ZERO) // timedelta(seconds=1)
 
 
-def _message(accepted: int, item: Acceptance) -> Message:
-    sender = int(item.sender_domain) if item.sender_domain else None
-    return Message(accepted, sender, tuple([int(number) for number in item.recipient_domains]))
+def _message(accepted: int, acceptance: Acceptance) -> Message:
+    sender = int(acceptance.sender_domain) if acceptance.sender_domain else None
+    return Message(accepted, sender, tuple([int(number) for number in acceptance.recipient_domains]))
 
 
 class OutcomeReader:

@@ -41,8 +41,8 @@ class Refusals(Struct, frozen=True, kw_only=True):
 
     def sessions(self) -> Iterator[str]:
         """Yield the ids of all sessions that were refused; empty where the log names none."""
-        yield from (item.session for item in self.rejections)
-        yield from (item.session for group in self.alike for item in group.differing())
+        yield from (rejection.session for rejection in self.rejections)
+        yield from (differing.session for group in self.alike for differing in group.differing())
 
 
 def refusals(
@@ -57,12 +57,12 @@ def refusals(
 
     Those that a network trace may show (``recorded``) stay whole: each is compared with its handshakes.
     """
-    others = [item for match in messages for item in message_rejections(match, hosts)]
+    others = [sighting for match in messages for sighting in message_rejections(match, hosts)]
     whole, alone = folding.resolved(hosts, others, recorded)
     merged, offsets = merge(settled([*whole, *others], folding.clocks, skews))
     count = len(merged) + sum(map(len, alone))
     kept, alike = split(
-        [item for item in merged if _lies_within(item, *within)],
+        [rejection for rejection in merged if _lies_within(rejection, *within)],
         [part for group in alone if len(part := _part_within(group, *within))],
         folding.files,
         recorded,
@@ -71,9 +71,9 @@ def refusals(
     return Refusals(rejections=tuple(kept), left_out=left_out, offsets=tuple(offsets), alike=tuple(alike))
 
 
-def _lies_within(item: Rejection, since: datetime | None, until: datetime | None) -> bool:
+def _lies_within(rejection: Rejection, since: datetime | None, until: datetime | None) -> bool:
     """Return whether a refusal lies in the limits; one whose UTC time is not known is kept."""
-    return item.time_basis in ("heading", "unknown") or _is_between(item.time, since, until)
+    return rejection.time_basis in ("heading", "unknown") or _is_between(rejection.time, since, until)
 
 
 def _part_within(group: Alike, since: datetime | None, until: datetime | None) -> Alike:
@@ -81,7 +81,7 @@ def _part_within(group: Alike, since: datetime | None, until: datetime | None) -
     if since is None and until is None:
         return group
     pairs = zip(group.differing(), group.rows, strict=True)
-    return replace(group, rows=[row for item, row in pairs if _is_between(item.time, since, until)])
+    return replace(group, rows=[row for differing, row in pairs if _is_between(differing.time, since, until)])
 
 
 def _is_between(time: datetime, since: datetime | None, until: datetime | None) -> bool:

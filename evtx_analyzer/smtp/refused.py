@@ -106,7 +106,7 @@ class RefusalReader:
             # Both, for what is known holds the layouts whose ids are in the keys.
             self._known.clear()
             self._groups.clear()
-        session, lines = self._session_of(read()), [one.reply for one in layout.refused]
+        session, lines = self._session_of(read()), [refused.reply for refused in layout.refused]
         sightings = list(rejections(session)) if session is not None else []
         # Another session of the shape may have a failing reply that is no refusal: it is read row by row.
         numbers = {id(row): number for number, row in enumerate(session.rows)} if session is not None else {}
@@ -214,8 +214,8 @@ class RefusalReader:
 def _text(pattern: re.Pattern[bytes], rows: Sequence[Row], at: int) -> str | None:
     """Return an address or a message id as it is usually written; None where it is written otherwise."""
     line = rows[at][0]
-    found = pattern.search(line)
-    return found[1].decode() if found is not None and line.isascii() else None
+    match = pattern.search(line)
+    return match[1].decode() if match is not None and line.isascii() else None
 
 
 def _said(line: bytes) -> bytes:

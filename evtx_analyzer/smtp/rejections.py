@@ -53,7 +53,7 @@ def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sightin
     for reply in refused_replies(session):
         text, row = reply.row.text, reply.row
         remote, verdict = bracket(text), _verdict(text)
-        found = Rejection(
+        rejection = Rejection(
             id=identify("R", row.origin, text),
             time=row.time,
             host=host,
@@ -94,7 +94,7 @@ def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sightin
             certificate_name=verdict.name,
             certificate_verdict=verdict.verdict,
         )
-        yield Sighting(found, INTERNAL if internal else session.kind)
+        yield Sighting(rejection, INTERNAL if internal else session.kind)
 
 
 def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
@@ -102,10 +102,10 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
     event = match.event
     assert isinstance(event, MessageEvent)
     host, basis = _UNKNOWN if event.by_exchange_online else hosts.resolve(clue(event))
-    refused = [item for item in event.recipients if has_code(item.text)] or list(event.recipients[:1])
+    refused = [recipient for recipient in event.recipients if has_code(recipient.text)] or list(event.recipients[:1])
     for status in refused:
         remote, verdict = bracket(status.text), _verdict(status.text)
-        found = Rejection(
+        rejection = Rejection(
             id=identify("R", event.origin, f"{status.address} {status.text}"),
             time=event.time,
             host=host,
@@ -142,7 +142,7 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
             certificate_name=verdict.name,
             certificate_verdict=verdict.verdict,
         )
-        yield Sighting(found, event.layer)
+        yield Sighting(rejection, event.layer)
 
 
 _UNKNOWN: tuple[str, HostBasis] = ("", "unknown")

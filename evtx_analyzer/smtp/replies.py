@@ -20,7 +20,7 @@ REPLY_CODE = re.compile(r"\s*+#?(?:<[^>]*>)?\s*+#?([45]\d\d)\b")
 def code(text: str) -> str:
     """Return reply code and enhanced status of a reply (``550 5.7.64``), or the one of them that it has."""
     reply, enhanced = REPLY_CODE.match(text), ENHANCED.search(text)
-    return " ".join(found[1] for found in (reply, enhanced) if found) or "no code"
+    return " ".join(match[1] for match in (reply, enhanced) if match) or "no code"
 
 
 _CODE_5764 = re.compile(r"(?<![\d.])5\.7\.64(?![\d.]*\d)")
@@ -45,7 +45,7 @@ _BRACKET = re.compile(r"\[([A-Za-z0-9.-]{1,255})(?:\s{1,9}(\S{1,64}Z))?(?:\s{1,9
 
 def bracket(text: str) -> Bracket:
     """Return the last bracket of a reply that holds a host name; an empty one if there is none."""
-    found = [item for item in _BRACKET.finditer(text) if _is_host(item[1])]
+    found = [match for match in _BRACKET.finditer(text) if _is_host(match[1])]
     return Bracket(found[-1][1], clock.from_iso(found[-1][2] or "")) if found else Bracket()
 
 
@@ -73,13 +73,13 @@ _REPLY_VERDICT = re.compile(
 
 def verdict_of(text: str) -> ReplyVerdict | None:
     """Return the certificate's name and the verdict on it at the end of a refusal; None where the reply has neither."""
-    found = _REPLY_VERDICT.search(text) if has_code(text) else None
-    if found is None:
+    match = _REPLY_VERDICT.search(text) if has_code(text) else None
+    if match is None:
         return None
-    return ReplyVerdict(found["name"], " ".join(found["verdict"].replace("+", " ").split()).casefold())
+    return ReplyVerdict(match["name"], " ".join(match["verdict"].replace("+", " ").split()).casefold())
 
 
 def attribution(text: str) -> str:
     """Return ``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it names none."""
-    found = _ATTRIBUTION.search(text)
-    return found[0] if found else ""
+    match = _ATTRIBUTION.search(text)
+    return match[0] if match else ""

@@ -52,8 +52,8 @@ def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
 
 
 def _together(left: ReplyText, right: ReplyText) -> ReplyText:
-    firsts = (Moment(item.first, item.first_basis) for item in (left, right))
-    lasts = (Moment(item.last, item.last_basis) for item in (left, right))
+    firsts = (Moment(reply_text.first, reply_text.first_basis) for reply_text in (left, right))
+    lasts = (Moment(reply_text.last, reply_text.last_basis) for reply_text in (left, right))
     first, last = limits([*firsts, *lasts])
     return replace(
         left,

@@ -289,7 +289,7 @@ def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
 def _seen_address(answers: Sequence[SmtpEvent]) -> str:
     """Return the address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
     found = (_HELLO.match(row.text) for row in answers)
-    return next((item[1] for item in found if item), "")
+    return next((match[1] for match in found if match), "")
 
 
 def _once(matches: Sequence[Match]) -> Sequence[Match]:
@@ -313,8 +313,8 @@ def _once(matches: Sequence[Match]) -> Sequence[Match]:
 
 
 def _remote_name(banner: str) -> str:
-    found = _BANNER_NAME.match(banner)
-    return found[1] if found else ""
+    match = _BANNER_NAME.match(banner)
+    return match[1] if match else ""
 
 
 def _helo(commands: Sequence[SmtpEvent]) -> str:
@@ -329,8 +329,8 @@ def _tls_error(notes: Sequence[SmtpEvent]) -> str:
     """Return the error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
     for row in notes:
         for text in (row.context, row.text):
-            if text[:1] in ("T", "t") and (found := _TLS_FAILED.match(text)) is not None:
-                return found[1]
+            if text[:1] in ("T", "t") and (match := _TLS_FAILED.match(text)) is not None:
+                return match[1]
     return ""
 
 

@@ -100,8 +100,8 @@ class _Transaction:
         """
         if not self._lines:
             return None
-        found, self._lines = self._lines, []
-        shown = found[-1] if len(found) == 1 else next((match for match in found if match.signals), found[-1])
+        matches, self._lines = self._lines, []
+        shown = matches[-1] if len(matches) == 1 else next((match for match in matches if match.signals), matches[-1])
         row = shown.event
         assert isinstance(row, SmtpEvent)
         code = int(row.text[:3])
@@ -120,7 +120,7 @@ class _Transaction:
             mail_from=self._named or "",
             rcpt_to="; ".join(recipients),
             message_id=command.message_id,
-            signals=tuple(sorted({name for match in found for name in match.signals})),
+            signals=tuple(sorted({name for match in matches for name in match.signals})),
             null_sender=None if self._named is None else not self._named,
         )
 
@@ -185,7 +185,7 @@ def _known_verb(word: str) -> str:
 
 def _address(text: str) -> str:
     """Return the address of a MAIL or RCPT command; IIS writes a blank for its plus signs."""
-    found = _ADDRESS.search(text)
-    if found is None:
+    match = _ADDRESS.search(text)
+    if match is None:
         return ""
-    return found[2] if found[1] is None else found[1].strip().replace(" ", "+")
+    return match[2] if match[1] is None else match[1].strip().replace(" ", "+")

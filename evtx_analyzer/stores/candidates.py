@@ -36,7 +36,7 @@ def of_host(
         assumed = any(item.store.host_basis == "assumed" for item in same)
         basis = "assumed" if assumed else incident.rejections[0].host_basis
         return same, relation(incident.host, basis, incident.host)
-    hosts = {*(item.store.host for item in contents), *(item.host for item in operations)} - {""}
+    hosts = {*(item.store.host for item in contents), *(operation.host for operation in operations)} - {""}
     nameless = [item for item in contents if not item.store.host]
     if incident.host or len(hosts) > 1:
         return nameless, "unknown"
@@ -47,20 +47,21 @@ def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[Cha
     """The certificates in question: the one sent, else the one that the connector names, else those with its name."""
     certificate = incident.certificate
     if certificate is not None and certificate.thumbprint:
-        sent = any(item.sent and item.sent.thumbprint for item in incident.rejections)
+        sent = any(rejection.sent and rejection.sent.thumbprint for rejection in incident.rejections)
         told = Certificate(thumbprint=certificate.thumbprint, subject=certificate.subject, issuer=certificate.issuer)
         return [("sent" if sent else "check", _completed(told, stores, known))]
     named = [
         parts
-        for item in known.settings
-        if item.cmdlet == SEND_CONNECTOR and item.values.get("Name", "").casefold() == incident.connector.casefold()
-        if (parts := issuer_and_subject(item.values.get("TlsCertificateName", ""))) is not None
+        for setting in known.settings
+        if setting.cmdlet == SEND_CONNECTOR
+        and setting.values.get("Name", "").casefold() == incident.connector.casefold()
+        if (parts := issuer_and_subject(setting.values.get("TlsCertificateName", ""))) is not None
     ]
     wanted = {(name_key(issuer), name_key(subject)) for issuer, subject in named}
     configured = [
-        item
-        for item in stores.in_my()
-        if (name_key(item.certificate.issuer), name_key(item.certificate.subject)) in wanted
+        held
+        for held in stores.in_my()
+        if (name_key(held.certificate.issuer), name_key(held.certificate.subject)) in wanted
     ]
     if configured:
         return [("connector", item) for item in configured]
@@ -69,9 +70,9 @@ def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[Cha
     # IIS SMTP takes a certificate with the name of its virtual server, and its log shows none.
     own = {item.helo for item in (*incident.rejections, *(group.shared for group in incident.alike)) if item.helo}
     return [
-        ("name", item)
-        for item in stores.in_my()
-        if any(connector_covers(name, one) for name in certificate_names(item.certificate) for one in own)
+        ("name", held)
+        for held in stores.in_my()
+        if any(connector_covers(name, one) for name in certificate_names(held.certificate) for one in own)
     ]
 
 

@@ -44,11 +44,11 @@ class Pool(Struct, frozen=True, kw_only=True):
 
     def of(self, thumbprint: str) -> Held | None:
         """The certificate of this thumbprint in a store of the machine."""
-        return next((item for item in self.machine if item.certificate.thumbprint == thumbprint), None)
+        return next((held for held in self.machine if held.certificate.thumbprint == thumbprint), None)
 
     def in_my(self) -> Iterator[Held]:
         r"""Certificates of LocalMachine\\My."""
-        return (item for item in self.machine if f"{MACHINE}\\My" in item.stores)
+        return (held for held in self.machine if f"{MACHINE}\\My" in held.stores)
 
 
 def pool(contents: Iterable[StoreContents]) -> Pool:
@@ -96,9 +96,9 @@ def path(leaf: Held, held: Sequence[Held]) -> list[Held]:
     return best
 
 
-def _rank(found: Sequence[Held]) -> tuple[bool, bool, int]:
-    ended = is_self_signed(found[-1].certificate)
-    return ended and bool(TRUSTED & set(found[-1].stores)), ended, len(found)
+def _rank(path: Sequence[Held]) -> tuple[bool, bool, int]:
+    ended = is_self_signed(path[-1].certificate)
+    return ended and bool(TRUSTED & set(path[-1].stores)), ended, len(path)
 
 
 def issuers(below: Held, held: Iterable[Held]) -> list[Held]:

@@ -90,19 +90,19 @@ def _private(view: StoreView) -> bool | None:
 
 def _misplaced(view: StoreView) -> list[str]:
     """Stores of the intermediates that lie neither in CA nor in My."""
-    between = [item for item in view.held[1:] if not is_self_signed(item.certificate)]
-    misplaced = [item for item in between if not _PLACES_OF_INTERMEDIATES & set(item.stores)]
-    return sorted({store for item in misplaced for store in item.stores})
+    between = [held for held in view.held[1:] if not is_self_signed(held.certificate)]
+    misplaced = [held for held in between if not _PLACES_OF_INTERMEDIATES & set(held.stores)]
+    return sorted({store for held in misplaced for store in held.stores})
 
 
-def _expired(item: Held, incident: Incident) -> bool | None:
+def _expired(held: Held, incident: Incident) -> bool | None:
     """Whether a certificate had expired before the first refusal; None where nothing tells, or only a day is known."""
-    last, first_refusal = item.certificate.not_after, incident.start
+    last, first_refusal = held.certificate.not_after, incident.start
     if incident.unknown_zone_count:
         return None
     if last is not None:
         return last < first_refusal
-    day = item.entry.last_day if item.entry is not None else None
+    day = held.entry.last_day if held.entry is not None else None
     if day is None:
         return None
     # The day is that of a clock whose zone is not known.
@@ -114,15 +114,17 @@ def _expired(item: Held, incident: Incident) -> bool | None:
 def _last_check(view: StoreView) -> str | None:
     """How the last check of the certificate on this machine ended, up to the last refusal."""
     chain, end = view.chain, view.incident.end
-    of_leaf = [item for item in view.operations if item.policy and item.thumbprint == chain.thumbprint]
+    of_leaf = [
+        operation for operation in view.operations if operation.policy and operation.thumbprint == chain.thumbprint
+    ]
     checks = [item for item in of_leaf if item.host == chain.host and item.time <= end]
     if not checks:
         return None
-    return "passed" if max(checks, key=lambda item: item.time).result == _PASSED else "failed"
+    return "passed" if max(checks, key=lambda check: check.time).result == _PASSED else "failed"
 
 
-def _is_public(item: Held | None) -> bool:
-    return item is not None and is_public_root(item.certificate.subject, item.certificate.subject_key_id)
+def _is_public(held: Held | None) -> bool:
+    return held is not None and is_public_root(held.certificate.subject, held.certificate.subject_key_id)
 
 
 def _trusted(view: StoreView) -> bool | None:

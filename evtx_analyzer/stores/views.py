@@ -62,7 +62,7 @@ def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known,
     chain = path(leaf, stores.machine)
     missing = _missing(chain[-1])
     elsewhere = issuers(chain[-1], stores.user) if missing else []
-    found = StoreChain(
+    store_chain = StoreChain(
         incident=machine.incident.id,
         host=machine.incident.host or machine.contents[0].store.host,
         host_relation=machine.hosts,
@@ -76,10 +76,10 @@ def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known,
         missing_issuer_role=_role(chain, missing, known) if missing else None,
         elsewhere=tuple(sorted({store for item in elsewhere for store in item.stores})),
         key=_key(machine.contents, leaf.certificate.thumbprint),
-        same_name=tuple(item.certificate.thumbprint for item in _namesakes(leaf, stores)),
+        same_name=tuple(held.certificate.thumbprint for held in _namesakes(leaf, stores)),
         exported=machine.exported,
     )
-    return StoreView(chain=found, held=tuple(chain), machine=machine, operations=known.operations, only=only)
+    return StoreView(chain=store_chain, held=tuple(chain), machine=machine, operations=known.operations, only=only)
 
 
 def _missing(last: Held) -> Certificate | None:
@@ -116,22 +116,22 @@ def _role(chain: Sequence[Held], missing: Certificate, known: Known) -> Literal[
             return "root" if is_self_signed(certificate) else "intermediate"
     last = chain[-1].certificate.thumbprint
     roles = {
-        item.missing_issuer_role
-        for item in known.operations
-        if item.missing_issuer_role and item.elements and item.elements[-1].thumbprint == last
+        operation.missing_issuer_role
+        for operation in known.operations
+        if operation.missing_issuer_role and operation.elements and operation.elements[-1].thumbprint == last
     }
     return next(iter(roles)) if len(roles) == 1 else "unknown"
 
 
-def _element(item: Held, above: Held | None) -> StoreElement:
-    certificate = item.certificate
+def _element(held: Held, above: Held | None) -> StoreElement:
+    certificate = held.certificate
     return StoreElement(
         thumbprint=certificate.thumbprint,
         subject=certificate.subject,
         issuer=certificate.issuer,
-        stores=item.stores,
+        stores=held.stores,
         not_after=certificate.not_after,
-        signed=signed(item, above) if above is not None else None,
+        signed=signed(held, above) if above is not None else None,
     )
 
 
@@ -161,7 +161,7 @@ def _namesakes(leaf: Held, stores: Pool) -> list[Held]:
     r"""Other certificates of LocalMachine\My that share a name with a certificate."""
     own = certificate_names(leaf.certificate)
     return [
-        item
-        for item in stores.in_my()
-        if item.certificate.thumbprint != leaf.certificate.thumbprint and own & certificate_names(item.certificate)
+        held
+        for held in stores.in_my()
+        if held.certificate.thumbprint != leaf.certificate.thumbprint and own & certificate_names(held.certificate)
     ]

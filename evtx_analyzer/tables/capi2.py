@@ -17,7 +17,8 @@ def _joined(values: Iterable[str]) -> str:
 
 def _chain(elements: Sequence[ChainElement]) -> str:
     return " > ".join(
-        f"{item.subject} [{item.thumbprint}]{''.join(f' {name}' for name in item.errors)}" for item in elements
+        f"{element.subject} [{element.thumbprint}]{''.join(f' {name}' for name in element.errors)}"
+        for element in elements
     )
 
 
@@ -28,7 +29,7 @@ def _of_retrieval(name: str) -> Callable[[Capi2Event], Cell]:
 
 def _tried(event: Capi2Event) -> str:
     attempts = event.retrieval.attempts if event.retrieval else ()
-    return "; ".join(f"{item.name} {item.error} {item.error_name}" for item in attempts if item.error)
+    return "; ".join(f"{attempt.name} {attempt.error} {attempt.error_name}" for attempt in attempts if attempt.error)
 
 
 EVENT_COLUMNS = (

@@ -70,16 +70,20 @@ class Filter(Struct, frozen=True, kw_only=True):
             and self._about(_subjects(event))
         )
 
-    def accepts_operation(self, item: Operation) -> bool:
+    def accepts_operation(self, operation: Operation) -> bool:
         """Return whether an operation is wanted: by its own time and process, and by the rest of any event in it."""
-        results = {int(step.result, 16) for step in item.steps if step.result}
-        names = (item.subject, item.thumbprint, *(name for part in item.elements for name in _element_names(part)))
+        results = {int(step.result, 16) for step in operation.steps if step.result}
+        names = (
+            operation.subject,
+            operation.thumbprint,
+            *(name for part in operation.elements for name in _element_names(part)),
+        )
         return (
-            self._at(item.time)
-            and (not self.ids or any(step.event_id in self.ids for step in item.steps))
+            self._at(operation.time)
+            and (not self.ids or any(step.event_id in self.ids for step in operation.steps))
             and (not self.results or bool(results & self.results))
             and (not self.failed or bool(results - {0}))
-            and self._by(item.process)
+            and self._by(operation.process)
             and self._about(names)
         )
 
@@ -149,7 +153,7 @@ def extract(
         return Extract(table=table, items=items, accounts=accounts)
     hosts = identify_hosts(hosts_of(accounts), [account.item.source.path for account in accounts])
     made = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
-    items = [item for item in made if wanted.accepts_operation(item)]
+    items = [operation for operation in made if wanted.accepts_operation(operation)]
     return Extract(table=OPERATIONS, items=items, accounts=accounts)
 
 
@@ -186,15 +190,19 @@ def _element_names(element: ChainElement) -> tuple[str, str]:
 def _subjects(event: Capi2Event) -> tuple[str, ...]:
     """Return the names and thumbprints that an event is about."""
     names = [event.subject, event.thumbprint]
-    names += [name for item in event.certificates for name in (item.subject, item.thumbprint, *item.alternate_names)]
-    names += [name for item in event.chain for name in _element_names(item)]
+    names += [
+        name
+        for certificate in event.certificates
+        for name in (certificate.subject, certificate.thumbprint, *certificate.alternate_names)
+    ]
+    names += [name for chain_element in event.chain for name in _element_names(chain_element)]
     if event.revocation:
         names += [event.revocation.subject, event.revocation.thumbprint]
     return tuple(names)
 
 
-def _operation_message(item: Operation) -> str:
-    return next((step.text for step in item.steps if step.origin == item.origin), item.kind)
+def _operation_message(operation: Operation) -> str:
+    return next((step.text for step in operation.steps if step.origin == operation.origin), operation.kind)
 
 
 OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)

@@ -43,14 +43,14 @@ def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) ->
     found = list(operations)
     known = {item.id for item in found}
     inner: dict[str, list[Operation]] = {}
-    for item in found:
-        if item.parent in known:
-            inner.setdefault(item.parent or "", []).append(item)
-    for item in found:
-        if item.parent in known:
+    for operation in found:
+        if operation.parent in known:
+            inner.setdefault(operation.parent or "", []).append(operation)
+    for operation in found:
+        if operation.parent in known:
             continue
-        yield from (clean(line) for line in _story_lines(item, 0))
-        for part in inner.get(item.id, ()):
+        yield from (clean(line) for line in _story_lines(operation, 0))
+        for part in inner.get(operation.id, ()):
             yield from (clean(line) for line in _story_lines(part, 1))
         yield ""
     yield f"{len(found)} operation{'' if len(found) == 1 else 's'}"
@@ -70,53 +70,53 @@ def _span(span: Coverage) -> str:
     return clock.span_text(Moment(span.first, span.time_basis), Moment(span.last, span.time_basis))
 
 
-def _story_lines(item: Operation, depth: int) -> Iterator[str]:
+def _story_lines(operation: Operation, depth: int) -> Iterator[str]:
     pad = "  " * depth
-    process = f"{item.process or 'a process that is not named'} (process {item.process_id})"
-    yield f"{pad}{clock.as_text(item.time)}  {item.host}  {process}  {_TITLES[item.kind]}"
-    for line in _lines(item, bool(depth)):
+    process = f"{operation.process or 'a process that is not named'} (process {operation.process_id})"
+    yield f"{pad}{clock.as_text(operation.time)}  {operation.host}  {process}  {_TITLES[operation.kind]}"
+    for line in _lines(operation, bool(depth)):
         yield f"{pad}  {line}"
 
 
-def _lines(item: Operation, inside: bool) -> Iterator[str]:
-    yield from _what(item)
-    if item.chain_result or item.elements:
-        status = ", ".join(item.chain_status) or "no error"
-        name = result_name(from_hex(item.chain_result))
-        yield f"chain: {_result(item.chain_result, name) or 'no result'}, {status}"
-        yield from (f"  {line}" for line in _elements(item))
-    for note in item.notes:
+def _lines(operation: Operation, inside: bool) -> Iterator[str]:
+    yield from _what(operation)
+    if operation.chain_result or operation.elements:
+        status = ", ".join(operation.chain_status) or "no error"
+        name = result_name(from_hex(operation.chain_result))
+        yield f"chain: {_result(operation.chain_result, name) or 'no result'}, {status}"
+        yield from (f"  {line}" for line in _elements(operation))
+    for note in operation.notes:
         yield f"! {note}"
     if not inside:
         yield "events"
-        for step in item.steps:
+        for step in operation.steps:
             record = "" if step.origin.record is None else f"record {step.origin.record}"
             yield f"  {step.time:%H:%M:%S.%f}"[:-3] + f"  {step.event_id:>2}  {record}  {'  ' * step.depth}{step.text}"
 
 
-def _what(item: Operation) -> Iterator[str]:
-    if item.target:
-        yield item.target
-    if item.subject or item.thumbprint:
-        yield _name(item.subject, item.thumbprint)
-    outcome = _result(item.result, item.result_name)
-    if item.policy:
-        server = f" for the server name {item.server_name}" if item.server_name else ""
-        role = f" (authType {item.auth_type})" if item.auth_type else ""
-        yield f"{item.policy}{role}{server}: {outcome or 'no result'}"
-    elif outcome and not item.chain_result:
+def _what(operation: Operation) -> Iterator[str]:
+    if operation.target:
+        yield operation.target
+    if operation.subject or operation.thumbprint:
+        yield _name(operation.subject, operation.thumbprint)
+    outcome = _result(operation.result, operation.result_name)
+    if operation.policy:
+        server = f" for the server name {operation.server_name}" if operation.server_name else ""
+        role = f" (authType {operation.auth_type})" if operation.auth_type else ""
+        yield f"{operation.policy}{role}{server}: {outcome or 'no result'}"
+    elif outcome and not operation.chain_result:
         yield f"result: {outcome}"
-    if item.ignore_flags:
-        yield f"told not to look at: {', '.join(item.ignore_flags)}"
+    if operation.ignore_flags:
+        yield f"told not to look at: {', '.join(operation.ignore_flags)}"
 
 
-def _elements(item: Operation) -> Iterator[str]:
-    for number, element in enumerate(item.elements, 1):
+def _elements(operation: Operation) -> Iterator[str]:
+    for number, element in enumerate(operation.elements, 1):
         yield f"{number}  {_name(element.subject, element.thumbprint)}  {_status(element)}"
-        if number == 1 and item.certificate is not None:
-            yield f"   {_certificate(item.certificate)}"
-    if item.elements and not item.elements[-1].self_signed:
-        issuer = f": {item.missing_issuer.subject}" if item.missing_issuer else ""
+        if number == 1 and operation.certificate is not None:
+            yield f"   {_certificate(operation.certificate)}"
+    if operation.elements and not operation.elements[-1].self_signed:
+        issuer = f": {operation.missing_issuer.subject}" if operation.missing_issuer else ""
         yield f"   no issuer was found for it{issuer}"
 
 

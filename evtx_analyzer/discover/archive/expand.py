@@ -48,14 +48,14 @@ class _Node(Struct, frozen=True, kw_only=True):
 class _Archive:
     """An open archive: its members by their unique names, and what is wrong with it as a whole."""
 
-    def __init__(self, file: BinaryIO, found: Iterable[Found], faults: list[str]) -> None:
+    def __init__(self, file: BinaryIO, founds: Iterable[Found], faults: list[str]) -> None:
         self.entries: dict[str, Entry] = {}
         self.faults = faults
         # Streams of members keep the archive alive; when the last one goes, the file is closed.
         # Not at exit: a thread of a cluster's worker may still be reading then.
         weakref.finalize(self, file.close).atexit = False
         try:
-            for item in found:
+            for item in founds:
                 if isinstance(item, Entry):
                     self.entries[self._unique(_slashes(item.name))] = item
                 else:
