@@ -115,20 +115,19 @@ def _table(curves: Sequence[Curve], shown: Callable[[float], str]) -> str:
     head = ["input", *(shown(value) for value, _ in curves[0].points)]
     rows = []
     for curve in curves:
-        rows.append([f"{curve.name}: wall s", *(seconds(cost.wall) for _, cost in curve.points)])
         rows.append([f"{curve.name}: CPU s", *(seconds(cost.cpu) for _, cost in curve.points)])
         rows.append([f"{curve.name}: peak MB", *(f"{cost.memory:.0f}" for _, cost in curve.points)])
     return table(head, rows)
 
 
 def picture(by_size: Sequence[Curve], by_share: Sequence[Curve], megabytes: float) -> str:
-    """Four panels as SVG: seconds and memory, by size and by share."""
+    """Four panels as SVG: processor time and memory, by size and by share."""
 
     def series(curves: Sequence[Curve], value: Callable[[Cost], float]) -> list[Series]:
         return [(curve.name, curve.style, [(at, value(cost)) for at, cost in curve.points]) for curve in curves]
 
-    def wall(cost: Cost) -> float:
-        return cost.wall
+    def time(cost: Cost) -> float:
+        return cost.cpu
 
     def memory(cost: Cost) -> float:
         return cost.memory
@@ -137,9 +136,9 @@ def picture(by_size: Sequence[Curve], by_share: Sequence[Curve], megabytes: floa
     return plot(
         "How the cost of an analysis grows",
         [
-            Panel("Time by size", "size of the input, MB", "seconds", series(by_size, wall), True, 1 / 1000),
+            Panel("Time by size", "size of the input, MB", "CPU seconds", series(by_size, time), True, 1 / 1000),
             Panel("Peak memory by size", "size of the input, MB", "MB", series(by_size, memory), True),
-            Panel(f"Time by share, {of}", "share that matters, %", "seconds", series(by_share, wall), False),
+            Panel(f"Time by share, {of}", "share that matters, %", "CPU seconds", series(by_share, time), False),
             Panel(f"Peak memory by share, {of}", "share that matters, %", "MB", series(by_share, memory), False),
         ],
     )

@@ -28,11 +28,11 @@ def pytest_runtest_protocol(item):
         if event == "call" and frame.f_code not in codes and frame.f_code.co_filename.startswith(PACKAGE):
             codes.add(frame.f_code)
 
-    sys.setprofile(note)
+    sys.settrace(note)
     try:
         return (yield)
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
 
 
 def pytest_unconfigure():

@@ -10,7 +10,7 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from examples import examples
+from examples import examples, thinned
 from faults import FAULTS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -152,7 +152,7 @@ def test_folding_changes_nothing_but_the_list(tmp_path, seed, count, block):
 
 
 @pytest.mark.parametrize("form", ["C", "iis", *(pytest.param(form, marks=pytest.mark.slow) for form in "AB"), *OTHERS])
-@pytest.mark.parametrize("name", list(FAULTS))
+@pytest.mark.parametrize("name", thinned(FAULTS, 3))
 def test_the_diagnosis_of_many_refusals_is_the_same(tmp_path, name, form):
     """Every fault in every form of log, each refused message many times: findings, grades, sentences, counts."""
     made = build((name,), form, seed_of((name,), form))

@@ -348,8 +348,8 @@ def test_tables_go_between_their_marks_and_leave_the_rest_of_a_document(tmp_path
 
 
 def test_the_plot_is_well_formed_and_keeps_every_point_inside():
-    sizes = [growth.Curve("<a> & b", 0, [(size, Cost(size / 500, 1, 40)) for size in (10, 100, 1000.0)])]
-    shares = [growth.Curve("c", 2, [(share, Cost(0.4, 1, 40 + share)) for share in (0, 50, 100.0)])]
+    sizes = [growth.Curve("<a> & b", 0, [(size, Cost(size / 500, size / 500, 40)) for size in (10, 100, 1000.0)])]
+    shares = [growth.Curve("c", 2, [(share, Cost(0.4, 0.4, 40 + share)) for share in (0, 50, 100.0)])]
     root = ET.fromstring(growth.picture(sizes, shares, 100))
     wide, high = (float(root.get(name)) for name in ("width", "height"))
     texts = [item.text for item in root.iter(f"{SVG}text")]
