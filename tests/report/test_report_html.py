@@ -117,7 +117,7 @@ def test_a_case_of_any_size_stays_under_the_limit_and_says_what_was_cut():
     text = to_html(made)
     assert len(text.encode()) < LIMIT
     assert f"of {len(made.losses)} are shown; the JSON report holds more." in text
-    assert len(re.findall("are shown; the JSON report holds all", text)) >= 6
+    assert len(re.findall("are shown; the JSON report holds (?:all|more)", text)) >= 6
 
 
 def test_dense_lanes_are_counted_in_bins():
