@@ -144,7 +144,7 @@ def read_manifests(examined: Sequence[ExaminedSource]) -> Manifests:
 
 
 def _part(path: str, folder: str) -> str:
-    """The folder beside the manifest in which a file lies, if it is one that the script writes; else empty."""
+    """Return the folder beside the manifest in which a file lies, if it is one that the script writes; else empty."""
     below = path[len(folder) :].lstrip("/!") if not folder or path.startswith((f"{folder}/", f"{folder}!")) else ""
     first, _, rest = below.partition("/")
     return first if rest and _PARTS.fullmatch(first) else ""

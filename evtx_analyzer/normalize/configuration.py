@@ -63,7 +63,7 @@ def services(text: str) -> str:
 
 
 def _cmdlet(row: LogRow) -> str | None:
-    """The reader names what it knows; JSON objects come without a name and are known by their properties."""
+    """Return the reader names what it knows; JSON objects come without a name and are known by their properties."""
     return (row.log if row.log in CMDLET_PROPERTIES else None) or (
         None if row.log else recognize_object(frozenset(row.values))
     )

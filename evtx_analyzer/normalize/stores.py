@@ -21,7 +21,7 @@ KIND = "certificate-store"
 
 
 def normalize_store_entry(entry: StoreEntry, zone: ZoneInfo | None = None) -> StoreEntry:
-    """The entry with its validity period: times where the zone is known, days else."""
+    """Return the entry with its validity period: times where the zone is known, days else."""
     certificate = entry.certificate
     if certificate is None or certificate.not_after is not None:
         return entry
@@ -35,7 +35,7 @@ def normalize_store_entry(entry: StoreEntry, zone: ZoneInfo | None = None) -> St
 
 
 def _time(text: str, order: str, zone: ZoneInfo | None) -> tuple[datetime | None, bool]:
-    """A time of a culture and whether its UTC time is known; None where its day cannot be told from its month."""
+    """Return a time of a culture and whether its UTC time is known; None where its day cannot be told from its month."""
     iso = clock.from_iso(text) if "T" in text else None
     if iso is not None:
         # Without an offset the digits are local.

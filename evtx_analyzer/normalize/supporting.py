@@ -165,7 +165,7 @@ def is_queue(row: LogRow) -> bool:
 
 
 def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read
-    """The typed queue; None where it keeps no error."""
+    """Return the typed queue; None where it keeps no error."""
     values = {name.casefold(): value for name, value in row.values.items()}
     error = values.get("lasterror", "").strip()
     if not error:

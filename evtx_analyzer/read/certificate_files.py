@@ -40,14 +40,14 @@ _QUOTED = frozenset(',+"\\<>;=\n')
 
 
 def is_certificate_file(head: bytes) -> bool:
-    """Whether a file begins as DER or holds PEM."""
+    """Return whether a file begins as DER or holds PEM."""
     if head.startswith(_SEQUENCE) or _PKCS12.match(head):
         return True
     return b"-----BEGIN CERTIFICATE-----" in head or b"-----BEGIN PKCS7-----" in head
 
 
 def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[CertificateFile | Loss]:
-    """Every certificate of the file; one that cannot be parsed is a Loss."""
+    """Yield every certificate of the file, and a Loss for each that cannot be parsed."""
     data = stream.read(LARGEST)
     if data.startswith(_SEQUENCE) or _PKCS12.match(data):
         yield from _binary(data, source)
@@ -57,7 +57,7 @@ def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[Certific
 
 
 def from_der(data: bytes) -> Certificate | None:
-    """What the report keeps of a certificate in DER; None where it cannot be parsed."""
+    """Return the certificate in DER bytes as a report shows it; None if it cannot be parsed."""
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where certificates are in the input
 
     try:
@@ -69,14 +69,14 @@ def from_der(data: bytes) -> Certificate | None:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """What is odd about a certificate of somebody else (a serial number of zero) is no matter of ours."""
+    """Silence what the library says about other people's certificates, such as a serial number of zero."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
-    """DER: a certificate, a PKCS #7 bag or a PKCS #12 bag; which one, only parsing tells."""
+    """Yield the certificates of a binary file: DER, PKCS #7 or PKCS #12, which only parsing tells apart."""
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where certificates are in the input
     from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12  # noqa: PLC0415
 
@@ -104,7 +104,7 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 def _pkcs12(bag: object) -> list[types.Certificate]:
     own = getattr(bag, "cert", None)
     others = getattr(bag, "additional_certs", [])
-    return [item.certificate for item in ([own] if own else []) + list(others)]
+    return [entry.certificate for entry in ([own] if own else []) + list(others)]
 
 
 def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -125,7 +125,7 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 
 
 def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
-    """A certificate that was parsed; names and dates in it are only looked at now, and may be none."""
+    """Return a parsed certificate as an event; a Loss if a name or date in it, decoded only now, is invalid."""
     try:
         with without_warnings():
             return CertificateFile(origin=source, certificate=describe(certificate), encoded=_der(certificate))
@@ -141,7 +141,7 @@ def _der(certificate: types.Certificate) -> bytes:
 
 
 def describe(certificate: types.Certificate) -> Certificate:
-    """What the report keeps of a certificate."""
+    """Return a certificate as a report shows it."""
     from cryptography import x509  # noqa: PLC0415  as above
     from cryptography.hazmat.primitives.hashes import SHA1  # noqa: PLC0415
     from cryptography.x509.oid import AuthorityInformationAccessOID  # noqa: PLC0415
@@ -165,10 +165,10 @@ def describe(certificate: types.Certificate) -> Certificate:
         subject_key_id=own_key.digest.hex().upper() if own_key else "",
         authority_key_id=(issuer_key.key_identifier or b"").hex().upper() if issuer_key else "",
         issuer_urls=tuple(
-            item.access_location.value
-            for item in access
-            if item.access_method == AuthorityInformationAccessOID.CA_ISSUERS
-            and isinstance(item.access_location, x509.UniformResourceIdentifier)
+            description.access_location.value
+            for description in access
+            if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+            and isinstance(description.access_location, x509.UniformResourceIdentifier)
         ),
     )
 
@@ -176,21 +176,21 @@ def describe(certificate: types.Certificate) -> Certificate:
 def _windows_name(name: types.Name) -> str:
     """Return a distinguished name as Windows and Exchange write it, so that a report holds one notation only.
 
-    The most specific part comes first, a blank stands after each comma, quotes around a value that holds one.
+    The most specific part comes first, each comma is followed by a blank, and a value with a comma stands in quotes.
     """
-    parts = ["+".join(_windows_attribute(item) for item in part) for part in reversed(list(name.rdns))]
+    parts = ["+".join(_windows_attribute(attribute) for attribute in rdn) for rdn in reversed(list(name.rdns))]
     return ", ".join(parts)
 
 
-def _windows_attribute(item: types.NameAttribute[Any]) -> str:
-    key = _WINDOWS_KEYS.get(item.oid.dotted_string, item.rfc4514_attribute_name)
-    value = item.value if isinstance(item.value, str) else f"#{item.value.hex()}"
+def _windows_attribute(attribute: types.NameAttribute[Any]) -> str:
+    key = _WINDOWS_KEYS.get(attribute.oid.dotted_string, attribute.rfc4514_attribute_name)
+    value = attribute.value if isinstance(attribute.value, str) else f"#{attribute.value.hex()}"
     quoted = '"' + value.replace('"', '""') + '"'
     return f"{key}={quoted if set(value) & _QUOTED or value != value.strip() else value}"
 
 
 def _extensions(certificate: types.Certificate) -> dict[object, Any]:
-    """Extensions by their identifier; a certificate with broken ones is kept without any."""
+    """Return the extensions by their identifier; none if any is broken, so that the certificate is kept."""
     try:
         return {extension.oid: extension.value for extension in certificate.extensions}
     except Exception:  # noqa: BLE001  as above

@@ -1,4 +1,4 @@
-"""Comma separated tables with a header row that are known by their columns: exports of other tools.
+"""Comma separated tables with a header row, recognized by their columns: exports of other tools.
 
 ``Get-MessageTrackingLog | Export-Csv`` (all cells quoted, a ``#TYPE`` row before the header in Windows PowerShell) and
 the table of IIS ODBC logging, exported from its database. The delimiter is that of the culture: comma, semicolon, tab.
@@ -33,17 +33,17 @@ TABLES = (
 )
 _DELIMITERS = (",", ";", "\t")
 _DATES = ("Timestamp", "LogTime", "NotAfter", "NotBefore")
-_LONGEST_ROW = 200
+_LONGEST_ROW = 200  # lines; so a quote that is never closed does not take the rest of the file with it
 _SAMPLE = 500
 
 
 def is_csv_table(head: bytes) -> bool:
-    """Whether one of the first three lines is a header that is known."""
+    """Return whether one of the first three lines is a known header."""
     return any(_header(line) is not None for line in as_lines(head)[:3])
 
 
 def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows by column name as written; ``#order`` is the order of day and month as far as the rows tell it."""
+    """Yield the rows by column name; ``#order`` is the order of day and month, as far as the rows show it."""
     rows = _rows(stream, source)
     first = list(itertools.islice(rows, _SAMPLE))
     dates = (row.values.get(name, "") for row in first if isinstance(row, LogRow) for name in _DATES)
@@ -55,9 +55,9 @@ def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     table: tuple[str, str, list[str]] | None = None
     for number, offset, line in whole_rows(lines(stream)):
-        found = _header(line)
-        if found is not None:
-            table = found
+        header = _header(line)
+        if header is not None:
+            table = header
             continue
         if table is None:
             continue
@@ -70,12 +70,12 @@ def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
             yield LogRow(origin=origin, log=log, values=dict(zip(columns, cells, strict=False)))
 
 
-def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    """Rows whose quotes are closed: a cell may hold line ends."""
+def whole_rows(numbered_lines: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Yield the lines as rows, of which one goes on until its quotes are closed: a cell may hold line ends."""
     start: tuple[int, int] | None = None
     parts: list[str] = []
     quotes = 0
-    for number, offset, line in found:
+    for number, offset, line in numbered_lines:
         start = start or (number, offset)
         parts.append(line)
         quotes += line.count('"')
@@ -87,7 +87,7 @@ def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int
 
 
 def _header(line: str) -> tuple[str, str, list[str]] | None:
-    """Name of the table, delimiter and columns where a line is a known header."""
+    """Return the table's name, delimiter and columns if the line is a known header; else None."""
     for delimiter in _DELIMITERS:
         cells = [cell.strip() for cell in split_cells(line, delimiter) or ()]
         folded = {cell.casefold() for cell in cells}

@@ -1,8 +1,8 @@
 """Exchange protocol logs, message tracking, connectivity logs: comma separated text with a ``#Fields:`` row.
 
 Source: protocol-logging.md in OfficeDocs-Exchange, and files seen. Quotes stand only where needed. The header block
-comes again at every service start and where files were merged (with a byte order mark in the middle), and the columns
-are bound anew each time. Header names are compared without case: documentation and files differ.
+is repeated at every service start and where files were merged (with a byte order mark in the middle), and each one may
+change the columns. Header names are compared without case: documentation and files differ.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Los
 
 
 class ExchangeRows:
-    r"""Reads an Exchange log line by line; knows the columns that hold for the next line.
+    r"""Reads an Exchange log line by line, and keeps the columns and the kind of log that its header named last.
 
     A row with too few columns is a Loss (live copies are cut in their last row). A cut row whose text still shows
-    5.7.64 is given as well, as far as it goes. Rows without any header have the columns of a protocol log; only a
+    5.7.64 is yielded too, as far as it goes. Rows without any header have the columns of a protocol log; only a
     Receive connector's name holds a backslash (``SERVER\Default SERVER``).
     """
 
@@ -78,7 +78,7 @@ class ExchangeRows:
             if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
                 return
             values = [*values[:-1], values[-1].lstrip('"').replace('""', '"'), ""]
-        # A damaged header may name one column only.
+        # A damaged header may name one column only: then there is no values[1].
         kind = self.log or (RECEIVE_LOG if any("\\" in name for name in values[1:2]) else SEND_LOG)
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
 

@@ -1,6 +1,6 @@
 r"""What a sound chunk of an EVTX file spans, read from its record heads without decoding it.
 
-Most chunks of a large export hold nothing that is looked for. They are not decoded, and still counted: record ids,
+Most chunks of a large export hold nothing that is looked for. They are counted without being decoded: record ids,
 event ids, first and last time, provider, channel and machine come out as they would after decoding.
 
 Every record of a log that Windows wrote begins with the same template, which the chunk's first record defines in full:
@@ -8,14 +8,14 @@ Every record of a log that Windows wrote begins with the same template, which th
 (size and type), then the values (MS-EVEN6 2.2.12.2.4; libyal, "Windows XML Event Log (EVTX)"). The same definition at
 the same place means the same in every chunk, and the values that differ by record are numbers at known places.
 
-A definition is not parsed but tried: its first record gets numbers of our own and is decoded by ``evtx``. They must
-come out as event id, time and record id, and the definition itself must hold the three names. A chunk that is not as
-described (damaged, ids with holes, a second template, a record without UserData or with a template in it) has no span,
-and the caller accounts for it record by record.
+A definition is not parsed but tried: numbers of our own are written into its first record, which ``evtx`` then decodes.
+They must come out as event id, time and record id, and the definition itself must hold the three names. A chunk that is
+not as described (damaged, ids with holes, a second template, a record without UserData or with a template in it) has no
+span, and the caller accounts for it record by record.
 
-Two things are taken for granted: that BinXML which passes the chunk's checksums can be decoded, and that the two copies
-of a record's size agree. Only a chunk that was edited and sealed again can have it otherwise; its records are counted
-like their neighbors.
+Two things are assumed: that BinXML which passes the chunk's checksums can be decoded, and that the two copies of a
+record's size agree. They fail only in a chunk that was edited and given new checksums; its records are counted like
+their neighbors.
 """
 
 from __future__ import annotations
@@ -101,16 +101,16 @@ class _Layout(NamedTuple):
 
 
 class Spans:
-    """The spans of chunks of one file; keeps what it learned of definitions and descriptors."""
+    """The spans of the chunks of one file; keeps what it learned of definitions and descriptors."""
 
     def __init__(self, countable: Callable[[str, str], bool], decode: Callable[[bytes], str | None]) -> None:
-        """``countable`` is asked for provider and channel; ``decode`` gives the XML of a chunk's first record."""
+        """``countable`` is called with provider and channel; ``decode`` returns the XML of a chunk's first record."""
         self._countable, self._decode = countable, decode
         self._names: dict[bytes, Names | None] = {}
         self._layouts: dict[bytes, _Layout | None] = {}
 
     def span(self, raw: memoryview) -> ChunkSpan | None:
-        """Return what a chunk spans, as it stands in the file; None where it must be accounted for record by record."""
+        """Return what a chunk spans, as it stands in the file; None if it must be accounted for record by record."""
         if len(raw) < CHUNK_SIZE:
             return None
         magic, number, last_number, first, last, free, data_crc, header_crc = _HEADER.unpack_from(raw)
@@ -131,7 +131,7 @@ class Spans:
         return ChunkSpan(first, last, first - number, free, names, *columns, earliest, latest)
 
     def _columns(self, raw: memoryview, ids: range, free: int, values: int) -> tuple[list[int], list[int]] | None:
-        """Times and event ids of all records in order; None where a record is not as expected."""
+        """Return times and event ids of all records in order; None if a record is not as expected."""
         times: list[int] = []
         event_ids: list[int] = []
         try:
@@ -174,7 +174,7 @@ class Spans:
         return at
 
     def _named(self, raw: memoryview, values: int) -> Names | None:
-        """What the definition in a chunk's first record says, which ends at ``values``; None if it is not countable."""
+        """Return the names in a chunk's first definition, which ends at ``values``; None if it is not countable."""
         definition = bytes(raw[_DEFINITION:values])
         if definition not in self._names:
             if len(self._names) >= _MOST_KNOWN:
@@ -208,7 +208,7 @@ class Spans:
 
 
 def _opening(raw: memoryview, values: int) -> tuple[bytes, int]:
-    """The first record of a chunk as if the template were defined elsewhere, as it is for all others; and its size."""
+    """Return the first record without the template's definition, like all others in the chunk, and its true size."""
     (size,) = struct.unpack_from("<I", raw, HEADER_SIZE + 4)
     rest = bytes(raw[HEADER_SIZE + 8 : _DEFINITION]) + bytes(raw[values : HEADER_SIZE + size])
     return bytes(raw[HEADER_SIZE : HEADER_SIZE + 4]) + struct.pack("<I", len(rest) + 8) + rest, size

@@ -4,7 +4,7 @@ A template may name one value thousands of times, a value may hold a template wh
 element with arrays is written once for each combination of their items (MS-EVEN6 2.2.12, 3.1.4.7.5). The ``evtx``
 library follows all of it and takes gigabytes, or ends the process. So each record's greatest size is estimated, too
 high rather than too low: its bytes and those of its templates, times how often a template names the same value, times
-the items of its arrays. Windows' own records come to less than a hundredth of what is let through here.
+the items of its arrays. Windows' own records come to less than a hundredth of the limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ENDLESS = 1 << 40
 
 
 def unfolds(chunk: bytes) -> bool:
-    """Whether the records of a chunk may unfold to more than ``evtx`` can be trusted with."""
+    """Return whether the records of a chunk may unfold to more than ``evtx`` can be trusted with."""
     instances = [(match.start(), int.from_bytes(match[1], "little")) for match in _INSTANCE.finditer(chunk)]
     definitions: dict[int, tuple[int, int] | None] = {}
     total = number = 0
@@ -56,19 +56,19 @@ def unfolds(chunk: bytes) -> bool:
 
 
 def _records(chunk: bytes) -> list[tuple[int, int]]:
-    """Where the records begin and end, as a decoder goes from one to the next; what is left over counts as one."""
-    found, at = [], HEADER_SIZE
+    """Return where the records begin and end, as a decoder goes through them; all that is left counts as one."""
+    bounds, at = [], HEADER_SIZE
     while chunk.startswith(RECORD_MAGIC, at) and at + 8 <= len(chunk):
         (size,) = _LENGTH.unpack_from(chunk, at + 4)
         if not size or at + size > len(chunk):
             break
-        found.append((at, at + size))
+        bounds.append((at, at + size))
         at += size
-    return [*found, (at, len(chunk))]
+    return [*bounds, (at, len(chunk))]
 
 
 def _definition(chunk: bytes, place: int, instances: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """The length of a template's definition, and how often it names the value that it names most often.
+    """Return the length of a template's definition, and how often it names the value that it names most often.
 
     None where no definition stands there, as behind the bytes of a text that look like a template instance.
     """
@@ -93,7 +93,10 @@ def _is_instance(chunk: bytes, definition: int) -> bool:
 
 
 def _is_content(chunk: bytes, begin: int, end: int) -> bool:
-    """Whether BinXML may begin here: a fragment header, an element whose size and name lie inside, text, a value."""
+    """Return whether BinXML may begin here.
+
+    It begins with a fragment header, an element whose size and name lie inside the chunk, a text or a value.
+    """
     first = chunk[begin] & ~_MORE if begin < end else 0
     if first == _OPEN and begin + _ELEMENT.size <= end:
         size, name = _ELEMENT.unpack_from(chunk, begin)
@@ -102,9 +105,9 @@ def _is_content(chunk: bytes, begin: int, end: int) -> bool:
 
 
 def _combinations(chunk: bytes, values: int, definition: int, length: int) -> int:
-    """How often an element with all arrays among the values of a template instance is written.
+    """Return how often an element is written that has all arrays among a template instance's values.
 
-    The values stand behind the instance, or behind the definition where it stands there: their number, the size and
+    The values stand behind the instance, or behind the definition where that stands there: their number, the size and
     type of each, then each.
     """
     if definition == values:
