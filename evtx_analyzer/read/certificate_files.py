@@ -48,7 +48,11 @@ def is_certificate_file(head: bytes) -> bool:
 
 def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[CertificateFile | Loss]:
     """Yield every certificate of the file, and a Loss for each that cannot be parsed."""
-    data = stream.read(LARGEST)
+    data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        yield Loss(
+            origin=source, reason=f"the certificate file is larger than {LARGEST} bytes", extent="what lies beyond"
+        )
     if data.startswith(_SEQUENCE) or _PKCS12.match(data):
         yield from _binary(data, source)
         return

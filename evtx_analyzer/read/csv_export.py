@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
+from evtx_analyzer.read.lines import as_lines, damaged_row, date_order, lines, split_cells
 
 ODBC_LOG = "ODBC"
 QUEUE_EXPORT = "Get-Queue"
@@ -65,7 +65,7 @@ def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         origin = replace(source, line=number, offset=offset)
         cells = split_cells(line, delimiter)
         if cells is None or len(cells) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
         else:
             yield LogRow(origin=origin, log=log, values=dict(zip(columns, cells, strict=False)))
 

@@ -15,7 +15,8 @@ from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.read.csv_export import whole_rows
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.event_forms import ECMD_COLUMNS, Converted, converted
-from evtx_analyzer.read.lines import as_lines, head_text, lines, split_cells
+from evtx_analyzer.read.event_xml import event_record
+from evtx_analyzer.read.lines import as_lines, damaged_row, head_text, lines, split_cells
 from evtx_analyzer.wincrypt import CAPI2_PROVIDER, EXPORT_AGAIN
 
 _BLOCK = 1 << 20
@@ -26,7 +27,6 @@ _VALUE = re.compile(r'[{"]')
 _NEXT_LINE = re.compile(r"\n(?=\{|Record \d+\s*\n\{)")
 _NAMES_CAPI2 = re.compile(rf'"(?:ProviderName|Provider|SourceName|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"')
 _LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"\s*:\s*\{|"EventRecordId"\s*:')
-_RECORD_ID = re.compile(r"<EventRecordID[^<>]{0,200}>\s*([0-9]{1,18})\s*<")
 
 
 def is_event_json(head: bytes) -> bool:
@@ -61,7 +61,7 @@ def read_event_json(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | 
             # Events are told apart by their origin, so each of several in one value needs an offset of its own.
             place = replace(origin, offset=(origin.offset or 0) + number)
             if event.xml:
-                yield _record(event.xml, place)
+                yield event_record(event.xml, place)
             lost += not event.xml
     yield from _without_facts(lost, "JSON", source)
 
@@ -75,13 +75,13 @@ def read_event_csv(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
         if cells is not None and set(cells) >= ECMD_COLUMNS:
             columns = cells
         elif cells is None or len(cells) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
         else:
             events = _events(dict(zip(columns, cells, strict=False)), origin)
             if isinstance(events, Loss):
                 yield events
                 continue
-            yield from (_record(event.xml, origin) for event in events if event.xml)
+            yield from (event_record(event.xml, origin) for event in events if event.xml)
             lost += sum(not event.xml for event in events)
     yield from _without_facts(lost, "CSV", source)
 
@@ -100,12 +100,6 @@ def _without_facts(count: int, form: str, source: Origin) -> Iterator[Loss]:
             f"export again on the server with: {EXPORT_AGAIN}"
         )
         yield Loss(origin=source, reason=reason, extent=f"{count} event{'s' if count > 1 else ''}")
-
-
-def _record(xml: str, origin: Origin) -> EventRecord:
-    match = _RECORD_ID.search(xml)
-    record = int(match[1]) if match else None
-    return EventRecord(origin=replace(origin, record=record), xml=xml, record_id=record)
 
 
 # ------------------------------------------------------------------------------------------------- values of a file

@@ -104,9 +104,14 @@ def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRec
         # Some editors, and copies of the Details tab, leave it out.
         reason = "an event has no System part, and so no time, machine or channel"
         return Loss(origin=replace(source, offset=offset), reason=reason, extent=f"1 event, {len(data)} bytes")
-    match = _RECORD_ID.search(text)
+    return event_record(text, replace(source, offset=offset))
+
+
+def event_record(xml: str, origin: Origin) -> EventRecord:
+    """Return the record of an event's XML, with the record id that stands in it."""
+    match = _RECORD_ID.search(xml)
     record_id = int(match[1]) if match else None
-    return EventRecord(origin=replace(source, record=record_id, offset=offset), xml=text, record_id=record_id)
+    return EventRecord(origin=replace(origin, record=record_id), xml=xml, record_id=record_id)
 
 
 def _cut(source: Origin, offset: int, size: int, what: str) -> Loss:

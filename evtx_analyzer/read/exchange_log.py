@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, split_cells, too_long, without_nuls
+from evtx_analyzer.read.lines import damaged_row, head_text, lines, split_cells, too_long, without_nuls
 
 SEND_FIELDS = (
     "date-time",
@@ -73,7 +73,7 @@ class ExchangeRows:
         yield from lost
         values = split_cells(line)
         if values is None or len(values) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
             values = line.split(",", len(columns) - 2)
             if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
                 return

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, date_order, lines, without_nuls
+from evtx_analyzer.read.lines import as_lines, damaged_row, date_order, lines, without_nuls
 
 IIS_LOG, NCSA_LOG = "IIS", "NCSA"
 IIS_FIELDS = (
@@ -72,7 +72,7 @@ def read_iis_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         yield from lost
         values = text.rstrip().removesuffix(",").split(", ", len(IIS_FIELDS) - 1)
         if len(values) < len(IIS_FIELDS) or not _IIS_ROW.match(text):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
             continue
         row = {name: value.strip() for name, value in zip(IIS_FIELDS, values, strict=True)}
         yield LogRow(origin=origin, log=IIS_LOG, values={"#order": order, **row})
@@ -86,7 +86,7 @@ def read_ncsa_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         yield from lost
         match = _NCSA_ROW.match(text)
         if match is None:
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
             continue
         method, _, target = match["request"].partition(" ")
         stem, _, query = target.partition("?")

@@ -129,6 +129,11 @@ def without_nuls(line: str, origin: Origin) -> tuple[str, tuple[Loss, ...]]:
     return text, (Loss(origin=origin, reason="zeros stand where rows were written", extent="1 row or more"),)
 
 
+def damaged_row(line: str, origin: Origin) -> Loss:
+    """Return the loss for a row that has too few cells or a quote that is not closed."""
+    return Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+
+
 def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
     """Return the cells of one row; None where a quote is not closed because the row was cut."""
     if '"' not in line:

@@ -42,6 +42,8 @@ def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | 
     data = stream.read(_LARGEST + 1)
     if _PROPERTY_STREAM.encode("utf-16-le") not in data:
         return
+    if len(data) > _LARGEST:
+        yield Loss(origin=source, reason=f"the message is larger than {_LARGEST} bytes", extent="what lies beyond")
     try:
         import olefile  # noqa: PLC0415  the library is an extra
     except ImportError:

@@ -25,7 +25,7 @@ from evtx_analyzer.exchange import (
 )
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, lines
+from evtx_analyzer.read.lines import as_lines, damaged_row, lines
 
 # Sets of headers that only one cmdlet's objects have; the first cmdlet that fits is taken.
 _TELLING = (
@@ -140,7 +140,7 @@ def _is_row(line: str, table: _Table) -> bool:
 def _row(line: str, table: _Table, origin: Origin) -> LogRow | Loss:
     cells = _cells(line, table)
     if cells is None:
-        return Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+        return damaged_row(line, origin)
     values, cut = {}, []
     for name, cell in zip(table.columns, cells, strict=True):
         whole = _whole(name, cell)

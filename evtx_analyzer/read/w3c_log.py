@@ -14,7 +14,7 @@ from typing import BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, too_long, without_nuls
+from evtx_analyzer.read.lines import damaged_row, head_text, lines, too_long, without_nuls
 
 W3C_LOG = "W3C"
 
@@ -60,7 +60,7 @@ class W3cRows:
         elif not columns:
             yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")
         elif len(values) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
         else:
             if self._undated:
                 now = values[columns.index("time")]

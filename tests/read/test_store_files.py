@@ -3,6 +3,7 @@ specification or by ``cryptography``, which is the independent reader."""
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import Any
 
@@ -14,7 +15,7 @@ from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize import normalize
-from evtx_analyzer.read import HEAD, read, recognize
+from evtx_analyzer.read import HEAD, certificate_files, read, recognize
 
 GERMAN = """C:\\>certutil -store My
 My "Eigene Zertifikate"
@@ -320,6 +321,16 @@ def test_a_pfx_without_a_password_gives_its_certificate_only():
     (found,) = records(pfx(b""), "certificate")
     assert isinstance(found, CertificateFile)
     assert found.certificate.subject.startswith("CN=leaf")
+
+
+def test_what_lies_beyond_the_largest_file_is_a_loss(monkeypatch):
+    certificate = base64.encodebytes(made.make("leaf", "Root")).decode()
+    pem = f"-----BEGIN CERTIFICATE-----\n{certificate}-----END CERTIFICATE-----\n".encode()
+    monkeypatch.setattr(certificate_files, "LARGEST", len(pem))
+    assert [type(record) for record in records(pem, "certificate")] == [CertificateFile]
+    loss, kept = records(pem * 2, "certificate")
+    assert loss.extent == "what lies beyond"
+    assert isinstance(kept, CertificateFile)
 
 
 @pytest.mark.parametrize("form", ["serialized-store", "clixml"])

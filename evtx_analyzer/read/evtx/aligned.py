@@ -14,10 +14,9 @@ from typing import BinaryIO
 
 from zlib_ng.zlib_ng import crc32
 
-from evtx_analyzer.read.evtx.chunk import CHUNK_SIZE, FILE_HEADER_SIZE, HEADER_SIZE
+from evtx_analyzer.read.evtx.chunk import CHUNK_SIZE, FILE_HEADER_SIZE, HEADER_SIZE, MAGIC
 from evtx_analyzer.read.streams import read_into
 
-MAGIC = b"ElfChnk\0"
 LOOK = len(MAGIC)
 """Bytes of a buffer behind its chunks, which show whether the next chunk is in its place."""
 BLOCK = 16 * CHUNK_SIZE  # bytes read at a time: they stay in a core's own cache while they are looked at

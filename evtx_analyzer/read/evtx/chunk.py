@@ -26,7 +26,7 @@ CHUNK_SIZE = 0x10000
 HEADER_SIZE = 0x200
 _SMALLEST = 28  # a record's frame takes that much
 MOST_RECORDS = CHUNK_SIZE // _SMALLEST
-_MAGIC = b"ElfChnk\0"
+MAGIC = b"ElfChnk\0"
 RECORD_MAGIC = b"**\0\0"
 _RECORD = struct.Struct("<4sIQQ")
 _SIZE = struct.Struct("<I")
@@ -92,10 +92,10 @@ class Chunk:
 
 def account(raw: bytes) -> Chunk | None:
     """Return the account of one chunk as it stands in the file; None if it was never used."""
-    if not raw.startswith(_MAGIC) and raw == _UNUSED[: len(raw)]:
+    if not raw.startswith(MAGIC) and raw == _UNUSED[: len(raw)]:
         return None
-    intact = raw.startswith(_MAGIC) and len(raw) == CHUNK_SIZE
-    whole = raw if intact else _MAGIC + raw[len(_MAGIC) :].ljust(CHUNK_SIZE - len(_MAGIC), b"\0")
+    intact = raw.startswith(MAGIC) and len(raw) == CHUNK_SIZE
+    whole = raw if intact else MAGIC + raw[len(MAGIC) :].ljust(CHUNK_SIZE - len(MAGIC), b"\0")
     header = ChunkHeader(whole, 0)
     records = raw if intact else whole[: len(raw)]
     promise = _promise(header)
@@ -120,7 +120,7 @@ def account(raw: bytes) -> Chunk | None:
 
 def counted_chunk(raw: bytes) -> Chunk | None:
     """Return the account of a chunk that the first reading found sound, with ids that run without holes."""
-    if len(raw) == CHUNK_SIZE and raw.startswith(_MAGIC):
+    if len(raw) == CHUNK_SIZE and raw.startswith(MAGIC):
         numbers, first, last, free = _SOUND_HEADER.unpack_from(raw)
         if first in ANY_ID and first <= last < first + MOST_RECORDS and free <= CHUNK_SIZE:
             ids, run = range(first, last + 1), range(numbers, numbers + last - first + 1)
@@ -146,7 +146,7 @@ def _promise(header: ChunkHeader) -> Promise:
 
 
 def _faults(raw: bytes, header: ChunkHeader, promise: Promise) -> Iterator[str]:
-    if not raw.startswith(_MAGIC):
+    if not raw.startswith(MAGIC):
         yield "the chunk's magic is damaged"
     if len(raw) < CHUNK_SIZE:
         yield f"only {len(raw):,} bytes of the chunk's {CHUNK_SIZE:,} are there"

@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 
 from zlib_ng.zlib_ng import crc32  # five times as fast as zlib's
 
-from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, HEADER_SIZE, RECORD_MAGIC
+from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, HEADER_SIZE, MAGIC, RECORD_MAGIC
 
 _HEADER = struct.Struct("<8sQQQQ8xII68xI")  # magic, numbers, ids, (sizes), free space, checksums of records and header
-_MAGIC = b"ElfChnk\0"
 _RECORD = int.from_bytes(RECORD_MAGIC, "little")
 _FRAME = 24  # bytes: magic, size, id, FILETIME
 _PRELUDE = b"\x0f\x01\x01\x00\x0c\x01"  # and the template's id, and the place of its definition
@@ -114,7 +113,7 @@ class Spans:
         if len(raw) < CHUNK_SIZE:
             return None
         magic, number, last_number, first, last, free, data_crc, header_crc = _HEADER.unpack_from(raw)
-        if magic != _MAGIC or not 0 < first <= last < ANY_ID.stop or last - first != last_number - number:
+        if magic != MAGIC or not 0 < first <= last < ANY_ID.stop or last - first != last_number - number:
             return None
         if not _DEFINITION + _LENGTH.size < free <= CHUNK_SIZE or last - first > CHUNK_SIZE:
             return None

@@ -72,24 +72,23 @@ def _definition(chunk: bytes, place: int, instances: list[tuple[int, int]]) -> t
 
     None where no definition stands there, as behind the bytes of a text that look like a template instance.
     """
-    begin = place + _DEFINITION_HEAD
-    if begin > len(chunk):
+    content = _content(chunk, place)
+    if content is None:
         return None
-    end = begin + _LENGTH.unpack_from(chunk, begin - 4)[0]
-    if end > len(chunk) or not _is_content(chunk, begin, end):
-        return None
-    if any(begin <= at < end and _is_instance(chunk, other) for at, other in instances):
+    begin, end = content
+    if any(begin <= at < end and _content(chunk, other) for at, other in instances):
         return end - begin, _ENDLESS  # a template in a template's definition: Windows writes none
     named = Counter(match[1] for match in _SUBSTITUTION.finditer(chunk, begin, end))
     return end - begin, max(named.values(), default=1)
 
 
-def _is_instance(chunk: bytes, definition: int) -> bool:
+def _content(chunk: bytes, definition: int) -> tuple[int, int] | None:
+    """Return where the BinXML of a template's definition begins and ends; None where no definition stands."""
     begin = definition + _DEFINITION_HEAD
     if begin > len(chunk):
-        return False
+        return None
     end = begin + _LENGTH.unpack_from(chunk, begin - 4)[0]
-    return end <= len(chunk) and _is_content(chunk, begin, end)
+    return (begin, end) if end <= len(chunk) and _is_content(chunk, begin, end) else None
 
 
 def _is_content(chunk: bytes, begin: int, end: int) -> bool:
