@@ -80,6 +80,7 @@ class SourceAccount:
         if basis != "utc":
             self._bases.setdefault(kind, Counter())[basis] += 1
         if isinstance(event, Capi2Event):
+            # A collector numbers records anew, so the id in the event is not that of its record.
             forwarded = record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
             span.collected = span.collected or forwarded
             span.add(event.time, event.origin.record, event.host, event.event_id)

@@ -156,7 +156,7 @@ def _session(account: SourceAccount, rows: SessionRows) -> WholeSession:
 
 
 def _readables(account: SourceAccount, stream: WatchedStream, select: Selection) -> Iterator[object]:
-    """Yield what the reader of the source's syntax gives: records, counts, losses."""
+    """Yield what the reader of the source's syntax yields: records, counts, losses."""
     source, origin = account.examined, account.examined.source.origin
     assert source.syntax is not None
     # Readers only read forwards.

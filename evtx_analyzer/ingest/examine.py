@@ -112,6 +112,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
                 looks = syntax not in (*_EVENT_SYNTAXES, CAPTURE) and remarks != (OWN_REPORT,)
+                # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
                 holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))

@@ -149,5 +149,5 @@ def read_manifests(examined: Sequence[ExaminedSource]) -> Manifests:
 def _part(path: str, folder: str) -> str:
     """Return the folder next to the manifest in which a file lies, if the script writes it; else empty."""
     below = path[len(folder) :].lstrip("/!") if not folder or path.startswith((f"{folder}/", f"{folder}!")) else ""
-    first, _, rest = below.partition("/")
-    return first if rest and _PARTS.fullmatch(first) else ""
+    part, _, inside = below.partition("/")
+    return part if inside and _PARTS.fullmatch(part) else ""

@@ -25,7 +25,7 @@ Progress = Callable[[str, int], None]
 
 
 class Contents(NamedTuple):
-    """What tells one reading from another: the number of bytes, and their CRC-32."""
+    """Number and CRC-32 of the bytes of one reading, by which readings are compared."""
 
     size: int
     crc: int

@@ -30,7 +30,7 @@ class Contexts:
         path = display_name(origin)
         key = (event.kind, HostClue(event.host, path), event.code, event.title, event.text)
         if key not in self._rows and len(self._rows) >= _MOST:
-            key = (*key[:4], "")
+            key = (*key[:4], "")  # new texts are no longer kept apart
         self._rows.setdefault(key, _Row(event.origin)).add(event)
 
     def rows(self, hosts: Hosts) -> tuple[Context, ...]:

@@ -72,6 +72,7 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
             extent="all replies of the file",
         )
     elapsed = values.get("time-taken", "")
+    # Milliseconds since the connect are of use only with the row's own time.
     timed = row.log != "W3C" or "time" in values
     return SmtpEvent(
         origin=row.origin,

@@ -45,7 +45,7 @@ class Segment(NamedTuple):
 
 
 def may_be_smtp(buffer: bytes, at: int, end: int, link: int, pairs: set[bytes]) -> bool:
-    """Return whether a packet needs a closer look, told from its ports and the first bytes of its payload.
+    """Return whether a packet needs a closer look, by its ports and the first bytes of its payload.
 
     Nearly all packets are Ethernet, IPv4 or IPv6, and TCP: these are judged here, all others need the closer look. This
     runs for every packet of a trace, so it makes no object that it can do without.

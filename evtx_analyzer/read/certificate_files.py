@@ -1,8 +1,8 @@
 """Files of certificates: .cer and .crt (DER or PEM), .p7b (PKCS #7), .p12/.pfx without a password.
 
-``cryptography`` parses; a private key is never read or kept. A PKCS #12 file begins with its version 3 (RFC 7292 4),
-where a certificate and a PKCS #7 file hold a sequence or an identifier. One that a password protects is refused: what
-is needed of it are the certificates, and nobody should send a private key.
+``cryptography`` parses; a private key is never read or kept. A PKCS #12 file begins with its version 3 (RFC 7292 4), a
+PKCS #7 file with the identifier of signed data (RFC 2315 14), a certificate with a sequence. A PKCS #12 file that a
+password protects is refused: only its certificates are needed, and nobody should send a private key.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from cryptography import x509 as types
 
 LARGEST = 16 << 20
-_PEM = re.compile(
-    rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL
-)
-_SEQUENCE = b"\x30\x82"
-# A sequence of any length that begins with the number 3 (ITU-T X.690 8.1.3).
-_PKCS12 = re.compile(rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03[\x30\xa0]", re.DOTALL)
+# X509 CERTIFICATE is what older OpenSSL writes (RFC 7468 5.1).
+_PEM_BEGIN = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----")
+_PEM = re.compile(_PEM_BEGIN.pattern + rb"(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
+_SEQUENCE = b"\x30\x82"  # of 256 to 65,535 bytes, as every certificate is
+# A sequence of any length (ITU-T X.690 8.1.3) that begins with the number 3, or with identifier 1.2.840.113549.1.7.2.
+_ANY_SEQUENCE = rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)"
+_PKCS12 = re.compile(_ANY_SEQUENCE + rb"\x02\x01\x03[\x30\xa0]", re.DOTALL)
+_PKCS7 = re.compile(_ANY_SEQUENCE + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", re.DOTALL)
 _REFUSED = (
     "a PKCS #12 file (.pfx, .p12) under a password: it holds a private key, and nothing of it was read. Send the "
     "certificates alone: certutil -store My > store-my.txt on the server, or Export-Certificate; a private key should "
@@ -41,9 +43,11 @@ _QUOTED = frozenset(',+"\\<>;=\n')
 
 def is_certificate_file(head: bytes) -> bool:
     """Return whether a file begins as DER or holds PEM."""
-    if head.startswith(_SEQUENCE) or _PKCS12.match(head):
-        return True
-    return b"-----BEGIN CERTIFICATE-----" in head or b"-----BEGIN PKCS7-----" in head
+    return _is_binary(head) or _PEM_BEGIN.search(head) is not None
+
+
+def _is_binary(head: bytes) -> bool:
+    return head.startswith(_SEQUENCE) or bool(_PKCS12.match(head) or _PKCS7.match(head))
 
 
 def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -53,7 +57,7 @@ def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[Certific
         yield Loss(
             origin=source, reason=f"the certificate file is larger than {LARGEST} bytes", extent="what lies beyond"
         )
-    if data.startswith(_SEQUENCE) or _PKCS12.match(data):
+    if _is_binary(data):
         yield from _binary(data, source)
         return
     for block in _PEM.finditer(data):

@@ -85,7 +85,7 @@ Line = tuple[int, int, str]
 
 
 class _Listing(Struct):
-    """One store as it is listed: its heading, what the command line in the copy said, and what came so far."""
+    """One store as it is listed: its heading, options of the command line in the copy, and the entries so far."""
 
     origin: Origin
     store: str
@@ -136,6 +136,7 @@ def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry 
             place = end
             continue
         elif _RESULT.match(text) and not listing.ended:
+            # A command that failed may have listed a part of the store only.
             listing.ended = _FAILED.search(text) is None
             listing.picked = True if not listing.ended else listing.picked
         place += 1
@@ -204,6 +205,7 @@ def _entry(
     issuer, subject = _names(texts)
     dates = [value[1].strip() for text in texts if (value := _DATED.match(text))][:2]
     of_extensions = _extensions(texts)
+    # Of the hex values in an entry, the serial number comes first; labels are in the machine's language.
     serial = next((value[1] for text in texts if (value := _HEX_VALUE.match(text))), "")
     certificate = Certificate(
         thumbprint=certificate_hash,

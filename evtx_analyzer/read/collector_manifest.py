@@ -91,6 +91,7 @@ def _zone(value: object, ended: datetime | None) -> str:
     if not isinstance(value, dict):
         return ""
     base, saving = value.get("baseUtcOffsetMinutes"), value.get("daylightSaving")
+    # True and False are integers in Python.
     if isinstance(base, bool) or not isinstance(base, int) or not isinstance(saving, bool) or abs(base) > 14 * 60:
         return ""
     name = _text(value.get("id"))

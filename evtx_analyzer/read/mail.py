@@ -35,6 +35,7 @@ def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss
     data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
+    # The mail parser would take a byte order mark for a part of the first header's name.
     data = data.removeprefix(b"\xef\xbb\xbf")
     try:
         rows, reports = list(recipients(data)), unattributed(data)

@@ -162,6 +162,7 @@ def _joined(parts: list[str]) -> str:
     text = pair[2]
     for before, part in pairwise(parts):
         text += ("" if len(before) == width else " ") + part.strip()
+    # A list of one recipient status, which has braces of its own: {[{LED=...};{MSG=}]}.
     return text.strip().removeprefix("{").removesuffix("}") if text.strip().startswith("{[{") else text.strip()
 
 

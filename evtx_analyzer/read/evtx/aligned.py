@@ -76,23 +76,23 @@ def new_buffer() -> memoryview:
 
 
 def chunk_blocks(
-    stream: BinaryIO, rest: bytes, offset: int, buffers: Iterable[memoryview]
+    stream: BinaryIO, read_ahead: bytes, offset: int, buffers: Iterable[memoryview]
 ) -> Iterator[tuple[memoryview, int]]:
     """Yield runs of adjacent chunks, and where each run begins in the file; only a run's last chunk may be short.
 
-    ``rest`` are bytes that were read before, ``offset`` is where they begin. A block is valid until its buffer is used
-    again.
+    ``read_ahead`` are bytes that were read before, ``offset`` is where they begin. A block is valid until its buffer is
+    used again.
     """
     for buffer in buffers:
-        buffer[: len(rest)] = rest
-        size = len(rest) + fill(stream, buffer[len(rest) :])
+        buffer[: len(read_ahead)] = read_ahead
+        size = len(read_ahead) + fill(stream, buffer[len(read_ahead) :])
         if not size:
             return
         data, used = buffer[:size], 0
         for start, stop in _runs(data, ended=size < len(buffer)):
             yield data[start:stop], offset + start
             used = stop
-        rest, offset = bytes(data[used:]), offset + used
+        read_ahead, offset = bytes(data[used:]), offset + used
 
 
 def _runs(data: memoryview, *, ended: bool) -> Iterator[tuple[int, int]]:

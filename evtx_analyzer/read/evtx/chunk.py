@@ -327,7 +327,7 @@ def _repaired(whole: bytes, heads: list[Head]) -> bytes:
     entry that leads to damage.
     """
     data = bytearray(up_to(whole, heads[-1] if heads else Head(0, HEADER_SIZE, 0, 0)))
-    data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)
+    data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)  # both tables
     for head in heads:
         _SIZE.pack_into(data, head.at + 4, head.size)
     return bytes(data)
@@ -341,6 +341,6 @@ def _sized(whole: bytes, heads: list[Head]) -> bool:
 def up_to(whole: bytes, head: Head) -> bytes:
     """Return the chunk with a header that makes a decoder stop behind this record."""
     data = bytearray(whole)
-    struct.pack_into("<Q", data, 32, head.id)
-    struct.pack_into("<I", data, 48, head.end)
+    struct.pack_into("<Q", data, 32, head.id)  # last record id
+    struct.pack_into("<I", data, 48, head.end)  # where free space begins
     return bytes(data)

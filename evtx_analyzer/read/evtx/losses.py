@@ -150,7 +150,7 @@ class LogAccount:
         end = self._header.next_record_number() if self._sound else 0
         end = end if end in ANY_ID else 0
         ranges = sorted(self._ranges, key=lambda ids: ids.start)
-        at = ranges[0].start if ranges else end  # where a ring began cannot be told without any chunk
+        at = ranges[0].start if ranges else end  # without any chunk it is not known where a ring began
         for ids in [*ranges, range(end, end)]:
             if ids.start > at:
                 yield range(at, ids.start)
@@ -168,7 +168,7 @@ class LogAccount:
 
 
 def _identity(raw: bytes | memoryview) -> int:
-    """Return what tells a sound chunk from all others: its two checksums; that of the header covers its ids."""
+    """Return a number that differs between sound chunks: their two checksums; that of the header covers its ids."""
     records, header = _CHECKSUMS.unpack_from(raw)
     return int(records << 32 | header)
 

@@ -55,7 +55,7 @@ class ChunkPiece:
             record(head, xml, self._offset, self._source)
             if isinstance(xml, str)
             else undecodable(head, self._offset, self._source, xml)
-            for head, xml in self._chunk.found(search_for(names))
+            for head, xml in self._chunk.matching(search_for(names))
         ]
 
     @cached_property
@@ -71,9 +71,9 @@ def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted
     ids of its first chunk follow on those of its last one, the first chunk is yielded again at the end, so that a task
     that crosses the seam is whole.
     """
-    header, rest = file_header(stream)
+    header, read_ahead = file_header(stream)
     number, opening, ending = 0, b"", b""
-    for block, offset in chunk_blocks(stream, rest, len(header), cycle([new_buffer() for _ in range(_BLOCKS)])):
+    for block, offset in chunk_blocks(stream, read_ahead, len(header), cycle([new_buffer() for _ in range(_BLOCKS)])):
         selected = search.chunks(block) if search is not None else ()
         for place, (raw, at) in enumerate(chunks_of(block, offset)):
             if search is not None and any(counted[number : number + 1]):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from evtx_analyzer.read.evtx.search import Search
 
+# Magic, first and last chunk, next record id, size, version 3.1, bytes in front of the chunks, number of chunks.
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, FILE_HEADER_SIZE, 1)
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(FILE_HEADER_SIZE, b"\0")
 
@@ -81,12 +82,12 @@ def read_evtx(
     chunk it is decoded too, and yields the records in whose text the search finds something. A chunk that cannot be
     counted is decoded, and yields all records that are relevant.
     """
-    raw_header, rest = file_header(stream)
-    log = LogAccount(source, raw_header, bare=bool(rest))
+    raw_header, read_ahead = file_header(stream)
+    log = LogAccount(source, raw_header, bare=bool(read_ahead))
     yield from log.header_losses()
-    if not rest and len(raw_header) < FILE_HEADER_SIZE:
+    if not read_ahead and len(raw_header) < FILE_HEADER_SIZE:
         return
-    blocks = chunk_blocks(stream, rest, len(raw_header), repeat(new_buffer()))
+    blocks = chunk_blocks(stream, read_ahead, len(raw_header), repeat(new_buffer()))
     if selection is None:
         for block, offset in blocks:
             for raw, at in chunks_of(block, offset):
@@ -143,7 +144,7 @@ def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterato
 
 def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator[EventRecord | Loss]:
     """Yield the records of a counted chunk that the search finds; a Loss for each that cannot be decoded after all."""
-    for head, xml in CountedChunk(raw).found(search):
+    for head, xml in CountedChunk(raw).matching(search):
         if isinstance(xml, str):
             yield record(head, xml, offset, source, counted=True)
         else:
@@ -222,7 +223,7 @@ class CountedChunk:
         self._end = 0  # of the last record that was decoded
         self._allowance: list[Any] = []
 
-    def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
+    def matching(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
         """Yield the head and XML of each record that the search finds, or the error why it cannot be decoded."""
         if self._chunk is None:
             return

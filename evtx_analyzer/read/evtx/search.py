@@ -1,4 +1,4 @@
-r"""Which chunks of an EVTX file may hold certain texts, told from their bytes: only these need be decoded.
+r"""Which chunks of an EVTX file may hold certain texts, judged by their bytes: only these need be decoded.
 
 The search misses nothing where the values of an event are text in the record that they belong to, which ``span`` makes
 sure of: a bare element in UserData holds string values only (MS-EVEN6 2.2.12.2.3, ``StringType``), UTF-16LE, at odd or

@@ -89,7 +89,7 @@ class ChunkSpan(NamedTuple):
 class _Layout(NamedTuple):
     """Where the numbers of records with the same key (prelude and descriptors) stand.
 
-    ``unpack`` takes a buffer and a record's place in it, and gives magic, size, record id, key, size and type of
+    ``unpack`` takes a buffer and a record's place in it, and returns magic, size, record id, key, size and type of
     UserData, event id, time, record id once more, and the first byte of UserData. That byte is ``body`` bytes into the
     record; ``places`` are those of event id, time and record id behind the descriptors.
     """
@@ -209,8 +209,8 @@ class Spans:
 def _opening(raw: memoryview, values: int) -> tuple[bytes, int]:
     """Return the first record without the template's definition, like all others in the chunk, and its true size."""
     (size,) = struct.unpack_from("<I", raw, HEADER_SIZE + 4)
-    rest = bytes(raw[HEADER_SIZE + 8 : _DEFINITION]) + bytes(raw[values : HEADER_SIZE + size])
-    return bytes(raw[HEADER_SIZE : HEADER_SIZE + 4]) + struct.pack("<I", len(rest) + 8) + rest, size
+    body = bytes(raw[HEADER_SIZE + 8 : _DEFINITION]) + bytes(raw[values : HEADER_SIZE + size])
+    return bytes(raw[HEADER_SIZE : HEADER_SIZE + 4]) + struct.pack("<I", len(body) + 8) + body, size
 
 
 def _key(buffer: bytes | memoryview, at: int) -> bytes:

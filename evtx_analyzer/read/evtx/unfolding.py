@@ -1,4 +1,4 @@
-r"""Whether a chunk's records may unfold to far more text than they have bytes, told without decoding them.
+r"""Whether a chunk's records may unfold to far more text than they have bytes, judged without decoding them.
 
 A template may name one value thousands of times, a value may hold a template whose values hold templates, and an
 element with arrays is written once for each combination of their items (MS-EVEN6 2.2.12, 3.1.4.7.5). The ``evtx``
