@@ -18,7 +18,7 @@ def losses_of(accounts: Iterable[SourceAccount]) -> list[Loss]:
 
 
 def coverage_of(accounts: Iterable[SourceAccount]) -> list[Coverage]:
-    """Return the coverage of all_accounts source and kind, in the order of sources."""
+    """Return the coverage of every source and kind, in the order of sources."""
     all_accounts = list(accounts)
     spans = sorted(
         (pair for account in all_accounts for pair in account.coverage()),

@@ -217,6 +217,7 @@ def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:
 
 
 def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Coverage]]) -> Coverage:
+    """Return the coverage of an export, with notes on how it joins ``earlier`` ones of the same log."""
     shared = [(other.source, _common(span.runs(), other.runs())) for other, _ in earlier]
     known = _merged(run for other, _ in earlier for run in other.runs())
     notes = [f"{count} of its records are also in {source} and count once" for source, count in shared if count]

@@ -132,6 +132,7 @@ class _Tally:
         return "no packet of SMTP is in the trace (ports 25, 465, 587 and 2525, and connections with an SMTP banner)"
 
     def _observe(self, observed: Observed | None) -> None:
+        """Keep what a connection showed, and count its faults."""
         if observed is None:
             return
         for reason in observed.faults:

@@ -34,11 +34,6 @@ _SERVICES = {
 _OF_RECEIVING = {"Bindings", "RemoteIPRanges", "PermissionGroups"}
 
 
-def recognize_object(names: set[str] | frozenset[str]) -> str | None:
-    """Return the cmdlet whose object has these properties, or None."""
-    return next((cmdlet for cmdlet, wanted in CMDLET_PROPERTIES.items() if wanted <= names), None)
-
-
 def is_configuration(row: LogRow) -> bool:
     """Return whether a row is an exported configuration object."""
     return _cmdlet(row) is not None and not _OF_RECEIVING & row.values.keys()
@@ -64,6 +59,6 @@ def services(text: str) -> str:
 
 def _cmdlet(row: LogRow) -> str | None:
     """Return the cmdlet of an object: as the reader names it, or for JSON, which has no name, by its properties."""
-    return (row.log if row.log in CMDLET_PROPERTIES else None) or (
-        None if row.log else recognize_object(frozenset(row.values))
-    )
+    if row.log:
+        return row.log if row.log in CMDLET_PROPERTIES else None
+    return next((cmdlet for cmdlet, wanted in CMDLET_PROPERTIES.items() if wanted <= row.values.keys()), None)

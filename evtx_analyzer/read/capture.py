@@ -114,6 +114,7 @@ class CaptureReader:
         return bool(block)
 
     def _pcap(self) -> Iterator[Segment | Loss]:
+        """Yield the segments of a pcap file, block by block of what is read."""
         order, unit = _PCAP[self._buffer[:4]]
         if len(self._buffer) < _PCAP_HEAD:
             yield self._cut("inside its file header")
@@ -171,6 +172,7 @@ class CaptureReader:
             yield segment._replace(number=self._number, offset=self._begin + head, time=time)
 
     def _pcapng(self) -> Iterator[Segment | Loss]:
+        """Yield the segments of a pcapng file, whose byte order and interfaces each section names anew."""
         order, at = "<", 0
         interfaces: list[_Interface] = []
         while True:
@@ -203,6 +205,7 @@ class CaptureReader:
     def _block(
         self, kind: int, at: int, length: int, order: str, interfaces: list[_Interface]
     ) -> Iterator[Segment | Loss]:
+        """Yield the segment of a packet block, or keep the interface of an interface block; others hold no packet."""
         buffer = self._buffer
         if kind == _PACKET and length >= 32:  # noqa: PLR2004  the size of the block without a packet
             number, high, low, kept, whole = Struct(order + "IIIII").unpack_from(buffer, at + 8)

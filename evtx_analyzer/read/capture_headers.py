@@ -107,6 +107,7 @@ def _ip4(packet: bytes, at: int, length: int) -> Segment | None:
 
 
 def _ip6(packet: bytes, at: int, length: int) -> Segment | None:
+    """Return the TCP segment of an IPv6 packet, which may stand behind extension headers."""
     if len(packet) < at + 40:
         return None
     payload = int.from_bytes(packet[at + 4 : at + 6])

@@ -192,6 +192,7 @@ def _listed(listing: _Listing) -> Iterator[StoreEntry]:
 def _entry(
     text_lines: Sequence[Line], origin: Origin, listing: _Listing, width: int, number: int, order: str
 ) -> StoreEntry | Loss | None:
+    """Return one entry of a store; a Loss if it is cut, None if its certificate is archived."""
     texts = _unfolded([text for _, _, text in text_lines], width)
     block = "\n".join(texts)
     hashes = [_without_blanks(value) for value in _HASH.findall(block)]

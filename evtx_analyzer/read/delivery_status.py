@@ -146,6 +146,7 @@ def _parts(part: Message) -> list[Message]:
 
 
 def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
+    """Yield the fields of each recipient, with those of its message and of the headers that were returned."""
     blocks = _blocks(status)
     returned = _returned(report)
     common = {"Date": _text(report.get("Date"))} | {
@@ -165,6 +166,7 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
 
 
 def _blocks(status: Message) -> list[Message]:
+    """Return the blocks of fields of a delivery status, also where Python's parser takes them for something else."""
     blocks = _parts(status)
     if status.get_content_type() == _GLOBAL_STATUS:
         # Python's parser does not know this type and takes the first block for a header and the others for a text.

@@ -49,8 +49,6 @@ def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "True" if value else "False"
     if isinstance(value, list):
         return ";".join(_text(member) for member in value)
     if isinstance(value, dict):

@@ -58,6 +58,7 @@ def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | 
 
 
 def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Yield one record per recipient with a diagnostic text; the report's text is used where none holds 5.7.64."""
     common = {
         "Date": _time(ole),
         "Message-ID": _string(ole, "", _ORIGINAL_ID) or _string(ole, "", _IN_REPLY_TO),

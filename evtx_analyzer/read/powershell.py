@@ -131,6 +131,7 @@ def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 
 
 def _objects(stream: BinaryIO, source: Origin) -> Iterator[LogRow]:
+    """Yield the known objects; a line that is indented continues the value above."""
     values: dict[str, list[str]] = {}
     origin, name = source, ""
     for number, offset, line in lines(stream):

@@ -77,6 +77,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _key(values: dict[str, str], thumbprint: str) -> PrivateKey | None:
+    """Return what the properties say about the private key; None where they say nothing."""
     has_key = values.get("HasPrivateKey", "").casefold()
     provider, spec = values.get("KeyProvider", ""), values.get("KeySpec", "")
     if has_key not in ("true", "false") and not provider:

@@ -108,8 +108,9 @@ def account(raw: bytes) -> Chunk | None:
     if covered:
         heads = sorted([*heads, *covered], key=lambda head: head.at)
         faults.append("the size of a record reaches into the next one")
+    decodable = not faults and _header_fits(header, heads) and _sizes_fit(whole, heads)
     return Chunk(
-        data=whole if not faults and _says(header, heads) and _sized(whole, heads) else _repaired(whole, heads),
+        data=whole if decodable else _repaired(whole, heads),
         promise=promise,
         heads=heads,
         gaps=list(_gaps(heads, promise)),
@@ -132,6 +133,7 @@ def counted_chunk(raw: bytes) -> Chunk | None:
 
 
 def _promise(header: ChunkHeader) -> Promise:
+    """Return what the chunk header says; without ids and numbers where these are implausible."""
     first, last = header.log_first_record_number(), header.log_last_record_number()
     begin, end = header.file_first_record_number(), header.file_last_record_number()
     plausible = 0 < first <= last < ANY_ID.stop and 0 <= end - begin < MOST_RECORDS
@@ -302,6 +304,7 @@ def _as_promised(heads: list[Head], promise: Promise) -> bool:
 
 
 def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
+    """Return the records between two empty ones, which stand where a trusted header says that they begin and end."""
     if not promise.trusted:
         return [Head(heads[0].id - 1, HEADER_SIZE, 0, 0), *heads] if heads else []
     first, last = (promise.ids[0], promise.ids[-1]) if promise.ids else (1, 0)
@@ -313,7 +316,7 @@ def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
     ]
 
 
-def _says(header: ChunkHeader, heads: list[Head]) -> bool:
+def _header_fits(header: ChunkHeader, heads: list[Head]) -> bool:
     """Return whether the header leads a decoder to the last record, for it stops at free space and the last id."""
     return not heads or (
         header.next_record_offset() == heads[-1].end and header.log_last_record_number() == heads[-1].id
@@ -333,7 +336,7 @@ def _repaired(whole: bytes, heads: list[Head]) -> bytes:
     return bytes(data)
 
 
-def _sized(whole: bytes, heads: list[Head]) -> bool:
+def _sizes_fit(whole: bytes, heads: list[Head]) -> bool:
     """Return whether the first size of each record is the one that was found to be right."""
     return all(_SIZE.unpack_from(whole, head.at + 4)[0] == head.size for head in heads)
 

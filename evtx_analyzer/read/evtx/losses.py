@@ -53,16 +53,16 @@ class LogAccount:
         elif not self._sound:
             yield self._loss(0, "the file header's checksum is wrong", "0 records lost")
 
-    def holds(self, raw: bytes | memoryview) -> bool:
-        """Return whether the same sound chunk came before.
+    def is_copy(self, raw: bytes | memoryview) -> bool:
+        """Return whether the same sound chunk came before; a copy is counted among the file's chunks here.
 
-        An overwritten chunk may hold a copy of another one, which counts once.
+        An overwritten chunk may hold a copy of another one, whose records count once.
         """
         copied = len(raw) == CHUNK_SIZE and _identity(raw) in self._known and is_sound(raw)
         self._chunks += copied
         return copied
 
-    def sound(self, raw: bytes | memoryview) -> None:
+    def remember(self, raw: bytes | memoryview) -> None:
         """Remember a chunk whose checksums are right."""
         self._known.add(_identity(raw))
 
@@ -82,6 +82,7 @@ class LogAccount:
             yield self._gap(gap, offset)
 
     def _enter(self, chunk: Chunk) -> None:
+        """Add what a chunk accounts for: its record numbers, its ids, and how far these two are apart."""
         self._certain = self._certain and chunk.promise.trusted
         if chunk.promise.trusted and chunk.promise.numbers:
             self._numbers.append(chunk.promise.numbers)
@@ -145,6 +146,7 @@ class LogAccount:
             yield self._loss(None, reason, _count(len(hole)), ids)
 
     def _holes(self) -> Iterator[range]:
+        """Yield the runs of ids that no chunk has, up to the next id that the file header names."""
         if len(self._shifts) > 1 or -1 in self._shifts:
             return  # a filtered export: ids that are missing were never in it
         end = self._header.next_record_number() if self._sound else 0

@@ -107,7 +107,7 @@ def _selected(
     for block, offset in blocks:
         wanted = selection.search.chunks(block)
         for number, (raw, at) in enumerate(chunks_of(block, offset)):
-            if log.holds(raw):
+            if log.is_copy(raw):
                 selection.counted.append(False)
                 continue
             span = spans.span(raw)
@@ -118,24 +118,24 @@ def _selected(
                 yield from run.counted(log, source) if run is not None else ()
                 run = _Run(span, at) if span is not None else None
             if span is not None:
-                log.sound(raw)
+                log.remember(raw)
                 if number in wanted:
                     yield from _wanted(bytes(raw), at, source, selection.search)
                 continue
             chunk = account(bytes(raw))
             if chunk is not None:
                 if not chunk.faults:
-                    log.sound(raw)
+                    log.remember(raw)
                 yield from log.chunk_losses(chunk, at)
                 selection.counted[-1] = yield from _concerning(chunk, at, source, selection)
     yield from run.counted(log, source) if run is not None else ()
 
 
 def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
-    chunk = None if log.holds(raw) else account(raw)
+    chunk = None if log.is_copy(raw) else account(raw)
     if chunk is not None:
         if not chunk.faults:
-            log.sound(raw)
+            log.remember(raw)
         yield from log.chunk_losses(chunk, offset)
         for readable in _records(chunk, offset, source):
             assert not isinstance(readable, int)
@@ -265,7 +265,7 @@ def _records(
 def _concerning(
     chunk: Chunk, offset: int, source: Origin, selection: ChunkSelection
 ) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
-    """Yield the relevant records of a chunk, the others as runs of ids; return whether all_others was relevant."""
+    """Yield the relevant records of a chunk, the others as runs of ids; return whether all were others."""
     sound = chunk.promise.trusted and not chunk.faults and not chunk.gaps
     # An id of 0 cannot be counted in a run of ids, which begin at 1.
     if sound and all(head.id for head in chunk.heads) and not selection.may_be_relevant(chunk.data):

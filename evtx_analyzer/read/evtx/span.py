@@ -120,7 +120,7 @@ class Spans:
         if crc32(raw[128:HEADER_SIZE], crc32(raw[:120])) != header_crc or crc32(raw[HEADER_SIZE:free]) != data_crc:
             return None
         values = _DEFINITION + _LENGTH.size + _LENGTH.unpack_from(raw, _DEFINITION)[0]
-        names = self._named(raw, values)
+        names = self._countable_names(raw, values)
         columns = self._columns(raw, range(first, last + 1), free, values) if names else None
         if names is None or columns is None:
             return None
@@ -172,17 +172,18 @@ class Spans:
             at += size
         return at
 
-    def _named(self, raw: memoryview, values: int) -> Names | None:
+    def _countable_names(self, raw: memoryview, values: int) -> Names | None:
         """Return the names in a chunk's first definition, which ends at ``values``; None if it is not countable."""
         definition = bytes(raw[_DEFINITION:values])
         if definition not in self._names:
             if len(self._names) >= _MOST_KNOWN:
                 self._names.clear()
-            names = self._tried(raw, definition)
+            names = self._probed_names(raw, definition)
             self._names[definition] = names if names and self._countable(names.provider, names.channel) else None
         return self._names[definition]
 
-    def _tried(self, raw: memoryview, definition: bytes) -> Names | None:
+    def _probed_names(self, raw: memoryview, definition: bytes) -> Names | None:
+        """Return the names in a definition; None if numbers of our own, written into its record, do not come out."""
         values = _DEFINITION + len(definition)
         layout = self._layout(_key(_opening(raw, values)[0], 0))
         if layout is None or values + layout.body > CHUNK_SIZE:
@@ -218,6 +219,7 @@ def _key(buffer: bytes | memoryview, at: int) -> bytes:
 
 
 def _layout_of(key: bytes) -> _Layout | None:
+    """Return where the numbers stand in records with this key; None if it is not that of Windows' template."""
     if len(key) < _KEY.size:
         return None
     prelude, place, count, descriptors = _KEY.unpack(key)
