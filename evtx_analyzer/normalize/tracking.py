@@ -145,7 +145,8 @@ def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:
     if row.log != _EXPORT:
         time = clock.from_iso(row.values.get("date-time", ""))
         return None if time is None else LocalTime(time, None, "utc")
-    return exported_time(row.values.get("Timestamp", ""), row.values.get("#order", ""), zone)
+    written = next((value for name, value in row.values.items() if name.casefold() == "timestamp"), "")
+    return exported_time(written, row.values.get("#order", ""), zone)
 
 
 def exported_time(text: str, order: str, zone: ZoneInfo | None) -> LocalTime | None:

@@ -33,7 +33,7 @@ from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.stores import KeyTest, PrivateKey, StoreEntry
-from evtx_analyzer.read.lines import as_lines, date_order, lines
+from evtx_analyzer.read.lines import as_lines, date_order, lines, lost_lines
 
 STORES = {
     name.casefold(): name
@@ -110,6 +110,7 @@ def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry 
     # Every pattern here is of one short line; what is longer was written by something else.
     text_lines = [(number, offset, text[:_LONGEST]) for number, offset, text in lines(stream)]
     texts = [text for _, _, text in text_lines]
+    yield from lost_lines(text_lines, source)
     order: DateOrder = date_order(value[1] for text in texts if (value := _DATED.match(text)))
     width = max(map(len, texts), default=0)
     listing, place = _Listing(origin=source, store=""), 0

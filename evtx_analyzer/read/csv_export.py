@@ -7,7 +7,7 @@ the table of IIS ODBC logging, exported from its database. The delimiter is that
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -32,7 +32,7 @@ TABLES = (
     *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )
 _DELIMITERS = (",", ";", "\t")
-_DATES = ("Timestamp", "LogTime", "NotAfter", "NotBefore")
+_DATES = ("timestamp", "logtime", "notafter", "notbefore")
 _LONGEST_ROW = 200  # lines; so a quote that is never closed does not take the rest of the file with it
 _SAMPLE = 500
 
@@ -46,10 +46,14 @@ def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield the rows by column name; ``#order`` is the order of day and month, as far as the rows show it."""
     rows = _rows(stream, source)
     first = list(itertools.islice(rows, _SAMPLE))
-    dates = (row.values.get(name, "") for row in first if isinstance(row, LogRow) for name in _DATES)
-    order = date_order(dates)
+    folded = [_folded(row.values) for row in first if isinstance(row, LogRow)]
+    order = date_order(values.get(name, "") for values in folded for name in _DATES)
     for row in itertools.chain(first, rows):
         yield replace(row, values={"#order": order, **row.values}) if isinstance(row, LogRow) else row
+
+
+def _folded(values: Mapping[str, str]) -> dict[str, str]:
+    return {name.casefold(): value for name, value in values.items()}
 
 
 def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:

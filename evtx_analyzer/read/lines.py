@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from msgspec.structs import replace
+
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.read.encoding import decode, guess
@@ -31,6 +33,13 @@ def too_long(text: str, origin: Origin) -> Loss | None:
         return None
     reason = f"a line is longer than the {LONGEST_LINE:,} bytes that are read of one"
     return Loss(origin=origin, reason=reason, extent=f"1 line, {int(size[1]):,} bytes")
+
+
+def lost_lines(numbered_lines: Iterable[tuple[int, int, str]], source: Origin) -> Iterator[Loss]:
+    """Yield a loss for each line that is too long, for readers that skip lines they do not know."""
+    for number, offset, text in numbered_lines:
+        if (loss := too_long(text, replace(source, line=number, offset=offset))) is not None:
+            yield loss
 
 
 def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
@@ -130,8 +139,9 @@ def without_nuls(line: str, origin: Origin) -> tuple[str, tuple[Loss, ...]]:
 
 
 def damaged_row(line: str, origin: Origin) -> Loss:
-    """Return the loss for a row that has too few cells or a quote that is not closed."""
-    return Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+    """Return the loss for a row that has too few cells, or a quote that is not closed, or is too long to be read."""
+    damage = Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+    return too_long(line, origin) or damage
 
 
 def split_cells(line: str, delimiter: str = ",") -> list[str] | None:

@@ -9,7 +9,7 @@ object it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,7 +21,7 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
 from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
-from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
+from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines, lost_lines
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -124,17 +124,19 @@ def _unescaped(text: str) -> str:
 
 def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield the known objects of list text; an object ends where one of its names is repeated."""
-    rows = list(_objects(stream, source))
+    text_lines = list(lines(stream))
+    yield from lost_lines(text_lines, source)
+    rows = list(_objects(text_lines, source))
     order: DateOrder = date_order(row.values.get(name, "") for row in rows for name in ("Timestamp", "NotAfter"))
     for row in rows:
         yield replace(row, values={"#order": order, **row.values})
 
 
-def _objects(stream: BinaryIO, source: Origin) -> Iterator[LogRow]:
+def _objects(text_lines: Iterable[tuple[int, int, str]], source: Origin) -> Iterator[LogRow]:
     """Yield the known objects; a line that is indented continues the value above."""
     values: dict[str, list[str]] = {}
     origin, name = source, ""
-    for number, offset, line in lines(stream):
+    for number, offset, line in text_lines:
         pair = _PAIR.match(line)
         if pair is None or line.startswith(" " * _SHORTEST_INDENT):
             if name and line.startswith(" " * _SHORTEST_INDENT):

@@ -142,6 +142,12 @@ TRACKING_CASES = {
         "03:09:55",
     ),
     "not a failure": ({"M.LOG": TRACKING + tracking_row(**{"event-id": "SEND"})}, {}, [], ""),
+    "CSV, columns in lower case": (
+        {"t.csv": EXPORT_HEADER.lower() + export_row("01.12.2016 04:09:55")},
+        {"tz": "Europe/Berlin"},
+        TRACKED,
+        "03:09:55",
+    ),
     "CSV, German": (
         {"t.csv": "#TYPE X\r\n" + EXPORT_HEADER + export_row("01.12.2016 04:09:55")},
         {"tz": "Europe/Berlin"},
