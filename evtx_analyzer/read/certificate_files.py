@@ -60,8 +60,12 @@ def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[Certific
     if _is_binary(data):
         yield from _binary(data, source)
         return
-    for block in _PEM.finditer(data):
-        yield from _pem(block[0], replace(source, offset=block.start()))
+    for begin in _PEM_BEGIN.finditer(data):
+        origin, block = replace(source, offset=begin.start()), _PEM.match(data, begin.start())
+        if block is None:
+            yield Loss(origin=origin, reason="a PEM block is cut: it has no end", extent="1 certificate")
+        else:
+            yield from _pem(block[0], origin)
 
 
 def from_der(data: bytes) -> Certificate | None:

@@ -352,6 +352,16 @@ def test_labels_of_pem(label):
     assert isinstance(kept, CertificateFile)
 
 
+@pytest.mark.parametrize("follows", [b"", pem_of("CERTIFICATE"), b"-----BEGIN PRIVATE KEY-----\n"])
+def test_a_pem_block_without_an_end_is_a_loss(follows):
+    cut = pem_of("CERTIFICATE")[:200] + b"\n"
+    first, loss, *others = records(pem_of("CERTIFICATE") + cut + follows, "certificate")
+    assert isinstance(first, CertificateFile)
+    assert isinstance(loss, Loss)
+    assert loss.origin.offset == len(pem_of("CERTIFICATE"))
+    assert len(others) == (b"CERTIFICATE" in follows)
+
+
 def test_what_lies_beyond_the_largest_file_is_a_loss(monkeypatch):
     pem = pem_of("CERTIFICATE")
     monkeypatch.setattr(certificate_files, "LARGEST", len(pem))
