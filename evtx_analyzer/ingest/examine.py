@@ -32,6 +32,7 @@ _OWN_REPORT = re.compile(
 _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
+_NO_TEXT_LOGS = (*_EVENT_SYNTAXES, CAPTURE)
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log", CAPTURE)
 Inputs = Input | Sequence[Input]
 
@@ -86,15 +87,18 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
+    """Return a source that was read to its end, or to its beginning only where its digest is ``pending``."""
     digest, size, holds, syntax, tail, head, crc = hashlib.sha256(), 0, False, None, b"", 0, 0
-    zeroed = False
+    zeroed = looks = False
     remarks: tuple[str, ...] = ()
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    syntax = None if _OWN_REPORT.match(block) else recognize(block[:HEAD])
-                    remarks = (OWN_REPORT,) if _OWN_REPORT.match(block) else notes(syntax, block)
+                    own = _OWN_REPORT.match(block) is not None
+                    syntax = None if own else recognize(block[:HEAD])
+                    remarks = (OWN_REPORT,) if own else notes(syntax, block)
+                    looks = not own and syntax not in _NO_TEXT_LOGS
                     head = zlib.crc32(block[:HEAD])
                     zeroed = syntax is None and not block[:HEAD].strip(b"\0")
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
@@ -111,7 +115,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
-                looks = syntax not in (*_EVENT_SYNTAXES, CAPTURE) and remarks != (OWN_REPORT,)
+
                 # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
                 holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
@@ -172,7 +176,7 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
 
 def holds_code(source: ExaminedSource) -> bool:
     """Return whether a source holds the text 5.7.64; it is read once more if that is not known. Raises OSError."""
-    if source.holds_code is not None or source.syntax in (*_EVENT_SYNTAXES, CAPTURE):
+    if source.holds_code is not None or source.syntax in _NO_TEXT_LOGS:
         return bool(source.holds_code)
     tail = b""
     with closing(source.source.open()) as stream:
@@ -194,7 +198,7 @@ def is_event_log(source: ExaminedSource) -> bool:
 
 def is_text_log(source: ExaminedSource) -> bool:
     """Return whether a source is a text log with rows."""
-    return source.syntax is not None and source.syntax not in (*_EVENT_SYNTAXES, CAPTURE) and not source.duplicate_of
+    return source.syntax is not None and source.syntax not in _NO_TEXT_LOGS and not source.duplicate_of
 
 
 def is_network_trace(source: ExaminedSource) -> bool:
