@@ -37,7 +37,8 @@ class Side(Struct, frozen=True, kw_only=True):
     """What one side sent before it began to encrypt, and whether it did.
 
     ``changed`` is whether it sent ChangeCipherSpec, ``encrypted`` counts its encrypted handshake records after that.
-    ``alert`` is level and description. ``data`` is whether it sent application data. ``broken`` is whether the stream ends inside a record or message, or goes on as something else than TLS.
+    ``alert`` is level and description. ``data`` is whether it sent application data. ``broken`` is whether the stream
+    ends inside a record or message, or goes on as something else than TLS.
     """
 
     messages: tuple[Message, ...] = ()
