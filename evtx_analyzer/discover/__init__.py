@@ -113,7 +113,7 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _sortable(part: str) -> tuple[int, int, str]:
-    """Return the key of one part; digits compare by their count, then as text, for ``int`` refuses thousands of them."""
+    """Return the key of one part; digits compare by their count, then as text, for ``int`` refuses thousands."""
     if not _DIGITS.fullmatch(part):
         return (0, 0, part.casefold())
     digits = part.lstrip("0")
@@ -175,7 +175,7 @@ def _without_drive(path: Path) -> PurePath:
 
 
 def _stdin_source() -> Source:
-    """Return standard input as a source in memory: it can be read only once, and the pipeline reads most sources twice."""
+    """Return standard input as a source in memory: it can be read only once, and the pipeline reads sources twice."""
     if sys.stdin is None:
         raise InputError("-: standard input is closed; name a file, or give one by < or a pipe")
     try:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from evtx_analyzer.discover.source import Source
 
 Digest = tuple[str, int, int, OSError | None]
-"""SHA-256 in hex, number of bytes, their CRC-32, and the error that stopped reading; with an error the hash is empty."""
+"""SHA-256 in hex, number of bytes, their CRC-32, and the error that stopped reading; after one the hash is empty."""
 
 LARGE = 1 << 20
 """Bytes; a thread for a smaller file would cost more time than it saves."""
@@ -26,7 +26,7 @@ _BLOCK = 1 << 20
 
 
 def is_local_file(stream: BinaryIO) -> bool:
-    """Return whether a stream is a file of this machine, which can be read twice at a time; a member of an archive not."""
+    """Return whether a stream is a file of this machine: only such a file can be read by two threads at a time."""
     return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
 
 

@@ -76,7 +76,7 @@ def _split(path: str) -> tuple[str, str, str] | None:
 
 
 def _server(root: str) -> str:
-    """Return the server that the root of a bundle names: ``EX01-1123.zip``, or the folder below the date; else empty."""
+    """Return the server that the root of a bundle names: in ``EX01-1123.zip``, or the folder below the date."""
     names = _SPLIT.split(root)
     for number in range(len(names) - 1, -1, -1):
         outer = _OUTER_ZIP.fullmatch(names[number])

@@ -65,7 +65,7 @@ def _details(url: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def children(url: str) -> list[tuple[str, int, bool]] | None:
-    """Return URL, size and whether it is a folder, of everything directly in a folder; None where ``url`` is no folder."""
+    """Return URL, size, and whether it is a folder, of everything directly in a folder; None where ``url`` is none."""
     system, path = _system(url)
     try:
         if any(sign in path for sign in "*?[") or not system.isdir(path):

@@ -120,7 +120,7 @@ def _contents(
 
 
 def _by_file(entry: StoreEntry) -> tuple[str, str]:
-    """Return store and location from the name of a file (``LocalMachine-CA.sst``); empty where that names no one store."""
+    """Return store and location from the name of a file (``LocalMachine-CA.sst``); empty where it has not one store."""
     words = re.findall(r"[a-z]+", PurePosixPath(display_name(entry.origin).rpartition("!")[2]).stem.casefold())
     stores = {_FILE_NAMES[word] for word in words if word in _FILE_NAMES}
     if len(stores) != 1:

@@ -151,7 +151,7 @@ def is_self_signed(certificate: Certificate) -> bool:
 
 @lru_cache(maxsize=4096)
 def name_key(name: str) -> tuple[tuple[str, str], ...]:
-    """Return a distinguished name in the form in which names are compared, without the escapes of RFC 4514 and Windows."""
+    """Return a distinguished name in the form in which names are compared, without escapes of RFC 4514 or Windows."""
     plain = re.sub(r"\\(.)", r"\1", name.replace('""', '"'))
     return tuple(sorted((key.removeprefix("oid."), " ".join(value.split())) for key, value in name_parts(plain)))
 
