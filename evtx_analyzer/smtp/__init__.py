@@ -5,7 +5,7 @@ This is the way of a row through the modules of this folder. Rows of a log of 1 
     blocks      splits 512 kB of a log into rows with one regular expression
     fold        puts rows of an Exchange protocol log together to sessions (``connections``: rows of an IIS log)
     outcomes    reduces a session whose shape is known to its outcome: when it began and what was accepted
-    refused     reduces a refused session whose shape is known to what tells its refusals from others
+    refused     reduces a refused session whose shape is known to the parts in which its refusals differ from others
 
 A session that was reduced goes no further: it is counted. Rows of all other sessions and of smaller logs are read one
 by one, get their signals (``sigma/match.py``), and go on::

@@ -63,7 +63,7 @@ _USUAL = re.compile(rb",>,(?:MAIL FROM|RCPT TO):<[^>\s@]*+@([^>\s@]++)>")
 _END = b"-"
 _CODE = b"5.7.64"
 _BEFORE_EVENT = len("2016-12-01T03:09:55.456Z,,08D50D3D00000001,0,,")
-"""The event of a row stands behind at least so many bytes."""
+"""At least so many bytes of a row come before its event."""
 _CELLS, _SESSION_ID = len(SEND_FIELDS), SEND_FIELDS.index("session-id")
 _SEQUENCE, _LOCAL, _DATA = (SEND_FIELDS.index(name) for name in ("sequence-number", "local-endpoint", "data"))
 

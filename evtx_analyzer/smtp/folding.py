@@ -59,8 +59,9 @@ class Recorded:
 
     def holds(self, refusal: Rejection | Differing) -> bool:
         """Return whether a refusal or its handshake lies at such a time."""
-        times = (refusal.time, refusal.handshake_time or refusal.time)
-        return bool(self._starts) and any(self._is_within(time) for time in times)
+        return bool(self._starts) and (
+            self._is_within(refusal.time) or self._is_within(refusal.handshake_time or refusal.time)
+        )
 
     def _is_within(self, time: datetime) -> bool:
         place = bisect_right(self._starts, time)
@@ -215,18 +216,24 @@ def split(
             whole.setdefault(key, []).extend(
                 rejection for group in folded.pop(key, ()) for rejection in group.rejections()
             )
-        elif foldable := [item for item in whole.get(key, ()) if _is_foldable(item) and not recorded.holds(item)]:
-            whole[key] = [item for item in whole[key] if not _is_foldable(item) or recorded.holds(item)]
+        elif foldable := [rejection for rejection in whole.get(key, ()) if _is_foldable(rejection, recorded)]:
+            whole[key] = [rejection for rejection in whole[key] if not _is_foldable(rejection, recorded)]
             folded.setdefault(key, []).extend(fold(foldable, files))
     listed = [rejection for of_incident in whole.values() for rejection in of_incident]
     groups = [group for groups in folded.values() for group in groups]
     return sorted(listed, key=lambda rejection: (rejection.time, sort_key(rejection.origin), rejection.id)), groups
 
 
-def _is_foldable(rejection: Rejection) -> bool:
-    """Return whether a rejection can be folded: its UTC time is known, and the place in its own log comes first."""
+def _is_foldable(rejection: Rejection, recorded: Recorded) -> bool:
+    """Return whether a rejection can be folded.
+
+    Its UTC time must be known, the place in its own log must come first, and no network trace may show it.
+    """
     return (
-        rejection.time_basis == "utc" and rejection.other_time is None and rejection.origins[:1] == (rejection.origin,)
+        rejection.time_basis == "utc"
+        and rejection.other_time is None
+        and rejection.origins[:1] == (rejection.origin,)
+        and not recorded.holds(rejection)
     )
 
 
