@@ -1,1 +1,6 @@
-"""CAPI2 events to operations: certificate checks with their chains, and what was done for them."""
+"""Put CAPI2 events together to operations: certificate checks with their chains, and what was done for them.
+
+``neighborhoods`` looks for the events of a task in a large log, ``same_log`` joins exports of one log, ``task_tree``
+puts the events of a task in their order, ``operations`` makes the operations, and ``issuers`` adds to incomplete chains
+what is missing. ``excerpt`` and ``summaries`` say what of an operation the report lists, and in which words.
+"""

@@ -1,7 +1,8 @@
-"""What the missing issuer of an incomplete chain is: a root is to be trusted, an intermediate to be installed.
+"""Find out whether the missing issuer of an incomplete chain is a root or an intermediate.
 
-``CERT_TRUST_IS_PARTIAL_CHAIN`` reads the same for both. What tells, in this order: another chain in the same logs that
-goes on where this one stops, the list of public roots, and the names of roots and intermediates in the other chains.
+A root must be trusted, an intermediate installed, but ``CERT_TRUST_IS_PARTIAL_CHAIN`` says the same of both. Three
+things tell them apart, in this order: another chain in the same logs that goes on where this one stops, the list of
+public roots, and the names of roots and intermediates in other chains.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PARTIAL = "CERT_TRUST_IS_PARTIAL_CHAIN"
 
 
 def with_roles(operations: Sequence[Operation]) -> list[Operation]:
-    """Return the same operations; those whose chain stops before any root say what is missing."""
+    """Return the operations with ``missing_issuer_role`` where the chain stops before a root."""
     if not any(_stops(operation) for operation in operations):
         return list(operations)
     known = _Known(operations)
@@ -36,7 +37,11 @@ def _stops(operation: Operation) -> bool:
 
 
 class _Known:
-    """Issuers that the chains of the same logs show."""
+    """What the chains of the same logs show of issuers.
+
+    ``_next`` is by thumbprint of an element: whether the one above it is self-signed. ``_roots`` is by name of an
+    issuer: whether it is self-signed.
+    """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._next: dict[str, bool] = {}
@@ -53,7 +58,7 @@ class _Known:
                 self._roots[name] = self._roots.get(name, False) or element.self_signed
 
     def role(self, operation: Operation) -> Role:
-        """Return what the issuer that is missing behind the last element is."""
+        """Return what the missing issuer of the last element is."""
         last = operation.elements[-1]
         if last.thumbprint in self._next:
             return "root" if self._next[last.thumbprint] else "intermediate"
@@ -68,10 +73,10 @@ class _Known:
         return "intermediate" if self._is_signed_by_other(missing) else "unknown"
 
     def _is_signed_by_other(self, missing: Certificate) -> bool:
-        """Return whether a certificate of this subject is known and has another issuer."""
-        same = (
-            certificate
+        """Return whether a certificate with this subject is known that another issuer signed."""
+        return any(
+            same_name(certificate.subject, missing.subject)
+            and certificate.issuer
+            and not same_name(certificate.subject, certificate.issuer)
             for certificate in self._certificates.values()
-            if same_name(certificate.subject, missing.subject)
         )
-        return any(item.issuer and not same_name(item.subject, item.issuer) for item in same)

@@ -1,8 +1,8 @@
-"""What a CAPI2 log says of certificates, and the rest of the tasks in which it says so.
+"""Find the events of a CAPI2 log that name certain certificates, and all other events of their tasks.
 
-Retrievals and revocation checks of a task name other certificates or none. A task is one call into CAPI2: its events
-are written within seconds, so they are looked for near those that name a certificate, in a window that grows while it
-finds more of them, and not in the whole log.
+Retrievals and revocation checks of a task name other certificates or none. But a task is one call into CAPI2, and its
+events are written within seconds. So they are looked for around those that name a certificate, in a window that grows
+as long as it finds more of them, and not in the whole log.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from evtx_analyzer.normalize.capi2_elements import thumbprint
 from evtx_analyzer.read.pieces import Piece
 
 _MOST_PIECES = 32
-"""How far from one event of a task the next one is looked for; 2 MB of .evtx, more than a thousand records."""
+"""The next event of a task is looked for in so many pieces: 2 MB of .evtx, more than a thousand records."""
 _MOST_TIME = timedelta(seconds=60)
-"""And how much later; Windows gives a retrieval 15 seconds, and all those of a chain 20, unless it is set otherwise."""
+"""And within this time: by default, Windows ends a retrieval after 15 seconds and all those of a chain after 20."""
 Typed = Callable[[EventRecord | Loss], Event | None]
-"""Gives the event of a record; what cannot be decoded is handed to it too, and gives none."""
+"""Makes the event of a record; None of a loss, and of a record that cannot be normalized."""
 
 
 class _Place(NamedTuple):
@@ -35,7 +35,7 @@ class _Place(NamedTuple):
 
 
 class Neighborhoods:
-    """Events of one log that name a certificate, and those of their tasks around them."""
+    """Searches one log piece by piece; ``_open`` holds the last piece of each task of which more events may follow."""
 
     def __init__(self, certificates: frozenset[str], typed: Typed) -> None:
         self._certificates, self._typed = certificates, typed
@@ -44,10 +44,10 @@ class Neighborhoods:
         self._events: dict[EventRecord | Loss, Event | None] = {}  # of the piece at hand
 
     def events(self, pieces: Iterable[Piece]) -> Iterator[Capi2Event]:
-        """Yield the events, in no certain order; an event may be given twice."""
+        """Yield the events, in no particular order; an event may come twice."""
         for number, piece in enumerate(pieces):
             place = _Place(number, piece.first, piece.last)
-            self._open = {task: seen for task, seen in self._open.items() if _reaches(seen, place)}
+            self._open = {task: latest for task, latest in self._open.items() if _reaches(latest, place)}
             if piece.selected or (self._open and piece.mentions(frozenset(self._open))):
                 yield from self._of_piece(place, piece)
             self._past.append((place, piece))
@@ -55,6 +55,7 @@ class Neighborhoods:
     def _of_piece(self, place: _Place, piece: Piece) -> Iterator[Capi2Event]:
         self._events.clear()
         named = list(self._naming(piece))
+        # In a damaged log an event may lack its TaskId: it belongs to no task.
         tasks = {event.task_id for event in named} - {""}
         new = frozenset(tasks - self._open.keys())
         known = {id(event) for event in named}
@@ -66,7 +67,7 @@ class Neighborhoods:
         self._open.update({event.task_id: place for event in events if event.task_id})
 
     def _before(self, place: _Place, tasks: frozenset[str]) -> Iterator[Capi2Event]:
-        """Yield the events of tasks in the pieces before, from the last one on."""
+        """Yield the events of tasks in the pieces before ``place``, backwards until none can follow."""
         for earlier, piece in reversed(self._past):
             if not _reaches(earlier, place):
                 return
@@ -84,7 +85,6 @@ class Neighborhoods:
         return (event for event in self._mentioning(piece, tasks) if event.task_id in tasks)
 
     def _mentioning(self, piece: Piece, names: frozenset[str]) -> Iterator[Capi2Event]:
-        # An event without a TaskId, as damage leaves it, is of no task.
         for record in piece.naming(names) if names else ():
             if record not in self._events:
                 self._events[record] = self._typed(record)
@@ -94,7 +94,7 @@ class Neighborhoods:
 
 
 def _reaches(earlier: _Place, later: _Place) -> bool:
-    """Return whether events of one task may stand in both pieces."""
+    """Return whether one task may have events in both pieces."""
     distance = later.number - earlier.number
     if distance <= 1 or earlier.last is None or later.first is None:
         return distance <= _MOST_PIECES
@@ -102,7 +102,7 @@ def _reaches(earlier: _Place, later: _Place) -> bool:
 
 
 def _thumbprints(event: Capi2Event) -> frozenset[str]:
-    """Return all certificates that an event names: its own, those of its chain, those that it looked at on the way."""
+    """Return the thumbprints of all certificates that an event names in any of its elements."""
     return frozenset(
         thumbprint(value) for name, values in event.fields.items() if name.endswith(".fileRef") for value in values
     )

@@ -1,10 +1,10 @@
-"""CAPI2 events to operations: what was checked, by whom, under which policy, what it took, and what came of it.
+"""Make operations of CAPI2 events: what was checked, by whom, under which policy, what was done for it, its result.
 
-An event 30 belongs to the event 11 with the same chainRef, within one log and process: of 94 real pairs 39 have
-different TaskIds. Everything else belongs together by TaskId and SeqNumber (``task_tree``): retrievals and revocation
-checks to the chain that they were made for, event 90 (the certificates as XML) to the chains of its task, chains to the
-WinVerifyTrust that asked for them. An event 30 whose event 11 has wrapped away is normal in a ring log of 1 MB, and is
-said. Every event given is a step of at least one operation.
+An event 30 belongs to the event 11 with the same chainRef in the same log and process; their TaskIds may differ (they
+do in 39 of 94 real pairs). Everything else belongs together by TaskId and SeqNumber (``task_tree``): retrievals and
+revocation checks to the chain for which they were made, event 90 (the certificates as XML) to the chains of its task,
+chains to the WinVerifyTrust that built them. It is normal that an event 30 lacks its event 11, for the log is a ring
+of 1 MB; the operation then says that it is missing. Every event is a step of at least one operation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evtx_analyzer.capi2.excerpt import MOST_CERTIFICATE_EVENTS, MOST_HOLES, exc
 from evtx_analyzer.capi2.issuers import with_roles
 from evtx_analyzer.capi2.same_log import distinct, record_id
 from evtx_analyzer.capi2.summaries import step
-from evtx_analyzer.capi2.task_tree import BEGINS, CERTIFICATES, POLICY, Node, Told, capi2, numbers_missing, tree
+from evtx_analyzer.capi2.task_tree import BEGINS, CERTIFICATES, POLICY, MatchAtDepth, Node, capi2, numbers_missing, tree
 from evtx_analyzer.hosts import Hosts
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Capi2Event, Match
@@ -30,11 +30,12 @@ from evtx_analyzer.wincrypt import TRUST_ERRORS, as_hex, flag_names, result_name
 
 BUILD_CHAIN = 11
 _Key = tuple[str, int | None, str]
+"""Log, process id, and TaskId or chainRef."""
 
 
 @dataclass
 class _Task:
-    """One task: all its events, and what they did."""
+    """One task: all its events, and the tree that they make."""
 
     key: _Key
     matches: list[Match]
@@ -44,11 +45,11 @@ class _Task:
     @cached_property
     def naming(self) -> dict[str, Match]:
         """The first event 90 that names a certificate, by thumbprint."""
-        found: dict[str, Match] = {}
+        first: dict[str, Match] = {}
         for match in self.certificates:
             for certificate in capi2(match).certificates:
-                found.setdefault(certificate.thumbprint, match)
-        return found
+                first.setdefault(certificate.thumbprint, match)
+        return first
 
     @cached_property
     def holes(self) -> list[tuple[int, int]]:
@@ -58,7 +59,7 @@ class _Task:
 
 @dataclass
 class _Draft:
-    """An operation before it is written down: its main event and everything that belongs to it."""
+    """What an operation is made of: ``node`` with its task, and for a check event 30 and its chain."""
 
     task: _Task
     node: Node
@@ -68,33 +69,33 @@ class _Draft:
 
 
 def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Coverage] = ()) -> list[Operation]:
-    """Return every policy check with its chain, every chain without one, every task that built none; by time.
+    """Return the operations by time: policy checks with their chains, chains without a check, and everything else.
 
-    ``coverage`` lets an operation say why a part of it is not in the export.
+    ``coverage`` is needed to say why a part of an operation is not in the export.
     """
     tasks = _tasks(matches)
-    spans = {item.source: item for item in coverage if item.kind == "capi2"}
+    spans = {span.source: span for span in coverage if span.kind == "capi2"}
     drafts = list(_drafts(tasks))
     parents = {id(draft.node): draft for draft in drafts if draft.node.kind == "trust"}
     owners = {id(inner): id(draft.node) for draft in parents.values() for inner, _ in draft.node.walk()}
     by_ref = {
         (draft.task.key[:2], ref): draft for draft in parents.values() for ref in capi2(draft.node.main).chain_refs
     }
-    found = []
+    result = []
     for draft in drafts:
         parent = _parent(draft, parents, owners, by_ref)
-        found.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
-    return with_roles(sorted(found, key=lambda operation: (operation.time, sort_key(operation.origin))))
+        result.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
+    return with_roles(sorted(result, key=lambda operation: (operation.time, sort_key(operation.origin))))
 
 
 def _tasks(matches: Iterable[Match]) -> list[_Task]:
-    """Return events by log, process and TaskId; an event without a TaskId is a task of its own."""
-    given = [match for match in matches if isinstance(match.event, Capi2Event)]
-    by_place = {match.event.origin: match for match in sorted(given, key=lambda match: -len(match.signals))}
+    """Return the tasks by log, process and TaskId; an event without a TaskId is a task of its own."""
+    of_capi2 = [match for match in matches if isinstance(match.event, Capi2Event)]
+    by_origin = {match.event.origin: match for match in sorted(of_capi2, key=lambda match: -len(match.signals))}
     grouped: dict[_Key, list[Match]] = {}
-    for log, event in distinct(capi2(match) for match in by_place.values()):
+    for log, event in distinct(capi2(match) for match in by_origin.values()):
         name = event.task_id or identify("T", event.origin, "")
-        grouped.setdefault((log, event.process_id, name), []).append(by_place[event.origin])
+        grouped.setdefault((log, event.process_id, name), []).append(by_origin[event.origin])
     return [
         _Task(key, group, tree(group), [match for match in group if capi2(match).event_id == CERTIFICATES])
         for key, group in grouped.items()
@@ -102,6 +103,7 @@ def _tasks(matches: Iterable[Match]) -> list[_Task]:
 
 
 def _drafts(tasks: Sequence[_Task]) -> Iterator[_Draft]:
+    """Yield a draft for each event 30, for each chain that no event 30 refers to, and for each node of ``_others``."""
     chains: dict[_Key, tuple[_Task, Node]] = {}
     for task in tasks:
         for node in _all(task):
@@ -126,7 +128,7 @@ def _all(task: _Task) -> Iterator[Node]:
 
 
 def _others(task: _Task) -> Iterator[Node]:
-    """Yield what is in no chain: signatures, and what stands for itself; event 90 is told by the chains of its task."""
+    """Yield the outermost nodes that are neither a chain nor an event 30; no event 90 that chains of its task have."""
     has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
     for node in task.nodes:
         if node.id in (BUILD_CHAIN, POLICY) or (node.id == CERTIFICATES and has_chain):
@@ -140,7 +142,7 @@ def _parent(
     owners: Mapping[int, int],
     by_ref: Mapping[tuple[tuple[str, int | None], str], _Draft],
 ) -> _Draft | None:
-    """Return the signature check that an operation lies in, else the one that names its chain."""
+    """Return the signature check (WinVerifyTrust) in which an operation lies, else the one that names its chain."""
     if draft.node.kind == "trust":
         return None
     owner = owners.get(id(draft.node))
@@ -154,28 +156,28 @@ def _identity(draft: _Draft) -> str:
     return identify("O", main.origin, main.chain_ref)
 
 
-def _parts(draft: _Draft) -> tuple[list[Told], int]:
-    """Return the events of an operation with their depth, in the order of the tasks that they are of, and their number.
+def _parts(draft: _Draft) -> tuple[list[MatchAtDepth], int]:
+    """Return the events of an operation with their depth as they were written, and how many it has.
 
-    Of very many there are only some.
+    Of very many events only an excerpt is returned.
     """
-    inner = draft.chain.told if draft.chain else ()
+    inner = draft.chain.all_events if draft.chain else ()
     policy = [(draft.policy, 0)] if draft.policy else []
-    own = inner if inner or policy else draft.node.told
-    found = [*excerpt(own), *policy]
-    inside = {match.event.origin for match, _ in found}
+    own = inner if inner or policy else draft.node.all_events
+    parts = [*excerpt(own), *policy]
+    inside = {match.event.origin for match, _ in parts}
     tasks = {id(task): task for task in (draft.chain_task, draft.task) if task}.values()
     named = sum(capi2(match).event_id == CERTIFICATES for match, _ in own)
     count = len(own) + len(policy) + max(sum(len(task.certificates) for task in tasks) - named, 0)
     for match in (match for task in tasks for match in _naming(draft, task)):
         if match.event.origin not in inside:
             inside.add(match.event.origin)
-            found.append((match, 0))
-    return sorted(found, key=lambda part: _written(part[0])), count
+            parts.append((match, 0))
+    return sorted(parts, key=lambda part: _written(part[0])), count
 
 
 def _naming(draft: _Draft, task: _Task) -> list[Match]:
-    """Return the events 90 of a task; of very many those that name a certificate of the chain, and the first ones."""
+    """Return the events 90 of a task; of very many those that name a certificate of the chain, then the first ones."""
     if len(task.certificates) <= MOST_CERTIFICATE_EVENTS:
         return task.certificates
     events = [capi2(match) for match in (draft.policy, draft.chain.end if draft.chain else None) if match]
@@ -184,12 +186,12 @@ def _naming(draft: _Draft, task: _Task) -> list[Match]:
         for event in events
         for name in (event.thumbprint, *(chain_element.thumbprint for chain_element in event.chain))
     ]
-    telling = [task.naming[name] for name in dict.fromkeys(names) if name in task.naming]
-    return [*telling, *task.certificates[:MOST_CERTIFICATE_EVENTS]][:MOST_CERTIFICATE_EVENTS]
+    of_chain = [task.naming[name] for name in dict.fromkeys(names) if name in task.naming]
+    return [*of_chain, *task.certificates[:MOST_CERTIFICATE_EVENTS]][:MOST_CERTIFICATE_EVENTS]
 
 
 def _written(match: Match) -> tuple[object, ...]:
-    """Return the order of writing: the log's ids where it has them, for times tie."""
+    """Return the order of writing: EventRecordIDs where there are any, for several events have the same time."""
     event = capi2(match)
     return record_id(event) or 0, event.time, event.sequence or 0, sort_key(event.origin)
 
@@ -199,7 +201,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
     events = [capi2(match) for match, _ in parts]
     main = capi2(draft.policy or draft.node.main)
     chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
-    told = chain if chain is not None and not main.thumbprint else main
+    checked = chain if chain is not None and not main.thumbprint else main
     certificates = {
         certificate.thumbprint: certificate
         for event in events
@@ -214,8 +216,8 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         process=main.process,
         process_id=main.process_id,
         time=main.time,
-        thumbprint=told.thumbprint,
-        subject=told.subject,
+        thumbprint=checked.thumbprint,
+        subject=checked.subject,
         policy=main.policy_name,
         result=as_hex(main.result),
         result_name=result_name(main.result),
@@ -225,7 +227,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         chain_status=flag_names(chain.chain_error or 0, TRUST_ERRORS) if chain else (),
         elements=chain.chain if chain else (),
         server_name=main.server_name,
-        certificate=certificates.get(told.thumbprint),
+        certificate=certificates.get(checked.thumbprint),
         missing_issuer=_missing_issuer(chain, certificates),
         missing_issuer_urls=_missing_issuer_urls(chain, certificates),
         element_index=main.status[1],
@@ -256,27 +258,28 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
 
 
 def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> Certificate | None:
-    """Return what is known of the certificate that would have to come next in an incomplete chain.
+    """Return subject and key id of the certificate that would have to come next in an incomplete chain.
 
-    The last element names its issuer and the issuer's key id in event 90; where that is not in the export only
-    the last element itself is known and nothing is given.
+    None where the chain is complete, or where no event 90 shows its last element.
     """
-    if chain is None or not chain.chain or chain.chain[-1].self_signed:
-        return None
-    last = certificates.get(chain.chain[-1].thumbprint)
+    last = _last_of_incomplete(chain, certificates)
     return None if last is None else Certificate(subject=last.issuer, subject_key_id=last.authority_key_id)
 
 
 def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> tuple[str, ...]:
     """Return where the last element of an incomplete chain says that its issuer is published (RFC 5280 4.2.2.1)."""
-    if chain is None or not chain.chain or chain.chain[-1].self_signed:
-        return ()
-    last = certificates.get(chain.chain[-1].thumbprint)
+    last = _last_of_incomplete(chain, certificates)
     return () if last is None else last.issuer_urls
 
 
+def _last_of_incomplete(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> Certificate | None:
+    if chain is None or not chain.chain or chain.chain[-1].self_signed:
+        return None
+    return certificates.get(chain.chain[-1].thumbprint)
+
+
 def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the ids of events that were written and are not in the export, and why; and holes in the numbering."""
+    """Return the ids of events that must have been written and are not in the export, with a note on them and holes."""
     root = draft.chain if draft.policy else draft.node
     missing = root.absent if root else (BUILD_CHAIN,)
     holes = _holes(draft, root)
@@ -290,14 +293,14 @@ def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, .
 
 
 def _holes(draft: _Draft, root: Node | None) -> list[tuple[int, int]]:
-    """Return SeqNumbers missing inside of what an operation did, and before it where it opened its task."""
+    """Return the runs of SeqNumbers that are missing inside of a node, and before it where it began its task."""
     task = draft.chain_task if draft.policy else draft.task
     if root is None or task is None or root.numbers is None:
         return []
     first, last = root.numbers
     if root.id in BEGINS and root.begin is None and root is task.nodes[0]:
         first = 1
-    # Its first and last number are there, so that no hole reaches over them.
+    # The first and the last number are in the export, so no hole goes beyond them.
     low, high = bisect_left(task.holes, (first,)), bisect_right(task.holes, last, key=itemgetter(0))
     return task.holes[low:high]
 
@@ -307,7 +310,7 @@ def _run(first: int, last: int) -> str:
 
 
 def _reason(event: Capi2Event, span: Coverage | None) -> str:
-    """Return why a part of an operation may not be there, as far as its export tells."""
+    """Return why a part of an operation may be missing, as far as its export shows."""
     record = event.origin.record
     if span is None or record is None:
         return "overwritten, filtered out, or the log did not run yet"

@@ -1,22 +1,28 @@
-"""Which exports are of one and the same log, so that archives join and overlaps are not counted twice.
+"""Find out which exports are of the same log, so that they are joined and no event counts twice.
 
-Exports of one machine's log carry the same EventRecordIDs. Two exports that give one id to different events are of two
-logs (a machine set up again, a name used twice), and nothing may be joined across them.
+Exports of one log have the same EventRecordIDs. Two exports of one machine in which an id belongs to different events
+are of two logs (the machine was set up again, or its name was used twice), and nothing may be joined across them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from evtx_analyzer.model.events import Capi2Event
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.plain_text import whole_number
 
 _Source = tuple[str, str | None]
+_Records = dict[int, tuple[datetime, int]]
+"""Time and event id by EventRecordID."""
 
 
 def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
-    """Return every event once, from the export that comes first, with the name of its log; oldest first."""
+    """Return each event once, with the name of its log before it; the oldest first.
+
+    Of copies in several exports, the one whose export comes first stays.
+    """
     ordered = sorted(events, key=lambda event: sort_key(event.origin))
     logs = _logs(ordered)
     known: dict[tuple[object, ...], tuple[str, Capi2Event]] = {}
@@ -36,7 +42,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
 
 
 def record_id(event: Capi2Event) -> int | None:
-    """Return the EventRecordID that the machine gave; a collector's file numbers records anew."""
+    """Return the EventRecordID from the event, for the record number in a file of a log collector is another one."""
     written = event.fields.get("EventRecordID", ("",))[0]
     number = whole_number(written)
     return event.origin.record if number is None else number
@@ -47,25 +53,26 @@ def _source(origin: Origin) -> _Source:
 
 
 def _logs(events: Iterable[Capi2Event]) -> dict[tuple[str, _Source], str]:
-    """Return the name of the log of every machine and export: ``host#0``, ``host#1`` ..."""
-    records: dict[tuple[str, _Source], dict[int, tuple[object, int]]] = {}
+    """Return the name of the log by machine and export: ``host#0``, ``host#1`` ..."""
+    exports: dict[tuple[str, _Source], _Records] = {}
     for event in events:
-        seen = records.setdefault((event.host.casefold(), _source(event.origin)), {})
-        own = record_id(event)
-        if own is not None:
-            seen[own] = (event.time, event.event_id)
-    logs: dict[str, list[dict[int, tuple[object, int]]]] = {}
+        records = exports.setdefault((event.host.casefold(), _source(event.origin)), {})
+        number = record_id(event)
+        if number is not None:
+            records[number] = (event.time, event.event_id)
+    logs: dict[str, list[_Records]] = {}
     names = {}
-    for (host, source), seen in records.items():
-        known = logs.setdefault(host, [])
-        place_in = next((at for at, other in enumerate(known) if _agree(other, seen)), len(known))
-        if place_in == len(known):
-            known.append({})
-        known[place_in].update(seen)
-        names[host, source] = f"{host}#{place_in}"
+    for (host, source), records in exports.items():
+        of_host = logs.setdefault(host, [])
+        number = next((number for number, log in enumerate(of_host) if _agree(log, records)), len(of_host))
+        if number == len(of_host):
+            of_host.append({})
+        of_host[number].update(records)
+        names[host, source] = f"{host}#{number}"
     return names
 
 
-def _agree(left: dict[int, tuple[object, int]], right: dict[int, tuple[object, int]]) -> bool:
+def _agree(left: _Records, right: _Records) -> bool:
+    """Return whether no EventRecordID belongs to different events in the two."""
     fewer, more = sorted((left, right), key=len)
-    return all(record not in more or more[record] == seen for record, seen in fewer.items())
+    return all(number not in more or more[number] == event for number, event in fewer.items())

@@ -1,4 +1,4 @@
-"""One CAPI2 event in one line of words, from its decoded values only: a log's own texts are localized."""
+"""Say in one line what a CAPI2 event did, from its decoded values: a log's own texts are in the language of Windows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def step(event: Capi2Event, depth: int) -> Step:
 
 
 def summary(event: Capi2Event) -> str:
-    """Return what an event says; ``800B0109 CERT_E_UNTRUSTEDROOT`` for its result."""
+    """Return one line about an event, with its result such as ``800B0109 CERT_E_UNTRUSTEDROOT``."""
     number = event.event_id
     if number in _BEGINNINGS:
         return _BEGINNINGS[number]
@@ -81,9 +81,9 @@ def _revocation(revocation: Revocation) -> str:
     source = " ".join(filter(None, (revocation.location, revocation.url)))
     if revocation.rejected:
         return f"does not accept the list of {revocation.issuer or '?'} from {source or '?'}: {revocation.rejected}"
-    found = f" from {source}" if source else ", no list or answer"
+    basis = f" from {source}" if source else ", no list or answer"
     result = result_text(revocation.result, revocation.result_name)
-    return f"revocation of {revocation.subject or revocation.thumbprint or '?'}{found}: {result}"
+    return f"revocation of {revocation.subject or revocation.thumbprint or '?'}{basis}: {result}"
 
 
 def _retrieval(retrieval: Retrieval) -> str:

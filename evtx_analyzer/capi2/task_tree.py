@@ -1,9 +1,9 @@
-"""CAPI2 events of one task to a tree: what was done inside of what.
+"""Make a tree of the CAPI2 events of one task: what was done inside of what.
 
-A task is one call into CAPI2 with everything that it did; its events share a TaskId and are numbered by SeqNumber.
-Events 10, 40, 50, 52 and 80 begin something that 11, 41, 51, 53 and 81 end, one inside of the other: a chain
-(10 .. 11) holds revocation checks (40 .. 41), these hold retrievals (50 .. 51 from the cache, 52 .. 53 from the
-network) and rejected lists (42). In a log that has wrapped, ends stand without their beginnings.
+A task is one call into CAPI2 with everything that it did. Its events share a TaskId and are numbered by SeqNumber.
+Events 10, 40, 50, 52 and 80 begin what 11, 41, 51, 53 and 81 end, one inside of the other: a chain (10 .. 11) holds
+revocation checks (40 .. 41), and these hold retrievals (50 .. 51 from the cache, 52 .. 53 from the network) and
+rejected lists (42). In a log that has wrapped, an end may lack its beginning.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ _KINDS: dict[int, OperationKind] = {
     82: "catalog",
     90: "certificates",
 }
-# What may lie inside of an end whose beginning is not in the export.
+# Events that an end without its beginning may hold.
 _INNER = {11: (41, 42, 51, 53), 41: (42, 51, 53), 51: (), 53: (), 81: (11, 30, 41, 42, 51, 53, 82, 90)}
 
 _DEEPEST = 32
-"""Levels of what lies inside of what; real ones have four. More is a damaged or forged log that ends nothing it begins,
-and each level would hold all that follows."""
+"""Levels of the tree; real tasks have four. In a damaged or forged log that ends nothing it begins, there would be a
+level for each beginning, and each would hold all that follows."""
 
 
-Told = tuple[Match, int]
-"""An event with its depth: the number of operations that it lies within."""
+MatchAtDepth = tuple[Match, int]
+"""An event with its depth: the number of nodes above it."""
 
 
 @dataclass
 class Node:
-    """Something that was done: its first and last event (one of them may not be in the export), and what it held.
+    """One thing that was done: its first and last event, and the nodes inside of it.
 
-    ``id`` is the event id of its last event; an event that begins and ends nothing is a node of its own.
+    One of the two events may be missing in the export. ``id`` is the event id of the last one. An event that neither
+    begins nor ends anything is a node of its own, as ``end``.
     """
 
     id: int
@@ -57,7 +58,7 @@ class Node:
 
     @property
     def kind(self) -> OperationKind:
-        """What was done."""
+        """The kind of operation that this node is."""
         return _KINDS.get(self.id, "other")
 
     @property
@@ -68,7 +69,7 @@ class Node:
 
     @property
     def main(self) -> Match:
-        """The event that tells most of it."""
+        """The event that shows most: the last one where it is in the export."""
         match = self.end or self.begin
         assert match is not None
         return match
@@ -81,21 +82,21 @@ class Node:
 
     @cached_property
     def absent(self) -> tuple[int, ...]:
-        """Ids of events that are not in the export, its own and those of all below it."""
+        """Ids of events that are not in the export, its own and those of all nodes below it."""
         return tuple(dict.fromkeys(number for node, _ in self.walk() for number in node.missing))
 
     @cached_property
-    def told(self) -> tuple[Told, ...]:
-        """All events; made once, for an event 11 may be the chain of very many events 30."""
+    def all_events(self) -> tuple[MatchAtDepth, ...]:
+        """All events with their depth; made once, for an event 11 may be the chain of very many events 30."""
         return tuple(self.events())
 
     @cached_property
     def numbers(self) -> tuple[int, int] | None:
         """Lowest and highest SeqNumber of its events."""
-        known = [number for match, _ in self.told if (number := capi2(match).sequence) is not None]
+        known = [number for match, _ in self.all_events if (number := capi2(match).sequence) is not None]
         return (min(known), max(known)) if known else None
 
-    def events(self, depth: int = 0) -> Iterator[Told]:
+    def events(self, depth: int = 0) -> Iterator[MatchAtDepth]:
         """Yield all events in the order in which they were written, with their depth."""
         if self.begin:
             yield self.begin, depth
@@ -106,13 +107,13 @@ class Node:
 
 
 def capi2(match: Match) -> Capi2Event:
-    """Return the event of a match that is known to be of CAPI2."""
+    """Return the event of a match, which must be one of CAPI2."""
     assert isinstance(match.event, Capi2Event)
     return match.event
 
 
 def tree(matches: Iterable[Match]) -> list[Node]:
-    """Return what one task did, outermost first, from its events in any order."""
+    """Return the outermost nodes of one task in their order, from its events in any order."""
     top = Node(0)
     stack = [top]
     for match in sorted(matches, key=_sequence):
@@ -130,17 +131,17 @@ def tree(matches: Iterable[Match]) -> list[Node]:
 
 
 def _sequence(match: Match) -> tuple[object, ...]:
-    """Return the order in a task: SeqNumber; time and record only where a number is absent."""
+    """Return the place in a task: SeqNumber; time and record where an event has none, behind all others."""
     event = capi2(match)
     return event.sequence is None, event.sequence or 0, event.time, event.origin.record or 0
 
 
 def _close(stack: list[Node], number: int, match: Match) -> None:
-    """End what was begun last; an end without a beginning takes what can only have been inside of it."""
-    opened = next((place for place in range(len(stack) - 1, 0, -1) if stack[place].id == number), None)
-    if opened is not None:
-        stack[opened].end = match
-        del stack[opened:]
+    """End the open node of this id that began last; without one, make a node of the siblings that it may have held."""
+    level = next((level for level in range(len(stack) - 1, 0, -1) if stack[level].id == number), None)
+    if level is not None:
+        stack[level].end = match
+        del stack[level:]
         return
     siblings = stack[-1].inner
     first = len(siblings)
@@ -150,7 +151,7 @@ def _close(stack: list[Node], number: int, match: Match) -> None:
 
 
 def numbers_missing(matches: Sequence[Match]) -> list[tuple[int, int]]:
-    """Return the runs of SeqNumbers from 1 to the highest that no event has, in their order."""
+    """Return the runs (first, last) of SeqNumbers from 1 to the highest that no event has, in their order."""
     known = sorted({number for match in matches if (number := capi2(match).sequence) is not None})
     runs, expected = [], 1
     for number in known:

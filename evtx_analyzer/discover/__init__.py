@@ -1,7 +1,8 @@
-"""Paths to sources: files, folders and standard input, in a fixed order, each with a name relative to the input.
+"""Find the sources of an input: files, folders, archives, URLs and standard input, in a fixed order.
 
-Knows containers, nothing of logs. The name of a source never holds a part of this machine's path: a single folder is
-its own root, a single file is named alone, several inputs are named from the folder that holds them all.
+This folder knows containers and nothing about logs. The name of a source is relative to the input and never shows where
+the input lies on this machine: a single folder is the root of its files, a single file has only its own name, and
+several inputs are named from the folder that holds them all.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ def discover(
     password: bytes | None = None,
     leave_out: Collection[str | os.PathLike[str]] = (),
 ) -> list[Source]:
-    """Every file below ``inputs`` and every member of archives, sorted so that ``SEND-2`` comes before ``SEND-10``.
+    """Return every file below ``inputs`` and every member of archives, sorted by ``natural_key``.
 
-    A file that is named twice is one source. What cannot be read in an archive is a source with a fault. A missing
-    path raises InputError. ``leave_out`` are files that are not input, such as the report of an earlier run.
+    A file that comes twice is one source. What cannot be read in an archive is a source with a fault. A missing path
+    raises InputError. ``leave_out`` are files that are not input, such as the report of an earlier run.
     """
     archives = Archives(limits or Limits(), password)
     sources = [member for source in files(inputs, leave_out) for member in _members(archives, source)]
@@ -49,7 +50,7 @@ def discover(
 
 
 def _members(archives: Archives, source: Source) -> Iterator[Source]:
-    """Yield the members of a source that is an archive, else the source; what cannot be listed has a fault."""
+    """Yield the members of an archive, and any other source itself; what cannot be listed is a source with a fault."""
     try:
         yield from archives.expand(source)
     except OSError as error:
@@ -61,25 +62,25 @@ def _members(archives: Archives, source: Source) -> Iterator[Source]:
 
 
 def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]] = ()) -> list[Source]:
-    """Every file below ``inputs``, archives as they are; what is a source already is given as it is.
+    """Return every file below ``inputs``, archives as they are, and every ``Source`` among ``inputs``.
 
     A folder that cannot be listed, and a link to a folder (which could lead in circles), is a source with a fault.
     """
-    ready = [item for item in inputs if isinstance(item, Source)]
-    wanted = [os.fspath(item) for item in inputs if not isinstance(item, Source)]
+    ready = [source for source in inputs if isinstance(source, Source)]
+    wanted = [os.fspath(name) for name in inputs if not isinstance(name, Source)]
     if not wanted and ready:
         return ready
     if not wanted:
         raise InputError("no input: name a file, a folder, several of these, or - for standard input")
-    urls = [item for item in wanted if is_url(item)]
-    paths = [Path(item) for item in wanted if item != STDIN and item not in urls]
+    urls = [name for name in wanted if is_url(name)]
+    paths = [Path(name) for name in wanted if name != STDIN and name not in urls]
     for path in paths:
         _require_input(path)
     root = _root(paths)
-    unwanted = {real_path(item) for item in leave_out}
+    unwanted = {real_path(path) for path in leave_out}
     walked = [(path, fault) for top in paths for path, fault in _files(top)]
-    found = {real_path(path): path for path, fault in walked if not fault}
-    sources = ready + [_file_source(path, root) for full, path in found.items() if full not in unwanted]
+    by_real_path = {real_path(path): path for path, fault in walked if not fault}
+    sources = ready + [_file_source(path, root) for real, path in by_real_path.items() if real not in unwanted]
     sources += [faulty(_origin(path, root), 0, fault) for path, fault in walked if fault]
     sources += [source for url in urls for source in remote_sources(url)]
     if STDIN in wanted:
@@ -88,9 +89,9 @@ def files(inputs: Sequence[Input], leave_out: Collection[str | os.PathLike[str]]
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path without links; one that leads in a circle, or is longer than the system allows, stays as it is.
+    """Return a path without links; one that leads in a circle, or is too long for the system, stays as it is.
 
-    ``Path.resolve`` raises for these (RuntimeError, OSError), and ``Path.is_dir`` and its kin do for some.
+    ``Path.resolve`` raises RuntimeError or OSError for these, and ``Path.is_dir`` for some of them.
     """
     return Path(os.path.realpath(path))
 
@@ -107,12 +108,12 @@ def _require_input(path: Path) -> None:
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that compares digits as numbers and letters without case."""
+    """Return a sort key that compares digits as numbers and letters without case: ``SEND-2`` before ``SEND-10``."""
     return tuple(_sortable(part) for part in _DIGITS.split(name))
 
 
 def _sortable(part: str) -> tuple[int, int, str]:
-    """Compare digits by their count, then as text: of thousands of them ``int`` makes no number."""
+    """Return the key of one part; digits compare by their count, then as text, for ``int`` refuses thousands."""
     if not _DIGITS.fullmatch(part):
         return (0, 0, part.casefold())
     digits = part.lstrip("0")
@@ -120,7 +121,7 @@ def _sortable(part: str) -> tuple[int, int, str]:
 
 
 def _root(paths: Sequence[Path]) -> Path | None:
-    """The folder that names are relative to; None where the inputs share none (two drives)."""
+    """Return the folder to which names are relative; None where the inputs share none (two drives)."""
     tops = {real_path(path) if os.path.isdir(path) else real_path(path).parent for path in paths}
     if len(tops) == 1:
         return next(iter(tops))
@@ -131,7 +132,7 @@ def _root(paths: Sequence[Path]) -> Path | None:
 
 
 def _files(top: Path) -> Iterator[tuple[Path, str]]:
-    """Every file, and every folder that is not gone through together with the reason."""
+    """Yield every file with an empty text, and every folder that is not walked with the reason."""
     if not os.path.isdir(top):
         yield top, ""
         return
@@ -165,7 +166,7 @@ def _file_source(path: Path, root: Path | None) -> Source:
 
 
 def _text(name: str) -> str:
-    """A name without the surrogates that stand for bytes of no encoding: no report could be written with them."""
+    """Return a name without the surrogates by which Python keeps undecodable bytes: they cannot be written as UTF-8."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -174,7 +175,7 @@ def _without_drive(path: Path) -> PurePath:
 
 
 def _stdin_source() -> Source:
-    """Standard input is kept in memory: it can be read once only, and the pipeline reads a CAPI2 export twice."""
+    """Return standard input as a source in memory: it can be read only once, and the pipeline reads sources twice."""
     if sys.stdin is None:
         raise InputError("-: standard input is closed; name a file, or give one by < or a pipe")
     try:
@@ -185,7 +186,7 @@ def _stdin_source() -> Source:
 
 
 def folders(sources: Iterable[Source]) -> dict[str, list[Source]]:
-    """Sources by the folder that holds them, in order: sessions of a protocol log cross its files."""
+    """Return the sources by the folder that holds them, in their order: sessions of a protocol log cross its files."""
     grouped: dict[str, list[Source]] = {}
     for source in sources:
         grouped.setdefault(folder_of(source.origin), []).append(source)

@@ -1,7 +1,7 @@
-"""SHA-256 of large local files, made beside everything else that is done with them.
+"""Compute the SHA-256 of large local files in threads, while the files are analyzed.
 
-Reading and hashing leave the interpreter to other threads, so on a machine with a second core this costs no time. The
-threads do not keep the program from ending.
+Reading and hashing release Python's interpreter lock, so on a machine with a second core this costs no time. The
+threads are daemons: they do not keep the program from ending.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from typing import BinaryIO
 from evtx_analyzer.discover.source import Source
 
 Digest = tuple[str, int, int, OSError | None]
-"""SHA-256 in hex, how many bytes were read, their CRC-32, and what ended that before the file did."""
+"""SHA-256 in hex, number of bytes, their CRC-32, and the error that stopped reading; after one the hash is empty."""
 
 LARGE = 1 << 20
-"""Bytes. Smaller files are hashed sooner than it takes to ask for it."""
+"""Bytes; a thread for a smaller file would cost more time than it saves."""
 _BLOCK = 1 << 20
 
 
 def is_local_file(stream: BinaryIO) -> bool:
-    """Whether a stream is a file of this machine, which may be read twice at once; members of archives may not."""
+    """Return whether a stream is a file of this machine: only such a file can be read by two threads at a time."""
     return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
 
 
 class Digests:
-    """Begins digests, in the order in which they are asked for, so many at once."""
+    """Computes digests in the order in which they are begun, ``at_once`` at a time."""
 
     def __init__(self, at_once: int = 1) -> None:
         self._running: deque[threading.Thread] = deque()
         self._at_once = at_once
 
     def begin(self, source: Source) -> Future[Digest]:
-        """A digest to come."""
-        made: Future[Digest] = Future()
+        """Begin the digest of a source, and return its future."""
+        future: Future[Digest] = Future()
         before = self._running.popleft() if len(self._running) >= self._at_once else None
-        thread = threading.Thread(target=_run, args=(source, before, made), daemon=True)
+        thread = threading.Thread(target=_run, args=(source, before, future), daemon=True)
         self._running.append(thread)
         thread.start()
-        return made
+        return future
 
 
-def _run(source: Source, before: threading.Thread | None, made: Future[Digest]) -> None:
+def _run(source: Source, before: threading.Thread | None, future: Future[Digest]) -> None:
     if before is not None:
         before.join()
     try:
-        made.set_result(_digest(source))
-    except BaseException as error:  # noqa: BLE001  it is raised again where the result is asked for
-        made.set_exception(error)
+        future.set_result(_digest(source))
+    except BaseException as error:  # noqa: BLE001  the future raises it again in the thread that asks for the result
+        future.set_exception(error)
 
 
 def _digest(source: Source) -> Digest:
@@ -61,7 +61,7 @@ def _digest(source: Source) -> Digest:
     view = memoryview(buffer)
     try:
         with closing(source.open()) as stream:
-            # No further than the file was long when it was found: what is appended meanwhile is not read either.
+            # Only as far as the file was long at the first look: the analysis does not read what is appended either.
             while more := stream.readinto(view[: source.size - size]):  # type: ignore[attr-defined]
                 digest.update(view[:more])
                 crc = zlib.crc32(view[:more], crc)

@@ -1,10 +1,10 @@
-"""Bundles of Microsoft's ExchangeLogCollector (github.com/microsoft/CSS-Exchange, Diagnostics/ExchangeLogCollector).
+"""Recognize bundles of Microsoft's ExchangeLogCollector (CSS-Exchange on GitHub, Diagnostics/ExchangeLogCollector).
 
     20261123/EX01/Hub_Send_Protocol_Logs.zip!SEND2016120103-1.LOG    as the script leaves them
     EX01-1123.zip!Hub_Send_Protocol_Logs.zip!SEND2016120103-1.LOG    packed, one zip for each server
 
-The members of the inner zips name no server: the outer zip or folder does. The date in names (``yyyyMd``, ``Md``)
-is not padded and therefore not parsed.
+The members of the inner zips do not name the server; the outer zip or folder does. The date in names (``yyyyMd``,
+``Md``) is not parsed, for it has no leading zeros and is ambiguous.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _SPLIT = re.compile(r"[/!]")
 
 
 def collector_bundles(sources: Iterable[Source]) -> list[CollectorBundle]:
-    """The collector's bundles in the input, by the names of the parts that the script writes."""
+    """Return the bundles of the collector in the input, recognized by the names of the parts that the script writes."""
     parts: dict[str, set[str]] = {}
     markers: dict[str, list[str]] = {}
     for source in sources:
-        found = _split(source.path)
-        if found is None:
+        path_parts = _split(source.path)
+        if path_parts is None:
             continue
-        root, part, name = found
+        root, part, name = path_parts
         parts.setdefault(root, set()).add(part)
         if name.casefold() in _MARKERS:
             markers.setdefault(root, []).append(source.path)
@@ -62,18 +62,21 @@ def collector_bundles(sources: Iterable[Source]) -> list[CollectorBundle]:
 
 
 def _split(path: str) -> tuple[str, str, str] | None:
-    """The bundle's root, the part and the last name of a path that lies in a part of a bundle."""
+    """Return root of the bundle, part, and last name of a path; None where the path lies in no part of a bundle."""
     names = _SPLIT.split(path)
-    for number, name in enumerate(names[:-1] + ([names[-1]] if names[-1].lower().endswith(".zip") else [])):
+    for number, name in enumerate(names):
+        # A part is a folder or a zip, so the last name is one only as a zip.
+        if number == len(names) - 1 and not name.lower().endswith(".zip"):
+            break
         part = re.sub(r"\.zip$", "", name, flags=re.IGNORECASE)
         if part.casefold() in _PARTS:
-            length = sum(len(item) + 1 for item in names[:number])
+            length = sum(len(above) + 1 for above in names[:number])
             return path[: max(length - 1, 0)], part, names[-1]
     return None
 
 
 def _server(root: str) -> str:
-    """The server that a bundle's root names: ``EX01-1123.zip``, or the folder below the date."""
+    """Return the server that the root of a bundle names: in ``EX01-1123.zip``, or the folder below the date."""
     names = _SPLIT.split(root)
     for number in range(len(names) - 1, -1, -1):
         outer = _OUTER_ZIP.fullmatch(names[number])

@@ -1,8 +1,7 @@
-"""A stream that is read ahead by a thread: what is unpacked next is ready when it is asked for.
+"""Read a stream ahead in a thread, so that the next blocks of an archive are unpacked before they are needed.
 
-Decompressors, like hashes and files, leave the interpreter to other threads, so with a second core unpacking costs
-little time beside reading what was unpacked. The stream is read in its own order and by nobody else meanwhile, so what
-it says (its limits, its damage) does not depend on it.
+Decompressors release Python's interpreter lock, so with a second core unpacking takes little extra time. Only the
+thread reads the stream, and in its order, so limits and damage of the stream show up as without it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from typing import BinaryIO
 
 _BLOCK = 1 << 20
 _WAITING = 4  # blocks
-_PATIENCE = 0.05  # seconds until a full queue is looked at again, whether anybody still wants it
+_PATIENCE = 0.05  # seconds after which the thread at a full queue looks whether the stream was closed
 
 
 class Ahead:
-    """Reads a stream in a thread of its own, a few megabytes ahead."""
+    """A stream that a thread of its own reads a few megabytes ahead."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -30,11 +29,11 @@ class Ahead:
 
     @property
     def failure(self) -> str:
-        """Why a member of an archive ended too early; empty where it did not, or has not ended yet."""
+        """The reason why a member of an archive ended too early; empty where it did not, or has not ended yet."""
         return str(getattr(self._stream, "failure", "")) if self._ended else ""
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes; fewer only at the end."""
+        """Return ``size`` bytes, fewer only at the end; an error of the stream is raised here."""
         parts, missing = [self._left], size - len(self._left)
         while not self._ended and (size < 0 or missing > 0):
             block = self._blocks.get()
@@ -61,11 +60,11 @@ class Ahead:
                 if not self._put(block):
                     return
             self._put(b"")
-        except BaseException as error:  # noqa: BLE001  it is raised again where the bytes are asked for
+        except BaseException as error:  # noqa: BLE001  ``read`` raises it again
             self._put(error)
 
     def _put(self, block: bytes | BaseException) -> bool:
-        """Hand over a block; False where nobody wants it any more."""
+        """Put a block into the queue; return False where the stream was closed."""
         while not self._closed.is_set():
             try:
                 self._blocks.put(block, timeout=_PATIENCE)

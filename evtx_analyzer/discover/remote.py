@@ -1,7 +1,8 @@
-"""Objects of a store (``s3://``, ``abfs://``, ``memory://``) as files, through fsspec (extra ``cloud``).
+"""Read objects of an object store (``s3://``, ``abfs://``, ``memory://``) as files, through fsspec (extra ``cloud``).
 
 An object is fetched once, into a temporary file without a name (in memory up to 16 MiB), because a case is read more
-than once. Credentials and endpoints are fsspec's own matter: ``FSSPEC_S3_ENDPOINT_URL`` and its configuration files.
+than once. fsspec itself takes credentials and endpoints from its configuration files and environment variables such as
+``FSSPEC_S3_ENDPOINT_URL``.
 """
 
 from __future__ import annotations
@@ -20,73 +21,78 @@ _BLOCK = 1 << 20
 
 
 def is_url(text: str) -> bool:
-    """Whether an input names an object of a store; a drive letter is no protocol."""
-    protocol, found, _ = text.partition("://")
-    return bool(found) and len(protocol) > 1 and protocol.isalnum()
+    """Return whether an input is the URL of an object; the letter of a drive is no protocol."""
+    protocol, separator, _ = text.partition("://")
+    return bool(separator) and len(protocol) > 1 and protocol.isalnum()
 
 
 def listing(url: str) -> list[tuple[str, int]]:
-    """URL and size of the object, of every object below the folder, or of every match of a glob; sorted."""
+    """Return URL and size of an object, of every object below a folder, or of every match of a pattern; sorted.
+
+    Raises InputError where the store cannot be read, as all functions here do.
+    """
     return [(name, int(info.get("size") or 0)) for name, info in _details(url)]
 
 
 def versions(url: str) -> list[tuple[str, str]]:
-    """URL and version (entity tag, or size and time of the last change) of the same objects; empty where none is told.
+    """Return URL and version of the same objects; the version is empty where the store shows none.
 
-    Stores call it differently: ``ETag`` and ``LastModified`` (S3), ``etag`` and ``last_modified`` (Azure), ``mtime``.
+    A version is the size with the entity tag or the time of the last change: ``ETag`` and ``LastModified`` (S3),
+    ``etag`` and ``last_modified`` (Azure), or ``mtime``.
     """
     keys = ("ETag", "etag", "LastModified", "last_modified", "mtime")
     return [
-        (name, f"{info.get('size')} {told}" if (told := next((info[key] for key in keys if info.get(key)), "")) else "")
+        (name, f"{info.get('size')} {change}" if (change := next(filter(None, map(info.get, keys)), "")) else "")
         for name, info in _details(url)
     ]
 
 
 def _details(url: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return URL and what fsspec shows of the objects of a URL, sorted by URL."""
     system, path = _system(url)
     try:
         if any(sign in path for sign in "*?["):
-            found = system.glob(path, detail=True)
+            objects = system.glob(path, detail=True)
         elif system.isdir(path):
-            found = system.find(path, detail=True)
+            objects = system.find(path, detail=True)
         else:
-            found = {path: system.info(path)}
+            objects = {path: system.info(path)}
     except FileNotFoundError:
         raise InputError(f"{url}: no such object; check the address") from None
     except Exception as error:  # noqa: BLE001  the boundary of a store: every driver has errors of its own
         raise InputError(f"{url}: the store cannot be read: {_line(error)}") from None
-    return sorted(((system.unstrip_protocol(name), info) for name, info in found.items()), key=lambda pair: pair[0])
+    return sorted(((system.unstrip_protocol(name), info) for name, info in objects.items()), key=lambda pair: pair[0])
 
 
 def children(url: str) -> list[tuple[str, int, bool]] | None:
-    """URL, size and whether it is a folder of everything directly in a folder; None where the URL is no folder."""
+    """Return URL, size, and whether it is a folder, of everything directly in a folder; None where ``url`` is none."""
     system, path = _system(url)
     try:
         if any(sign in path for sign in "*?[") or not system.isdir(path):
             return None
-        found = system.ls(path, detail=True)
+        entries = system.ls(path, detail=True)
     except Exception as error:  # noqa: BLE001  the boundary of a store, as above
         raise InputError(f"{url}: the store cannot be read: {_line(error)}") from None
     rows = [
-        (system.unstrip_protocol(item["name"]), int(item.get("size") or 0), item["type"] == "directory")
-        for item in found
-        if item["name"].rstrip("/") != path.rstrip("/")
+        (system.unstrip_protocol(entry["name"]), int(entry.get("size") or 0), entry["type"] == "directory")
+        for entry in entries
+        if entry["name"].rstrip("/") != path.rstrip("/")  # some stores list the folder itself
     ]
     return sorted(rows)
 
 
 def remote_sources(url: str) -> list[Source]:
-    """Sources of an object or of all objects below a folder, named from there."""
-    found = listing(url)
-    if not found:
+    """Return an object, or all objects below a folder, as sources; their names begin below the folder of them all."""
+    objects = listing(url)
+    if not objects:
         raise InputError(f"{url}: no object lies there; check the address")
-    whole = [item for item, _ in found]
-    top = posixpath.dirname(whole[0]) if len(whole) == 1 else _common(whole)
-    return [_source(item, size, item[len(top) :].lstrip("/")) for item, size in found]
+    names = [name for name, _ in objects]
+    top = posixpath.dirname(names[0]) if len(names) == 1 else _common(names)
+    return [_source(name, size, name[len(top) :].lstrip("/")) for name, size in objects]
 
 
 def _common(urls: list[str]) -> str:
-    """The folder that holds all; commonpath would make one slash of the two behind the protocol."""
+    """Return the folder that holds all; commonpath leaves only one of the two slashes behind the protocol."""
     return posixpath.commonpath([posixpath.dirname(url) for url in urls]).replace(":/", "://", 1)
 
 
@@ -96,10 +102,10 @@ def _source(url: str, size: int, name: str) -> Source:
 
 
 def _system(url: str) -> tuple[Any, str]:
+    """Return the file system of fsspec for a URL, and the path in it."""
     protocol = url.partition("://")[0]
-    # An extra.
     try:
-        from fsspec.core import url_to_fs  # noqa: PLC0415
+        from fsspec.core import url_to_fs  # noqa: PLC0415  of the extra ``cloud``, which may not be installed
 
         system, path = url_to_fs(url)
     except ImportError as error:
@@ -117,7 +123,7 @@ def _line(error: BaseException) -> str:
 
 
 class _Fetched:
-    """An object that is fetched when it is first opened."""
+    """An object that is fetched when it is opened for the first time."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -145,7 +151,7 @@ class _Fetched:
 
 
 class _View(io.RawIOBase):
-    """A view of a fetched object with a position of its own; keeps the object while it is open."""
+    """A stream over a fetched object with a position of its own; while it is open, the object is not freed."""
 
     def __init__(self, file: IO[bytes], owner: _Fetched) -> None:
         self._file, self._owner, self._position = file, owner, 0
@@ -163,8 +169,8 @@ class _View(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
-    def seek(self, offset: int, clue: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(clue)
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
         self._position = (self._file.seek(0, io.SEEK_END) if base is None else base) + offset
         return self._position
 

@@ -1,4 +1,4 @@
-"""A named run of bytes: a file, a member of an archive, or standard input."""
+"""The source: a file, a member of an archive, an object of a store, or standard input."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from evtx_analyzer.model.origin import Origin, display_name
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """A named run of bytes that can be opened more than once; ``open`` gives a stream at its start.
+    """A named run of bytes that can be opened more than once; ``open`` returns a new stream at its start.
 
-    ``origin`` names the file and, in an archive, the member. ``fault`` says why a source can not be opened at all
-    (an encrypted member, a damaged archive) and ``extent`` how much that is; it is empty for all others.
+    ``origin`` names the file and, in an archive, the member. ``size`` is in bytes. ``fault`` is the reason why a source
+    cannot be opened at all (an encrypted member, a damaged archive), empty for all others; ``extent`` is how much is
+    lost by it.
     """
 
     origin: Origin
@@ -30,7 +31,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 def faulty(origin: Origin, size: int, fault: str, extent: str = "the whole file") -> Source:
-    """A source that is known not to be readable."""
+    """Return a source that cannot be read; its ``open`` raises OSError with the fault."""
     return Source(origin=origin, size=size, open=lambda: cast("BinaryIO", _refuse(fault)), fault=fault, extent=extent)
 
 

@@ -1,7 +1,8 @@
-"""What the certificates of a Certificate message amount to: who issued whom, and whether it ends at a public root.
+"""Build the chain of the certificates in a Certificate message: who issued whom, and whether it leads to a public root.
 
-Names say who may have issued a certificate, the signature says who did. Only what the trace holds can be verified so; a
-public root is known by its name and key id (``public_roots``), both of which must fit.
+Names say who may have issued a certificate, the signature says who did. Only certificates that the trace holds can be
+verified in this way. A public root, which is usually not sent, is recognized by name and key id (``public_roots``),
+both of which must fit.
 """
 
 from __future__ import annotations
@@ -27,29 +28,29 @@ _LONGEST_PATH, _MOST_WAYS, _MOST_CERTIFICATES = 10, 200, 100
 
 
 class Parsed(Struct, frozen=True, kw_only=True):
-    """A certificate as the report shows it, and its object; None where it could not be parsed."""
+    """A certificate as the report shows it (``shown``), and as cryptography has it; None where it cannot be parsed."""
 
     shown: WireCertificate
     whole: x509.Certificate | None
 
 
 def look_at(ders: Sequence[bytes]) -> tuple[tuple[WireCertificate, ...], WireChain]:
-    """Return the certificates of one message, in its order, and what they amount to.
+    """Return the certificates of one message in its order, and the chain that they make.
 
-    Of a message with hundreds, which nobody sends, the first are shown and nothing is said.
+    Of a message with more than a hundred, which nobody sends, only the first are shown, and the chain is unreadable.
     """
     parsed = [parse(der) for der in ders[:_MOST_CERTIFICATES]]
     following = [*parsed[1:], None] if parsed else []
     shown = tuple(
-        item.shown if after is None else replace(item.shown, issued_by_next=issued(item, after))
-        for item, after in zip(parsed, following, strict=True)
+        certificate.shown if after is None else replace(certificate.shown, issued_by_next=issued(certificate, after))
+        for certificate, after in zip(parsed, following, strict=True)
     )
     return shown, chain(parsed) if len(ders) <= _MOST_CERTIFICATES else WireChain(state="unreadable")
 
 
 @lru_cache(maxsize=1024)
 def parse(der: bytes) -> Parsed:
-    """Return a certificate; one that cannot be parsed has its thumbprint and says why."""
+    """Return a certificate; one that cannot be parsed has only its thumbprint and the reason (``fault``)."""
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where a trace is in the input
 
     from evtx_analyzer.read.certificate_files import describe, without_warnings  # noqa: PLC0415  the same
@@ -84,14 +85,14 @@ def parse(der: bytes) -> Parsed:
 
 
 def issued(lower: Parsed, upper: Parsed) -> bool | None:
-    """Whether one certificate issued another; None where a signature of this kind cannot be verified here."""
+    """Return whether ``upper`` issued ``lower``; None where that cannot be verified."""
     if lower.whole is None or upper.whole is None:
         return None
     return _verifies(lower.whole, upper.whole)
 
 
 def chain(parsed: Sequence[Parsed]) -> WireChain:
-    """Return what certificates amount to; they may stand in any order behind the first, and more than once."""
+    """Return the chain of the first certificate; the others may come in any order, and more than once."""
     if not parsed:
         return WireChain(state="empty")
     leaf = parsed[0]
@@ -99,7 +100,7 @@ def chain(parsed: Sequence[Parsed]) -> WireChain:
         return WireChain(state="unreadable")
     best = max(islice(_ways(parsed, (0,)), _MOST_WAYS), key=lambda path: (_rank(parsed[path[-1]]), len(path)))
     last = parsed[best[-1]].shown
-    others = {item.shown.thumbprint for item in parsed} - {leaf.shown.thumbprint}
+    others = {certificate.shown.thumbprint for certificate in parsed} - {leaf.shown.thumbprint}
     state = _state(best, last, alone=not others)
     if state in ("complete", "private-root", "self-signed"):
         return WireChain(state=state, path=best, ordered=best == tuple(range(len(best))))
@@ -114,26 +115,27 @@ def chain(parsed: Sequence[Parsed]) -> WireChain:
 
 
 def _state(path: tuple[int, ...], last: WireCertificate, *, alone: bool) -> ChainState:
+    """Return the state of a chain (see ``WireChain``); ``alone`` is whether no other certificate was sent."""
     if last.issuer_is_public_root or _is_public(last):
         return "complete"
     if last.self_signed:
         return "self-signed" if len(path) == 1 else "private-root"
-    # Where name and key id do not agree on a public root, nobody knows whether something is missing.
+    # Where only the name or only the key id is that of a public root, nobody knows whether a certificate is missing.
     doubtful = is_public_root(last.issuer, "") or (last.authority_key_id and is_public_root("", last.authority_key_id))
     return "alone" if alone and not doubtful and last.issuer != last.subject else "open"
 
 
 def _ways(parsed: Sequence[Parsed], path: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield every way up from the end of a path: an issuer may be there twice (cross-signed), under one name."""
+    """Yield every path upwards that begins with this one: a name may have several certificates (cross-signed)."""
     last = parsed[path[-1]]
     if last.shown.self_signed or len(path) >= _LONGEST_PATH:
         yield path
         return
     used = {parsed[place].shown.thumbprint for place in path}
     ends = True
-    for place, item in enumerate(parsed):
-        if item.shown.thumbprint not in used and issued(last, item):
-            used.add(item.shown.thumbprint)
+    for place, upper in enumerate(parsed):
+        if upper.shown.thumbprint not in used and issued(last, upper):
+            used.add(upper.shown.thumbprint)
             ends = False
             yield from _ways(parsed, (*path, place))
     if ends:
@@ -141,23 +143,24 @@ def _ways(parsed: Sequence[Parsed], path: tuple[int, ...]) -> Iterator[tuple[int
 
 
 def _rank(last: Parsed) -> int:
-    """How far a way leads: to a public root, to another root, or to nothing."""
+    """Return 2 where a path leads to a public root, 1 to another root, 0 to none."""
     if last.shown.issuer_is_public_root or _is_public(last.shown):
         return 2
     return 1 if last.shown.self_signed else 0
 
 
 def _is_public(shown: WireCertificate) -> bool:
-    """Whether a certificate is a public root itself."""
+    """Return whether a certificate is a public root itself."""
     return shown.self_signed and _by_name_and_key(shown.subject, shown.subject_key_id)
 
 
 def _by_name_and_key(name: str, key_id: str) -> bool:
+    """Return whether both name and key id are those of a public root."""
     return bool(name and key_id) and is_public_root(name, key_id) and is_public_root(name, "")
 
 
 def _verifies(lower: x509.Certificate, upper: x509.Certificate) -> bool | None:
-    """Whether the key of one certificate verifies the signature of another that names it as its issuer."""
+    """Return whether ``lower`` names ``upper`` as issuer and the key of that verifies it; None if unsupported."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  as above
 
     if lower.issuer != upper.subject:
@@ -172,7 +175,7 @@ def _verifies(lower: x509.Certificate, upper: x509.Certificate) -> bool | None:
 
 
 def _publicly_logged(certificate: x509.Certificate) -> bool:
-    """Whether it holds timestamps of public logs, and a policy of the CA/Browser Forum."""
+    """Return whether a certificate holds timestamps of public logs and a policy of the CA/Browser Forum."""
     from cryptography import x509 as types  # noqa: PLC0415  as above
 
     try:

@@ -1,7 +1,7 @@
-"""TCP connections of SMTP, put together from segments (RFC 9293): in order, without what was sent twice, up to a hole.
+"""Put TCP connections of SMTP together from segments (RFC 9293): in order, without repetitions, up to the first hole.
 
-Of each direction the beginning is kept: a handshake stands there, and mail behind it is of no use. What is kept at once
-is bounded, however large the trace is; a connection that has to go before its end is told.
+Only the beginning of each direction is kept, which holds the handshake; the mail behind it is not needed. Memory is
+bounded, however large the trace is. A connection that is closed before its end for this reason has ``given_up``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evtx_analyzer.read.capture_headers import ACK, FIN, PORTS, RST, SYN, Segmen
 
 Endpoint = tuple[bytes, int]
 ENOUGH = 32 << 10
-"""With this much of one direction it is asked whether the handshake is over."""
+"""Bytes of one direction after which ``is_over`` is asked for the first time."""
 _MOST_OF_A_DIRECTION = 256 << 10
 """More than a handshake with a hundred certificates. TLS allows 16 MiB for a message, Windows takes 64 KiB."""
 _MOST_PENDING = 256
@@ -27,7 +27,7 @@ _CLIENT_HELLO, _SERVER_HELLO = 1, 2
 
 
 class Mark(NamedTuple):
-    """Where a piece of a stream came from: its first byte, and number, place in the file and time of the packet."""
+    """Where a part of a stream came from: offset of its first byte, and number, file offset and time of its packet."""
 
     at: int
     number: int
@@ -36,7 +36,7 @@ class Mark(NamedTuple):
 
 
 class Stream:
-    """One direction of a connection."""
+    """One direction of a connection; ``base`` is the sequence number of its first byte."""
 
     __slots__ = ("_pending", "base", "conflict", "data", "ended", "marks")
 
@@ -46,21 +46,21 @@ class Stream:
         self.base: int | None = None
         self.ended = False
         self.conflict = False
-        """Whether the same bytes came twice and differed: what followed is not used."""
+        """True where the same bytes came twice and differed: what came later is not used."""
         self._pending: dict[int, Segment] = {}
 
     @property
     def hole(self) -> bool:
-        """Whether something that was sent is not in the trace, so that the data ends before the stream does."""
+        """True where bytes are not in the trace, so that ``data`` ends before the stream does."""
         return self.conflict or bool(self._pending)
 
     def mark(self, at: int) -> Mark | None:
-        """Return the packet that brought a byte."""
+        """Return the mark of the packet that brought a byte; None where no packet did."""
         place = bisect_right(self.marks, at, key=lambda mark: mark.at) - 1
         return self.marks[place] if place >= 0 else None
 
     def add(self, segment: Segment) -> int:
-        """Take a segment; return by how many bytes the data grew."""
+        """Add a segment; return by how many bytes ``data`` grew."""
         if self.base is None:
             self.base = segment.sequence
         before = len(self.data)
@@ -71,7 +71,7 @@ class Stream:
         return len(self.data) - before
 
     def _next(self) -> Segment | None:
-        """Take out a waiting segment that continues the data, or lies behind its end already."""
+        """Return a waiting segment that continues the data or repeats a part of it, and let it wait no longer."""
         place = next((place for place in self._pending if place <= len(self.data)), None)
         return None if place is None else self._pending.pop(place)
 
@@ -87,7 +87,7 @@ class Stream:
                 self._pending.setdefault(place, segment)
             return
         known, new = self.data[max(place, 0) : place + len(payload)], payload[size - place :]
-        # A probe that keeps a connection alive sends one byte again, and any byte will do (RFC 9293 3.8.4).
+        # A keep-alive probe repeats one byte, which may have any value (RFC 9293 3.8.4): it is no conflict.
         if len(payload) > 1 and known != payload[max(-place, 0) : max(-place, 0) + len(known)]:
             self.conflict = True
             return
@@ -95,12 +95,12 @@ class Stream:
             self.marks.append(Mark(size, segment.number, segment.offset, segment.time))
             self.data += new
         if segment.cut:
-            # What the snap length took away is missing behind these bytes, even where nothing follows.
+            # The recording cut the packet (snap length): a hole begins here, even if no packet follows.
             self._pending.setdefault(len(self.data) + segment.cut, segment._replace(payload=b"", cut=0))
 
 
 class Flow:
-    """One connection. ``started`` says that its first packet (SYN) is in the trace."""
+    """One connection; ``started`` is True where its SYN is in the trace, times are nanoseconds since 1970."""
 
     __slots__ = ("client", "client_end", "finished", "first", "given_up", "last", "server", "server_end", "started")
 
@@ -110,18 +110,18 @@ class Flow:
         self.first = self.last = time
         self.started = started
         self.finished = False
-        """Whether its handshake is over and enough was kept."""
+        """True where its handshake is over and no more data is needed."""
         self.given_up = False
-        """Whether it was closed before its end because too many were open."""
+        """True where it was closed before its end because too many were open."""
 
     @property
     def size(self) -> int:
-        """How many bytes are kept."""
+        """Number of bytes that are kept."""
         return len(self.client.data) + len(self.server.data)
 
 
 class Flows:
-    """The connections that are open. Feed segments in, take connections out as they end."""
+    """The open connections: segments are added, and each connection is yielded when it ends."""
 
     def __init__(
         self,
@@ -131,17 +131,17 @@ class Flows:
         most_bytes: int = _MOST_BYTES,
         pairs: set[bytes] | None = None,
     ) -> None:
-        """``is_over`` tells of a connection whether its handshake has ended; ``pairs`` learns ports of SMTP."""
+        """``is_over`` decides whether a handshake has ended; to ``pairs``, unusual ports of SMTP are added in pairs."""
         self._is_over, self._most_open, self._most_bytes = is_over, most_open, most_bytes
         self._pairs = set[bytes]() if pairs is None else pairs
-        # The oldest is looked for again and again, which a dict is slow at.
+        # The oldest entry is needed often, and an ordinary dict finds it slowly after deletions.
         self._begun: OrderedDict[tuple[Endpoint, Endpoint], Flow] = OrderedDict()
         self._open: OrderedDict[tuple[Endpoint, Endpoint], Flow] = OrderedDict()
         self._bytes = 0
         self.given_up = 0
 
     def add(self, segment: Segment) -> Iterator[Flow]:
-        """Take a segment; yield the connections that ended with it."""
+        """Add a segment; yield the connections that end with it."""
         key = _key(segment)
         flow = self._open.get(key) or self._begun.get(key)
         if segment.flags & SYN and flow is not None and _begins_anew(flow, segment):
@@ -153,7 +153,7 @@ class Flows:
                 return
             self._begun[key] = flow
             if len(self._begun) > _MOST_BEGUN:
-                # Nothing was said in it yet: should something come, its first words will be known again.
+                # No data came on it yet: if some comes, ``_new_flow`` recognizes its first words.
                 self._begun.popitem(last=False)
         flow.last = max(flow.last, segment.time)
         stream = flow.client if segment.source == flow.client_end else flow.server
@@ -206,15 +206,15 @@ def _key(segment: Segment) -> tuple[Endpoint, Endpoint]:
 
 
 def _begins_anew(flow: Flow, segment: Segment) -> bool:
-    """Whether a SYN is of a new connection between the same ports, and not the old one's sent again."""
+    """Return whether a SYN begins a new connection between the same ports, and does not repeat that of the old one."""
     stream = flow.client if segment.source == flow.client_end else flow.server
     return stream.base is not None and stream.base != (segment.sequence + 1) & 0xFFFFFFFF
 
 
 def _new_flow(segment: Segment) -> Flow | None:
-    """Return a connection that begins with this segment: by its SYN, or by words that stand at the beginning only.
+    """Return a connection that begins with this segment: with a SYN, or with words that only come first.
 
-    A recording may start in the middle of a connection, of which nothing can be made.
+    None for any other segment: the recording started in the middle of its connection, which cannot be read.
     """
     source, target, payload = segment.source, segment.target, segment.payload
     if segment.flags & SYN:

@@ -1,4 +1,4 @@
-"""A connection of a trace to what the report says of its handshake, or why nothing can be said of it."""
+"""Make of a connection of a trace what the report shows of its handshake, or the reason why it cannot be shown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ClearRefusal(Struct, frozen=True, kw_only=True):
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What one connection shows; ``faults`` are the reasons why something of it is not shown."""
+    """What one connection shows; ``faults`` are the reasons why a part of it cannot be shown."""
 
     handshake: Handshake | None = None
     refusal: ClearRefusal | None = None
@@ -53,7 +53,7 @@ class Observed(Struct, frozen=True, kw_only=True):
 
 
 def is_over(flow: Flow) -> bool:
-    """Whether the handshake of a connection has ended, or there is none and there will not be one."""
+    """Return whether the handshake of a connection has ended, or there will be none."""
     talk, client_at, server_at = _beginning(flow)
     if talk.starttls == "not-used":
         return True
@@ -62,38 +62,35 @@ def is_over(flow: Flow) -> bool:
 
 
 def observe(flow: Flow, source: Origin) -> Observed | None:
-    """Return what a connection shows; None where it is not of SMTP, or says nothing of interest."""
+    """Return what a connection shows; None where it is not SMTP, or has no TLS and no refusal."""
     talk, client_at, server_at = _beginning(flow)
     place = _origin(flow.client, 0, source)
     if talk.refusal:
         return Observed(origin=place, refusal=_refusal(flow, talk, place))
     lost = flow.client.hole or flow.server.hole
     if talk.starttls in ("not-used", "refused", "unanswered"):
-        # Mail without TLS is no matter of handshakes; where packets are missing, STARTTLS may be in them. Other
-        # protocols than SMTP greet with 220 too.
+        # A session without TLS has no handshake to show; but where packets are missing, STARTTLS may have been in them.
+        # Other protocols greet with 220 too, so the port or EHLO must say that it is SMTP.
         unclear = lost and not _MAIL.search(flow.client.data) and talk.starttls != "refused"
         is_smtp = bool(talk.ehlo) or flow.server_end[1].to_bytes(2) in PORTS
         return Observed(origin=place, faults=(CUT,)) if unclear and is_smtp else None
-    found = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
-    if found is not None and found.flight == "none" and lost:
-        found = replace(found, flight="cut")
-    if found is None:
+    on_wire = tls.read_handshake(bytes(flow.client.data), client_at, bytes(flow.server.data), server_at)
+    if on_wire is not None and on_wire.flight == "none" and lost:
+        on_wire = replace(on_wire, flight="cut")
+    if on_wire is None:
         behind = flow.client.data[client_at : client_at + 3]
         is_tls = len(behind) < 3 or (behind[0] in (_HANDSHAKE, _ALERT) and behind[1] == 3)  # noqa: PLR2004  major version
         return Observed(origin=place, faults=(_NO_HELLO if is_tls else _GARBAGE,)) if talk.starttls else None
-    at = found.hello_at if found.certificate_at is None else found.certificate_at
-    handshake = _handshake(flow, talk, found, _origin(flow.client, at, source))
+    at = on_wire.hello_at if on_wire.certificate_at is None else on_wire.certificate_at
+    handshake = _handshake(flow, talk, on_wire, _origin(flow.client, at, source))
     faults = [CUT] if handshake.flight == "cut" else []
-    faults += (
-        [_UNREADABLE]
-        if any(wire_certificate.fault for wire_certificate in (*handshake.sent, *handshake.received))
-        else []
-    )
+    if any(certificate.fault for certificate in (*handshake.sent, *handshake.received)):
+        faults.append(_UNREADABLE)
     return Observed(origin=handshake.origin, handshake=handshake, faults=tuple(faults))
 
 
 def _beginning(flow: Flow) -> tuple[Dialog, int, int]:
-    """What was said in clear, and where TLS begins in both directions."""
+    """Return the clear text, and the offsets at which TLS begins in both directions."""
     first = (flow.client.data[:1], flow.server.data[:1])
     if bytes((_HANDSHAKE,)) in first or bytes((_ALERT,)) in first:
         return Dialog(), 0, 0
@@ -150,13 +147,13 @@ def _refusal(flow: Flow, talk: Dialog, origin: Origin) -> ClearRefusal:
 
 
 def _origin(stream: Stream, at: int, source: Origin) -> Origin:
-    """The packet that brought a byte; ``record`` is its number, as Wireshark counts."""
+    """Return the packet that brought a byte of a stream; ``record`` is its number from 1, as Wireshark counts."""
     mark = stream.mark(at)
     return source if mark is None else replace(source, record=mark.number, offset=mark.offset)
 
 
 def _name(der: bytes) -> str:
-    """The strings of a distinguished name in its order, which is enough to know an authority by (X.501, X.690)."""
+    """Return the strings of a distinguished name in DER, in their order (X.501, X.690): enough to know an authority."""
     texts, at = [], 0
     while at + 2 <= len(der):
         tag, size = der[at], der[at + 1]
@@ -170,7 +167,7 @@ def _name(der: bytes) -> str:
 
 
 def moment(nanoseconds: int) -> datetime:
-    """A time of the trace as the report has it, to the microsecond; a time that no calendar has is the epoch."""
+    """Return nanoseconds since 1970 as aware UTC, to the microsecond; 1970 for a time after the year 9999."""
     try:
         return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     except OverflowError:
@@ -178,7 +175,7 @@ def moment(nanoseconds: int) -> datetime:
 
 
 def endpoint_text(endpoint: Endpoint) -> str:
-    """``192.0.2.1:25`` or ``[2001:db8::1]:25``, as SMTP logs write it."""
+    """Return ``192.0.2.1:25`` or ``[2001:db8::1]:25``, as SMTP logs write it."""
     address = ipaddress.ip_address(endpoint[0])
     address = getattr(address, "ipv4_mapped", None) or address
     return f"[{address}]:{endpoint[1]}" if address.version == 6 else f"{address}:{endpoint[1]}"  # noqa: PLR2004  IPv6

@@ -1,4 +1,4 @@
-"""What is said in clear text before TLS begins (RFC 5321, RFC 3207): banner, EHLO, and the answer to STARTTLS."""
+"""Read the clear text of an SMTP connection before TLS begins (RFC 5321, RFC 3207): banner, EHLO, reply to STARTTLS."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _CODE = re.compile(r"\b5\.7\.64\b")
 class Dialog(Struct, frozen=True, kw_only=True):
     """The clear text of one connection.
 
-    ``client_end`` and ``server_end`` are where it ends in both directions: TLS begins there where ``starttls`` is
-    ``accepted``. ``starttls`` is ``accepted``, ``refused`` (by ``reply``), ``unanswered``, ``not-used``, or empty where
-    the connection speaks TLS from its first byte. ``refusal`` is a reply with 5.7.64 that was given in clear text.
+    ``starttls`` is ``accepted``, ``refused`` (by ``reply``), ``unanswered``, ``not-used``, or empty where the
+    connection is TLS from its first byte. ``client_end`` and ``server_end`` are the byte offsets at which the clear
+    text ends in both directions, and TLS begins where it was accepted. ``refusal`` is a reply with 5.7.64 in clear
+    text.
     """
 
     banner: str = ""
@@ -35,27 +36,28 @@ class Dialog(Struct, frozen=True, kw_only=True):
 
 
 def dialog(client: bytes, server: bytes) -> Dialog:
-    """Return what both sides said until TLS began; replies and commands are paired by their order."""
+    """Return the clear text of both streams until TLS begins; replies and commands are paired by their order."""
     replies = list(_replies(server))
     refusal = next((text for text, _ in replies if _CODE.search(text)), "")
-    found = Dialog(banner=replies[0][0] if replies else "", starttls="not-used", refusal=refusal)
+    talk = Dialog(banner=replies[0][0] if replies else "", starttls="not-used", refusal=refusal)
+    # The banner is reply 0, so that of the first command is reply 1.
     for number, (command, end) in enumerate(_commands(client), start=1):
-        verb, _, rest = command.partition(" ")
-        answer, answer_end = replies[number] if number < len(replies) else ("", 0)
+        verb, _, argument = command.partition(" ")
+        reply, reply_end = replies[number] if number < len(replies) else ("", 0)
         if verb.upper() in ("EHLO", "HELO"):
-            seen = _SEEN.search(answer)
-            keywords = tuple(line[4:].strip() for line in answer.splitlines()[1:])
-            found = replace(found, ehlo=rest.strip(), seen_address=seen[1] if seen else "", keywords=keywords)
+            seen = _SEEN.search(reply)
+            keywords = tuple(line[4:].strip() for line in reply.splitlines()[1:])
+            talk = replace(talk, ehlo=argument.strip(), seen_address=seen[1] if seen else "", keywords=keywords)
         elif verb.upper() == "STARTTLS":
-            state = "accepted" if answer.startswith("220") else "refused" if answer else "unanswered"
-            return replace(found, starttls=state, reply=answer, refusal="", client_end=end, server_end=answer_end)
+            state = "accepted" if reply.startswith("220") else "refused" if reply else "unanswered"
+            return replace(talk, starttls=state, reply=reply, refusal="", client_end=end, server_end=reply_end)
         elif verb.upper() in ("DATA", "BDAT"):
             break
-    return found
+    return talk
 
 
 def _replies(data: bytes) -> Iterator[tuple[str, int]]:
-    """Yield each reply, whatever its number of lines, and where it ends."""
+    """Yield each reply, of one line or several, and the offset at which it ends."""
     at = 0
     for _ in range(_MOST_COMMANDS):
         match = _WHOLE_REPLY.match(data, at)
@@ -66,6 +68,7 @@ def _replies(data: bytes) -> Iterator[tuple[str, int]]:
 
 
 def _commands(data: bytes) -> Iterator[tuple[str, int]]:
+    """Yield each line of the client and the offset at which it ends."""
     at = 0
     for _ in range(_MOST_COMMANDS):
         match = _COMMAND.match(data, at)

@@ -1,19 +1,18 @@
-"""TLS records and handshake messages (RFC 5246, RFC 8446, RFC 6066), as far as they are sent in clear.
+"""Read TLS records and handshake messages (RFC 5246, RFC 8446, RFC 6066), as far as they are not encrypted.
 
-What cannot be seen is never guessed: a message that is cut, a session that is resumed, TLS 1.3 (which hides the
-certificates), a second handshake inside the encrypted connection. ``flight`` says which of these it is.
+Nothing is guessed of what cannot be seen: a message that is cut, a session that is resumed, TLS 1.3 (which encrypts the
+certificates), a second handshake inside the encrypted connection. ``Handshake.flight`` says which of these it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from msgspec import Struct
 
 from evtx_analyzer.handshakes.tls_names import ALERTS, CIPHERS, VERSIONS
+from evtx_analyzer.model.handshake import Flight
 
-Flight = Literal["whole", "resumed", "hidden", "cut", "repeated", "none"]
 _CHANGE, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
 _CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _REQUEST = 1, 2, 11, 13
 _SERVER_DONE, _VERIFY, _KEY_EXCHANGE = 14, 15, 16
@@ -22,12 +21,12 @@ _SERVER_NAME, _SUPPORTED_VERSIONS = 0, 43
 _FATAL = 2
 _NO_CERTIFICATE = 41  # an SSL 3.0 client says so by this alert (RFC 6101 5.4.2)
 _TLS_1_2, _TLS_1_3 = 0x0303, 0x0304
-# A server that answers an older version says "try again" by this random (RFC 8446 4.1.3).
+# With this random, a ServerHello is a HelloRetryRequest: the client must send another ClientHello (RFC 8446 4.1.3).
 _RETRY = bytes.fromhex("CF21AD74E59A6111BE1D8C021E65B891C2A211167ABB8C5E079E09E2C8A8339C")
 
 
 class Message(Struct, frozen=True):
-    """A handshake message: its type and body, and where it begins in the stream."""
+    """A handshake message: its type and body, and its offset in the stream."""
 
     kind: int
     body: bytes
@@ -35,36 +34,38 @@ class Message(Struct, frozen=True):
 
 
 class Side(Struct, frozen=True, kw_only=True):
-    """What one side sent in clear.
+    """What one side sent before it began to encrypt, and whether it did.
 
-    ``changed`` is whether it went over to encryption (ChangeCipherSpec), ``encrypted`` counts its encrypted handshake
-    records behind that. ``broken`` says that the stream ends inside a record or message, or is no TLS from there on.
+    ``changed`` is whether it sent ChangeCipherSpec, ``encrypted`` counts its encrypted handshake records after that.
+    ``alert`` is level and description. ``data`` is whether it sent application data. ``broken`` is whether the stream
+    ends inside a record or message, or goes on as something else than TLS.
     """
 
     messages: tuple[Message, ...] = ()
     changed: bool = False
     encrypted: int = 0
     alert: tuple[int, int] | None = None
-    spoke: bool = False
     data: bool = False
     broken: bool = False
 
     def first(self, kind: int) -> Message | None:
-        """Return the first message of a type."""
+        """Return the first message of a type; None if there is none."""
         return next((message for message in self.messages if message.kind == kind), None)
 
     def count(self, kind: int) -> int:
-        """How many messages of a type there are."""
+        """Return the number of messages of a type."""
         return sum(message.kind == kind for message in self.messages)
 
 
 class Handshake(Struct, frozen=True, kw_only=True):
     """One handshake as the wire shows it.
 
-    ``requested`` is None where it cannot be seen. ``sent`` and ``received`` are DER certificates in the order of the
-    wire. ``flight`` is how far the client's answer to the server can be seen: ``whole`` up to its ChangeCipherSpec.
-    ``completed`` is whether both sides went over to encryption and sent what ends a handshake (Finished) under it.
-    ``renegotiated`` says that another handshake followed inside the encrypted connection, of which nothing is seen.
+    ``requested`` is whether the server asked for a certificate, None where it cannot be seen. ``sent`` and ``received``
+    are DER certificates in the order of the wire. ``flight`` is how far the client's answer to the server can be seen:
+    ``whole`` up to its ChangeCipherSpec. ``proved`` is whether the client sent CertificateVerify, ``hidden`` whether
+    the version is TLS 1.3. ``completed`` is whether both sides sent an encrypted record that ends a handshake
+    (Finished). ``renegotiated`` is whether another handshake followed inside the encrypted connection, which cannot be
+    seen. ``hello_at`` and ``certificate_at`` are offsets in the client's stream.
     """
 
     version: str = ""
@@ -88,7 +89,7 @@ class Handshake(Struct, frozen=True, kw_only=True):
 
 
 def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int) -> Handshake | None:
-    """Return the handshake that begins at these places; None where the client sent no ClientHello."""
+    """Return the handshake that begins at these offsets of both streams; None where the client sent no ClientHello."""
     ours, theirs = side(client, client_at), side(server, server_at)
     hello = ours.first(_CLIENT_HELLO)
     if hello is None:
@@ -127,7 +128,7 @@ def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int)
 
 
 def _flight(ours: Side, theirs: Side, *, resumed: bool, same_session: bool) -> Flight:
-    """How far the client's second flight can be seen."""
+    """Return how far the client's second flight can be seen."""
     if resumed or (same_session and theirs.first(_CERTIFICATE) is None):
         return "resumed"
     if max(side.count(kind) for side in (ours, theirs) for kind in (_CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE)) > 1:
@@ -140,27 +141,25 @@ def _flight(ours: Side, theirs: Side, *, resumed: bool, same_session: bool) -> F
 
 
 def side(data: bytes, at: int) -> Side:
-    """Return what one direction holds from ``at`` on."""
+    """Return what one direction holds from the offset ``at`` on."""
     state = _Reading()
     end = at
     for kind, body, place in _records(data, at):
         end = place + 5 + len(body)
-        if not state.take(kind, body, place + 5):
-            break
+        state.take(kind, body, place + 5)
     unread = len(data) > end
     return Side(
         messages=tuple(state.messages),
         changed=state.changed,
         encrypted=state.encrypted,
         alert=state.alert,
-        spoke=end > at,
         data=state.data,
         broken=state.broken or bool(state.waiting) or unread,
     )
 
 
 class _Reading:
-    """Records of one direction, taken one after another; messages may cross records, and records hold several."""
+    """Takes the records of one direction in their order; a message may cross records, a record may hold several."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -170,10 +169,10 @@ class _Reading:
         self.encrypted = 0
         self.alert: tuple[int, int] | None = None
 
-    def take(self, kind: int, body: bytes, at: int) -> bool:
-        """Take a record; False where nothing behind it can be read."""
+    def take(self, kind: int, body: bytes, at: int) -> None:
+        """Take a record; ``at`` is the offset of its body."""
         if kind == _CHANGE:
-            # TLS 1.3 sends one that means nothing; there the hello says so.
+            # TLS 1.3 sends one without a meaning (RFC 8446 D.4); there the ServerHello shows the version.
             self.changed = True
             self.broken = self.broken or bool(self.waiting)
             self.waiting.clear()
@@ -185,7 +184,6 @@ class _Reading:
             self._messages(body, at)
         elif kind == _ALERT and not self.changed and len(body) == 2:  # noqa: PLR2004  level and description
             self.alert = self.alert or (body[0], body[1])
-        return True
 
     def _messages(self, body: bytes, at: int) -> None:
         if not self.waiting:
@@ -201,7 +199,7 @@ class _Reading:
 
 
 def _records(data: bytes, at: int) -> Iterator[tuple[int, bytes, int]]:
-    """Yield type, body and place of each whole record; stop where something else stands."""
+    """Yield type, body and offset of each whole record; stop at anything else."""
     while at + 5 <= len(data):
         kind, size = data[at], int.from_bytes(data[at + 3 : at + 5])
         if not _CHANGE <= kind <= _DATA or data[at + 1] != 3 or size > _LARGEST_RECORD or at + 5 + size > len(data):  # noqa: PLR2004  major version
@@ -211,19 +209,19 @@ def _records(data: bytes, at: int) -> Iterator[tuple[int, bytes, int]]:
 
 
 def certificates(body: bytes) -> tuple[bytes, ...] | None:
-    """Return the certificates of a Certificate message; None where their lengths do not add up."""
+    """Return the DER certificates of a Certificate message; None where their lengths do not add up."""
     if len(body) < 3 or int.from_bytes(body[:3]) != len(body) - 3:  # noqa: PLR2004  the length of the list
         return None
-    found, at = [], 3
+    ders, at = [], 3
     while at + 3 <= len(body):
         size = int.from_bytes(body[at : at + 3])
-        found.append(body[at + 3 : at + 3 + size])
+        ders.append(body[at + 3 : at + 3 + size])
         at += 3 + size
-    return tuple(found) if at == len(body) else None
+    return tuple(ders) if at == len(body) else None
 
 
 def _client_hello(body: bytes) -> tuple[str, str, bytes]:
-    """Highest version offered, server name, and the id of the session that is to be resumed."""
+    """Return the highest version offered, the server name, and the id of the session that is to be resumed."""
     version = int.from_bytes(body[:2])
     session_size = body[34] if len(body) > 34 else 0  # noqa: PLR2004  behind version and random
     at = 35 + session_size
@@ -233,14 +231,14 @@ def _client_hello(body: bytes) -> tuple[str, str, bytes]:
     extensions = dict(_extensions(body, at))
     listed = extensions.get(_SUPPORTED_VERSIONS, b"")[1:]
     pairs = [int.from_bytes(listed[place : place + 2]) for place in range(0, len(listed) - 1, 2)]
-    # Values of the form 0xNANA are sent to keep servers tolerant (RFC 8701).
+    # Unknown values are left out: clients send some of the form 0xNANA to keep servers tolerant (RFC 8701).
     highest = max([version, *(pair for pair in pairs if pair in VERSIONS)])
     name = extensions.get(_SERVER_NAME, b"")
     return VERSIONS.get(highest, f"0x{highest:04X}"), name[5:].decode("ascii", "replace"), session
 
 
 def _server_hello(body: bytes) -> tuple[int, int, bytes, bool]:
-    """Version, cipher suite, session id, and whether the server asks for another ClientHello."""
+    """Return version, cipher suite, session id, and whether the server asks for another ClientHello."""
     version = int.from_bytes(body[:2])
     session_size = body[34] if len(body) > 34 else 0  # noqa: PLR2004  behind version and random
     at = 35 + session_size
@@ -252,6 +250,7 @@ def _server_hello(body: bytes) -> tuple[int, int, bytes, bool]:
 
 
 def _extensions(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield type and content of each extension of a hello."""
     end = min(at + 2 + int.from_bytes(body[at : at + 2]), len(body))
     at += 2
     while at + 4 <= end:
@@ -261,7 +260,7 @@ def _extensions(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _authorities(body: bytes, version: int) -> tuple[bytes, ...]:
-    """The names of authorities in a CertificateRequest, as DER; types and, from 1.2 on, algorithms come first."""
+    """Return the names of authorities in a CertificateRequest, in DER; types and, since TLS 1.2, algorithms precede."""
     at = 1 + (body[0] if body else 0)
     if version >= _TLS_1_2:
         at += 2 + int.from_bytes(body[at : at + 2])
@@ -275,7 +274,7 @@ def _authorities(body: bytes, version: int) -> tuple[bytes, ...]:
 
 
 def _alert(ours: Side, theirs: Side) -> tuple[str, str]:
-    """The first fatal alert in clear, and who sent it."""
+    """Return the first fatal alert that is not encrypted, and who sent it; empty if there is none."""
     for who, part in (("server", theirs), ("client", ours)):
         if part.alert is not None and part.alert[0] == _FATAL and part.alert[1] != _NO_CERTIFICATE:
             return ALERTS.get(part.alert[1], str(part.alert[1])), who

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
 from evtx_analyzer.hosts import HostClue, address_of
 from evtx_analyzer.ingest.supporting import Contexts
@@ -20,7 +22,6 @@ from evtx_analyzer.normalize.supporting import CONNECTIVITY
 from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_LOG
 from evtx_analyzer.read.w3c_log import W3C_LOG
 from evtx_analyzer.smtp.clock_skew import Clocks
-from evtx_analyzer.smtp.compact import without_row
 from evtx_analyzer.smtp.deliveries import History
 from evtx_analyzer.smtp.folding import Folding
 from evtx_analyzer.smtp.other_errors import OtherErrors
@@ -106,7 +107,8 @@ class Tallies:
     def _message(self, match: Match, event: MessageEvent) -> None:
         self._own(event.address, event.host)
         if match.signals:
-            self.messages.append(without_row(match))
+            # Messages are held until all logs are read: without their rows they take less memory.
+            self.messages.append(Match(event=replace(event, fields={}), signals=match.signals))
         else:
             self.errors.add_message(match)
 

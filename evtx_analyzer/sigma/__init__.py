@@ -1,5 +1,5 @@
-"""Sigma rules: pySigma parses them, this package evaluates them.
+"""Evaluate Sigma rules over events; pySigma parses them.
 
-``conditions`` is the data, ``from_pysigma`` makes it, ``match`` runs it, and ``literals`` says what a search may look
-for before it is run.
+``conditions`` holds a parsed condition as data, ``from_pysigma`` makes it, ``match`` evaluates it, and ``literals``
+returns the texts that a matching event must hold, so that a search can skip what cannot match.
 """

@@ -1,7 +1,7 @@
-"""The condition of a signal as data: what a Sigma rule says, in a shape that needs no Sigma parser to be read again.
+"""The condition of a signal as data: a tree with values at its leaves, which needs no Sigma parser.
 
-A tree of conditions with values at its leaves. ``from_pysigma`` makes it of what pySigma parsed, ``match`` runs it,
-and the cache of rules keeps it. The meaning of each shape is the Sigma specification's.
+``from_pysigma`` makes it of what pySigma parsed, ``match`` evaluates it, and the cache of rules stores it. Each class
+means what the Sigma specification says.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Wildcard(IntEnum):
 
 
 class Text(Struct, frozen=True, tag="text"):
-    """A text of literal runs and wildcards, compared without case unless ``cased``."""
+    """A text of literal parts and wildcards, compared without case unless ``cased``."""
 
     parts: tuple[str | Wildcard, ...]
     cased: bool = False
@@ -62,7 +62,7 @@ class Boolean(Struct, frozen=True, tag="boolean"):
 
 
 class OneOf(Struct, frozen=True, tag="one-of"):
-    """Any of several values, which one value of the rule was expanded to."""
+    """Any of several values, to which a modifier expanded one value of the rule (``windash``, ``base64offset``)."""
 
     values: tuple[Value, ...]
 
@@ -72,13 +72,13 @@ class Null(Struct, frozen=True, tag="null"):
 
 
 class Exists(Struct, frozen=True, tag="exists"):
-    """Whether the field is there at all."""
+    """The field is there (``expected`` is True), or it is not."""
 
     expected: bool
 
 
 class FieldReference(Struct, frozen=True, tag="field-reference"):
-    """The value of another field, or its beginning or end."""
+    """The value of another field; with ``starts_with`` or ``ends_with`` the field begins or ends with it."""
 
     field: str
     starts_with: bool = False
@@ -123,7 +123,7 @@ Condition = And | Or | Not | FieldIs | Keyword
 
 
 ALL_FIELDS = "*"
-"""What ``fields_of`` gives for a keyword, which searches all values of an event."""
+"""Stands for all fields in ``fields_of``: a keyword searches all values of an event."""
 
 
 def fields_of(condition: Condition) -> frozenset[str]:
@@ -142,4 +142,4 @@ def fields_of(condition: Condition) -> frozenset[str]:
 
 
 class UnsupportedConditionError(ValueError):
-    """A Sigma construct that is not evaluated here (a query expression, a placeholder)."""
+    """A Sigma construct that this program cannot evaluate: a query expression or a placeholder."""

@@ -1,7 +1,7 @@
-"""pySigma's parsed conditions to those of ``conditions``.
+"""Turn conditions that pySigma parsed into those of ``conditions``.
 
-With ``rules/parsing.py`` and ``rule_tools/convert.py`` this is all that imports pySigma, which is slow to import: rules
-that come from the cache need neither.
+Only this module, ``rules/parsing.py`` and ``rule_tools/convert.py`` import pySigma, which is slow to import: rules from
+the cache need none of them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ _WILDCARDS = {SpecialChars.WILDCARD_SINGLE: Wildcard.ONE, SpecialChars.WILDCARD_
 
 
 def condition_of(parsed: object) -> Condition:
-    """Return our condition for a parsed one of pySigma (``rule.detection.parsed_condition``)."""
+    """Return the condition for what ``rule.detection.parsed_condition`` of pySigma parsed.
+
+    Raises UnsupportedConditionError for what cannot be evaluated.
+    """
     match parsed:
         case ConditionAND(args=args):
             return And(tuple(condition_of(arg) for arg in args))
@@ -94,7 +97,7 @@ def _field_value(value: SigmaType) -> Value | Null | Exists | FieldReference:
 def _value(value: SigmaType) -> Value:
     match value:
         case SigmaExpansion(values=values):
-            return OneOf(tuple(_value(item) for item in values))
+            return OneOf(tuple(_value(alternative) for alternative in values))
         case SigmaString():
             return Text(tuple(_part(part) for part in value.s), cased=isinstance(value, SigmaCasedString))
         case SigmaRegularExpression():

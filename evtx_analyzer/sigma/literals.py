@@ -1,11 +1,12 @@
-"""Texts without which an event cannot match a condition: they let a search skip what need not be decoded.
+"""Find the texts without which an event cannot match a condition: a search skips what does not hold them.
 
-``required_literals`` gives sets of texts: at least one text of each set stands in every event that can match. They come
-from equality on plain strings only. ``not``, regular expressions, numbers, ``null`` and keywords give none, nor do
-fields that an event log keeps as numbers, GUIDs or SIDs. A condition of which any alternative gives none has none as a
-whole: then every event must be looked at.
+``required_literals`` returns sets of texts: every event that can match holds at least one text of each set. They come
+only from fields that are equal to a text. ``not``, regular expressions, numbers, ``null`` and keywords require no text,
+nor do fields that an event log stores as numbers, GUIDs or SIDs. If one alternative of a condition requires no text,
+the condition requires none, and every event must be looked at.
 
-``required_prefixes`` gives what the cells of a row must begin with, from texts and anchored regular expressions.
+``required_prefixes`` returns the beginnings that the cells of a row must have, from texts and anchored regular
+expressions.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from evtx_analyzer.sigma.conditions import (
 )
 
 Clauses = tuple[frozenset[str], ...]
-# Escaped differently by different renderings of an event, so no basis for a search in its text.
+# Different renderings of an event escape these in different ways, so a search cannot rely on them.
 _UNSAFE = set("&<>\"'\r\n\t")
 _SHORTEST_LITERAL = 4
 _ESCAPED, _CLASS = re.compile(r"\\."), re.compile(r"\[\^?\]?[^\]]*\]")
 _ANCHORED = re.compile(r"\^([A-Za-z0-9]+)([?*{]?)")
 
-# Fields of System that EVTX keeps as typed values: their text stands nowhere in the file.
+# Fields of System that EVTX stores as typed values: their text is nowhere in the file.
 _TYPED = re.compile(
     r"(EventID|Version|Level|Task|Opcode|Keywords|EventRecordID)$|Provider_(?!Name$)|"
     r"(EventID|TimeCreated|Correlation|Execution|Security)_"
@@ -43,26 +44,27 @@ _TYPED = re.compile(
 
 def required_literals(condition: Condition) -> Clauses:
     """Return sets of lower-case texts; every matching event holds at least one text of each set."""
+    # Cases that are not listed require no text.
     match condition:
         case And(args=args):
             return tuple(dict.fromkeys(clause for arg in args for clause in required_literals(arg)))
         case Or(args=args):
             return _either([required_literals(arg) for arg in args])
         case FieldIs(field=name, value=value) if not _TYPED.match(name):
-            found = _value_literals(value)
-            return () if found is None else (found,)
+            literals = _value_literals(value)
+            return () if literals is None else (literals,)
     return ()
 
 
 def required_prefixes(condition: Condition) -> dict[str, str]:
-    """Return, by field, what its value begins with in every event that can match (lower case)."""
+    """Return, by field, the text in lower case with which its value begins in every event that can match."""
     match condition:
         case And(args=args):
-            found: dict[str, str] = {}
+            longest: dict[str, str] = {}
             for arg in args:
                 for name, text in required_prefixes(arg).items():
-                    found[name] = max(found.get(name, ""), text, key=len)
-            return found
+                    longest[name] = max(longest.get(name, ""), text, key=len)
+            return longest
         case Or(args=args):
             parts = [required_prefixes(arg) for arg in args]
             shared = {name: _shared([part.get(name, "") for part in parts]) for name in parts[0]}
@@ -74,9 +76,10 @@ def required_prefixes(condition: Condition) -> dict[str, str]:
 
 
 def _opening(value: Value | Null | Exists | FieldReference) -> str:
+    """Return the lower-case text with which every value that matches begins; empty if there is none."""
     match value:
         case OneOf(values=values):
-            return _shared([_opening(item) for item in values])
+            return _shared([_opening(alternative) for alternative in values])
         case Text(parts=[str(first), *_]):
             return first.lower()
         case Regex(pattern=pattern, flags=flags) if set(flags) <= {"i"}:
@@ -85,7 +88,8 @@ def _opening(value: Value | Null | Exists | FieldReference) -> str:
 
 
 def _shared(texts: list[str]) -> str:
-    """Return what all the texts begin with."""
+    """Return the longest text with which all texts begin."""
+    # Sorted, the first and the last text differ most.
     first, last = min(texts), max(texts)
     same = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return first[:same]
@@ -110,10 +114,10 @@ def _has_alternatives(regex: str) -> bool:
 
 
 def _either(parts: Iterable[Clauses]) -> Clauses:
-    """Return the clauses of alternatives: one set of the rarest texts of each; none if any alternative has none."""
-    best = [max(part, key=_selectivity, default=None) for part in parts]
-    known = [item for item in best if item is not None]
-    return (frozenset[str]().union(*known),) if known and len(known) == len(best) else ()
+    """Return the clauses of alternatives: the rarest set of each, joined to one; none if any alternative has none."""
+    rarest = [max(part, key=_selectivity, default=None) for part in parts]
+    known = [texts for texts in rarest if texts is not None]
+    return (frozenset[str]().union(*known),) if known and len(known) == len(rarest) else ()
 
 
 def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
@@ -122,8 +126,9 @@ def _selectivity(texts: frozenset[str]) -> tuple[int, int]:
 
 
 def _value_literals(value: Value | Null | Exists | FieldReference) -> frozenset[str] | None:
+    """Return the texts of which an event must hold one to have this value; None if there are none."""
     if isinstance(value, OneOf):
-        parts = [_value_literals(item) for item in value.values]
+        parts = [_value_literals(alternative) for alternative in value.values]
         return None if None in parts else frozenset[str]().union(*(part for part in parts if part is not None))
     if not isinstance(value, Text):
         return None

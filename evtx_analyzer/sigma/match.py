@@ -1,8 +1,8 @@
-"""Sigma conditions over events: the plain meaning of a signal.
+"""Evaluate Sigma conditions over events: this defines when a signal matches.
 
-A condition (``conditions``) becomes a predicate over the flat view of an event. Semantics are those of the Sigma
-specification: strings compare without case and know ``*`` and ``?``, a field with several values matches
-if one of them does, an absent field matches ``null`` only, a keyword without a field searches all values.
+A condition (``conditions``) becomes a predicate over the flat view of an event, with the meaning of the Sigma
+specification: strings compare without case and may have ``*`` and ``?``, a field with several values matches if one of
+them does, an absent field matches ``null`` only, a keyword without a field searches all values.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A Sigma rule ready to run over events of one ``kind``; ``literals`` tells of the ``required`` fields.
+    """A Sigma rule ready to run over events of one ``kind``.
 
-    ``looks_at`` names the fields of its conditions.
+    ``literals`` describes ``required_literals`` and ``required_prefixes``. ``looks_at`` are the fields of
+    its conditions.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Signal(Struct, frozen=True, kw_only=True):
 
 
 def signal(name: str, title: str, kind: str, conditions: Sequence[Condition]) -> Signal:
-    """Return a rule ready to run; it matches where any of its conditions holds."""
+    """Return a rule ready to run; it matches an event if any of its conditions holds."""
     predicates = [compile_condition(condition) for condition in conditions]
     return Signal(
         name=name,
@@ -102,7 +103,7 @@ def compile_condition(condition: Condition) -> Predicate:
             return _field_test(name, value)
         case Keyword(value=value):
             test = _value_test(value)
-            return lambda fields: any(test(item) for values in fields.values() for item in values)
+            return lambda fields: any(test(text) for texts in fields.values() for text in texts)
 
 
 def _any_of(parts: list[Predicate]) -> Predicate:
@@ -132,8 +133,8 @@ def _field_test(name: str, value: Value | Null | Exists | FieldReference) -> Pre
 
     def holds(fields: Fields) -> bool:
         # A loop, not any(): this is the innermost one of the program.
-        for item in fields.get(name, ()):  # noqa: SIM110
-            if test(item):
+        for text in fields.get(name, ()):  # noqa: SIM110
+            if test(text):
                 return True
         return False
 
@@ -156,7 +157,7 @@ def _value_test(value: Value) -> ValueTest:
     """Return a test of one value of an event."""
     match value:
         case OneOf(values=values):
-            tests = [_value_test(item) for item in values]
+            tests = [_value_test(alternative) for alternative in values]
             return lambda text: any(test(text) for test in tests)
         case Text():
             return _text_test(value)
@@ -186,8 +187,8 @@ def _text_test(value: Text) -> ValueTest:
         return lambda text: pattern().fullmatch(text) is not None
     if value.cased:
         return lambda text: text == literal
-    # Without wildcards a text of another length cannot match, and most have another. Of two ASCII texts the regular
-    # expression says what lower case says; other letters it folds in its own way (K is also the sign of Kelvin).
+    # Without wildcards, only a text of the same length can match, and few have it. For two ASCII texts the comparison
+    # in lower case equals the regular expression; other letters it folds in its own way (the Kelvin sign equals K).
     length, lower, plain = len(literal), literal.lower(), literal.isascii()
 
     def holds(text: str) -> bool:
@@ -199,13 +200,14 @@ def _text_test(value: Text) -> ValueTest:
 
 
 def _text_pattern(value: Text) -> re.Pattern[str]:
-    """Return a text as a regular expression; it is made when it is first needed, which is never for most texts."""
+    """Return a text as a regular expression; compiled when it is first needed, which is never for most texts."""
     wildcards = {Wildcard.ONE: ".", Wildcard.MANY: ".*"}
     source = "".join(re.escape(part) if isinstance(part, str) else wildcards[part] for part in value.parts)
     return re.compile(source, re.DOTALL if value.cased else re.DOTALL | re.IGNORECASE)
 
 
 def _as_number(text: str) -> float | None:
+    """Return a text as a number (decimal, ``0x``, with a fraction); None if it is not a number."""
     try:
         return float(int(text, 0))
     except (ValueError, OverflowError):
@@ -223,7 +225,7 @@ def _address_in(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Networ
 
 
 def matches(events: Iterable[Event], signals: Iterable[Signal]) -> Iterator[Match]:
-    """Yield every event with the names of its signals, also where it has none: a match needs its context."""
+    """Yield every event with the names of its signals, also events without any: they are the context of the others."""
     by_kind: dict[str, list[Signal]] = {}
     for signal in signals:
         by_kind.setdefault(signal.kind, []).append(signal)
@@ -247,17 +249,17 @@ def _names(event: Event, by_kind: Mapping[str, Sequence[Signal]]) -> tuple[str, 
 
 
 def _may_match(signal: Signal, values: dict[str, str]) -> bool:
-    """Return whether the cells of a row begin as the signal needs them; so most rows need no flat view."""
-    # A loop, not all(): it is run for every row.
-    for name, text in signal.required_prefixes.items():
-        found = values.get(name, "")[: len(text)]
-        # Letters beyond ASCII may be equal to ASCII ones without case (the long s): then the signal itself decides.
-        if found.lower() != text and found.isascii():
+    """Return whether the cells of a row begin as the signal requires; most rows do not, and need no flat view."""
+    # A loop, not all(): it runs for every row.
+    for name, prefix in signal.required_prefixes.items():
+        beginning = values.get(name, "")[: len(prefix)]
+        # Without case, some letters equal ASCII ones (the long s): then the signal itself decides.
+        if beginning.lower() != prefix and beginning.isascii():
             return False
     return True
 
 
 def with_signals(correlated: Correlated, signals: Iterable[Signal], kind: str, fields: Fields) -> Correlated:
-    """Return the rejection, operation or handshake with the signals that its view matches added to its own."""
+    """Return a rejection, operation, handshake or chain from stores with the signals of its view (``fields``) added."""
     names = {signal.name for signal in signals if signal.kind == kind and signal.matches(fields)}
     return replace(correlated, signals=tuple(sorted(names.union(correlated.signals))))

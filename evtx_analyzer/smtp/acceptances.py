@@ -1,6 +1,7 @@
-"""Mail that Exchange Online took, by the state in which it was sent: what refused mail is compared with.
+"""Count mail that Exchange Online accepted, by the state in which it was sent: refused mail is compared with it.
 
-Recipients of the own tenant are accepted whatever the attribution, so only mail to others shows that relaying worked.
+Mail to the own tenant is accepted whatever the attribution, so only mail to outside recipients shows that relaying
+worked.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Span(Struct, frozen=True):
-    """How often something happened, first and last."""
+    """How often something happened, and when first and last (aware UTC)."""
 
     count: int
     first: datetime
     last: datetime
 
     def and_at(self, time: datetime) -> Span:
-        """Return this and one time more."""
+        """Return this span with one more time."""
         return Span(self.count + 1, min(self.first, time), max(self.last, time))
 
     def joined(self, other: Span) -> Span:
-        """Return both together."""
+        """Return a span of both."""
         return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
 
 
 class Spread:
-    """When something happened: a span for every ten minutes in which it did, so that memory grows with time only."""
+    """When something happened: one span for every ten minutes, so that memory grows with the time covered only."""
 
     def __init__(self) -> None:
         self._spans: dict[int, Span] = {}
 
     def add(self, span: Span) -> None:
-        """Count what lies within ten minutes (a longer span counts where it begins)."""
+        """Count a span, all of it in the ten minutes in which it begins."""
         number = (span.first - _EPOCH) // _BUCKET
         known = self._spans.get(number)
         self._spans[number] = span if known is None else known.joined(span)
@@ -54,7 +55,7 @@ class Spread:
         self._spans[number] = Span(1, time, time) if known is None else known.and_at(time)
 
     def add_all(self, times: Sequence[datetime]) -> None:
-        """Count some times, at least one; those of one block of a log mostly lie within the same ten minutes."""
+        """Count times, at least one; faster where all are in the same ten minutes, as in most blocks of a log."""
         first, last = min(times), max(times)
         if (first - _EPOCH) // _BUCKET == (last - _EPOCH) // _BUCKET:
             self.add(Span(len(times), first, last))
@@ -63,29 +64,32 @@ class Spread:
                 self.add_at(time)
 
     def join(self, other: Spread) -> None:
-        """Add all of another one."""
+        """Count everything that another spread has."""
         for span in other._spans.values():
             self.add(span)
 
     def edges(self) -> list[datetime]:
-        """Return the times at which ``between`` may give something else."""
+        """Return all times at which the result of ``between`` can change."""
         return [time for span in self._spans.values() for time in (span.first, span.last)]
 
     def all(self) -> Span | None:
-        """Return all of it as one span; None if nothing happened."""
+        """Return everything as one span; None if nothing happened."""
         return joined(self._spans.values())
 
     def between(self, first: datetime | None, last: datetime | None) -> Span | None:
-        """Return what happened from ``first`` to ``last``.
+        """Return what happened from ``first`` to ``last``, None for no limit; None if nothing happened.
 
-        Of a span across an edge only the end inside counts, as one.
+        A span of ten minutes that a limit cuts counts as one, at its end that lies inside: only its ends are known.
         """
         parts = (_clipped(span, first, last) for span in self._spans.values())
         return joined(part for part in parts if part is not None)
 
 
 class MailState(Struct, frozen=True):
-    """What decides how accepted mail was attributed, as far as the log shows it."""
+    """What decides how accepted mail was attributed, as far as the log shows it.
+
+    ``tls`` and ``sender_domain`` are None where the log does not show them; the domain is empty for the null sender.
+    """
 
     host: str
     kind: str
@@ -99,12 +103,12 @@ class MailState(Struct, frozen=True):
 
 
 def span_of(times: Sequence[datetime]) -> Span | None:
-    """Return the span of some times; None if there are none."""
+    """Return the span of times; None if there are none."""
     return Span(len(times), min(times), max(times)) if times else None
 
 
 def joined(spans: Iterable[Span]) -> Span | None:
-    """Return spans as one; None if there are none."""
+    """Return one span of all; None if there are none."""
     result: Span | None = None
     for span in spans:
         result = span if result is None else result.joined(span)
@@ -114,8 +118,8 @@ def joined(spans: Iterable[Span]) -> Span | None:
 def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Scope:
     """Return whether a message went to anybody outside of the own tenant; ``unknown`` where no recipient is known.
 
-    ``own_domains`` are those of the tenant, of the sender and of the certificate: a recipient there may be the tenant's
-    own, and then its acceptance shows nothing.
+    ``own_domains`` are the domains of the tenant, of the sender and of the certificate: a recipient in one of them may
+    be the tenant's own, and then its acceptance shows nothing. So does one in ``*.onmicrosoft.com``.
     """
     domains = [domain for domain in recipient_domains if domain]
     if not domains:
@@ -125,23 +129,19 @@ def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Sc
 
 
 def _is_own(domain: str, own: tuple[str, ...]) -> bool:
-    """Return whether a domain is one of these, or they are below it.
-
-    The domain of ``mail.contoso.com`` is contoso.com.
-    """
+    """Return whether a domain is an own name or a parent of one: contoso.com is, where mail.contoso.com is own."""
     return any(domain == name or name.endswith("." + domain) for name in own)
 
 
 def _plain(domains: Iterable[str]) -> Iterator[str]:
+    """Yield domains in lower case, without the ``*.`` of a certificate's name."""
     return (domain.casefold().removeprefix("*.") for domain in domains if domain)
 
 
 def _clipped(span: Span, first: datetime | None, last: datetime | None) -> Span | None:
-    after = first is None or span.first >= first
-    before = last is None or span.last <= last
-    if after and before:
-        return span
-    edges = [
+    inside = [
         time for time in (span.first, span.last) if (first is None or time >= first) and (last is None or time <= last)
     ]
-    return Span(1, edges[0], edges[0]) if edges else None
+    if len(inside) == 2:  # noqa: PLR2004  both ends
+        return span
+    return Span(1, inside[0], inside[0]) if inside else None

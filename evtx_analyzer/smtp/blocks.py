@@ -1,8 +1,12 @@
-"""SMTP logs are read forwards, a block of lines at a time: most rows are counted, the plain reader reads the others.
+"""Read large SMTP logs in blocks of lines: most rows are only counted, all others are read one by one.
 
-One regular expression takes a block apart into rows: the whole line, the key of its session, and a token, which is what
-of the row bears on the session's outcome. It matches a row only where it is written as usual. Any other line (cut,
-damaged, a header, NUL bytes) shows by the bytes that are left over, and is read by the plain reader.
+One regular expression splits a block into rows. Of each row it takes the whole line, the key of its session, and a
+*token*: the part of the row that bears on the outcome of the session. It matches only rows that are written as usual.
+Any other line (cut, damaged, a header, NUL bytes) is *irregular*: it is noticed because bytes of the block are left
+over, and the row reader reads it alone.
+
+``BlockReader`` is what all kinds of log share. A subclass says in ``judge`` what is counted and what is read:
+``fold.ProtocolReader`` for Exchange logs, ``connections.ConnectionReader`` for IIS logs.
 """
 
 from __future__ import annotations
@@ -26,37 +30,38 @@ if TYPE_CHECKING:
 
 Readable = LogRow | Loss | SessionRows | CountedRows | CountedSessions
 Row = tuple[bytes, ...]
-"""Line, key and token, and what a kind of log needs besides; of an irregular line all but the line are empty."""
+"""Line, key of the session, token, and more where a kind of log needs it; all but the line are empty if irregular."""
 Learn = Callable[[Sequence[LogRow]], Layout | None]
+"""Returns the layout of a session from all of its rows; None if its kind cannot be counted."""
 
-_BLOCK = 512 << 10  # its rows stay in the cache of a processor: a tenth less time than with 2 MiB
+_BLOCK = 512 << 10  # bytes; its rows stay in the cache of a processor: a tenth less time than with 2 MiB
 _HEADER, _HEADER_LINES = 64 << 10, 50
-_MOST_CARRIED = 1 << 20
+_MOST_CARRIED = 1 << 20  # bytes
 _MOST_SHAPES = 4000  # some kilobytes each
-_MOST_GROUPS = 8  # of any pattern
+_MOST_GROUPS = 8  # more than any pattern has
 _LINE_OF = itemgetter(0)
 
 
 class RowReader(Protocol):
-    """Reads a log line by line, and knows the header that holds."""
+    """Reads a log line by line; its state is the header that applies to the next row."""
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
-        """Yield what one line holds."""
+        """Yield the row of one line, or a loss; nothing for a header."""
 
     def header(self) -> Any:  # noqa: ANN401  compared only
-        """Return what holds for the next row."""
+        """Return the header that applies to the next row."""
 
     def copy(self) -> RowReader:
         """Return another reader in the same state."""
 
 
 class Layouts:
-    """What was learned of the sessions of a folder: a layout for each shape, None for one that must be read.
+    """What was learned of the sessions of a folder: a layout for each shape, None where sessions must be read.
 
-    ``begun`` names the sessions of which rows were given and that have not ended: what an earlier file has in part is
-    not counted, though a later one has it whole. ``newest`` is when the newest connection began that was given, by
-    address, and ``floor`` that of all addresses (milliseconds since 1970): logs without session ids
-    need it.
+    ``begun`` returns the ids of the sessions that are open because rows of them were read one by one: a session that
+    an earlier file has in part is not counted, even if a later file has it whole. Logs without session ids need
+    ``newest``: by remote address, when the newest connection began that was read one by one, in milliseconds since
+    1970. ``floor`` is the same for all addresses.
     """
 
     def __init__(
@@ -65,14 +70,14 @@ class Layouts:
         begun: Callable[[], Iterable[str]] = tuple,
         refusals: RefusalReader | None = None,
     ) -> None:
-        """``refusals`` takes refusals from the rows of sessions; without it refused sessions are given whole."""
+        """``refusals`` folds the refusals of sessions; without it all rows of refused sessions are read."""
         self.learn, self.begun, self.refusals = learn, begun, refusals
         self.known: dict[Any, Layout | None] = {}
         self.newest: dict[bytes, int] = {}
         self.floor = -(1 << 41)
 
     def keep(self, shape: object, layout: Layout | None) -> None:
-        """Remember the layout of a shape; all are forgotten where there are too many."""
+        """Remember the layout of a shape; forget all others where there are too many."""
         if len(self.known) >= _MOST_SHAPES:
             self.known.clear()
         self.known[shape] = layout
@@ -87,32 +92,37 @@ class Carried(NamedTuple):
 
 
 class Block:
-    """Rows that were carried over, then those of whole fresh lines."""
+    """The rows of one block, first those carried over, then fresh ones; ``at`` is the number of a row in it, from 0."""
 
     def __init__(self, carried: Carried, fresh: list[Row], number: int, offset: int) -> None:
-        """``number`` lines and ``offset`` bytes of the file are before the fresh rows."""
+        """``number`` lines and ``offset`` bytes of the file come before the fresh rows."""
         self.rows = carried.rows + fresh
         self._carried, self._number, self._offset, self._fresh = carried, number, offset, fresh
-        self._old = len(carried.rows)
+        self._carried_count = len(carried.rows)
 
     def line(self, at: int) -> int:
-        """Return the line number of a row, from 1."""
-        return self._carried.lines[at] if at < self._old else self._number + 1 + at - self._old
+        """Return the line number of a row in the file, from 1."""
+        if at < self._carried_count:
+            return self._carried.lines[at]
+        return self._number + 1 + at - self._carried_count
 
     def offset(self, at: int) -> int:
         """Return the byte offset of a row in the file."""
-        return self._carried.offsets[at] if at < self._old else self._offsets[at - self._old] + at - self._old
+        if at < self._carried_count:
+            return self._carried.offsets[at]
+        # Each line before it has one byte more: its line end.
+        return self._offsets[at - self._carried_count] + at - self._carried_count
 
     @cached_property
     def _offsets(self) -> list[int]:
-        """Return the offsets of the fresh rows as if lines had no ends; made only if a row is given or carried."""
+        """Offsets of the fresh rows without line ends; made only where a row is read or carried over."""
         return list(accumulate(_sizes(self._fresh), initial=self._offset))
 
     def places(self, rows: Iterable[Row]) -> dict[int, int]:
-        """Return the numbers of these rows in the block, by their identity, in falling order."""
+        """Return the numbers of these rows in the block by ``id(row)``, the highest first."""
         wanted, places = {id(row) for row in rows}, dict[int, int]()
         left = len(wanted)
-        # Most of them are of open sessions, so that they stand near the end.
+        # From the end, for most of them are of open sessions.
         for at, row in zip(range(len(self.rows) - 1, -1, -1), reversed(self.rows), strict=True):
             if not left:
                 break
@@ -121,13 +131,15 @@ class Block:
                 left -= 1
         return places
 
-    def carry(self, at: Sequence[int]) -> Carried:
-        """Return some rows as they wait for the next block."""
-        return Carried([self.rows[n] for n in at], [self.line(n) for n in at], [self.offset(n) for n in at])
+    def carry(self, numbers: Sequence[int]) -> Carried:
+        """Return some rows with their places in the file, for the next block."""
+        return Carried(
+            [self.rows[at] for at in numbers], [self.line(at) for at in numbers], [self.offset(at) for at in numbers]
+        )
 
 
 class BlockReader(ABC):
-    """State of one file; a log kind says in which header its rows can be judged, and judges them."""
+    """Reads one file; a subclass says below which header it can judge rows, and judges them."""
 
     def __init__(self, source: Origin, layouts: Layouts, rows: RowReader) -> None:
         self.source, self.layouts, self.rows = source, layouts, rows
@@ -136,81 +148,82 @@ class BlockReader(ABC):
 
     @abstractmethod
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
-        """Return the pattern of a regular row with its line end below this header; None if it must be read alone."""
+        """Return the pattern of a regular row with its line end below this header; None if all rows must be read."""
 
     @abstractmethod
-    def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
-        """Yield what was counted, and add what must be given, by the number of the row in whose place it is given.
+    def judge(self, block: Block, read_rows: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
+        """Yield the counts of a block, and add to ``read_rows`` what was read one by one.
 
-        ``given`` holds the irregular lines, read alone. Rows that wait for the next block are carried.
+        ``read_rows`` maps the number of a row to what is yielded in its place; it comes with the irregular lines.
+        Rows of open sessions are carried over to the next block (``carry``).
         """
 
-    def unjudged(self, block: Block) -> None:  # noqa: B027  nothing to note, unless a log kind needs it
-        """Note that all rows of a block are given."""
+    def unjudged(self, block: Block) -> None:  # noqa: B027  a hook: only some kinds of log need it
+        """Note that all rows of a block are read one by one."""
 
     def begins(self, head: bytes) -> bool:
         """Return whether a file begins with a header below which rows can be judged."""
-        known = self.rows.copy()
+        probe = self.rows.copy()
         for line in head[:_HEADER].splitlines():
             text = line_text(line, "utf-8")
             if text and not text.startswith("#"):
                 break
-            list(known.read(0, 0, text or "#"))
-        return self.pattern(known, head) is not None
+            list(probe.read(0, 0, text or "#"))
+        return self.pattern(probe, head) is not None
 
     def block(self, data: bytes, size: int) -> Iterator[Readable]:
-        """Give and count the rows of whole lines, the first ``size`` bytes; ``offset`` bytes went before them."""
+        """Yield rows and counts of the lines in the first ``size`` bytes, which end with a line end."""
         from stringzilla import count  # noqa: PLC0415  start-up cost: only for large logs; twice as fast as bytes.count
 
         pattern = self.pattern(self.rows, data)
         rows: list[Row] = pattern.findall(data, 0, size) if pattern else []
         irregular: list[int] = []
-        # A match may run on from a row that is cut into the next one: then there are more lines than rows.
+        # Where a row is cut, a match may run on into the next line: then there are more lines than rows.
         if not pattern or sum(_sizes(rows)) + len(rows) != size or count(data, b"\n", 0, size) != len(rows):
             rows = _one_by_one(pattern, data[:size])
             irregular = [at + len(self.carried.rows) for at, row in enumerate(rows) if not any(row[1:])]
         block, self.carried = Block(self.carried, rows, self.line_count, self.offset), Carried([], [], [])
         self.line_count, self.offset = self.line_count + len(rows), self.offset + size
         if not pattern or self._changes(block, irregular):
-            # Columns mean what the header says that held before the block.
+            # The pattern is that of the header before the block, and does not fit the rows below another one.
             self.unjudged(block)
             for at in range(len(block.rows)):
                 yield from self.read(block, at)
             return
-        given: dict[int, Iterable[Readable]] = {at: self.read(block, at) for at in irregular}
-        yield from self.judge(block, given)
-        for at in sorted(given):
-            yield from given[at]
+        read_rows: dict[int, Iterable[Readable]] = {at: self.read(block, at) for at in irregular}
+        yield from self.judge(block, read_rows)
+        for at in sorted(read_rows):
+            yield from read_rows[at]
 
-    def end(self, rest: bytes) -> Iterator[LogRow | Loss]:
-        """Give what was carried, and a last line without an end."""
+    def end(self, last_line: bytes) -> Iterator[LogRow | Loss]:
+        """Yield the rows that were carried over, and a last line without a line end."""
         carried, self.carried = self.carried, Carried([], [], [])
-        for row, line, place in zip(*carried, strict=True):
-            yield from self.rows.read(line, place, line_text(row[0], "utf-8"))
-        text = line_text(rest, "utf-8")
+        for row, line, offset in zip(*carried, strict=True):
+            yield from self.rows.read(line, offset, line_text(row[0], "utf-8"))
+        text = line_text(last_line, "utf-8")
         if text:
             yield from self.rows.read(self.line_count + 1, self.offset, text)
 
     def read(self, block: Block, at: int) -> list[LogRow | Loss]:
-        """Return one row of a block as it is read alone."""
+        """Return what the row reader makes of one row of a block."""
         text = line_text(block.rows[at][0], "utf-8")
         return list(self.rows.read(block.line(at), block.offset(at), text)) if text else []
 
-    def carry(self, block: Block, at: Sequence[int]) -> bool:
-        """Keep rows for the next block; not where they are too many."""
-        if sum(len(block.rows[n][0]) for n in at) > _MOST_CARRIED:
+    def carry(self, block: Block, numbers: Sequence[int]) -> bool:
+        """Carry rows over to the next block; False where they take too much memory."""
+        if sum(len(block.rows[at][0]) for at in numbers) > _MOST_CARRIED:
             return False
-        self.carried = block.carry(sorted(at))
+        self.carried = block.carry(sorted(numbers))
         return True
 
     def _changes(self, block: Block, irregular: Iterable[int]) -> bool:
         """Return whether a line of the block changes the header."""
-        state = self.rows.copy()
+        probe = self.rows.copy()
         for at in irregular:
             text = line_text(block.rows[at][0], "utf-8")
             if text.startswith("#"):
-                list(state.read(0, 0, text))
-                if state.header() != self.rows.header():
+                list(probe.read(0, 0, text))
+                if probe.header() != self.rows.header():
                     return True
         return False
 
@@ -221,7 +234,7 @@ def _sizes(rows: list[Row]) -> Iterator[int]:
 
 
 def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
-    """Return the rows of a block in which some lines are irregular."""
+    """Return the rows of a block in which some lines are irregular: each line is matched alone."""
     irregular = (b"",) * (pattern.groups - 1 if pattern else _MOST_GROUPS)
     rows: list[Row] = []
     for line in data.split(b"\n")[:-1]:
@@ -231,9 +244,9 @@ def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
 
 
 def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:
-    """Read a log forwards: what is given in the order of the log, counts of everything else, and losses.
+    """Yield rows in the order of the log, counts of all other rows, and losses.
 
-    Logs of other kinds, encodings and columns are given whole.
+    All rows are yielded of a log that is not UTF-8, or whose kind or columns ``reader`` cannot judge.
     """
     head = stream.read(_BLOCK)
     encoding, mark = guess(head)
@@ -241,28 +254,28 @@ def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:
         for number, offset, line in lines(cast("BinaryIO", _Joined(head, stream))):
             yield from reader.rows.read(number, offset, line)
         return
-    reader.offset, rest = mark, head[mark:]
-    while rest.startswith(b"#") and reader.line_count < _HEADER_LINES and (end := rest.find(b"\n") + 1):
-        list(reader.rows.read(0, 0, line_text(rest[:end], "utf-8")))
-        reader.line_count, reader.offset, rest = reader.line_count + 1, reader.offset + end, rest[end:]
-    while rest:
-        cut = rest.rfind(b"\n") + 1
-        if cut:
-            yield from reader.block(rest, cut)
-        rest = rest[cut:]
-        if len(rest) > LONGEST_LINE:
-            size, rest = skip_line(stream, len(rest), b"\n")
-            yield from reader.rows.read(reader.line_count + 1, reader.offset, long_line(size))
-            reader.line_count, reader.offset = reader.line_count + 1, reader.offset + size + 1
+    reader.offset, data = mark, head[mark:]
+    while data.startswith(b"#") and reader.line_count < _HEADER_LINES and (end := data.find(b"\n") + 1):
+        list(reader.rows.read(0, 0, line_text(data[:end], "utf-8")))
+        reader.line_count, reader.offset, data = reader.line_count + 1, reader.offset + end, data[end:]
+    while data:
+        size = data.rfind(b"\n") + 1
+        if size:
+            yield from reader.block(data, size)
+        data = data[size:]
+        if len(data) > LONGEST_LINE:
+            length, data = skip_line(stream, len(data), b"\n")
+            yield from reader.rows.read(reader.line_count + 1, reader.offset, long_line(length))
+            reader.line_count, reader.offset = reader.line_count + 1, reader.offset + length + 1
         more = stream.read(_BLOCK)
         if not more:
             break
-        rest = without_nul_tail(rest) + more
-    yield from reader.end(rest)
+        data = without_nul_tail(data) + more
+    yield from reader.end(data)
 
 
 class _Joined:
-    """A stream of which the beginning was read already."""
+    """A stream whose beginning was read already."""
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head, self._stream = head, stream

@@ -1,10 +1,11 @@
-"""The certificates that a Send connector log shows during the TLS handshake, in all three written forms.
+"""Read the certificates that a Send connector log shows for the TLS handshake, in all three forms.
 
-Form A (Exchange 2010-2013): ``Sending certificate`` in the context of one row, then a row per attribute, then
-``Received certificate`` and the remote thumbprint. Form B (2016, early): one row, labels in the context, values
-joined by blanks in the data: subject, issuer, serial, thumbprint, names. Form C (2016 later, 2019): the same with two
-dates before the names. B and C are read from the right, for subject and issuer hold blanks themselves. Source:
-KB 4051498, AndiBellstedt/ExchangeLogs, and files seen; the boundary of subject and issuer is ambiguous by design.
+Form A (Exchange 2010-2013): ``Sending certificate`` in the context of one row, then a row for each attribute, then
+``Received certificate`` and the thumbprint of the remote side. Form B (early 2016): one row with the labels in the
+context and the values, joined by blanks, in the data: subject, issuer, serial, thumbprint, names. Form C (later 2016,
+2019): the same with two dates before the names. B and C are read from the right, because subject and issuer hold
+blanks themselves. Where the subject ends and the issuer begins cannot be known for certain. Sources: KB 4051498,
+AndiBellstedt/ExchangeLogs, real logs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _LABELS = {
     "certificate thumbprint": "thumbprint",
     "certificate alternate names": "alternate_names",
 }
-# Attributes stand right behind their certificate: behind rows that are missing they may be the other certificate's.
+# Stands for missing rows: attributes that come after them may belong to the other certificate.
 _GAP = ("gap", "")
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 _SERIAL = re.compile(r"[0-9A-Fa-f]{2,64}")
@@ -34,11 +35,11 @@ _FIRST_PART = re.compile(r"(?<=[^,;+\\]) (?=(?:CN|OU|O|E|L|S|ST|C|DC|SERIALNUMBE
 
 
 def certificates(rows: Sequence[SmtpEvent]) -> tuple[Certificate | None, Certificate | None]:
-    """Return the certificate sent and the one received, from the rows of one session in order."""
+    """Return the certificate sent and the one received, from the rows of one session in their order; None if absent."""
     shown: list[tuple[str, str]] = []
     last: int | None = None
     for row in rows:
-        if row.direction != "*" or not (context := _telling(row.context)):
+        if row.direction != "*" or not (context := _certificate_context(row.context)):
             continue
         if row.sequence is not None and last is not None and row.sequence != last + 1:
             shown.append(_GAP)
@@ -48,36 +49,36 @@ def certificates(rows: Sequence[SmtpEvent]) -> tuple[Certificate | None, Certifi
 
 
 @lru_cache(maxsize=256)
-def _telling(context: str) -> str:
-    """Return the context of a row that tells of a certificate, as it is compared; empty for any other."""
+def _certificate_context(context: str) -> str:
+    """Return the context of a row about a certificate in lower case; empty for any other row."""
     folded = context.strip().casefold()
     return folded if folded in _LABELS or _side(folded) else ""
 
 
 @lru_cache(maxsize=64)
 def _certificates(shown: tuple[tuple[str, str], ...]) -> tuple[Certificate | None, Certificate | None]:
-    """Return what ``certificates`` does, from context and text; most sessions of a log show the same ones."""
-    found: dict[str, dict[str, str]] = {}
+    """Return certificates from pairs of context and text; cached, for most sessions of a log show the same ones."""
+    attributes: dict[str, dict[str, str]] = {}
     whole: dict[str, Certificate] = {}
     side = ""
     for context, text in shown:
         side = "" if context == _GAP[0] else _side(context) or side
         if context in _LABELS and side:
-            found.setdefault(side, {}).setdefault(_LABELS[context], text.strip())
+            attributes.setdefault(side, {}).setdefault(_LABELS[context], text.strip())
         elif _side(context) and text.strip():
             whole.setdefault(side, one_row(text))
-    parts = {side: _from_parts(values) for side, values in found.items()}
-    return whole.get("sent") or parts.get("sent"), whole.get("received") or parts.get("received")
+    form_a = {side: _from_attributes(values) for side, values in attributes.items()}
+    return whole.get("sent") or form_a.get("sent"), whole.get("received") or form_a.get("received")
 
 
 def one_row(data: str) -> Certificate:
-    """Return a certificate written in one row (forms B and C), read from the right."""
+    """Return a certificate that stands in one row (forms B and C); without a thumbprint all of it is the subject."""
     words = data.split(" ")
     places = [number for number, word in enumerate(words) if _THUMBPRINT.fullmatch(word)]
     if not places:
         return Certificate(subject=data.strip())
     place = places[-1]
-    dates, rest = _leading_dates(words[place + 1 :])
+    dates, alternate_names = _leading_dates(words[place + 1 :])
     serial = words[place - 1] if place and _SERIAL.fullmatch(words[place - 1]) else ""
     names = words[: place - 1] if serial else words[:place]
     subject, issuer = split_names(" ".join(names).strip())
@@ -88,17 +89,19 @@ def one_row(data: str) -> Certificate:
         issuer=issuer,
         not_before=clock.from_iso(dates[0]) if dates else None,
         not_after=clock.from_iso(dates[1]) if len(dates) > 1 else None,
-        alternate_names=_names(" ".join(rest)),
+        alternate_names=_names(" ".join(alternate_names)),
     )
 
 
 def split_names(text: str) -> tuple[str, str]:
-    """Return subject and issuer from their blank-joined text: the issuer begins where a name restarts after no comma.
+    """Return subject and issuer from their text joined by a blank.
 
-    Where no restart is found the text is kept whole as the subject and the issuer is empty.
+    The issuer begins at the first attribute (``CN=``) that follows a blank without a comma before it. Where there is
+    none, the whole text is the subject and the issuer is empty.
     """
     parts = _FIRST_PART.split(text)
     if len(parts) == 1:
+        # A self-signed certificate whose name has no attributes: the same text twice.
         half = len(text) // 2
         same = len(text) % 2 and text[half] == " " and text[:half] == text[half + 1 :]
         return (text[:half], text[:half]) if same else (text, "")
@@ -106,12 +109,13 @@ def split_names(text: str) -> tuple[str, str]:
 
 
 def _side(context: str) -> str:
+    """Return ``sent`` or ``received``; empty where a context begins no certificate."""
     if context.startswith(_SENT):
         return "sent"
     return "received" if context.startswith(_RECEIVED) else ""
 
 
-def _from_parts(values: dict[str, str]) -> Certificate:
+def _from_attributes(values: dict[str, str]) -> Certificate:
     return Certificate(
         thumbprint=values.get("thumbprint", "").upper(),
         subject=values.get("subject", ""),

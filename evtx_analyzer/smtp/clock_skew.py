@@ -1,9 +1,9 @@
-"""How far a log's clock is ahead of Exchange Online's own, as the log itself shows, and what follows from it.
+"""Measure how far a log's clock is ahead of Exchange Online's clock, which the log itself shows.
 
-A banner holds the remote clock to a second (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket behind a reply
-to a millisecond (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported and nothing is shifted:
-CAPI2 and SMTP logs of one machine share its clock. An offset of whole hours means a wrong time zone and not a wrong
-clock.
+A banner has the remote clock in seconds (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket at the end of a reply
+in milliseconds (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported, and no time is
+corrected by it: CAPI2 and SMTP logs of one machine have the same clock. An offset of whole hours means a wrong time
+zone and not a wrong clock.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from evtx_analyzer.model.origin import Origin, display_name
 from evtx_analyzer.smtp.rejections import Sighting, session_clue
 from evtx_analyzer.smtp.replies import bracket
 from evtx_analyzer.smtp.sessions import Session
+from evtx_analyzer.smtp.transaction import FAILED
 
 HEAD_LINES = 2000
-"""Banners are compared with the log's clock in so many lines of each SMTP log, however it is read."""
+"""Only banners in the first so many lines of a log are compared: the same ones in bulk and row by row."""
 
 _READY = re.compile(r"ready at\s+(.*)$")
-_NOTABLE = 5.0
-_CLOSE_ENOUGH = 900.0
-_FAILED = 400
+_NOTABLE = 5.0  # seconds
+_CLOSE_ENOUGH = 900.0  # seconds
 
 
 class Clocks:
-    """Differences of clocks per folder and machine: of banners at the beginning of each file, and of failures."""
+    """Seconds by which log clocks were ahead of remote ones, by kind of log, machine with folder, and source."""
 
     def __init__(self) -> None:
         self._samples: dict[tuple[str, HostClue, str], list[float]] = {}
         self._paths: dict[HostClue, str] = {}
 
     def add(self, session: Session) -> None:
-        """Compare the rows of a session with the remote clock that their text shows."""
+        """Compare the times of banners and failing replies with the remote clock in their texts."""
         host_clue = session_clue(session)
         for row in session.rows:
             if row.direction == "<" and (row.origin.line or 0) <= HEAD_LINES:
                 self.add_banner(session.kind, host_clue, row.time, row.text)
         for reply in session.replies:
-            stamp = bracket(reply.row.text).clock if reply.code >= _FAILED else None
-            if stamp is not None:
-                self._add(session.kind, host_clue, "bracket", (reply.row.time - stamp).total_seconds())
+            remote_time = bracket(reply.row.text).clock if reply.code >= FAILED else None
+            if remote_time is not None:
+                self._add(session.kind, host_clue, "bracket", (reply.row.time - remote_time).total_seconds())
 
     def add_banner(self, kind: str, host_clue: HostClue, time: datetime, text: str) -> None:
         """Compare the time of a row with the clock that its text shows, if it is a banner."""
@@ -57,7 +57,7 @@ class Clocks:
             self._add(kind, host_clue, "banner", (time - banner).total_seconds())
 
     def add_brackets(self, kind: str, host_clue: HostClue, skews: Iterable[float]) -> None:
-        """Note how many seconds a log's clock was ahead of the clocks in brackets of replies."""
+        """Add by how many seconds the log's clock was ahead of the clocks in brackets of replies."""
         for seconds in skews:
             self._add(kind, host_clue, "bracket", seconds)
 
@@ -67,7 +67,7 @@ class Clocks:
         self._samples.setdefault((kind, key, source), []).append(seconds)
 
     def skews(self, hosts: Hosts) -> tuple[ClockSkew, ...]:
-        """Return the medians, sorted; that of the brackets where there are any, for they are finer."""
+        """Return the medians, sorted; of the brackets where there are any, for they are more exact than banners."""
         clock_skews = [
             ClockSkew(
                 host=hosts.resolve(HostClue(host_clue.name, self._paths[host_clue]))[0],
@@ -84,49 +84,51 @@ class Clocks:
 
 
 def _median(samples: Iterable[float]) -> float:
-    """Return the median; ``statistics`` would be a fiftieth of a small analysis to import."""
+    """Return the median; importing ``statistics`` for it would take 2 % of the time of a small analysis."""
     ordered = sorted(samples)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def session_clock(session: Session) -> datetime | None:
-    """Return the remote clock that a session shows first."""
+    """Return the first remote clock that a session shows, aware UTC; None if it shows none."""
     times = (banner_clock(row.text) or bracket(row.text).clock for row in session.rows if row.direction == "<")
     return next((time for time in times if time is not None), None)
 
 
 def banner_clock(text: str) -> datetime | None:
-    """Return the remote clock in a banner; None where the text is none or shows none."""
+    """Return the remote clock in a banner; None where the text is no banner or has no clock."""
     match = _READY.search(text) if text.startswith("220") else None
     if match is None:
         return None
-    # In IIS logs + stands for a blank, so the sign of the offset is lost: two blanks and four digits.
+    # IIS logs have a blank as "+", so the reader turned the sign of "+0000" into a blank: two blanks and four digits.
     text = re.sub(r"(?<=\d) {2}(?=\d{4}\s*$)", " +", match[1].strip())
     return clock.from_mail(text)
 
 
 def settled(
-    sightings: Iterable[Sighting], sessions: dict[str, datetime], clocks: Sequence[ClockSkew]
+    sightings: Iterable[Sighting], remote_clocks: dict[str, datetime], skews: Sequence[ClockSkew]
 ) -> list[Sighting]:
-    """Return sightings with what the remote clock says of their zone.
+    """Return sightings with what the remote clock tells about the zone of their times.
 
-    The repeated hour of daylight saving is settled where the session's own banner tells which reading is meant
-    (``sessions``: remote clock by origin id); a log that stands whole hours beside the remote clock has the wrong zone.
+    A time in the hour that a local clock shows twice is corrected where the remote clock of its session is known
+    (``remote_clocks``, by rejection id). A log whose clock differs from the remote one by whole hours (``skews``) has a
+    wrong zone, and its times get the basis ``wrong-zone``.
     """
-    wrong = {(item.kind, item.folder) for item in clocks if clock.whole_hours(item.seconds)}
-    return [_settled(sighting, wrong, sessions) for sighting in sightings]
+    wrong = {(skew.kind, skew.folder) for skew in skews if clock.whole_hours(skew.seconds)}
+    return [_settled(sighting, wrong, remote_clocks) for sighting in sightings]
 
 
-def _settled(sighting: Sighting, wrong: set[tuple[str, str]], remote: dict[str, datetime]) -> Sighting:
+def _settled(sighting: Sighting, wrong: set[tuple[str, str]], remote_clocks: dict[str, datetime]) -> Sighting:
     rejection = sighting.rejection
     path = display_name(rejection.origin)
-    if rejection.time_basis == "ambiguous" and rejection.other_time is not None and rejection.id in remote:
-        early, late = sorted((rejection.time, rejection.other_time), key=lambda time: abs(time - remote[rejection.id]))
-        if abs(early - remote[rejection.id]).total_seconds() < _CLOSE_ENOUGH:
-            shift = early - rejection.time
+    remote = remote_clocks.get(rejection.id)
+    if rejection.time_basis == "ambiguous" and rejection.other_time is not None and remote is not None:
+        nearer, other = sorted((rejection.time, rejection.other_time), key=lambda time: abs(time - remote))
+        if abs(nearer - remote).total_seconds() < _CLOSE_ENOUGH:
+            shift = nearer - rejection.time
             handshake = rejection.handshake_time + shift if rejection.handshake_time else None
-            rejection = replace(rejection, time=early, other_time=late, time_basis="zone", handshake_time=handshake)
+            rejection = replace(rejection, time=nearer, other_time=other, time_basis="zone", handshake_time=handshake)
     elif rejection.time_basis == "zone" and (rejection.kind, folder_of(path)) in wrong:
         rejection = replace(rejection, time_basis="wrong-zone")
     return sighting if rejection is sighting.rejection else Sighting(rejection, sighting.layer)
@@ -134,31 +136,31 @@ def _settled(sighting: Sighting, wrong: set[tuple[str, str]], remote: dict[str, 
 
 def noted(
     coverage: Iterable[Coverage],
-    clocks: Sequence[ClockSkew],
-    local: dict[tuple[str, str], str],
+    skews: Sequence[ClockSkew],
+    local_notes: dict[tuple[str, str], str],
     offsets: Iterable[tuple[Origin, int]],
 ) -> list[Coverage]:
-    """Return coverage with notes of clocks that stand apart and of unknown zones (``local`` by source and kind).
+    """Return coverage with notes on clocks that are wrong, and on unknown zones (``local_notes``, by source and kind).
 
-    ``offsets`` are places whose time of a refusal is whole hours away from that in another log.
+    ``offsets`` are those of ``merge``: origins whose time is whole hours away from that of another log.
     """
-    by_folder = {(item.kind, item.folder): item for item in clocks}
-    beside = {display_name(origin): hours for origin, hours in offsets}
+    by_folder = {(skew.kind, skew.folder): skew for skew in skews}
+    hours_apart = {display_name(origin): hours for origin, hours in offsets}
     coverages = []
     for span in coverage:
         notes = list(span.notes)
         skew = by_folder.get((span.kind, folder_of(span.source)))
         if skew is not None and abs(skew.seconds) > _NOTABLE:
             notes.append(_skew_note(skew))
-        if (span.source, span.kind) in local:
-            notes.append(local[span.source, span.kind])
-        if span.source in beside and not (skew is not None and clock.whole_hours(skew.seconds)):
-            notes.append(_beside_note(beside[span.source]))
+        if (span.source, span.kind) in local_notes:
+            notes.append(local_notes[span.source, span.kind])
+        if span.source in hours_apart and not (skew is not None and clock.whole_hours(skew.seconds)):
+            notes.append(_offset_note(hours_apart[span.source]))
         coverages.append(replace(span, notes=tuple(notes)))
     return coverages
 
 
-def _beside_note(hours: int) -> str:
+def _offset_note(hours: int) -> str:
     side = "after" if hours > 0 else "before"
     return (
         f"the same refusal stands {abs(hours)} hour{'s' if abs(hours) > 1 else ''} {side} its time in another log: the "
@@ -183,8 +185,6 @@ def _skew_note(skew: ClockSkew) -> str:
 
 
 def _samples(skew: ClockSkew) -> str:
-    """Return how many banners, or replies that hold a time, were compared."""
-    what = "banner" if skew.source == "banner" else "repl"
-    many = skew.samples > 1
-    endings = {"banner": ("", "s"), "repl": ("y", "ies")}[what]
-    return f"{skew.samples} {what}{endings[many]}"
+    """Return how many banners, or replies with a clock, were compared."""
+    one, several = ("banner", "banners") if skew.source == "banner" else ("reply", "replies")
+    return f"{skew.samples} {several if skew.samples > 1 else one}"

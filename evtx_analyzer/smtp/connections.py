@@ -1,22 +1,23 @@
-"""Outbound connections of the IIS SMTP service (W3C logs): those that went well are folded to their outcomes.
+"""Read IIS SMTP logs (W3C) in blocks: outbound connections that went well are folded, the rows of all others are read.
 
-These logs name no sessions: rows belong together by remote address, and by when the connection began (time minus
-time-taken), see ``sessions``. Here a *segment* are the rows of one address from a banner (not the answer to
-STARTTLS) to the next one. It is counted where it holds one QUIT and behind it at most 221, its rows began within two
-seconds of the first one with a time-taken that never falls, its shape has a layout (``outcomes``), and no connection to
-the same address that was left open, or is given, began within two seconds before it: then reading row by row would put
-exactly its rows together. A segment without QUIT at the end of a block waits for the next one. The shape are commands,
-codes of replies, and where time-taken rose.
+These logs name no sessions. Rows belong together by their remote address and the start of the connection (time minus
+time-taken), as ``sessions`` says. Here a *segment* is the run of rows of one address from a banner (not the reply to
+STARTTLS) to the next one. It is folded if the row reader and ``sessions`` would make one session of exactly its rows:
 
-A block is given whole where it names several machines or where a row is not written as usual. Rows of other users than
-the outbound ones (inbound sessions) are counted and say nothing.
+- it has one QUIT, and behind it nothing but a reply 221;
+- all its rows show a start within two seconds of that of the first, and time-taken never falls;
+- no connection to the same address that is open, or whose rows are read, began up to two seconds before it or later;
+- its shape has a layout (``outcomes``): the shape is its commands, the codes of its replies, and where time-taken rose.
+
+A segment without QUIT at the end of a block is carried over to the next block. All rows of a block are read where it
+names several machines or has an irregular row. Rows of inbound sessions are counted: nothing is taken from them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from operator import lt
@@ -30,21 +31,24 @@ from evtx_analyzer.read.w3c_log import W3C_LOG, W3cRows
 from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
 from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
+from evtx_analyzer.smtp.sessions import SAME_CONNECTION
 
 _NEEDED = ("c-ip", "cs-username", "s-sitename", "s-computername", "cs-method", "cs-uri-query", "time-taken")
-_TIME = len("2016-12-01 03:09:55")
+_TIME_SIZE = len("2016-12-01 03:09:55")
 _TIME_CELLS = rb"20\d\d-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d"
 _CELL = rb"[^ \n]*+"
-_SAME_CONNECTION, _SLACK = 2000, 60_000  # milliseconds
+# In milliseconds, as time-taken is. Connections that begin up to a minute after rows that were all read are read too,
+# for some of those rows may be theirs.
+_SAME_CONNECTION, _SLACK = SAME_CONNECTION // timedelta(milliseconds=1), 60_000
 _LINE, _ADDRESS, _, _TOKEN, _TAKEN, _INBOUND = range(6)
-_NEVER = -(1 << 41)  # milliseconds
+_NEVER = -(1 << 41)  # milliseconds since 1970: the year 1900, before any log
 _USUAL = re.compile(rb" (?:MAIL|RCPT) - (?:FROM|TO):<[^>\s@+]*+@([^>\s@+]++)>")
 _MANY = 4096
 """Rows of the longest segment that is compared as a whole."""
 
 
 class ConnectionReader(BlockReader):
-    """Reads a W3C log of the SMTP service."""
+    """Reads a W3C log of the IIS SMTP service."""
 
     def __init__(self, source: Origin, layouts: Layouts) -> None:
         super().__init__(source, layouts, W3cRows(source))
@@ -57,15 +61,15 @@ class ConnectionReader(BlockReader):
         names = rows.columns
         if names[:2] != ("date", "time") or any(names.count(name) != 1 for name in (*names[:2], *_NEEDED)):
             return None
-        # IIS writes the columns that are switched on in this order.
+        # IIS writes the columns always in this order, whichever are switched on; the pattern relies on it.
         if [names.index(name) for name in _NEEDED] != sorted(names.index(name) for name in _NEEDED):
             return None
         self._query = names.index("cs-uri-query")
         self._machine = _machine(names, data)
         return _pattern(names, *self._machine)
 
-    def judge(self, block: Block, given: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
-        """Fold what went well and give the rest; segments without an end are carried over."""
+    def judge(self, block: Block, read_rows: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
+        """Fold the connections of a known shape and read the others; segments without QUIT are carried over."""
         outbound: dict[bytes, list[Row]] = {}
         for row in block.rows:
             try:
@@ -76,58 +80,58 @@ class ConnectionReader(BlockReader):
         if inbound:
             yield _counted(self.source, "", len(inbound), min(inbound), max(inbound))
         self._note_latest(block)
-        if given:
+        if read_rows:
             self.layouts.floor = self._latest
-            given.update({at: self.read(block, at) for at, row in enumerate(block.rows) if row[_TOKEN]})
+            read_rows.update({at: self.read(block, at) for at, row in enumerate(block.rows) if row[_TOKEN]})
             return
-        found = _Segments(self, block)
+        segments = _Segments(self, block)
         for address, rows in outbound.items():
-            found.add(address, rows)
-        if not self.carry(block, found.places(found.waiting)):
-            found.give(found.waiting)
-        given.update({at: self.read(block, at) for at in found.places(found.given)})
-        yield from found.counted(self._machine, self.source)
+            segments.add(address, rows)
+        if not self.carry(block, segments.places(segments.waiting)):
+            segments.read_waiting()
+        read_rows.update({at: self.read(block, at) for at in segments.places(segments.to_read)})
+        yield from segments.counted(self._machine, self.source)
 
     def unjudged(self, block: Block) -> None:
-        """Note that connections which begin near the rows of this block must be given too."""
+        """Note that connections which begin near the rows of this block must be read too."""
         self._note_latest(block)
         self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
 
-    def end(self, rest: bytes) -> Iterator[LogRow | Loss]:
-        """Give what was carried; a connection of the next file that begins at the same time is given too."""
-        if self.carried.rows or rest:
+    def end(self, last_line: bytes) -> Iterator[LogRow | Loss]:
+        """Yield the rows that were carried over; connections of the next file that begin near them are read too."""
+        if self.carried.rows or last_line:
             self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
-        return super().end(rest)
+        return super().end(last_line)
 
     def outcome(self, rows: Sequence[Row], began: bytes, layout: Layout) -> Outcome | None:
-        """Return the outcome of a segment with the time of its first row; None where an address is not certain."""
+        """Return the outcome of a segment that began at a time as written; None where an address is not certain."""
         first = _moment(began)
-        accepted = self._outcome_reader.acceptances(rows, layout, _TIME)
+        accepted = self._outcome_reader.acceptances(rows, layout, _TIME_SIZE)
         if first is None or accepted is None:
             return None
         return self._outcome_reader.outcome(rows, layout, _name(self._machine[0]), first, accepted)
 
     def banner(self, row: Row) -> tuple[datetime, str]:
         """Return time and text of a reply."""
-        time = _moment(row[_LINE][:_TIME])
+        time = _moment(row[_LINE][:_TIME_SIZE])
         assert time is not None
         return time, self._text(row[_LINE]).decode("utf-8", "replace").strip()
 
     def _text(self, line: bytes) -> bytes:
-        """Return the argument of a command, or the text of a reply."""
+        """Return the argument of a command, or the text of a reply; IIS writes a blank as ``+``."""
         return line.split(b" ", self._query + 1)[self._query].replace(b"+", b" ")
 
     def _note_latest(self, block: Block) -> None:
-        times = {row[_LINE][:_TIME] for row in block.rows}
+        times = {row[_LINE][:_TIME_SIZE] for row in block.rows}
         self._latest = max([self._latest, *[_MILLISECONDS[time] for time in times]])
 
 
 class _Segments:
-    """The segments of a block, address by address."""
+    """Judges the segments of a block: folded, ``waiting`` for the next block, or ``to_read``."""
 
     def __init__(self, reader: ConnectionReader, block: Block) -> None:
         self._reader, self._block, self._layouts = reader, block, reader.layouts
-        self.given: list[Row] = []
+        self.to_read: list[Row] = []
         self.waiting: list[Row] = []
         self._outcomes: list[Outcome] = []
         self._banners: list[Row] = []
@@ -140,25 +144,25 @@ class _Segments:
         tokens = [row[_TOKEN] for row in rows]
         kinds = "".join(map(_KINDS.__getitem__, tokens))
         taken = [int(row[_TAKEN]) for row in rows]
-        times = [row[_LINE][:_TIME] for row in rows]
+        times = [row[_LINE][:_TIME_SIZE] for row in rows]
         starts = [_MILLISECONDS[time] - elapsed for time, elapsed in zip(times, taken, strict=True)]
         heads = [match.start() for match in _HEAD.finditer(kinds)]
         newest = max(self._layouts.newest.get(address, _NEVER), self._layouts.floor)
-        for start, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
-            some = slice(start, stop)
-            began = starts[some]
-            segment = _Segment(rows[some], tokens[some], kinds[some], times[some], began, taken[some])
+        for first, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
+            part = slice(first, stop)
+            began = starts[part]
+            segment = _Segment(rows[part], tokens[part], kinds[part], times[part], began, taken[part])
             near = min(began) <= newest + _SAME_CONNECTION
             if near or not self._judge(segment, final=stop == len(rows)):
-                self.given += segment.rows
+                self.to_read += segment.rows
                 newest = self._layouts.newest[address] = max(newest, *began)
 
-    def give(self, rows: list[Row]) -> None:
-        """Give rows after all that were to wait."""
-        self.given += rows
+    def read_waiting(self) -> None:
+        """Have the waiting rows read, for they are too many to be carried over."""
+        self.to_read += self.waiting
         newest = self._layouts.newest
-        for row in rows:
-            start = _MILLISECONDS[row[_LINE][:_TIME]] - int(row[_TAKEN])
+        for row in self.waiting:
+            start = _MILLISECONDS[row[_LINE][:_TIME_SIZE]] - int(row[_TAKEN])
             newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
 
     def places(self, rows: Sequence[Row]) -> list[int]:
@@ -166,7 +170,7 @@ class _Segments:
         return sorted(self._block.places(rows).values())
 
     def counted(self, machine: tuple[bytes, bytes], source: Origin) -> Iterator[Readable]:
-        """Yield what was folded, and how many rows that were."""
+        """Yield the outcomes that were folded, and the count of their rows."""
         host = _name(machine[1])
         places = self._block.places(self._banners)
         banners = [row for row in self._banners if self._block.line(places[id(row)]) <= HEAD_LINES]
@@ -183,9 +187,10 @@ class _Segments:
             yield _counted(source, W3C_LOG, self._rows, self._first, self._last, host)
 
     def _judge(self, segment: _Segment, *, final: bool) -> bool:
-        """Count a segment, or let it wait; False where it must be given."""
+        """Fold a segment, or let it wait; False where it must be read."""
         kinds = segment.kinds
         if kinds[0] != "b":
+            # Replies to QUIT that come late belong to no session (see ``sessions``).
             late = not kinds.strip("y")
             if late:
                 self._count(segment)
@@ -199,7 +204,7 @@ class _Segments:
         if kinds[size - 1] != "q":
             self.waiting += segment.rows if final else []
             return final
-        # Two MAIL without anything between are of two connections.
+        # Two MAIL in a row are of two connections.
         if "mm" in kinds or not self._fold(segment, size):
             return False
         self._count(segment)
@@ -211,10 +216,10 @@ class _Segments:
         shape = (*segment.tokens[:size], *map(lt, elapsed, elapsed[1:]))
         known = self._layouts.known
         if shape not in known:
-            read = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
-            self._layouts.keep(shape, self._layouts.learn([row for row in read if isinstance(row, LogRow)]))
+            log_rows = [row for at in self.places(rows) for row in self._reader.read(self._block, at)]
+            self._layouts.keep(shape, self._layouts.learn([row for row in log_rows if isinstance(row, LogRow)]))
         layout = known[shape]
-        # The log names no sessions, so that of a refused one every row must be looked at.
+        # Refused connections are always read: without session ids, ``refused`` cannot take refusals from rows.
         if layout is None or layout.refused:
             return False
         outcome = self._reader.outcome(rows, min(segment.times[:size]), layout)
@@ -232,7 +237,7 @@ class _Segments:
 
 
 class _Segment(NamedTuple):
-    """Rows of a segment with tokens, kinds, times as written, starts that they tell (milliseconds), and time-taken."""
+    """Rows of a segment, and of each row: token, kind, time as written, start and time-taken (milliseconds)."""
 
     rows: list[Row]
     tokens: list[bytes]
@@ -243,7 +248,10 @@ class _Segment(NamedTuple):
 
 
 class _Kinds(dict[bytes, str]):
-    """A letter for each token: b for a banner, y for the answer to QUIT, t for STARTTLS, q for QUIT, m for MAIL."""
+    """A letter for each token: b for code 220, y for 221, t for STARTTLS, q for QUIT, m for MAIL, ``-`` for others.
+
+    It is a cache of limited size.
+    """
 
     def __missing__(self, token: bytes) -> str:
         code = token.rstrip(b"+-")[-3:] if token[:1] == b"-" else b""
@@ -259,25 +267,26 @@ _HEAD = re.compile(r"(?<!t)b")  # a banner that is not the answer to STARTTLS
 
 
 def _counted(source: Origin, log: str, rows: int, first: bytes, last: bytes, host: str = "") -> CountedRows:
-    times = _moment(first[:_TIME]), _moment(last[:_TIME])
+    times = _moment(first[:_TIME_SIZE]), _moment(last[:_TIME_SIZE])
     assert times[0] is not None
     assert times[1] is not None
     return CountedRows(origin=source, log=log, rows=rows, first=times[0], last=times[1], host=host)
 
 
 def _name(written: bytes) -> str:
+    """Return a name as text; IIS writes ``-`` for none."""
     name = decode(written, "utf-8")
     return "" if name == "-" else name
 
 
 @lru_cache(maxsize=4096)
 def _moment(written: bytes) -> datetime | None:
-    """Return a time as written; it is read once for many rows of one second."""
+    """Return a time as aware UTC; cached, for many rows have the same second."""
     return clock.from_iso(written.decode("ascii", "replace"))
 
 
 class _Milliseconds(dict[bytes, int]):
-    """A time as written in milliseconds since 1970."""
+    """Milliseconds since 1970 for each time as written; it is a cache of limited size."""
 
     def __missing__(self, written: bytes) -> int:
         time = _moment(written)
@@ -292,7 +301,7 @@ _MILLISECONDS = _Milliseconds()
 
 
 def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
-    """Return site and computer of the first outbound row."""
+    """Return site and computer of the first outbound row; ``-`` where there is none."""
     at = data.find(b" OutboundConnection")
     cells = data[data.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0].split(b" ") if at >= 0 else []
     if len(cells) < len(names):
@@ -302,12 +311,13 @@ def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
 
 @lru_cache(maxsize=16)
 def _pattern(names: tuple[str, ...], site: bytes, computer: bytes) -> re.Pattern[bytes]:
-    """Return the pattern of a row: whole, remote address, sign of a command, token, time-taken; sign of an inbound one.
+    """Return the pattern of a row; its groups are numbered as ``_LINE`` to ``_INBOUND``.
 
-    The token of a command is its verb, that of a reply ``-`` and everything to the sign behind the code. A cell is
-    matched up to a blank only, which is several times as fast as up to a blank or a line end. A row that is cut seldom
-    goes on as a row must, for site, computer and time-taken stand in their places; where it does, two lines make one
-    row, and ``BlockReader.block`` sees that by their count.
+    The groups of an outbound row are: line, remote address, ``C`` for a command, token, time-taken. That of an inbound
+    row is a letter of its user name. The token of a command is its verb; that of a reply begins with ``-`` and ends
+    with the sign after the code. A cell is matched up to a blank, several times as fast as up to a blank or a line end.
+    So a match may run on from a cut row into the next line, though seldom, for site, computer and time-taken must stand
+    in their places. Then two lines make one row, which ``BlockReader.block`` notices by their count.
     """
     method, query, taken = (names.index(name) for name in ("cs-method", "cs-uri-query", "time-taken"))
     between = b"(?:[^ ]*+ ){%d}" % (query - method - 1)

@@ -1,7 +1,7 @@
-"""Delivery history: what each host, connector and certificate sent achieved, first and last, counted as it passes by.
+"""Count the delivery history: sessions, accepted and refused mail of each host, connector and certificate sent.
 
-"Renewed between the last success and the first refusal" and "accepted since" rest on it, and so does the comparison of
-refused mail with accepted mail (``acceptances``).
+Two kinds of evidence rest on it: what changed between the last accepted and the first refused mail ("renewed",
+"accepted since"), and the comparison of refused mail with accepted mail (``acceptances``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _State = tuple[bool | None, str, str | None, Scope, TimeBasis]
 
 
 class _Row:
-    """Spans of one host, connector, log kind and certificate."""
+    """The counts of one host, connector, kind of log and certificate; ``path`` is the first of its files by name."""
 
     def __init__(self) -> None:
         self.sessions: Span | None = None
@@ -37,14 +37,8 @@ class _Row:
         self.path = ""
         self.mail: dict[_State, Spread] = {}
 
-    def mail_in(self, state: _State) -> Spread:
-        """Return when mail was accepted in a state; what is added to it is counted here."""
-        spread = self.mail.get(state)
-        if spread is None:
-            spread = self.mail[state] = Spread()
-        return spread
-
     def join(self, other: _Row) -> None:
+        """Add the counts of another row, except its path."""
         self.sessions = both(self.sessions, other.sessions)
         self.accepted = both(self.accepted, other.accepted)
         self.refused = both(self.refused, other.refused)
@@ -55,19 +49,19 @@ class _Row:
 
 
 def both(left: Span | None, right: Span | None) -> Span | None:
-    """Return two spans as one; either may be absent."""
+    """Return one span of two; either may be None."""
     return joined(span for span in (left, right) if span is not None)
 
 
 class AcceptedMail(Struct, frozen=True):
-    """What Exchange Online took in one state, and when."""
+    """When Exchange Online accepted mail in one state."""
 
     state: MailState
     times: Spread
 
 
 class TlsFailures(Struct, frozen=True):
-    """TLS negotiations of one host, log kind and connector that failed with one error, and when."""
+    """When TLS negotiations of one host, kind of log and connector failed with one error."""
 
     host: str
     kind: str
@@ -77,7 +71,10 @@ class TlsFailures(Struct, frozen=True):
 
 
 class History:
-    """Counts that grow with certificates, connectors and sender domains, not with sessions."""
+    """The delivery history of a case; it grows with certificates, connectors and sender domains, not with sessions.
+
+    ``own_domains`` are the tenant's accepted domains from exported configuration, which is read before the logs.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[HostClue, str, str, str], _Row] = {}
@@ -101,33 +98,34 @@ class History:
             row.tls_failed.setdefault(session.tls_error, Spread()).add_at(session.last)
 
     def add_certificate(self, certificate: Certificate) -> None:
-        """Note what a log shows of a certificate that was sent; of several forms the one that tells most is kept."""
+        """Add a certificate that was sent; of several forms with one thumbprint the one that shows most stays."""
         known = self.certificates.get(certificate.thumbprint)
-        if certificate.thumbprint and (known is None or _telling(certificate) > _telling(known)):
+        if certificate.thumbprint and (known is None or _detail(certificate) > _detail(known)):
             self.certificates[certificate.thumbprint] = certificate
 
     def add_outcomes(self, outcomes: Iterable[Outcome], clue: HostClue, kind: str) -> None:
-        """Count what sessions of one machine achieved."""
-        rows: dict[tuple[str, str], tuple[list[datetime], list[datetime], dict[_State, list[datetime]]]] = {}
+        """Count the outcomes of sessions of one machine."""
+        # Times are gathered first, for a block of a log has hundreds of outcomes for one row.
+        times_of: dict[tuple[str, str], tuple[list[datetime], list[datetime], dict[_State, list[datetime]]]] = {}
         for outcome in outcomes:
             key = outcome.connector, outcome.thumbprint
-            times = rows.get(key)
+            times = times_of.get(key)
             if times is None:
-                times = rows[key] = [], [], {}
-            began, accepted, mail = times
+                times = times_of[key] = [], [], {}
+            began, accepted, by_state = times
             began.append(outcome.first)
             for message in outcome.accepted:
                 accepted.append(message.time)
                 if outcome.online:
-                    mail.setdefault(self._state(outcome, message), []).append(message.time)
-        for (connector, thumbprint), (began, accepted, mail) in rows.items():
+                    by_state.setdefault(self._state(outcome, message), []).append(message.time)
+        for (connector, thumbprint), (began, accepted, by_state) in times_of.items():
             row = self._row(clue, connector, kind, thumbprint)
             row.sessions, row.accepted = both(row.sessions, span_of(began)), both(row.accepted, span_of(accepted))
-            for state, taken in mail.items():
-                row.mail_in(state).add_all(taken)
+            for state, state_times in by_state.items():
+                row.mail.setdefault(state, Spread()).add_all(state_times)
 
     def add_refused(self, refused: Iterable[RefusedTimes], clue: HostClue, kind: str) -> None:
-        """Count refusals of one machine whose sessions were folded."""
+        """Count the refusals of folded sessions of one machine."""
         for refused_times in refused:
             row = self._row(clue, refused_times.connector, kind, refused_times.thumbprint)
             row.refused = both(row.refused, Span(refused_times.count, refused_times.first, refused_times.last))
@@ -144,7 +142,7 @@ class History:
         return outcome.tls, outcome.seen_address, self._sender(sender), scope, message.time_basis
 
     def _sender(self, domain: str | None) -> str | None:
-        """Return a sender's domain; None (unknown) for those that come when too many are known already."""
+        """Return a sender's domain; None (unknown) for a new one where too many are known already."""
         if domain and domain not in self._senders:
             if len(self._senders) >= _MOST_SENDERS:
                 return None
@@ -152,13 +150,14 @@ class History:
         return domain
 
     def _row(self, clue: HostClue, connector: str, kind: str, thumbprint: str) -> _Row:
-        """Return the counts of a machine as far as a whole folder shares it, so that they do not grow with files."""
+        """Return the row to count in; the files of one folder share it, so that rows do not grow with files."""
         host_clue = HostClue(clue.name, folder_of(clue.path), address_of(clue.address))
         row = self._rows.setdefault((host_clue, connector, kind, thumbprint), _Row())
         row.path = min(row.path or clue.path, clue.path)
         return row
 
     def _by_host(self, hosts: Hosts) -> Mapping[tuple[str, str, str, str], _Row]:
+        """Return the rows by host, connector, kind of log and thumbprint, sorted: now the hosts are known."""
         merged: dict[tuple[str, str, str, str], _Row] = {}
         for (clue, connector, kind, thumbprint), row in self._rows.items():
             host = hosts.resolve(HostClue(clue.name, row.path, clue.address))[0]
@@ -166,11 +165,11 @@ class History:
         return dict(sorted(merged.items()))
 
     def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
-        """Return the history, sorted; hosts that no row names are labelled as for rejections."""
+        """Return the history, sorted by host, connector, kind and thumbprint; hosts have the labels of rejections."""
         return tuple(_delivery(key, row) for key, row in self._by_host(hosts).items())
 
     def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
-        """Return what Exchange Online took, by state."""
+        """Return the mail that Exchange Online accepted, by state."""
         return tuple(
             AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)
             for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
@@ -178,7 +177,7 @@ class History:
         )
 
     def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
-        """Return failed TLS negotiations, by what failed."""
+        """Return the failed TLS negotiations, by error."""
         return tuple(
             TlsFailures(host, kind, connector, error, spread)
             for (host, connector, kind, _), row in self._by_host(hosts).items()
@@ -193,8 +192,8 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
         for (_, _, _, scope, _), spread in row.mail.items()
         if scope == "outside" and (span := spread.all()) is not None
     )
-    failed = joined(span for spread in row.tls_failed.values() if (span := spread.all()) is not None)
-    last = {error: span.last for error, spread in sorted(row.tls_failed.items()) if (span := spread.all()) is not None}
+    failed = {error: span for error, spread in row.tls_failed.items() if (span := spread.all()) is not None}
+    all_failed = joined(failed.values())
     return Delivery(
         host=host,
         connector=connector,
@@ -209,24 +208,24 @@ def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
         refused=_count(row.refused),
         first_refused=_first(row.refused),
         last_refused=_last(row.refused),
-        tls_failures=_count(failed),
-        first_tls_failure=_first(failed),
-        last_tls_failure=_last(failed),
-        tls_error=max(last, key=lambda error: (last[error], error), default=""),
+        tls_failures=_count(all_failed),
+        first_tls_failure=_first(all_failed),
+        last_tls_failure=_last(all_failed),
+        tls_error=max(failed, key=lambda error: (failed[error].last, error), default=""),
         accepted_outside=_count(outside),
         first_accepted_outside=_first(outside),
         last_accepted_outside=_last(outside),
     )
 
 
-def _telling(certificate: Certificate) -> tuple[object, ...]:
-    """Return how much is known of a certificate, in an order that does not depend on which session came first."""
+def _detail(certificate: Certificate) -> tuple[object, ...]:
+    """Return how much a log shows of a certificate; texts decide a tie, so that the order of sessions never does."""
     names = certificate.issuer, certificate.subject, certificate.alternate_names
     return certificate.not_after is not None, *(len(name) for name in names), *names
 
 
 def _counted(span: Span | None, time: datetime) -> Span:
-    """Return a span with one time more."""
+    """Return a span with one more time."""
     return Span(1, time, time) if span is None else span.and_at(time)
 
 

@@ -1,8 +1,11 @@
-"""Refused sessions are folded as they are read: of refusals that are alike, only what differs is kept.
+"""Hold the refusals of sessions until all logs are read: of refusals that are alike, only what differs.
 
-Which machine a session belongs to, and which other log tells of its refusals, is known only when all logs were read.
-So refusals wait here. Those of a small case are given whole, each for itself. In a larger one only those are given
-whole that another log may tell of too; all others stay folded and are never looked at one by one again.
+Only then it is known which machine a session belongs to, and which other log shows the same refusal. In a case of at
+most ``FEW`` refusals each of them becomes a whole rejection again. In a larger case only those do that another log may
+show too, or that may be in a network trace; all others stay folded, and are never looked at one by one again.
+
+What is folded: refusals that are equal but for their times, what names their message, and the bracket in their reply
+(``alike_key``). ``model/alike.py`` packs them.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ from evtx_analyzer.smtp.reply_texts import compared
 from evtx_analyzer.smtp.sessions import Session
 
 FEW = 300
-"""So many refusals of an incident are listed one by one, and nothing of it is folded."""
+"""Of an incident with at most so many refusals, all are listed one by one, and none is folded."""
 
-# A report is written up to a minute after the refusal, and times of IIS logs are true to a second.
+# ``merge`` joins a report up to a minute after the refusal, and other logs within two seconds, with slack for logs
+# whose times are in whole seconds.
 _NEAR = timedelta(seconds=65)
 
 
@@ -41,7 +45,7 @@ class Group(Struct, frozen=True):
 
 
 class Recorded:
-    """When a network trace shows connections: a refusal at such a time may be one of them, and stands whole."""
+    """The times at which a network trace shows connections: a refusal at such a time may be one, and is not folded."""
 
     def __init__(self, spans: Iterable[tuple[datetime, datetime]] = ()) -> None:
         self._starts: list[datetime] = []
@@ -53,9 +57,11 @@ class Recorded:
                 self._starts.append(start)
                 self._ends.append(end)
 
-    def holds(self, item: Rejection | Differing) -> bool:
+    def holds(self, refusal: Rejection | Differing) -> bool:
         """Return whether a refusal or its handshake lies at such a time."""
-        return bool(self._starts) and (self._is_within(item.time) or self._is_within(item.handshake_time or item.time))
+        return bool(self._starts) and (
+            self._is_within(refusal.time) or self._is_within(refusal.handshake_time or refusal.time)
+        )
 
     def _is_within(self, time: datetime) -> bool:
         place = bisect_right(self._starts, time)
@@ -66,7 +72,7 @@ NOTHING_RECORDED = Recorded()
 
 
 class Folding:
-    """The refusals of all protocol logs; memory grows by what differs between them."""
+    """The refusals of all protocol logs; memory grows with what differs between them."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[object, ...], Group] = {}
@@ -74,50 +80,52 @@ class Folding:
         self.files = Files()
         self._ends: list[datetime] = []
         self.clocks: dict[str, datetime] = {}
-        """By id of a refusal in the hour that a clock shows twice: the remote clock that its session shows."""
+        """The remote clock by rejection id, of refusals in the hour that a local clock shows twice."""
 
     def add(self, session: Session) -> None:
         """Fold the refusals of a session."""
-        clue, first = session_clue(session), True
-        for sighting in rejections(session):
+        clue = session_clue(session)
+        for number, sighting in enumerate(rejections(session)):
             rejection = sighting.rejection
             group = self.group(sighting, clue)
             group.alike.rows.append(differing_part(rejection, group.alike.shared.reply, self.files))
             if rejection.time_basis == "ambiguous" and (time := session_clock(session)) is not None:
                 self.clocks[rejection.id] = time
-            if first and rejection.handshake_time is None:
-                self._ends.append(session.last)
-            first = False
+            if number == 0 and rejection.handshake_time is None:
+                self.ended(session.last)
 
     def ended(self, time: datetime) -> None:
-        """Note the end of a refused session without a handshake."""
+        """Add the end of a refused session without a handshake."""
         self._ends.append(time)
 
     def group(self, sighting: Sighting, clue: HostClue) -> Group:
-        """Return the group that a refusal belongs to."""
+        """Return the group to which a refusal belongs; ``clue`` tells its machine."""
         rejection = sighting.rejection
-        where = HostClue(clue.name, clue.path, address_of(clue.address))
+        clue = HostClue(clue.name, clue.path, address_of(clue.address))  # ports differ from session to session
         alike = alike_key(rejection)
-        key = (*alike, where, sighting.layer)
+        key = (*alike, clue, sighting.layer)
         group = self._groups.get(key)
         if group is None:
-            # The files of a log share it: its reply is that of the first of them all.
+            # All files of a log share one object. Its reply is that of the first refusal in all of them.
             shared = self._shared.setdefault(alike, shared_part(rejection, rejection.reply))
-            group = self._groups[key] = Group(Alike(shared, [], self.files.origins), where, sighting.layer)
+            group = self._groups[key] = Group(Alike(shared, [], self.files.origins), clue, sighting.layer)
         return group
 
     def __len__(self) -> int:
-        """Return how many refusals were found."""
+        """Return the number of refusals."""
         return sum(len(group.alike) for group in self._groups.values())
 
     def clear(self) -> None:
-        """Forget all refusals, whose rejections were made."""
+        """Free the memory of all refusals, once rejections were made of them."""
         self._groups.clear()
         self._shared.clear()
         self._ends.clear()
 
     def anchors(self) -> list[datetime]:
-        """Return the times of refused handshakes, and of the end of sessions that had none."""
+        """Return the times of the handshakes of refused sessions, and the ends of those that had none.
+
+        The windows of links count from these times.
+        """
         times = {differing.handshake_time for group in self._groups.values() for differing in group.alike.differing()}
         return [*self._ends, *(time for time in times if time is not None)]
 
@@ -131,42 +139,47 @@ class Folding:
     def resolved(
         self, hosts: Hosts, others: Sequence[Sighting], recorded: Recorded = NOTHING_RECORDED
     ) -> tuple[list[Sighting], list[Alike]]:
-        """Return the refusals with their machines: whole those that ``others`` may tell of too, folded all others.
+        """Return the refusals with their machines: first those that must be whole, then those that stay folded.
 
-        ``others`` are what message tracking and reports tell; what a network trace may show (``recorded``) is whole.
+        Whole are those that ``others``, the sightings of message tracking and reports, may show too, and those that a
+        network trace may show (``recorded``).
         """
         groups = list(_with_hosts(self._groups.values(), hosts))
         if len(self) + len(others) <= FEW:
             return [sighting for group in groups for sighting in _sightings(group)], []
         folded = [group for group in groups if _may_fold(group)]
         whole = [sighting for group in groups if not _may_fold(group) for sighting in _sightings(group)]
-        elsewhere, twice = _Elsewhere([*whole, *others]), _twice(folded) if len(self.files.origins) > 1 else set()
+        other_logs = _OtherLogs([*whole, *others])
+        in_two_files = _in_two_files(folded) if len(self.files.origins) > 1 else set()
         alone: list[Alike] = []
         for group in folded:
-            rest = []
+            rows = []
             for differing, row in zip(group.alike.differing(), group.alike.rows, strict=True):
                 if (
-                    elsewhere.may_tell(differing)
+                    other_logs.may_show(differing)
                     or recorded.holds(differing)
-                    or (twice and _copied(differing) in twice)
+                    or (in_two_files and _copy_key(differing) in in_two_files)
                 ):
                     whole.append(Sighting(group.alike.whole(differing), group.layer))
                 else:
-                    rest.append(row)
-            if rest:
-                alone.append(replace(group.alike, rows=rest))
+                    rows.append(row)
+            if rows:
+                alone.append(replace(group.alike, rows=rows))
         return whole, alone
 
 
 def alike_key(rejection: Rejection) -> tuple[object, ...]:
-    """Return what refusals must share to be alike: all that decides, but for their times and what names a message."""
+    """Return what refusals must share to be alike: everything but their times, what names a message, and the bracket.
+
+    The sender's mailbox may differ, its domain may not: signals look at it.
+    """
     return shared_part(rejection, compared(rejection.reply)), _domain(rejection)
 
 
-def fold(found: Iterable[Rejection], files: Files) -> list[Alike]:
-    """Return refusals folded, in the order in which the first of each came."""
+def fold(merged: Iterable[Rejection], files: Files) -> list[Alike]:
+    """Return rejections folded, in the order in which the first of each group came."""
     groups: dict[tuple[object, ...], Alike] = {}
-    for rejection in found:
+    for rejection in merged:
         key = alike_key(rejection)
         group = groups.get(key)
         if group is None:
@@ -185,13 +198,16 @@ def incident_key(rejection: Rejection) -> Key:
 
 
 def split(
-    found: Iterable[Rejection], alike: Iterable[Alike], files: Files, recorded: Recorded = NOTHING_RECORDED
+    merged: Iterable[Rejection], alike: Iterable[Alike], files: Files, recorded: Recorded = NOTHING_RECORDED
 ) -> tuple[list[Rejection], list[Alike]]:
-    """Return the refusals of small incidents whole, and folded those of large ones as far as they can be."""
+    """Return the refusals of small incidents whole, those of large ones folded as far as possible.
+
+    The first are sorted by time.
+    """
     whole: dict[Key, list[Rejection]] = {}
     folded: dict[Key, list[Alike]] = {}
-    for item in found:
-        whole.setdefault(incident_key(item), []).append(item)
+    for rejection in merged:
+        whole.setdefault(incident_key(rejection), []).append(rejection)
     for group in alike:
         folded.setdefault(incident_key(group.shared), []).append(group)
     for key in {**whole, **folded}:
@@ -200,23 +216,29 @@ def split(
             whole.setdefault(key, []).extend(
                 rejection for group in folded.pop(key, ()) for rejection in group.rejections()
             )
-        elif may := [item for item in whole.get(key, ()) if _may_be_folded(item) and not recorded.holds(item)]:
-            whole[key] = [item for item in whole[key] if not _may_be_folded(item) or recorded.holds(item)]
-            folded.setdefault(key, []).extend(fold(may, files))
-    listed = [item for rejections in whole.values() for item in rejections]
+        elif foldable := [rejection for rejection in whole.get(key, ()) if _is_foldable(rejection, recorded)]:
+            whole[key] = [rejection for rejection in whole[key] if not _is_foldable(rejection, recorded)]
+            folded.setdefault(key, []).extend(fold(foldable, files))
+    listed = [rejection for of_incident in whole.values() for rejection in of_incident]
     groups = [group for groups in folded.values() for group in groups]
-    return sorted(listed, key=lambda item: (item.time, sort_key(item.origin), item.id)), groups
+    return sorted(listed, key=lambda rejection: (rejection.time, sort_key(rejection.origin), rejection.id)), groups
 
 
-def _may_be_folded(rejection: Rejection) -> bool:
-    """Return whether a refusal can be folded: its UTC time is known, and its own log's place comes first."""
+def _is_foldable(rejection: Rejection, recorded: Recorded) -> bool:
+    """Return whether a rejection can be folded.
+
+    Its UTC time must be known, the place in its own log must come first, and no network trace may show it.
+    """
     return (
-        rejection.time_basis == "utc" and rejection.other_time is None and rejection.origins[:1] == (rejection.origin,)
+        rejection.time_basis == "utc"
+        and rejection.other_time is None
+        and rejection.origins[:1] == (rejection.origin,)
+        and not recorded.holds(rejection)
     )
 
 
 def _with_hosts(groups: Iterable[Group], hosts: Hosts) -> Iterator[Group]:
-    """Yield the groups with their machines; those that then differ in nothing are one."""
+    """Yield the groups with their machines; groups that then differ in nothing are joined."""
     joined: dict[tuple[object, ...], Group] = {}
     for group in groups:
         host, basis = hosts.resolve(group.clue)
@@ -229,8 +251,8 @@ def _with_hosts(groups: Iterable[Group], hosts: Hosts) -> Iterator[Group]:
     return iter(joined.values())
 
 
-def _domain(item: Rejection | Differing) -> str:
-    return item.mail_from.rpartition("@")[2]
+def _domain(refusal: Rejection | Differing) -> str:
+    return refusal.mail_from.rpartition("@")[2]
 
 
 def _sightings(group: Group) -> Iterator[Sighting]:
@@ -238,12 +260,15 @@ def _sightings(group: Group) -> Iterator[Sighting]:
 
 
 def _may_fold(group: Group) -> bool:
-    """Return whether refusals may stay folded: their time is known, and they leave the organization."""
+    """Return whether refusals may stay folded: their UTC time is known, and Exchange Online itself refused them.
+
+    A refusal between servers of the organization is a copy of one that has another layer, with which it is merged.
+    """
     return group.alike.shared.time_basis == "utc" and wire_layer(group.layer) == "wire"
 
 
-class _Elsewhere:
-    """What tells ``merge`` that two logs speak of one refusal: message ids, sessions, recipients at the same time."""
+class _OtherLogs:
+    """Message ids, sessions, and recipients with their times, by which ``merge`` may join other sightings."""
 
     def __init__(self, others: Iterable[Sighting]) -> None:
         self._names: set[str] = set()
@@ -256,8 +281,8 @@ class _Elsewhere:
         for times in self._times.values():
             times.sort()
 
-    def may_tell(self, differing: Differing) -> bool:
-        """Return whether another log may tell of a refusal; one without recipients is never alone."""
+    def may_show(self, differing: Differing) -> bool:
+        """Return whether another log may show the same refusal; without a recipient it may be that of any."""
         if not differing.rcpt_to:
             return True
         if not self._names and not self._times:
@@ -272,17 +297,18 @@ class _Elsewhere:
         return place < len(times) and times[place] <= time + _NEAR
 
 
-def _copied(differing: Differing) -> int:
+def _copy_key(differing: Differing) -> int:
+    """Return what a refusal shares with its copy in another file; a hash, for there may be millions."""
     return hash((differing.session, differing.time, differing.rcpt_to, differing.message_id))
 
 
-def _twice(groups: Iterable[Group]) -> set[int]:
-    """Return what marks the rows that stand in two files: one of them may be a copy of a part of the other."""
-    seen: dict[int, int] = {}
-    twice: set[int] = set()
+def _in_two_files(groups: Iterable[Group]) -> set[int]:
+    """Return the copy keys that two files have: one of them may be a copy of a part of the other."""
+    file_of: dict[int, int] = {}
+    in_two: set[int] = set()
     for group in groups:
         for differing in group.alike.differing():
-            mark = _copied(differing)
-            if seen.setdefault(mark, differing.places[0][0]) != differing.places[0][0]:
-                twice.add(mark)
-    return twice
+            key, file = _copy_key(differing), differing.places[0][0]
+            if file_of.setdefault(key, file) != file:
+                in_two.add(key)
+    return in_two

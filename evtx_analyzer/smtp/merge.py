@@ -1,14 +1,14 @@
-"""The same refusal in several logs is one rejection: Send log, FrontEnd proxy log, message tracking, report.
+"""Make one rejection of all sightings of one refusal: Send log, log of a FrontEnd proxy, message tracking, report.
 
-Two logs speak of one refusal if they name the same message and recipient; else if they name the same session of a Send
-connector and the same recipient; else if they name the same recipient at the same time (within two seconds, a report
-within a minute, because it is written after the refusal). Two rows of one layer are two refusals, unless one file is a
-copy of the other. Logs of hosts that are known and differ are not joined, except for reports, which another server may
-have made.
+Two sightings are of one refusal if they have the same message id and recipient; else if they have the same session of a
+Send connector and the same recipient; else if they have the same recipient at the same time (within two seconds; a
+report within a minute, because it is written after the refusal). Two rows of one layer are two refusals, unless one
+file is a copy of the other. Sightings of two known hosts are not joined, except reports, which another server may have
+made.
 
-The log that tells most is the rejection's own, and what it does not know is taken from the others. The sender is that
-of the first log that shows the envelope: the header of a message names another sender, or names one where the envelope
-has none (automatic replies, reports).
+The rejection is that of the strongest sighting, from the log that shows most (``_strength``). What it lacks is taken
+from the others. The sender is that of the first log that shows the envelope: the header of a message may have another
+sender, or have one where the envelope has none (automatic replies, reports).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _STRENGTH = (*SESSION_KINDS, INTERNAL)
 _KNOWN_TIMES = ("utc", "zone")
 _DAY, _CLOSE, _REPORT = timedelta(days=1), timedelta(seconds=2), timedelta(seconds=60)
 _ANY = "*"
-"""Stands for every recipient: a sighting without one is compared with all."""
+"""Stands for every recipient: a sighting without a recipient is compared with all sightings."""
 
 
 class Group:
-    """The sightings of one refusal, the strongest one first."""
+    """The sightings of one refusal, the strongest one first; ``copies`` are the same row in other files."""
 
     __slots__ = ("copies", "layers", "members")
 
@@ -58,19 +58,22 @@ class Group:
 
 
 def merge(sightings: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Origin, int]]]:
-    """Return the rejections in the order of time, and the origins whose times lie whole hours beside another log's."""
+    """Return the rejections in the order of time, and the offsets of clocks that they show.
+
+    An offset is the origin of a sighting and by how many whole hours its time differs from that of its refusal.
+    """
     groups: list[Group] = []
     placed: list[tuple[Sighting, Group]] = []
-    rows: dict[tuple[object, ...], dict[str, Group]] = {}
+    files_of: dict[tuple[object, ...], dict[str, Group]] = {}
     offsets: list[tuple[Origin, int]] = []
-    # One layer after the other: what one layer has told of is closed to it alone.
-    for layer, same in groupby(sorted(sightings, key=_strength), key=lambda item: wire_layer(item.layer)):
-        asking = list(same)
-        index = _Index(layer, placed, asking)
-        for sighting in asking:
-            alike = rows.setdefault(_copy_key(sighting), {})
+    # One layer after the other, for a group takes one sighting of each layer and recipient.
+    for layer, run in groupby(sorted(sightings, key=_strength), key=lambda sighting: wire_layer(sighting.layer)):
+        of_layer = list(run)
+        index = _Index(layer, placed, of_layer)
+        for sighting in of_layer:
+            known = files_of.setdefault(_copy_key(sighting), {})
             file = display_name(sighting.rejection.origin)
-            original = next((group for name, group in alike.items() if name != file), None)
+            original = next((group for name, group in known.items() if name != file), None)
             if original is not None:
                 original.copies.append(sighting.rejection.origin)
                 continue
@@ -79,40 +82,40 @@ def merge(sightings: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Or
                 group = Group(sighting)
                 groups.append(group)
             else:
-                hours = _hours_beside(sighting.rejection, group.first)
+                hours = _hours_apart(sighting.rejection, group.first)
                 offsets += [(sighting.rejection.origin, hours)] if hours else []
                 group.join(sighting)
             index.add(sighting, group)
             placed.append((sighting, group))
-            if len(alike) < 2:  # noqa: PLR2004  of any file, one of two files is another one
-                alike.setdefault(file, group)
+            if len(known) < 2:  # noqa: PLR2004  of two files, one is always another than that of a later row
+                known.setdefault(file, group)
     merged = [_merged(group) for group in groups]
     return sorted(merged, key=lambda rejection: (rejection.time, sort_key(rejection.origin), rejection.id)), offsets
 
 
-# Time of the group's first sighting, number in the order of coming, time of this sighting, group.
+# Time of the group's first sighting, number in the order of adding, time of this sighting, group.
 _Entry = tuple[datetime, int, datetime, Group]
-# Recipient, message or session or neither, and whether the time of the group's first sighting is known.
+# Recipient; message id, session or empty; whether the time of the group's first sighting is known.
 _Key = tuple[str, str, bool]
 
 
 class _Index:
-    """Where a refusal may stand already: by message, by session, and by recipient alone, each in the order of time."""
+    """The groups that sightings of one layer may join: by message, by session, by recipient; each in order of time."""
 
-    def __init__(self, layer: str, placed: Iterable[tuple[Sighting, Group]], asking: Iterable[Sighting]) -> None:
-        """``layer`` is the layer that asks, ``asking`` are its sightings, ``placed`` are those of the layers before."""
+    def __init__(self, layer: str, placed: Iterable[tuple[Sighting, Group]], of_layer: Iterable[Sighting]) -> None:
+        """``of_layer`` are the sightings of the layer, ``placed`` are those of the layers before with their groups."""
         self._layer = layer
         self._messages: dict[_Key, list[_Entry]] = {}
         self._sessions: dict[_Key, list[_Entry]] = {}
         self._recipients: dict[_Key, list[_Entry]] = {}
         self._count, self._coarsest = 0, 0.0
-        # Without a recipient a sighting may be that of any other one, also of its own layer.
-        self._bare = any(not recipients_of(item.rejection.rcpt_to) for item in asking)
+        # Without a recipient a sighting may be of the same refusal as any other, even of its own layer.
+        self._bare = any(not recipients_of(sighting.rejection.rcpt_to) for sighting in of_layer)
         for sighting, group in placed:
             self._insert(sighting, group)
 
     def add(self, sighting: Sighting, group: Group) -> None:
-        """Add a sighting of the layer that asks; alone it can answer only sightings without a recipient."""
+        """Add a sighting of the layer; a group of it alone can be joined only by a sighting without a recipient."""
         if self._bare or group.first is not sighting.rejection:
             self._insert(sighting, group)
 
@@ -130,15 +133,16 @@ class _Index:
             insort(self._recipients.setdefault((name, "", known), []), entry)
 
     def find(self, sighting: Sighting) -> Group | None:
-        """Return the group of the same refusal: by message, else by session, else by time; of several the nearest."""
+        """Return the group of the same refusal: by message, else by session, else by time; of several the nearest.
+
+        None if no group is of the same refusal.
+        """
         rejection = sighting.rejection
         names = sorted(recipients_of(rejection.rcpt_to))
-        ways = [
-            (self._messages, message_key(rejection.message_id), [*names, ""] if names else [_ANY], _DAY),
-            (self._sessions, rejection.session, [*names, ""] if names else [_ANY], _DAY),
-        ]
-        for index, value, wanted, reach in ways:
-            if value and (group := self._nearest(sighting, index, value, wanted, reach)) is not None:
+        wanted = [*names, ""] if names else [_ANY]
+        by_value = [(self._messages, message_key(rejection.message_id)), (self._sessions, rejection.session)]
+        for index, value in by_value:
+            if value and (group := self._nearest(sighting, index, value, wanted, _DAY)) is not None:
                 return group
         if rejection.time_basis not in _KNOWN_TIMES:
             return None
@@ -159,21 +163,21 @@ class _Index:
                 for distance, entry in self._outward(entries, rejection.time, name):
                     if distance > (limit if best is None else min(limit, best[0])):
                         break
-                    # By time alone, the row itself must be near, and not only the group that it has joined.
+                    # Where only the time decides, the entry's own sighting must be near, not only its group's first.
                     if index is self._recipients and abs(entry[2] - rejection.time) > reach:
                         continue
-                    seen = entry[2] if index is self._recipients else rejection.time
-                    found = (distance, seen, entry[1], entry[3])
-                    if (best is None or found[:3] < best[:3]) and _may_join(sighting, entry[3], reach):
-                        best = found
+                    own_time = entry[2] if index is self._recipients else rejection.time
+                    candidate = (distance, own_time, entry[1], entry[3])
+                    if (best is None or candidate[:3] < best[:3]) and _may_join(sighting, entry[3], reach):
+                        best = candidate
         return None if best is None else best[3]
 
     def _outward(self, entries: list[_Entry], time: datetime, name: str) -> Iterator[tuple[timedelta, _Entry]]:
-        """Yield the entries that are open to the layer, the nearest in time first; those that are not are taken off.
+        """Yield the entries whose groups this layer may join, the nearest in time first; remove the others.
 
-        Thousands of refusals of one message would otherwise be met again and again.
+        Otherwise thousands of refusals of one message would be looked at again for each of them.
         """
-        # A group without a recipient stays open to all.
+        # A group without a recipient stays open for all layers.
         closed = (self._layer, "" if name == _ANY else name) if name else None
         right = bisect_left(entries, (time,))
         left = right - 1
@@ -191,13 +195,14 @@ class _Index:
 
 
 def _strength(sighting: Sighting) -> tuple[object, ...]:
+    """Return the order of sightings, the strongest first: logs of sessions, tracking, reports; then time and place."""
     rejection, layer = sighting.rejection, sighting.layer
     rank = _STRENGTH.index(layer) if layer in _STRENGTH else len(_STRENGTH)
     return rank, rejection.kind in REPORT_KINDS, layer, rejection.time, sort_key(rejection.origin), rejection.id
 
 
 def _copy_key(sighting: Sighting) -> tuple[object, ...]:
-    """Return what a row shares with its copy in another file."""
+    """Return what a row and its copy in another file have in common."""
     rejection = sighting.rejection
     return (
         sighting.layer,
@@ -216,27 +221,28 @@ def message_key(message_id: str) -> str:
     return message_id.strip("<> ").casefold()
 
 
-# Asked again and again of the same refusal, and an outage has few recipients.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # called several times for each refusal, and an outage has few recipients
 def recipients_of(text: str) -> frozenset[str]:
-    """Return the recipients that ``Rejection.rcpt_to`` names, as they are compared."""
+    """Return the recipients in ``Rejection.rcpt_to``, in lower case."""
     return frozenset({part.strip().casefold() for part in text.split(";")} - {""})
 
 
 def _layers_of(sighting: Sighting) -> set[tuple[str, str]]:
-    """Return the layer with each recipient: one reply may refuse several, and other logs have a row for each."""
+    """Return the layer with each recipient: one reply may refuse several, and other logs have a row for each one."""
     layer = wire_layer(sighting.layer)
     return {(layer, name) for name in recipients_of(sighting.rejection.rcpt_to) or {""}}
 
 
 def wire_layer(layer: str) -> str:
-    """Return the layer of a log; both protocol logs are one, so what the two tell are two refusals."""
-    # Only one service hands a message over to Exchange Online.
+    """Return the layer of a log; the Send and the IIS log are one layer, so rows of the two are two refusals.
+
+    Only one of the two services passes a message on to Exchange Online.
+    """
     return "wire" if layer in SESSION_KINDS else layer
 
 
 def _may_join(sighting: Sighting, group: Group, reach: timedelta) -> bool:
-    """Return whether nothing speaks against it that a sighting is of the same refusal as a group."""
+    """Return whether a sighting can be of the same refusal as a group: nothing that both know contradicts it."""
     left, right = sighting.rejection, group.first
     if _layers_of(sighting) & group.layers:
         return False
@@ -250,17 +256,15 @@ def _may_join(sighting: Sighting, group: Group, reach: timedelta) -> bool:
     return not known or abs(left.time - right.time) <= reach + timedelta(seconds=max(left.resolution, right.resolution))
 
 
-def _hours_beside(left: Rejection, right: Rejection) -> int:
-    """Return how many whole hours two times of one refusal differ by; 0 where either log shows no time of its own."""
-    return (
-        clock.whole_hours((left.time - right.time).total_seconds())
-        if left.time_basis not in ("heading", "unknown")
-        else 0
-    )
+def _hours_apart(left: Rejection, right: Rejection) -> int:
+    """Return by how many whole hours ``left`` is later than ``right``; 0 where ``left`` has no certain time."""
+    if left.time_basis in ("heading", "unknown"):
+        return 0
+    return clock.whole_hours((left.time - right.time).total_seconds())
 
 
 def _merged(group: Group) -> Rejection:
-    """Return the rejection that a group's sightings make together."""
+    """Return the one rejection of all sightings of a group."""
     members = [sighting.rejection for sighting in group.members]
     first = members[0]
     if len(members) == 1 and not group.copies and list(first.signals) == sorted(set(first.signals)):
@@ -287,7 +291,7 @@ def _merged(group: Group) -> Rejection:
 
 
 def _envelope(members: list[Rejection]) -> dict[str, Any]:
-    """Return sender and null sender of the first log that shows the envelope, else the first sender that is named."""
+    """Return sender and null sender from the first log that shows the envelope, else the first sender of any log."""
     shown = next((member for member in members if _null_sender(member) is not None), None)
     if shown is None:
         return {"mail_from": next((member.mail_from for member in members if member.mail_from), "")}
@@ -295,14 +299,14 @@ def _envelope(members: list[Rejection]) -> dict[str, Any]:
 
 
 def _null_sender(rejection: Rejection) -> bool | None:
-    """Return whether the envelope has no sender; a session that names one shows that it has."""
+    """Return whether the envelope has no sender, None if unknown; a session with a sender shows that it has one."""
     if rejection.null_sender is None and rejection.mail_from and rejection.kind in _STRENGTH:
         return False
     return rejection.null_sender
 
 
 def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
-    """Yield what the first member does not know and another one does."""
+    """Yield the fields that are empty in the first member, with the first value that another member has."""
     names = (
         "connector",
         "session",

@@ -1,9 +1,9 @@
-"""Failures that are not 5.7.64: named where they look like it, counted, and never counted as refusals of this kind.
+"""Count failures that are not 5.7.64, and say what those mean that look like it; they never count as refusals.
 
-Meanings: the table of NDRs and the multi-geo and ATTR pages of OfficeDocs-Exchange, RFC 3463 for the rest; 5.7.68 of
-techcommunity.microsoft.com/blog/exchange 4408790; 4.4.317 of SupportArticles-docs
-``fix-error-code-450-4-4-317-untrusted-root.md``. A failure that holds 5.7.64 is none of these: where no signal took it
-for a refusal, it is a loss.
+Sources of the meanings: the table of NDRs and the multi-geo and ATTR pages of OfficeDocs-Exchange; for 5.7.68
+techcommunity.microsoft.com/blog/exchange 4408790; for 4.4.317 ``fix-error-code-450-4-4-317-untrusted-root.md`` of
+SupportArticles-docs; RFC 3463 for the rest. A failure that has 5.7.64 in its text but no signal is neither a refusal
+nor one of these: it is a loss.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from evtx_analyzer.normalize.kinds import RECEIVED_KINDS, REPORT_KINDS
 from evtx_analyzer.smtp.rejections import clue, session_clue
 from evtx_analyzer.smtp.replies import ENHANCED, REPLY_CODE, attribution, code, has_code
 from evtx_analyzer.smtp.sessions import Session
+from evtx_analyzer.smtp.transaction import FAILED
 
 _NOT_ATTRIBUTED = (
     "the connection was not attributed to the tenant's inbound connector: what 5.7.64 says of mail to outside, said "
@@ -27,7 +28,7 @@ _NOT_ATTRIBUTED = (
 
 _OWN_TENANT = "the tenant's own attribution refused the connection (an older text of it), not the recipient's policy"
 
-# (enhanced status or empty, ATTR code or empty) -> what it is; the first that fits is taken.
+# Enhanced status or empty, ATTR code or empty, meaning; the first entry that fits counts.
 LOOK_ALIKES = (
     ("5.7.68", "", f"{_NOT_ATTRIBUTED} (RejectDirectSend)"),
     ("", "ATTR35", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
@@ -61,10 +62,9 @@ _MESSAGES = {
         "certificates, and takes public roots only"
     ),
 }
-"""What a ``[Message=...]`` of 4.4.317 says, by its folded text."""
+"""Meanings of the ``[Message=...]`` in a 4.4.317, by its text in lower case."""
 
 _BRACKET_MESSAGE = re.compile(r"\[Message=([^\[\]]*)\]", re.IGNORECASE)
-_FAILED = 400
 TLS_FAILED = "TLS negotiation failed"
 _FAILED_EVENTS = ("FAIL", "DEFER")
 # Kind of log, machine, code, attribution, and the message in brackets.
@@ -72,7 +72,7 @@ _Key = tuple[str, HostClue, str, str, str]
 
 
 class OtherErrors:
-    """Counts by log, host and code; grows with the codes, not with the failures."""
+    """The other errors of a case, counted by kind of log, machine and code."""
 
     def __init__(self) -> None:
         self._rows: dict[_Key, _Row] = {}
@@ -82,8 +82,8 @@ class OtherErrors:
         """Count what failed in a session besides 5.7.64."""
         host_clue = session_clue(session)
         for reply in session.replies:
-            if reply.code >= _FAILED and not reply.signals:
-                self._note(session.kind, host_clue, reply.row.text, reply.row.time, reply.row.origin)
+            if reply.code >= FAILED and not reply.signals:
+                self._add(session.kind, host_clue, reply.row.text, reply.row.time, reply.row.origin)
         if session.tls_error:
             failed = next(row for row in session.rows if session.tls_error in row.context + row.text)
             key = (session.kind, _folder(host_clue), f"{TLS_FAILED} {session.tls_error}", "", "")
@@ -98,41 +98,38 @@ class OtherErrors:
             return
         for status in event.recipients:
             if has_code(status.text) or ENHANCED.search(status.text) or REPLY_CODE.match(status.text):
-                self._note(event.kind, clue(event), status.text, event.time, event.origin)
+                self._add(event.kind, clue(event), status.text, event.time, event.origin)
 
     def add_received(self, row: SmtpEvent) -> None:
-        """Count 5.7.64 that a Receive connector's log shows as said by this server (a proxied copy, or its own)."""
+        """Count a 5.7.64 that this server said to its client: its own, or one of Exchange Online that it passed on."""
         key = (row.kind, _folder(clue(row)), code(row.text), attribution(row.text), "")
         self._count(self._rows, key, row.text, row.time, row.origin)
 
     def rows(self, hosts: Hosts) -> tuple[OtherError, ...]:
         """Return the errors, sorted."""
         merged: dict[tuple[str, str, str, str, str], _Row] = {}
-        for (kind, host_clue, found, attr, message), row in self._rows.items():
+        for (kind, host_clue, reply_code, attr, message), row in self._rows.items():
             host = hosts.resolve(HostClue(host_clue.name, display_name(row.origin), host_clue.address))[0]
-            key = (kind, host, found, attr, message)
+            key = (kind, host, reply_code, attr, message)
             merged[key] = merged[key].joined(row) if key in merged else row
         return tuple(
             OtherError(
                 kind=kind,
                 host=host,
-                code=found,
+                code=reply_code,
                 attribution=attr,
-                meaning=_meaning(kind, found, attr, message),
+                meaning=_meaning(kind, reply_code, attr, message),
                 text=row.text,
                 count=row.count,
                 first=row.first,
                 last=row.last,
                 origin=row.origin,
             )
-            for (kind, host, found, attr, message), row in sorted(merged.items())
+            for (kind, host, reply_code, attr, message), row in sorted(merged.items())
         )
 
     def losses(self) -> list[Loss]:
-        """Return failures that hold 5.7.64 and that no signal took for a refusal.
-
-        They are not counted, and must be seen.
-        """
+        """Return failures that have 5.7.64 in their text but no signal: they count as nothing, so users must know."""
         return [
             Loss(
                 origin=row.origin,
@@ -142,7 +139,7 @@ class OtherErrors:
             for row in self._unrecognized.values()
         ]
 
-    def _note(self, kind: str, host_clue: HostClue, text: str, time: datetime, origin: Origin) -> None:
+    def _add(self, kind: str, host_clue: HostClue, text: str, time: datetime, origin: Origin) -> None:
         key = (kind, _folder(host_clue), code(text), attribution(text), bracket_message(text))
         self._count(self._unrecognized if has_code(text) else self._rows, key, text, time, origin)
 
@@ -153,7 +150,7 @@ class OtherErrors:
 
 
 class _Row:
-    """How often, first and last; text and origin of the first."""
+    """How often a failure happened, when first and last, and text and origin of the first."""
 
     def __init__(self, count: int, first: datetime, last: datetime, text: str, origin: Origin) -> None:
         self.count, self.first, self.last, self.text, self.origin = count, first, last, text, origin
@@ -164,7 +161,7 @@ class _Row:
 
 
 def bracket_message(text: str) -> str:
-    """Return what a reply of Exchange Online's says in ``[Message=...]``, folded; empty where it has none."""
+    """Return the text of ``[Message=...]`` in a reply of Exchange Online, in lower case; empty where it has none."""
     match = _BRACKET_MESSAGE.search(text)
     return match[1].strip().casefold() if match else ""
 
@@ -173,17 +170,18 @@ def _folder(host_clue: HostClue) -> HostClue:
     return HostClue(host_clue.name, folder_of(host_clue.path), address_of(host_clue.address))
 
 
-def _meaning(kind: str, found: str, attr: str, message: str) -> str:
+def _meaning(kind: str, reply_code: str, attr: str, message: str) -> str:
+    """Return what an error means, in a sentence for the report; empty where that is not known."""
     if kind in RECEIVED_KINDS:
         return "said by this server to a client (its own, or a copy it passed on): not a refusal of this server"
-    if found.startswith(TLS_FAILED):
+    if reply_code.startswith(TLS_FAILED):
         return (
             "the TLS handshake failed on this side; NoCredentials and UnknownCredentials speak of the own certificate"
         )
-    enhanced = found.rpartition(" ")[2]
+    enhanced = reply_code.rpartition(" ")[2]
     if enhanced == _TLS_NOT_ESTABLISHED and message in _MESSAGES:
         return _MESSAGES[message]
-    for status, wanted, meaning in LOOK_ALIKES:
-        if (status and status == enhanced) or (wanted and wanted == attr.upper()):
+    for status, attr_code, meaning in LOOK_ALIKES:
+        if (status and status == enhanced) or (attr_code and attr_code == attr.upper()):
             return meaning
     return ""

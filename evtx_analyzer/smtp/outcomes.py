@@ -1,8 +1,10 @@
-"""What one session adds to the delivery history: from all of its rows, and faster from a layout for its shape.
+"""Make outcomes: what one session adds to the delivery history.
 
-``outcome_of`` is the definition, and ``OutcomeReader`` must equal it. A ``Layout`` says, for all sessions whose rows
-have the same tokens, which row holds what. It is learned from the first of them: the addresses in its MAIL and RCPT
-rows are replaced by the numbers of these rows, and what ``outcome_of`` then names as domains are the rows to look in.
+``outcome_of`` makes the outcome of a session from all of its rows, and defines what it is. ``OutcomeReader`` makes the
+same one faster, from the bytes of a few rows. It needs a ``Layout``, which says for all sessions of one shape which row
+holds what. A layout is learned from the first session of its shape by a trick: in a copy of its rows, each address in
+a MAIL or RCPT row, each message id and each time is replaced by the number of its row. Then ``outcome_of`` returns row
+numbers where it would return domains and times.
 """
 
 from __future__ import annotations
@@ -21,10 +23,9 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Match, SmtpEvent
 from evtx_analyzer.model.records import Acceptance, Outcome
 from evtx_analyzer.smtp.sessions import Session, build_session
-from evtx_analyzer.smtp.transaction import Reply
+from evtx_analyzer.smtp.transaction import FAILED, Reply, verb_of
 
 _ACCEPTED = range(200, 300)
-_FAILED = 400
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
 _MAIL, _RCPT = "MAIL", "RCPT"
 _ADDRESS = re.compile(rb"(?i:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))")
@@ -36,7 +37,10 @@ _Value = TypeVar("_Value")
 
 
 def is_online(banner_name: str, received: Certificate | None) -> bool | None:
-    """Return whether the remote side of a session is Exchange Online, by banner and certificate; None if unknown."""
+    """Return whether the remote side is Exchange Online, by the name in its banner and its certificate.
+
+    None if neither is known.
+    """
     return is_remote_side(banner_name, received, "")
 
 
@@ -55,16 +59,17 @@ def outcome_of(session: Session) -> Outcome:
 
 
 def is_acceptance(reply: Reply) -> bool:
-    """Return whether a reply says that a message was taken."""
+    """Return whether a reply says that a message was accepted."""
     return not reply.signals and reply.command in _END_OF_MESSAGE and reply.code in _ACCEPTED
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of an address, folded; the whole address where it has none; empty for the null sender."""
+    """Return the domain of an address in lower case; the whole address where it has none; empty for the null sender."""
     return address.rpartition("@")[2].casefold()
 
 
 def _own_names(session: Session) -> tuple[str, ...]:
+    """Return the names by which this server calls itself: in EHLO or HELO, and in its certificate."""
     names = sorted_names(session.sent.subject, session.sent.alternate_names) if session.sent else ()
     return (session.helo.casefold(), *names) if session.helo else names
 
@@ -76,22 +81,18 @@ def _acceptance(reply: Reply) -> Acceptance:
 
 
 def _tls(session: Session) -> bool | None:
-    """Return whether TLS was used; a session whose beginning is not in the log does not show that it was not."""
-    refused = any(reply.command == "STARTTLS" and reply.code >= _FAILED for reply in session.replies)
+    """Return whether TLS was used; None where the log lacks rows of the session and shows no TLS."""
+    refused = any(reply.command == "STARTTLS" and reply.code >= FAILED for reply in session.replies)
     if session.sent or session.received or session.tls or (session.starttls and not refused):
         return True
     return False if session.whole else None
-
-
-def _verb(row: SmtpEvent) -> str:
-    return row.text.strip().partition(" ")[0].upper()
 
 
 # ------------------------------------------------------------------------------------------------ layouts
 
 
 class Message(Struct, frozen=True):
-    """The numbers (from 0) of the rows that tell of one accepted message; without ``sender`` none is shown."""
+    """The numbers (from 0) of the rows about one accepted message; ``sender`` is None where no row has the sender."""
 
     accepted: int
     sender: int | None
@@ -99,7 +100,7 @@ class Message(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The numbers (from 0) of the rows that tell of one refusal; None where no row does."""
+    """The numbers (from 0) of the rows about one refusal; None where there is no such row."""
 
     reply: int
     sender: int | None
@@ -108,12 +109,13 @@ class Refused(Struct, frozen=True):
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """In which rows of a session its outcome stands; ``hellos`` are replies that may greet the client.
+    """The rows (numbers from 0) of a session in which its outcome stands, and what all sessions of its shape share.
 
-    ``local`` is the first row that names the local endpoint, ``banners`` are replies with the code of a banner.
-    ``own_names`` are those of the first session of this shape: a server calls itself alike in all of them.
-    ``refused`` are the replies with 5.7.64. Where there are any, ``handshake`` is the row at which TLS began, and
-    ``greetings`` are the rows before the first MAIL in which both sides say who they are, but for the first banner.
+    ``local`` is the first row that has the local endpoint, ``banners`` are replies with code 220, ``hellos`` are
+    replies with code 250, one of which may greet the client. ``own_names`` are those of the first session of the shape,
+    for a server uses the same names in all of them. ``refused`` are the refusals with 5.7.64. Only where there are any,
+    ``handshake`` is the row at which TLS began, and ``greetings`` are the rows before the first MAIL in which both
+    sides say who they are, except the first banner.
     """
 
     sent: Certificate | None
@@ -130,22 +132,22 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 
 def layout_of(matches: Sequence[Match]) -> Layout | None:
-    """Return the layout of a session by its rows, which stand in their order.
+    """Return the layout of a session from all of its rows in their order.
 
-    None where anything in it failed but for refusals with 5.7.64, and where it is not certain what was refused.
+    None where anything but a refusal with 5.7.64 failed, and where it is not certain which rows tell what was refused.
     """
     rows = [match.event for match in matches if isinstance(match.event, SmtpEvent)]
     numbered = [_numbered(row, number) for number, row in enumerate(rows)]
     signals = [match.signals for match in matches]
     session = build_session([Match(event=row, signals=names) for row, names in zip(numbered, signals, strict=True)])
-    if session.tls_error or any(not reply.signals and reply.code >= _FAILED for reply in session.replies):
+    if session.tls_error or any(not reply.signals and reply.code >= FAILED for reply in session.replies):
         return None
     refused = [reply for reply in session.replies if reply.signals]
     mail = next((number for number, row in enumerate(rows) if _is_command(row, _MAIL)), len(rows))
     if refused and not _is_plain(session, refused, rows[mail:]):
         return None
     places = {id(row): number for number, row in enumerate(numbered)}
-    taken = [reply for reply in session.replies if is_acceptance(reply)]
+    acceptances = [reply for reply in session.replies if is_acceptance(reply)]
     outcome = outcome_of(session)
     return Layout(
         sent=session.sent,
@@ -158,7 +160,7 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
         messages=tuple(
             [
                 _message(places[id(reply.row)], acceptance)
-                for reply, acceptance in zip(taken, outcome.accepted, strict=True)
+                for reply, acceptance in zip(acceptances, outcome.accepted, strict=True)
             ]
         ),
         refused=tuple([_refused(places[id(reply.row)], reply) for reply in refused]),
@@ -167,31 +169,32 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
     )
 
 
-def _is_plain(session: Session, refused: Sequence[Reply], after: Sequence[SmtpEvent]) -> bool:
-    """Return whether a refused session is of the usual kind: whole, and nobody says who he is once mail goes on.
+def _is_plain(session: Session, refused: Sequence[Reply], from_mail: Sequence[SmtpEvent]) -> bool:
+    """Return whether a refused session can have a layout: it is whole, and has no EHLO from the first MAIL on.
 
-    A reply of several rows is none, for which of them says 5.7.64 may differ from session to session.
+    Each refusal must be a reply of one row: which row of several holds 5.7.64 may differ from session to session.
     """
     one_row = all(reply.row.text[3:4] != "-" for reply in refused)
-    return session.whole and one_row and not any(_is_command(row, *_HELLOS) for row in after)
+    return session.whole and one_row and not any(_is_command(row, *_HELLOS) for row in from_mail)
 
 
 def _is_command(row: SmtpEvent, *verbs: str) -> bool:
-    return row.direction == ">" and _verb(row) in verbs
+    return row.direction == ">" and verb_of(row.text) in verbs
 
 
-def _greetings(before: Sequence[SmtpEvent]) -> Iterator[int]:
-    """Yield the numbers of the replies before the first MAIL but for the banner, and of EHLO and HELO."""
-    banner = next((number for number, row in enumerate(before) if row.direction == "<"), None)
-    for number, row in enumerate(before):
+def _greetings(before_mail: Sequence[SmtpEvent]) -> Iterator[int]:
+    """Yield the numbers of all replies before the first MAIL except the first one, and of EHLO and HELO."""
+    banner = next((number for number, row in enumerate(before_mail) if row.direction == "<"), None)
+    for number, row in enumerate(before_mail):
         if (row.direction == "<" and number != banner) or _is_command(row, *_HELLOS):
             yield number
 
 
 def _refused(at: int, reply: Reply) -> Refused:
-    named = [int(number) for number in reply.rcpt_to.split("; ") if number]
+    """Return the rows of a refusal, from a reply whose addresses and message id are row numbers."""
+    recipients = [int(number) for number in reply.rcpt_to.split("; ") if number]
     message_id = int(reply.message_id.strip("<>")) if reply.message_id else None
-    return Refused(at, int(reply.mail_from) if reply.mail_from else None, tuple(named), message_id)
+    return Refused(at, int(reply.mail_from) if reply.mail_from else None, tuple(recipients), message_id)
 
 
 _MESSAGE_ID = re.compile(r"(InternetMessageId\s+)(?:<[^>]*>|\S+)")
@@ -200,15 +203,15 @@ _ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _numbered(row: SmtpEvent, number: int) -> SmtpEvent:
-    """Return a row with its number in place of its time, and of an address or a message id that it names."""
-    verb = _verb(row) if row.direction == ">" else ""
+    """Return a row with its number in place of its time, its address and its message id."""
+    verb = verb_of(row.text) if row.direction == ">" else ""
     text = f"{verb} {'FROM' if verb == _MAIL else 'TO'}:<{number}>" if verb in (_MAIL, _RCPT) else row.text
     context = _MESSAGE_ID.sub(rf"\g<1><{number}>", row.context) if row.direction == "*" else row.context
     return replace(row, text=text, context=context, time=_ZERO + timedelta(seconds=number))
 
 
 def _number_of(time: datetime | None) -> int | None:
-    """Return the number of the row that has a time of ``_numbered``."""
+    """Return the number of the row to which ``_numbered`` gave a time."""
     return None if time is None else (time - _ZERO) // timedelta(seconds=1)
 
 
@@ -218,11 +221,11 @@ def _message(accepted: int, acceptance: Acceptance) -> Message:
 
 
 class OutcomeReader:
-    """Reads outcomes from lines as bytes, by the layout of their session; equal texts are read once.
+    """Makes outcomes from lines as bytes, by the layout of their session; a text that comes again is parsed once.
 
-    ``text_of`` gives the text of a command or reply of a line, or nothing where it is not certain: then no outcome is
-    made (None), and the session is read row by row. ``time_of`` reads a time as the log writes it.
-    ``usual`` finds the domain in a line of MAIL and RCPT as they are usually written, sooner than by the text.
+    ``text_of`` returns the text of the command or reply in a line, or nothing where it is not certain: then there is no
+    outcome (None), and the session must be read row by row. ``time_of`` parses a time as the log writes it. ``usual``
+    finds the domain in a line of a MAIL or RCPT that is written as usual, which is faster than ``text_of``.
     """
 
     def __init__(
@@ -244,7 +247,7 @@ class OutcomeReader:
         first: datetime,
         accepted: tuple[Acceptance, ...],
     ) -> Outcome:
-        """Return the outcome of a session; of each row the line stands first."""
+        """Return the outcome of a session; ``lines`` are its rows, the line is the first value of each."""
         return Outcome(
             first=first,
             connector=connector,
@@ -257,7 +260,10 @@ class OutcomeReader:
         )
 
     def acceptances(self, lines: Sequence[Sequence[bytes]], layout: Layout, size: int) -> tuple[Acceptance, ...] | None:
-        """Return the accepted messages of a session; None if a time (``size`` bytes) or an address is not certain."""
+        """Return the accepted messages of a session; None if a time or an address is not certain.
+
+        The first ``size`` bytes of a line are its time.
+        """
         accepted = []
         for message in layout.messages:
             time = self._time_of(lines[message.accepted][0][:size])
@@ -271,7 +277,7 @@ class OutcomeReader:
         return tuple(accepted)
 
     def _seen_address(self, lines: Sequence[Sequence[bytes]], hellos: tuple[int, ...]) -> str:
-        """Return the client address in the first reply that names one, which is an answer to EHLO."""
+        """Return the client's address in the first reply that names one, which is a reply to EHLO."""
         for at in hellos:
             text = self._text_of(lines[at][0])
             address = self._addresses.get(text)
@@ -284,7 +290,7 @@ class OutcomeReader:
         return ""
 
     def _known_online(self, lines: Sequence[Sequence[bytes]], layout: Layout) -> bool | None:
-        """Return whether the remote side is Exchange Online; asked once for each name and certificate."""
+        """Return whether the remote side is Exchange Online; decided once for each name and certificate."""
         match = _BANNER.match(self._text_of(lines[layout.banners[0]][0])) if layout.banners else None
         key = match[1] if match else b"", layout.received
         if key not in self._online:
@@ -308,7 +314,7 @@ class OutcomeReader:
 
 
 def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Remember a text that may come again, not more than some thousands of them."""
+    """Add to a cache; empty it first where it is full."""
     if len(known) >= _MOST_TEXTS:
         known.clear()
     known[key] = value

@@ -1,6 +1,6 @@
-"""Refused sessions and messages of all logs to rejections: each refusal once, however many logs tell of it.
+"""Make the rejections of a case from the refused sessions and messages of all its logs, each refusal once.
 
-Most refusals of an outage are alike and stand in one log only: they stay folded (``folding``).
+Most refusals of an outage are alike and are in one log only: they stay folded (``folding``).
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from evtx_analyzer.smtp.rejections import message_rejections
 
 
 class Refusals(Struct, frozen=True, kw_only=True):
-    """The rejections within the time that was asked for, and how many lie outside of it.
+    """The refusals within the time that was asked for.
 
-    ``alike`` are those that are folded: of incidents that are too large to list each of their refusals. ``offsets`` are
-    logs whose clock stands whole hours beside that of another log of the same refusal.
+    ``rejections`` are whole, ``alike`` are folded, for their incidents are too large to list each refusal.
+    ``left_out`` is the number of refusals outside of the time. ``offsets`` are origins whose time is whole hours later
+    (or earlier, negative) than that of the same refusal in another log.
     """
 
     rejections: tuple[Rejection, ...]
@@ -53,31 +54,32 @@ def refusals(
     within: tuple[datetime | None, datetime | None],
     recorded: Recorded = NOTHING_RECORDED,
 ) -> Refusals:
-    """Make rejections of refused sessions and messages, each refusal once; ``within`` limits their time.
+    """Return the refusals of sessions (``folding``) and of messages, each once.
 
-    Those that a network trace may show (``recorded``) stay whole: each is compared with its handshakes.
+    ``within`` are the first and last time that was asked for, None without a limit. Refusals that a network trace may
+    show (``recorded``) are not folded, for each is compared with its handshakes.
     """
     others = [sighting for match in messages for sighting in message_rejections(match, hosts)]
     whole, alone = folding.resolved(hosts, others, recorded)
     merged, offsets = merge(settled([*whole, *others], folding.clocks, skews))
     count = len(merged) + sum(map(len, alone))
-    kept, alike = split(
+    listed, alike = split(
         [rejection for rejection in merged if _lies_within(rejection, *within)],
         [part for group in alone if len(part := _part_within(group, *within))],
         folding.files,
         recorded,
     )
-    left_out = count - len(kept) - sum(map(len, alike))
-    return Refusals(rejections=tuple(kept), left_out=left_out, offsets=tuple(offsets), alike=tuple(alike))
+    left_out = count - len(listed) - sum(map(len, alike))
+    return Refusals(rejections=tuple(listed), left_out=left_out, offsets=tuple(offsets), alike=tuple(alike))
 
 
 def _lies_within(rejection: Rejection, since: datetime | None, until: datetime | None) -> bool:
-    """Return whether a refusal lies in the limits; one whose UTC time is not known is kept."""
+    """Return whether a refusal lies in the limits; one whose UTC time is not known is never left out."""
     return rejection.time_basis in ("heading", "unknown") or _is_between(rejection.time, since, until)
 
 
 def _part_within(group: Alike, since: datetime | None, until: datetime | None) -> Alike:
-    """Return those refusals that lie in the limits, of some that are alike; their UTC time is known."""
+    """Return those of some folded refusals that lie in the limits; their UTC time is always known."""
     if since is None and until is None:
         return group
     pairs = zip(group.differing(), group.rows, strict=True)

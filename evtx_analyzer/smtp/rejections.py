@@ -1,4 +1,7 @@
-"""Sessions and messages to rejections: one for each reply that carries 5.7.64, with all that its log tells."""
+"""Make rejections of sessions and messages: one for each reply with 5.7.64, with everything that its log shows.
+
+A rejection from one log is a ``Sighting``; ``merge`` joins the sightings of one refusal.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ from evtx_analyzer.smtp.replies import ReplyVerdict, attribution, bracket, has_c
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.smtp.transaction import Reply
 
-# Ports between Exchange servers and roles: a session to one of these hands a message on, it does not leave.
+# Ports between Exchange servers and roles: a session to one of these passes a message on inside of the organization.
 _INTERNAL_PORTS = (":717", ":2525", ":475", ":465", ":2587")
 INTERNAL = f"{send_log.KIND} internal"
 
 
 class Sighting(Struct, frozen=True, gc=False):
-    """A rejection as one log tells it; ``layer`` tells apart the rows that one kind of log has of one failure."""
+    """A rejection as one log shows it; ``layer`` distinguishes rows of one kind of log about the same failure."""
 
     rejection: Rejection
     layer: str
@@ -34,20 +37,17 @@ def refused_replies(session: Session) -> list[Reply]:
 
 
 def clue(row: SmtpEvent | MessageEvent) -> HostClue:
-    """Return what a row tells of its machine."""
-    origin = row.origin
-    path = display_name(origin)
-    return HostClue(row.host, path, row.local if isinstance(row, SmtpEvent) else row.address)
+    """Return what a row tells about its machine."""
+    return HostClue(row.host, display_name(row.origin), row.local if isinstance(row, SmtpEvent) else row.address)
 
 
 def session_clue(session: Session) -> HostClue:
-    """Return what the rows of a session tell of its machine."""
-    first = clue(session.rows[0])
-    return HostClue(session.host, first.path, session.local)
+    """Return what the rows of a session tell about its machine."""
+    return HostClue(session.host, display_name(session.rows[0].origin), session.local)
 
 
 def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sighting]:
-    """Yield one rejection for each refused reply of a session; its host is not known where ``hosts`` is None."""
+    """Yield one rejection for each refusing reply of a session; without ``hosts`` its host is left unknown."""
     host, basis = hosts.resolve(session_clue(session)) if hosts is not None else _UNKNOWN
     internal = session.kind == send_log.KIND and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refused_replies(session):
@@ -98,7 +98,10 @@ def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sightin
 
 
 def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
-    """Yield one rejection for each recipient whose status carries 5.7.64."""
+    """Yield one rejection for each recipient whose status has 5.7.64; if none has, one for the first recipient.
+
+    The second is a message in which a signal found 5.7.64 elsewhere.
+    """
     event = match.event
     assert isinstance(event, MessageEvent)
     host, basis = _UNKNOWN if event.by_exchange_online else hosts.resolve(clue(event))
@@ -150,19 +153,14 @@ _NO_VERDICT = ReplyVerdict("", "")
 
 
 def _verdict(text: str) -> ReplyVerdict:
-    # Few replies say it: a plain search is cheaper than the expression.
+    # Few replies have a verdict: a plain search is cheaper than the expression.
     return (verdict_of(text) if " is" in text or "+is" in text else None) or _NO_VERDICT
 
 
 def _attribution(text: str) -> str:
-    """Return what ``attribution`` does.
-
-    Most replies differ in the bracket only, and what stands before it is asked once.
-    """
+    """Return what ``replies.attribution`` does; cached for the text before the bracket, which most replies share."""
     head, bracket_, tail = text.partition("[")
-    return _of_head(head) or (attribution(bracket_ + tail) if bracket_ else "")
+    return _cached_attribution(head) or (attribution(bracket_ + tail) if bracket_ else "")
 
 
-@lru_cache(maxsize=256)
-def _of_head(text: str) -> str:
-    return attribution(text)
+_cached_attribution = lru_cache(maxsize=256)(attribution)

@@ -1,6 +1,6 @@
-"""What the text of one reply says: code, attribution, host and clock of the remote side, the certificate's verdict.
+"""Parse the text of one reply: code, attribution, host and clock of the remote side, verdict on the certificate.
 
-Exchange Online writes its host name behind a reply in brackets, and since about 2023 its clock and a session id:
+Exchange Online ends a reply with its host name in brackets; since about 2023 its clock and a session id follow there:
 ``550 5.7.64 TenantAttribution; Relay Access Denied ATTR36. [HOST 2025-01-29T19:07:30.476Z 08DD3F...]``.
 """
 
@@ -18,7 +18,7 @@ REPLY_CODE = re.compile(r"\s*+#?(?:<[^>]*>)?\s*+#?([45]\d\d)\b")
 
 
 def code(text: str) -> str:
-    """Return reply code and enhanced status of a reply (``550 5.7.64``), or the one of them that it has."""
+    """Return reply code and enhanced status of a reply (``550 5.7.64``), or the one that it has, else ``no code``."""
     reply, enhanced = REPLY_CODE.match(text), ENHANCED.search(text)
     return " ".join(match[1] for match in (reply, enhanced) if match) or "no code"
 
@@ -28,34 +28,35 @@ _ATTRIBUTION = re.compile(r"\bATTR?\d+\b|TenantAttribution", re.IGNORECASE)
 
 
 def has_code(text: str) -> bool:
-    """Return whether a text holds 5.7.64 as an enhanced status, and not inside an address or 5.7.640."""
+    """Return whether a text holds 5.7.64 as an enhanced status, not as a part of an IP address or of 5.7.640."""
     return _CODE_5764.search(text) is not None
 
 
 class Bracket(Struct, frozen=True):
-    """What Exchange Online writes behind a reply: its host, and since about 2023 its clock and a session id."""
+    """Host and clock (aware UTC) that Exchange Online writes at the end of a reply; ``clock`` is None where absent."""
 
     host: str = ""
     clock: datetime | None = None
 
 
-# Bounded, so that a long text of brackets is read once: a DNS name has at most 255 characters (RFC 1035 2.3.4).
+# Bounded, for a long text of brackets would otherwise take quadratic time: a DNS name has at most 255 characters
+# (RFC 1035 2.3.4).
 _BRACKET = re.compile(r"\[([A-Za-z0-9.-]{1,255})(?:\s{1,9}(\S{1,64}Z))?(?:\s{1,9}[0-9A-F]{1,64})?\]")
 
 
 def bracket(text: str) -> Bracket:
     """Return the last bracket of a reply that holds a host name; an empty one if there is none."""
-    found = [match for match in _BRACKET.finditer(text) if _is_host(match[1])]
-    return Bracket(found[-1][1], clock.from_iso(found[-1][2] or "")) if found else Bracket()
+    brackets = [match for match in _BRACKET.finditer(text) if _is_host(match[1])]
+    return Bracket(brackets[-1][1], clock.from_iso(brackets[-1][2] or "")) if brackets else Bracket()
 
 
 def _is_host(name: str) -> bool:
-    """Whether a name has a dot and a letter behind it, which no IPv4 address has."""
+    """Return whether a letter follows a dot of the name: an IPv4 address has none."""
     return any(char.isalpha() for char in name[1:].partition(".")[2])
 
 
 class ReplyVerdict(Struct, frozen=True):
-    """What a reply says of the certificate that arrived: its name and the verdict (``untrustedroot``, ``expired``)."""
+    """Name of the certificate that Exchange Online received, and its verdict on it (``untrustedroot``, ``expired``)."""
 
     name: str
     verdict: str
@@ -63,7 +64,8 @@ class ReplyVerdict(Struct, frozen=True):
 
 # As printed in learn.microsoft.com/answers/questions/2276469: "Relay Access Denied  app01 is untrustedroot."
 _REPLY_VERDICT = re.compile(
-    # Bounded, so that a long text that says "Denied" again and again is read once.
+    # Every repetition is bounded: a long text with many "Denied" would otherwise take quadratic time.
+    # In IIS logs a blank is written as "+".
     r"Denied[.;,]?(?:[\s+]{1,9}ATTR\d{1,9})?[.;,]?[\s+]{1,9}(?:\[[^\]]{0,500}\][\s+]{0,9})?(?:CN=)?"
     r"(?P<name>(?:\*\.)?[A-Za-z0-9_](?:[\w.-]{0,254}\w)?)[\s+]{1,9}is[\s+]{1,9}"
     r"(?P<verdict>(?:not[\s+]{1,9})?[A-Za-z]{1,40})[\s+]{0,9}\.?[\s+]{0,9}(?:\[[^\]]{0,500}\][\s+]{0,9})?$",
@@ -72,7 +74,7 @@ _REPLY_VERDICT = re.compile(
 
 
 def verdict_of(text: str) -> ReplyVerdict | None:
-    """Return the certificate's name and the verdict on it at the end of a refusal; None where the reply has neither."""
+    """Return the verdict on the certificate at the end of a refusal, in lower case; None where the reply has none."""
     match = _REPLY_VERDICT.search(text) if has_code(text) else None
     if match is None:
         return None
@@ -80,6 +82,6 @@ def verdict_of(text: str) -> ReplyVerdict | None:
 
 
 def attribution(text: str) -> str:
-    """Return ``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it names none."""
+    """Return ``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it has neither."""
     match = _ATTRIBUTION.search(text)
     return match[0] if match else ""

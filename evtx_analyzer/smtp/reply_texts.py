@@ -1,10 +1,10 @@
-"""The distinct replies of refusals, each once with its count: thousands of refusals often have one reply.
+"""Count the distinct replies of refusals: thousands of refusals often have the same reply.
 
     550 5.7.64 TenantAttribution; Relay Access Denied [BL2NAM02FT011.mail.protection.outlook.com]
     550 5.7.64 TenantAttribution; Relay Access Denied [AM5EUR02FT030.mail.protection.outlook.com]      the same text
 
-Replies are compared without what differs from message to message. A name or a verdict in the text (``app01 is
-untrustedroot``) and an IP address are what a reply says, so they are compared.
+Replies are compared without the parts that differ from message to message. A name, a verdict (``app01 is
+untrustedroot``) and an IP address belong to what a reply says, so they are compared.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from msgspec.structs import replace
 from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.model.evidence import Rejection, ReplyText
 
-# Exchange Online's host, since about 2023 with its clock and a session id; an address in brackets is no host.
+# Host, clock and session id of Exchange Online (see ``replies``); not an IP address in brackets.
 _BRACKET = re.compile(r"\[(?!(?:IPv6:)?[0-9A-Fa-f.:]+\])[^\[\]]*\]")
-# A report writes its reply as ``smtp;550 5.7.64 ...`` (RFC 3464 2.3.6), Exchange's own as ``#550 5.7.64 ...##``.
+# A non-delivery report has the reply as ``smtp;550 5.7.64 ...`` (RFC 3464 2.3.6), one of Exchange as
+# ``#550 5.7.64 ...##``.
 _WRAPPER = re.compile(r"\s*smtp\s*;", re.IGNORECASE)
 
 
 def compared(text: str) -> str:
-    """Return the reply as it is compared: without what varies for each message, without the wrapping of reports.
+    """Return a reply in the form in which replies are compared, without the bracket and the wrapping of reports.
 
-    The bracket goes whole: message tracking often leaves it out. A word with ``@`` is a mailbox or a message id.
+    The whole bracket is removed, for message tracking often leaves it out. A word with ``@`` is a mailbox or a message
+    id, and becomes ``<mailbox>``.
     """
     wrapper = _WRAPPER.match(text)
     plain = _BRACKET.sub(" ", text[wrapper.end() :] if wrapper else text)
@@ -34,7 +36,7 @@ def compared(text: str) -> str:
 
 
 def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
-    """Return all distinct replies in the order in which they came, each with its first text as written."""
+    """Return the distinct replies in the order in which they came; the first text of each stands as it is written."""
     groups: dict[str, list[Rejection]] = {}
     for rejection in rejections:
         if rejection.reply:
@@ -43,9 +45,9 @@ def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
 
 
 def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
-    """Return the distinct replies of several incidents, in the order in which they came."""
+    """Return the distinct replies of several incidents in the order of their first times."""
     groups: dict[str, ReplyText] = {}
-    for reply in sorted(replies, key=lambda item: item.first):
+    for reply in sorted(replies, key=lambda reply_text: reply_text.first):
         key = compared(reply.text)
         groups[key] = _together(groups[key], reply) if key in groups else reply
     return list(groups.values())

@@ -1,12 +1,13 @@
-"""Rows of SMTP protocol logs to sessions: what was refused, in which handshake, and what went through.
+"""Put the rows of SMTP protocol logs together to sessions.
 
-Sessions interleave and cross files, so rows are kept per open session and a session is made when it ends. Exchange
-names a session (``session-id``, with the folder, for it is unique per server process only). IIS does not: there a
-row belongs to the open connection to the same address whose start (time minus time-taken) fits and whose time-taken
-is not above the row's; a banner or the row after QUIT begins a new one. Where several connections to one address
-began in the same two seconds, a reply goes to one that waits for it, then to the nearest in time-taken (a guess).
+Sessions interleave and cross files, so the rows of each open session are held until it ends. An Exchange log names the
+session of a row (``session-id``, which is unique only per server process, hence together with the folder). An IIS log
+does not: there a row belongs to the open connection to the same address that began at the same time (time minus
+time-taken) and whose time-taken is not above that of the row; a banner and the row after QUIT begin a new connection.
+Where several connections to one address began within two seconds, a reply goes to one that waits for a reply, and of
+these to the one with the nearest time-taken, which is a guess.
 
-Which reply answers which command is the business of ``transaction``.
+``transaction`` pairs the commands and replies of a session, ``certificates`` reads its TLS handshake.
 """
 
 from __future__ import annotations
@@ -24,23 +25,24 @@ from evtx_analyzer.smtp.certificates import certificates
 from evtx_analyzer.smtp.transaction import TLS_VERBS, Reply, is_banner, replies_of, verb_of
 
 IDLE = timedelta(hours=6)
-_SAME_CONNECTION = timedelta(seconds=2)
+SAME_CONNECTION = timedelta(seconds=2)
+"""The start of a connection, as two rows of an IIS log show it, may differ by so much: times are in whole seconds."""
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
-# Where the banner is not in the log, the answer to STARTTLS comes first: "220 2.0.0 SMTP server ready" names nobody.
+# Where the banner is not in the log, the reply to STARTTLS looks like one: "220 2.0.0 SMTP server ready" has no name.
 _BANNER_NAME = re.compile(r"220[ -](?!\d\.\d+\.\d+(?:\s|$))(\S+)")
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _REPLY_GOES_ON = re.compile(r"\d{3}-")
-_STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of another command's answer; EHLO's has none (RFC 2034 4)
+_STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of a reply to another command; that to EHLO has none (RFC 2034 4)
 _GREETING = re.compile(r"250[ -]\s*\S*(?:\s+Hello\s+\[[^\]]*\])?", re.IGNORECASE)
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """One SMTP session as far as the logs hold it.
+    """One SMTP session as far as the logs hold it; ``first`` and ``last`` are the times of its rows, aware UTC.
 
-    ``whole`` says that they hold every row from the first one to the last refusal (to the last row where nothing was
-    refused), so that what is not among them did not happen. ``ehlo`` are the keywords of the
-    remote side's answer to the first EHLO (RFC 5321 4.1.1.1). ``replies`` are those to MAIL, RCPT, DATA and BDAT, and
-    failures.
+    ``whole`` says that the logs hold every row from the first one to the last refusal (to the last row where nothing
+    was refused): only then did a command without a row not happen. ``ehlo`` are the keywords of the reply to the first
+    EHLO (RFC 5321 4.1.1.1). ``replies`` are those to MAIL, RCPT, DATA and BDAT, and all failing ones.
+    ``handshake_time`` is None and texts are empty where the rows do not show them.
     """
 
     rows: tuple[SmtpEvent, ...]
@@ -67,7 +69,7 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 class _Open:
-    """Rows of a session that has not ended yet; ``elapsed`` is the time-taken of its last row."""
+    """The rows of a session that has not ended; ``elapsed`` is the time-taken of its last row in milliseconds."""
 
     __slots__ = ("elapsed", "ended", "matches", "newest", "start")
 
@@ -79,14 +81,14 @@ class _Open:
 
 
 OpenSessions = dict[tuple[str, ...], list[_Open]]
-"""By kind, scope, host and session (or remote endpoint, where the log does not name sessions)."""
+"""Open sessions by kind of log, folder (``SmtpEvent.scope``), host, and session id (remote endpoint in IIS logs)."""
 
 
 def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None) -> Iterator[Session]:
-    """Yield every session that rows in file order make, each when it has ended or the rows have.
+    """Yield the sessions that rows in file order make, each as soon as it ends; at the end of the rows all open ones.
 
-    Where all rows of a session come at once they make it at once, with what an earlier file has of it.
-    ``open_sessions`` is kept up to date: what has begun and not ended.
+    A match with ``rows`` holds all rows of an ended session at once; rows of an earlier file are put before them.
+    ``open_sessions`` holds, at any time, what has begun and not ended.
     """
     open_sessions = {} if open_sessions is None else open_sessions
     newest: datetime | None = None
@@ -97,101 +99,114 @@ def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None
         key = (row.kind, row.scope, row.host, row.session or row.remote)
         if match.rows:
             begun = open_sessions.pop(key, ())
-            yield build_session([*(before for item in begun for before in item.matches), *match.rows])
+            yield build_session([*(earlier for session in begun for earlier in session.matches), *match.rows])
             continue
-        running = open_sessions.setdefault(key, [])
-        current = _connection(row, running)
+        of_key = open_sessions.setdefault(key, [])
+        current = _session_of(row, of_key)
         if current is None:
             continue
         current.matches.append(match)
         current.newest = row.time
         if current.ended:
-            running.remove(current)
+            of_key.remove(current)
             yield build_session(current.matches)
-            if not running:
+            if not of_key:
                 del open_sessions[key]
         if number % 100_000 == 0:
             yield from _idle(open_sessions, newest - IDLE)
-    for running in open_sessions.values():
-        for current in running:
+    for of_key in open_sessions.values():
+        for current in of_key:
             yield build_session(current.matches)
 
 
-def _connection(row: SmtpEvent, running: list[_Open]) -> _Open | None:
-    """Return the open session that a row belongs to, begun where there is none; None for a late answer to QUIT."""
+def _session_of(row: SmtpEvent, of_key: list[_Open]) -> _Open | None:
+    """Return the open session that a row belongs to, begun where there is none; None for a late reply to QUIT."""
     if row.session:
-        if not running:
-            running.append(_Open(row.time))
-        running[0].ended = row.direction == "-"
-        return running[0]
+        if not of_key:
+            of_key.append(_Open(row.time))
+        of_key[0].ended = row.direction == "-"
+        return of_key[0]
     start = row.time - timedelta(milliseconds=row.elapsed_ms or 0)
-    fitting = [item for item in running if _fits(item, row, start) and not _repeats(item, row)]
     current = min(
-        fitting,
-        key=lambda item: (not _awaits(item, row), (row.elapsed_ms or 0) - item.elapsed, abs(item.start - start)),
+        (session for session in of_key if _fits(session, row, start) and not _repeats_mail(session, row)),
+        key=lambda session: (
+            not _awaits(session, row),
+            (row.elapsed_ms or 0) - session.elapsed,
+            abs(session.start - start),
+        ),
         default=None,
     )
     if current is None and row.direction == "<" and row.text.startswith("221"):
         return None
     if current is None or (is_banner(row) and not _awaits_tls(current)):
         current = _Open(start)
-        running.append(current)
+        of_key.append(current)
     current.elapsed = row.elapsed_ms or current.elapsed
-    # The service logs QUIT as a command; its answer is not always written, so QUIT ends the session.
+    # IIS always logs QUIT, and its reply not always: QUIT ends the session.
     current.ended = row.direction == ">" and row.text[:4].upper() == "QUIT"
     return current
 
 
-def _fits(item: _Open, row: SmtpEvent, start: datetime) -> bool:
+def _fits(session: _Open, row: SmtpEvent, start: datetime) -> bool:
+    """Return whether a session began when the connection of this row began, and is not further on already."""
     if row.elapsed_ms is None:
         return True
-    return abs(item.start - start) <= _SAME_CONNECTION and row.elapsed_ms >= item.elapsed
+    return abs(session.start - start) <= SAME_CONNECTION and row.elapsed_ms >= session.elapsed
 
 
-def _repeats(item: _Open, row: SmtpEvent) -> bool:
-    """Return whether a row is a second MAIL without anything between: no connection does that."""
-    last = item.matches[-1].event if item.matches else None
-    mail = row.direction == ">" and verb_of(row.text) == "MAIL"
-    return mail and isinstance(last, SmtpEvent) and last.direction == ">" and verb_of(last.text) == "MAIL"
+def _last_row(session: _Open) -> SmtpEvent | None:
+    last = session.matches[-1].event if session.matches else None
+    return last if isinstance(last, SmtpEvent) else None
 
 
-def _awaits(item: _Open, row: SmtpEvent) -> bool:
-    """Return whether a connection waits for a row: for a reply to its last command, or a command after a reply."""
-    last = item.matches[-1].event if item.matches else None
-    if not isinstance(last, SmtpEvent):
+def _repeats_mail(session: _Open, row: SmtpEvent) -> bool:
+    """Return whether a row would be a second MAIL right after the first: the two are of two connections."""
+    last = _last_row(session)
+    return last is not None and _is_mail(row) and _is_mail(last)
+
+
+def _is_mail(row: SmtpEvent) -> bool:
+    return row.direction == ">" and verb_of(row.text) == "MAIL"
+
+
+def _awaits(session: _Open, row: SmtpEvent) -> bool:
+    """Return whether it is this row's turn: a reply after a command, or a command after a reply."""
+    last = _last_row(session)
+    if last is None:
         return True
     if is_banner(row):
-        return _awaits_tls(item)
+        return _awaits_tls(session)
     return (row.direction == "<") == (last.direction == ">")
 
 
-def _awaits_tls(current: _Open) -> bool:
-    last = current.matches[-1].event if current.matches else None
-    return isinstance(last, SmtpEvent) and last.direction == ">" and last.text[:8].upper() == "STARTTLS"
+def _awaits_tls(session: _Open) -> bool:
+    """Return whether the last row is STARTTLS, to which the reply has the code of a banner."""
+    last = _last_row(session)
+    return last is not None and last.direction == ">" and last.text[:8].upper() == "STARTTLS"
 
 
 def _idle(open_sessions: OpenSessions, before: datetime) -> Iterator[Session]:
-    """Yield sessions without an end (the log was cut or the service stopped) whose last row is old."""
-    for key, running in list(open_sessions.items()):
-        for current in [item for item in running if item.newest < before]:
-            running.remove(current)
-            yield build_session(current.matches)
-        if not running:
+    """Yield open sessions whose last row is older than ``before``: the log was cut, or the service stopped."""
+    for key, of_key in list(open_sessions.items()):
+        for session in [session for session in of_key if session.newest < before]:
+            of_key.remove(session)
+            yield build_session(session.matches)
+        if not of_key:
             del open_sessions[key]
 
 
 def build_session(matches: Sequence[Match]) -> Session:
-    """Return the session that rows make; those with a sequence number are put in its order."""
+    """Return the session that rows make, in the order of their sequence numbers where they have them."""
     ordered = sorted(_once(matches), key=lambda match: getattr(match.event, "sequence", None) or 0)
     rows = [match.event for match in ordered if isinstance(match.event, SmtpEvent)]
-    # An outage has thousands of sessions: each question goes only to the rows that may answer it.
+    # An outage has thousands of sessions: what is looked for is looked for in rows of the right direction only.
     commands = [row for row in rows if row.direction == ">"]
-    answers = [row for row in rows if row.direction == "<"]
-    notes = [row for row in rows if row.direction == "*"]
+    reply_rows = [row for row in rows if row.direction == "<"]
+    information = [row for row in rows if row.direction == "*"]
     times = [row.time for row in rows]
-    sent, received = certificates(notes)
+    sent, received = certificates(information)
     replies = tuple(replies_of(ordered))
-    banner = next((row.text for row in answers if is_banner(row)), "")
+    banner = next((row.text for row in reply_rows if is_banner(row)), "")
     return Session(
         rows=tuple(rows),
         first=min(times),
@@ -204,12 +219,12 @@ def build_session(matches: Sequence[Match]) -> Session:
         remote=next((row.remote for row in rows if row.remote), ""),
         remote_name=_remote_name(banner),
         helo=_helo(commands),
-        seen_address=_seen_address(answers),
+        seen_address=_seen_address(reply_rows),
         whole=_is_whole(rows, replies),
         starttls=any(verb_of(row.text) in TLS_VERBS for row in commands),
         handshake_time=_handshake(rows),
         tls=next((row.context for row in rows if row.context.startswith("TLS protocol")), ""),
-        tls_error=_tls_error(notes),
+        tls_error=_tls_error(information),
         sent=sent,
         received=received,
         replies=replies,
@@ -218,27 +233,27 @@ def build_session(matches: Sequence[Match]) -> Session:
 
 
 def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
-    """Return whether every row up to the last refusal is there: excerpts, filtered logs and lost files leave some out.
+    """Return whether every row up to the last refusal is there: excerpts, filtered logs and lost files lack some.
 
-    Exchange numbers the rows of a session from 0. IIS does not: there what SMTP makes necessary must be written (an
-    answer that is not written is usual).
+    Exchange numbers the rows of a session from 0. IIS does not: there the log must have the commands that SMTP makes
+    necessary (it is usual that a reply is not logged).
     """
     refused = {id(reply.row) for reply in replies if reply.signals}
     last = max((number for number, row in enumerate(rows) if id(row) in refused), default=len(rows) - 1)
-    before = rows[: last + 1]
-    if before[0].sequence is not None:
-        return [row.sequence for row in before] == list(range(len(before)))
-    # The answer to a STARTTLS that is not written begins like a banner and names nobody.
-    if not (is_banner(before[0]) and _remote_name(before[0].text)):
+    needed = rows[: last + 1]
+    if needed[0].sequence is not None:
+        return [row.sequence for row in needed] == list(range(len(needed)))
+    # A first row with 220 but without a name is the reply to a STARTTLS that is not in the log.
+    if not (is_banner(needed[0]) and _remote_name(needed[0].text)):
         return False
-    return _has_all_commands(before[1:]) and not _answers_without_command(before[1:])
+    return _has_all_commands(needed[1:]) and not _has_reply_without_command(needed[1:])
 
 
 def _has_all_commands(rows: Sequence[SmtpEvent]) -> bool:
-    """Return whether the commands that lead to a reply about mail are written, as far as SMTP makes them necessary.
+    """Return whether the rows have all commands that must come before a reply about mail.
 
-    Mail needs a greeting, MAIL and RCPT (RFC 5321 4.1.4); only TLS makes a second EHLO necessary, and only STARTTLS is
-    answered by 220 (RFC 3207 4).
+    Mail needs a greeting, MAIL and RCPT (RFC 5321 4.1.4); only TLS makes a second EHLO necessary, and only STARTTLS has
+    the reply 220 (RFC 3207 4).
     """
     verbs = [verb_of(row.text) for row in rows if row.direction == ">"]
     if not {"MAIL", "RCPT"} <= {*verbs} or {"EHLO", "HELO"}.isdisjoint(verbs):
@@ -248,11 +263,12 @@ def _has_all_commands(rows: Sequence[SmtpEvent]) -> bool:
     return not began_again or not {*TLS_VERBS}.isdisjoint(verbs)
 
 
-def _answers_without_command(rows: Sequence[SmtpEvent]) -> bool:
+def _has_reply_without_command(rows: Sequence[SmtpEvent]) -> bool:
+    """Return whether there are more replies than commands at any row, so that a command is not in the log."""
     waiting, goes_on = 0, False
     for row in rows:
         if row.direction == ">":
-            waiting += 1 + (verb_of(row.text) == "DATA")  # answered twice: go ahead, and what became of the message
+            waiting += 1 + (verb_of(row.text) == "DATA")  # DATA has two replies: 354, and one to the message
             goes_on = False
         elif row.direction == "<":
             if not goes_on and not waiting:
@@ -263,9 +279,9 @@ def _answers_without_command(rows: Sequence[SmtpEvent]) -> bool:
 
 
 def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
-    """Return the keywords of the answer to the first EHLO, in one row (Exchange 2016 and later) or in several.
+    """Return the keywords of the reply to the first EHLO, in one row (Exchange 2016 and later) or in several.
 
-    There are none where the last line of the answer is not written: what was not offered is not known then.
+    Empty where the last line of the reply is not in the log: then nobody knows what was not offered.
     """
     lines: list[str] = []
     asked = False
@@ -280,44 +296,48 @@ def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
                 break
     if not lines or _REPLY_GOES_ON.match(lines[-1]) or _STATUS.match(lines[-1]):
         return ()
-    # The first line names the host and greets; one row for all has its keywords behind the greeting.
-    greeting, rest = "".join(lines[:1]), lines[1:]
-    keywords = _GREETING.sub("", greeting).split() + [text[4:].partition(" ")[0] for text in rest]
+    # The first line names the host and greets. Where all is in one row, the keywords follow in it.
+    greeting, *keyword_lines = lines
+    keywords = _GREETING.sub("", greeting).split() + [line[4:].partition(" ")[0] for line in keyword_lines]
     return tuple(word.upper() for word in keywords)
 
 
-def _seen_address(answers: Sequence[SmtpEvent]) -> str:
-    """Return the address that the remote side names in its answer to EHLO: ``250 HOST Hello [203.0.113.7]``."""
-    found = (_HELLO.match(row.text) for row in answers)
-    return next((match[1] for match in found if match), "")
+def _seen_address(reply_rows: Sequence[SmtpEvent]) -> str:
+    """Return the client's address as the remote side writes it in its reply to EHLO: ``250 HOST Hello [203.0.113.7]``.
+
+    This is the address by which Exchange Online attributes the connection, behind any address translation.
+    """
+    return next((match[1] for row in reply_rows if (match := _HELLO.match(row.text))), "")
 
 
 def _once(matches: Sequence[Match]) -> Sequence[Match]:
-    """Return rows without those that a second file repeats (a merged copy beside its parts).
+    """Return rows without those that a second file repeats, such as a merged copy of several logs next to them.
 
-    One file may repeat itself.
+    A row that one file has twice is kept twice.
     """
     origins = [match.event.origin for match in matches]
     if all(origin.source == origins[0].source and origin.member == origins[0].member for origin in origins):
         return matches
     seen: dict[tuple[object, ...], str] = {}
-    kept = []
+    unique = []
     for match in matches:
         row = match.event
         assert isinstance(row, SmtpEvent)
         key = (row.sequence, row.time, row.direction, row.text, row.context)
         file = display_name(row.origin)
         if row.sequence is None or seen.setdefault(key, file) == file:
-            kept.append(match)
-    return kept
+            unique.append(match)
+    return unique
 
 
 def _remote_name(banner: str) -> str:
+    """Return the host name of the remote side in its banner; empty where the text has none."""
     match = _BANNER_NAME.match(banner)
     return match[1] if match else ""
 
 
 def _helo(commands: Sequence[SmtpEvent]) -> str:
+    """Return the name by which this server greeted first."""
     for row in commands:
         verb, _, name = row.text.strip().partition(" ")
         if verb.upper() in ("EHLO", "HELO"):
@@ -325,9 +345,9 @@ def _helo(commands: Sequence[SmtpEvent]) -> str:
     return ""
 
 
-def _tls_error(notes: Sequence[SmtpEvent]) -> str:
+def _tls_error(information: Sequence[SmtpEvent]) -> str:
     """Return the error of a TLS negotiation that failed: ``NoCredentials``, ``UnknownCredentials``, ``SocketError``."""
-    for row in notes:
+    for row in information:
         for text in (row.context, row.text):
             if text[:1] in ("T", "t") and (match := _TLS_FAILED.match(text)) is not None:
                 return match[1]
@@ -335,7 +355,10 @@ def _tls_error(notes: Sequence[SmtpEvent]) -> str:
 
 
 def _handshake(rows: Sequence[SmtpEvent]) -> datetime | None:
-    """Return when TLS began: the row of the sent certificate, else the answer to STARTTLS, else STARTTLS itself."""
+    """Return when TLS began: the time of the sent certificate, else of the reply to STARTTLS, else of STARTTLS.
+
+    Where none of them is in the log, the row of the negotiated protocol is the nearest; None without it.
+    """
     starttls: datetime | None = None
     answered: datetime | None = None
     for row in rows:

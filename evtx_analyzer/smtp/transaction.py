@@ -1,9 +1,9 @@
-"""The commands and replies of one session, paired in order, and the mail transaction that each belongs to.
+"""Pair the commands and replies of one session, and find the mail transaction to which each pair belongs.
 
-With pipelining (RFC 2920) the n-th reply answers the n-th command. The banner answers none, and the reply after the end
-of DATA answers no command row at all. IIS sends a command after the answer to the one before and does not write every
-answer: a command with a later time-taken was preceded by one. A reply of several lines (one row each up to Exchange
-2013) is one reply.
+With pipelining (RFC 2920) the n-th reply answers the n-th command. Two replies answer no row of a command: the banner,
+and the reply that comes after the end of DATA. IIS does not pipeline, and does not log every reply: where a command has
+a later time-taken than the one before, a reply came between the two. A reply of several lines, which Exchange up to
+2013 writes in several rows, is one reply.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import takewhile
 
 from msgspec import Struct
 
@@ -22,19 +23,21 @@ _ADDRESS = re.compile(r"(?:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))", re.IGNORE
 _MESSAGE = re.compile(r"InternetMessageId\s+(<[^>]*>|\S+)")
 _EXTENSION = re.compile(r"X-?[A-Z]{3,}$")
 _END_OF_DATA = "end of data"
-# RFC 3030: a message may come in several chunks, and only the answer to the last one says that it was taken.
+# RFC 3030: a message may be sent in several chunks, and only the reply to the last one says that it was accepted.
 _CHUNK = "BDAT chunk"
 _MAIL_VERBS = ("MAIL", "RCPT", "DATA", "BDAT", _CHUNK, _END_OF_DATA)
 TLS_VERBS = ("STARTTLS", "X-ANONYMOUSTLS")
-_FAILED = 400
+FAILED = 400
+"""Reply codes from here on say that a command failed (RFC 5321 4.2.1)."""
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """A reply and the command it answers; ``signals`` are those that saw 5.7.64 in one of its lines.
+    """A reply and the command that it answers; ``signals`` are those that matched one of its lines (5.7.64).
 
-    ``rcpt_to`` is the recipient that was answered; all accepted ones after the end of data; after MAIL those that were
-    named before the reply came. ``null_sender`` is True after MAIL FROM:<>, False after a sender, None where the log
-    shows no MAIL FROM; ``mail_from`` is empty in both other cases.
+    ``rcpt_to`` depends on the command: after RCPT it is this recipient; after the end of data all accepted recipients,
+    joined by ``; ``; after a refused MAIL the recipients that were sent before the reply came (pipelining).
+    ``null_sender`` is True after MAIL FROM:<>, False after a sender, None where the log has no MAIL FROM;
+    ``mail_from`` is empty where it is True or None.
     """
 
     row: SmtpEvent
@@ -48,12 +51,12 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 def is_banner(row: SmtpEvent) -> bool:
-    """Return whether a row is a reply with the code of a banner."""
+    """Return whether a row is a reply with the code of a banner (220); so has the reply to STARTTLS."""
     return row.direction == "<" and row.text.startswith("220")
 
 
 class _Command(Struct, frozen=True):
-    """A command that waits for its reply, with the message that it belongs to."""
+    """A command that waits for its reply; ``message_id`` is that of the message that is being sent."""
 
     verb: str
     address: str
@@ -65,38 +68,38 @@ _NO_COMMAND = _Command("", "", "")
 
 
 class _Transaction:
-    """Commands and replies of a session in order: whose mail is going on, and which recipients were accepted."""
+    """The state of a session between two rows: commands without a reply, the sender, the accepted recipients."""
 
     def __init__(self) -> None:
-        self.waiting: deque[_Command] = deque()
+        self._waiting: deque[_Command] = deque()
         self._accepted: list[str] = []
         self._lines: list[Match] = []
-        self._named: str | None = None
+        self._sender: str | None = None
 
     def command(self, row: SmtpEvent, message_id: str) -> None:
-        """Note a command, which waits for its reply; rows that hold no command are left out."""
+        """Let a command wait for its reply; a row that holds no command is ignored."""
         verb = verb_of(row.text)
         if not verb:
             return
         if not row.session:
-            self.answered_before(row.elapsed_ms)
+            self._accept_before(row.elapsed_ms)
         address = _address(row.text) if verb in ("MAIL", "RCPT") else ""
         if verb == "MAIL":
-            # The sender holds until the next MAIL, also where the answer is not in the log.
-            self._named = address
+            # The sender holds until the next MAIL, even where the reply is not in the log.
+            self._sender = address
         if verb == "BDAT" and not row.text.rstrip().upper().endswith("LAST"):
             verb = _CHUNK
-        self.waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
+        self._waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
 
     def line(self, match: Match, *, goes_on: bool) -> Reply | None:
-        """Add one row of a reply; return the reply if the row ends it and it is of interest (see ``finish``)."""
+        """Add one row of a reply; return the reply if this is its last row and it is of interest (see ``finish``)."""
         self._lines.append(match)
         return None if goes_on else self.finish()
 
     def finish(self) -> Reply | None:
-        """Return the reply of the rows so far, whose last line was just added or is not in the log.
+        """Return the reply that the rows added so far make, even if its last line is not in the log.
 
-        None if there is none, or if it neither answers a mail command nor failed nor was seen by a signal.
+        None if there is no such row, or if the reply neither answers a mail command nor failed nor has a signal.
         """
         if not self._lines:
             return None
@@ -107,50 +110,49 @@ class _Transaction:
         code = int(row.text[:3])
         command = self._answered(row)
         if command.verb == "DATA" and code == 354:  # noqa: PLR2004  RFC 5321: go ahead, the text follows
-            self.waiting.appendleft(_Command(_END_OF_DATA, "", command.message_id))
+            self._waiting.appendleft(_Command(_END_OF_DATA, "", command.message_id))
             return None
         recipients = self._recipients(command, code)
-        mail = command.verb in _MAIL_VERBS
-        if not mail and not shown.signals and code < _FAILED:
+        if command.verb not in _MAIL_VERBS and not shown.signals and code < FAILED:
             return None
         return Reply(
             row=row,
             code=code,
             command=command.verb,
-            mail_from=self._named or "",
+            mail_from=self._sender or "",
             rcpt_to="; ".join(recipients),
             message_id=command.message_id,
             signals=tuple(sorted({name for match in matches for name in match.signals})),
-            null_sender=None if self._named is None else not self._named,
+            null_sender=None if self._sender is None else not self._sender,
         )
 
-    def answered_before(self, elapsed_ms: int | None) -> None:
-        """Take commands without a written reply, sent before this time, as accepted: a later command was sent."""
-        while self.waiting and (elapsed_ms is None or elapsed_ms > (self.waiting[0].elapsed_ms or 0)):
-            self._recipients(self.waiting.popleft(), 250)
+    def _accept_before(self, elapsed_ms: int | None) -> None:
+        """Take waiting commands that were sent before this time as accepted.
+
+        IIS did not log their replies, but the client went on.
+        """
+        while self._waiting and (elapsed_ms is None or elapsed_ms > (self._waiting[0].elapsed_ms or 0)):
+            self._recipients(self._waiting.popleft(), 250)
 
     def _answered(self, row: SmtpEvent) -> _Command:
-        """Return the command that a reply answers; the banner and replies that no command waits for answer none."""
-        greeting = not self.waiting or (is_banner(row) and self.waiting[0].verb not in TLS_VERBS)
-        return _NO_COMMAND if greeting else self.waiting.popleft()
+        """Return the command that a reply answers; the banner, and a reply for which no command waits, answer none."""
+        answers_none = not self._waiting or (is_banner(row) and self._waiting[0].verb not in TLS_VERBS)
+        return _NO_COMMAND if answers_none else self._waiting.popleft()
 
     def _recipients(self, command: _Command, code: int) -> list[str]:
+        """Return the recipients that a reply is about (see ``Reply``), and keep account of the accepted ones."""
         if command.verb == "MAIL":
             self._accepted = []
-            named = []
-            for later in self.waiting:
-                if later.verb != "RCPT":
-                    break
-                named.append(later.address)
-            return named if code >= _FAILED else []
+            pipelined = takewhile(lambda later: later.verb == "RCPT", self._waiting)
+            return [later.address for later in pipelined] if code >= FAILED else []
         if command.verb == "RCPT":
-            self._accepted += [command.address] if code < _FAILED else []
+            self._accepted += [command.address] if code < FAILED else []
             return [command.address]
         return self._accepted
 
 
 def replies_of(matches: Sequence[Match]) -> Iterator[Reply]:
-    """Yield the replies to the commands of mail transactions, paired in order, and every reply that failed."""
+    """Yield the replies to MAIL, RCPT, DATA and BDAT, and every reply that failed, from the rows of one session."""
     transaction, message_id = _Transaction(), ""
     for match in matches:
         row = match.event
@@ -158,8 +160,8 @@ def replies_of(matches: Sequence[Match]) -> Iterator[Reply]:
         reply = None
         if row.direction == "*":
             # Most information rows name no message: a plain search is cheaper than an expression.
-            found = _MESSAGE.search(row.context) if "InternetMessageId" in row.context else None
-            message_id = found[1] if found else message_id
+            named = _MESSAGE.search(row.context) if "InternetMessageId" in row.context else None
+            message_id = named[1] if named else message_id
         elif row.direction == ">":
             reply = transaction.finish()
             transaction.command(row, message_id)
@@ -173,7 +175,7 @@ def replies_of(matches: Sequence[Match]) -> Iterator[Reply]:
 
 
 def verb_of(text: str) -> str:
-    """Return the SMTP verb of a command row; empty if it holds none (authentication data, message text)."""
+    """Return the SMTP verb of a command row in upper case; empty if it has none (authentication data, message text)."""
     return _known_verb(text.strip().partition(" ")[0])
 
 
@@ -184,7 +186,10 @@ def _known_verb(word: str) -> str:
 
 
 def _address(text: str) -> str:
-    """Return the address of a MAIL or RCPT command; IIS writes a blank for its plus signs."""
+    """Return the address of a MAIL or RCPT command.
+
+    IIS logs have a blank as ``+``, so the reader turned every ``+`` into a blank: an address has no blanks.
+    """
     match = _ADDRESS.search(text)
     if match is None:
         return ""

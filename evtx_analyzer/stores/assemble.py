@@ -1,8 +1,9 @@
-"""Entries of exported stores to stores: whose they are, which store, from when, and whether everything is listed.
+"""Make stores of exported entries: of which machine, which store, from when, and whether everything is listed.
 
-What an export does not list is absent only where the export is whole. ``certutil`` and PowerShell do not say so: a
-CertId or a ``Where-Object`` leaves no trace. What tells is the command line in a copy, the manifest of the collector,
-and certificates that every Windows has in its store, where they differ so that no filter by name or date lets all pass.
+A certificate that an export does not list is absent only if the export is whole. The output of ``certutil`` and
+PowerShell does not show that: a CertId or a ``Where-Object`` leaves no trace. Three things do: the command line in a
+copy of a console, the manifest of the collection script, and certificates that every Windows has in its store, if they
+are so different that no filter by name or date lets all of them through.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from evtx_analyzer.model.origin import display_name, sort_key
 from evtx_analyzer.model.stores import Store, StoreEntry
 
 MACHINE, USER = "LocalMachine", "CurrentUser"
-# One of each group must be listed: they are in every Windows, some have expired and some have not. CA: Root Agency;
-# Microsoft Windows Hardware Compatibility and VeriSign (Get-ChildItem Cert:\LocalMachine\CA in Microsoft's book
+# One certificate of each group must be listed: they are in every Windows, some have expired and some have not. CA: Root
+# Agency; Microsoft Windows Hardware Compatibility and VeriSign (Get-ChildItem Cert:\LocalMachine\CA in Microsoft's book
 # "PowerShell 101"). Root: Microsoft's roots of 1997 and 2001; those of 2010 and 2011 (MicrosoftDocs/SupportArticles
 # "trusted-root-certificates-are-required").
 _ALWAYS: dict[str, tuple[frozenset[str], ...]] = {
@@ -42,16 +43,16 @@ _FILTERED = "a part of the store only: entries were picked, or are missing"
 
 
 class StoreContents(Struct, frozen=True, kw_only=True):
-    """One store and its entries, which hold what the report does not: encoded certificates and days."""
+    """One store and its entries, which have what the report has not: encoded certificates, and dates without a zone."""
 
     store: Store
     entries: tuple[StoreEntry, ...]
 
 
 def assemble(exported: Iterable[Event], hosts: Hosts, collected: Mapping[str, datetime]) -> list[StoreContents]:
-    """The stores of all exports, in the order of their places; an export of no known store is left out.
+    """Return the stores of all exports in the order of their origins; entries of an unknown store are left out.
 
-    ``collected`` are the times of the exports that the collection script made, by path.
+    ``collected`` are the times (aware UTC) of the exports that the collection script made, by path.
     """
     groups: dict[tuple[str, str, str, str], list[StoreEntry]] = {}
     for event in exported:
@@ -59,22 +60,26 @@ def assemble(exported: Iterable[Event], hosts: Hosts, collected: Mapping[str, da
             store, location = (event.store, event.location) if event.store else _by_file(event)
             key = (display_name(event.origin), event.listing, location, store)
             groups.setdefault(key, []).append(event)
-    sound = {key[:2] for key, entries in groups.items() if _shows_windows_own(key[3], entries)}
-    found = [
-        _contents(key, entries, hosts, collected, shown=key[:2] in sound) for key, entries in groups.items() if key[3]
+    unfiltered = {key[:2] for key, entries in groups.items() if _shows_windows_own(key[3], entries)}
+    contents = [
+        _contents(key, entries, hosts, collected, unfiltered=key[:2] in unfiltered)
+        for key, entries in groups.items()
+        if key[3]
     ]
-    return sorted(found, key=lambda item: (sort_key(item.store.origin), item.store.location, item.store.name))
+    return sorted(
+        contents, key=lambda content: (sort_key(content.store.origin), content.store.location, content.store.name)
+    )
 
 
 def known_certificates(exported: Iterable[Event]) -> dict[str, tuple[Certificate, bytes]]:
-    """Certificates of files and stores by thumbprint, with their bytes where a file holds them."""
-    found: dict[str, tuple[Certificate, bytes]] = {}
+    """Return certificates of files and stores by thumbprint, with their DER bytes, or empty where no file has them."""
+    certificates: dict[str, tuple[Certificate, bytes]] = {}
     for event in exported:
         if isinstance(event, CertificateFile | StoreEntry) and event.certificate is not None:
-            known = found.get(event.certificate.thumbprint)
+            known = certificates.get(event.certificate.thumbprint)
             if known is None or (event.encoded and not known[1]):
-                found[event.certificate.thumbprint] = event.certificate, event.encoded
-    return found
+                certificates[event.certificate.thumbprint] = event.certificate, event.encoded
+    return certificates
 
 
 def _contents(
@@ -83,8 +88,9 @@ def _contents(
     hosts: Hosts,
     collected: Mapping[str, datetime],
     *,
-    shown: bool,
+    unfiltered: bool,
 ) -> StoreContents:
+    """Return one store; ``unfiltered`` is whether its listing shows the certificates that every Windows has."""
     path, _, location, name = key
     heading = next((entry for entry in entries if entry.certificate is None), None)
     listed = tuple(entry for entry in entries if entry.certificate is not None)
@@ -92,8 +98,8 @@ def _contents(
     host, basis = hosts.resolve(HostClue(named, path))
     exported = collected.get(path)
     whole = heading.whole if heading is not None else None
-    if whole is None and (shown or exported is not None):
-        # The collector lists whole stores.
+    # The collection script lists whole stores.
+    if whole is None and (unfiltered or exported is not None):
         whole = True
     by_file = not (heading or listed[0]).store
     return StoreContents(
@@ -114,8 +120,8 @@ def _contents(
 
 
 def _by_file(entry: StoreEntry) -> tuple[str, str]:
-    """Store and location that a file is called after (``LocalMachine-CA.sst``); empty where its name does not tell."""
-    words = re.findall(r"[a-z]+", PurePosixPath(re.split(r"[!]", display_name(entry.origin))[-1]).stem.casefold())
+    """Return store and location from the name of a file (``LocalMachine-CA.sst``); empty where it has not one store."""
+    words = re.findall(r"[a-z]+", PurePosixPath(display_name(entry.origin).rpartition("!")[2]).stem.casefold())
     stores = {_FILE_NAMES[word] for word in words if word in _FILE_NAMES}
     if len(stores) != 1:
         return "", ""
@@ -123,7 +129,7 @@ def _by_file(entry: StoreEntry) -> tuple[str, str]:
 
 
 def _shows_windows_own(store: str, entries: Iterable[StoreEntry]) -> bool:
-    """Whether a list holds the certificates that Windows brings, which no filter lets pass together."""
+    """Return whether a store lists the certificates of every Windows, which no filter lets through together."""
     listed = {entry.certificate.thumbprint for entry in entries if entry.certificate is not None}
     groups = _ALWAYS.get(store, ())
     return bool(groups) and all(group & listed for group in groups)

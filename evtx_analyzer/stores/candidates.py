@@ -1,4 +1,4 @@
-"""Which certificates of which exported stores are in question for an incident."""
+"""Find the certificates in question for an incident, in the exported stores of its machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from evtx_analyzer.stores.chain import Held, Pool, name_key
 
 
 class Known(Struct, frozen=True):
-    """What else the input tells of certificates: files, and the chains that CAPI2 built."""
+    """What else the input has about certificates.
+
+    ``files`` are those of files and stores, with DER bytes, and ``shown`` those of logs, both by thumbprint;
+    ``operations`` are the checks of CAPI2, and ``settings`` the exported configuration.
+    """
 
     files: Mapping[str, tuple[Certificate, bytes]]
     shown: Mapping[str, Certificate]
@@ -30,58 +34,66 @@ class Known(Struct, frozen=True):
 def of_host(
     incident: Incident, contents: Sequence[StoreContents], operations: Sequence[Operation]
 ) -> tuple[list[StoreContents], HostRelation]:
-    """The stores that may be those of the machine of an incident, and how sure that is."""
-    same = [item for item in contents if item.store.host and item.store.host == incident.host]
+    """Return the stores that may belong to the machine of an incident, and how certain that is."""
+    same = [content for content in contents if content.store.host and content.store.host == incident.host]
     if same:
-        assumed = any(item.store.host_basis == "assumed" for item in same)
+        assumed = any(content.store.host_basis == "assumed" for content in same)
         basis = "assumed" if assumed else incident.rejections[0].host_basis
         return same, relation(incident.host, basis, incident.host)
-    hosts = {*(item.store.host for item in contents), *(operation.host for operation in operations)} - {""}
-    nameless = [item for item in contents if not item.store.host]
+    hosts = {*(content.store.host for content in contents), *(operation.host for operation in operations)} - {""}
+    nameless = [content for content in contents if not content.store.host]
+    # With one machine at most, all stores may be its own; with several, only stores that name no machine may be.
     if incident.host or len(hosts) > 1:
         return nameless, "unknown"
     return list(contents), "unknown"
 
 
 def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[ChainBasis, Held]]:
-    """The certificates in question: the one sent, else the one that the connector names, else those with its name."""
+    """Return the certificates in question, and why they are.
+
+    That is the one that was sent or checked; else those that the Send connector names; else, for IIS SMTP, those with
+    the name by which the server greets.
+    """
     certificate = incident.certificate
     if certificate is not None and certificate.thumbprint:
         sent = any(rejection.sent and rejection.sent.thumbprint for rejection in incident.rejections)
-        told = Certificate(thumbprint=certificate.thumbprint, subject=certificate.subject, issuer=certificate.issuer)
-        return [("sent" if sent else "check", _completed(told, stores, known))]
-    named = [
+        from_log = Certificate(
+            thumbprint=certificate.thumbprint, subject=certificate.subject, issuer=certificate.issuer
+        )
+        return [("sent" if sent else "check", _completed(from_log, stores, known))]
+    of_connector = [
         parts
         for setting in known.settings
         if setting.cmdlet == SEND_CONNECTOR
         and setting.values.get("Name", "").casefold() == incident.connector.casefold()
         if (parts := issuer_and_subject(setting.values.get("TlsCertificateName", ""))) is not None
     ]
-    wanted = {(name_key(issuer), name_key(subject)) for issuer, subject in named}
+    wanted = {(name_key(issuer), name_key(subject)) for issuer, subject in of_connector}
     configured = [
         held
         for held in stores.in_my()
         if (name_key(held.certificate.issuer), name_key(held.certificate.subject)) in wanted
     ]
     if configured:
-        return [("connector", item) for item in configured]
+        return [("connector", held) for held in configured]
     if incident.kind != iis_smtp.KIND:
         return []
-    # IIS SMTP takes a certificate with the name of its virtual server, and its log shows none.
-    own = {item.helo for item in (*incident.rejections, *(group.shared for group in incident.alike)) if item.helo}
+    # IIS SMTP uses a certificate with the name of its virtual server, and its log shows no certificate.
+    rejections = (*incident.rejections, *(group.shared for group in incident.alike))
+    own_names = {rejection.helo for rejection in rejections if rejection.helo}
     return [
         ("name", held)
         for held in stores.in_my()
-        if any(connector_covers(name, one) for name in certificate_names(held.certificate) for one in own)
+        if any(connector_covers(name, own) for name in certificate_names(held.certificate) for own in own_names)
     ]
 
 
-def _completed(told: Certificate, stores: Pool, known: Known) -> Held:
-    """The certificate with what a store, a file or CAPI2 tells of it; a Send log shows names only."""
-    held = stores.of(told.thumbprint)
+def _completed(from_log: Certificate, stores: Pool, known: Known) -> Held:
+    """Return a certificate of a log with what a store, a file or CAPI2 has of it; a Send log has only its names."""
+    held = stores.of(from_log.thumbprint)
     if held is not None and held.certificate.issuer:
         return held
-    certificate, encoded = known.files.get(told.thumbprint, (told, b""))
+    certificate, encoded = known.files.get(from_log.thumbprint, (from_log, b""))
     if not certificate.issuer:
-        certificate = known.shown.get(told.thumbprint) or told
+        certificate = known.shown.get(from_log.thumbprint) or from_log
     return Held(certificate=certificate, encoded=encoded, stores=held.stores if held else ())

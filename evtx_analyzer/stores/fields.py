@@ -1,7 +1,7 @@
-"""The view ``certificate-store``: the fields of a chain that was built from stores; docs/rules.md lists them.
+"""The fields of the view ``certificate-store``, a chain that was built from stores; docs/rules.md lists them.
 
-A store shows the state at the time of its export: a field is absent where nothing tells, and what was true when the
-mail was refused is never claimed.
+A store shows the state at the time of its export, and no field claims anything about the time of the refusals. A field
+is absent where its value is not known.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PASSED = "0"
 
 
 class StoreView(Struct, frozen=True, kw_only=True):
-    """A chain with what its fields are taken from; ``only`` is whether no other certificate is in question."""
+    """A chain with everything that its fields need; ``only`` is whether no other certificate is in question."""
 
     chain: StoreChain
     held: tuple[Held, ...]
@@ -47,12 +47,12 @@ class StoreView(Struct, frozen=True, kw_only=True):
 
     @property
     def root(self) -> Held | None:
-        """The root of a complete chain; a self-signed leaf is none."""
+        """The root of a complete chain; None where the chain is incomplete, or the leaf is self-signed."""
         return self.held[-1] if self.chain.result == "complete" and len(self.held) > 1 else None
 
 
 class StoresOfMachine(Struct, frozen=True):
-    """The stores of the machine of an incident, and how sure it is that they are of this machine."""
+    """The stores of the machine of an incident; ``hosts`` is how certain it is that they belong to this machine."""
 
     incident: Incident
     hosts: HostRelation
@@ -61,8 +61,8 @@ class StoresOfMachine(Struct, frozen=True):
 
     @property
     def exported(self) -> datetime | None:
-        """The time of the last export, where it is known of all."""
-        times = [item.store.exported for item in self.contents]
+        """The time of the last export, aware UTC; None where the time of any of them is not known."""
+        times = [content.store.exported for content in self.contents]
         return None if None in times else max(time for time in times if time is not None)
 
 
@@ -70,7 +70,7 @@ class StoresOfMachine(Struct, frozen=True):
 
 
 def _exported(view: StoreView) -> str | None:
-    """Whether the export was made before the refusals, after them, or within a day of them."""
+    """Return whether the export was made more than a day before the refusals, more than a day after them, or around."""
     time, incident = view.chain.exported, view.incident
     if time is None or incident.unknown_zone_count:
         return None
@@ -80,7 +80,7 @@ def _exported(view: StoreView) -> str | None:
 
 
 def _private(view: StoreView) -> bool | None:
-    """Whether the missing issuer may be a company's own root, which is no intermediate: by the words of its name."""
+    """Return True where the name of the missing issuer may be that of a company's own root; None where it is not."""
     missing = view.chain.missing_issuer
     if missing is None or view.chain.missing_issuer_role == "intermediate":
         return None
@@ -89,14 +89,14 @@ def _private(view: StoreView) -> bool | None:
 
 
 def _misplaced(view: StoreView) -> list[str]:
-    """Stores of the intermediates that lie neither in CA nor in My."""
+    """Return the stores of those intermediates that are neither in CA nor in My."""
     between = [held for held in view.held[1:] if not is_self_signed(held.certificate)]
     misplaced = [held for held in between if not _PLACES_OF_INTERMEDIATES & set(held.stores)]
     return sorted({store for held in misplaced for store in held.stores})
 
 
 def _expired(held: Held, incident: Incident) -> bool | None:
-    """Whether a certificate had expired before the first refusal; None where nothing tells, or only a day is known."""
+    """Return whether a certificate had expired before the first refusal; None where that is not certain."""
     last, first_refusal = held.certificate.not_after, incident.start
     if incident.unknown_zone_count:
         return None
@@ -105,19 +105,23 @@ def _expired(held: Held, incident: Incident) -> bool | None:
     day = held.entry.last_day if held.entry is not None else None
     if day is None:
         return None
-    # The day is that of a clock whose zone is not known.
+    # The zone of the day is not known, so it may begin and end a day earlier or later.
     if day + _DAY < first_refusal.date():
         return True
     return False if day - _DAY > incident.end.date() else None
 
 
 def _last_check(view: StoreView) -> str | None:
-    """How the last check of the certificate on this machine ended, up to the last refusal."""
+    """Return how the last check of the certificate on this machine up to the last refusal ended; None without one."""
     chain, end = view.chain, view.incident.end
-    of_leaf = [
-        operation for operation in view.operations if operation.policy and operation.thumbprint == chain.thumbprint
+    checks = [
+        operation
+        for operation in view.operations
+        if operation.policy
+        and operation.thumbprint == chain.thumbprint
+        and operation.host == chain.host
+        and operation.time <= end
     ]
-    checks = [item for item in of_leaf if item.host == chain.host and item.time <= end]
     if not checks:
         return None
     return "passed" if max(checks, key=lambda check: check.time).result == _PASSED else "failed"
@@ -128,7 +132,7 @@ def _is_public(held: Held | None) -> bool:
 
 
 def _trusted(view: StoreView) -> bool | None:
-    """Whether the root of a complete chain is trusted; one that Windows may fetch by itself is not called untrusted."""
+    """Return whether the root of a complete chain is trusted; None for an absent public root: Windows may fetch it."""
     if view.root is None:
         return None
     if TRUSTED & set(view.root.stores):
@@ -182,7 +186,7 @@ FIELDS = (
     Field(
         "IntermediateExpired",
         "intermediates that had expired before the first refusal",
-        lambda view: [item.certificate.subject for item in view.held[1:] if _expired(item, view.incident)],
+        lambda view: [held.certificate.subject for held in view.held[1:] if _expired(held, view.incident)],
     ),
     Field(
         "SameName", "other certificates of LocalMachine\\My with one of its names", lambda view: view.chain.same_name

@@ -1,4 +1,4 @@
-"""Incidents against the stores of their machine: the chain of the certificate in question, with its signals."""
+"""Build the chain of the certificate in question of each incident from the stores of its machine, with its signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ from evtx_analyzer.public_roots import is_public_root
 from evtx_analyzer.sigma.match import Signal, with_signals
 from evtx_analyzer.stores.assemble import MACHINE, StoreContents, known_certificates
 from evtx_analyzer.stores.candidates import Known, candidates, of_host
-from evtx_analyzer.stores.chain import Held, Pool, is_self_signed, issuers, may_be_held, name_key, path, pool, signed
+from evtx_analyzer.stores.chain import (
+    Held,
+    Pool,
+    has_other_key,
+    is_self_signed,
+    issuers,
+    may_be_held,
+    name_key,
+    path,
+    pool,
+    signed,
+)
 from evtx_analyzer.stores.fields import CA, FIELDS, VIEW, StoresOfMachine, StoreView
 
 
@@ -30,9 +41,9 @@ def store_chains(
     facts_of_case: CaseFacts,
     signals: Iterable[Signal],
 ) -> tuple[StoreChain, ...]:
-    """For each incident the chains of the certificates in question with their signals; none where no store fits.
+    """Return the chains of the certificates in question of each incident; none where no store may be of its machine.
 
-    ``exported`` are the exports of the case.
+    ``exported`` are the exported files of the case: stores, certificates, configuration.
     """
     if not contents:
         return ()
@@ -43,21 +54,21 @@ def store_chains(
 
 
 def _of_incident(incident: Incident, contents: Sequence[StoreContents], known: Known) -> Iterator[StoreView]:
-    fitting, hosts = of_host(incident, contents, known.operations)
-    if not fitting:
+    of_machine, hosts = of_host(incident, contents, known.operations)
+    if not of_machine:
         return
-    stores = pool(fitting)
-    found = candidates(incident, stores, known)
-    for basis, leaf in found:
-        machine = StoresOfMachine(incident, hosts, fitting, stores)
-        yield _view(machine, basis, leaf, known, only=len(found) == 1)
+    stores = pool(of_machine)
+    machine = StoresOfMachine(incident, hosts, of_machine, stores)
+    leaves = candidates(incident, stores, known)
+    for basis, leaf in leaves:
+        yield _view(machine, basis, leaf, known, only=len(leaves) == 1)
 
 
 # ------------------------------------------------------------------------------------------------------------- chains
 
 
 def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known, *, only: bool) -> StoreView:
-    """The chain of a certificate and its view."""
+    """Build the chain of a certificate, and return its view."""
     stores = machine.stores
     chain = path(leaf, stores.machine)
     missing = _missing(chain[-1])
@@ -70,11 +81,11 @@ def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known,
         thumbprint=leaf.certificate.thumbprint,
         subject=leaf.certificate.subject,
         result=_result(chain, missing, stores),
-        elements=tuple(_element(item, above) for item, above in zip(chain, [*chain[1:], None], strict=True)),
+        elements=tuple(_element(held, above) for held, above in zip(chain, [*chain[1:], None], strict=True)),
         origin=_origin(machine.contents, "CA" if missing else "My"),
         missing_issuer=missing,
         missing_issuer_role=_role(chain, missing, known) if missing else None,
-        elsewhere=tuple(sorted({store for item in elsewhere for store in item.stores})),
+        elsewhere=tuple(sorted({store for held in elsewhere for store in held.stores})),
         key=_key(machine.contents, leaf.certificate.thumbprint),
         same_name=tuple(held.certificate.thumbprint for held in _namesakes(leaf, stores)),
         exported=machine.exported,
@@ -83,7 +94,7 @@ def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known,
 
 
 def _missing(last: Held) -> Certificate | None:
-    """The issuer that would come next, as far as the last certificate names it; None where the chain is complete."""
+    """Return what the last certificate says about its issuer; None where the chain is complete."""
     certificate = last.certificate
     if is_self_signed(certificate):
         return None
@@ -97,6 +108,7 @@ def _missing(last: Held) -> Certificate | None:
 def _result(
     chain: Sequence[Held], missing: Certificate | None, stores: Pool
 ) -> Literal["complete", "issuer-absent", "unknown"]:
+    """Return whether a chain is complete, or its next issuer is absent: certain only where CA was exported whole."""
     if missing is None:
         return "complete"
     absent = bool(missing.subject) and CA in stores.whole and not may_be_held(missing, stores.machine)
@@ -104,15 +116,15 @@ def _result(
 
 
 def _role(chain: Sequence[Held], missing: Certificate, known: Known) -> Literal["root", "intermediate", "unknown"]:
-    """What the missing issuer is: as the list of public roots, files, other stores and CAPI2 tell."""
+    """Return what the missing issuer is by the list of public roots, else by known certificates, else by CAPI2."""
     if not missing.subject:
         return "unknown"
     if is_public_root(missing.subject, missing.subject_key_id):
         return "root"
     wanted = name_key(missing.subject)
-    for certificate in (*(item for item, _ in known.files.values()), *known.shown.values()):
-        other_key = missing.subject_key_id and certificate.subject_key_id not in ("", missing.subject_key_id)
-        if certificate.issuer and not other_key and name_key(certificate.subject) == wanted:
+    for certificate in (*(certificate for certificate, _ in known.files.values()), *known.shown.values()):
+        same_name = certificate.issuer and name_key(certificate.subject) == wanted
+        if same_name and not has_other_key(missing, certificate):
             return "root" if is_self_signed(certificate) else "intermediate"
     last = chain[-1].certificate.thumbprint
     roles = {
@@ -136,29 +148,29 @@ def _element(held: Held, above: Held | None) -> StoreElement:
 
 
 def _origin(contents: Sequence[StoreContents], name: str) -> Origin:
-    """Where the machine's store of this name stands, else the first one."""
-    of_machine = [item.store for item in contents if item.store.location in ("", MACHINE)]
+    """Return the origin of the machine's store of this name, else of the first store."""
+    of_machine = [content.store for content in contents if content.store.location in ("", MACHINE)]
     return next((store.origin for store in of_machine if store.name == name), contents[0].store.origin)
 
 
 def _key(contents: Sequence[StoreContents], thumbprint: str) -> PrivateKey | None:
-    r"""What the exports of LocalMachine\My say of a private key; those of other stores hold no keys."""
+    r"""Return what the exports of LocalMachine\My show of a private key; None where they show none or contradict."""
     keys = [
         key
-        for item in contents
-        if item.store.name == "My" and item.store.location in ("", MACHINE)
-        for key in item.store.keys
+        for content in contents
+        if content.store.name == "My" and content.store.location in ("", MACHINE)
+        for key in content.store.keys
         if key.thumbprint == thumbprint
     ]
-    told = {key.present for key in keys} - {None}
-    if not keys or len(told) > 1:
+    presence = {key.present for key in keys} - {None}
+    if not keys or len(presence) > 1:
         return None
     best = max(keys, key=lambda key: (key.present is not None, bool(key.key_spec), bool(key.provider)))
     return replace(best, test=next((key.test for key in keys if key.test), ""))
 
 
 def _namesakes(leaf: Held, stores: Pool) -> list[Held]:
-    r"""Other certificates of LocalMachine\My that share a name with a certificate."""
+    r"""Return the other certificates of LocalMachine\My that have a name of this one."""
     own = certificate_names(leaf.certificate)
     return [
         held

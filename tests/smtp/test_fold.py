@@ -420,7 +420,7 @@ def regular(line):
     match = fold._SEND.fullmatch(line.encode() + b"\r\n")
     if match is None or b'"' in match[1].partition(b",")[2][: match.start(2) - 26]:
         return None  # a quoted connector: no outcome is made of it
-    return match if match[3][:1] != b"*" or fold._note(match[3]) else None
+    return match if match[3][:1] != b"*" or fold._reduced(match[3]) else None
 
 
 @pytest.mark.parametrize(

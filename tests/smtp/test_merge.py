@@ -109,7 +109,7 @@ def plainly(found):
             group = merging.Group(item)
             groups.append(group)
         else:
-            hours = merging._hours_beside(item.rejection, group.first)
+            hours = merging._hours_apart(item.rejection, group.first)
             offsets += [(item.rejection.origin, hours)] if hours else []
             group.members.append(item)
             group.layers |= merging._layers_of(item)

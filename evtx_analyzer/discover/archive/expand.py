@@ -1,8 +1,8 @@
-"""Archives as streams: zip, gz, bz2, xz, tar, 7z and cab, nested, with limits; no member is written to disk.
+"""Read archives as streams: zip, gz, bz2, xz, tar, 7z and cab, nested, with limits.
 
-A member's name is data, never a path to write to. An archive inside an archive has to be sought in: it is unpacked into
-a temporary file that has no name (in memory up to 16 MiB), and so are the members of 7z and cab, which can only be read
-from their start. The kinds are listed in ``formats``.
+The name of a member is data, never a path to write to. Two things are unpacked into a temporary file without a name (in
+memory up to 16 MiB): an archive inside an archive, for its reader must seek in it, and the members of a 7z, which can
+only be unpacked from its start. A cab is unpacked in memory. ``formats`` lists the kinds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer.discover.archive.formats import KINDS, archive_kind
-from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, Raw, no_room, reason
+from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, no_room, reason
 from evtx_analyzer.discover.archive.member import Entry, Found
 from evtx_analyzer.discover.archive.zip_members import OFFICE_DOCUMENT, UNPACK
 from evtx_analyzer.discover.source import Source, faulty
@@ -34,7 +34,7 @@ _COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
 
 
 class _Node(Struct, frozen=True, kw_only=True):
-    """A run of bytes that may be an archive: ``key`` is unique in the case, ``outer`` the file that holds it."""
+    """A run of bytes that may be an archive: ``key`` is unique in the case, ``outer`` is the outermost file."""
 
     origin: Origin
     key: str
@@ -46,24 +46,25 @@ class _Node(Struct, frozen=True, kw_only=True):
 
 
 class _Archive:
-    """An open archive: its members by their unique names, and what is wrong with it as a whole."""
+    """An open archive: its members by their unique names, and the faults of the archive as a whole."""
 
-    def __init__(self, file: BinaryIO, founds: Iterable[Found], faults: list[str]) -> None:
+    def __init__(self, file: BinaryIO, contents: Iterable[Found], faults: list[str]) -> None:
         self.entries: dict[str, Entry] = {}
         self.faults = faults
-        # Streams of members keep the archive alive; when the last one goes, the file is closed.
+        # The streams of its members keep the archive alive (``_let_go``); after the last one, the file is closed.
         # Not at exit: a thread of a cluster's worker may still be reading then.
         weakref.finalize(self, file.close).atexit = False
         try:
-            for item in founds:
-                if isinstance(item, Entry):
-                    self.entries[self._unique(_slashes(item.name))] = item
+            for entry_or_fault in contents:
+                if isinstance(entry_or_fault, Entry):
+                    self.entries[self._unique(_slashes(entry_or_fault.name))] = entry_or_fault
                 else:
-                    self.faults.append(item)
+                    self.faults.append(entry_or_fault)
         except Exception as error:  # noqa: BLE001  the boundary of an archive: libraries raise any kind on damage
             self.faults.append(reason(error))
 
     def _unique(self, name: str) -> str:
+        """Return a name that no member has yet: an archive may hold the same name several times."""
         number = 1
         unique = name
         while unique in self.entries:
@@ -73,7 +74,7 @@ class _Archive:
 
 
 class Archives:
-    """The archives of one case; the last few that were used are kept open."""
+    """The archives of one case; those that were used last stay open."""
 
     def __init__(self, limits: Limits, password: bytes | None) -> None:
         self._limits, self._password = limits, password
@@ -96,6 +97,7 @@ class Archives:
         )
 
     def _walk(self, node: _Node) -> Iterator[Source]:
+        """Yield all sources of a node: of an archive its members, and theirs."""
         head, fault = _head(node)
         kind = archive_kind(head)
         if kind is None:
@@ -125,6 +127,7 @@ class Archives:
             yield from self._member(node, kind, name, entry)
 
     def _member(self, node: _Node, kind: str, name: str, entry: Entry) -> Iterator[Source]:
+        """Yield the sources of one member: itself, or what is in it where it is an archive."""
         origin = _below(node, name)
         fault = entry.fault or _unsafe(name)
         if fault:
@@ -140,7 +143,7 @@ class Archives:
             depth=node.depth + 1,
         )
         if kind in _COMPRESSED_ALONE and archive_kind(_head(child)[0]) is not None:
-            # ``logs.tar.gz!SRV1/SEND1.LOG``: the name in between tells nothing.
+            # ``logs.tar.gz!SRV1/SEND1.LOG``: the name in between, ``logs.tar``, is left out.
             child = replace(child, origin=node.origin)
         yield from self._walk(child)
 
@@ -148,18 +151,15 @@ class Archives:
         archive = self._archive(node, kind)
         entry = archive.entries[name]
 
-        def opened() -> Raw:
-            return entry.open()
-
         def charge(position: int) -> None:
             self._budget.charge(key, position, entry.packed, node.outer, node.outer_size)
 
-        stream = MemberStream(opened, charge, entry.crc)
+        stream = MemberStream(entry.open, charge, entry.crc)
         weakref.finalize(stream, _let_go, archive).atexit = False
         return stream
 
     def _archive(self, node: _Node, kind: str) -> _Archive:
-        """Return the archive of a node; it is opened again if it is not among the last few."""
+        """Return the archive of a node, which is opened again where it was closed meanwhile."""
         archive = self._open.get(node.key)
         if archive is None:
             file, faults = self._seekable(node)
@@ -173,6 +173,7 @@ class Archives:
         return archive
 
     def _seekable(self, node: _Node) -> tuple[BinaryIO, list[str]]:
+        """Return a file in which the reader can seek, and the faults of unpacking it."""
         if not node.depth:
             return node.open(), []
         from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where an archive is read
@@ -190,7 +191,7 @@ class Archives:
 
 
 def _let_go(archive: _Archive) -> None:
-    """Hold an archive until the stream that this finalizer belongs to is gone."""
+    """Do nothing: as the argument of a finalizer, the archive lives as long as the stream does."""
 
 
 def _head(node: _Node) -> tuple[bytes, str]:
@@ -199,7 +200,7 @@ def _head(node: _Node) -> tuple[bytes, str]:
         with closing(node.open()) as stream:
             return stream.read(_HEAD), getattr(stream, "failure", "")
     except OSError:
-        # A file that cannot be opened is told when it is examined.
+        # A file that cannot be opened becomes a loss when it is examined (``ingest/examine.py``).
         return b"", ""
 
 
@@ -209,15 +210,15 @@ def _below(node: _Node, name: str) -> Origin:
 
 
 def _slashes(name: str) -> str:
-    """Return a member's name with forward slashes and without what no encoding can write."""
+    """Return the name of a member with forward slashes, and without characters that UTF-8 cannot encode."""
     name = name.replace("\\", "/").removeprefix("./")
     return name.encode("utf-8", "replace").decode()
 
 
 def _unsafe(name: str) -> str:
-    """Return what is wrong with a member's name, empty if nothing is.
+    """Return what is wrong with the name of a member, empty if nothing is.
 
-    Nothing is ever written, but whoever packs names that lead out of a folder means harm.
+    No member is ever written, but an archive with names that lead out of its folder was made to do harm.
     """
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
         return "its name leads out of the archive's folder; it is not read"

@@ -1,4 +1,4 @@
-"""The kinds of archives: by what bytes each is known, and how its members are listed and opened.
+"""The kinds of archives: by which bytes each is recognized, and how its members are listed and opened.
 
 To add a kind: one function here, one line in ``KINDS``. Sources: RFC 1952 (gzip), the bzip2 and xz file formats, POSIX
 ustar (the checksum of a tar header), MS-CAB 2.3; zip and 7z have modules of their own.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 Reader = Callable[[BinaryIO, str, Limits, bytes | None], Iterator[Found]]
-"""Takes a file that can be sought in, its name, the limits and the password; gives members and faults."""
+"""Takes a file in which it can seek, its name, the limits and the password; yields members and faults."""
 
 _MOST_CAB = 256 << 20
 _TAR_HEADER, _CHECKSUM, _BINARY = 512, slice(148, 156), 0x80
@@ -29,13 +29,13 @@ _MISSING = "needs a library: pip install 'evtx-analyzer[archives]'; or unpack it
 
 
 def _single(opener: Callable[[IO[bytes]], Any], suffix: str) -> Reader:
-    """Return the reader of a file that is compressed alone; its member has the name without the suffix."""
+    """Return the reader of a single compressed file; its one member has the name of the file without the suffix."""
 
     def entries(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
         del limits, password
-        stem, found = posixpath.splitext(posixpath.basename(name))
+        stem, extension = posixpath.splitext(posixpath.basename(name))
         known = {suffix: stem, ".t" + suffix[1:]: stem + ".tar", ".tbz": stem + ".tar"}
-        inner = known.get(found.lower(), posixpath.basename(name))
+        inner = known.get(extension.lower(), posixpath.basename(name))
         size = file.seek(0, io.SEEK_END)
         yield Entry(
             name=inner, size=size, packed=size, open=lambda: cast("Raw", opener(cast("IO[bytes]", _Shared(file))))
@@ -68,7 +68,7 @@ def _zip(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> I
 
 
 def _is_tar(head: bytes) -> bool:
-    # A header has a checksum, as octal digits or with the first bit set: most files need no closer look.
+    # The checksum in the header is octal digits, or has its first bit set: most other files are ruled out here.
     if len(head) < _TAR_HEADER or (head[_CHECKSUM].strip(b"01234567 \0") and head[_CHECKSUM.start] < _BINARY):
         return False
     import tarfile  # noqa: PLC0415  start-up cost: only where an archive is read
@@ -84,7 +84,7 @@ def _tar(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> I
     del name, password
     import tarfile  # noqa: PLC0415  start-up cost: only where an archive is read
 
-    # Without an encoding of its own a name in another one would depend on the machine that reads it.
+    # The default encoding is that of the machine: names would differ from one machine to the other.
     archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="replace")  # noqa: SIM115
     count = 0
     try:
@@ -97,7 +97,7 @@ def _tar(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> I
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         yield f"{reason(error)}; what stands behind its member {count} is not read"
         return
-    # tarfile takes a damaged header for the end of the archive.
+    # tarfile takes a damaged header for the end of the archive: at the real end there are only zero bytes.
     file.seek(archive.offset)
     if count <= limits.members and file.read(tarfile.BLOCKSIZE).strip(b"\0"):
         yield f"damaged: no member can be told from byte {archive.offset:,} on"
@@ -111,9 +111,8 @@ def _tar_entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:
 
 
 def _7z(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
-    # An extra, and slow to import.
     try:
-        import py7zr  # noqa: PLC0415
+        import py7zr  # noqa: PLC0415  of the extra ``archives``, and slow to import
     except ImportError:
         yield f"7z {_MISSING}"
         return
@@ -127,9 +126,8 @@ def _7z(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> It
 
 
 def _cab(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
-    # An extra.
     try:
-        from cabarchive import CabArchive  # noqa: PLC0415
+        from cabarchive import CabArchive  # noqa: PLC0415  of the extra ``archives``
     except ImportError:
         yield f"cab {_MISSING} (expand.exe -F:* FILE FOLDER on Windows)"
         return
@@ -150,7 +148,7 @@ def _cab(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> I
 
 
 def _cab_size(data: bytes) -> int:
-    """Return how much the data blocks of a cab unpack to (MS-CAB 2.3: CFDATA is at most 32 KiB each)."""
+    """Return to how many bytes the data blocks of a cab unpack (MS-CAB 2.3: each CFDATA to at most 32 KiB)."""
     folders, _, flags = struct.unpack_from("<HHH", data, 26)
     position, in_folder, in_block, total = 36, 0, 0, 0
     if flags & 4:
@@ -166,6 +164,8 @@ def _cab_size(data: bytes) -> int:
 
 
 def _unread(what: str) -> Reader:
+    """Return the reader of a kind that is recognized and not read."""
+
     def entries(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
         del file, name, limits, password
         yield f"{what}, which is not read; {UNPACK}"
@@ -173,7 +173,7 @@ def _unread(what: str) -> Reader:
     return entries
 
 
-# By magic number; tar, which has a checksum only, stands last.
+# By magic number; tar is last, for it is recognized by a checksum only.
 KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("zip", is_zip, _zip),
     ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(_gzip, ".gz")),
@@ -188,7 +188,7 @@ KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
 
 
 def archive_kind(head: bytes) -> str | None:
-    """Return the kind of archive that begins with ``head`` (512 bytes, if it has so many), None if it is no archive."""
+    """Return the kind of archive that begins with ``head`` (512 bytes, if it has so many); None if it is no archive."""
     return next((name for name, recognizes, _ in KINDS if recognizes(head)), None)
 
 
@@ -204,8 +204,8 @@ class _Shared:
         self._position += len(data)
         return data
 
-    def seek(self, offset: int, clue: int = io.SEEK_SET) -> int:
-        assert clue == io.SEEK_SET
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
         self._position = offset
         return offset
 

@@ -1,8 +1,8 @@
-"""What an archive may cost, and the stream through which every member is read.
+"""Limit what is read of archives, and read every member through one stream that counts.
 
-Sizes in headers lie, so only bytes really read count. A member that goes wrong in its middle ends there: what came
-before is kept, and ``failure`` says why it ended. A limit that stops a member in the first pass stops it at the same
-byte in the next, for what was already counted is not counted again.
+Sizes in headers may be wrong, so only bytes that were really read count. A member that is damaged in its middle ends
+there: what came before is used, and ``failure`` is the reason. A limit that stops a member in the first reading stops
+it at the same byte in the next one, for bytes that were counted do not count again.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from msgspec import Struct
 from evtx_analyzer.errors import OptionError
 
 GRACE = 64 << 20
-"""Bytes before a ratio counts: a log of 20 MB that is nearly empty shrinks a thousand times and is no bomb."""
+"""Bytes below which no ratio counts: a nearly empty log of 20 MB packs a thousand times smaller, and is no bomb."""
 _STEP = 64 * 1024
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 class Raw(Protocol):
-    """A stream that a decompressor gives."""
+    """The stream of a decompressor."""
 
     def read(self, size: int = -1, /) -> bytes: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What may be read out of the archives of one case.
+    """What may be read of the archives of one case.
 
-    ``total_bytes`` counts everything unpacked, nested archives too; ``ratio`` is unpacked to packed size, of one
-    member and of one outer archive; ``depth`` is how many archives may lie in each other, a ``.tar.gz`` being two;
-    ``members`` counts the members of all archives; ``name_length`` is in characters.
+    ``total_bytes`` counts everything that is unpacked, nested archives too. ``ratio`` is unpacked to packed size, of
+    one member and of one outer archive. ``depth`` is how many archives may be inside each other; a ``.tar.gz`` is two.
+    ``members`` counts the members of all archives. ``name_length`` is in characters.
     """
 
     total_bytes: int = 100 << 30
@@ -50,10 +50,13 @@ PASSWORD_VARIABLE = "EVTX_ANALYZER_PASSWORD"  # noqa: S105  the name of a variab
 
 
 def read_password(file: str | Path | None) -> bytes | None:
-    """The password for encrypted archives: the first line of a file, else of the environment; never an argument."""
+    """Return the password for encrypted archives: the first line of a file, without one that of the environment.
+
+    It is never an argument, which other users of the machine could see. Raises OptionError for a file without one.
+    """
     if file is None:
-        given = os.environ.get(PASSWORD_VARIABLE)
-        return given.encode() if given else None
+        password = os.environ.get(PASSWORD_VARIABLE)
+        return password.encode() if password else None
     try:
         lines = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
@@ -64,11 +67,11 @@ def read_password(file: str | Path | None) -> bytes | None:
 
 
 class LimitError(OSError):
-    """A limit was reached; the text names the option that widens it."""
+    """A limit was reached; the text names the option that raises it."""
 
 
 class Budget:
-    """What was read so far; grows with the number of members."""
+    """What was read of the archives of a case so far; it grows with the number of members."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -104,7 +107,7 @@ class Budget:
 
 
 class MemberStream:
-    """A member of an archive, read forwards; ``failure`` is empty or says why it ended too early."""
+    """A member of an archive, read forwards; ``failure`` is the reason why it ended too early, or empty."""
 
     def __init__(self, opened: Callable[[], Raw], charge: Callable[[int], None], crc: int | None) -> None:
         self.failure = ""
@@ -117,7 +120,7 @@ class MemberStream:
             self._fail(error)
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes; fewer only at the end."""
+        """Return ``size`` bytes, fewer only at the end."""
         parts: list[bytes] = []
         left = size
         while not self._ended and left != 0:
@@ -129,7 +132,7 @@ class MemberStream:
     def _step(self, size: int) -> bytes:
         assert self._raw is not None
         try:
-            # read1 where there is one: read would throw away what it has when an error comes behind it.
+            # read1 where there is one: where an error follows, read loses the bytes before it.
             part: bytes = getattr(self._raw, "read1", self._raw.read)(size)
             self._charge(self._position + len(part))
         except Exception as error:  # noqa: BLE001  the boundary of a member, as above
@@ -154,12 +157,12 @@ class MemberStream:
 
 
 def no_room(error: OSError) -> str:
-    """What to say where a temporary file cannot be written: the archive has no part in it."""
+    """Return the reason where a temporary file cannot be written, which is no fault of the archive."""
     return f"not unpacked: no temporary file can be written ({error.strerror}); set TMPDIR (TEMP) to a folder with room"
 
 
 def reason(error: BaseException) -> str:
-    """One line that says why a member could not be read."""
+    """Return in one line why a member could not be read."""
     if isinstance(error, LimitError):
         return f"stopped: {error}"
     if isinstance(error, OSError) and error.errno in _NO_ROOM:

@@ -1,4 +1,4 @@
-"""What the reader of an archive gives: its members, and in words what is wrong with it."""
+"""What the reader of an archive yields: its members, and its faults."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from evtx_analyzer.discover.archive.limits import Raw
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One member as the archive's directory describes it; ``open`` gives its bytes, or ``fault`` says why it cannot.
+    """One member as the directory of the archive describes it; ``fault`` is the reason why it cannot be read, or empty.
 
-    ``size`` and ``packed`` are what the directory promises; ``crc`` is the CRC-32 of the whole member where the
-    archive has one that nothing else checks.
+    ``open`` returns a stream of its bytes. ``size`` and ``packed`` are what the directory says, in bytes. ``crc`` is
+    the CRC-32 of the whole member, where the archive has one that the library does not check.
     """
 
     name: str
@@ -25,4 +25,4 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 Found = Entry | str
-"""A member, or in words what is wrong with the archive as a whole."""
+"""A member, or a fault of the archive as a whole, in words."""

@@ -1,4 +1,7 @@
-"""7z archives by py7zr: unpacked once, in their own order, into one temporary file without a name."""
+"""Read 7z archives with py7zr: they are unpacked once, in their own order, into one temporary file without a name.
+
+Their members are packed together, so that none of them can be unpacked without those before it.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ _IN_MEMORY = 16 << 20
 
 
 def sevenzip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> Iterator[Found]:
-    """Members of a 7z archive; raises PasswordRequired where its names are encrypted and no password is given."""
+    """Yield the members of a 7z archive; raises PasswordRequired where it is encrypted and there is no password."""
     packed = file.seek(0, io.SEEK_END)
     file.seek(0)
     with py7zr.SevenZipFile(file, password=password.decode() if password is not None else None) as archive:
         if archive.needs_password() and password is None:
             raise py7zr.exceptions.PasswordRequired
-        links = {item.filename for item in archive.files if item.is_symlink or item.is_junction}
+        links = {member.filename for member in archive.files if member.is_symlink or member.is_junction}
         infos = [info for info in archive.list() if not info.is_directory]
         wanted = {info.filename for info in infos if info.filename not in links and _inside(info.filename)}
         arena = _Arena(min(limits.total_bytes, max(GRACE, limits.ratio * packed)))
@@ -40,27 +43,28 @@ def sevenzip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> 
 
 
 def _inside(name: str) -> bool:
+    """Return whether a name stays inside of the archive's folder: only such members are unpacked."""
     return not name.startswith(("/", "\\")) and ".." not in name.replace("\\", "/").split("/") and ":" not in name[:2]
 
 
 def _entry(arena: _Arena, info: py7zr.FileInfo, fault: str, *, linked: bool, wanted: bool) -> Entry:
     part = arena.parts.get(info.filename)
-    told = ""
+    own_fault = ""
     if linked:
-        told = "a link, which is not followed"
+        own_fault = "a link, which is not followed"
     elif wanted and info.uncompressed and (part is None or not part.length):
-        told = fault or "damaged: nothing of it could be unpacked"
+        own_fault = fault or "damaged: nothing of it could be unpacked"
     return Entry(
         name=info.filename,
         size=info.uncompressed,
         open=lambda: cast("Raw", _Runs(arena.file, part.runs if part is not None else ())),
         crc=info.crc32 if part is not None else None,
-        fault=told,
+        fault=own_fault,
     )
 
 
 class _Arena(WriterFactory):
-    """Where members are unpacked to, one behind the other."""
+    """The file into which members are unpacked, one after the other."""
 
     def __init__(self, most: int) -> None:
         self.file = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with the arena
@@ -81,7 +85,7 @@ class _Arena(WriterFactory):
 
 
 class _Part(Py7zIO):
-    """One member: runs of (place in the arena, length)."""
+    """One member: runs of (offset in the arena, length)."""
 
     def __init__(self, arena: _Arena) -> None:
         self._arena = weakref.proxy(arena)
@@ -101,8 +105,8 @@ class _Part(Py7zIO):
         del size
         return b""
 
-    def seek(self, offset: int, clue: int = 0) -> int:
-        del offset, clue
+    def seek(self, offset: int, whence: int = 0) -> int:
+        del offset, whence
         return 0
 
     def flush(self) -> None:
@@ -113,7 +117,7 @@ class _Part(Py7zIO):
 
 
 class _Runs:
-    """A member read back from the arena."""
+    """The stream of a member, read from the arena."""
 
     def __init__(self, file: BinaryIO, runs: Iterable[tuple[int, int]]) -> None:
         self._file, self._runs = file, list(runs)

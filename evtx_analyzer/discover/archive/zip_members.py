@@ -1,7 +1,7 @@
-"""Zip archives: the directory at their end where there is one, their local headers where an upload was cut.
+"""Read zip archives by the directory at their end, or by their local headers where an upload was cut.
 
-APPNOTE.TXT 6.3.10 (PKWARE). Names: bit 11 says UTF-8; else the writer's OEM code page, which nothing names.
-``ZipFile.CreateFromDirectory`` before .NET 4.6.1 writes backslashes.
+The format is that of APPNOTE.TXT 6.3.10 (PKWARE). A name is UTF-8 if bit 11 of the flags is set, else it is in an OEM
+code page that the archive does not name. ``ZipFile.CreateFromDirectory`` before .NET 4.6.1 writes backslashes in names.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SIZE_UNKNOWN = 0xFFFFFFFF
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether a file begins as a zip, an empty one or the first of several volumes."""
+    """Return whether a file begins like a zip, an empty zip, or the first of several volumes."""
     return head.startswith((_MAGIC, b"PK\x05\x06", _DESCRIPTOR + _MAGIC))
 
 
 def zip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> Iterator[Found]:
-    """Members by the directory; without one, by local headers, and a fault that says so."""
+    """Yield the members by the directory; without one, a fault that says so, and the members by local headers."""
     import zipfile  # noqa: PLC0415  start-up cost: only where an archive is read
 
     try:
@@ -62,7 +62,7 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, password: bytes | No
         fault = "a link, which is not followed"
     crc = info.CRC
     if not info.flag_bits & _LOCKED:
-        # zipfile drops the last block where the checksum is wrong; the member's stream checks it and keeps the rows.
+        # Where the checksum is wrong, zipfile loses the last block. Without one it does not check: MemberStream does.
         del info.CRC
 
     def opened() -> Raw:
@@ -72,6 +72,7 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, password: bytes | No
 
 
 def _fault(method: int, flags: int, password: bytes | None) -> str:
+    """Return why a member cannot be read, empty if it can."""
     if method == _AES:
         return f"encrypted with AES, which is not read; {UNPACK}"
     if method not in _READ:
@@ -81,7 +82,7 @@ def _fault(method: int, flags: int, password: bytes | None) -> str:
 
 
 def oem_name(raw: bytes) -> str:
-    """A name without the UTF-8 flag: UTF-8 all the same where it is valid, else the OEM page that gives letters."""
+    """Return a name without the UTF-8 flag: as UTF-8 where valid, else by the first OEM page that makes letters."""
     for encoding in ("utf-8", "cp437", "cp850"):
         try:
             name = raw.decode(encoding)
@@ -96,7 +97,7 @@ def oem_name(raw: bytes) -> str:
 
 
 def local_entries(file: BinaryIO, limits: Limits) -> Iterator[Found]:
-    """Members of a zip that was cut, by their local headers, up to where nothing more can be followed."""
+    """Yield the members of a zip that was cut, by their local headers, up to one whose end is not known."""
     position = 0
     while (header := _read_at(file, position, _LOCAL.size)).startswith(_MAGIC) and len(header) == _LOCAL.size:
         _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
@@ -133,6 +134,7 @@ def _local(
 
 
 def _zip64(extra: bytes, packed: int, size: int) -> tuple[int, int]:
+    """Return packed and unpacked size from the Zip64 field (id 1) of a local header, else as they are."""
     while len(extra) >= 4:  # noqa: PLR2004  id and length
         kind, length = struct.unpack_from("<HH", extra)
         if kind == 1 and length >= 16:  # noqa: PLR2004  both sizes
@@ -143,15 +145,18 @@ def _zip64(extra: bytes, packed: int, size: int) -> tuple[int, int]:
 
 
 def _streamed(file: BinaryIO, start: int, method: int, limits: Limits) -> tuple[int | None, int, int | None]:
-    """End of the data, checksum, and end of the descriptor behind it, of a member whose header tells no size."""
+    """Return end of the data, checksum, and end of the descriptor of a member whose header has no size.
+
+    The data must be unpacked to find its end. What is not found is None, and the checksum 0.
+    """
     if method != _DEFLATED:
         return None, 0, None
-    inflater, position, made = zlib.decompressobj(-15), start, 0
+    inflater, position, unpacked = zlib.decompressobj(-15), start, 0
     try:
         while not inflater.eof and (block := _read_at(file, position, _BLOCK)):
             position += len(block)
-            made += len(inflater.decompress(block))
-            if made > max(GRACE, limits.ratio * (position - start)):
+            unpacked += len(inflater.decompress(block))
+            if unpacked > max(GRACE, limits.ratio * (position - start)):
                 return None, 0, None
     except zlib.error:
         return None, 0, None
@@ -161,6 +166,7 @@ def _streamed(file: BinaryIO, start: int, method: int, limits: Limits) -> tuple[
     tail = _read_at(file, end, 24)
     skip = 4 if tail.startswith(_DESCRIPTOR) else 0
     crc = int.from_bytes(tail[skip : skip + 4], "little")
+    # The signature of a descriptor is optional, and its two sizes have 4 bytes, in Zip64 8: what follows shows which.
     for sizes in (8, 16):
         after = tail[skip + 4 + sizes :][:4]
         if after in (_MAGIC, _DIRECTORY) or not after:
@@ -176,7 +182,7 @@ def _read_at(file: IO[bytes], position: int, size: int) -> bytes:
 
 
 class _Local:
-    """The data of one member from ``start`` on; ``packed`` bytes, or to its own end where that is not known."""
+    """The stream of one member: ``packed`` bytes from ``start`` on, or up to the end of its data where that is None."""
 
     def __init__(self, file: BinaryIO, start: int, packed: int | None, method: int) -> None:
         self._file, self._position = file, start
@@ -185,7 +191,7 @@ class _Local:
         self._pending = b""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Some bytes, at most ``size``; raises EOFError where the data is cut."""
+        """Return some bytes, at most ``size``; raises EOFError where the data is cut."""
         if self._inflater is None:
             return self._stored(size)
         while not self._inflater.eof:
