@@ -37,7 +37,7 @@ class RecipientRow(Struct, frozen=True):
 
 
 class Column(Struct, frozen=True):
-    """A column: its name, its type, what it means, and how its value is taken from an item of the table.
+    """A column: its name, its type, what it means, and how its value is taken from a fact of the table.
 
     ``old`` are the names that the column had before 0.2, under which it stands a second time until then.
     """
@@ -50,7 +50,7 @@ class Column(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """The columns of one kind, and a sentence per row for formats that want one."""
+    """The columns of one kind of log, and a function that words a row in a sentence for formats that want one."""
 
     columns: tuple[Column, ...]
     message: Callable[[Any], str] = str

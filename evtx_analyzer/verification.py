@@ -1,4 +1,4 @@
-"""Did the fix work? An earlier report, and logs of after the fix."""
+"""Verify a fix by an earlier report and logs of the time after the fix."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def verify(
 ) -> Report:
     """Return an earlier report with what later inputs show of the fix: ``repair``, and the grades that follow from it.
 
-    ``inputs`` are logs of after the fix; they may hold the earlier time too. ``arguments`` are those of ``analyze``.
-    The origins in ``repair`` are of the later inputs, all others of the earlier ones. Raises ReportError where the
-    earlier report has no refusal, and what ``analyze`` raises.
+    ``inputs`` are logs of the time after the fix; they may hold the earlier time too. ``arguments`` are those of
+    ``analyze``. The origins in ``repair`` are of the later inputs, all others of the earlier ones. Raises ReportError
+    if the earlier report has no refusal, and whatever ``analyze`` raises.
     """
     return verify_case(earlier, inputs, analysis_options(**arguments), progress)
 

@@ -73,7 +73,7 @@ def analyze_many(
     time_limit: float | None = WorkerLimits().seconds,
     **arguments: Unpack[CaseArguments],
 ) -> Iterator[Report]:
-    """A report for each bundle, in the order in which they are done; ``report.batch.bundle`` names it.
+    """Yield a report for each bundle, in the order in which they are done; ``report.batch.bundle`` names it.
 
     ``inputs`` is a folder of bundles, or a list of files, folders, globs, ``@lists`` and URLs; ``workers`` processes on
     this machine, or the Dask cluster at ``scheduler``, do the work. ``rules`` is a folder, the other options are those
@@ -136,7 +136,7 @@ def run(
 
 
 def _tasks(found: Sequence[Bundle], settings: Settings, outputs: Outputs, reports: str) -> list[Task]:
-    """Tasks with their names; with aliases also the bundle has one."""
+    """Return tasks with their names; with aliases also the bundle has one."""
     labels = [f"bundle{number}" if outputs.redact else item.name for number, item in enumerate(found, 1)]
     return _longest_first(
         Task(bundle=bundle, settings=settings, outputs=outputs, folder=reports, name=name, label=label)
@@ -147,7 +147,7 @@ def _tasks(found: Sequence[Bundle], settings: Settings, outputs: Outputs, report
 def _until_full(
     tasks: Sequence[Task], results: Iterable[tuple[Task, Finished | Failed]]
 ) -> Iterator[tuple[Task, Finished | Failed]]:
-    """The results, until no report can be written any more; then the rest is not tried."""
+    """Yield the results, until no report can be written any more; then the rest is not tried."""
     left = {task.name: task for task in tasks}
     for task, result in results:
         del left[task.name]
@@ -164,7 +164,7 @@ def _counted(
     place: OutputFolder,
     progress: Callable[[Progress], None] | None,
 ) -> Iterator[Summary]:
-    """What was done before and what the workers give, with progress."""
+    """Yield what was done before and what the workers give, with progress."""
     total, count, size = sum(task.bundle.size for task in tasks), 0, 0
     before = [(task, Finished(done[task.name])) for task in tasks if task.name in done]
     for task, result in (pair for pairs in (before, results) for pair in pairs):
@@ -232,7 +232,7 @@ def _each(
 
 
 def _longest_first(tasks: Iterable[Task]) -> list[Task]:
-    """The longest bundle must not be the last that begins."""
+    """Return the longest bundle must not be the last that begins."""
     return sorted(tasks, key=lambda task: (-task.bundle.size, task.bundle.name))
 
 

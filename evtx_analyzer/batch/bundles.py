@@ -35,7 +35,7 @@ class Bundle(Struct, frozen=True, kw_only=True):
 
 
 def bundles(inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]) -> list[Bundle]:
-    """The bundles that the inputs name, in the order of names; raises InputError where one names nothing."""
+    """Return the bundles that the inputs name, in the order of names; raises InputError where one names nothing."""
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
     ready = [item for item in inputs if isinstance(item, Bundle)]
@@ -48,7 +48,7 @@ def bundles(inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | B
 
 
 def _folder_of_bundles(text: str) -> list[Bundle] | None:
-    """The bundles in a folder; None where the input is none."""
+    """Return the bundles in a folder; None where the input is none."""
     if is_url(text):
         found = children(text)
         if found is None:
@@ -137,7 +137,7 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a file is an archive of several members; a log that is compressed alone is a loose file."""
+    """Return whether a file is an archive of several members; a log that is compressed alone is a loose file."""
     if path.name.lower().endswith(_ARCHIVE_SUFFIXES):
         return True
     try:

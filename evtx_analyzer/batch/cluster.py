@@ -41,7 +41,7 @@ _LOOK_SECONDS, _ABSENT_SECONDS = 5.0, 600.0
 def run_cluster(
     function: Callable[[T], R], tasks: Iterable[T], address: str, limits: WorkerLimits | None = None
 ) -> Iterator[tuple[T, R | Failed]]:
-    """Each task with its result, in the order in which they are done; only a few wait at any time."""
+    """Yield each task with its result, in the order in which they are done; only a few wait at any time."""
     # An extra, and slow to import.
     try:
         from distributed import Client  # noqa: PLC0415
@@ -77,7 +77,7 @@ def run_cluster(
 def _answers(
     client: Client, function: Callable[[T], R], queue: deque[Attempt[T]], most: int
 ) -> Iterator[tuple[Attempt[T], Answer]]:
-    """Each attempt with its answer; whoever asks may add to the queue meanwhile."""
+    """Yield each attempt with its answer; whoever asks may add to the queue meanwhile."""
     from distributed import KilledWorker  # noqa: PLC0415  as above
 
     from evtx_analyzer.batch.cluster_worker import answer_for  # noqa: PLC0415  as above
@@ -106,7 +106,7 @@ def _answers(
 
 
 def _next_done(done: SimpleQueue[Any], client: Client) -> Any:  # noqa: ANN401  a future of Dask's
-    """The next future that is done; None where no worker was there for a long time, so that none would ever be."""
+    """Return the next future that is done; None where no worker was there for a long time, so that none would ever be."""
     last = time.monotonic()
     while True:
         try:

@@ -69,7 +69,7 @@ class OutputFolder:
         return lines + self._failures
 
     def done(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Summary]]:
-        """Name and part of the summary of each task that an earlier run did, without reading its bundle."""
+        """Yield name and part of the summary of each task that an earlier run did, without reading its bundle."""
         for task in tasks:
             record, outputs = self.index.records.get(task.name), task.outputs
             if record is None or not record.signature or record.signature != signature(task.bundle):

@@ -47,7 +47,7 @@ class Attempt(Struct, Generic[T]):
 def run_local(
     function: Callable[[T], R], tasks: Iterable[T], workers: int | None, limits: WorkerLimits | None = None
 ) -> Iterator[tuple[T, R | Failed]]:
-    """Each task with its result, in the order in which they are done."""
+    """Yield each task with its result, in the order in which they are done."""
     queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
     crew = _Crew(function, limits or WorkerLimits(), workers or os.cpu_count() or 1)
     try:

@@ -291,7 +291,7 @@ def _time_note(report: Report, first: Moment | None, last: Moment | None) -> str
 
 
 def _named(report: Report) -> str:
-    """A name for a report that no batch made: that of its first input."""
+    """Return a name for a report that no batch made: that of its first input."""
     return report.sources[0].path.partition("!")[0] if report.sources else ""
 
 
@@ -318,12 +318,12 @@ def _incident(incident: Incident, bundle: str, report: Report) -> FleetIncident:
 
 
 def _thumbprint(thumbprint: str, bundle: str, report: Report) -> str:
-    """An alias means another certificate in every report."""
+    """Return an alias means another certificate in every report."""
     return f"{thumbprint} ({bundle})" if report.options.redact == "all" and thumbprint else thumbprint
 
 
 def _best(incident: Incident, report: Report) -> tuple[str, Grade]:
-    """The best supported cause of an incident; of equal grades the one that the report names first."""
+    """Return the best supported cause of an incident; of equal grades the one that the report names first."""
     order = [finding.cause for finding in report.findings]
     graded = [
         (_GRADES.index(grade), order.index(cause), cause) for cause, grade in incident.grades.items() if cause in order
@@ -352,7 +352,7 @@ def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCoun
 
 
 def cells(row: Row) -> dict[str, Any]:
-    """A row's values as a table takes them: lists as one text, times as RFC 3339."""
+    """Return a row's values as a table takes them: lists as one text, times as RFC 3339."""
     return {name: _cell(getattr(row, name)) for name in Row.__struct_fields__}
 
 

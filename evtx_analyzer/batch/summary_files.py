@@ -13,7 +13,7 @@ from evtx_analyzer.tables.spreadsheet import csv_cell
 
 
 def to_json(summary: Summary) -> str:
-    """The whole summary; everything that is counted is there as rows too."""
+    """Return the whole summary; everything that is counted is there as rows too."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "statuses": summary.statuses,

@@ -86,7 +86,7 @@ def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it
 
 
 def _moment(time: datetime, basis: TimeBasis = "utc") -> str:
-    """A time to the second; one that is not simply UTC says what it is."""
+    """Return a time to the second; one that is not simply UTC says what it is."""
     remark = clock.remark(basis)
     return f"{time:%Y-%m-%d %H:%M:%S}" + (f", {remark}" if remark else "")
 

@@ -104,7 +104,7 @@ def summarize(task: Task) -> Finished:
 
 
 def filed(task: Task, report: Report) -> Summary:
-    """The part of a report that a summary needs, with the places of its files."""
+    """Return the part of a report that a summary needs, with the places of its files."""
     summary = merge([report])
     if report.batch is None or not report.batch.content:
         return summary
@@ -119,7 +119,7 @@ def encoded(task: Task) -> bytes:
 
 
 def report_on(task: Task) -> Report:
-    """The report on one bundle; one that cannot be read gives a report that says so. Raises BundleError."""
+    """Return the report on one bundle; one that cannot be read gives a report that says so. Raises BundleError."""
     return _worked(task)[0]
 
 
@@ -149,7 +149,7 @@ def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
 
 
 def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Report, dict[str, str]]:
-    """The report with aliases where they are wanted, and the originals by alias; the bundle has its alias already."""
+    """Return the report with aliases where they are wanted, and the originals by alias; the bundle has its alias already."""
     if not redact:
         return report, {}
     from evtx_analyzer.report.redact import redacted  # noqa: PLC0415  seldom asked for
@@ -163,7 +163,7 @@ def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Repo
 
 
 def not_read(task: Task, status: str, reason: str, entry: BatchEntry | None = None) -> Report:
-    """The report on a bundle that gave nothing, not even the reason file by file."""
+    """Return the report on a bundle that gave nothing, not even the reason file by file."""
     title = "The bundle could not be analyzed" if status == "failed" else "Nothing in the bundle could be read"
     known = entry or BatchEntry(bundle=task.label, content="", settings="", status="read")
     if task.outputs.redact and (status != "failed" or reason.startswith(PROGRAM_FAILED)):
@@ -216,7 +216,7 @@ def _judged(report: Report, entry: BatchEntry) -> Report:
 
 @lru_cache(maxsize=2)
 def _rules(folder: str | None, version: str) -> Rules:
-    """The rule set, checked to be the one that the batch was started with."""
+    """Return the rule set, checked to be the one that the batch was started with."""
     if rules_version(folder) != version:
         where = folder or "the installed package"
         raise OptionError(

@@ -174,7 +174,7 @@ def _limits(memory: str, seconds: int) -> WorkerLimits:
 
 
 def _lines(summary: Summary, say: Language) -> list[str]:
-    """What stdout says: refusals, causes and outcomes with their numbers, what changed."""
+    """Return what stdout says: refusals, causes and outcomes with their numbers, what changed."""
     from evtx_analyzer.batch.compare import words
     from evtx_analyzer.batch.summary import OUTCOME_NAMES
     from evtx_analyzer.batch.summary_page import headline

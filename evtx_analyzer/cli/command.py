@@ -21,7 +21,7 @@ class PlainCommand(TyperCommand):
     """A command whose parameters are asked for a validator only where one is needed."""
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
-        """All parameters, ``--help`` among them."""
+        """Return all parameters, ``--help`` among them."""
         return _shortened(super().get_params(ctx))
 
 
@@ -29,7 +29,7 @@ class PlainGroup(TyperGroup):
     """The same for what holds commands."""
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
-        """All parameters, ``--help`` among them."""
+        """Return all parameters, ``--help`` among them."""
         return _shortened(super().get_params(ctx))
 
 
@@ -62,7 +62,7 @@ def _conversation(args: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_input(text: str) -> bool:
-    """Whether a word is an input and no mistyped command."""
+    """Return whether a word is an input and no mistyped command."""
     return text == "-" or (not text.startswith("-") and ("://" in text or os.path.lexists(text)))
 
 
@@ -82,7 +82,7 @@ class _Short:
         self._validator, self._annotation = validator, annotation
 
     def coerce(self, value: object, *, param: Any, ctx: Any) -> object:  # noqa: ANN401  as above
-        """The value as the command takes it; raises typer's error for one that does not fit."""
+        """Return the value as the command takes it; raises typer's error for one that does not fit."""
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
         found = plain(value, self._annotation)
@@ -92,7 +92,7 @@ class _Short:
 
 
 def _not_a_choice(value: object, annotation: object) -> str:
-    """What is wrong with a value that is none of an option's choices, without pydantic's words; empty for others."""
+    """Return what is wrong with a value that is none of an option's choices, without pydantic's words; empty for others."""
     if get_origin(annotation) is list:
         values = value if isinstance(value, list | tuple) else ()
         return next(filter(None, (_not_a_choice(item, get_args(annotation)[0]) for item in values)), "")
@@ -103,7 +103,7 @@ def _not_a_choice(value: object, annotation: object) -> str:
 
 
 def plain(value: object, annotation: object) -> object | None:
-    """A value of the command line in the type of its parameter; None where that takes more than a look."""
+    """Return a value of the command line in the type of its parameter; None where that takes more than a look."""
     if get_origin(annotation) is list:
         found = [plain(item, get_args(annotation)[0]) for item in value] if isinstance(value, list | tuple) else [None]
         return None if None in found else found

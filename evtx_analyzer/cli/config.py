@@ -99,7 +99,7 @@ def _read(path: Path, command: str) -> dict[str, Any]:
 
 
 def _line(text: str, table: str, key: str) -> int:
-    """The line of a key, for tomllib does not tell it; that of its table where the key is written in another way."""
+    """Return the line of a key, for tomllib does not tell it; that of its table where the key is written in another way."""
     current, place = "", 1
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
@@ -113,7 +113,7 @@ def _line(text: str, table: str, key: str) -> int:
 
 
 def _written(path: Path, key: str, value: Any) -> list[str]:  # noqa: ANN401  any value of TOML
-    """A value as the option takes it on the command line."""
+    """Return a value as the option takes it on the command line."""
     if key == "every-row":
         if not isinstance(value, bool):
             raise OptionError(f"{path}: {key} = {value!r}: expected true or false")

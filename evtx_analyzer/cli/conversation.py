@@ -75,7 +75,7 @@ class _Plain(logging.Formatter):
 
 
 def reading(tell: Callable[[str, int], None] | None) -> Callable[[str, int], None] | None:
-    """The progress of reading, with a line in the log for each source when it is first read."""
+    """Return the progress of reading, with a line in the log for each source when it is first read."""
     if not any(handler.level <= logging.DEBUG for handler in LOG.handlers):
         return tell
     seen: set[str] = set()

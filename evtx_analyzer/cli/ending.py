@@ -43,7 +43,7 @@ def usage_error(end: BaseException) -> str:
 
 
 def interrupted(end: BaseException) -> bool:
-    """Whether Ctrl-C is what ended the program, however the command line wrapped it."""
+    """Return whether Ctrl-C is what ended the program, however the command line wrapped it."""
     cause: BaseException | None = end
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
@@ -68,7 +68,7 @@ def unforeseen(error: BaseException, command: list[str]) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost function of this package in which an error came: ``at smtp/merge.py:120, merge``."""
+    """Return the innermost function of this package in which an error came: ``at smtp/merge.py:120, merge``."""
     place, trace = "at a place that is not known", error.__traceback__
     while trace is not None:
         file, sign, inside = trace.tb_frame.f_code.co_filename.replace(os.sep, "/").rpartition(f"/{_PACKAGE}/")

@@ -259,7 +259,7 @@ def _limits(
 
 
 def size_of(option: str, text: str | None) -> int | None:
-    """A number of bytes, from ``500M``."""
+    """Return a number of bytes, from ``500M``."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
@@ -282,7 +282,7 @@ def window_of(text: str | None) -> tuple[float, float] | None:
 
 
 def time_of(option: str, text: str | None) -> datetime | None:
-    """A time as a person types it, UTC where no zone is given."""
+    """Return a time as a person types it, UTC where no zone is given."""
     from evtx_analyzer import clock
 
     if text is None:

@@ -58,7 +58,7 @@ def outputs(
     redact_map: Path | None,
     rules: Path | None = None,
 ) -> Outputs:
-    """The outputs asked for, after everything was checked that would spoil the run at its end."""
+    """Return the outputs asked for, after everything was checked that would spoil the run at its end."""
     from evtx_analyzer.report import language, render_for
 
     for path in files or ():

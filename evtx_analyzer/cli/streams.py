@@ -44,7 +44,7 @@ def write_document(text: str) -> None:
 
 
 def _encoding() -> str:
-    """How a program that reads from a pipe expects text: as the user said, as the console does, else in UTF-8.
+    """Return how a program that reads from a pipe expects text: as the user said, as the console does, else in UTF-8.
 
     Windows' own tools and PowerShell 5.1 decode what a program prints by the output code page of the console.
     """
@@ -62,7 +62,7 @@ def _encoding() -> str:
 
 
 def _fitting(text: str, encoding: str) -> str:
-    """The text with plain characters where the encoding lacks lines, dashes and quotes; others become ``?`` later."""
+    """Return the text with plain characters where the encoding lacks lines, dashes and quotes; others become ``?`` later."""
     lacking = {ord(mark): plain for mark, plain in _PLAIN.items() if not _has(encoding, mark)}
     return text.translate(lacking) if lacking else text
 
@@ -105,7 +105,7 @@ def write_bytes(writer: Callable[[BinaryIO], None]) -> bool:
 
 @contextmanager
 def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
-    """A function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
+    """Yield a function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return

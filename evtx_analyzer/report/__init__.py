@@ -79,7 +79,7 @@ SUFFIXES: dict[str, Renderer] = {
 
 
 def render_for(path: str | Path) -> Renderer:
-    """The renderer for a file name; raises ReportError where its suffix is none of ours."""
+    """Return the renderer for a file name; raises ReportError where its suffix is none of ours."""
     name = Path(path).name.lower()
     for suffix, render in SUFFIXES.items():
         if name.endswith(suffix):
@@ -88,7 +88,7 @@ def render_for(path: str | Path) -> Renderer:
 
 
 def rendered(report: Report, path: str | Path, say: Language = ENGLISH) -> bytes:
-    """The bytes of a report in the format of a file's suffix; raises ReportError for an unknown one."""
+    """Return the bytes of a report in the format of a file's suffix; raises ReportError for an unknown one."""
     content = render_for(path)(report, say)
     return content.encode("utf-8", errors="replace") if isinstance(content, str) else content
 

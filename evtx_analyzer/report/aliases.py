@@ -79,7 +79,7 @@ class Aliases:
         self._numbered = 0
 
     def get(self, sort: str, value: str, make: Callable[[int], str]) -> str:
-        """The alias of a value; ``make`` gives a new one from the next number of its sort."""
+        """Return the alias of a value; ``make`` gives a new one from the next number of its sort."""
         key = value.casefold()
         if key not in self._alias:
             self._counts[sort] = self._counts.get(sort, 0) + 1
@@ -226,7 +226,7 @@ _LONGEST_SUFFIXES = 40  # characters of a name that may be suffixes (``.tar.gz``
 
 
 def _suffix(name: str) -> str:
-    """The suffixes of a file name: of letters and digits, and none that is a domain's (``.local``, ``.example``)."""
+    """Return the suffixes of a file name: of letters and digits, and none that is a domain's (``.local``, ``.example``)."""
     match = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name[-_LONGEST_SUFFIXES:])
     return match[0].lower() if match and len(match[0]) < len(name) else ""
 
@@ -244,12 +244,12 @@ def _service(name: str) -> str:
 
 
 def _public(name: str) -> bool:
-    """Whether a host is one of Microsoft's that everybody uses, so that its name tells nothing of a customer."""
+    """Return whether a host is one of Microsoft's that everybody uses, so that its name tells nothing of a customer."""
     return any(name.casefold() == item or name.casefold().endswith(f".{item}") for item in _PUBLIC)
 
 
 def is_ip(text: str) -> bool:
-    """Whether a text is an address of IPv4 or IPv6."""
+    """Return whether a text is an address of IPv4 or IPv6."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -130,7 +130,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def to_json(report: Report) -> str:
-    """The report as JSON, two blanks of indentation, keys in the order of the document."""
+    """Return the report as JSON, two blanks of indentation, keys in the order of the document."""
     text = bounded(without_folded(report), lambda item: _indented(_encoded(item)))
     if len(text) > MOST_BYTES:
         # Not many things, but long ones.
@@ -159,12 +159,12 @@ def _whole(value: object) -> object:
 
 
 def without_folded(report: Report) -> Report:
-    """The report as JSON holds it: of folded refusals only how many there are."""
+    """Return the report as JSON holds it: of folded refusals only how many there are."""
     return replace(report, incidents=tuple(replace(incident, folded=UNSET) for incident in report.incidents))
 
 
 def load(path: str | Path) -> Report:
-    """A saved JSON report; raises ReportError where it is none, or of another schema version."""
+    """Return a saved JSON report; raises ReportError where it is none, or of another schema version."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -173,7 +173,7 @@ def load(path: str | Path) -> Report:
 
 
 def loads(data: bytes, path: str) -> Report:
-    """A saved JSON report from its bytes; ``path`` is what it is called in an error. Raises as ``load`` does."""
+    """Return a saved JSON report from its bytes; ``path`` is what it is called in an error. Raises as ``load`` does."""
     try:
         report = msgspec.json.decode(data, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

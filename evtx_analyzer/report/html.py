@@ -52,7 +52,7 @@ _FEWEST = {"characters": 80}
 
 
 def to_html(report: Report, say: Language = ENGLISH) -> str:
-    """The report as a page in the given language; a page that grew too large is made again with half of the rows."""
+    """Return the report as a page in the given language; a page that grew too large is made again with half of the rows."""
     values = _values(report, say)
     shrink = 1
     while True:
@@ -121,7 +121,7 @@ def _template() -> Template:
 
 
 def _functions(say: Language) -> dict[str, Any]:
-    """What the template calls, in a language."""
+    """Return what the template calls, in a language."""
     functions: dict[str, Any] = {}
     functions.update(
         _=say,

@@ -91,12 +91,12 @@ class Language:
         self._known: dict[str, str] = {}
 
     def __call__(self, label: str, **values: object) -> str:
-        """A heading or other fixed text of the program, its ``$names`` filled."""
+        """Return a heading or other fixed text of the program, its ``$names`` filled."""
         text = self.catalogue.labels.get(label, label)
         return string.Template(text).substitute(values) if values else text
 
     def sentence(self, text: str) -> str:
-        """A sentence of a report; unchanged where no template knows it. Commands stay."""
+        """Return a sentence of a report; unchanged where no template knows it. Commands stay."""
         if self.code == "en" or not text or len(text) > _LONGEST or text.startswith(COMMAND):
             return text
         if text not in self._known:
@@ -104,12 +104,12 @@ class Language:
         return self._known[text]
 
     def _with_code(self, text: str) -> str:
-        """A sentence with the addition that whatever could not be read holds a refusal."""
+        """Return a sentence with the addition that whatever could not be read holds a refusal."""
         reason, addition, rest = text.rpartition(HOLDS_CODE)
         return self.sentence(reason) + self(addition) if addition and not rest else text
 
     def phrase(self, text: str) -> str:
-        """A part of a sentence that stands alone, such as a time; unchanged where no template knows it."""
+        """Return a part of a sentence that stands alone, such as a time; unchanged where no template knows it."""
         return (self._filled(text, self._phrases) or text) if self._phrases else text
 
     def digits(self, text: str) -> str:
@@ -118,11 +118,11 @@ class Language:
         return text.translate({ord(","): separators["group"], ord("."): separators["decimal"]}) if separators else text
 
     def number(self, value: int) -> str:
-        """A count with the language's separator between thousands."""
+        """Return a count with the language's separator between thousands."""
         return self.digits(f"{value:,}")
 
     def knows(self, text: str) -> bool:
-        """Whether a template recognizes the sentence."""
+        """Return whether a template recognizes the sentence."""
         return self._filled(text, self._sentences) is not None or (
             text.endswith(HOLDS_CODE) and self.knows(text.removesuffix(HOLDS_CODE))
         )
@@ -135,7 +135,7 @@ class Language:
         return None
 
     def _value(self, name: str, value: str) -> str:
-        """A value of a sentence: a number with other separators, a phrase translated, a name as it is."""
+        """Return a value of a sentence: a number with other separators, a phrase translated, a name as it is."""
         if name in _NUMBERS and _NUMBER.fullmatch(value):
             return self.digits(value)
         return self._filled(value, self._phrases) or value
@@ -153,7 +153,7 @@ ENGLISH = Language()
 
 
 def load(code: str, rules: str | Path | None = None) -> Language:
-    """A language by its code; translations of a rule folder's own texts lie in its ``translations``.
+    """Return a language by its code; translations of a rule folder's own texts lie in its ``translations``.
 
     Raises OptionError for a language that is not there.
     """
@@ -173,7 +173,7 @@ def _shipped(code: str) -> Language:
 
 @cache
 def _documents(code: str) -> list[dict[str, Any]]:
-    """The files of a language that ship with the program: those of its own texts, and those of its rules."""
+    """Return the files of a language that ship with the program: those of its own texts, and those of its rules."""
     return _parsed([resources.files("evtx_analyzer.report").joinpath("languages"), _translations()], code)
 
 
@@ -203,7 +203,7 @@ def _merged(documents: Iterable[dict[str, Any]], code: str) -> Catalogue:
 
 
 def flat(text: str) -> str:
-    """A text on one line, as rule files are read."""
+    """Return a text on one line, as rule files are read."""
     return " ".join(text.split())
 
 
@@ -237,7 +237,7 @@ def _template(english: str, translated: str) -> _Template:
 
 
 def finding(item: Finding, say: Language) -> Finding:
-    """A finding with its sentences in another language."""
+    """Return a finding with its sentences in another language."""
     return Finding(
         cause=item.cause,
         grade=item.grade,

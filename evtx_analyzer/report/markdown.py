@@ -30,7 +30,7 @@ _SPECIAL = re.compile(r"(\\(?=[!-/:-@\[-`{-~]|$)|[`*\[\]|~$@]|(?<![0-9A-Za-z])_|
 
 
 def to_markdown(report: Report, say: Language = ENGLISH) -> str:
-    """The report as Markdown (GitHub flavor: tables and fences)."""
+    """Return the report as Markdown (GitHub flavor: tables and fences)."""
     return re.sub(r"\n{3,}", "\n\n", "\n".join(_lines(report, say))).rstrip("\n") + "\n"
 
 
@@ -44,7 +44,7 @@ def escape(text: str) -> str:
 
 
 def _escaped(found: str) -> str:
-    """A number that would begin a list cannot be escaped itself; its letters are written as an entity."""
+    """Return a number that would begin a list cannot be escaped itself; its letters are written as an entity."""
     return f"\\{found}" if not found[0].isdecimal() else f"&#{ord(found[0])};{found[1:]}"
 
 

@@ -189,7 +189,7 @@ def _sentences(texts: Iterable[str]) -> tuple[Block, ...]:
 
 
 def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block, ...]:
-    """The first of many, and how many there are."""
+    """Return the first of many, and how many there are."""
     return (Bullets(bullets=tuple(bullets[:most])), *_more(len(bullets), most, say)) if bullets else ()
 
 
@@ -249,7 +249,7 @@ def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
 
 
 def _replies(report: Report, say: Language) -> tuple[Block, ...]:
-    """Each distinct reply with its count; times only where the verdict does not have them."""
+    """Return each distinct reply with its count; times only where the verdict does not have them."""
     replies = shared.replies(report)
     bullets = [
         Bullet(
@@ -275,7 +275,7 @@ def _common(report: Report, say: Language) -> tuple[Block, ...]:
 
 
 def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
-    """The pairs with their time difference, those that rest on identity before the others, nearest first."""
+    """Return the pairs with their time difference, those that rest on identity before the others, nearest first."""
     found = pairs(report)
     rows = tuple(shared.pair_cells(pair, say) for pair in found[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
@@ -310,7 +310,7 @@ def _pictures(report: Report, say: Language) -> tuple[Block, ...]:
 
 
 def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
-    """A line for each other cause: rivals with what supports them, then what was ruled out; the rest by name."""
+    """Return a line for each other cause: rivals with what supports them, then what was ruled out; the rest by name."""
     bullets: list[Bullet] = []
     for finding in findings:
         name = f"{finding.cause}: {say.sentence(finding.title)}"

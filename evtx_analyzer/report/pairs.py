@@ -35,7 +35,7 @@ class Chain(Struct, frozen=True, kw_only=True):
 
 
 def pairs(report: Report) -> list[Pair]:
-    """All pairs, those that rest on identity before the others, the nearest in time first."""
+    """Return all pairs, those that rest on identity before the others, the nearest in time first."""
     operations = {item.id: item for item in report.operations}
     rows: dict[tuple[object, ...], Pair] = {}
     for incident in report.incidents:

@@ -67,7 +67,7 @@ _PRODUCT_CONNECTORS = ("Outbound to Office 365", "SMTPSVC", "Partner", "Internet
 
 
 def redacted(report: Report, *, everything: bool = False) -> tuple[Report, dict[str, str]]:
-    """The report with aliases, and the originals by alias; ``everything`` adds thumbprints, serials and key ids."""
+    """Return the report with aliases, and the originals by alias; ``everything`` adds thumbprints, serials and key ids."""
     marked = replace(report, options=replace(report.options, redact="all" if everything else "names"))
     data = msgspec.to_builtins(without_folded(marked))
     # Refusals that do not stand in the JSON report have names of their own.
@@ -121,7 +121,7 @@ def _without_names(folded: Folded | UnsetType, put: Callable[[str, str], str]) -
 
 
 def mapping_text(originals: dict[str, str]) -> str:
-    """The mapping file: JSON, alias to original value."""
+    """Return the mapping file: JSON, alias to original value."""
     return json.dumps(originals, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -139,14 +139,14 @@ def _texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
 
 
 def _kind_of(name: str, parent: str, data: dict[str, Any]) -> str:
-    """The key under which a value is looked at; what a log says beside a refusal names machines as a reply does."""
+    """Return the key under which a value is looked at; what a log says beside a refusal names machines as a reply does."""
     if parent in ("context", "other_errors", "replies") and name in ("title", "text"):
         return "reply"
     return _TRAIT_KEYS.get(data["trait"], name) if parent == "common" and name == "value" else name
 
 
 def _fixed(key: str, parent: str) -> bool:
-    """Whether a value comes from a fixed vocabulary; a link's ``host`` is a relation, a clock's ``source`` a sort."""
+    """Return whether a value comes from a fixed vocabulary; a link's ``host`` is a relation, a clock's ``source`` a sort."""
     return key in _VOCABULARY or (key, parent) in (("host", "links"), ("source", "clocks"))
 
 

@@ -50,7 +50,7 @@ def spans(report: Report) -> dict[str, list[Coverage]]:
 
 
 def pair_cells(pair: Pair, say: Language) -> tuple[str, ...]:
-    """A pair as the cells of a row: both times, their difference, and what joins them."""
+    """Return a pair as the cells of a row: both times, their difference, and what joins them."""
     passed = f"; {say('passed later')}" if pair.link.broken_by else ""
     return (
         moment(pair.rejection.time),
@@ -64,7 +64,7 @@ def pair_cells(pair: Pair, say: Language) -> tuple[str, ...]:
 
 
 def count_cell(incident: Incident, say: Language) -> str:
-    """How many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
+    """Return how many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
     if not incident.unknown_zone_count or incident.unknown_zone_count == incident.rejection_count:
         return say.number(incident.rejection_count)
     return say(
@@ -75,12 +75,12 @@ def count_cell(incident: Incident, say: Language) -> str:
 
 
 def replies(report: Report) -> list[ReplyText]:
-    """What Exchange Online said, each distinct text once over all incidents, in the order in which it came."""
+    """Return what Exchange Online said, each distinct text once over all incidents, in the order in which it came."""
     return joined(reply for incident in report.incidents for reply in incident.replies)
 
 
 def more_replies(report: Report, say: Language) -> list[str]:
-    """A line where refusals have replies that are not listed, else none."""
+    """Return a line where refusals have replies that are not listed, else none."""
     count = sum(incident.more_replies for incident in report.incidents)
     return (
         [say("Other replies are not listed (refusals: $count); the CSV table of refusals holds all.", count=count)]
@@ -124,7 +124,7 @@ def not_listed_texts(report: Report, say: Language) -> list[str]:
 
 
 def lane_title(lane: Lane, say: Language) -> str:
-    """The name of a lane with its count; of how many, where the picture is an excerpt: ``Refusals (1 of 3)``."""
+    """Return the name of a lane with its count; of how many, where the picture is an excerpt: ``Refusals (1 of 3)``."""
     if lane.count == lane.total:
         return f"{say(lane.title)} ({say.number(lane.count)})"
     count = say("$shown of $count", shown=say.number(lane.count), count=say.number(lane.total))
@@ -132,7 +132,7 @@ def lane_title(lane: Lane, say: Language) -> str:
 
 
 def unplaced_texts(report: Report, say: Language) -> list[str]:
-    """A line where refusals have no place on the time line, else none."""
+    """Return a line where refusals have no place on the time line, else none."""
     count = sum(incident.unknown_zone_count for incident in report.incidents)
     return (
         [say("Not on the time line, because the UTC time is not known: refusals ($count).", count=count)]
@@ -142,7 +142,7 @@ def unplaced_texts(report: Report, say: Language) -> list[str]:
 
 
 def excerpt_texts(report: Report, say: Language) -> list[str]:
-    """A line for each incident whose sessions lack rows: what is not in an excerpt is not known."""
+    """Return a line for each incident whose sessions lack rows: what is not in an excerpt is not known."""
     return [
         say(
             "$file: an excerpt: rows of the session are missing ($count of $total refusals), so what is not in it is "
@@ -161,7 +161,7 @@ def _excerpt_file(incident: Incident) -> str:
 
 
 def common_cells(common_trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
-    """A trait of all refused mail as the cells of a row: what it is, refusals, accepted mail, what follows."""
+    """Return a trait of all refused mail as the cells of a row: what it is, refusals, accepted mail, what follows."""
     trait = (
         say(TRAITS[common_trait.trait], value=common_trait.value)
         if common_trait.trait in TRAITS
@@ -180,7 +180,7 @@ def common_cells(common_trait: CommonTrait, say: Language) -> tuple[str, str, st
 
 
 def _share(accepted: int, compared: int, say: Language) -> str:
-    """How much of the accepted mail has a trait, as a person says it."""
+    """Return how much of the accepted mail has a trait, as a person says it."""
     if compared == 1:
         return say("the only accepted message has it") if accepted else say("the only accepted message lacks it")
     counts = {"accepted": say.number(accepted), "compared": say.number(compared)}
@@ -188,7 +188,7 @@ def _share(accepted: int, compared: int, say: Language) -> str:
 
 
 def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
-    """An incident as the cells of a row: its times, count, host, log, connector and certificate."""
+    """Return an incident as the cells of a row: its times, count, host, log, connector and certificate."""
     basis = incident.rejections[0].host_basis if incident.rejections else "row"
     host = incident.host or say("not known")
     return (
@@ -202,7 +202,7 @@ def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
 
 
 def handshake_cells(handshake: Handshake, say: Language) -> tuple[str, ...]:
-    """A handshake of a network trace as the cells of a row."""
+    """Return a handshake of a network trace as the cells of a row."""
     asked = {True: say("yes"), False: say("no"), None: say("cannot be seen")}[handshake.requested]
     return (
         moment(handshake.start),
@@ -218,21 +218,21 @@ def handshake_cells(handshake: Handshake, say: Language) -> tuple[str, ...]:
 
 
 def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, seen: bool) -> str:
-    """How many certificates were sent and the first one's name; none only where they would have been ``seen``."""
+    """Return how many certificates were sent and the first one's name; none only where they would have been ``seen``."""
     if certificates:
         return f"{len(certificates)}: {certificates[0].subject}"
     return say("none") if seen else say("cannot be seen")
 
 
 def store_cells(store: Store, say: Language) -> tuple[str, ...]:
-    """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
+    """Return a certificate store as the cells of a row: host, name, how many certificates, and the file."""
     name = f"{store.location}\\{store.name}" if store.location else store.name
     name = f"{name} ({say(STORES[store.name])})" if store.name in STORES else name
     return store.host or say("not known"), name, say.number(len(store.certificates)), place_text(store.origin, say)
 
 
 def span_text(span: Coverage, say: Language) -> str:
-    """What a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
+    """Return what a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
     one = span.records == 1
     count = say("1 record") if one else say("$count records", count=say.number(span.records))
     host = f", {span.host}" if span.host else ""
@@ -242,7 +242,7 @@ def span_text(span: Coverage, say: Language) -> str:
 
 
 def bundle_texts(report: Report, say: Language) -> list[str]:
-    """What is known of collector bundles: whose they are, what they never hold, and where the collector got nothing."""
+    """Return what is known of collector bundles: whose they are, what they never hold, and where the collector got nothing."""
     texts = []
     for bundle in report.bundles:
         never = "; ".join(say.sentence(part) for part in bundle.never_collected)
@@ -270,7 +270,7 @@ def other_errors(report: Report) -> list[OtherError]:
 
 
 def other_error_text(other_error: OtherError, say: Language) -> str:
-    """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
+    """Return a failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
     what = (
         say.sentence(other_error.meaning)
         if other_error.meaning

@@ -77,7 +77,7 @@ def to_terminal(
     color: bool = False,
     opening_only: bool = False,
 ) -> str:
-    """The report as text of the given width, with color codes where asked for; or its first block alone."""
+    """Return the report as text of the given width, with color codes where asked for; or its first block alone."""
     draw = _Draw(say, width, color=color)
     sections = [section for section in outline(report, say) if section.opening or not opening_only]
     return "\n\n".join("\n".join(line.rstrip() for line in draw.section(section)) for section in sections) + "\n"
@@ -134,7 +134,7 @@ class _Draw:
     def text(
         self, text: str, begin: str = "", follow: str | None = None, *, style: str = "", begin_style: str = ""
     ) -> Iterator[str]:
-        """A text that flows: ``begin`` stands before its first line, ``follow`` before the others."""
+        """Yield a text that flows: ``begin`` stands before its first line, ``follow`` before the others."""
         follow = " " * cell_len(begin) if follow is None else follow
         # The first line has less room than the others where what stands before it is longer.
         hang = max(cell_len(begin) - cell_len(follow), 0)
@@ -169,7 +169,7 @@ class _Draw:
                 yield inner + _INDENT + self.styled(clean(command), "green")
 
     def table(self, table: Table) -> Iterator[str]:
-        """A table whose columns are at least as wide as their longest word, else its cells below each other."""
+        """Yield a table whose columns are at least as wide as their longest word, else its cells below each other."""
         rows = [table.titles, *([clip(clean(cell), _LONGEST_CELL) for cell in row] for row in table.rows)]
         room = self._width - len(_INDENT)
         columns = list(zip(*rows, strict=True))
@@ -191,7 +191,7 @@ class _Draw:
                 yield _INDENT + "\u2500" * (sum(widths) + gap * (len(widths) - 1))
 
     def stacked(self, table: Table, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-        """A table that is too wide: a line for each cell, with the title of its column before it."""
+        """Yield a table that is too wide: a line for each cell, with the title of its column before it."""
         widest = max(cell_len(title) for title in table.titles) + 2
         for number, row in enumerate(rows):
             if number:
@@ -242,7 +242,7 @@ def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[int]) ->
 
 
 def _shown(text: str) -> str:
-    """A text of the report, safe and of a length that can be read."""
+    """Return a text of the report, safe and of a length that can be read."""
     return clip(clean(text), _LONGEST)
 
 

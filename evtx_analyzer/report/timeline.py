@@ -121,7 +121,7 @@ def marks(report: Report) -> list[Mark]:
 
 
 def overview(report: Report) -> Timeline | None:
-    """The time line from the first mark to the last, None where there is nothing to draw."""
+    """Return the time line from the first mark to the last, None where there is nothing to draw."""
     found = marks(report)
     if not found:
         return None
@@ -136,7 +136,7 @@ def _limits(found: Sequence[Mark]) -> tuple[datetime, datetime]:
 
 
 def close_up(report: Report) -> Timeline | None:
-    """The seconds around the pair that says the most, None where no refusal has one or the overview shows as much."""
+    """Return the seconds around the pair that says the most, None where no refusal has one or the overview shows as much."""
     best = best_pair(report)
     if best is None:
         return None
@@ -155,7 +155,7 @@ def close_up(report: Report) -> Timeline | None:
 
 
 def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
-    """The pair that rests on the strongest basis and lies nearest, unbroken ones first."""
+    """Return the pair that rests on the strongest basis and lies nearest, unbroken ones first."""
     operations = {operation.id: operation for operation in report.operations}
     found = [
         (link.broken_by is not None, LINK_BASES.index(link.basis), abs(link.delta_seconds), number, link, rejection)

@@ -21,7 +21,7 @@ def moment(time: datetime | None) -> str:
 
 
 def when(time: datetime | None, say: Language, basis: TimeBasis = "utc") -> str:
-    """A time as ``clock.as_text`` prints it, in the reader's language."""
+    """Return a time as ``clock.as_text`` prints it, in the reader's language."""
     return say.phrase(clock.as_text(time, basis))
 
 
@@ -31,7 +31,7 @@ def clock_time(time: datetime | None) -> str:
 
 
 def difference(seconds: float, say: Language) -> str:
-    """A signed difference in the unit a person would use: ``+0.255 s``, ``-3.5 min``, ``-2.0 h``."""
+    """Return a signed difference in the unit a person would use: ``+0.255 s``, ``-3.5 min``, ``-2.0 h``."""
     minute, hour = 60, 3600
     if abs(seconds) < minute:
         return say.digits(f"{seconds:+.3f}") + " s"
@@ -80,12 +80,12 @@ def span_cells(span: Coverage, say: Language) -> tuple[str, str]:
 
 
 def machine_time(time: datetime, basis: TimeBasis) -> str:
-    """A time as a program reads it in HTML: without an offset where the zone is not known."""
+    """Return a time as a program reads it in HTML: without an offset where the zone is not known."""
     return time.isoformat() if clock.is_known(basis) else time.replace(tzinfo=None).isoformat()
 
 
 def span_times(first: datetime, last: datetime, basis: TimeBasis, say: Language) -> str:
-    """What a source covers, as two times; where they are local it is said once, behind both."""
+    """Return what a source covers, as two times; where they are local it is said once, behind both."""
     if clock.is_known(basis):
         return clock.as_text(first) if first == last else f"{clock.as_text(first)} \u2013 {clock.as_text(last)}"
     return say.phrase(clock.span_text(Moment(first, basis), Moment(last, basis)))

@@ -28,7 +28,7 @@ _PLAIN = ("utc", "zone")
 
 
 def to_timesketch(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG001  names and messages are ids
-    """The refusals, their handshakes and the certificate checks by time, one JSON object per line."""
+    """Return the refusals, their handshakes and the certificate checks by time, one JSON object per line."""
     entries = sorted(_entries(report), key=lambda entry: (entry["datetime"], entry["timestamp_desc"], entry["id"]))
     return "".join(msgspec.json.encode(entry).decode() + "\n" for entry in entries)
 
