@@ -155,13 +155,14 @@ def batch(
 def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
     from evtx_analyzer.batch import bundles
 
+    from evtx_analyzer.discover import real_path
+
     # The results of an earlier run, written into the folder of the bundles, are no bundle.
-    found = [
-        bundle for bundle in bundles(inputs) if [Path(name).resolve() for name in bundle.inputs] != [output.resolve()]
-    ]
-    if not found:
+    own = [real_path(output)]
+    others = [bundle for bundle in bundles(inputs) if [real_path(name) for name in bundle.inputs] != own]
+    if not others:
         raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
-    return found
+    return others
 
 
 def _limits(memory: str, seconds: int) -> WorkerLimits:

@@ -96,7 +96,8 @@ def events(
 
     if as_story and (format_ or as_operations or bom):
         raise OptionError("--story is text of its own: leave out --format, --operations and --bom")
-    form = format_.value if format_ else "csv" if output is None or as_story else format_for(output)
+    by_suffix = "csv" if output is None or as_story else format_for(output)
+    form = by_suffix if format_ is None or by_suffix == f"{format_.value}.jsonl" else format_.value
     if bom and form not in ("csv", "timesketch"):
         raise OptionError(f"--bom is for CSV, not for {form}")
     if form == "parquet" and output is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -57,12 +57,20 @@ def outputs(
     redact: Redact | None,
     redact_map: Path | None,
     rules: Path | None = None,
+    inputs: Iterable[str] = (),
 ) -> Outputs:
-    """Return the outputs asked for, after everything was checked that would spoil the run at its end."""
+    """Check the outputs before the work begins, and return them.
+
+    Raises ReportError for an unknown suffix, OptionError for any other output that could not be written in the end, and
+    for a file that is one of ``inputs``.
+    """
+    from evtx_analyzer.discover import real_path
     from evtx_analyzer.report import language, render_for
 
     for path in files or ():
         if path != STDOUT:
+            if any(name != "-" and real_path(path) == real_path(name) for name in inputs):
+                raise OptionError(f"{path}: is an input; name another file for the report")
             render_for(path)
             require_writable(path)
     if redact_map is not None:
