@@ -37,7 +37,7 @@ class RecipientRow(Struct, frozen=True):
 
 
 class Column(Struct, frozen=True):
-    """A column: its name, its type, what it means, and how its value is taken from a fact of the table.
+    """A column: its name, its type, its meaning, and how its value is taken from an entry (an event, a refusal ...).
 
     ``old`` are the names that the column had before 0.2, under which it stands a second time until then.
     """
@@ -60,10 +60,10 @@ class Table(Struct, frozen=True):
         """Return the names of the columns in their order."""
         return [column.name for column in self.columns]
 
-    def rows(self, items: Iterable[Any]) -> Iterator[Row]:
-        """Yield one row for each item."""
+    def rows(self, entries: Iterable[Any]) -> Iterator[Row]:
+        """Yield one row for each entry."""
         takes = [column.take for column in self.columns]
-        return (tuple(take(item) for take in takes) for item in items)
+        return (tuple(take(entry) for take in takes) for entry in entries)
 
     def with_old_names(self) -> Table:
         """Return the table with each renamed column once more at its end, under each name that it had before 0.2."""
@@ -83,7 +83,7 @@ def shown_time(time: datetime | None, basis: TimeBasis) -> datetime | None:
 def origin_columns(take: Callable[[Any], Origin]) -> tuple[Column, ...]:
     """Return the columns that say where a row of a table stands."""
     return (
-        Column("source", "text", "file, relative to the input", lambda item: take(item).source),
-        Column("member", "text", "member of an archive", lambda item: take(item).member or ""),
-        Column("offset", "number", "byte offset in the file", lambda item: take(item).offset),
+        Column("source", "text", "file, relative to the input", lambda entry: take(entry).source),
+        Column("member", "text", "member of an archive", lambda entry: take(entry).member or ""),
+        Column("offset", "number", "byte offset in the file", lambda entry: take(entry).offset),
     )

@@ -1,4 +1,4 @@
-"""``analyze``, ``render`` and ``schema``: one report, made or read back, to files and stdout."""
+"""``analyze``, ``render`` and ``schema``: make a report or read it back, and write it to files and stdout."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def analyze(
         leave_out=tuple(map(str, output or ())),
         jobs=jobs,
     )
-    with progress_on_stderr() as tell:
-        report = analyze_case(list(inputs), options, reading(tell))
+    with progress_on_stderr() as progress:
+        report = analyze_case(list(inputs), options, reading(progress))
     LOG.debug("%s sources, %s losses: %s", len(report.sources), len(report.losses), report.verdict.title)
     if not deliver(report, to):
         raise typer.Exit(NOT_WRITTEN)

@@ -1,4 +1,4 @@
-"""``batch``: many bundles to a folder of reports and a summary."""
+"""``batch``: analyze many bundles into a folder of reports and a summary."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def batch(
     write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
     if problem:
         complain(problem)
-        # With a full disk bundles are left undone, which is more than an output that could not be written.
+        # A full disk leaves bundles undone, which is worse than an output that could not be written.
         raise typer.Exit(2 if any(row.status == "failed" for row in summary.rows) else NOT_WRITTEN)
     lost = any(row.loss_count or row.status != "read" for row in summary.rows)
     code = exit_status(
@@ -175,7 +175,7 @@ def _limits(memory: str, seconds: int) -> WorkerLimits:
 
 
 def _lines(summary: Summary, say: Language) -> list[str]:
-    """Return what stdout says: refusals, causes and outcomes with their numbers, what changed."""
+    """Return the lines of stdout: refusals, causes and outcomes with their numbers, and what changed."""
     from evtx_analyzer.batch.compare import words
     from evtx_analyzer.batch.summary import OUTCOME_NAMES
     from evtx_analyzer.batch.summary_page import headline
@@ -196,17 +196,17 @@ def _lines(summary: Summary, say: Language) -> list[str]:
         rows: list[tuple[str, str, str, str]] = [
             (row.change, row.bundle, row.before, words(row)) for row in summary.rows if row.change != "same"
         ]
-        rows += [("gone", item["bundle"], item["before"], "") for item in compared.gone]
+        rows += [("gone", row["bundle"], row["before"], "") for row in compared.gone]
         for change, bundle, before, now in rows[:_MOST_CHANGES]:
-            none = " -> ".join(say.sentence(text) for text in (before, now) if text)
-            lines.append(f"  {say(change)}: {clean(bundle)}: {none}")
+            results = " -> ".join(say.sentence(text) for text in (before, now) if text)
+            lines.append(f"  {say(change)}: {clean(bundle)}: {results}")
         if len(rows) > _MOST_CHANGES:
             lines.append("  " + say("and $count more", count=len(rows) - _MOST_CHANGES))
     return lines
 
 
 def _reason(row: Row, say: Language) -> str:
-    """Return why a bundle was not read, without its name, which errors begin with."""
+    """Return why a bundle was not read, without its name, with which the text of an error begins."""
     from evtx_analyzer.plain_text import clean
 
     return clean(say.sentence(row.reason).removeprefix(f"{row.bundle}: "))

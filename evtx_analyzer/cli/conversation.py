@@ -85,17 +85,17 @@ class _Plain(logging.Formatter):
         return "\n".join(clean(line) for line in super().formatException(ei).split("\n"))
 
 
-def reading(tell: Callable[[str, int], None] | None) -> Callable[[str, int], None] | None:
-    """Return a function that reports progress to ``tell``, and logs the path of each source once."""
+def reading(progress: Callable[[str, int], None] | None) -> Callable[[str, int], None] | None:
+    """Return a function that calls ``progress``, and logs the path of each source once."""
     if not any(handler.level <= logging.DEBUG for handler in LOG.handlers):
-        return tell
+        return progress
     seen: set[str] = set()
 
-    def progress(path: str, size: int) -> None:
+    def logged(path: str, size: int) -> None:
         if path not in seen:
             seen.add(path)
             LOG.debug("reading %s", path)
-        if tell is not None:
-            tell(path, size)
+        if progress is not None:
+            progress(path, size)
 
-    return progress
+    return logged

@@ -83,8 +83,8 @@ def verify(
         leave_out=tuple(map(str, output or ())),
     )
     earlier = load(saved)
-    with progress_on_stderr() as tell:
-        report = verify_case(earlier, list(inputs), options, reading(tell))
+    with progress_on_stderr() as progress:
+        report = verify_case(earlier, list(inputs), options, reading(progress))
     if not deliver(report, wanted):
         raise typer.Exit(NOT_WRITTEN)
     assert report.repair is not None  # verify_case refuses a report without a refusal, and judges all others
