@@ -262,7 +262,7 @@ def _limits(
 
 
 def size_of(option: str, text: str | None) -> int | None:
-    """Return the bytes of ``500M`` (1024 to a unit); None for None. Raises OptionError for other texts."""
+    """Return the bytes of ``500M`` (units of 1024); None for None. Raises OptionError for other texts."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
