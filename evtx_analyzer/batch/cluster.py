@@ -99,12 +99,18 @@ def _answers(
             return
         attempt = owners.pop(future.key)
         try:
-            yield attempt, future.result()
+            answer: Answer = future.result(timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            # An answer is lost with the worker that holds it: Dask repeats the task if it can, and reports it again.
+            owners[future.key] = attempt
+            future.add_done_callback(done.put)
+            continue
         except KilledWorker:
             # The bundle runs in a process of its own, so the bundle did not kill Dask's worker.
-            yield attempt, Died(-int(signal.SIGTERM))
+            answer = Died(-int(signal.SIGTERM))
         except CancelledError:
             raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
+        yield attempt, answer
 
 
 def _next_done(done: SimpleQueue[Any], client: Client) -> Any:  # noqa: ANN401  a future of Dask's
