@@ -154,7 +154,6 @@ def batch(
 
 def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
     from evtx_analyzer.batch import bundles
-
     from evtx_analyzer.discover import real_path
 
     # The results of an earlier run, written into the folder of the bundles, are no bundle.

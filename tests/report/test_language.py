@@ -16,9 +16,9 @@ from reports import NAMES, report
 
 import evtx_analyzer
 from evtx_analyzer import clock, pipeline
-from evtx_analyzer.commands import COMMAND
 from evtx_analyzer.batch import outcome
 from evtx_analyzer.batch.summary import OUTCOME_NAMES, Change
+from evtx_analyzer.commands import COMMAND
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation, LinkBasis
 from evtx_analyzer.model.findings import Grade, Status
