@@ -1,11 +1,11 @@
-"""What a table and a column are.
+"""Tables and columns of decoded events.
 
 A column that a log writes has the log's own name (``connector-id``, ``cs-uri-query``, ``EventRecordID``); one that is
 made here has a name of ours, in lower case with ``_``. A name that would differ from the log's by its case alone stays
 in lower case, because PowerShell and SQL do not tell the two apart. docs/events.md is generated from the columns.
 
-A column is ``text`` (empty where absent), ``number``, ``decimal``, ``flag`` or ``time`` (null where absent). Times are
-UTC; one without an offset holds the digits of a log whose zone is not known.
+A column is ``text`` (empty if absent), ``number``, ``decimal``, ``flag`` or ``time`` (null if absent). Times are UTC;
+one without an offset holds the digits of a log whose zone is not known.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ LineKind = Literal["sentence", "command", "shell", "alternative"]
 
 
 def line_kind(line: str) -> LineKind:
-    """Return what a line of a report's steps is: only a sentence is a step of its own.
+    """Return the kind of a line in a report's steps; only a sentence is a step of its own.
 
     ``shell`` names where the commands below it run, ``alternative`` the kind of server that what follows is for.
     """

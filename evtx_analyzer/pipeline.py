@@ -55,7 +55,7 @@ def analyze(inputs: Inputs, *, progress: Progress | None = None, **arguments: Un
     ``password`` opens encrypted members. ``progress`` is called with a source's path and a number of bytes read.
     ``prefilter=False`` decodes every event and reads every row one by one, also those that no rule can match: slower,
     with the same report but for ``coverage[].read``. ``jobs`` is how many threads work at once (default: one per
-    core, at most four): beside the analysis, files are hashed and archives unpacked. Raises InputError where nothing
+    core, at most four): files are hashed and archives unpacked while the analysis runs. Raises InputError if nothing
     can be read (with ``anyway`` it returns a report of losses instead), OptionError for an option that cannot be used,
     RuleSetError for wrong rules.
     """
@@ -160,7 +160,7 @@ def _case(
     chains: Sequence[StoreChain],
     uncollected: Sequence[tuple[str, str]],
 ) -> Case:
-    """Return what the causes look at besides the incidents."""
+    """Return the facts that all incidents share, for the causes."""
     return Case(
         operations=joined.operations,
         coverage=account.coverage,

@@ -67,7 +67,8 @@ def verify_case(earlier: Report, inputs: Inputs, options: AnalysisOptions, progr
 def _thumbprints(earlier: Report) -> frozenset[str]:
     """Return the certificates whose checks matter: those that were sent or received, and those whose checks failed."""
     rejections = [rejection for incident in earlier.incidents for rejection in incident.rejections]
-    shown = {part.thumbprint for rejection in rejections for part in (rejection.sent, rejection.received) if part}
+    sides = (side for rejection in rejections for side in (rejection.sent, rejection.received))
+    shown = {certificate.thumbprint for certificate in sides if certificate}
     by_id = {operation.id: operation.thumbprint for operation in earlier.operations}
     linked = {by_id.get(link.operation, "") for incident in earlier.incidents for link in incident.links}
     return frozenset((shown | linked) - {""})

@@ -121,9 +121,9 @@ def _as_options(path: Path, key: str, value: Any) -> list[str]:  # noqa: ANN401 
     if key == "window" and isinstance(value, list):
         value = ",".join(str(seconds) for seconds in value)
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(single, bool | dict | list) for single in values):
+    if any(isinstance(member, bool | dict | list) for member in values):
         raise OptionError(f"{path}: {key} = {value!r}: expected what --{key} takes")
     if key == "rules":
         values = [str(path.parent / str(folder)) for folder in values]
     # A datetime of TOML is a date too; str would write it with a blank instead of T.
-    return [f"--{key}={single.isoformat() if isinstance(single, date) else single}" for single in values]
+    return [f"--{key}={member.isoformat() if isinstance(member, date) else member}" for member in values]

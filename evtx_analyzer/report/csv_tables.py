@@ -170,7 +170,7 @@ OPERATIONS = ReportTable(
             "elements",
             "text",
             "chain, leaf first",
-            lambda operation: " > ".join(part.subject for part in operation.elements),
+            lambda operation: " > ".join(element.subject for element in operation.elements),
         ),
         Column(
             "missing_issuer",

@@ -107,8 +107,9 @@ class Language:
 
     def _with_code(self, text: str) -> str:
         """Return the translation of a sentence that ends in ``HOLDS_CODE``, and any other text as it is."""
-        reason, addition, rest = text.rpartition(HOLDS_CODE)
-        return self.sentence(reason) + self(addition) if addition and not rest else text
+        if not text.endswith(HOLDS_CODE):
+            return text
+        return self.sentence(text.removesuffix(HOLDS_CODE)) + self(HOLDS_CODE)
 
     def phrase(self, text: str) -> str:
         """Return the translation of a phrase that stands alone, such as a time; one that no template knows stays."""

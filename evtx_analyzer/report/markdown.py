@@ -85,7 +85,7 @@ def _bullet(bullet: Bullet) -> Iterable[str]:
     when = f"`{bullet.time}` " if bullet.time else ""
     place = f" (*{escape(bullet.place)}*)" if bullet.place else ""
     yield f"- {when}{sign}{escape(bullet.text)}{place}"
-    yield from (f"  - {escape(item)}" for item in bullet.items)
+    yield from (f"  - {escape(line)}" for line in bullet.items)
 
 
 def _table(table: Table) -> Iterable[str]:

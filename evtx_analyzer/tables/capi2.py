@@ -97,7 +97,7 @@ EVENT_COLUMNS = (
         "certificates",
         "text",
         "thumbprints in event 90",
-        lambda event: _joined(part.thumbprint for part in event.certificates),
+        lambda event: _joined(certificate.thumbprint for certificate in event.certificates),
     ),
     Column("TaskId", "text", "TaskId", lambda event: event.task_id, ("task_id",)),
     Column("SeqNumber", "number", "SeqNumber", lambda event: event.sequence, ("sequence",)),
@@ -156,13 +156,17 @@ OPERATION_COLUMNS = (
         "revocation",
         "text",
         "revocation results",
-        lambda operation: "; ".join(f"{part.subject} {part.result or part.rejected}" for part in operation.revocations),
+        lambda operation: "; ".join(
+            f"{check.subject} {check.result or check.rejected}" for check in operation.revocations
+        ),
     ),
     Column(
         "retrieval",
         "text",
         "URLs and results",
-        lambda operation: "; ".join(f"{part.where} {part.url} {part.result}" for part in operation.retrievals),
+        lambda operation: "; ".join(
+            f"{retrieval.where} {retrieval.url} {retrieval.result}" for retrieval in operation.retrievals
+        ),
     ),
     Column("target", "text", "file of a signature check", lambda operation: operation.target),
     Column("chain_ref", "text", "chainRef", lambda operation: operation.chain_ref),

@@ -117,12 +117,12 @@ class Extract(Struct, frozen=True, kw_only=True):
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """Return what could not be read."""
+        """Return the losses of all sources."""
         return sorted_losses(losses_of(self.accounts))
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
-        """Return the span that every source covers."""
+        """Return the coverage of every source."""
         return tuple(coverage_of(self.accounts))
 
 
