@@ -92,12 +92,12 @@ def events(
     Example: evtx-analyzer events capi2.evtx --failed -o failures.csv
     """
     from evtx_analyzer.tables.select import CAPI2, Filter, extract
-    from evtx_analyzer.tables.write import format_for, write
+    from evtx_analyzer.tables.write import Format, format_for, write
 
     if as_story and (format_ or as_operations or bom):
         raise OptionError("--story is text of its own: leave out --format, --operations and --bom")
-    by_suffix = "csv" if output is None or as_story else format_for(output)
-    form = by_suffix if format_ is None or by_suffix == f"{format_.value}.jsonl" else format_.value
+    asked: Format | None = format_.value if format_ else None
+    form = asked or "csv" if output is None or as_story else format_for(output, asked)
     if bom and form not in ("csv", "timesketch"):
         raise OptionError(f"--bom is for CSV, not for {form}")
     if form == "parquet" and output is None:

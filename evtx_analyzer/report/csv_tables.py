@@ -72,7 +72,7 @@ def _pairs(report: Report) -> Iterable[_Pair]:
     operations = {operation.id: operation for operation in report.operations}
     for incident in report.incidents:
         linked = {link.rejection for link in incident.every_link}
-        # Folded refusals are decoded one by one, so none is where no link needs one.
+        # Without links the folded refusals need not be decoded.
         every = incident.every_rejection() if linked else ()
         rejections = {rejection.id: rejection for rejection in every if rejection.id in linked}
         for link in incident.every_link:

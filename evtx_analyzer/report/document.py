@@ -191,7 +191,7 @@ def loads(data: bytes, path: str) -> Report:
 
 
 def _contradictions(report: Report) -> Iterator[str]:
-    """Yield contradictions in a report, which this program never writes, and which outputs and ``verify`` rely on."""
+    """Yield contradictions in a report; this program writes none, and outputs and ``verify`` rely on that."""
     operations = {operation.id for operation in report.operations}
     for incident in report.incidents:
         rejections = {rejection.id for rejection in incident.rejections}

@@ -27,11 +27,14 @@ Format = Literal["csv", "jsonl", "parquet", "timesketch", "timesketch.jsonl"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-def format_for(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file's suffix stands for. Raises OptionError for an unknown one."""
-    # Timesketch, too, tells CSV from JSON Lines by the suffix.
-    if os.fspath(path).lower().endswith(".timesketch.jsonl"):
+def format_for(path: str | os.PathLike[str], asked: Format | None = None) -> Format:
+    """Return the format asked for, or that of a file's suffix. Raises OptionError for an unknown suffix."""
+    name = os.fspath(path).lower()
+    # Timesketch tells CSV from JSON Lines by the suffix.
+    if name.endswith(".jsonl") and (asked == "timesketch" or (asked is None and name.endswith(".timesketch.jsonl"))):
         return "timesketch.jsonl"
+    if asked is not None:
+        return asked
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122  a name, not a file
     if suffix not in SUFFIXES:
         raise OptionError(

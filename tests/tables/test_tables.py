@@ -112,6 +112,13 @@ def test_timesketch_has_its_three_fields_first(export):
     assert all(row["message"] for row in table(text))
 
 
+def test_with_a_format_a_file_may_have_any_suffix(export, tmp_path, run):
+    path = tmp_path / "events.txt"
+    assert run(export, "-o", path).returncode == 2
+    assert run(export, "-o", path, "--format", "csv").returncode == 0
+    assert path.read_text("utf-8").startswith("time,Computer,")
+
+
 @pytest.mark.parametrize("options", [(), ("--format", "timesketch")])
 def test_a_file_for_timesketch_holds_what_its_suffix_says(export, tmp_path, run, options):
     """An import tells JSON Lines from CSV by the suffix (the page above)."""
