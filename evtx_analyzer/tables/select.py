@@ -157,7 +157,7 @@ def extract(
     if not as_operations:
         items: list[Any] = [event for event in decoded if wanted.accepts(event)]
         return Extract(table=table, items=items, accounts=accounts)
-    hosts = identify_hosts(hosts_of(accounts), [account.item.source.path for account in accounts])
+    hosts = identify_hosts(hosts_of(accounts), [account.examined.source.path for account in accounts])
     every = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
     items = [operation for operation in every if wanted.accepts_operation(operation)]
     return Extract(table=OPERATIONS, items=items, accounts=accounts)
@@ -166,10 +166,12 @@ def extract(
 def _chosen(every: Sequence[SourceAccount], kind: str) -> tuple[SourceAccount, ...]:
     """Return the sources that may hold the kind, and those that cannot be opened. Raises InputError without any."""
     may_hold = is_event_log if kind == CAPI2 else is_text_log
-    chosen = tuple(account for account in every if may_hold(account.item) or account.item.error)
+    chosen = tuple(account for account in every if may_hold(account.examined) or account.examined.error)
     if chosen:
         return chosen
-    others = [(account.item.source.path, account.item.syntax or account.status().reason) for account in every[:3]]
+    others = [
+        (account.examined.source.path, account.examined.syntax or account.status().reason) for account in every[:3]
+    ]
     shown = "; ".join(f"{path}: {reason}" for path, reason in others)
     expected = "a CAPI2 Operational export (.evtx or XML)" if kind == CAPI2 else f"logs of kind {kind}"
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
@@ -177,7 +179,7 @@ def _chosen(every: Sequence[SourceAccount], kind: str) -> tuple[SourceAccount, .
 
 def _events(accounts: Iterable[SourceAccount], options: ReadingOptions, kind: str) -> Iterator[Timed]:
     for account in accounts:
-        for event in () if account.item.error else events(account, options):
+        for event in () if account.examined.error else events(account, options):
             if isinstance(event, Capi2Event):
                 if kind == CAPI2:
                     yield event
