@@ -34,7 +34,7 @@ _USUAL = len("2016-12-01T03:09:55.456Z")
 
 
 def from_filetime(ticks: int) -> datetime | None:
-    """FILETIME ticks as UTC, or None where they are zero or lie beyond what a calendar holds."""
+    """Return FILETIME ticks as UTC; None if they are not positive or lie outside of the years 1601 to 9000."""
     if ticks <= 0:
         return None
     try:
@@ -44,12 +44,12 @@ def from_filetime(ticks: int) -> datetime | None:
 
 
 def _sensible(time: datetime) -> datetime | None:
-    """Return a time that a log may hold: damage writes years with which nothing can be reckoned."""
+    """Return the time; None for years that only damage can write, on which offsets would overflow."""
     return time if _EPOCH_1601 < time < _END else None
 
 
 def from_iso(text: str) -> datetime | None:
-    """ISO 8601 text with ``Z`` or an offset as UTC; text without a zone is taken as UTC. None if it is no time."""
+    """Return ISO 8601 text as UTC; text without ``Z`` or an offset is taken as UTC. None if it cannot be parsed."""
     if len(text) == _USUAL and _PLAIN.match(text):
         # What Exchange writes in every row; the standard library reads it ten times faster.
         try:
@@ -77,7 +77,7 @@ def _offset(zone: str | None) -> timedelta:
 
 
 class Moment(NamedTuple):
-    """A time and how it became UTC: of an ``unknown`` basis the digits are local and only look like UTC."""
+    """A time and how it became UTC. With the basis ``unknown`` the digits are local and only look like UTC."""
 
     time: datetime
     basis: TimeBasis = "utc"
@@ -93,63 +93,69 @@ _REMARKS: dict[TimeBasis, str] = {
 
 
 def is_known(basis: TimeBasis) -> bool:
-    """Whether a time of this basis can be compared with UTC; an ambiguous one can, by both of its readings."""
+    """Return whether a time of this basis can be compared with UTC; an ambiguous one can, by both of its readings."""
     return basis in _KNOWN
 
 
 def limits(moments: Iterable[Moment]) -> tuple[Moment, Moment]:
-    """The first and the last of moments whose UTC time is known, else of all: local digits tell nothing of UTC."""
-    every = list(moments)
-    known = [moment for moment in every if is_known(moment.basis)] or every
-    return min(known), max(known)
+    """Return the first and the last of the moments whose UTC time is known; of all moments if none is known.
+
+    Local digits are left out, because they cannot be compared with UTC.
+    """
+    candidates = list(moments)
+    comparable = [moment for moment in candidates if is_known(moment.basis)] or candidates
+    return min(comparable), max(comparable)
 
 
 def as_text(time: datetime | None, basis: TimeBasis = "utc") -> str:
-    """A time as reports print it, to the millisecond: ``2016-12-01 03:09:55.456 UTC``.
+    """Return a time as reports print it, to the millisecond: ``2016-12-01 03:09:55.456 UTC``.
 
-    One whose UTC time is not known says so and never says UTC: ``2026-03-10 09:14:02, local time of an unknown zone``.
+    A time that is not known in UTC says so instead: ``2026-03-10 09:14:02, local time of an unknown zone``.
     """
     return "time unknown" if time is None else _digits(time, basis) + _REMARKS.get(basis, "")
 
 
 def in_sentence(time: datetime, basis: TimeBasis) -> str:
-    """As ``as_text``, where words follow: what is to be said of the time stands in brackets."""
-    text = remark(basis)
-    return _digits(time, basis) + (f" ({text})" if text else "")
+    """Return the text of a time that other words follow: as ``as_text``, but with the remark in brackets."""
+    words = remark(basis)
+    return _digits(time, basis) + (f" ({words})" if words else "")
 
 
 def between(first: Moment, last: Moment) -> str:
-    """Two moments where words follow; equal ones are one: ``2026-... UTC to 2026-... UTC``, or ``2026-... UTC``."""
+    """Return two moments that other words follow: ``2026-... UTC to 2026-... UTC``; equal moments stand once."""
     return in_sentence(*first) if first == last else f"{in_sentence(*first)} to {in_sentence(*last)}"
 
 
 def remark(basis: TimeBasis) -> str:
-    """What is to be said of a time beside its digits; empty where it is UTC."""
+    """Return the words that a time of this basis needs after its digits; empty for UTC."""
     return _REMARKS.get(basis, "").removeprefix(", ")
 
 
 def span_text(first: Moment, last: Moment, unknown: int = 0) -> str:
-    """Two moments as reports print them: one text where they are one, and what both share is said once.
+    """Return two moments as reports print them; equal moments stand once, and so does a remark that both share.
 
-    ``unknown`` counts what lies at neither, because its UTC time is not known: see ``limits``.
+    ``unknown`` counts what lies outside of the span because its UTC time is not known (see ``limits``).
     """
     if first == last:
         text = as_text(*first)
     else:
         start = _digits(*first) if first.basis == last.basis else in_sentence(*first)
         text = f"{start} to {as_text(*last)}"
-    beside = unknown and is_known(first.basis)
-    return f"{text}; {unknown} of them at a time that is not known in UTC" if beside else text
+    some_outside = unknown and is_known(first.basis)
+    return f"{text}; {unknown} of them at a time that is not known in UTC" if some_outside else text
 
 
 def _digits(time: datetime, basis: TimeBasis) -> str:
     text = f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}"
-    # Logs in local time are true to a second: milliseconds would say more than they know.
+    # Logs in local time write whole seconds: ".000" would claim a precision that they do not have.
     return f"{text} UTC" if is_known(basis) else text.removesuffix(".000")
 
 
 def from_user(text: str) -> datetime | None:
-    """A time as a person types it: a date, or a date and time with or without seconds; UTC where no zone is given."""
+    """Parse a time as a person types it: a date, or a date and time with or without seconds. None if it is neither.
+
+    Without a zone the time is taken as UTC.
+    """
     for form in (text, f"{text}T00:00:00Z", re.sub(r"(T| )(\d\d:\d\d)(?=$|Z|[+-])", r"\1\2:00", text)):
         time = from_iso(form)
         if time is not None:
@@ -168,9 +174,10 @@ _HOUR = 3600.0
 
 
 class LocalTime(NamedTuple):
-    """A local time as UTC: the first reading, the second one of the repeated hour, and how it became UTC.
+    """A local time as UTC: ``time`` is its first reading, ``other`` a second one, ``basis`` how it became UTC.
 
-    Of an ``unknown`` time the second reading is that with day and month the other way round.
+    ``other`` is the later reading of an ``ambiguous`` hour (when clocks go back), or of an ``unknown`` time the reading
+    with day and month swapped.
     """
 
     time: datetime
@@ -179,7 +186,7 @@ class LocalTime(NamedTuple):
 
 
 def zone(name: str) -> ZoneInfo:
-    """The IANA time zone of that name; raises OptionError for an unknown one."""
+    """Return the IANA time zone of that name. Raises OptionError for an unknown one."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -189,11 +196,11 @@ def zone(name: str) -> ZoneInfo:
 
 
 def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime | None:
-    """Local date and time in a culture's format; None if it is no time.
+    """Return a local date and time in a culture's format as UTC; None if it cannot be parsed.
 
-    Without a zone, or where ``order`` is empty and day and month can not be told apart (they can where both are the
-    same, or one of them is no month), the digits stand as if they were UTC and the basis says ``unknown``; the other
-    reading of the date is given too. The same holds for an hour that the zone skips: then the zone is wrong.
+    The digits stand as if they were UTC, with the basis ``unknown``, in three cases: without a zone; at an hour that
+    the zone skips, for then the zone is wrong; and if ``order`` is empty and the date could be either ``mdy`` or
+    ``dmy``, which is returned as a second reading.
     """
     match = _LOCAL.match(text.strip())
     if match is None:
@@ -201,7 +208,7 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
     orders: list[DateOrder] = [order] if order else ["mdy", "dmy"]
     if len(match[1]) == 4:  # noqa: PLR2004  digits of a year
         orders = ["ymd"]
-    readings = [digits for way in orders if (digits := _read_as(way, match)) is not None]
+    readings = [digits for candidate in orders if (digits := _read_as(candidate, match)) is not None]
     if not readings or any(_sensible(time) is None for time in readings):
         return None
     if readings[0] == readings[-1]:
@@ -210,7 +217,7 @@ def from_local(text: str, order: DateOrder, where: ZoneInfo | None) -> LocalTime
 
 
 def _read_as(order: DateOrder, match: re.Match[str]) -> datetime | None:
-    """The digits of a local time with the parts of its date in this order; None where the calendar has no such day."""
+    """Return the digits as a time, with the parts of its date in this order; None if the calendar has no such day."""
     parts = dict(zip(order, (int(match[number]) for number in (1, 2, 3)), strict=True))
     hour = int(match[4])
     if match[8]:
@@ -223,9 +230,10 @@ def _read_as(order: DateOrder, match: re.Match[str]) -> datetime | None:
 
 
 def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
-    """Local digits (an aware time that claims UTC) in their zone as UTC."""
+    """Return as UTC the local ``digits`` of a zone, which come as an aware time that claims to be UTC."""
     if where is None:
         return LocalTime(digits, None, "unknown")
+    # PEP 495: in a repeated hour fold=1 is the later reading; in an hour that the zone skips it is the earlier one.
     early = digits.replace(tzinfo=where, fold=0).astimezone(UTC)
     late = digits.replace(tzinfo=where, fold=1).astimezone(UTC)
     if early < late:
@@ -238,10 +246,10 @@ def localized(digits: datetime, where: ZoneInfo | None) -> LocalTime:
 
 
 def from_mail(text: str) -> datetime | None:
-    """An RFC 5322 date as UTC (``-0000`` and a missing zone are taken as UTC); None if it is none."""
+    """Return an RFC 5322 date as UTC; None if it cannot be parsed. ``-0000`` and a missing zone are taken as UTC."""
     match = _MAIL.match(text)
     if match is not None:
-        # As servers write it in their banners, and in every session's.
+        # The usual form, which stands in the banner of every session; the general parser is much slower.
         day, month, year, time_of_day, sign, hours, minutes = match.groups()
         iso = f"{year}-{_MONTHS.index(month) // 3 + 1:02d}-{int(day):02d}T{time_of_day}Z"
         time, offset = from_iso(iso), timedelta(hours=int(hours), minutes=int(minutes))
@@ -258,6 +266,6 @@ def from_mail(text: str) -> datetime | None:
 
 
 def whole_hours(seconds: float) -> int:
-    """How many whole hours an offset is, give or take two seconds; 0 where it is none."""
+    """Return the number of whole hours in an offset, give or take two seconds; 0 if it is no whole number of hours."""
     hours = round(seconds / _HOUR)
     return hours if abs(seconds - hours * _HOUR) <= 2 else 0  # noqa: PLR2004  seconds, see docstring

@@ -1,11 +1,11 @@
-"""What a table and a column are.
+"""Tables and columns of decoded events.
 
 A column that a log writes has the log's own name (``connector-id``, ``cs-uri-query``, ``EventRecordID``); one that is
 made here has a name of ours, in lower case with ``_``. A name that would differ from the log's by its case alone stays
 in lower case, because PowerShell and SQL do not tell the two apart. docs/events.md is generated from the columns.
 
-A column is ``text`` (empty where absent), ``number``, ``decimal``, ``flag`` or ``time`` (null where absent). Times are
-UTC; one without an offset holds the digits of a log whose zone is not known.
+A column is ``text`` (empty if absent), ``number``, ``decimal``, ``flag`` or ``time`` (null if absent). Times are UTC;
+one without an offset holds the digits of a log whose zone is not known.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RecipientRow(Struct, frozen=True):
 
 
 class Column(Struct, frozen=True):
-    """A column: its name, its type, what it means, and how its value is taken from an item of the table.
+    """A column: its name, its type, its meaning, and how its value is taken from an entry (an event, a refusal ...).
 
     ``old`` are the names that the column had before 0.2, under which it stands a second time until then.
     """
@@ -50,7 +50,7 @@ class Column(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """The columns of one kind, and a sentence per row for formats that want one."""
+    """The columns of one kind of log, and a function that words a row in a sentence for formats that want one."""
 
     columns: tuple[Column, ...]
     message: Callable[[Any], str] = str
@@ -60,10 +60,10 @@ class Table(Struct, frozen=True):
         """Return the names of the columns in their order."""
         return [column.name for column in self.columns]
 
-    def rows(self, items: Iterable[Any]) -> Iterator[Row]:
-        """Yield one row for each item."""
+    def rows(self, entries: Iterable[Any]) -> Iterator[Row]:
+        """Yield one row for each entry."""
         takes = [column.take for column in self.columns]
-        return (tuple(take(item) for take in takes) for item in items)
+        return (tuple(take(entry) for take in takes) for entry in entries)
 
     def with_old_names(self) -> Table:
         """Return the table with each renamed column once more at its end, under each name that it had before 0.2."""
@@ -83,7 +83,7 @@ def shown_time(time: datetime | None, basis: TimeBasis) -> datetime | None:
 def origin_columns(take: Callable[[Any], Origin]) -> tuple[Column, ...]:
     """Return the columns that say where a row of a table stands."""
     return (
-        Column("source", "text", "file, relative to the input", lambda item: take(item).source),
-        Column("member", "text", "member of an archive", lambda item: take(item).member or ""),
-        Column("offset", "number", "byte offset in the file", lambda item: take(item).offset),
+        Column("source", "text", "file, relative to the input", lambda entry: take(entry).source),
+        Column("member", "text", "member of an archive", lambda entry: take(entry).member or ""),
+        Column("offset", "number", "byte offset in the file", lambda entry: take(entry).offset),
     )

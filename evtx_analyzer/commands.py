@@ -1,4 +1,4 @@
-"""Steps of causes to the lines of a report: sentences, and commands under a sentence that names their shell.
+"""Turn the steps of causes into lines of a report: sentences, and commands below a sentence that names their shell.
 
 Exchange Online, the Exchange Management Shell and Windows have cmdlets of the same names that do other things
 (``Get-AcceptedDomain``), so no command stands without its shell. A step for another kind of server than the one that
@@ -22,10 +22,10 @@ Shell = Literal["", "exchange-online", "exchange", "windows"]
 Server = Literal["", "exchange", "iis"]
 
 COMMAND = "> "
-"""How a line of a report begins that is a command."""
+"""The beginning of a report's line that is a command."""
 
 EITHER = "In either case:"
-"""What follows is for every kind of server again."""
+"""The line after which the steps are for every kind of server again."""
 
 _SHELLS: dict[Shell, str] = {
     "exchange-online": "In Exchange Online PowerShell (Connect-ExchangeOnline):",
@@ -42,7 +42,7 @@ LineKind = Literal["sentence", "command", "shell", "alternative"]
 
 
 def line_kind(line: str) -> LineKind:
-    """Return what a line of a report's steps is: only a sentence is a step of its own.
+    """Return the kind of a line in a report's steps; only a sentence is a step of its own.
 
     ``shell`` names where the commands below it run, ``alternative`` the kind of server that what follows is for.
     """
@@ -59,10 +59,12 @@ _QUOTATION_MARKS = re.compile("['\u2018\u2019\u201a\u201b]")
 # What stands where a value is not known. PowerShell refuses a line with a bare ``<``, so it does nothing before it is
 # filled in.
 _TO_FILL_IN = re.compile(r"<[A-Za-z0-9 ]+>")
+# Unicode categories: control, format (bidi marks, zero width), private, surrogates, line and paragraph separators.
+_INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
 
 class Conditional(Struct, frozen=True, kw_only=True):
-    """What is shown for one kind of ``server`` only, and where all of ``when`` and none of ``unless`` was observed."""
+    """A text that is shown for one kind of ``server``, and if all of ``when`` and none of ``unless`` was observed."""
 
     server: Server = ""
     when: tuple[str, ...] = ()
@@ -86,9 +88,9 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def applies(rule: Conditional, place: Place) -> bool:
-    """Whether a rule holds for a place; a place of an unknown kind takes what is for any kind."""
-    kind = not rule.server or not place.server or rule.server == place.server
-    return kind and set(rule.when) <= place.observed and not set(rule.unless) & place.observed
+    """Return whether a text is for a place; a place whose kind of server is not known takes those for any kind."""
+    fits_server = not rule.server or not place.server or rule.server == place.server
+    return fits_server and set(rule.when) <= place.observed and not set(rule.unless) & place.observed
 
 
 def instructions(steps: Iterable[Step], places: Sequence[Place]) -> tuple[str, ...]:
@@ -112,15 +114,15 @@ def _lines(steps: Iterable[Step], places: Sequence[Place]) -> Iterator[str]:
             yield from dict.fromkeys(sentence(step.text, place.names) for place in fitting)
             continue
         for commands, hosts in _by_commands(step, fitting).items():
-            named = sentence(_SHELLS.get(step.shell, ""), {"host": ", ".join(hosts)})
-            if named and named != shell:
-                yield named
-            shell = named
+            heading = sentence(_SHELLS.get(step.shell, ""), {"host": ", ".join(hosts)})
+            if heading and heading != shell:
+                yield heading
+            shell = heading
             yield from commands
 
 
 def _by_commands(step: Step, places: Iterable[Place]) -> dict[tuple[str, ...], dict[str, None]]:
-    """The commands of a step, filled, with the hosts for which they are the same."""
+    """Return the commands of a step with their values, and for each version of them the hosts that it is for."""
     hosts: dict[tuple[str, ...], dict[str, None]] = {}
     for place in places:
         lines = tuple(COMMAND + command(line, place.names) for line in step.lines)
@@ -136,8 +138,8 @@ def sentence(text: str, names: Mapping[str, str]) -> str:
 def command(line: str, names: Mapping[str, str]) -> str:
     """Return a command with each placeholder filled by a literal argument."""
     template = string.Template(line)
-    asked = (name for name in template.get_identifiers() if name in names)
-    return template.safe_substitute({name: literal(names[name]) for name in asked})
+    known = (name for name in template.get_identifiers() if name in names)
+    return template.safe_substitute({name: literal(names[name]) for name in known})
 
 
 def literal(value: str) -> str:
@@ -149,6 +151,3 @@ def literal(value: str) -> str:
         return value
     visible = "".join("\ufffd" if unicodedata.category(char) in _INVISIBLE else char for char in value)
     return "'" + _QUOTATION_MARKS.sub(r"\g<0>\g<0>", visible) + "'"
-
-
-_INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})

@@ -13,20 +13,20 @@ from evtx_analyzer.model.certificate import Certificate
 
 
 def certificate_names(certificate: Certificate) -> set[str]:
-    """DNS names of a certificate, folded: the common name of the subject and the alternate names."""
+    """Return the DNS names of a certificate in lower case: the subject's common name and the alternate names."""
     return set(sorted_names(certificate.subject, certificate.alternate_names))
 
 
-# Few certificates are sent again and again.
+# The same few certificates stand in every session.
 @lru_cache(maxsize=1024)
 def sorted_names(subject: str, alternate: tuple[str, ...]) -> tuple[str, ...]:
-    """The same in order, from the parts of a certificate."""
+    """Return the DNS names of ``certificate_names`` in order, from the parts of a certificate."""
     names = {common_name(subject), *alternate}
     return tuple(sorted({name.casefold() for name in names if "." in name and " " not in name}))
 
 
 def connector_covers(pattern: str, name: str) -> bool:
-    """Whether a connector's TlsSenderCertificateName holds for a certificate's name.
+    """Return whether a connector's TlsSenderCertificateName covers a certificate's name.
 
     The connector's ``*.contoso.com`` means contoso.com and every subdomain ("Wildcards are supported to indicate a
     domain and all subdomains", Set-InboundConnector). The certificate's own ``*.contoso.com`` stands for one label
@@ -43,28 +43,28 @@ def connector_covers(pattern: str, name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def same_name(left: str, right: str) -> bool:
-    """Whether two distinguished names are the same, whatever the blanks after commas and the case."""
+    """Return whether two distinguished names are equal but for case and blanks after commas."""
     return name_parts(left) == name_parts(right)
 
 
 def name_parts(text: str) -> tuple[tuple[str, str], ...]:
-    """Attributes of a distinguished name, folded; ``ST`` is RFC 4514's word for what Windows writes as ``S``."""
+    """Return the attributes of a distinguished name as (key, value) in lower case, with ``S`` for RFC 4514's ``ST``."""
     parts = [part.partition("=") for part in re.split(r",\s*(?=[A-Za-z.0-9]+=)", text.strip().casefold())]
     return tuple(({"st": "s"}.get(key.strip(), key.strip()), value.strip().strip('"')) for key, _, value in parts)
 
 
 def has_domain_component(text: str) -> bool:
-    """Whether a distinguished name holds ``DC=``: the mark of an authority in a company's own directory."""
+    """Return whether a distinguished name holds ``DC=``: the mark of an authority in a company's own directory."""
     return any(key == "dc" for key, _ in name_parts(text))
 
 
 def issuer_and_subject(name: str) -> tuple[str, str] | None:
-    """Issuer and subject of ``<I>CN=...<S>CN=...``, as connectors name certificates; None where it is no such name."""
+    """Return issuer and subject of ``<I>CN=...<S>CN=...``, as connectors name certificates; None for other names."""
     parts = re.fullmatch(r"\s*<I>(.*)<S>(.*)", name, re.DOTALL | re.IGNORECASE)
     return (parts[1].strip(), parts[2].strip()) if parts else None
 
 
 def common_name(subject: str) -> str:
-    """The common name of a distinguished name; the whole text where it has none."""
+    """Return the common name of a distinguished name; the whole text if there is none."""
     part = re.search(r"(?:^|,\s*)CN=\"?([^,\"]+)", subject, re.IGNORECASE)
     return part[1].strip() if part else subject.strip()

@@ -1,4 +1,4 @@
-"""Where readers of a report find the documentation: nowhere, unless somebody says where they publish it.
+"""The address of the documentation, to which reports link only if somebody publishes it.
 
 The project has no public address. A team that serves the built site sets ``EVTX_ANALYZER_DOCS`` to its address.
 """
@@ -14,9 +14,9 @@ _SCHEMES = ("https://", "http://", "file://")
 
 
 def documentation() -> str:
-    """Return the address of the documentation, with a slash at its end; empty where the variable is not set.
+    """Return the address of the documentation, with a slash at its end; empty if the variable is not set.
 
-    Raises OptionError for what is no address: it becomes a link in reports.
+    Raises OptionError for anything that is no address, because it becomes a link in reports.
     """
     address = os.environ.get(VARIABLE, "").strip()
     if address and (not address.startswith(_SCHEMES) or not address.isprintable() or " " in address):
@@ -25,6 +25,6 @@ def documentation() -> str:
 
 
 def page_of(cause: str) -> str:
-    """Return the address of the page of a cause that ships with the program; empty where none is published."""
+    """Return the address of the page on a cause that ships with the program; empty if no documentation is published."""
     address = documentation()
     return f"{address}causes/{cause}.html" if address else ""

@@ -61,24 +61,24 @@ class RuleSetError(AnalyzerError):
 
 
 PROGRAM_FAILED = "this program failed on it"
-"""With this begins what is said of an error that nobody foresaw."""
+"""The beginning of every reason that ``unforeseen`` returns."""
 
 
 def is_unforeseen(error: BaseException) -> bool:
-    """Return whether an error is a fault of this program or of a library, of which a boundary makes a loss.
+    """Return whether an error is a fault of this program or of a library, which a boundary turns into a loss.
 
-    AnalyzerError is raised on purpose, memory is the machine's, and interrupts and exits are no Exception. A panic of a
-    library in Rust is none either, and its class cannot be imported.
+    AnalyzerError is raised on purpose, MemoryError is the machine's matter, and interrupts and exits are no Exception.
     """
-    on_purpose = isinstance(error, AnalyzerError | MemoryError)
-    return (isinstance(error, Exception) and not on_purpose) or type(error).__name__ == "PanicException"
+    expected = isinstance(error, AnalyzerError | MemoryError)
+    # pyo3 raises the panic of a Rust library as a BaseException whose class cannot be imported.
+    return (isinstance(error, Exception) and not expected) or type(error).__name__ == "PanicException"
 
 
 def unforeseen(what: str, error: BaseException) -> str:
-    """Return what a report says of an error that nobody foresaw; its traceback goes to the log ``evtx_analyzer``.
+    """Return the reason that a report states for an unforeseen error; its traceback goes to the log ``evtx_analyzer``.
 
-    ``what`` names the source or bundle. The text is one line, and the same in every run.
+    ``what`` names the source or bundle. The text is one line and the same in every run, so memory addresses are cut.
     """
-    _LOG.error("%s: this program failed on it", what, exc_info=error)
+    _LOG.error("%s: %s", what, PROGRAM_FAILED, exc_info=error)
     text = _ADDRESS.sub("", str(error)).partition("\n")[0][:_MOST_TEXT].encode("utf-8", "replace").decode()
     return f"{PROGRAM_FAILED} ({type(error).__name__}: {text}); please report this"

@@ -1,4 +1,4 @@
-"""The cmdlets whose exports are read, and the properties by which an exported object is known for one of them.
+"""The cmdlets whose exports are read, and the properties by which an exported object is recognized as one of theirs.
 
 Get-InboundConnector and Get-AcceptedDomain run in Exchange Online PowerShell, Get-SendConnector and
 Get-ExchangeCertificate in the Exchange Management Shell (cmdlet reference of Exchange PowerShell).
@@ -11,7 +11,7 @@ SEND_CONNECTOR = "Get-SendConnector"
 EXCHANGE_CERTIFICATE = "Get-ExchangeCertificate"
 ACCEPTED_DOMAIN = "Get-AcceptedDomain"
 
-# Properties that tell an object's cmdlet, in the spelling of every language; all are in the documented list output.
+# Property names are the same in every language of Windows; all of these are in the documented list output.
 CMDLET_PROPERTIES: dict[str, frozenset[str]] = {
     INBOUND_CONNECTOR: frozenset({"Name", "ConnectorType", "TlsSenderCertificateName"}),
     SEND_CONNECTOR: frozenset({"Name", "TlsCertificateName"}),
@@ -25,6 +25,6 @@ COMPARED: dict[str, tuple[str, ...]] = {
     EXCHANGE_CERTIFICATE: ("Thumbprint", "Services"),
     ACCEPTED_DOMAIN: ("DomainName",),
 }
-"""Properties that are compared with refusals: where one is cut, what it does not show is not known."""
+"""Properties that are compared with refusals. If PowerShell cut one short, the part that is missing is not known."""
 
 CMDLETS = tuple(CMDLET_PROPERTIES)

@@ -25,26 +25,26 @@ _INITIAL = ("onmicrosoft.com", "onmicrosoft.us", "onmicrosoft.de", "partner.onms
 
 
 def is_service_name(name: str) -> bool:
-    """Whether a host or certificate name is one of Exchange Online's own."""
+    """Return whether a host or certificate name is one of Exchange Online's own."""
     return _below(name, _SERVICE)
 
 
 def is_host_name(name: str) -> bool:
-    """Whether a word is the name of a host in a domain: not a greeting, an address, or a status like ``2.0.0``."""
+    """Return whether a word is a host's name with a domain, not a greeting, an address or a status like ``2.0.0``."""
     return "." in name and any(letter.isalpha() for letter in name.rstrip(".").rpartition(".")[2])
 
 
 def is_initial_domain(domain: str) -> bool:
-    """Whether a domain is one that every tenant gets (``contoso.onmicrosoft.com``) or lies below it."""
+    """Return whether a domain is one that every tenant gets (``contoso.onmicrosoft.com``) or lies below it."""
     return _below(domain, _INITIAL)
 
 
 def is_remote_side(banner_name: str, received: Certificate | None, remote: str) -> bool | None:
-    """Whether a session's remote side is Exchange Online; None where nothing tells.
+    """Return whether a session's remote side is Exchange Online; None if nothing shows it.
 
-    The certificate received decides where the log shows its names: a TLS inspection passes the banner on, not the
-    certificate. Else the name in the banner, and where a firewall masks that (``220 ****``), a private ``remote``
-    address, at which Exchange Online never is.
+    The names in the certificate received decide, if the log shows them: TLS inspection passes the banner on, but not
+    the certificate. Next comes the host name in the banner. If a firewall masks that (``220 ****``), a private
+    ``remote`` address still shows that it is not Exchange Online.
     """
     names = certificate_names(received) if received is not None else set()
     if names:
@@ -55,13 +55,16 @@ def is_remote_side(banner_name: str, received: Certificate | None, remote: str) 
 
 
 def is_private(address: str) -> bool:
-    """Whether an address, with or without a port, belongs to a private network (RFC 1918, RFC 4193, RFC 6598)."""
+    """Return whether an address, with or without a port, is private, shared, link-local or loopback.
+
+    The networks are those of RFC 1918, RFC 4193, RFC 6598, RFC 3927 and RFC 1122.
+    """
     parsed = parse_address(address)
     return parsed is not None and any(parsed in network for network in _PRIVATE if network.version == parsed.version)
 
 
 def parse_address(endpoint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address of ``192.0.2.1``, ``192.0.2.1:25`` or ``[2001:db8::1]:25``; None where it is none.
+    """Return the address of ``192.0.2.1``, ``192.0.2.1:25`` or ``[2001:db8::1]:25``; None if it cannot be parsed.
 
     An IPv4 address that is mapped to IPv6 (``::ffff:192.0.2.1``, RFC 4291) is the IPv4 address.
     """

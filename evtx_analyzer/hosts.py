@@ -4,12 +4,12 @@ Logs write one machine in different ways: CAPI2 its DNS name (``Computer``), IIS
 upper case), the Send connector log none at all. The label is the first DNS label in upper case; where one short
 name stands in two domains, the whole name is kept.
 
-In order of trust: what ``--host`` says, the row, the collector's manifest, a file called after a machine that other
-rows name (``EX02_SEND.LOG``), the folder or archive that collectors name after the machine, the local address as
-Receive logs and message tracking name its owner. A label that none of these gives is assumed only where the whole
-input, or the nearest folder that names any machine, holds one machine, and is said to be assumed.
-Where a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), the folders beside it that hold logs
-without a name are other machines, called like their folder. Machines that differ are never paired silently.
+A label comes from the first of these that gives one: ``--host``, the row, the collector's manifest, a file named after
+a machine that other rows name (``EX02_SEND.LOG``), the folder or archive that a collector named after the machine, the
+owner of the local address by Receive logs and message tracking. If none does, a machine is assumed, and reported as
+assumed, only if it is the only one in the whole input or in the nearest folder that names any.
+If a folder or archive *is* a machine (``HOSTA/`` holds rows that HOSTA wrote), its sibling folders with logs that name
+no machine are taken for other machines, with the names of their folders. Different machines are never paired silently.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation
 
 HostOverrides = tuple[tuple[str, str], ...]
-"""Pairs of ``--host``: pattern of a path (empty for all) and name."""
+"""The values of ``--host`` as pairs: the pattern of a path (empty for all paths), and a name."""
 HostNames = str | Sequence[str] | Mapping[str, str]
-"""``--host`` as callers write it: one name for all files, texts ``PATTERN=NAME``, or names by pattern."""
+"""The values of ``--host`` as callers write them: a name for all files, texts ``PATTERN=NAME``, or names by pattern."""
 
 # ExchangeLogCollector: <SERVER>-<Md>.zip (then -1.zip ...) and <yyyyMd>\\<SERVER>; a copied share: \\\\SRV\\c$.
 _ARCHIVE = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9-]{0,62}?)-(?P<day>\d{2,4})(?:-\d{1,2})?\.zip$", re.IGNORECASE)
 _DATED = re.compile(r"20\d\d(?P<day>\d{2,4})$")
 _SHARE = re.compile(r"[A-Za-z]\$$")
 _MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,99}$")
-# Words that people name bundles, copies and moments with, and folders of one machine's own logs and exports, as
-# Exchange, IIS and people call them.
+# No machines: words in the names of bundles, copies and points in time, and the folders in which Exchange, IIS and
+# people keep the logs and exports of one machine.
 _NO_HOSTS = frozenset(
     """
     archive bundle capi2 case collect collected customer data evidence exchange export files iis incident log
@@ -45,7 +45,7 @@ _NO_HOSTS = frozenset(
     smtpsend smtpsvc system tenant text transportroles winevt windows xml
     """.split()  # noqa: SIM905  a word a line would take seventy lines
 )
-# A folder that looks like a machine's name (EX01, CORP-SMTP1), and not like one of Windows' own (SMTPSVC1, V15).
+# A folder that looks like a machine's name (EX01, CORP-SMTP1) and not like one that Windows makes (SMTPSVC1, V15).
 _MACHINE = re.compile(
     r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]{1,62}\d{1,3}", re.IGNORECASE
 )
@@ -55,7 +55,7 @@ _LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
 
 class HostClue(Struct, frozen=True):
-    """What is known of a fact's machine: the name that its row writes, its file, and its local address."""
+    """What a row tells of its machine: the name that it writes, its file, and its local address."""
 
     name: str = ""
     path: str = ""
@@ -65,16 +65,16 @@ class HostClue(Struct, frozen=True):
 class Hosts(Struct, frozen=True):
     """All machines of one case.
 
-    ``labels`` by name as written (folded), ``only`` where there is just one, ``folders`` the labels that rows of files
-    below a folder name, ``addresses`` the label of an address, ``given`` the pairs of ``--host``. ``twins`` are folders
-    of machines that are not known.
+    ``labels`` are by name as written, in lower case; ``only`` is the label if there is just one. ``folders`` holds for
+    each folder the labels in rows of the files below it, ``addresses`` the label that owns an address, ``stated`` the
+    machine that a collector's manifest names for a path. ``twins`` are folders of machines whose names are not known.
     """
 
     labels: Mapping[str, str]
     only: str
     folders: Mapping[str, frozenset[str]]
     addresses: Mapping[str, str]
-    given: HostOverrides = ()
+    overrides: HostOverrides = ()
     stated: Mapping[str, str] = {}
     twins: frozenset[str] = frozenset()
     _known: dict[HostClue, tuple[str, HostBasis]] = field(default_factory=dict)
@@ -84,28 +84,29 @@ class Hosts(Struct, frozen=True):
         return self.labels.get(name.casefold(), short(name))
 
     def resolve(self, clue: HostClue) -> tuple[str, HostBasis]:
-        """Return the label and how it is known; a log of thousands of sessions is asked about once."""
-        label = self._known.get(clue)
-        if label is None:
-            # Another name or address may stand in every row: what is remembered stays small.
+        """Return the label of a clue's machine, and how it is known."""
+        # Remembered, because all sessions of a log have the same clue.
+        resolved = self._known.get(clue)
+        if resolved is None:
+            # A damaged or hostile log may write another name in every row, so the memory is bounded.
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
-            label = self._known[clue] = self._resolve(clue)
-        return label
+            resolved = self._known[clue] = self._resolve(clue)
+        return resolved
 
     def _resolve(self, clue: HostClue) -> tuple[str, HostBasis]:
-        override = _override(clue.path, self.given)
+        override = _override(clue.path, self.overrides)
         if override:
             return self.label(override), "option"
         if clue.name:
             return self.label(clue.name), "row"
         if stated := self.stated.get(clue.path, ""):
             return self.label(stated), "manifest"
-        if called := self._of_file(clue.path):
-            return called, "file"
-        named, assumed = self._of_folder(clue.path)
-        if named:
-            return named, "folder"
+        if by_file := self._of_file(clue.path):
+            return by_file, "file"
+        by_folder, assumed = self._of_folder(clue.path)
+        if by_folder:
+            return by_folder, "folder"
         owner = self.addresses.get(address_of(clue.address), "")
         if owner:
             return owner, "address"
@@ -113,17 +114,17 @@ class Hosts(Struct, frozen=True):
         return (label, "assumed") if label else ("", "unknown")
 
     def _of_file(self, path: str) -> str:
-        """Return the label of a known machine with whose name the file's begins or ends; empty for none."""
+        """Return the label of the known machine whose name begins or ends the file's name; empty if it is not one."""
         parts = _parts(path)
         name = parts[-1].casefold() if parts else ""
         stem = name.rpartition(".")[0] or name
-        ends = [match.start() for match in _SEPARATOR.finditer(stem)]
-        words = [word for at in ends for word in (stem[:at], stem[at + 1 :])]
-        found = {self.labels[word] for word in words if word in self.labels and word not in _NO_HOSTS}
-        return next(iter(found)) if len(found) == 1 else ""
+        separators = [match.start() for match in _SEPARATOR.finditer(stem)]
+        words = [word for at in separators for word in (stem[:at], stem[at + 1 :])]
+        labels = {self.labels[word] for word in words if word in self.labels and word not in _NO_HOSTS}
+        return next(iter(labels)) if len(labels) == 1 else ""
 
     def _of_folder(self, path: str) -> tuple[str, str]:
-        """Return the label that the nearest folder above a file gives, and one to assume from what folders hold."""
+        """Return the label that the nearest folder above a file gives; if none does, the label to assume second."""
         parts = _parts(path)
         for depth in range(len(parts) - 1, 0, -1):
             name = parts[depth - 1]
@@ -132,9 +133,9 @@ class Hosts(Struct, frozen=True):
                 return known, ""
             folder = "/".join(parts[:depth])
             inside = self.folders.get(folder, frozenset())
-            pattern = folder_host(parts[:depth])
-            if pattern and (not inside or self.label(pattern) in inside):
-                return self.label(pattern), ""
+            collected = folder_host(parts[:depth])
+            if collected and (not inside or self.label(collected) in inside):
+                return self.label(collected), ""
             if inside or folder in self.twins:
                 return "", next(iter(inside)) if len(inside) == 1 else ""
         return "", ""
@@ -144,15 +145,16 @@ def identify_hosts(
     rows: Iterable[tuple[str, str]],
     paths: Iterable[str] = (),
     bridges: Mapping[str, frozenset[str]] | None = None,
-    given: HostOverrides = (),
+    overrides: HostOverrides = (),
     unnamed_logs: Iterable[tuple[str, str]] = (),
     stated: Mapping[str, str] | None = None,
 ) -> Hosts:
-    """Return the machines of a case by names in rows (path, name), all paths, owners of addresses, and ``--host``.
+    """Return the machines of a case.
 
-    ``unnamed_logs`` are (path, local address) of sessions in logs that name no machine: several addresses are taken for
-    several machines, and a folder called like another machine is not taken for the one that is known. ``stated`` are
-    the machines that manifests of the collector name, by path.
+    ``rows`` are the names in rows as (path, name), ``paths`` all paths of the input, ``bridges`` the names of an
+    address's owners by address. ``unnamed_logs`` are (path, local address) of sessions in logs that name no machine:
+    several addresses are taken for several machines, and a folder with the name of another machine is not taken for the
+    one that is known. ``stated`` are the machines that the collector's manifests name, by path.
     """
     named = sorted({(path, name) for path, name in rows if name})
     unnamed = sorted(set(unnamed_logs))
@@ -161,7 +163,7 @@ def identify_hosts(
     twins = _twins([path for path, _ in named], [path for path, _ in unnamed])
     manifests = set((stated or {}).values())
     written = sorted(
-        {name for _, name in named} | {name for _, name in given} | manifests | (above - {""}), key=str.casefold
+        {name for _, name in named} | {name for _, name in overrides} | manifests | (above - {""}), key=str.casefold
     )
     domains: dict[str, set[str]] = {}
     for name in written:
@@ -177,24 +179,25 @@ def identify_hosts(
         address: {labels.get(name.casefold(), short(name)) for name in names}
         for address, names in (bridges or {}).items()
     }
-    distinct = {labels[name.casefold()] for _, name in (*named, *given)} | {short(name) for name in above if name}
+    distinct = {labels[name.casefold()] for _, name in (*named, *overrides)} | {short(name) for name in above if name}
     distinct |= {labels[name.casefold()] for name in manifests}
     distinct |= {label for owner in owners.values() for label in owner} | {*siblings.values()}
     return Hosts(
         labels={**labels, **siblings, **{label.casefold(): label for label in distinct}},
         only=next(iter(distinct)) if len(distinct) == 1 and not twins and not _several(unnamed, distinct) else "",
-        folders={path: frozenset(found) for path, found in folders.items()},
-        addresses={address: next(iter(found)) for address, found in owners.items() if len(found) == 1},
-        given=given,
+        folders={path: frozenset(inside) for path, inside in folders.items()},
+        # An address with several owners identifies none of them.
+        addresses={address: next(iter(names)) for address, names in owners.items() if len(names) == 1},
+        overrides=overrides,
         stated=stated or {},
         twins=twins,
     )
 
 
 def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[str, str]:
-    """Return machines by folders that stand beside the folder of a known machine and hold unnamed logs.
+    """Return the machines after which folders with unnamed logs are named, next to the folder of a known machine.
 
-    The label by the folder's name, folded; the name may hold the domain.
+    The labels are by the folder's name in lower case, which may hold the domain.
     """
     places = {
         (*parts[:depth],)
@@ -206,15 +209,15 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
     labels: dict[str, str] = {}
     for parts in map(_parts, unnamed):
         # A log below the machine's own folder is the machine's.
-        beside = [
+        siblings = [
             parts[len(place)] for place in places if len(parts) > len(place) + 1 and (*parts[: len(place)],) == place
         ]
-        labels |= {name.casefold(): short(name) for name in map(_stem, beside) if _is_machine_name(name)}
+        labels |= {name.casefold(): short(name) for name in map(_stem, siblings) if _is_machine_name(name)}
     return labels
 
 
 def _is_machine_name(name: str) -> bool:
-    """Return whether a folder may be called after a machine: a legal name, and none of the words for kinds of logs."""
+    """Return whether a folder may be named after a machine: by a legal name that is no usual word for logs."""
     plain = re.sub(r"(?:[-_ ]|(?<!\d))\d+$", "", name).casefold()
     # A date (2026-03-10) would be a legal name of a machine.
     legal = _MACHINE_NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
@@ -222,36 +225,36 @@ def _is_machine_name(name: str) -> bool:
 
 
 def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
-    """Return whether logs that name no machine come from several, as far as paths and addresses tell."""
-    found = set(unnamed_logs)
-    addresses = {address_of(endpoint) for _, endpoint in found} - {""}
-    folders = {part for path, _ in found for part in _parts(path)[:-1]}
-    called = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
-    return len(addresses) > 1 or bool(called - known)
+    """Return whether logs that name no machine come from several, as far as paths and addresses show."""
+    logs = set(unnamed_logs)
+    addresses = {address_of(endpoint) for _, endpoint in logs} - {""}
+    folders = {part for path, _ in logs for part in _parts(path)[:-1]}
+    machines = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
+    return len(addresses) > 1 or bool(machines - known)
 
 
 def _twins(named: Iterable[str], unnamed: Iterable[str]) -> frozenset[str]:
-    """Return folders of logs without a name that are called like one beside them with a name, but for the last letter.
+    """Return the folders of unnamed logs whose names differ only by the last letter from a sibling with named rows.
 
-    ``HOSTA`` and ``HOSTB``, ``server-1.zip`` and ``server-2.zip`` are two machines, whatever they are called inside.
+    ``HOSTA`` and ``HOSTB``, ``server-1.zip`` and ``server-2.zip`` are two machines, whatever name stands in their rows.
     """
     stems: dict[tuple[str, str], set[str]] = {}
     for parts in map(_parts, named):
         for depth, part in enumerate(parts[:-1]):
             stem = _stem(part).casefold()
             stems.setdefault(("/".join(parts[:depth]), stem[:-1]), set()).add(stem[-1:])
-    found = set()
+    twins = set()
     for parts in map(_parts, unnamed):
         for depth, part in enumerate(parts[:-1]):
             stem = _stem(part).casefold()
-            last = stems.get(("/".join(parts[:depth]), stem[:-1]), set())
-            if last and stem[-1:] not in last and len(stem) > 1 and _is_machine_name(_stem(part)):
-                found.add("/".join(parts[: depth + 1]))
-    return frozenset(found)
+            last_letters = stems.get(("/".join(parts[:depth]), stem[:-1]), set())
+            if last_letters and stem[-1:] not in last_letters and len(stem) > 1 and _is_machine_name(_stem(part)):
+                twins.add("/".join(parts[: depth + 1]))
+    return frozenset(twins)
 
 
 def folder_host(parts: list[str]) -> str:
-    """Return the machine that the last of these folders is named after by a collector; empty where it is not."""
+    """Return the machine after which a collector named the last of these folders; empty if none did."""
     name, above = parts[-1], parts[-2] if len(parts) > 1 else ""
     archive = _ARCHIVE.fullmatch(name)
     if archive is not None:
@@ -275,7 +278,7 @@ def short(name: str) -> str:
 
 
 def address_of(endpoint: str) -> str:
-    """Return the address of an endpoint (``10.10.248.7:16547``, ``[fe80::1]:25``); empty for loopback and for none."""
+    """Return the address of an endpoint (``10.10.248.7:16547``, ``[fe80::1]:25``); empty for loopback addresses."""
     if endpoint.startswith("["):
         address = endpoint[1:].partition("]")[0]
     else:
@@ -284,7 +287,7 @@ def address_of(endpoint: str) -> str:
 
 
 def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
-    """Return how the host of a rejection and the host of an operation stand to each other."""
+    """Return the relation between the host of a rejection and the host of an operation."""
     if not left or not right:
         return "unknown"
     if left != right:
@@ -293,7 +296,10 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
 
 
 def host_overrides(names: HostNames | None) -> HostOverrides:
-    """Return the pairs of pattern and name; a name without a pattern holds for all files. Raises OptionError."""
+    """Return ``--host`` as pairs of pattern and name; a name without a pattern is for all files.
+
+    Raises OptionError if a pattern has no name.
+    """
     if names is None:
         return ()
     if isinstance(names, Mapping):
@@ -301,9 +307,9 @@ def host_overrides(names: HostNames | None) -> HostOverrides:
     else:
         pairs = [_pair(text) for text in ([names] if isinstance(names, str) else names)]
     pairs = [(pattern.strip(), name.strip()) for pattern, name in pairs]
-    wrong = next((pattern for pattern, name in pairs if not name), None)
-    if wrong is not None:
-        raise OptionError(f"--host {wrong}=: expected NAME, or PATTERN=NAME with the name of a machine")
+    unnamed = next((pattern for pattern, name in pairs if not name), None)
+    if unnamed is not None:
+        raise OptionError(f"--host {unnamed}=: expected NAME, or PATTERN=NAME with the name of a machine")
     return tuple(pairs)
 
 
@@ -313,16 +319,17 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def host_text(overrides: HostOverrides) -> str | None:
-    """Return ``--host`` as reports show it; None where it was not given."""
+    """Return ``--host`` as reports show it; None without the option."""
     return ", ".join(f"{pattern}={name}" if pattern else name for pattern, name in overrides) or None
 
 
 def _override(path: str, overrides: HostOverrides) -> str:
-    """Return the name that ``--host`` gives a path: by a pattern of it or of a part of it, else that for all."""
-    folded, names = path.casefold(), [part.casefold() for part in _parts(path)]
+    """Return the name of the first ``--host`` whose pattern matches the path or one of its parts, else that for all."""
+    # fnmatch would compare by the rules of this system, which need not be the one that wrote the logs.
+    folded, parts = path.casefold(), [part.casefold() for part in _parts(path)]
     for pattern, name in overrides:
         wanted = pattern.casefold()
-        if wanted and (fnmatchcase(folded, wanted) or any(fnmatchcase(part, wanted) for part in names)):
+        if wanted and (fnmatchcase(folded, wanted) or any(fnmatchcase(part, wanted) for part in parts)):
             return name
     return next((name for pattern, name in overrides if not pattern), "")
 
@@ -336,11 +343,8 @@ def _stem(name: str) -> str:
 
 
 def _is_day(digits: str) -> bool:
-    """Return whether digits are a month and a day without leading zeros, as the collector writes them."""
-    return any(
-        month and day and not month.startswith("0") and not day.startswith("0") and int(month) <= 12 and int(day) <= 31  # noqa: PLR2004  months, days
-        for month, day in ((digits[:cut], digits[cut:]) for cut in (1, 2))
-    )
+    """Return whether digits are a month and a day without leading zeros (``Md``), as ExchangeLogCollector has them."""
+    return re.fullmatch(r"([1-9]|1[0-2])([1-9]|[12]\d|3[01])", digits) is not None
 
 
 def _label(name: str, domains: Mapping[str, set[str]]) -> str:

@@ -1,6 +1,6 @@
-"""The options of an analysis: declared here, and passed on whole by the command line, batches and the library.
+"""The options of an analysis, declared here and passed on as one value by the command line, batches and the library.
 
-To add one: a keyword in ``CaseArguments`` (where it holds for every bundle of a batch) or ``AnalysisArguments``, a
+To add one, write a keyword in ``CaseArguments`` (if it holds for every bundle of a batch) or ``AnalysisArguments``, a
 field of the same name in ``AnalysisOptions``, and its option in ``evtx_analyzer/cli/options.py``. If it changes what a
 report says, the report names it too (``Options`` in ``evtx_analyzer/report/document.py``).
 """
@@ -47,13 +47,13 @@ class AnalysisArguments(CaseArguments, total=False):
 
 
 class AnalysisOptions(Struct, frozen=True, kw_only=True):
-    """What an analysis is asked for beside its inputs, checked; ``analysis_options`` makes it.
+    """The options of an analysis after they were checked; ``analysis_options`` makes them.
 
-    ``window`` is in seconds before and after the handshake, None for what each link rule says. ``host`` holds pairs of
-    a pattern and a name. ``tz`` is an IANA name. ``since`` and ``until`` are aware times. ``rules`` is None for the
-    built-in rules. ``jobs`` is a number of threads, None for one per core, at most four. ``config`` says in words which
-    options came from which file. ``certificates`` are thumbprints whose checks matter beside those that the case shows
-    (``verify`` names those of the earlier report).
+    ``window`` is in seconds before and after the handshake; None keeps the window of each link rule. ``host`` holds
+    pairs of a pattern and a name. ``tz`` is an IANA name. ``since`` and ``until`` are aware times. ``rules`` is None
+    for the built-in rules. ``jobs`` is a number of threads, None for one per core, at most four. ``config`` says in
+    words which options came from which file. ``certificates`` are thumbprints whose checks matter besides those that
+    the case shows (``verify`` names those of the earlier report).
     """
 
     window: tuple[float, float] | None = None
@@ -73,12 +73,12 @@ class AnalysisOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def helpers(self) -> int:
-        """Return how many threads may work beside the analysis."""
+        """Return how many threads may work at the same time as the analysis."""
         return (self.jobs or min(os.cpu_count() or 1, _MOST_JOBS)) - 1
 
 
 def analysis_options(**arguments: Unpack[AnalysisArguments]) -> AnalysisOptions:
-    """Check keyword arguments and make the options of them. Raises OptionError for a value that cannot be used."""
+    """Check keyword arguments and return them as options. Raises OptionError for a value that cannot be used."""
     tz, jobs = arguments.get("tz"), arguments.get("jobs")
     since, until = arguments.get("since"), arguments.get("until")
     if tz is not None:
@@ -91,6 +91,6 @@ def analysis_options(**arguments: Unpack[AnalysisArguments]) -> AnalysisOptions:
         **arguments,
         "host": host_overrides(arguments.get("host")),
         "limits": arguments.get("limits") or Limits(),
-        "leave_out": tuple(os.fspath(item) for item in arguments.get("leave_out", ())),
+        "leave_out": tuple(os.fspath(path) for path in arguments.get("leave_out", ())),
     }
     return AnalysisOptions(**checked)

@@ -55,8 +55,8 @@ def analyze(inputs: Inputs, *, progress: Progress | None = None, **arguments: Un
     ``password`` opens encrypted members. ``progress`` is called with a source's path and a number of bytes read.
     ``prefilter=False`` decodes every event and reads every row one by one, also those that no rule can match: slower,
     with the same report but for ``coverage[].read``. ``jobs`` is how many threads work at once (default: one per
-    core, at most four): beside the analysis, files are hashed and archives unpacked. Raises InputError where nothing
-    can be read (with ``anyway`` such a report is given instead), OptionError for an option that cannot be used,
+    core, at most four): files are hashed and archives unpacked while the analysis runs. Raises InputError if nothing
+    can be read (with ``anyway`` it returns a report of losses instead), OptionError for an option that cannot be used,
     RuleSetError for wrong rules.
     """
     return analyze_case(inputs, analysis_options(**arguments), progress)
@@ -68,7 +68,7 @@ def analyze_case(inputs: Inputs, options: AnalysisOptions, progress: Progress | 
 
 
 class Analyzed(NamedTuple):
-    """A report, with what its logs show that a repair is judged by."""
+    """A report, and what its logs show of the time after the refusals, by which a repair is judged."""
 
     report: Report
     later: Later
@@ -129,14 +129,14 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
 
 
 def events(inputs: Inputs) -> Iterator[Event]:
-    """Yield the typed events of all inputs, before any rule; losses are not given here, use ``analyze`` for those."""
-    for item in without_copies(examine(source, silent) for source in discover(source_paths(inputs))):
-        if item.syntax is not None and not item.duplicate_of:
-            yield from typed_events(SourceAccount(item))
+    """Yield the typed events of all inputs, before any rule. Losses stand only in the report of ``analyze``."""
+    for examined in without_copies(examine(source, silent) for source in discover(source_paths(inputs))):
+        if examined.syntax is not None and not examined.duplicate_of:
+            yield from typed_events(SourceAccount(examined))
 
 
 def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequence[Operation]) -> CaseFacts:
-    """Gather what surrounds all refusals: exports, checks, the delivery history, other errors and events."""
+    """Gather what refusals are compared with: exports, checks, the delivery history, other errors and events."""
     tallies = evidence.tallies
     return case_facts(
         tallies.exported,
@@ -160,7 +160,7 @@ def _case(
     chains: Sequence[StoreChain],
     uncollected: Sequence[tuple[str, str]],
 ) -> Case:
-    """Return what the causes look at besides the incidents."""
+    """Return the facts that all incidents share, for the causes."""
     return Case(
         operations=joined.operations,
         coverage=account.coverage,

@@ -1,4 +1,4 @@
-"""Text of logs made fit to print or to keep: without control characters, not too long, numbers as numbers."""
+"""Make text of logs fit to print or to store: without control characters, not too long, numbers as numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _LINE_ENDS = ("Zl", "Zp")
 
 
 def clean(text: str) -> str:
-    """Return the text with control, format and surrogate characters replaced, so that it cannot act on a terminal."""
+    """Return the text with all characters that act or are not seen replaced, so that it cannot act on a terminal.
+
+    These are control characters (line ends too), format characters, surrogates and private characters.
+    """
     return "".join("\ufffd" if unicodedata.category(char) in _HIDDEN else char for char in text)
 
 
@@ -24,19 +27,16 @@ def escaped(text: str) -> str:
 
 
 def clip(text: str, most: int) -> str:
-    """Return at most ``most`` characters of the text, the cut marked."""
+    """Return at most ``most`` characters of the text; an ellipsis marks a cut."""
     return text if len(text) <= most else text[: most - 1] + "\u2026"
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that ASCII digits write, None for any other text and for more than 18 digits.
-
-    ``str.isdigit`` takes superscripts, which ``int`` refuses, and ``int`` refuses more than 4,300 digits: one damaged
-    byte in a log makes either of them.
-    """
+    """Return the number that ASCII digits write; None for any other text and for more than 18 digits."""
+    # Not str.isdigit, which takes superscripts that int refuses; int also refuses more than 4,300 digits.
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def whole_text(text: str) -> str:
-    """Return the text with pairs of surrogates joined and single ones replaced: no encoding could write them."""
+    """Return the text with pairs of surrogates joined and lone ones replaced, because no encoding can write those."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

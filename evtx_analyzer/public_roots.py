@@ -1,10 +1,10 @@
 """The public root certification authorities, as ``certifi`` lists them (Mozilla's list).
 
-It tells a root from an intermediate by key id and name. A root that is not on the list may still be public: Microsoft's
-own list has others, so absence from it proves nothing.
+The list tells a root from an intermediate by key id or name. A root that is not on it may still be public: Microsoft's
+own list has others, so absence proves nothing.
 
-The certificates are searched and not parsed, which would take longer than a small analysis: what is looked for stands
-in them as it is encoded (ITU-T X.690; subject key identifier: RFC 5280 4.2.1.2, common name: X.520).
+The certificates are searched for encoded bytes (ITU-T X.690; subject key identifier: RFC 5280 4.2.1.2, common name:
+X.520). Parsing all of them would take longer than a small analysis.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----",
 _KEY_ID = bytes.fromhex("0603551D0E0416" + "0414")  # OID 2.5.29.14, an octet string around another one of 20 bytes
 _COMMON_NAME = bytes.fromhex("0603550403")  # OID 2.5.4.3
 _UTF8, _PRINTABLE = 0x0C, 0x13  # tags of the strings in which names are written
-_KEY_ID_SIZE, _LONGEST_NAME = 20, 127
+_KEY_ID_SIZE = 20
+_LONGEST_NAME = 127  # in bytes; from 128 on DER writes the length in another form (X.690 8.1.3)
 
 
 def is_public_root(subject: str, key_id: str) -> bool:
-    """Whether a certificate of this subject or subject key id (hex) is a public root; the key id decides if given."""
+    """Return whether a certificate is a public root: by its subject key id (20 bytes in hex), else by its subject."""
     digits = re.sub(r"[^0-9A-Fa-f]", "", key_id)
     if len(digits) == 2 * _KEY_ID_SIZE:
         sought = [_KEY_ID + bytes.fromhex(digits)]
@@ -38,7 +39,7 @@ def is_public_root(subject: str, key_id: str) -> bool:
 
 @cache
 def public_roots() -> tuple[bytes, ...]:
-    """All roots as DER, read once."""
+    """Return all roots as DER, read once."""
     import certifi  # noqa: PLC0415  start-up cost: only where a chain stops
 
     return tuple(base64.b64decode(block) for block in _PEM.findall(Path(certifi.where()).read_bytes()))

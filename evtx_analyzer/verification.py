@@ -1,4 +1,4 @@
-"""Did the fix work? An earlier report, and logs of after the fix."""
+"""Verify a fix by an earlier report and logs of the time after the fix."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def verify(
 ) -> Report:
     """Return an earlier report with what later inputs show of the fix: ``repair``, and the grades that follow from it.
 
-    ``inputs`` are logs of after the fix; they may hold the earlier time too. ``arguments`` are those of ``analyze``.
-    The origins in ``repair`` are of the later inputs, all others of the earlier ones. Raises ReportError where the
-    earlier report has no refusal, and what ``analyze`` raises.
+    ``inputs`` are logs of the time after the fix; they may hold the earlier time too. ``arguments`` are those of
+    ``analyze``. The origins in ``repair`` are of the later inputs, all others of the earlier ones. Raises ReportError
+    if the earlier report has no refusal, and whatever ``analyze`` raises.
     """
     return verify_case(earlier, inputs, analysis_options(**arguments), progress)
 
@@ -67,7 +67,8 @@ def verify_case(earlier: Report, inputs: Inputs, options: AnalysisOptions, progr
 def _thumbprints(earlier: Report) -> frozenset[str]:
     """Return the certificates whose checks matter: those that were sent or received, and those whose checks failed."""
     rejections = [rejection for incident in earlier.incidents for rejection in incident.rejections]
-    shown = {part.thumbprint for rejection in rejections for part in (rejection.sent, rejection.received) if part}
+    sides = (side for rejection in rejections for side in (rejection.sent, rejection.received))
+    shown = {certificate.thumbprint for certificate in sides if certificate}
     by_id = {operation.id: operation.thumbprint for operation in earlier.operations}
     linked = {by_id.get(link.operation, "") for incident in earlier.incidents for link in incident.links}
     return frozenset((shown | linked) - {""})

@@ -1,3 +1,3 @@
-"""The version of the program, which the package metadata takes from here: asking for those costs 20 ms."""
+"""The version of the program, from which the package metadata take it: reading those would cost 20 ms."""
 
 VERSION = "0.1.0"

@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all: what stood there before stays until the new contents are on the disk.
+"""Write files whole or not at all: the earlier file stays until the new contents are on the disk.
 
-A file beside the target takes the contents, is flushed to the disk and takes the target's place in one step. A full
-disk, an error and a kill leave the earlier file as it was; a kill may leave the file beside it, which ``discover``
-knows by its name and leaves out.
+A part file in the same folder takes the contents, is flushed to the disk and replaces the target in one step. A full
+disk, an error and a kill leave the earlier file as it was. A kill may leave the part file behind, which ``discover``
+recognizes by its name and leaves out.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 def is_part(name: str) -> bool:
-    """Whether a file name is that of contents which were never finished, because the program was killed."""
+    """Return whether a file name is that of a part file, which stays behind if the program is killed."""
     return _PART.fullmatch(name) is not None
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all; raises ReportError where that cannot be done."""
+    """Write a file whole or not at all. Raises ReportError if it cannot be written."""
     with whole_file(path) as stream:
         stream.write(data)
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A stream to write to; the file has the contents if the block ends, and is as before if it raises.
+    """Yield a stream to write to; the file has the contents if the block ends, and is as before if it raises.
 
-    Raises ReportError for an OSError of writing. A device or a pipe is written to as it is, and the target of a link
-    is replaced, not the link.
+    A device or a pipe is written to directly. Of a link the target is replaced, not the link. Raises ReportError if the
+    file cannot be written.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -49,7 +49,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
             with target.open("wb") as stream:
                 yield stream
         else:
-            yield from _beside(target, earlier)
+            yield from _part_file(target, earlier)
     except OSError as error:
         kept = "" if not os.path.exists(path) else "; the file that stood there is as it was"
         raise ReportError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
@@ -62,7 +62,8 @@ def _status(target: Path) -> os.stat_result | None:
         return None
 
 
-def _beside(target: Path, earlier: os.stat_result | None) -> Iterator[BinaryIO]:
+def _part_file(target: Path, earlier: os.stat_result | None) -> Iterator[BinaryIO]:
+    # In the same folder, because a file can be renamed in one step only within a file system.
     part = target.with_name(f".evtx-analyzer-{os.urandom(4).hex()}.part")
     try:
         with part.open("xb") as stream:
@@ -88,7 +89,7 @@ def _flush(stream: BinaryIO) -> None:
 
 
 def _replace(part: Path, target: Path) -> None:
-    """Put a file in another's place; Windows refuses while somebody has that open, so it is tried again."""
+    """Replace the target by the part file; retry, because Windows refuses that while a program has the target open."""
     for wait in _WAITS:
         try:
             part.replace(target)

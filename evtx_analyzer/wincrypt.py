@@ -1,9 +1,9 @@
-"""Windows constants by their standard symbol names, all numbers as the headers define them.
+"""Constants of Windows by their symbols, with the numbers that the headers define.
 
 HRESULTs: MicrosoftDocs/win32 ``com-error-codes-4.md``. Win32 and WinHTTP results: ``winerror.h``, ``winhttp.h``. Trust
 status: ``ns-wincrypt-cert_trust_status``. Policies: ``nf-wincrypt-certverifycertificatechainpolicy`` (1-9) and the
 windows-sys bindings (10-12). SSL checks: ``ns-wincrypt-httpspolicycallbackdata``. Other flags: ``wincrypt.h``,
-``wintrust.h``, ``softpub.h``; those that occur in real logs were compared with the names that Windows wrote beside the
+``wintrust.h``, ``softpub.h``; those that occur in real logs were compared with the names that Windows wrote next to the
 value. A log's own text for a code is localized and is never used.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
 EXPORT_AGAIN = f"wevtutil epl {CAPI2_CHANNEL} capi2.evtx"
-"""The command, on the server, that exports the log with everything in it."""
+"""The command that exports the whole log on the server."""
 
 CAPI2_EVENTS: dict[int, str] = {
     10: "CertGetCertificateChainStart",
@@ -168,7 +168,7 @@ SSL_CHECKS: dict[int, str] = {
     0x1000: "SECURITY_FLAG_IGNORE_CERT_CN_INVALID",
     0x2000: "SECURITY_FLAG_IGNORE_CERT_DATE_INVALID",
 }
-"""``SSLAdditionalPolicyInfo/IgnoreFlags`` (fdwChecks): what an SSL policy check was told not to look at."""
+"""``SSLAdditionalPolicyInfo/IgnoreFlags`` (fdwChecks): the faults that an SSL policy check was asked to ignore."""
 
 CHAIN_FLAGS: dict[int, str] = {
     0x1: "CERT_CHAIN_CACHE_END_CERT",
@@ -297,7 +297,7 @@ FLAG_ELEMENTS: dict[tuple[int, str], dict[int, str]] = {
     (70, "Flags"): KEY_FLAGS,
     (81, "Flags"): TRUST_PROVIDER_FLAGS,
 }
-"""Table of an element with ``@value`` and named flags; 0 stands for any event id."""
+"""Names of flags by event id and by the element whose ``@value`` holds them; 0 stands for any event id."""
 
 POLICIES: dict[int, str] = {
     1: "CERT_CHAIN_POLICY_BASE",
@@ -321,7 +321,7 @@ _MOST_HEX = 18  # 0x and the digits of 64 bits
 
 
 def from_hex(text: str | None) -> int | None:
-    """A CAPI2 ``@value``: hex without prefix, any case and width, a ``0x`` prefix is tolerated; None if it is none."""
+    """Return the number in a CAPI2 ``@value``: hex of any case and width, with or without ``0x``; None if it is not."""
     if not text or len(text) > _MOST_HEX:
         return None
     try:
@@ -331,12 +331,12 @@ def from_hex(text: str | None) -> int | None:
 
 
 def as_hex(number: int | None) -> str:
-    """A result as reports and ``@value`` write it: upper case without prefix; empty for None."""
+    """Return a result as reports and ``@value`` write it: upper case without prefix; empty for None."""
     return "" if number is None else f"{number:X}"
 
 
 def result_name(number: int | None) -> str:
-    """Symbol of a result; ``unnamed result`` with its hex where the tables do not have it, empty for None."""
+    """Return the symbol of a result; ``unnamed result`` with its hex if the tables lack it, empty for None."""
     if number is None:
         return ""
     if number in RESULTS:
@@ -350,18 +350,18 @@ def result_name(number: int | None) -> str:
 
 
 def result_number(text: str) -> int | None:
-    """A result as a person writes it: hex (``800B0109``, ``0x800b0109``) or symbol (``CERT_E_UNTRUSTEDROOT``)."""
+    """Return the number of a result that a person wrote: in hex (``0x800b0109``) or as ``CERT_E_UNTRUSTEDROOT``."""
     wanted = text.strip().upper()
     named = {name: number for table in (WIN32_RESULTS, RESULTS) for number, name in table.items()}
     return named[wanted] if wanted in named else from_hex(wanted)
 
 
 def flag_table(event_id: int, element: str) -> dict[int, str] | None:
-    """Names of the flags of an element of an event; None where they are not known."""
+    """Return the names of the flags in an element of an event; None if they are not known."""
     return FLAG_ELEMENTS.get((event_id, element)) or FLAG_ELEMENTS.get((0, element))
 
 
 def flag_names(number: int, table: dict[int, str]) -> tuple[str, ...]:
-    """Names of the bits that are set, lowest first; bits without a name stand as hex."""
+    """Return the names of the bits that are set, lowest first; a bit without a name stands as hex."""
     bits = (1 << shift for shift in range(number.bit_length()))
     return tuple(table.get(bit, f"0x{bit:X}") for bit in bits if number & bit)

@@ -1,7 +1,7 @@
-"""Many bundles: the pipeline mapped over them, on this machine or on a Dask cluster, and one summary of all.
+"""Analyze many bundles, on this machine or on a Dask cluster, and summarize all of them.
 
-What is not done can be done later: every file is written whole or not at all, and an index remembers what was written,
-so an interrupted run goes on with ``resume``, and a run on what is done already changes nothing.
+An interrupted run can be continued with ``resume``: every file is written whole or not at all, and an index remembers
+what was written. A second run over bundles that are done changes nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SUFFIX_NAMES = {"markdown": "md", "text": "txt"}
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a batch is, in bundles and in their bytes, and the bundle that was done last."""
+    """The progress of a batch, in bundles and in their bytes, and the bundle that was done last."""
 
     done: int
     total: int
@@ -73,13 +73,13 @@ def analyze_many(
     time_limit: float | None = WorkerLimits().seconds,
     **arguments: Unpack[CaseArguments],
 ) -> Iterator[Report]:
-    """A report for each bundle, in the order in which they are done; ``report.batch.bundle`` names it.
+    """Yield a report for each bundle, in the order in which they are done; ``report.batch.bundle`` names the bundle.
 
     ``inputs`` is a folder of bundles, or a list of files, folders, globs, ``@lists`` and URLs; ``workers`` processes on
     this machine, or the Dask cluster at ``scheduler``, do the work. ``rules`` is a folder, the other options are those
     of ``analyze``; ``every_row`` is ``prefilter=False`` there. A bundle that cannot be read, that needs more than
-    ``memory_limit`` bytes or longer than ``time_limit`` seconds (None: no limit) gives a report of losses. A script
-    calls this below ``if __name__ == "__main__":``, as every program does that starts processes.
+    ``memory_limit`` bytes or longer than ``time_limit`` seconds (None: no limit) yields a report of losses. A script
+    must call this below ``if __name__ == "__main__":``, because it starts processes.
     """
     options = analysis_options(**arguments, prefilter=not every_row)
     settings = settings_for(options, rules=rules, password_file=password_file)
@@ -93,7 +93,7 @@ def analyze_many(
 
 
 def run(
-    found: Sequence[Bundle],
+    cases: Sequence[Bundle],
     folder: str | os.PathLike[str],
     settings: Settings,
     *,
@@ -108,46 +108,46 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     work: Callable[[Task], Finished] = summarize,
 ) -> Summary:
-    """Analyze bundles into a folder: ``reports/`` while they are done, the summary at the end.
+    """Analyze bundles into a folder, which gets each report as soon as it is made, and the summary at the end.
 
-    ``resume`` takes what an earlier run did by the same settings; with ``verify_contents`` it reads the bundles anew to
-    see that they are the same. ``earlier`` is a summary to compare with. ``work`` is what a worker does with a task; it
-    must be importable where workers run. Raises IncompleteError, at the end, where something could not be written.
+    ``resume`` keeps what an earlier run did by the same settings; with ``verify_contents`` it reads the bundles again
+    to see that they are the same. ``earlier`` is a summary to compare with. ``work`` is what a worker does with a task;
+    it must be importable where workers run. Raises IncompleteError, at the end, if something could not be written.
     """
     outputs = outputs or Outputs()
-    place = OutputFolder(folder, len(found))
-    with place:
-        tasks = _tasks(found, settings, outputs, str(place.reports))
-        done = {} if not resume or verify_contents else dict(place.done(tasks))
+    output_folder = OutputFolder(folder, len(cases))
+    with output_folder:
+        tasks = _tasks(cases, settings, outputs, str(output_folder.reports))
+        done = {} if not resume or verify_contents else dict(output_folder.done(tasks))
         if resume:
-            tasks = [replace(task, known=place.index.records.get(task.name)) for task in tasks]
+            tasks = [replace(task, known=output_folder.index.records.get(task.name)) for task in tasks]
         left = [task for task in tasks if task.name not in done]
         results = _each(work, left, workers, scheduler, limits or WorkerLimits())
-        parts = list(_counted(tasks, done, _until_full(left, results), place, progress))
+        parts = list(_counted(tasks, done, _until_full(left, results), output_folder, progress))
         summary = merge(parts)
         if earlier is not None:
             summary = compare(summary, earlier)
         if redact_map is not None:
-            place.write_map(Path(redact_map), {task.label: task.bundle.name for task in tasks}, resume)
-        place.write_summary(summary, outputs, settings.rules)
-    if place.problems:
-        raise IncompleteError(place.problems, summary)
+            output_folder.write_map(Path(redact_map), {task.label: task.bundle.name for task in tasks}, resume)
+        output_folder.write_summary(summary, outputs, settings.rules)
+    if output_folder.problems:
+        raise IncompleteError(output_folder.problems, summary)
     return summary
 
 
-def _tasks(found: Sequence[Bundle], settings: Settings, outputs: Outputs, reports: str) -> list[Task]:
-    """Tasks with their names; with aliases also the bundle has one."""
-    labels = [f"bundle{number}" if outputs.redact else item.name for number, item in enumerate(found, 1)]
+def _tasks(cases: Sequence[Bundle], settings: Settings, outputs: Outputs, reports: str) -> list[Task]:
+    """Return a task for each bundle; with ``redact`` the bundle's own name is replaced by an alias too."""
+    labels = [f"bundle{number}" if outputs.redact else bundle.name for number, bundle in enumerate(cases, 1)]
     return _longest_first(
         Task(bundle=bundle, settings=settings, outputs=outputs, folder=reports, name=name, label=label)
-        for bundle, label, name in zip(found, labels, report_names(labels), strict=True)
+        for bundle, label, name in zip(cases, labels, report_names(labels), strict=True)
     )
 
 
 def _until_full(
     tasks: Sequence[Task], results: Iterable[tuple[Task, Finished | Failed]]
 ) -> Iterator[tuple[Task, Finished | Failed]]:
-    """The results, until no report can be written any more; then the rest is not tried."""
+    """Yield the results until no report can be written any more; after that the other tasks fail untried."""
     left = {task.name: task for task in tasks}
     for task, result in results:
         del left[task.name]
@@ -161,14 +161,14 @@ def _counted(
     tasks: Sequence[Task],
     done: Mapping[str, Summary],
     results: Iterable[tuple[Task, Finished | Failed]],
-    place: OutputFolder,
+    output_folder: OutputFolder,
     progress: Callable[[Progress], None] | None,
 ) -> Iterator[Summary]:
-    """What was done before and what the workers give, with progress."""
+    """Yield the summary of each bundle, those that an earlier run did first, and report the progress."""
     total, count, size = sum(task.bundle.size for task in tasks), 0, 0
     before = [(task, Finished(done[task.name])) for task in tasks if task.name in done]
     for task, result in (pair for pairs in (before, results) for pair in pairs):
-        part = place.take(task, result)
+        part = output_folder.take(task, result)
         count, size = count + 1, size + task.bundle.size
         if progress is not None:
             row = part.rows[0]
@@ -191,24 +191,27 @@ def settings_for(
     rules: str | os.PathLike[str] | None = None,
     password_file: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Return the settings of a batch; the rules are checked here, before any worker starts."""
-    place = None if rules is None else str(Path(rules).absolute())
-    Rules.load(place)
+    """Return the settings of a batch. Raises RuleSetError for wrong rules before any worker starts."""
+    folder = None if rules is None else str(Path(rules).absolute())
+    Rules.load(folder)
     return Settings(
         options=options or AnalysisOptions(),
-        rules=place,
-        rules_version=rules_version(place),
+        rules=folder,
+        rules_version=rules_version(folder),
         password_file=None if password_file is None else str(Path(password_file).absolute()),
     )
 
 
 def outputs_for(formats: Sequence[str] = (), lang: str = "en", redact: Literal["", "names", "all"] = "") -> Outputs:
-    """Return what is to be written, from names of formats (``parquet`` is also one of the summary)."""
+    """Return the outputs by names of formats; ``parquet`` writes the summary as Parquet too.
+
+    Raises OptionError for an unknown format, or if Parquet needs a library that is not installed.
+    """
     suffixes = [".json"]
     for name in formats:
         suffix = f".{_SUFFIX_NAMES.get(name, name)}"
         if suffix not in SUFFIXES:
-            known = ", ".join(item[1:] for item in SUFFIXES)
+            known = ", ".join(known_suffix[1:] for known_suffix in SUFFIXES)
             raise OptionError(f"--format {name}: expected one of {known}")
         suffixes.append(suffix)
     if any(suffix.endswith(".parquet") for suffix in suffixes):
@@ -232,7 +235,8 @@ def _each(
 
 
 def _longest_first(tasks: Iterable[Task]) -> list[Task]:
-    """The longest bundle must not be the last that begins."""
+    """Return the tasks by the size of their bundles, largest first."""
+    # One worker would still be busy for long if the largest bundle began last.
     return sorted(tasks, key=lambda task: (-task.bundle.size, task.bundle.name))
 
 

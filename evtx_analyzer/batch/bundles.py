@@ -1,6 +1,6 @@
-"""What a bundle is: one case of many.
+"""Find the bundles of a batch; a bundle is one case of many.
 
-One folder alone stands for what lies in it: every subfolder and every archive is a bundle, and loose files together are
+A single folder stands for its contents: every subfolder and every archive is a bundle, and loose files together are
 one. Of several inputs, of the matches of a glob and of the lines of a list (``@bundles.txt``), each is one bundle.
 """
 
@@ -23,11 +23,11 @@ _ARCHIVES = ("zip", "7z", "cab", "rar", "tar")
 _ARCHIVE_SUFFIXES = (".zip", ".7z", ".cab", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tbz", ".txz")
 _GLOB = "*?["
 CONFIGURATION = "evtx-analyzer.toml"
-"""A file of options for the command line, which is no input."""
+"""The name of the file of options for the command line, which is no input (``cli/config.py`` reads it)."""
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
-    """One case: its name in the summary, what to read, and about how many bytes that is."""
+    """One case: its name in the summary, what to read, and its approximate size in bytes."""
 
     name: str
     inputs: tuple[str, ...]
@@ -35,26 +35,26 @@ class Bundle(Struct, frozen=True, kw_only=True):
 
 
 def bundles(inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]) -> list[Bundle]:
-    """The bundles that the inputs name, in the order of names; raises InputError where one names nothing."""
+    """Return the bundles that the inputs name, in the order of names. Raises InputError for an input without any."""
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
-    ready = [item for item in inputs if isinstance(item, Bundle)]
-    texts = [os.fspath(item) for item in inputs if not isinstance(item, Bundle)]
+    ready = [bundle for bundle in inputs if isinstance(bundle, Bundle)]
+    texts = [os.fspath(path) for path in inputs if not isinstance(path, Bundle)]
     if not texts and not ready:
         raise InputError("no input: name a folder of bundles, archives, a glob, or a list as @bundles.txt")
-    alone = _folder_of_bundles(texts[0]) if len(texts) == 1 and not ready else None
-    found = alone if alone is not None else ready + _each(texts)
-    return sorted(found, key=lambda bundle: natural_key(bundle.name))
+    contents = _folder_of_bundles(texts[0]) if len(texts) == 1 and not ready else None
+    cases = contents if contents is not None else ready + _each(texts)
+    return sorted(cases, key=lambda bundle: natural_key(bundle.name))
 
 
 def _folder_of_bundles(text: str) -> list[Bundle] | None:
-    """The bundles in a folder; None where the input is none."""
+    """Return the bundles in a folder; None if the input is no folder."""
     if is_url(text):
-        found = children(text)
-        if found is None:
+        members = children(text)
+        if members is None:
             return None
         top = posixpath.basename(text.rstrip("/"))
-        rows = [(posixpath.basename(url.rstrip("/")), url, size, folder) for url, size, folder in found]
+        rows = [(posixpath.basename(url.rstrip("/")), url, size, folder) for url, size, folder in members]
         return _split(top, [(name, url, size, folder or _named_archive(name)) for name, url, size, folder in rows])
     path = Path(text)
     if not os.path.isdir(path):
@@ -63,7 +63,7 @@ def _folder_of_bundles(text: str) -> list[Bundle] | None:
     folder = real_path(path)
     above = {folder, *folder.parents}
     entries = sorted(
-        item for item in _listed_folder(path) if real_path(item) not in above and item.name != CONFIGURATION
+        entry for entry in _listed_folder(path) if real_path(entry) not in above and entry.name != CONFIGURATION
     )
     return _split(
         folder.name,
@@ -79,35 +79,37 @@ def _listed_folder(path: Path) -> list[Path]:
 
 
 def _split(top: str, entries: Iterable[tuple[str, str, int, bool]]) -> list[Bundle]:
-    """Bundles of a folder from (name, address, size, whether it is a bundle of its own)."""
+    """Return the bundles of a folder from its entries: name, address, size, and whether it is a bundle of its own."""
     loose: list[tuple[str, int]] = []
-    found = []
-    for name, address, size, own in entries:
-        if own:
-            found.append(Bundle(name=name, inputs=(address,), size=size))
+    cases = []
+    for name, address, size, is_bundle in entries:
+        if is_bundle:
+            cases.append(Bundle(name=name, inputs=(address,), size=size))
         else:
             loose.append((address, size))
     if loose:
         files = tuple(address for address, _ in loose)
-        found.append(Bundle(name=top or "files", inputs=files, size=sum(size for _, size in loose)))
-    return found
+        cases.append(Bundle(name=top or "files", inputs=files, size=sum(size for _, size in loose)))
+    return cases
 
 
 def _each(texts: Iterable[str]) -> list[Bundle]:
-    """One bundle for each input, named from the folder that holds them all."""
-    whole = list(dict.fromkeys(item for text in texts for item in _expanded(text)))
-    keys = [item.replace("://", ":/", 1) if is_url(item) else real_path(item).as_posix() for item in whole]
+    """Return one bundle for each input, named by its path below the folder that holds them all."""
+    addresses = list(dict.fromkeys(address for text in texts for address in _expanded(text)))
+    keys = [
+        address.replace("://", ":/", 1) if is_url(address) else real_path(address).as_posix() for address in addresses
+    ]
     parents = {posixpath.dirname(key.rstrip("/")) for key in keys}
     try:
         top = posixpath.commonpath(parents) if parents else ""
-    except ValueError:
+    except ValueError:  # paths and URLs, or two drives: nothing holds them all
         top = ""
-    found: dict[str, Bundle] = {}
-    for item, key in zip(whole, keys, strict=True):
+    by_name: dict[str, Bundle] = {}
+    for address, key in zip(addresses, keys, strict=True):
         name = key[len(top) :].strip("/") if top else key.rpartition(":")[2].strip("/")
-        size = sum(size for _, size in listing(item)) if is_url(item) else _size(Path(item))
-        found.setdefault(name, Bundle(name=name, inputs=(item,), size=size))
-    return list(found.values())
+        size = sum(size for _, size in listing(address)) if is_url(address) else _size(Path(address))
+        by_name.setdefault(name, Bundle(name=name, inputs=(address,), size=size))
+    return list(by_name.values())
 
 
 def _expanded(text: str) -> Iterator[str]:
@@ -125,7 +127,7 @@ def _expanded(text: str) -> Iterator[str]:
 
 
 def _listed(path: Path) -> Iterator[str]:
-    """Lines of a list; relative paths are relative to the list, ``#`` begins a comment."""
+    """Yield the paths and URLs in a list; paths are relative to the list, and ``#`` begins a comment."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -137,8 +139,8 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a file is an archive of several members; a log that is compressed alone is a loose file."""
-    if path.name.lower().endswith(_ARCHIVE_SUFFIXES):
+    """Return whether a file is an archive of several members, unlike a single compressed log (``SEND1.LOG.gz``)."""
+    if _named_archive(path.name):
         return True
     try:
         if not path.is_file():
@@ -160,10 +162,10 @@ def without_archive_suffix(name: str) -> str:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file or of all files below a folder; 0 where they cannot be told."""
+    """Return the bytes of a file, or of all files below a folder; 0 if they cannot be counted."""
     try:
         if not os.path.isdir(path):
             return path.stat().st_size
-        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     except OSError:
         return 0

@@ -1,8 +1,8 @@
-"""Many bundles on many machines: the same function on the workers of a Dask cluster (extra ``cluster``).
+"""Analyze many bundles on many machines: the workers of a Dask cluster run the same function (extra ``cluster``).
 
 Workers need this package in the same version, and must see the bundles and the output folder under the same paths.
-Dask itself gives a task whose worker died to another one. A bundle is analyzed in a process beside the worker's, with
-the same limits and second tries as on one machine.
+If a worker dies, Dask gives its task to another one. A bundle is analyzed in a process of its own, not in the worker's,
+with the same limits and second tries as on one machine.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ _LOOK_SECONDS, _ABSENT_SECONDS = 5.0, 600.0
 def run_cluster(
     function: Callable[[T], R], tasks: Iterable[T], address: str, limits: WorkerLimits | None = None
 ) -> Iterator[tuple[T, R | Failed]]:
-    """Each task with its result, in the order in which they are done; only a few wait at any time."""
-    # An extra, and slow to import.
+    """Yield each task with its result, in the order in which they are done; only a few wait in Dask at any time.
+
+    Raises OptionError if Dask, the scheduler or this package on a worker is missing.
+    """
     try:
         from distributed import Client  # noqa: PLC0415
 
@@ -58,26 +60,26 @@ def run_cluster(
         ) from None
     with client:
         limits = limits or WorkerLimits()
-        most = _prepared(client, address, BundleProcesses(limits)) * _WAITING_PER_THREAD
+        most_waiting = _prepared(client, address, BundleProcesses(limits)) * _WAITING_PER_THREAD
         queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
         while queue or alone:
-            beside_others = bool(queue)
-            if not beside_others:
+            with_others = bool(queue)
+            if not with_others:
                 queue.append(alone.popleft())
-            for attempt, answer in _answers(client, function, queue, most):
+            for attempt, answer in _answers(client, function, queue, most_waiting):
                 final = settled(attempt, answer, limits)
                 if final is not None:
                     yield attempt.task, final.result if isinstance(final, Done) else final
-                elif beside_others and attempt.may_go_beside_others:
+                elif with_others and attempt.may_run_with_others:
                     queue.append(attempt)
                 else:
                     alone.append(attempt)
 
 
 def _answers(
-    client: Client, function: Callable[[T], R], queue: deque[Attempt[T]], most: int
+    client: Client, function: Callable[[T], R], queue: deque[Attempt[T]], most_waiting: int
 ) -> Iterator[tuple[Attempt[T], Answer]]:
-    """Each attempt with its answer; whoever asks may add to the queue meanwhile."""
+    """Yield each attempt with its answer; the caller may add to the queue meanwhile."""
     from distributed import KilledWorker  # noqa: PLC0415  as above
 
     from evtx_analyzer.batch.cluster_worker import answer_for  # noqa: PLC0415  as above
@@ -85,13 +87,13 @@ def _answers(
     done: SimpleQueue[Any] = SimpleQueue()
     owners: dict[object, Attempt[T]] = {}
     while queue or owners:
-        while queue and len(owners) < most:
+        while queue and len(owners) < most_waiting:
             future = client.submit(answer_for, function, queue[0].task, pure=False, retries=_RETRIES)
             owners[future.key] = queue.popleft()
             future.add_done_callback(done.put)
         future = _next_done(done, client)
         if future is None:
-            # Those that are waiting are lost with the workers; so are the others.
+            # The tasks that wait in Dask are lost with the workers, and nobody is there for the others.
             yield from ((attempt, Absent()) for attempt in (*owners.values(), *queue))
             queue.clear()
             return
@@ -99,12 +101,12 @@ def _answers(
         try:
             answer: Answer = future.result(timeout=_LOOK_SECONDS)
         except TimeoutError:
-            # A worker that leaves takes its answers along: Dask makes them again where it can, and calls again.
+            # An answer is lost with the worker that holds it: Dask repeats the task if it can, and reports it again.
             owners[future.key] = attempt
             future.add_done_callback(done.put)
             continue
         except KilledWorker:
-            # The bundle has a process of its own, so it was not the bundle that ended Dask's worker.
+            # The bundle runs in a process of its own, so the bundle did not kill Dask's worker.
             answer = Died(-int(signal.SIGTERM))
         except CancelledError:
             raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
@@ -112,22 +114,23 @@ def _answers(
 
 
 def _next_done(done: SimpleQueue[Any], client: Client) -> Any:  # noqa: ANN401  a future of Dask's
-    """The next future that is done; None where no worker was there for a long time, so that none would ever be."""
-    last = time.monotonic()
+    """Return the next future that is done; None if no worker has been there for ten minutes."""
+    last_seen = time.monotonic()
     while True:
         try:
             return done.get(timeout=_LOOK_SECONDS)
         except Empty:
             with contextlib.suppress(OSError):
-                last = time.monotonic() if client.nthreads() else last
-            if time.monotonic() - last > _ABSENT_SECONDS:
+                last_seen = time.monotonic() if client.nthreads() else last_seen
+            if time.monotonic() - last_seen > _ABSENT_SECONDS:
                 return None
 
 
 def _prepared(client: Client, address: str, plugin: BundleProcesses) -> int:
-    """Check all workers and give them what they need; number of their threads. Raises OptionError as ``_checked``.
+    """Check all workers, install the plugin on them, and return the number of their threads.
 
-    A worker that dies meanwhile is started again by its nanny; then everything is asked again.
+    A worker that dies meanwhile is started again by its nanny; then all are checked again. Raises OptionError as
+    ``_checked`` does.
     """
     for _ in range(_TRIES):
         try:
@@ -147,23 +150,26 @@ class _AbsentError(OptionError):
 
 
 def _checked(client: Client, address: str) -> int:
-    """Number of threads of all workers; raises OptionError where one of them cannot do the work."""
+    """Return the number of threads of all workers. Raises OptionError if one of them cannot do the work."""
     threads = client.nthreads()
     if not threads:
         raise _AbsentError(f"the Dask scheduler at {address} has no worker; start some with dask worker {address}")
-    # A function of the standard library, for a worker without this package could not load one of ours.
-    told = client.run(metadata.version, _PACKAGE, on_error="return")
-    wrong = mismatches(told, metadata.version(_PACKAGE))
+    # A function of the standard library, because a worker without this package could not load one of ours.
+    versions = client.run(metadata.version, _PACKAGE, on_error="return")
+    wrong = mismatches(versions, metadata.version(_PACKAGE))
     if wrong:
-        lost = any(isinstance(answer, OSError) for answer in told.values())
+        lost = any(isinstance(answer, OSError) for answer in versions.values())
         raise (_AbsentError if lost else OptionError)("\n".join(wrong))
     return sum(threads.values())
 
 
-def mismatches(told: Mapping[str, Any], own: str) -> list[str]:
-    """One line for each worker that lacks the package or has another version of it."""
+def mismatches(versions: Mapping[str, Any], own: str) -> list[str]:
+    """Return a line for each worker that lacks the package or has another version of it.
+
+    ``versions`` holds by worker the version, or the exception that asking for it raised.
+    """
     lines = []
-    for worker, answer in sorted(told.items()):
+    for worker, answer in sorted(versions.items()):
         if isinstance(answer, metadata.PackageNotFoundError):
             lines.append(f"worker {worker} does not have the package {_PACKAGE}; install {_PACKAGE}=={own} there")
         elif isinstance(answer, BaseException):

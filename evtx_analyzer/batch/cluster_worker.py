@@ -1,6 +1,6 @@
-"""What a Dask worker holds for batches: processes of its own, so that a bundle's death or hunger is not the worker's.
+"""Worker processes of a Dask worker, so that a bundle that crashes or uses up the memory does not end the worker.
 
-Limits and deaths are thereby the same on a cluster as on one machine; Dask's own part is the loss of a whole worker.
+So limits and crashes work as on one machine, and Dask only handles the loss of a whole worker.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin
 
 from evtx_analyzer.batch.outcome import WorkerLimits
-from evtx_analyzer.batch.worker import Answer, Died, Done, Ready, Worker
-
-_BUNDLES_PER_PROCESS = 200
+from evtx_analyzer.batch.worker import BUNDLES_PER_PROCESS, Answer, Died, Done, Ready, Worker
 
 
 class BundleProcesses(WorkerPlugin):
@@ -28,7 +26,8 @@ class BundleProcesses(WorkerPlugin):
         self.limits = limits
 
     def setup(self, worker: DaskWorker) -> None:  # noqa: ARG002  as Dask calls it
-        """Run on the worker; a nanny's worker is a daemon, which may have no children but by this."""
+        """Prepare the Dask worker; Dask calls this there."""
+        # A worker below a nanny is a daemon, and multiprocessing forbids children to daemons.
         multiprocessing.current_process().daemon = False
         self.idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
 
@@ -47,7 +46,7 @@ class BundleProcesses(WorkerPlugin):
                 return started
         worker.give(function, task)
         answer = worker.answer()
-        if isinstance(answer, Done) and worker.tasks < _BUNDLES_PER_PROCESS:
+        if isinstance(answer, Done) and worker.tasks < BUNDLES_PER_PROCESS:
             self.idle.put(worker)
         elif not isinstance(answer, Died):
             worker.end()
@@ -55,8 +54,8 @@ class BundleProcesses(WorkerPlugin):
 
 
 def answer_for(function: Callable[[Any], Any], task: Any) -> Answer:  # noqa: ANN401  any task
-    """Run on a Dask worker: do a task in one of its processes."""
-    from distributed import get_worker  # noqa: PLC0415  a worker's own name for itself
+    """Do a task in one of the processes of this Dask worker."""
+    from distributed import get_worker  # noqa: PLC0415  works in a task only
 
     plugin = cast("BundleProcesses", get_worker().plugins[BundleProcesses.name])
     return plugin.answer(function, task)

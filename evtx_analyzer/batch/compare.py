@@ -1,4 +1,4 @@
-"""A summary beside an earlier one: which bundles are new, which are gone, and which say something else now."""
+"""Compare a summary with an earlier one: which bundles are new, which are gone, and which have another result now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evtx_analyzer.errors import ReportError
 
 
 class Earlier(Struct, frozen=True, kw_only=True):
-    """What an earlier summary says of a bundle; ``outcome`` is missing in those of older versions."""
+    """What an earlier summary says of a bundle; ``outcome`` is empty if an older version wrote it."""
 
     bundle: str
     status: str
@@ -29,7 +29,7 @@ class _Document(Struct, frozen=True):
 
 
 def load_summary(path: str | Path) -> dict[str, Earlier]:
-    """Return the rows of a summary.json by bundle. Raises ReportError where it is none."""
+    """Return the rows of a summary.json by bundle. Raises ReportError if it cannot be read."""
     try:
         document = msgspec.json.decode(Path(path).read_bytes(), type=_Document)
     except OSError as error:
@@ -40,7 +40,7 @@ def load_summary(path: str | Path) -> dict[str, Earlier]:
 
 
 def compare(summary: Summary, earlier: Mapping[str, Earlier]) -> Summary:
-    """Return the summary with what changed in each row and in all; names in the order of the rows."""
+    """Return the summary with what changed, in each row and as a ``Comparison``; names are in the order of the rows."""
     rows = tuple(_compared(row, earlier.get(row.bundle)) for row in summary.rows)
     names = {row.bundle for row in rows}
     gone = tuple({"bundle": name, "before": words(row)} for name, row in sorted(earlier.items()) if name not in names)
@@ -62,6 +62,6 @@ def words(row: Row | Earlier) -> str:
 def _compared(row: Row, before: Earlier | None) -> Row:
     if before is None:
         return replace(row, change="new")
-    old, new = ((item.status, item.cause, item.grade, item.rejection_count) for item in (before, row))
+    old, new = ((side.status, side.cause, side.grade, side.rejection_count) for side in (before, row))
     same = old == new and before.outcome in ("", row.outcome)
     return replace(row, change="same" if same else "changed", before="" if same else words(before))

@@ -1,6 +1,6 @@
-"""The folder that a batch writes: reports with their index while it runs, the summary at its end.
+"""The output folder of a batch: reports with their index while it runs, the summary at its end.
 
-What cannot be written is a problem that is told at the end; it never costs what is written already.
+A file that cannot be written is reported at the end; it never costs what is written already.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.report import language
 from evtx_analyzer.whole_files import is_part, write_whole
 
-# Room that is kept for the summary, so that a disk that fills up does not cost it: a row takes 2.7 KB in all forms.
+# A file of this size keeps room for the summary, which a full disk would cost: a row takes 2.7 KB in all formats.
 _RESERVED_PER_BUNDLE = 4 << 10
 _RESERVED = 64 << 10
 
 
 class OutputFolder:
-    """``problems`` are sentences on what could not be written."""
+    """The folder while the batch runs, as a context manager; ``problems`` are sentences on what was not written."""
 
     def __init__(self, folder: str | os.PathLike[str], bundles: int) -> None:
         self._top = Path(folder).absolute()
@@ -52,13 +52,13 @@ class OutputFolder:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Close the index; also after an interrupt, when no summary is written."""
+        """Close the index, also after an interrupt, when no summary is written."""
         self._sweep()
         self._try("reports/index.jsonl", self.index.close)
 
     @property
     def problems(self) -> list[str]:
-        """What could not be written, and what to do; empty where everything is there."""
+        """Return sentences on what could not be written and what to do; empty if everything was."""
         lines = []
         if self._unwritten:
             count = len(self._unwritten)
@@ -69,7 +69,7 @@ class OutputFolder:
         return lines + self._failures
 
     def done(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Summary]]:
-        """Name and part of the summary of each task that an earlier run did, without reading its bundle."""
+        """Yield each task that an earlier run did, by its name, with its part of the summary; no bundle is read."""
         for task in tasks:
             record, outputs = self.index.records.get(task.name), task.outputs
             if record is None or not record.signature or record.signature != signature(task.bundle):
@@ -79,7 +79,7 @@ class OutputFolder:
                 yield task.name, filed(task, report)
 
     def take(self, task: Task, result: Finished | Failed) -> Summary:
-        """Note what a worker gave back, and return its part of the summary."""
+        """Record the result of a task, and return its part of the summary."""
         if isinstance(result, Failed):
             if result.full:
                 self._unwritten.append(result.reason)
@@ -92,22 +92,22 @@ class OutputFolder:
         return result.summary
 
     def write_summary(self, summary: Summary, outputs: Outputs, rules: str | None) -> None:
-        """Write the summary in all forms; one that cannot be written does not cost the others."""
+        """Write the summary in all formats; one that cannot be written does not cost the others."""
         self._reserve.unlink(missing_ok=True)
         say = language.load(outputs.lang, rules)
-        made: dict[str, Callable[[], bytes]] = {
+        renderers: dict[str, Callable[[], bytes]] = {
             "json": lambda: to_json(summary).encode("utf-8", "replace"),
             "html": lambda: to_html(summary, say).encode("utf-8", "replace"),
             "csv": lambda: to_csv(summary).encode("utf-8", "replace"),
             "jsonl": lambda: to_jsonl(summary).encode("utf-8", "replace"),
         }
         if ".parquet" in outputs.suffixes:
-            made["parquet"] = lambda: _parquet(summary)
-        for suffix, make in made.items():
-            self._write(self._top / f"summary.{suffix}", make())
+            renderers["parquet"] = lambda: _parquet(summary)
+        for suffix, render in renderers.items():
+            self._write(self._top / f"summary.{suffix}", render())
 
     def write_map(self, path: Path, bundles: dict[str, str], resume: bool) -> None:
-        """Write which alias stands for what in each bundle; what an earlier run wrote of others is kept."""
+        """Write which alias stands for what in each bundle; with ``resume`` an earlier run's aliases are kept."""
         known: dict[str, dict[str, str]] = {}
         if resume:
             with contextlib.suppress(OSError, ValueError, TypeError):
@@ -130,9 +130,9 @@ class OutputFolder:
                 self._failures.append(f"{path.name} could not be written ({why_unwritten(error)})")
                 return
             # On Windows a table that is open in Excel cannot be replaced.
-            other = path.with_name(f"{path.stem}.1{path.suffix}")
-            self._failures.append(f"{path.name} could not be replaced ({why_unwritten(error)}); see {other.name}")
-            self._try(other.name, lambda: write_whole(other, content))
+            substitute = path.with_name(f"{path.stem}.1{path.suffix}")
+            self._failures.append(f"{path.name} could not be replaced ({why_unwritten(error)}); see {substitute.name}")
+            self._try(substitute.name, lambda: write_whole(substitute, content))
 
     def _try(self, name: str, action: Callable[[], None]) -> None:
         try:
@@ -143,7 +143,7 @@ class OutputFolder:
                 self._failures.append(text)
 
     def _require_shared(self, name: str) -> None:
-        """Raise OptionError where what a worker wrote first cannot be seen from here."""
+        """Raise OptionError if the first report that a worker wrote is not in this folder."""
         if not self._seen and not (self.reports / f"{name}.json").exists():
             raise OptionError(
                 f"a worker wrote {REPORTS}/{name}.json, but it is not in {self._top.name}; "
@@ -152,7 +152,7 @@ class OutputFolder:
         self._seen = True
 
     def _sweep(self) -> None:
-        """Remove what a run or a worker that was killed had half written."""
+        """Remove the part files of a run or a worker that was killed."""
         parts = (path for folder in (self.reports, self._top) for path in folder.iterdir() if is_part(path.name))
         for path in (*parts, self._reserve):
             with contextlib.suppress(OSError):

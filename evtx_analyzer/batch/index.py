@@ -1,7 +1,7 @@
-"""What a batch remembers of reports that it wrote, in ``reports/index.jsonl``: one line for each, sorted at the end.
+"""The index of the reports that a batch wrote, ``reports/index.jsonl``: one line for each, sorted at the end.
 
-``--resume`` believes a report only if its digest stands here. A bundle whose files have the sizes, times and inodes of
-then is not read again; that a file was changed and its time put back shows only in its contents
+``--resume`` trusts a report only if its digest stands here. A bundle is not read again if its files still have the same
+sizes, times and inodes. A file that was changed and got its old time back is seen only by its contents
 (``--verify-contents``).
 """
 
@@ -25,16 +25,16 @@ from evtx_analyzer.report.document import Report, load
 from evtx_analyzer.whole_files import write_whole
 
 NAME = "index.jsonl"
-# File systems keep times to two seconds at worst (FAT): a file as young as that may change again and keep its time.
+# FAT keeps times to two seconds, so a file that was changed just now may change once more and keep its time.
 _YOUNG_SECONDS = 2.0
 
 
 class Record(Struct, frozen=True, kw_only=True):
     """A report that was written: ``files`` holds the SHA-256 of each of its files, by suffix.
 
-    ``signature`` is a digest over size, times and inode of the bundle's files, empty where they could not be trusted;
-    ``content`` one over their names and contents; ``settings`` one over everything else that decides what the report
-    says. ``lang`` is the language of the readable files.
+    ``signature`` is a digest of size, times and inode of the bundle's files, empty if they could not be trusted;
+    ``content`` of their names and contents; ``settings`` of everything else that decides what the report says.
+    ``lang`` is the language of the readable files.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Index:
-    """The records of a folder of reports; each is on the disk as soon as it is added."""
+    """The records of a folder of reports; each is written to the file as soon as it is added."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
@@ -54,7 +54,7 @@ class Index:
         self._journal: IO[bytes] | None = None
 
     def add(self, record: Record) -> None:
-        """Remember a report; a folder that is full is told by the reports themselves."""
+        """Add the record of a report. Raises OSError if it cannot be written."""
         self.records[record.name] = record
         if self._journal is None:
             self._journal = self._path.open("ab")
@@ -62,7 +62,7 @@ class Index:
         self._journal.flush()
 
     def close(self) -> None:
-        """Write the records anew, sorted, each once."""
+        """Write the whole file again, sorted and with each report once."""
         if self._journal is not None:
             self._journal.close()
         lines = [msgspec.json.encode(self.records[name]) for name in sorted(self.records)]
@@ -82,7 +82,7 @@ def _read(path: Path) -> Iterator[Record]:
 
 
 def believed(folder: Path, record: Record, settings: str) -> Report | None:
-    """Return the report of an earlier run by the same settings, if it is as that run wrote it."""
+    """Return the report of an earlier run; None if its settings were others or its file has changed since."""
     path = folder / f"{record.name}.json"
     if record.settings != settings or digest_of(path) != record.files.get(".json"):
         return None
@@ -93,19 +93,20 @@ def believed(folder: Path, record: Record, settings: str) -> Report | None:
 
 
 def complete(folder: Path, record: Record, suffixes: Iterable[str], lang: str) -> bool:
-    """Return whether the other files of a report are there, as they were written."""
+    """Return whether all files of a report are there as they were written, in this language."""
     return record.lang == lang and not missing(folder, record, suffixes)
 
 
 def missing(folder: Path, record: Record, suffixes: Iterable[str]) -> tuple[str, ...]:
-    """Return the suffixes whose files are not there as they were written."""
+    """Return the suffixes whose files are gone or have changed since they were written."""
+    # A file that cannot be read has the digest "", so the default must be another text.
     return tuple(
         suffix for suffix in suffixes if digest_of(folder / f"{record.name}{suffix}") != record.files.get(suffix, "-")
     )
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, empty where it cannot be read."""
+    """Return the SHA-256 of a file, empty if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -113,9 +114,9 @@ def digest_of(path: Path) -> str:
 
 
 def signature(bundle: Bundle) -> str:
-    """Return a digest over size, times and inode of all files of a bundle, empty where it could not be trusted.
+    """Return a digest of size, times and inode of all files of a bundle; empty if it could not be trusted.
 
-    It cannot where a file was changed just now, or a store tells no version of its objects.
+    It cannot if a file was changed just now, or if a remote store has no versions of its objects.
     """
     try:
         lines = sorted(line for name in bundle.inputs for line in (_remote(name) if is_url(name) else _local(name)))
@@ -125,7 +126,7 @@ def signature(bundle: Bundle) -> str:
 
 
 class _UntrustedError(Exception):
-    """A file's time tells nothing."""
+    """A file's time does not show whether it changes."""
 
 
 def _local(name: str) -> Iterator[str]:
@@ -134,21 +135,21 @@ def _local(name: str) -> Iterator[str]:
         return
     for folder, _, names in os.walk(name):
         yield folder
-        yield from (_stamp(f"{folder}/{item}") for item in names)
+        yield from (_stamp(f"{folder}/{file}") for file in names)
 
 
 def _stamp(path: str) -> str:
     try:
-        found = os.stat(path)  # noqa: PTH116  as above
+        status = os.stat(path)  # noqa: PTH116  a name, also of a link to nowhere
     except OSError:
-        found = os.lstat(path)
-    if not stat.S_ISREG(found.st_mode):
-        return f"{path}\0{found.st_mode}"
-    if abs(time.time() - found.st_mtime) < _YOUNG_SECONDS:
+        status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path}\0{status.st_mode}"
+    if abs(time.time() - status.st_mtime) < _YOUNG_SECONDS:
         raise _UntrustedError
-    # On POSIX the time of the last change of any kind, which nobody can put back.
-    changed = 0 if os.name == "nt" else found.st_ctime_ns
-    return f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0{changed}\0{found.st_ino}"
+    # On POSIX ctime is the time of the last change of any kind, which nobody can put back; on Windows of the creation.
+    changed = 0 if os.name == "nt" else status.st_ctime_ns
+    return f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{changed}\0{status.st_ino}"
 
 
 def _remote(name: str) -> Iterator[str]:

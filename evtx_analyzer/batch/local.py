@@ -1,8 +1,8 @@
-"""Many bundles on one machine: worker processes that may die at any moment, in any number.
+"""Analyze many bundles on one machine, in worker processes of which any number may die at any moment.
 
-A bundle whose worker crashed, or on which this program failed, is tried once more when all others are done, with no
-other beside it; then it is a failed row. A worker that was killed from outside is no fault of its bundle: that is tried
-again, a limited number of times.
+A bundle whose worker crashed, or on which this program failed, is tried once more when all others are done, and alone;
+if that fails too, it is a failed row. A bundle whose worker was killed from outside is not at fault: it is tried again,
+a limited number of times.
 """
 
 from __future__ import annotations
@@ -17,14 +17,25 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, Failed, WorkerLimits, overdue
-from evtx_analyzer.batch.worker import Absent, Answer, Died, Done, Overdue, Ready, Stopped, Unwritten, Worker, Wrong
+from evtx_analyzer.batch.worker import (
+    BUNDLES_PER_PROCESS,
+    Absent,
+    Answer,
+    Died,
+    Done,
+    Overdue,
+    Ready,
+    Stopped,
+    Unwritten,
+    Worker,
+    Wrong,
+)
 from evtx_analyzer.errors import OptionError
 
 T = TypeVar("T")
 R = TypeVar("R")
-_BUNDLES_PER_PROCESS = 200
-_KILLS_BESIDE_OTHERS, _KILLS = 4, 8
-# Processes that end before they take a task: by an error of Python's, which will come again, or killed by others.
+_KILLS_WITH_OTHERS, _KILLS = 4, 8
+# Processes that end before they take a task: by an error of Python, which will come again, or killed from outside.
 _BAD_STARTS, _KILLED_STARTS = 3, 100
 _CRASHES = 2
 _FIRST_PAUSE, _PAUSE_SECONDS = 0.02, 1.0
@@ -32,36 +43,36 @@ _LOOK_SECONDS = 1.0
 
 
 class Attempt(Struct, Generic[T]):
-    """A task, and what befell it so far."""
+    """A task, and how often its worker crashed or was killed so far."""
 
     task: T
     crashes: int = 0
     kills: int = 0
 
     @property
-    def may_go_beside_others(self) -> bool:
-        """Whether the next try may run beside other bundles."""
-        return not self.crashes and self.kills < _KILLS_BESIDE_OTHERS
+    def may_run_with_others(self) -> bool:
+        """Return whether the next try may run at the same time as other bundles."""
+        return not self.crashes and self.kills < _KILLS_WITH_OTHERS
 
 
 def run_local(
     function: Callable[[T], R], tasks: Iterable[T], workers: int | None, limits: WorkerLimits | None = None
 ) -> Iterator[tuple[T, R | Failed]]:
-    """Each task with its result, in the order in which they are done."""
+    """Yield each task with its result, in the order in which they are done."""
     queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
     crew = _Crew(function, limits or WorkerLimits(), workers or os.cpu_count() or 1)
     try:
         while queue or alone:
-            beside_others = bool(queue)
-            if not beside_others:
-                # A process that nobody used before has all the memory that there is.
+            with_others = bool(queue)
+            if not with_others:
+                # The only process on the machine, and a new one, has the most memory.
                 crew.end()
                 queue.append(alone.popleft())
             for attempt, answer in crew.answers(queue):
                 final = settled(attempt, answer, crew.limits)
                 if final is not None:
                     yield attempt.task, final.result if isinstance(final, Done) else final
-                elif beside_others and attempt.may_go_beside_others:
+                elif with_others and attempt.may_run_with_others:
                     queue.append(attempt)
                 else:
                     alone.append(attempt)
@@ -73,7 +84,10 @@ def run_local(
 
 
 def settled(attempt: Attempt[T], answer: Answer, limits: WorkerLimits) -> Done | Failed | None:
-    """Return what is final about a task; None where it is to be tried again. Raises OptionError for all of them."""
+    """Return the final result of a task; None if it is to be tried again.
+
+    Raises OptionError for an answer that no task of the batch can do better than (other rules, a wrong option).
+    """
     if isinstance(answer, Stopped):
         raise OptionError(answer.reason)
     if isinstance(answer, Done):
@@ -99,7 +113,7 @@ class _NoWorkersError(Exception):
 
 
 class _Crew(Generic[T, R]):
-    """Up to ``size`` worker processes; one that is gone is replaced where there is work for another."""
+    """Up to ``size`` worker processes; one that is gone is replaced if there is work for another."""
 
     def __init__(self, function: Callable[[T], R], limits: WorkerLimits, size: int) -> None:
         self.limits = limits
@@ -108,11 +122,11 @@ class _Crew(Generic[T, R]):
         self._bad_starts, self._any_ready, self._start_at = 0, False, 0.0
 
     def answers(self, queue: deque[Attempt[T]]) -> Iterator[tuple[Attempt[T], Answer]]:
-        """Yield each attempt with its answer until none is left; whoever asks may add to the queue meanwhile."""
+        """Yield each attempt with its answer until none is left; the caller may add to the queue meanwhile."""
         while queue or self._busy():
             self._start(len(queue))
             for worker in self._workers:
-                if queue and worker.ready and worker.given is None:
+                if queue and worker.ready and worker.attempt is None:
                     attempt = queue.popleft()
                     worker.give(self._function, attempt.task, attempt)
             yield from self._heard()
@@ -124,7 +138,7 @@ class _Crew(Generic[T, R]):
         self._workers = []
 
     def _busy(self) -> int:
-        return sum(worker.given is not None for worker in self._workers)
+        return sum(worker.attempt is not None for worker in self._workers)
 
     def _start(self, waiting: int) -> None:
         wanted = min(self._size, self._busy() + waiting)
@@ -141,25 +155,25 @@ class _Crew(Generic[T, R]):
         left = max(0.0, min([moment - now for moment in moments] + [_LOOK_SECONDS]))
         sentinels = [sentinel for worker in self._workers for sentinel in worker.sentinels]
         if not sentinels:
-            # Windows waits for no empty list.
+            # On Windows ``wait`` raises for an empty list.
             time.sleep(left)
         happened = set(wait(sentinels, left)) if sentinels else set()
         for worker in list(self._workers):
             due = happened.intersection(worker.sentinels) or time.monotonic() >= worker.deadline
-            answer, attempt = worker.hear() if due else None, worker.given
+            answer, attempt = worker.hear() if due else None, worker.attempt
             if answer is None:
                 continue
             if isinstance(answer, Ready):
                 self._any_ready, self._bad_starts = True, 0
                 continue
-            worker.given = None
+            worker.attempt = None
             self._after(worker, answer)
             if attempt is not None:
                 yield attempt, answer
 
     def _after(self, worker: Worker, answer: Answer) -> None:
-        """Keep a worker for the next task, or part with one that is gone, worn out or in doubt."""
-        if isinstance(answer, Done) and worker.tasks < _BUNDLES_PER_PROCESS:
+        """Keep a worker for the next task, unless it is gone, has done many tasks, or has failed on one."""
+        if isinstance(answer, Done) and worker.tasks < BUNDLES_PER_PROCESS:
             return
         self._workers.remove(worker)
         if isinstance(answer, Died) and not worker.ready:

@@ -1,7 +1,7 @@
-"""A limit of memory for this process: RLIMIT_AS where there is ``resource``, a job object on Windows.
+"""Limit the memory of this process: by RLIMIT_AS on POSIX, by a job object on Windows.
 
-What asks for more gets MemoryError, or crashes where a library does not check; the process's parent tells of both.
-macOS takes the limit and does not keep it.
+A request for more raises MemoryError, or crashes a library that does not check; the parent process handles both. macOS
+accepts the limit and does not enforce it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def limit_memory(size: int | None) -> None:
-    """Limit this process to so many bytes; None is no limit. A limit that the system refuses is none."""
+    """Limit this process to ``size`` bytes; None is no limit. Nothing happens if the system refuses the limit."""
     if size is None:
         return
     if sys.platform == "win32":
@@ -27,10 +27,10 @@ def limit_memory(size: int | None) -> None:
 
 
 def _job_object(size: int) -> None:
-    """Put this process into a job whose processes may commit so many bytes each.
+    """Put this process into a job whose processes may commit ``size`` bytes each.
 
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION (class 9) with JOB_OBJECT_LIMIT_PROCESS_MEMORY (0x100), as winnt.h has them.
-    The job's handle stays open for the life of the process, so nothing else is to be done.
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION (class 9) with JOB_OBJECT_LIMIT_PROCESS_MEMORY (0x100) are those of winnt.h.
+    The job's handle stays open until the process ends, so nothing has to be closed.
     """
     import ctypes  # noqa: PLC0415  Windows only
     from ctypes import wintypes  # noqa: PLC0415
@@ -63,9 +63,9 @@ def _job_object(size: int) -> None:
     kernel.GetCurrentProcess.restype = wintypes.HANDLE
     kernel.SetInformationJobObject.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
     kernel.AssignProcessToJobObject.argtypes = (wintypes.HANDLE, wintypes.HANDLE)
-    wanted = Extended()
-    wanted.BasicLimitInformation.LimitFlags = 0x100
-    wanted.ProcessMemoryLimit = size
+    limits = Extended()
+    limits.BasicLimitInformation.LimitFlags = 0x100
+    limits.ProcessMemoryLimit = size
     job = kernel.CreateJobObjectW(None, None)
-    if job and kernel.SetInformationJobObject(job, 9, ctypes.byref(wanted), ctypes.sizeof(wanted)):
+    if job and kernel.SetInformationJobObject(job, 9, ctypes.byref(limits), ctypes.sizeof(limits)):
         kernel.AssignProcessToJobObject(job, kernel.GetCurrentProcess())

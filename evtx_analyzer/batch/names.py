@@ -1,4 +1,4 @@
-"""What the reports of a batch are called: after their bundles, safe on every file system, each once."""
+"""Name the reports of a batch after their bundles; the names are unique and safe on every file system."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _DIGITS = 4
 def report_names(labels: Iterable[str]) -> list[str]:
     """Return a file name without suffix for each bundle, such as ``ticket-0031-3f2a``.
 
-    The digits are of a hash of the bundle's name, so that a report has the same name every night, and ``a/b`` another
-    than ``a-b``; there are more of them where four are the same.
+    The digits come from a hash of the bundle's name, so that a report has the same name in every run, and ``a/b``
+    another one than ``a-b``. A name has more than four digits if another bundle has the same four.
     """
     taken: set[str] = set()
     names = []
     for label in labels:
         digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()
         stem = _stem(label)
-        made = (f"{stem}-{digest[:count]}" for count in range(_DIGITS, len(digest) + 1))
-        # Windows and macOS tell no upper case from lower case.
-        name = next(name for name in made if name.casefold() not in taken)
+        candidates = (f"{stem}-{digest[:count]}" for count in range(_DIGITS, len(digest) + 1))
+        # File systems of Windows and macOS ignore case.
+        name = next(name for name in candidates if name.casefold() not in taken)
         taken.add(name.casefold())
         names.append(name)
     return names
@@ -35,8 +35,8 @@ def report_names(labels: Iterable[str]) -> list[str]:
 def _stem(label: str) -> str:
     kept = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in without_archive_suffix(label))
     parts = [part for part in kept.split("-") if part]
-    # 255 bytes is the most that common file systems take, and a letter takes up to four.
+    # Common file systems allow names of 255 bytes, and a letter takes up to four of them.
     short = "-".join(parts).encode()[: _LONGEST * 3].decode("utf-8", "ignore")[:_LONGEST]
     stem = short.strip("-.") or "bundle"
-    # Windows takes these names for devices, whatever stands behind a dot.
+    # Windows takes these names for devices, whatever follows a dot.
     return f"_{stem}" if _DEVICE.match(stem) else stem

@@ -1,4 +1,4 @@
-"""The ways in which a bundle can fail that are no fault of its contents, and the limits of what works on it."""
+"""The reasons for which a bundle can fail through no fault of its contents, and the limits of its worker process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ DIED = (
     "its worker process died in every try; the bundle may need more memory than --memory-limit or this machine has, "
     "or crash a library"
 )
-"""Said of a bundle in the same words by every kind of pool, so that summaries are the same."""
+"""The same words on this machine and on a cluster, so that their summaries are equal."""
 KILLED = "its worker process was killed from outside again and again; look who does that, and repeat with --resume"
 NO_WORKERS = "no worker process is there any more, for all were killed; repeat with --resume"
 NO_ROOM = "not analyzed, because the reports of other bundles could not be written; make room and repeat with --resume"
 
 
 class WorkerLimits(Struct, frozen=True, kw_only=True):
-    """What one bundle may take: ``memory`` in bytes of address space, ``seconds`` of time; None is no limit.
+    """The limits of one bundle: ``memory`` in bytes of address space, ``seconds`` of time; None is no limit.
 
-    The defaults are far above what real bundles take (a CAPI2 export of 2 GB: 0.9 GB, a Send log of 2 GB: 74 MB and
+    The defaults are far above what real bundles need (a CAPI2 export of 2 GB: 0.9 GB, a Send log of 2 GB: 74 MB and
     50 s), and below what brings a machine down.
     """
 
@@ -31,11 +31,11 @@ class WorkerLimits(Struct, frozen=True, kw_only=True):
 
 
 class BundleError(Exception):
-    """Raised in a worker: analyzing the bundle failed in a way that may not come again; it is tried once more."""
+    """Raised in a worker if this program failed on the bundle; it is tried once more, for the error may not recur."""
 
 
 class UnwrittenError(Exception):
-    """Raised in a worker: the report cannot be written; ``full`` says that no other report can be written either."""
+    """Raised in a worker if the report cannot be written; ``full`` says that no other report can be written either."""
 
     def __init__(self, reason: str, full: bool = False) -> None:
         super().__init__(reason, full)
@@ -43,7 +43,7 @@ class UnwrittenError(Exception):
 
 
 class IncompleteError(ReportError):
-    """Something of a batch could not be written; ``summary`` holds what is known."""
+    """Some outputs of a batch could not be written; ``summary`` holds what is known."""
 
     def __init__(self, problems: Sequence[str], summary: Summary) -> None:
         super().__init__("; ".join(problems))
@@ -58,17 +58,17 @@ class Failed(Struct, frozen=True):
 
 
 def why_unwritten(error: Exception) -> str:
-    """Return what the system says of a file that could not be written."""
+    """Return the system's reason for which a file could not be written."""
     cause = error.__cause__ or error
     return str(getattr(cause, "strerror", None) or cause)
 
 
 def overdue(seconds: float) -> str:
-    """Return the reason of a bundle that was ended by its time limit."""
+    """Return the reason of a bundle whose time limit, in seconds, was over."""
     return f"it took longer than --time-limit {seconds:g} (seconds); raise the limit, or look for a damaged file in it"
 
 
 def out_of_memory(memory: int | None) -> str:
-    """Return the reason of a bundle that ran into its memory limit, or the machine's."""
+    """Return the reason of a bundle that ran into its memory limit, in bytes, or into the machine's."""
     limit = f"--memory-limit {memory >> 20}M" if memory else "this machine"
     return f"it needs more memory than {limit} allows"

@@ -1,7 +1,7 @@
-"""Many reports in one: a row per bundle, counts per cause and grade, incidents over time, certificates.
+"""Summarize many reports: a row per bundle, counts per cause and grade, incidents over time, certificates.
 
-``merge`` is associative and has the empty summary as identity, so parts may be made anywhere and put together in any
-order. As JSON:
+``merge`` is associative and has the empty summary as identity, so parts may be made anywhere and merged in any order.
+As JSON:
 
     {"bundles": [{"bundle", "status", "outcome", "cause", "grade", "rejection_count", "report", ...}],
      "causes": [{"outcome", "cause", "grade", "bundles", "rejections"}],
@@ -46,11 +46,11 @@ OUTCOME_NAMES = {
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One bundle. ``report`` is the path of its JSON report, empty where there is none; times are of its refusals.
+    """One bundle. ``report`` is the path of its JSON report, empty if there is none.
 
-    ``outcome`` tells a bundle without a refusal from one whose absence is not shown, for parts of it could not be read.
-    ``findings`` are all supported causes as ``cause:grade``; ``readable`` is the path of the report for people.
-    ``first`` and ``last`` are of refusals whose UTC time is known; ``time_note`` tells of the others, in words.
+    ``outcome`` keeps a bundle without a refusal apart from one in which a refusal may lie in a part that could not be
+    read. ``findings`` are all supported causes as ``cause:grade``; ``readable`` is the path of the report for people.
+    ``first`` and ``last`` are the times of refusals that are known in UTC; ``time_note`` tells of the others in words.
     ``change`` and ``before`` compare with an earlier summary.
     """
 
@@ -77,7 +77,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class FleetIncident(Struct, frozen=True, kw_only=True):
-    """One incident of one bundle; ``cause`` is the best supported for it, ``unexplained`` where none is possible."""
+    """One incident of one bundle; ``cause`` is its best supported cause, ``unexplained`` if none is even possible."""
 
     start: datetime
     end: datetime
@@ -97,7 +97,7 @@ class FleetIncident(Struct, frozen=True, kw_only=True):
 
 
 class CauseCount(Struct, frozen=True, kw_only=True):
-    """How many bundles have a verdict; ``cause`` is None without refusals, and ``outcome`` says if that is shown."""
+    """The number of bundles with one verdict. Without refusals ``cause`` is None, and ``outcome`` says why."""
 
     outcome: Outcome
     cause: str | None
@@ -107,7 +107,7 @@ class CauseCount(Struct, frozen=True, kw_only=True):
 
 
 class CertificateCount(Struct, frozen=True, kw_only=True):
-    """What one certificate that was sent stands for over all bundles."""
+    """The incidents and refusals of one certificate that was sent, over all bundles."""
 
     thumbprint: str
     subject: str
@@ -122,7 +122,7 @@ class CertificateCount(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """What is different from an earlier summary: names of bundles. ``gone`` were there, with what they said."""
+    """The names of bundles that differ from an earlier summary; ``gone`` holds name and earlier result."""
 
     new: tuple[str, ...]
     gone: tuple[dict[str, str], ...]
@@ -130,7 +130,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What many reports say together; rows in the order of bundles, incidents in the order of time."""
+    """The summary of many reports; rows are in the order of bundles, incidents in the order of time."""
 
     rows: tuple[Row, ...] = ()
     incidents: tuple[FleetIncident, ...] = ()
@@ -138,64 +138,62 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     @property
     def rejection_count(self) -> int:
-        """Refusals with 5.7.64 in all bundles."""
+        """Return the number of refusals with 5.7.64 in all bundles."""
         return sum(row.rejection_count for row in self.rows)
 
     @property
     def statuses(self) -> dict[str, int]:
-        """How many bundles were read, partly read, not read, or failed."""
-        found = Counter(row.status for row in self.rows)
-        return {status: found[status] for status in ("read", "partial", "not-read", "failed")}
+        """Return how many bundles were read, partly read, not read, or failed."""
+        counts = Counter(row.status for row in self.rows)
+        return {status: counts[status] for status in ("read", "partial", "not-read", "failed")}
 
     @property
     def not_read(self) -> tuple[Row, ...]:
-        """Bundles of which nothing could be read, and those that could not be analyzed."""
+        """Return the bundles of which nothing could be read, and those that could not be analyzed."""
         return tuple(row for row in self.rows if row.status in ("not-read", "failed"))
 
     @property
     def causes(self) -> tuple[CauseCount, ...]:
-        """Bundles and refusals per cause and grade, the most frequent first."""
-        counts: dict[tuple[Outcome, str | None, Grade | None], list[int]] = {}
+        """Return the bundles and refusals per cause and grade, the most frequent first."""
+        rejections: dict[tuple[Outcome, str | None, Grade | None], list[int]] = {}
         for row in self.rows:
             if row.status in ("read", "partial"):
-                counts.setdefault((row.outcome, row.cause, row.grade), []).append(row.rejection_count)
-        made = [
-            CauseCount(outcome=outcome, cause=cause, grade=grade, bundles=len(found), rejections=sum(found))
-            for (outcome, cause, grade), found in counts.items()
+                rejections.setdefault((row.outcome, row.cause, row.grade), []).append(row.rejection_count)
+        causes = [
+            CauseCount(outcome=outcome, cause=cause, grade=grade, bundles=len(counts), rejections=sum(counts))
+            for (outcome, cause, grade), counts in rejections.items()
         ]
         return tuple(
             sorted(
-                made,
-                key=lambda cause_count: (
-                    -cause_count.bundles,
-                    cause_count.cause or "",
-                    _GRADES.index(cause_count.grade),
-                    OUTCOMES.index(cause_count.outcome),
+                causes,
+                key=lambda count: (
+                    -count.bundles,
+                    count.cause or "",
+                    _GRADES.index(count.grade),
+                    OUTCOMES.index(count.outcome),
                 ),
             )
         )
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How many bundles have each outcome."""
-        found = Counter(row.outcome for row in self.rows)
-        return {outcome: found[outcome] for outcome in OUTCOMES}
+        """Return how many bundles have each outcome."""
+        counts = Counter(row.outcome for row in self.rows)
+        return {outcome: counts[outcome] for outcome in OUTCOMES}
 
     @property
     def certificates(self) -> tuple[CertificateCount, ...]:
-        """Certificates of incidents, those with the most refusals first."""
+        """Return the certificates of incidents, those with the most refusals first."""
         groups: dict[str, list[FleetIncident]] = {}
         for incident in self.incidents:
             if incident.thumbprint:
                 groups.setdefault(incident.thumbprint, []).append(incident)
-        made = [_certificate(thumbprint, group) for thumbprint, group in groups.items()]
-        return tuple(
-            sorted(made, key=lambda certificate_count: (-certificate_count.rejections, certificate_count.thumbprint))
-        )
+        counts = [_certificate(thumbprint, group) for thumbprint, group in groups.items()]
+        return tuple(sorted(counts, key=lambda count: (-count.rejections, count.thumbprint)))
 
     @property
     def exit_code(self) -> int:
-        """As for one case: 1 refusals found, 2 nothing could be read, 3 no refusal but losses, else 0."""
+        """Return the exit status as for one case: 1 refusals found, 2 nothing read, 3 no refusal but losses, else 0."""
         if self.rejection_count:
             return 1
         if all(row.status in ("not-read", "failed") for row in self.rows):
@@ -203,7 +201,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         return 3 if any(row.loss_count or row.status != "read" for row in self.rows) else 0
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per bundle, columns as in ``summary.csv``; times are ``datetime64[ns, UTC]``."""
+        """Return one row per bundle, with the columns of ``summary.csv``; times are ``datetime64[ns, UTC]``."""
         # Slow to import, and needed here only.
         import pandas as pd  # noqa: PLC0415
 
@@ -214,7 +212,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 def merge(parts: Iterable[Report | Summary]) -> Summary:
-    """Reports and summaries as one summary."""
+    """Return reports and summaries merged into one summary."""
     rows: list[Row] = []
     incidents: list[FleetIncident] = []
     for part in parts:
@@ -269,12 +267,12 @@ def _outcome(report: Report, status: str) -> Outcome:
 
 
 def _limits(incidents: Iterable[Incident | FleetIncident]) -> tuple[Moment | None, Moment | None]:
-    sides = [
+    ends = [
         Moment(time, basis)
         for incident in incidents
         for time, basis in ((incident.start, incident.start_basis), (incident.end, incident.end_basis))
     ]
-    return clock.limits(sides) if sides else (None, None)
+    return clock.limits(ends) if ends else (None, None)
 
 
 def _utc(moment: Moment | None) -> datetime | None:
@@ -291,7 +289,7 @@ def _time_note(report: Report, first: Moment | None, last: Moment | None) -> str
 
 
 def _named(report: Report) -> str:
-    """A name for a report that no batch made: that of its first input."""
+    """Return a name for a report that no batch made: the path of its first input."""
     return report.sources[0].path.partition("!")[0] if report.sources else ""
 
 
@@ -318,12 +316,13 @@ def _incident(incident: Incident, bundle: str, report: Report) -> FleetIncident:
 
 
 def _thumbprint(thumbprint: str, bundle: str, report: Report) -> str:
-    """An alias means another certificate in every report."""
+    """Return the thumbprint by which certificates are counted; an alias gets the name of its bundle."""
+    # THUMBPRINT-1 stands for another certificate in every report.
     return f"{thumbprint} ({bundle})" if report.options.redact == "all" and thumbprint else thumbprint
 
 
 def _best(incident: Incident, report: Report) -> tuple[str, Grade]:
-    """The best supported cause of an incident; of equal grades the one that the report names first."""
+    """Return the best supported cause of an incident; among equal grades the one that the report names first."""
     order = [finding.cause for finding in report.findings]
     graded = [
         (_GRADES.index(grade), order.index(cause), cause) for cause, grade in incident.grades.items() if cause in order
@@ -352,11 +351,11 @@ def _certificate(thumbprint: str, group: list[FleetIncident]) -> CertificateCoun
 
 
 def cells(row: Row) -> dict[str, Any]:
-    """A row's values as a table takes them: lists as one text, times as RFC 3339."""
+    """Return a row's values as a table takes them: lists as one text, times as RFC 3339."""
     return {name: _cell(getattr(row, name)) for name in Row.__struct_fields__}
 
 
 def _cell(value: object) -> object:
     if isinstance(value, tuple):
-        return "; ".join(str(item) for item in value)
+        return "; ".join(map(str, value))
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -1,4 +1,4 @@
-"""A summary as JSON, JSON Lines and CSV."""
+"""Write a summary as JSON, JSON Lines and CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evtx_analyzer.tables.spreadsheet import csv_cell
 
 
 def to_json(summary: Summary) -> str:
-    """The whole summary; everything that is counted is there as rows too."""
+    """Return the whole summary as JSON: the counts, and the rows and incidents that they count."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "statuses": summary.statuses,
@@ -30,7 +30,7 @@ def to_json(summary: Summary) -> str:
 
 
 def to_csv(summary: Summary) -> str:
-    """One row per bundle; cells are guarded as ``tables.spreadsheet`` says."""
+    """Return one row per bundle as CSV; ``tables.spreadsheet`` says how cells are guarded against formulas."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(Row.__struct_fields__)
@@ -40,5 +40,5 @@ def to_csv(summary: Summary) -> str:
 
 
 def to_jsonl(summary: Summary) -> str:
-    """One row per bundle as JSON, one on each line."""
+    """Return one row per bundle as JSON Lines."""
     return "".join(msgspec.json.encode(row).decode() + "\n" for row in summary.rows)

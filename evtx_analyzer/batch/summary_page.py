@@ -1,7 +1,7 @@
-"""A summary as one page: counts, what changed, incidents over time, certificates, what was not read, and all bundles.
+"""Write a summary as one page: counts, what changed, incidents over time, certificates, what was not read, all bundles.
 
-Everything is there without the script; the script sorts and filters the table of bundles. Its hash in the page's policy
-lets no other script run.
+Everything can be read without the script, which only sorts and filters the table of bundles. Its hash in the page's
+content security policy keeps any other script from running.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BINS = 60
 
 
 def headline(summary: Summary, say: Language) -> str:
-    """Return what a summary begins with: how many refusals in how many bundles."""
+    """Return the first line of a summary: how many refusals there are in how many bundles."""
     count, bundles = summary.rejection_count, len(summary.rows)
     label = {
         (True, True): "1 refusal with 5.7.64 in 1 bundle",
@@ -41,7 +41,7 @@ def headline(summary: Summary, say: Language) -> str:
 
 
 def to_html(summary: Summary, say: Language = ENGLISH) -> str:
-    """Return the page in the reader's language."""
+    """Return the summary as an HTML page in the reader's language."""
     placed = tuple(incident for incident in summary.incidents if clock.is_known(incident.start_basis))
     script = _script()
     page: str = _template().render(
@@ -72,7 +72,7 @@ def _script() -> str:
 
 @cache
 def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it is used
-    # Slow to import, and needed when a summary is written only.
+    # Slow to import, and needed only when a summary is written.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
@@ -86,7 +86,7 @@ def _template() -> Any:  # noqa: ANN401  a template of jinja2, imported where it
 
 
 def _moment(time: datetime, basis: TimeBasis = "utc") -> str:
-    """A time to the second; one that is not simply UTC says what it is."""
+    """Return a time to the second, with a remark if it is not simply UTC."""
     remark = clock.remark(basis)
     return f"{time:%Y-%m-%d %H:%M:%S}" + (f", {remark}" if remark else "")
 
@@ -99,16 +99,19 @@ class _Bin(Struct, frozen=True):
 
 
 def _bins(incidents: tuple[FleetIncident, ...]) -> list[_Bin]:
-    """Refusals over time in equal spans, by the start of their incident; ``share`` is of the highest."""
+    """Return the refusals in equal spans of time, by the start of their incident; the highest ``share`` is 1."""
     if not incidents:
         return []
     first, last = incidents[0].start, incidents[-1].start
     step = max((last - first) / _BINS, timedelta(seconds=1))
     counts = [[0, 0] for _ in range(_BINS + 1)]
     for incident in incidents:
-        place = counts[int((incident.start - first) / step)]
-        place[0] += incident.rejection_count
-        place[1] += 1
+        count = counts[int((incident.start - first) / step)]
+        count[0] += incident.rejection_count
+        count[1] += 1
     counts = counts[: int((last - first) / step) + 1]
     most = max(rejections for rejections, _ in counts)
-    return [_Bin(first + step * number, found, many, found / most) for number, (found, many) in enumerate(counts)]
+    return [
+        _Bin(first + step * number, rejections, in_span, rejections / most)
+        for number, (rejections, in_span) in enumerate(counts)
+    ]

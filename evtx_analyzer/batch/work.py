@@ -1,4 +1,4 @@
-"""One bundle to one report: the same pure function in a process on this machine and on a Dask worker."""
+"""Turn one bundle into one report, by the same function on this machine and on a Dask worker."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from evtx_analyzer.whole_files import write_whole
 _BLOCK = 1 << 20
 _READABLE = (".html", ".md", ".txt")
 _HIDDEN = "not said, for the names in it; see the run without --redact"
-# What says of every other file that it cannot be written either. EDQUOT is not known to Windows.
+# Errors after which no other file can be written either. Windows has no EDQUOT.
 _FULL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything beside the bundle that decides what its report says; ``rules_version`` is a hash of the rule set.
+    """Everything besides the bundle that decides what its report says; ``rules_version`` is a hash of the rule set.
 
     ``options`` hold neither rules nor a password: a worker loads the rules of the folder itself, and the password stays
     in its file or in the environment of each worker.
@@ -53,7 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Hash of the settings and of this program's version."""
+        """Return a hash of the settings and of this program's version; the rules count by their contents only."""
         settings = replace(self, rules=None, password_file=None)
         secret = read_password(self.password_file) is not None
         data = msgspec.json.encode([settings, VERSION, SCHEMA_VERSION, secret])
@@ -61,7 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Outputs(Struct, frozen=True, kw_only=True):
-    """What is written of each bundle: the suffixes of its files, their language, and what is replaced by aliases."""
+    """The outputs of each bundle: the suffixes of its files, their language, and what is replaced by aliases."""
 
     suffixes: tuple[str, ...] = (".json",)
     lang: str = "en"
@@ -71,8 +71,9 @@ class Outputs(Struct, frozen=True, kw_only=True):
 class Task(Struct, frozen=True, kw_only=True):
     """One bundle and what to do with it.
 
-    ``folder`` takes the report in files called ``name``; None where it is only given. ``label`` is what the report
-    calls the bundle. ``known`` is what an earlier run remembers, to be believed where the contents are the same.
+    The report is written to ``folder`` in files called ``name``; with None for ``folder`` it is only returned.
+    ``label`` is the bundle's name in the report. ``known`` is the record of an earlier run, whose report is kept if the
+    contents are still the same.
     """
 
     bundle: Bundle
@@ -85,12 +86,12 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Hash of everything beside the contents that decides what the report says."""
+        """Return a hash of everything besides the contents that decides what the report says."""
         return hashlib.sha256(f"{self.settings.key} {self.label} {self.outputs.redact}".encode()).hexdigest()
 
 
 class Finished(Struct, frozen=True):
-    """What a worker gives back: the part of the report that a summary needs, its record, the originals of aliases."""
+    """The result of a worker: the bundle's part of the summary, the report's record, and the originals by alias."""
 
     summary: Summary
     record: Record | None = None
@@ -98,34 +99,40 @@ class Finished(Struct, frozen=True):
 
 
 def summarize(task: Task) -> Finished:
-    """Analyze a bundle, write its report, and give back the small part of it that the summary needs."""
+    """Analyze a bundle, write its report, and return the small part of it that the summary needs."""
     report, record, originals = _worked(task)
     return Finished(filed(task, report), record, originals)
 
 
 def filed(task: Task, report: Report) -> Summary:
-    """The part of a report that a summary needs, with the places of its files."""
+    """Return the part of a report that the summary needs, with the paths of the report's files."""
     summary = merge([report])
     if report.batch is None or not report.batch.content:
-        return summary
-    readable = next((suffix for suffix in _READABLE if suffix in task.outputs.suffixes), None)
-    places = [f"{REPORTS}/{task.name}{suffix}" if suffix else "" for suffix in (".json", readable)]
-    return replace(summary, rows=tuple(replace(row, report=places[0], readable=places[1]) for row in summary.rows))
+        return summary  # the bundle could not be opened, so no report of it is written
+    suffix = next((suffix for suffix in _READABLE if suffix in task.outputs.suffixes), None)
+    path = f"{REPORTS}/{task.name}"
+    readable = f"{path}{suffix}" if suffix else ""
+    return replace(summary, rows=tuple(replace(row, report=f"{path}.json", readable=readable) for row in summary.rows))
 
 
 def encoded(task: Task) -> bytes:
-    """Analyze a bundle and give the whole report as JSON, which any process can read."""
+    """Analyze a bundle and return the whole report as JSON, which the parent decodes."""
     return msgspec.json.encode(report_on(task))
 
 
 def report_on(task: Task) -> Report:
-    """The report on one bundle; one that cannot be read gives a report that says so. Raises BundleError."""
+    """Return the report on one bundle; raises as ``_worked`` does."""
     return _worked(task)[0]
 
 
 def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
-    # Before anything is read: what changes afterwards must be seen the next time.
-    seen = signature(task.bundle) if task.folder else ""
+    """Return the report on a bundle, its record if it was written, and the originals by alias.
+
+    A bundle that cannot be read has a report that says so. Raises BundleError if this program failed on the bundle,
+    UnwrittenError if the report cannot be written.
+    """
+    # Taken before anything is read, so that a file that changes during the analysis is read again the next time.
+    before = signature(task.bundle) if task.folder else ""
     try:
         sources = files(task.bundle.inputs)
         content = _content(sources)
@@ -143,17 +150,18 @@ def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
         return report, None, originals
     digests = _write(task, known, report)
     record = Record(
-        name=task.name, signature=seen, content=content, settings=task.key, lang=task.outputs.lang, files=digests
+        name=task.name, signature=before, content=content, settings=task.key, lang=task.outputs.lang, files=digests
     )
     return report, record, originals
 
 
 def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Report, dict[str, str]]:
-    """The report with aliases where they are wanted, and the originals by alias; the bundle has its alias already."""
+    """Return the report with aliases, if they are asked for, and the originals by alias."""
     if not redact:
         return report, {}
     from evtx_analyzer.report.redact import redacted  # noqa: PLC0415  seldom asked for
 
+    # The bundle has its alias already (``Task.label``), which must not get another one.
     entry = report.batch
     clean, originals = redacted(report, everything=redact == "all")
     if entry is not None:
@@ -163,7 +171,7 @@ def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Repo
 
 
 def not_read(task: Task, status: str, reason: str, entry: BatchEntry | None = None) -> Report:
-    """The report on a bundle that gave nothing, not even the reason file by file."""
+    """Return the report on a bundle of which nothing is known but the reason."""
     title = "The bundle could not be analyzed" if status == "failed" else "Nothing in the bundle could be read"
     known = entry or BatchEntry(bundle=task.label, content="", settings="", status="read")
     if task.outputs.redact and (status != "failed" or reason.startswith(PROGRAM_FAILED)):
@@ -207,16 +215,16 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
 def _judged(report: Report, entry: BatchEntry) -> Report:
     if any(source.status in ("read", "partial") for source in report.sources):
         return replace(report, batch=replace(entry, status="partial" if report.losses else "read"))
-    told = [f"{source.path}: {source.reason}" for source in report.sources[:3]] or ["it holds no file"]
-    more = len(report.sources) - len(told)
-    reason = "; ".join([*told, f"and {more} more"] if more > 0 else told)
+    reasons = [f"{source.path}: {source.reason}" for source in report.sources[:3]] or ["it holds no file"]
+    more = len(report.sources) - len(reasons)
+    reason = "; ".join([*reasons, f"and {more} more"] if more > 0 else reasons)
     verdict = Verdict(cause=None, grade=None, title="Nothing in the bundle could be read", summary=reason)
     return replace(report, verdict=verdict, batch=replace(entry, status="not-read", reason=reason))
 
 
 @lru_cache(maxsize=2)
 def _rules(folder: str | None, version: str) -> Rules:
-    """The rule set, checked to be the one that the batch was started with."""
+    """Return the rule set. Raises OptionError if it is not the one with which the batch was started."""
     if rules_version(folder) != version:
         where = folder or "the installed package"
         raise OptionError(
@@ -227,7 +235,7 @@ def _rules(folder: str | None, version: str) -> Rules:
 
 
 def _content(sources: list[Source]) -> str:
-    """SHA-256 over the names, as reports show them, and the contents of a bundle's files."""
+    """Return the SHA-256 of the names, as reports show them, and the contents of a bundle's files."""
     lines = []
     for source in sources:
         digest = hashlib.sha256()
@@ -242,12 +250,13 @@ def _content(sources: list[Source]) -> str:
 
 
 def _write(task: Task, known: Record | None, report: Report) -> dict[str, str]:
-    """Write the report in every format, JSON last, and return the digests; what an earlier run wrote is left alone.
+    """Write the report in every format, JSON last, and return the digests by suffix.
 
-    Raises UnwrittenError where a file cannot be written.
+    Files that an earlier run wrote of the same report stay. Raises UnwrittenError if a file cannot be written.
     """
     folder, outputs = Path(task.folder or "."), task.outputs
-    suffixes = (*(item for item in outputs.suffixes if item != ".json"), ".json")
+    # The JSON report stands for the bundle being done, so it comes when all others are there.
+    suffixes = (*(suffix for suffix in outputs.suffixes if suffix != ".json"), ".json")
     wanted, digests = suffixes, dict[str, str]()
     if known is not None:
         same_language = known.lang == outputs.lang

@@ -1,7 +1,7 @@
-"""One worker process with a pipe of its own, so that its death takes no lock along and is no other worker's matter.
+"""A worker process with a pipe of its own: if it dies, it holds no lock that other workers wait for.
 
-The parent holds one end of the pipe and gives one task at a time; the process sends one answer for each. Processes are
-started anew (spawn) on every system.
+The parent sends one task at a time through the pipe, and the process sends one answer for each. Processes are started
+by ``spawn`` on every system, so that they inherit nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from evtx_analyzer.batch.memory import limit_memory
 from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, WorkerLimits, out_of_memory
 from evtx_analyzer.errors import AnalyzerError, unforeseen
 
-_START_SECONDS = 120.0  # importing takes half a second; a machine that swaps takes its time
-_STUCK_SECONDS = 60.0  # for one message to pass; a process that was stopped in the middle of one sends no more
+BUNDLES_PER_PROCESS = 200
+"""After so many tasks a process is replaced by a new one, because libraries do not give all memory back."""
+_START_SECONDS = 120.0  # importing takes half a second, and much longer on a machine that swaps
+_STUCK_SECONDS = 60.0  # for one message; a process that was stopped while it sent one would block the parent forever
 _END_SECONDS = 5.0
 
 
@@ -40,7 +42,7 @@ class Done(Struct, frozen=True):
 
 
 class Wrong(Struct, frozen=True):
-    """This program failed on the task, or it took too much memory."""
+    """This program failed on the task, or needed too much memory for it."""
 
     reason: str
 
@@ -53,7 +55,7 @@ class Unwritten(Struct, frozen=True):
 
 
 class Stopped(Struct, frozen=True):
-    """No task can be done: the worker has other rules, or an option cannot be used."""
+    """No task can be done, because the worker has other rules or an option cannot be used."""
 
     reason: str
 
@@ -65,14 +67,14 @@ class Died(Struct, frozen=True):
 
     @property
     def killed(self) -> bool:
-        """Whether something else ended it: a person, or the system for want of memory; else it crashed by itself."""
+        """Return whether a person, or the system for lack of memory, ended it; else it crashed by itself."""
         if sys.platform == "win32":
-            return self.exit_code == 1  # what TerminateProcess is called with by convention
+            return self.exit_code == 1  # the exit code that callers of TerminateProcess pass by convention
         return -self.exit_code in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 class Overdue(Struct, frozen=True):
-    """The process was ended because its time was over."""
+    """The process was ended by the time limit."""
 
 
 class Absent(Struct, frozen=True):
@@ -83,7 +85,7 @@ Answer = Ready | Done | Wrong | Unwritten | Stopped | Died | Overdue | Absent
 
 
 class Worker:
-    """The parent's side of a worker process; ``given`` is what the process works on."""
+    """The parent's side of a worker process; ``attempt`` is what its owner remembers of the task in work."""
 
     def __init__(self, limits: WorkerLimits) -> None:
         context = multiprocessing.get_context("spawn")
@@ -93,30 +95,32 @@ class Worker:
         try:
             self._process.start()
         finally:
-            # The only other holder is the process, so its end is the end of the stream.
+            # Now only the process holds this end, so the stream ends when the process does.
             far.close()
-        self.given: Any = None
+        self.attempt: Any = None
         self.ready, self.tasks = False, 0
         self.deadline = time.monotonic() + _START_SECONDS
 
     @property
     def sentinels(self) -> tuple[Any, Any]:
-        """What ``multiprocessing.connection.wait`` takes: ready when there is an answer, or the process is gone."""
+        """Return what ``multiprocessing.connection.wait`` waits for: an answer, and the end of the process."""
         return self._connection, self._process.sentinel
 
-    def give(self, function: Callable[[Any], Any], task: Any, given: Any = None) -> None:  # noqa: ANN401  any task
-        """Send a task; that the process is gone is heard afterwards."""
-        self.given, self.tasks = given, self.tasks + 1
+    def give(self, function: Callable[[Any], Any], task: Any, attempt: Any = None) -> None:  # noqa: ANN401  any task
+        """Send a task. If the process is gone, ``hear`` says so."""
+        self.attempt, self.tasks = attempt, self.tasks + 1
         self.deadline = time.monotonic() + (self._limits.seconds or float("inf"))
         with self._not_stuck(), contextlib.suppress(OSError):
             self._connection.send((function, task))
 
     def hear(self) -> Answer | None:
-        """Return the answer that has come, what became of the process, or None where it works on."""
+        """Return the answer that has come, or how the process ended; None while it works."""
         try:
             if self._connection.poll():
                 with self._not_stuck():
-                    return self._told(self._connection.recv())
+                    answer: Answer = self._connection.recv()
+                self.ready, self.deadline = True, float("inf")
+                return answer
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._gone()
         if not self._process.is_alive():
@@ -139,10 +143,6 @@ class Worker:
         self._process.kill()
         self._gone()
 
-    def _told(self, answer: Answer) -> Answer:
-        self.ready, self.deadline = True, float("inf")
-        return answer
-
     def _gone(self) -> Died:
         self._process.join(_END_SECONDS)
         if self._process.is_alive():
@@ -164,13 +164,13 @@ class Worker:
 
 
 def serve(connection: Connection, memory: int | None) -> None:
-    """Run in the process: answer task after task, until the parent closes the pipe or is gone."""
-    # Ctrl-C reaches the whole group; the parent decides what ends.
+    """Answer task after task, in the worker process, until the parent closes the pipe or is gone."""
+    # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # What a library writes when it crashes is no line of the parent's conversation; the row says that it did.
+    # The last words of a library that crashes do not belong on the parent's stderr; the row says that it crashed.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    # numpy's library reserves memory for every core, which counts against the limit and serves nothing here.
+    # OpenBLAS of numpy reserves memory for every core, which counts against the limit and is of no use here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     limit_memory(memory)
     with contextlib.suppress(EOFError, OSError):
@@ -191,7 +191,7 @@ def _answer(function: Callable[[Any], Any], task: Any, memory: int | None) -> An
         return Stopped(str(error))
     except MemoryError:
         return Wrong(out_of_memory(memory))
-    except Exception as error:  # noqa: BLE001  the boundary of a worker: whatever fails is told, and costs one bundle
+    except Exception as error:  # noqa: BLE001  the boundary of a worker: whatever fails is reported, and costs one bundle
         return Wrong(unforeseen("a bundle", error))
 
 

@@ -1,4 +1,4 @@
-"""The command line: arguments in, report on stdout, conversation on stderr. The only place that prints or exits.
+"""The command line: the report goes to stdout, messages go to stderr. No other package prints or exits.
 
 A command is one function in the module of its name; importing the module registers it, in the order of ``--help``.
 """
@@ -16,19 +16,19 @@ from evtx_analyzer.errors import AnalyzerError, RuleSetError
 
 __all__ = ["analyze", "app", "batch", "collector", "events", "main", "rules", "verify"]
 
-# Objects made until the next look for cycles. Rows and events are frozen and in none: looking every 700 of them, which
-# is the default, costs a tenth of an outage's time.
-_YOUNG = 200_000
+# New objects after which Python looks for reference cycles. Rows and events are frozen and in no cycle; to look every
+# 700 of them, the default, costs a tenth of the time for a log of an outage.
+_COLLECT_AFTER = 200_000
 
 
 def main() -> None:
     """Run the command line, and end with an exit status whatever happens."""
-    gc.set_threshold(_YOUNG, 10, 10)
+    gc.set_threshold(_COLLECT_AFTER, 10, 10)
     try:
         app(prog_name="evtx-analyzer")
         status = 0
     except AnalyzerError as error:
-        # All mistakes of a rule set stand in one error, a line each; anything else is one line.
+        # The error of a rule set holds all its mistakes, each of which gets a line.
         for mistake in error.mistakes if isinstance(error, RuleSetError) else (error,):
             complain(str(mistake))
         status = 2

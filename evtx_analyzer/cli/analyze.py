@@ -1,4 +1,4 @@
-"""``analyze``, ``render`` and ``schema``: one report, made or read back, to files and stdout."""
+"""``analyze``, ``render`` and ``schema``: make a report or read it back, and write it to files and stdout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from evtx_analyzer.cli.options import (
 )
 from evtx_analyzer.cli.outputs import NOT_WRITTEN, STDOUT, deliver, outputs
 from evtx_analyzer.cli.streams import progress_on_stderr, write_document
-from evtx_analyzer.errors import OptionError
 
 
 @app.command(epilog=EPILOG, cls=ConfiguredCommand)
@@ -69,15 +68,13 @@ def analyze(
     # Imported here, so that --help does not wait for parsers.
     from msgspec.structs import replace
 
-    from evtx_analyzer.discover import real_path
     from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.pipeline import analyze_case
     from evtx_analyzer.rules import Rules
 
-    for path in output or ():
-        if path != STDOUT and any(name != "-" and real_path(path) == real_path(name) for name in inputs):
-            raise OptionError(f"{path}: is an input; name another file for the report")
-    to = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules)
+    to = outputs(
+        output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules, inputs=inputs
+    )
     pairs = wanted(fail_on, case.rules) if fail_on else []
     options = replace(
         case.options,
@@ -86,8 +83,8 @@ def analyze(
         leave_out=tuple(map(str, output or ())),
         jobs=jobs,
     )
-    with progress_on_stderr() as tell:
-        report = analyze_case(list(inputs), options, reading(tell))
+    with progress_on_stderr() as progress:
+        report = analyze_case(list(inputs), options, reading(progress))
     LOG.debug("%s sources, %s losses: %s", len(report.sources), len(report.losses), report.verdict.title)
     if not deliver(report, to):
         raise typer.Exit(NOT_WRITTEN)

@@ -1,4 +1,4 @@
-"""The program as typer sees it, with what holds for all commands. A command registers itself here."""
+"""The typer application, with the options of all commands. Every command registers itself here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001  its callback has ended the program
+    version: Annotated[  # noqa: ARG001  its callback ends the program
         bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing on stderr but errors.")] = False,
@@ -49,5 +49,5 @@ def _options(
         Path | None, typer.Option("--log-file", metavar="FILE", help="Append all that is said, with times, to FILE.")
     ] = None,
 ) -> None:
-    documentation()  # a wrong address is said before the work and not after it
+    documentation()  # reports a wrong address before the work, not after it
     set_up(quiet=quiet, verbose=verbose, log_file=log_file)

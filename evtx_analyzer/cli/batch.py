@@ -1,4 +1,4 @@
-"""``batch``: many bundles to a folder of reports and a summary."""
+"""``batch``: analyze many bundles into a folder of reports and a summary."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def batch(
     write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
     if problem:
         complain(problem)
-        # With a full disk bundles are left undone, which is more than an output that could not be written.
+        # A full disk leaves bundles undone, which is worse than an output that could not be written.
         raise typer.Exit(2 if any(row.status == "failed" for row in summary.rows) else NOT_WRITTEN)
     lost = any(row.loss_count or row.status != "read" for row in summary.rows)
     code = exit_status(
@@ -154,14 +154,14 @@ def batch(
 
 def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
     from evtx_analyzer.batch import bundles
+    from evtx_analyzer.discover import real_path
 
     # The results of an earlier run, written into the folder of the bundles, are no bundle.
-    found = [
-        bundle for bundle in bundles(inputs) if [Path(name).resolve() for name in bundle.inputs] != [output.resolve()]
-    ]
-    if not found:
+    own = [real_path(output)]
+    others = [bundle for bundle in bundles(inputs) if [real_path(name) for name in bundle.inputs] != own]
+    if not others:
         raise InputError(f"{inputs[0]}: the folder is empty; expected subfolders, archives or logs")
-    return found
+    return others
 
 
 def _limits(memory: str, seconds: int) -> WorkerLimits:
@@ -174,7 +174,7 @@ def _limits(memory: str, seconds: int) -> WorkerLimits:
 
 
 def _lines(summary: Summary, say: Language) -> list[str]:
-    """What stdout says: refusals, causes and outcomes with their numbers, what changed."""
+    """Return the lines of stdout: refusals, causes and outcomes with their numbers, and what changed."""
     from evtx_analyzer.batch.compare import words
     from evtx_analyzer.batch.summary import OUTCOME_NAMES
     from evtx_analyzer.batch.summary_page import headline
@@ -195,17 +195,17 @@ def _lines(summary: Summary, say: Language) -> list[str]:
         rows: list[tuple[str, str, str, str]] = [
             (row.change, row.bundle, row.before, words(row)) for row in summary.rows if row.change != "same"
         ]
-        rows += [("gone", item["bundle"], item["before"], "") for item in compared.gone]
+        rows += [("gone", row["bundle"], row["before"], "") for row in compared.gone]
         for change, bundle, before, now in rows[:_MOST_CHANGES]:
-            none = " -> ".join(say.sentence(text) for text in (before, now) if text)
-            lines.append(f"  {say(change)}: {clean(bundle)}: {none}")
+            results = " -> ".join(say.sentence(text) for text in (before, now) if text)
+            lines.append(f"  {say(change)}: {clean(bundle)}: {results}")
         if len(rows) > _MOST_CHANGES:
             lines.append("  " + say("and $count more", count=len(rows) - _MOST_CHANGES))
     return lines
 
 
 def _reason(row: Row, say: Language) -> str:
-    """Return why a bundle was not read, without its name, which errors begin with."""
+    """Return why a bundle was not read, without its name, with which the text of an error begins."""
     from evtx_analyzer.plain_text import clean
 
     return clean(say.sentence(row.reason).removeprefix(f"{row.bundle}: "))

@@ -1,4 +1,4 @@
-"""``collector``: the collection script, to a file or to stdout."""
+"""``collector``: write the collection script to a file or to stdout."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Commands that take plain values from the command line themselves.
+"""Commands that convert simple values of the command line themselves.
 
-typer 0.26 and later converts every argument by a pydantic validator; to import pydantic and to make the validators of
-one command takes 110 ms, a third of a small analysis. A value of which it is plain what comes out (a text, a path, one
-of an option's choices, lists of these, nothing) is converted here; any other goes to typer, which has the errors.
+typer 0.26 and later converts every argument by a pydantic validator. To import pydantic and to make the validators of
+one command takes 110 ms, a third of a small analysis. Simple values (a text, a path, one of an option's choices, lists
+of these, nothing) are converted here; any other value goes to typer, which also words the errors.
 """
 
 from __future__ import annotations
@@ -18,84 +18,85 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class PlainCommand(TyperCommand):
-    """A command whose parameters are asked for a validator only where one is needed."""
+    """A command whose parameters get a validator only if they need one."""
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
-        """All parameters, ``--help`` among them."""
+        """Return all parameters, ``--help`` among them."""
         return _shortened(super().get_params(ctx))
 
 
 class PlainGroup(TyperGroup):
-    """The same for what holds commands."""
+    """A group of commands whose own parameters get a validator only if they need one."""
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401  typer's own types
-        """All parameters, ``--help`` among them."""
+        """Return all parameters, ``--help`` among them."""
         return _shortened(super().get_params(ctx))
 
 
 class Program(PlainGroup):
-    """The whole program: options of the conversation may stand anywhere, and an input alone means ``analyze``."""
+    """The whole program: ``-q``, ``-v`` and ``--log-file`` may stand anywhere, and an input alone means ``analyze``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
-        """Put options of the conversation first, and the command that is meant before an input."""
-        front, rest = _conversation(args)
-        if rest and rest[0] not in self.commands and _is_input(rest[0]):
-            rest = ["analyze", *rest]
-        return super().parse_args(ctx, [*front, *rest])
+        """Put the options of all commands first, and ``analyze`` in front of an input that stands for a command."""
+        shared, others = _shared_options(args)
+        if others and others[0] not in self.commands and _is_input(others[0]):
+            others = ["analyze", *others]
+        return super().parse_args(ctx, [*shared, *others])
 
 
-def _conversation(args: list[str]) -> tuple[list[str], list[str]]:
-    """Options that hold for every command, wherever they stand before ``--``, and all other arguments."""
-    front: list[str] = []
-    rest: list[str] = []
+def _shared_options(args: list[str]) -> tuple[list[str], list[str]]:
+    """Return the options of all commands, wherever they stand before ``--``, and all other arguments."""
+    shared: list[str] = []
+    others: list[str] = []
     waiting = iter(args)
     for arg in waiting:
         if arg == "--":
-            return front, [*rest, arg, *waiting]
+            return shared, [*others, arg, *waiting]
         if arg in ("-q", "--quiet", "-v", "--verbose") or arg.startswith("--log-file="):
-            front.append(arg)
+            shared.append(arg)
         elif arg == "--log-file":
-            front += [arg, *islice(waiting, 1)]
+            shared += [arg, *islice(waiting, 1)]
         else:
-            rest.append(arg)
-    return front, rest
+            others.append(arg)
+    return shared, others
 
 
 def _is_input(text: str) -> bool:
-    """Whether a word is an input and no mistyped command."""
+    """Return whether a word is an input, not a mistyped command."""
     return text == "-" or (not text.startswith("-") and ("://" in text or os.path.lexists(text)))
 
 
 def _shortened(params: Any) -> Any:  # noqa: ANN401  as above
-    """Put the short way in front of typer's, where this typer has it and nobody did before."""
+    """Replace the conversion of each parameter by ``_Shortcut``; older versions of typer have nothing to replace."""
     for param in params:
+        # get_params may be called several times with the same parameters.
         if hasattr(param, "type_descriptor") and "get_runtime_param" not in vars(param):
-            short = _Short(param.get_runtime_param, param.type_descriptor.annotation)
-            param.get_runtime_param = lambda short=short: short
+            shortcut = _Shortcut(param.get_runtime_param, param.type_descriptor.annotation)
+            param.get_runtime_param = lambda shortcut=shortcut: shortcut
     return params
 
 
-class _Short:
-    """What typer calls to convert the value of one parameter."""
+class _Shortcut:
+    """Stands in for typer's converter of one parameter, which it makes only if it needs it."""
 
     def __init__(self, validator: Any, annotation: Any) -> None:  # noqa: ANN401  typer's own types
         self._validator, self._annotation = validator, annotation
 
     def coerce(self, value: object, *, param: Any, ctx: Any) -> object:  # noqa: ANN401  as above
-        """The value as the command takes it; raises typer's error for one that does not fit."""
+        """Return the value in the type of the parameter. Raises typer's error for one that does not fit."""
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
-        found = plain(value, self._annotation)
-        if found is None and (wrong := _not_a_choice(value, self._annotation)):
-            raise typer.BadParameter(wrong, ctx=ctx, param=param)
-        return self._validator().coerce(value, param=param, ctx=ctx) if found is None else found
+        converted = plain(value, self._annotation)
+        if converted is None and (mistake := _not_a_choice(value, self._annotation)):
+            raise typer.BadParameter(mistake, ctx=ctx, param=param)
+        return self._validator().coerce(value, param=param, ctx=ctx) if converted is None else converted
 
 
 def _not_a_choice(value: object, annotation: object) -> str:
-    """What is wrong with a value that is none of an option's choices, without pydantic's words; empty for others."""
+    """Return the error for a value that is none of an option's choices; empty if it is one, or there are no choices."""
     if get_origin(annotation) is list:
         values = value if isinstance(value, list | tuple) else ()
-        return next(filter(None, (_not_a_choice(item, get_args(annotation)[0]) for item in values)), "")
+        return next(filter(None, (_not_a_choice(member, get_args(annotation)[0]) for member in values)), "")
     choices = list(annotation) if isinstance(annotation, type) and issubclass(annotation, Enum) else []
     if not choices or not isinstance(value, str) or value in [choice.value for choice in choices]:
         return ""
@@ -103,10 +104,12 @@ def _not_a_choice(value: object, annotation: object) -> str:
 
 
 def plain(value: object, annotation: object) -> object | None:
-    """A value of the command line in the type of its parameter; None where that takes more than a look."""
+    """Return a simple value of the command line in the type of its parameter; None if typer must convert it."""
     if get_origin(annotation) is list:
-        found = [plain(item, get_args(annotation)[0]) for item in value] if isinstance(value, list | tuple) else [None]
-        return None if None in found else found
+        if not isinstance(value, list | tuple):
+            return None
+        members = [plain(member, get_args(annotation)[0]) for member in value]
+        return None if None in members else members
     if isinstance(value, bool) and annotation is bool:
         return value
     if not isinstance(value, str) or not isinstance(annotation, type):
@@ -115,6 +118,6 @@ def plain(value: object, annotation: object) -> object | None:
         return value
     if issubclass(annotation, Enum):
         return next((enum for enum in annotation if value == enum.value), None)
-    # An existing file that may not be read is refused by typer; nothing more is asked of a path by any of our options.
+    # typer refuses an existing file that may not be read; none of our options demands more of a path.
     readable = annotation is Path and (not os.path.lexists(value) or os.access(value, os.R_OK))
     return Path(value) if readable else None

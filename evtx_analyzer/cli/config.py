@@ -9,8 +9,8 @@
     format = ["html"]
     time-limit = 600
 
-A key is an option's name and its value what the option takes; a key of ``[analyze]`` or ``[batch]`` holds for that
-command and before one above. The command line holds before the file. An unknown key is an error.
+A key is the name of an option, and its value is what the option takes. A key in ``[analyze]`` or ``[batch]`` is for
+that command and replaces one above. An option on the command line replaces one of the file. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ KEYS = {
     "analyze": (*_SHARED, "format", "jobs"),
     "batch": (*_SHARED, "format", "jobs", "memory-limit", "time-limit"),
 }
-# Options whose variable in the environment holds before the file.
+# Options whose environment variable replaces the file's value.
 _VARIABLES = {"lang": "EVTX_ANALYZER_LANG"}
 
 
 class ConfiguredCommand(BareRedact):
-    """A command that takes options from a configuration file too."""
+    """A command that also takes options from a configuration file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
-        """Write what the file says as options before the arguments are parsed, and tell of it on stderr."""
+        """Put the options of the file in front of the arguments before they are parsed, and name them on stderr."""
         return super().parse_args(ctx, with_configuration(str(self.name), args))
 
 
 def with_configuration(command: str, args: list[str]) -> list[str]:
-    """Arguments with the options of the configuration file before them. Raises OptionError for a wrong file."""
+    """Return the arguments with the options of the configuration file in front. Raises OptionError for a wrong file."""
     options = args[: args.index("--")] if "--" in args else args
     if {"--no-config", "--help", "-h"} & set(options):
         return args
-    path = _named(options) or (Path(NAME) if Path(NAME).is_file() else None)
+    path = _configured_path(options) or (Path(NAME) if Path(NAME).is_file() else None)
     if path is None:
         return args
     taken = {
@@ -59,23 +59,22 @@ def with_configuration(command: str, args: list[str]) -> list[str]:
     }
     if not taken:
         return args
-    note = f"{path.name}: {', '.join(taken)}"
     complain(f"options from {path}: {', '.join(taken)}")
-    written = [item for key, value in taken.items() for item in _written(path, key, value)]
-    return [*written, f"--from-config={note}", *args]
+    from_file = [option for key, value in taken.items() for option in _as_options(path, key, value)]
+    return [*from_file, f"--from-config={path.name}: {', '.join(taken)}", *args]
 
 
-def _named(options: list[str]) -> Path | None:
-    for number, item in enumerate(options):
-        if item.startswith("--config="):
-            return Path(item.partition("=")[2])
-        if item == "--config" and number + 1 < len(options):
+def _configured_path(options: list[str]) -> Path | None:
+    for number, option in enumerate(options):
+        if option.startswith("--config="):
+            return Path(option.partition("=")[2])
+        if option == "--config" and number + 1 < len(options):
             return Path(options[number + 1])
     return None
 
 
 def _read(path: Path, command: str) -> dict[str, Any]:
-    """Keys and values that hold for a command."""
+    """Return the keys and values that are for a command. Raises OptionError for a wrong file."""
     import tomllib
 
     try:
@@ -99,7 +98,8 @@ def _read(path: Path, command: str) -> dict[str, Any]:
 
 
 def _line(text: str, table: str, key: str) -> int:
-    """The line of a key, for tomllib does not tell it; that of its table where the key is written in another way."""
+    """Return the line number of a key, or of its table if the key is written in an unusual way."""
+    # tomllib gives no line numbers.
     current, place = "", 1
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
@@ -112,18 +112,18 @@ def _line(text: str, table: str, key: str) -> int:
     return place
 
 
-def _written(path: Path, key: str, value: Any) -> list[str]:  # noqa: ANN401  any value of TOML
-    """A value as the option takes it on the command line."""
+def _as_options(path: Path, key: str, value: Any) -> list[str]:  # noqa: ANN401  any value of TOML
+    """Return a value as options of the command line. Raises OptionError for a value of a wrong type."""
     if key == "every-row":
         if not isinstance(value, bool):
             raise OptionError(f"{path}: {key} = {value!r}: expected true or false")
         return [f"--{key}"] if value else []
     if key == "window" and isinstance(value, list):
-        value = ",".join(str(item) for item in value)
+        value = ",".join(str(seconds) for seconds in value)
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(item, bool | dict | list) for item in values):
+    if any(isinstance(member, bool | dict | list) for member in values):
         raise OptionError(f"{path}: {key} = {value!r}: expected what --{key} takes")
     if key == "rules":
-        values = [str(path.parent / str(item)) for item in values]
-    # A time of TOML is written as the option takes it.
-    return [f"--{key}={item.isoformat() if isinstance(item, date) else item}" for item in values]
+        values = [str(path.parent / str(folder)) for folder in values]
+    # A datetime of TOML is a date too; str would write it with a blank instead of T.
+    return [f"--{key}={member.isoformat() if isinstance(member, date) else member}" for member in values]

@@ -1,4 +1,4 @@
-"""What the program says beside its report: on stderr, and in a log file where one was asked for.
+"""What the program says besides its report: on stderr, and in a log file with ``--log-file``.
 
     -q              errors only
     (nothing)       what was written where
@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from evtx_analyzer.errors import OptionError
 
@@ -21,7 +22,10 @@ LOG = logging.getLogger("evtx_analyzer")
 
 
 def set_up(*, quiet: bool, verbose: bool, log_file: Path | None) -> None:
-    """Send what is said to stderr as far as asked for, and to the log file; raises OptionError where that fails."""
+    """Send messages to stderr, as far as the options ask for them, and to the log file.
+
+    Raises OptionError if the log file cannot be written, or for ``-q`` with ``-v``.
+    """
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
     LOG.handlers = [_to_stderr(quiet=quiet, verbose=verbose)]
@@ -41,8 +45,9 @@ def _version() -> str:
 def _to_stderr(*, quiet: bool, verbose: bool) -> logging.Handler:
     handler = logging.StreamHandler() if sys.stderr is not None else logging.NullHandler()
     handler.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
-    # Errors are said in one line by ``main``; their tracebacks are for those who ask for more.
+    # ``main`` prints an error in one line; its traceback is for -v.
     handler.addFilter(lambda record: verbose or record.exc_info is None)
+    # ``complain`` has written these to stderr itself.
     handler.addFilter(lambda record: not getattr(record, "said", False))
     handler.setFormatter(_Plain("%(message)s"))
     return handler
@@ -58,33 +63,39 @@ def _to_file(path: Path) -> logging.Handler:
 
 
 class _Log(logging.FileHandler):
-    """A log file that cannot be written to any more ends nothing, and is no matter for stderr."""
+    """A log file whose lines are dropped once it can no longer be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
-        """Do without the line."""
+        """Drop the line; logging itself would print a traceback to stderr."""
 
 
 class _Plain(logging.Formatter):
-    """Names of files and members can not act on a terminal, nor begin a line of their own."""
+    """Cleans messages and tracebacks, because the names of files and members in them may hold control characters."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        """Return the message on one line, so that a name in it can neither act on a terminal nor fake a line."""
         from evtx_analyzer.plain_text import clean
 
-        text, _, trace = super().format(record).partition("\nTraceback")
-        return clean(text) + (f"\nTraceback{trace}" if trace else "")
+        return clean(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401  logging's own name and type
+        """Return a traceback with its lines cleaned, because the texts of errors hold names too."""
+        from evtx_analyzer.plain_text import clean
+
+        return "\n".join(clean(line) for line in super().formatException(ei).split("\n"))
 
 
-def reading(tell: Callable[[str, int], None] | None) -> Callable[[str, int], None] | None:
-    """The progress of reading, with a line in the log for each source when it is first read."""
+def reading(progress: Callable[[str, int], None] | None) -> Callable[[str, int], None] | None:
+    """Return a function that calls ``progress``, and logs the path of each source once."""
     if not any(handler.level <= logging.DEBUG for handler in LOG.handlers):
-        return tell
+        return progress
     seen: set[str] = set()
 
-    def told(path: str, size: int) -> None:
+    def logged(path: str, size: int) -> None:
         if path not in seen:
             seen.add(path)
             LOG.debug("reading %s", path)
-        if tell is not None:
-            tell(path, size)
+        if progress is not None:
+            progress(path, size)
 
-    return told
+    return logged

@@ -1,4 +1,4 @@
-"""How the program ends: one line on stderr, a status that says what happened, nothing that a full disk could spoil."""
+"""End the program with one line on stderr and a status that says what happened, even if the disk is full."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import suppress
 from typing import NoReturn, TextIO
 
 INTERNAL_ERROR = 4
-"""Exit status of an error that nobody foresaw. Python's own would be 1, which means that refusals were found."""
+"""Exit status of an unforeseen error. Python's own would be 1, which means here that refusals were found."""
 
 _PACKAGE = __name__.partition(".")[0]
 
 
 def complain(text: str) -> None:
-    """Write one line to stderr, if there is one, and to the log file.
+    """Write one line to stderr, if there is a stderr, and to the log file.
 
-    Names of files and members in it cannot act on the terminal.
+    Control characters are replaced, so that names of files and members in it cannot act on the terminal.
     """
     from evtx_analyzer.plain_text import clean
 
@@ -27,7 +27,7 @@ def complain(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write to the log file what stderr has already."""
+    """Write to the log file a line that stands on stderr already."""
     import logging
 
     log = logging.getLogger(_PACKAGE)
@@ -36,14 +36,14 @@ def note(text: str) -> None:
 
 
 def usage_error(end: BaseException) -> str:
-    """Return what the command line said of its arguments before it ended; empty where that is not why."""
+    """Return the message with which typer refused the arguments; empty if the program ended for another reason."""
     cause: BaseException | None = end.__context__
-    told = getattr(cause, "format_message", None)
-    return str(told()) if callable(told) else ""
+    message = getattr(cause, "format_message", None)
+    return str(message()) if callable(message) else ""
 
 
 def interrupted(end: BaseException) -> bool:
-    """Whether Ctrl-C is what ended the program, however the command line wrapped it."""
+    """Return whether Ctrl-C ended the program, in whatever exceptions typer and click wrapped it."""
     cause: BaseException | None = end
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
@@ -51,10 +51,10 @@ def interrupted(end: BaseException) -> bool:
 
 
 def unforeseen(error: BaseException, command: list[str]) -> str:
-    """Say in one line what was being done when an unforeseen error came; its traceback goes to the log."""
+    """Return a line on an unforeseen error: in which command and where it came. Its traceback goes to the log."""
     import logging
 
-    # Of this level, so that stderr shows it with -v only: the log file takes all.
+    # On stderr only with -v, in the log file always.
     logging.getLogger(_PACKAGE).debug("unforeseen error", exc_info=error)
     if isinstance(error, MemoryError):
         text = "the memory is used up; give it more, or fewer logs at once"
@@ -68,7 +68,7 @@ def unforeseen(error: BaseException, command: list[str]) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost function of this package in which an error came: ``at smtp/merge.py:120, merge``."""
+    """Return the innermost function of this package in an error's traceback: ``at smtp/merge.py:120, merge``."""
     place, trace = "at a place that is not known", error.__traceback__
     while trace is not None:
         file, sign, inside = trace.tb_frame.f_code.co_filename.replace(os.sep, "/").rpartition(f"/{_PACKAGE}/")
@@ -85,7 +85,10 @@ def _version() -> str:
 
 
 def leave(status: int) -> NoReturn:
-    """End with a status that stays: what cannot be flushed now would make it 120 at the interpreter's end."""
+    """End with this status, or with 2 instead of 0 if a stream cannot be flushed.
+
+    Python would turn the status into 120 if it failed to flush a stream at its end.
+    """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not _flushed(stream):
             status = status or 2

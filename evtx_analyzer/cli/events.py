@@ -1,4 +1,4 @@
-"""``events``: decoded events as a table or a story."""
+"""``events``: write decoded events as a table or a story."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_LOSSES = 20
 
 
 class TableFormat(StrEnum):
-    """How a table is written."""
+    """The format of a table."""
 
     csv = "csv"
     jsonl = "jsonl"
@@ -92,11 +92,12 @@ def events(
     Example: evtx-analyzer events capi2.evtx --failed -o failures.csv
     """
     from evtx_analyzer.tables.select import CAPI2, Filter, extract
-    from evtx_analyzer.tables.write import format_for, write
+    from evtx_analyzer.tables.write import Format, format_for, write
 
     if as_story and (format_ or as_operations or bom):
         raise OptionError("--story is text of its own: leave out --format, --operations and --bom")
-    form = format_.value if format_ else "csv" if output is None or as_story else format_for(output)
+    asked: Format | None = format_.value if format_ else None
+    form = asked or "csv" if output is None or as_story else format_for(output, asked)
     if bom and form not in ("csv", "timesketch"):
         raise OptionError(f"--bom is for CSV, not for {form}")
     if form == "parquet" and output is None:
@@ -112,7 +113,7 @@ def events(
         until=time_of("--until", until),
         failed=failed,
     )
-    found = extract(
+    extracted = extract(
         list(inputs),
         kind=kind,
         wanted=wanted,
@@ -123,18 +124,18 @@ def events(
     if as_story:
         from evtx_analyzer.tables.story import story
 
-        text = "\n".join(story(found.items, found.coverage)) + "\n"
+        text = "\n".join(story(extracted.items, extracted.coverage)) + "\n"
         write_text(text) if output is None else write_whole(output, text.encode("utf-8", "replace"))
     elif output is None:
-        whole = write_bytes(lambda stream: write(found.table, found.items, form, stream, bom=bom))
+        written = write_bytes(lambda stream: write(extracted.table, extracted.items, form, stream, bom=bom))
         # Rows of logs are written while they are read: after a closed pipe (| head) the account of losses is not
         # complete, and a log that was not reached would look like one that nobody can read.
-        if not whole and kind != CAPI2:
+        if not written and kind != CAPI2:
             raise typer.Exit
     else:
         with whole_file(output) as stream:
-            write(found.table, found.items, form, stream, bom=bom)
-    losses = found.losses
+            write(extracted.table, extracted.items, form, stream, bom=bom)
+    losses = extracted.losses
     for loss in losses[:_MOST_LOSSES]:
         from evtx_analyzer.model.origin import describe_origin
 
@@ -155,12 +156,12 @@ def _numbers(texts: list[str] | None) -> frozenset[int]:
 def _results(texts: list[str] | None) -> frozenset[int]:
     from evtx_analyzer.wincrypt import result_number
 
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in (part for text in texts or () for part in text.split(",")):
         number = result_number(part)
         if number is None:
             raise OptionError(
                 f"--result {part}: expected hex or a symbol, for example 800B0109 or CERT_E_UNTRUSTEDROOT"
             )
-        found.add(number)
-    return frozenset(found)
+        numbers.add(number)
+    return frozenset(numbers)

@@ -1,4 +1,4 @@
-"""``--fail-on CAUSE[:GRADE]``: an exit status that tells of some causes only, for whoever is woken by it."""
+"""``--fail-on CAUSE[:GRADE]``: exit with 1 for certain causes only, so that a monitor wakes nobody for others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evtx_analyzer.errors import OptionError
 
 ANY = "any"
 UNEXPLAINED = "unexplained"
-# From strong to weak; a weaker grade is no support.
+# From strong to weak; weaker grades do not support a cause.
 GRADES = ("confirmed", "probable", "possible")
 
 FailOn = Annotated[
@@ -27,7 +27,7 @@ FailOn = Annotated[
 
 
 def wanted(texts: Iterable[str], rules: Path | None) -> list[tuple[str, str]]:
-    """Pairs of cause and grade. Raises OptionError for a name that is none."""
+    """Return the values of the option as pairs of cause and grade. Raises OptionError for an unknown cause or grade."""
     from evtx_analyzer.rules import Rules
 
     pairs = []
@@ -43,14 +43,14 @@ def wanted(texts: Iterable[str], rules: Path | None) -> list[tuple[str, str]]:
 
 
 def exit_status(code: int, pairs: Sequence[tuple[str, str]], findings: Iterable[str], *, lost: bool) -> int:
-    """Exit status where it is asked for certain causes; ``findings`` are ``cause:grade``, ``lost`` if parts are unread.
+    """Return 1 only if a finding (``cause:grade``) matches a pair; else 3 if parts are not read (``lost``), or 0.
 
-    Status 2 and 3, and all without a question, stay.
+    Other codes than 1 stay, and so does every code without pairs.
     """
     if code != 1 or not pairs:
         return code
-    found = [tuple(finding.split(":")) for finding in findings]
-    if any(_matches(cause, grade, *pair) for cause, grade in found for pair in pairs):
+    graded = [tuple(finding.split(":")) for finding in findings]
+    if any(_matches(cause, grade, *pair) for cause, grade in graded for pair in pairs):
         return 1
     return 3 if lost else 0
 
@@ -58,5 +58,5 @@ def exit_status(code: int, pairs: Sequence[tuple[str, str]], findings: Iterable[
 def _matches(cause: str, grade: str, wanted_cause: str, wanted_grade: str) -> bool:
     if cause == UNEXPLAINED:
         return wanted_cause in (ANY, UNEXPLAINED) and wanted_grade == GRADES[-1]
-    known = grade in GRADES and GRADES.index(grade) <= GRADES.index(wanted_grade)
-    return known and wanted_cause in (ANY, cause)
+    strong_enough = grade in GRADES and GRADES.index(grade) <= GRADES.index(wanted_grade)
+    return strong_enough and wanted_cause in (ANY, cause)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ProgressForm(StrEnum):
-    """How progress is told: a bar where stderr is a terminal, lines of JSON, or not at all."""
+    """The form of progress: a bar if stderr is a terminal, lines of JSON, or nothing."""
 
     auto = "auto"
     json = "json"
@@ -21,7 +21,7 @@ class ProgressForm(StrEnum):
 
 
 class Meter:
-    """Progress of a batch, with rate and time left where a person looks."""
+    """The progress of a batch as a context manager; the bar also shows rate and time left."""
 
     def __init__(self, total: int, form: ProgressForm) -> None:
         self.done, self.total, self._form = 0, total, form

@@ -1,4 +1,4 @@
-"""Options that several commands share, and texts of options to values; a wrong text is an OptionError."""
+"""Options that several commands share, and the conversion of their texts into values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ARCHIVES = "Archives"
 
 
 class Format(StrEnum):
-    """What stdout carries."""
+    """The format of stdout."""
 
     terminal = "terminal"
     json = "json"
@@ -38,27 +38,27 @@ class Format(StrEnum):
 
     @property
     def plain(self) -> Format:
-        """The format under its own name: other commands and suffixes of files call some by others."""
+        """Return the format under its main name: other commands and suffixes of files have other names for some."""
         return {Format.md: Format.markdown, Format.text: Format.terminal, Format.txt: Format.terminal}.get(self, self)
 
 
 SUFFIX_OF = {"markdown": "md", "timesketch": "timesketch.jsonl"}
-"""Formats of reports whose files have a suffix of another name."""
+"""Suffixes of files by the names of formats that differ from them."""
 
 
 class Redact(StrEnum):
-    """What is replaced by aliases: names and addresses, or thumbprints, serial numbers and key ids too."""
+    """The values that aliases replace: names and addresses, or thumbprints, serial numbers and key ids too."""
 
     names = "names"
     all = "all"
 
 
 class BareRedact(PlainCommand):
-    """A command that takes ``--redact`` without a value, and does not take the next argument for one."""
+    """A command whose ``--redact`` needs no value, and does not take the next argument for one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's own context type
-        """Write the value out before the arguments are parsed."""
-        return super().parse_args(ctx, ["--redact=names" if item == "--redact" else item for item in args])
+        """Add the default value to a bare ``--redact`` before the arguments are parsed."""
+        return super().parse_args(ctx, ["--redact=names" if arg == "--redact" else arg for arg in args])
 
 
 Output = Annotated[
@@ -109,9 +109,9 @@ RedactMap = Annotated[
 
 
 class CaseOptions(NamedTuple):
-    """Options of an analysis that one case and each bundle of a batch take alike.
+    """The options that ``analyze``, ``verify`` and ``batch`` share.
 
-    The folder of rules and the file of the password are read where the work is done.
+    The folder of rules and the file of the password are read later: in a batch by each worker.
     """
 
     options: AnalysisOptions
@@ -209,7 +209,7 @@ def case_options(
     no_config: Annotated[bool, typer.Option("--no-config", help="Take no options from a file.")] = False,  # noqa: ARG001
     from_config: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> CaseOptions:
-    """Make the options of their texts. Raises OptionError for a text that is wrong."""
+    """Convert the texts of options. Raises OptionError for a text that is wrong."""
     from evtx_analyzer.options import analysis_options
 
     options = analysis_options(
@@ -226,7 +226,7 @@ def case_options(
 
 
 def with_case_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Declare the options of ``case_options`` for a command that takes them as one value, called ``case``."""
+    """Return a command with the options of ``case_options``, which it takes as one value for its parameter ``case``."""
     own = inspect.signature(command, eval_str=True).parameters
     shared = inspect.signature(case_options, eval_str=True).parameters
 
@@ -236,8 +236,11 @@ def with_case_options(command: Callable[..., None]) -> Callable[..., None]:
 
     declared = {name: {name: parameter} if name != "case" else shared for name, parameter in own.items()}
     parameters = [
-        item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for items in declared.values() for item in items.values()
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for group in declared.values()
+        for parameter in group.values()
     ]
+    # typer reads a command's options from its signature.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
@@ -245,7 +248,7 @@ def with_case_options(command: Callable[..., None]) -> Callable[..., None]:
 def _limits(
     unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
 ) -> Limits:
-    """Limits of unpacking, with the defaults where an option is not given."""
+    """Return the limits of unpacking; None keeps the default."""
     from evtx_analyzer.discover.archive.limits import Limits
 
     values = {
@@ -259,7 +262,7 @@ def _limits(
 
 
 def size_of(option: str, text: str | None) -> int | None:
-    """A number of bytes, from ``500M``."""
+    """Return the bytes of ``500M`` (units of 1024); None for None. Raises OptionError for other texts."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.strip(), re.IGNORECASE)
@@ -269,7 +272,7 @@ def size_of(option: str, text: str | None) -> int | None:
 
 
 def window_of(text: str | None) -> tuple[float, float] | None:
-    """Seconds before and after, from ``60,30``."""
+    """Return the seconds before and after of ``60,30``; None for None. Raises OptionError for other texts."""
     if text is None:
         return None
     try:
@@ -282,14 +285,14 @@ def window_of(text: str | None) -> tuple[float, float] | None:
 
 
 def time_of(option: str, text: str | None) -> datetime | None:
-    """A time as a person types it, UTC where no zone is given."""
+    """Return an aware time (``clock.from_user``); None for None. Raises OptionError for a text that is no time."""
     from evtx_analyzer import clock
 
     if text is None:
         return None
-    found = clock.from_user(text)
-    if found is None:
+    time = clock.from_user(text)
+    if time is None:
         raise OptionError(
             f"{option} {text}: expected a time such as 2016-12-01 or 2016-12-01T03:00:00Z (UTC if no zone)"
         )
-    return found
+    return time

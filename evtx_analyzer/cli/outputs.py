@@ -1,7 +1,7 @@
-"""A report to its files and to stdout: an output that cannot be written costs only itself.
+"""Write a report to its files and to stdout; an output that cannot be written costs no other.
 
-With files, a terminal gets the first block of the report and the names of what was written; the whole report where no
-file was asked for, with ``--full`` or with ``-o -``, through a pager where it is longer than the screen.
+With files, stdout gets the first block of the report, and stderr the names of the files. Without files, with ``--full``
+or with ``-o -`` stdout gets the whole report, on a terminal through a pager if it is longer than the screen.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evtx_analyzer.report.language import Language
 
 NOT_WRITTEN = 5
-"""Exit status where the analysis is done and one of its outputs could not be written."""
+"""Exit status if the analysis is done and one of its outputs could not be written."""
 
 STDOUT = Path("-")
 _TO_STDOUT = (logging.DEBUG, "wrote to standard output")
@@ -33,7 +33,7 @@ _OTHER_NAMES = 9  # report.1.csv to report.9.csv; more open copies are a mistake
 
 
 class Outputs(NamedTuple):
-    """Where a report goes: files (``-`` is stdout), what stdout carries, and in whose words."""
+    """The outputs of a report: its files (``-`` is stdout), the format of stdout, the language, and aliases."""
 
     files: tuple[Path, ...]
     format: Format
@@ -44,7 +44,7 @@ class Outputs(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether stdout gets the whole report, and not its first block only."""
+        """Return whether stdout gets the whole report, not only its first block."""
         return self.full or STDOUT in self.files or not self.files
 
 
@@ -57,12 +57,20 @@ def outputs(
     redact: Redact | None,
     redact_map: Path | None,
     rules: Path | None = None,
+    inputs: Iterable[str] = (),
 ) -> Outputs:
-    """The outputs asked for, after everything was checked that would spoil the run at its end."""
+    """Check the outputs before the work begins, and return them.
+
+    Raises ReportError for an unknown suffix, OptionError for any other output that could not be written in the end, and
+    for a file that is one of ``inputs``.
+    """
+    from evtx_analyzer.discover import real_path
     from evtx_analyzer.report import language, render_for
 
     for path in files or ():
         if path != STDOUT:
+            if any(name != "-" and real_path(path) == real_path(name) for name in inputs):
+                raise OptionError(f"{path}: is an input; name another file for the report")
             render_for(path)
             require_writable(path)
     if redact_map is not None:
@@ -76,7 +84,7 @@ def outputs(
 
 
 def deliver(report: Report, wanted: Outputs) -> bool:
-    """Write a report to all its outputs; whether all could be written. Those that could not are named on stderr."""
+    """Write a report to all its outputs, and return whether all could be written. stderr names those that could not."""
     from evtx_analyzer.report import write
 
     writers: list[Callable[[], tuple[int, str]]] = []
@@ -91,16 +99,17 @@ def deliver(report: Report, wanted: Outputs) -> bool:
         for file in wanted.files
         if file != STDOUT
     ]
-    # Files first: what stdout carries may wait for a reader.
+    # Files first, because stdout may wait for a reader.
     writers.append(partial(_write_stdout, report, wanted))
-    # What is said of the files comes last, below the report, where it is seen.
-    said = [_said(writer) for writer in writers]
-    for level, text in said:
+    # The messages come after all writing, so that they stand below the report, where they are seen.
+    messages = [_attempted(writer) for writer in writers]
+    for level, text in messages:
         LOG.log(level, text)
-    return all(level < logging.ERROR for level, _ in said)
+    return all(level < logging.ERROR for level, _ in messages)
 
 
-def _said(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+def _attempted(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    """Write an output, and return the level and text of a message on it, also if it failed."""
     try:
         return write()
     except ReportError as error:
@@ -114,23 +123,25 @@ def _write_map(text: str, path: Path) -> None:
 
 
 def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:
-    """Write a file and return what is to be said of it.
+    """Write a file, and return the level and text of a message on it.
 
-    Where Windows holds it open (a table in Excel), one of another name beside it is written instead.
+    If another program on Windows has the file open (a table in Excel), a file ``NAME.1.SUFFIX`` is written instead.
     """
     try:
         write(path)
     except ReportError as error:
-        other = _free_name(path) if sys.platform == "win32" and isinstance(error.__cause__, PermissionError) else None
-        if other is None or not path.is_file():
+        open_elsewhere = sys.platform == "win32" and isinstance(error.__cause__, PermissionError)
+        substitute = _free_name(path) if open_elsewhere else None
+        if substitute is None or not path.is_file():
             raise
-        write(other)
-        return logging.WARNING, f"{path} is open in another program; wrote {other}"
+        write(substitute)
+        return logging.WARNING, f"{path} is open in another program; wrote {substitute}"
     return logging.INFO, f"wrote {path}"
 
 
 def _free_name(path: Path) -> Path | None:
-    """``report.1.csv`` for ``report.csv``, or the next number that is free; the suffix decides the format."""
+    """Return ``report.1.csv`` for ``report.csv``, or the next free number; None if all are taken."""
+    # In front of all suffixes, because they decide the format (``.links.csv``).
     stem, dot, suffixes = path.name.partition(".")
     names = (path.with_name(f"{stem}.{number}{dot}{suffixes}") for number in range(1, _OTHER_NAMES + 1))
     return next((name for name in names if not name.exists()), None)

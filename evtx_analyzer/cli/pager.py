@@ -1,4 +1,4 @@
-"""A report that is longer than the screen, page by page, with the pager that the user chose."""
+"""Show a report that is longer than the screen in the pager that the user chose."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from contextlib import suppress
 
 
 def page(text: str) -> bool:
-    """Show a text in the pager of ``PAGER``; False where there is none, it was turned off, or it did not start.
+    """Show a text in the pager of ``PAGER``; return False if there is none, it is turned off, or it does not start.
 
-    ``PAGER`` set to nothing turns paging off. Without it ``less`` is taken where it is installed, which keeps colors
-    and leaves the text on the screen (``less -FRX``), else ``more`` on Windows.
+    ``PAGER`` set to nothing turns paging off. Without it ``less`` is used, which keeps colors and leaves the text on
+    the screen (``less -FRX``), or ``more`` if there is no ``less``.
     """
     command = _command()
     if not command:
         return False
     windows = sys.platform == "win32"
     environment = {**os.environ, "LESS": os.environ.get("LESS", "FRX")}
-    # Windows' ``more`` shows no colors and reads the code page of the console.
+    # ``more`` of Windows reads the code page of the console.
     encoding = sys.stdout.encoding if windows else "utf-8"
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  the user's own
@@ -40,5 +40,5 @@ def _command() -> list[str]:
     if chosen is not None:
         parts = shlex.split(chosen, posix=sys.platform != "win32")
         return parts if parts and shutil.which(parts[0]) else []
-    found = next((path for name in ("less", "more") if (path := shutil.which(name))), None)
-    return [found] if found else []
+    default = next((path for name in ("less", "more") if (path := shutil.which(name))), None)
+    return [default] if default else []

@@ -1,4 +1,4 @@
-"""``rules list``, ``check``, ``test``, ``new``, ``convert``: of the rule files themselves, never of the cache."""
+"""``rules list``, ``check``, ``test``, ``new`` and ``convert`` work on the rule files, never on the cached rule set."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def rules_list(rules: RulesFolder = None) -> None:
     from evtx_analyzer.rules import load
     from evtx_analyzer.rules.files import rule_folders
 
-    found = load(*rule_folders(rules))
-    rows = [("signal", signal.name, signal.title) for signal in found.signals]
-    rows += [("link", link.name, link.title) for link in found.links]
-    rows += [("cause", cause.id, cause.title) for cause in found.causes]
+    every = load(*rule_folders(rules))
+    rows = [("signal", signal.name, signal.title) for signal in every.signals]
+    rows += [("link", link.name, link.title) for link in every.links]
+    rows += [("cause", cause.id, cause.title) for cause in every.causes]
     width = max(len(name) for _, name, _ in rows)
     write_text("".join(f"{kind:6}  {name:{width}}  {title}\n" for kind, name, title in rows))
 
@@ -42,9 +42,9 @@ def rules_check(rules: RulesFolder = None) -> None:
     from evtx_analyzer.rules import load
     from evtx_analyzer.rules.files import rule_folders
 
-    found = load(*rule_folders(rules))
+    every = load(*rule_folders(rules))
     write_text(
-        f"{len(found.signals)} signals, {len(found.links)} links, {len(found.causes)} causes: no mistake found\n"
+        f"{len(every.signals)} signals, {len(every.links)} links, {len(every.causes)} causes: no mistake found\n"
     )
 
 
@@ -57,8 +57,8 @@ def rules_test(rules: RulesFolder = None) -> None:
 
     outcomes = run_cases(load(*rule_folders(rules)), rule_folders(rules))
     failed = [outcome for outcome in outcomes if outcome.problem]
-    for item in failed:
-        write_text(f"{item.file}:{item.case}: {item.problem}\n")
+    for outcome in failed:
+        write_text(f"{outcome.file}:{outcome.case}: {outcome.problem}\n")
     write_text(f"{len(outcomes) - len(failed)} cases passed, {len(failed)} failed\n")
     raise typer.Exit(1 if failed else 0)
 

@@ -1,4 +1,4 @@
-"""stdout carries the report, stderr the conversation: writing to both, and progress where stderr is a terminal."""
+"""Write the report to stdout in the encoding of its reader, and show progress on stderr if that is a terminal."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from evtx_analyzer.errors import OptionError
 
 
 def require_writable(path: Path) -> None:
-    """Raise OptionError before the work begins where its result could not be written."""
+    """Raise OptionError if the folder of an output does not exist, so that it is known before the work begins."""
     if not path.absolute().parent.is_dir():
         raise OptionError(f"{path}: the folder does not exist; create it first")
 
 
-# What stands for a character that an encoding lacks.
+# Replacements for characters that an encoding lacks.
 _PLAIN = {"\u2500": "-", "\u2013": "-", "\u2026": "~", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\ufffd": "?"}
 
 
 def write_text(text: str) -> None:
-    """Write text for people to stdout, in the encoding that its reader expects; see ``_encoding``.
+    """Write text for people to stdout, in the encoding that its reader expects (``_encoding``).
 
-    A closed pipe is the reader's choice, not an error.
+    A closed pipe is no error: the reader has seen enough.
     """
     stream = sys.stdout
     if stream is not None and not stream.isatty():
@@ -39,14 +39,14 @@ def write_text(text: str) -> None:
 
 
 def write_document(text: str) -> None:
-    """Write what a program reads (JSON, HTML, CSV) to stdout, in UTF-8 wherever that goes."""
+    """Write a text for programs (JSON, HTML, CSV) to stdout: in UTF-8 to files and pipes, to a terminal in its own."""
     _write(text, "utf-8" if sys.stdout is not None and not sys.stdout.isatty() else None)
 
 
 def _encoding() -> str:
-    """How a program that reads from a pipe expects text: as the user said, as the console does, else in UTF-8.
+    """Return the encoding that a reader of a pipe or file expects: the user's choice, the console's, or UTF-8.
 
-    Windows' own tools and PowerShell 5.1 decode what a program prints by the output code page of the console.
+    The tools of Windows and PowerShell 5.1 decode the output of a program by the output code page of the console.
     """
     if "PYTHONIOENCODING" in os.environ:
         return sys.stdout.encoding or "utf-8"
@@ -62,7 +62,8 @@ def _encoding() -> str:
 
 
 def _fitting(text: str, encoding: str) -> str:
-    """The text with plain characters where the encoding lacks lines, dashes and quotes; others become ``?`` later."""
+    """Return the text with lines, dashes and quotes replaced that the encoding lacks."""
+    # Other characters that it lacks become ``?`` when the text is written.
     lacking = {ord(mark): plain for mark, plain in _PLAIN.items() if not _has(encoding, mark)}
     return text.translate(lacking) if lacking else text
 
@@ -86,12 +87,12 @@ def _write(text: str, encoding: str | None) -> None:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        # The interpreter would complain again when it flushes at exit.
+        # The interpreter flushes stdout at exit, and would print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write_bytes(writer: Callable[[BinaryIO], None]) -> bool:
-    """Write bytes to stdout as they are; False where the reader closed the pipe first, which is no error."""
+    """Write bytes to stdout; return False if the reader closed the pipe first, which is no error."""
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     try:
@@ -105,7 +106,10 @@ def write_bytes(writer: Callable[[BinaryIO], None]) -> bool:
 
 @contextmanager
 def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
-    """A function to tell of bytes read, shown on a terminal with amount and rate once reading lasts for a second."""
+    """Yield a function that takes a path and the bytes read of it; None if stderr is no terminal.
+
+    A line with amount and rate appears once reading has lasted for a second.
+    """
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -120,12 +124,12 @@ def progress_on_stderr() -> Iterator[Callable[[str, int], None] | None]:
     task = bar.add_task("", total=None)
     begun = time.monotonic()
 
-    def tell(path: str, size: int) -> None:
+    def progress(path: str, size: int) -> None:
         bar.update(task, advance=size, description=clip(clean(path), 40))
         if not bar.live.is_started and time.monotonic() - begun >= 1:
             bar.start()
 
     try:
-        yield tell
+        yield progress
     finally:
         bar.stop()

@@ -1,4 +1,4 @@
-"""``verify``: an earlier report, and logs of after the fix."""
+"""``verify``: an earlier report compared with logs of the time after the fix."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from evtx_analyzer.cli.options import (
     Stdout,
     with_case_options,
 )
-from evtx_analyzer.cli.outputs import NOT_WRITTEN, STDOUT, deliver, outputs
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, deliver, outputs
 from evtx_analyzer.cli.streams import progress_on_stderr
-from evtx_analyzer.errors import OptionError
 
 EPILOG = (
     "Exit status: 0 the fix is shown to have worked; 1 mail is still refused; 2 usage error or nothing could be read; "
@@ -67,12 +66,16 @@ def verify(
     from evtx_analyzer.rules import Rules
     from evtx_analyzer.verification import verify_case
 
-    for path in output or ():
-        if path != STDOUT and any(
-            name != "-" and path.resolve() == Path(name).resolve() for name in (*inputs, str(saved))
-        ):
-            raise OptionError(f"{path}: is an input; name another file for the report")
-    wanted = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules)
+    wanted = outputs(
+        output,
+        format_,
+        lang,
+        full=full,
+        redact=redact,
+        redact_map=redact_map,
+        rules=case.rules,
+        inputs=(*inputs, str(saved)),
+    )
     options = replace(
         case.options,
         rules=Rules.load(case.rules) if case.rules else None,
@@ -80,9 +83,9 @@ def verify(
         leave_out=tuple(map(str, output or ())),
     )
     earlier = load(saved)
-    with progress_on_stderr() as tell:
-        report = verify_case(earlier, list(inputs), options, reading(tell))
+    with progress_on_stderr() as progress:
+        report = verify_case(earlier, list(inputs), options, reading(progress))
     if not deliver(report, wanted):
         raise typer.Exit(NOT_WRITTEN)
-    assert report.repair is not None  # verify_case gives one for every report that it does not refuse
+    assert report.repair is not None  # verify_case refuses a report without a refusal, and judges all others
     raise typer.Exit(_EXITS[report.repair.result])

@@ -1,8 +1,8 @@
-"""Report to text or bytes. To add an output: one file here, its suffix in ``SUFFIXES``.
+"""Render a report as text or bytes. To add an output, write a module here and put its suffix into ``SUFFIXES``.
 
 The longest suffix that a file name ends in decides: ``x.csv`` holds the refusals, ``x.operations.csv`` the certificate
-checks, ``x.links.csv`` the pairs of both, ``x.replies.csv`` the distinct replies, ``x.common.csv`` what all refusals
-share.
+checks, ``x.links.csv`` the pairs of both, ``x.replies.csv`` the distinct replies, ``x.common.csv`` the traits that all
+refusals share.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _table(name: str, form: str) -> Renderer:
     return render
 
 
-# The first one that fits is taken, so longer suffixes stand before those that they end in.
+# The first match is taken, so a suffix stands before any other that it ends in.
 SUFFIXES: dict[str, Renderer] = {
     ".json": _json,
     ".html": _html,
@@ -79,7 +79,7 @@ SUFFIXES: dict[str, Renderer] = {
 
 
 def render_for(path: str | Path) -> Renderer:
-    """The renderer for a file name; raises ReportError where its suffix is none of ours."""
+    """Return the renderer for a file name. Raises ReportError for an unknown suffix."""
     name = Path(path).name.lower()
     for suffix, render in SUFFIXES.items():
         if name.endswith(suffix):
@@ -88,12 +88,11 @@ def render_for(path: str | Path) -> Renderer:
 
 
 def rendered(report: Report, path: str | Path, say: Language = ENGLISH) -> bytes:
-    """The bytes of a report in the format of a file's suffix; raises ReportError for an unknown one."""
+    """Return the bytes of a report in the format of a file's suffix. Raises ReportError for an unknown one."""
     content = render_for(path)(report, say)
     return content.encode("utf-8", errors="replace") if isinstance(content, str) else content
 
 
 def write(report: Report, path: str | Path, say: Language = ENGLISH) -> None:
-    """Write a report, whole or not at all, in the format of its suffix; ReportError where it cannot be done."""
-    data = rendered(report, path, say)
-    write_whole(path, data)
+    """Write a report, whole or not at all, in the format of the suffix. Raises ReportError if it cannot be written."""
+    write_whole(path, rendered(report, path, say))

@@ -1,7 +1,7 @@
-"""Aliases of the values that name somebody: made by the sort of a value, and put in its place in a text.
+"""Make aliases of the values that name somebody, by the sort of the value, and replace the values in texts.
 
-One value has one alias, whatever its letter case. Names of services, of what everybody uses and of the logs' own
-products are no customer's and stay.
+One value has one alias, whatever its letter case. Names of services, of hosts that everybody uses and of the products
+that write the logs say nothing of a customer and stay.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from evtx_analyzer.commands import literal
 
 # Keys of the report whose values are paths.
 PATHS = ("source", "member", "path", "folder", "duplicate_of", "markers")
-# Files that CAPI2 names: a list of revoked certificates is called after its authority.
+# Files that CAPI2 names: a revocation list is named after its authority.
 FILES = ("object", "target")
-# From the beginning of a word only, so that a long one is read once.
+# From the beginning of a word only: a search from each letter of a long word would take quadratic time.
 EMAIL = re.compile(
     r"(?<![A-Za-z0-9!#$%&'*+/=?^_`{|}~.-])[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 )
@@ -24,13 +24,13 @@ DNS = re.compile(r"(?<![\w@.-])(?:[\w-]+\.)+[A-Za-z][\w-]+(?![\w-])")
 _RDN = re.compile(
     r"(?:^|[,;+]\s*)([A-Za-z][A-Za-z0-9.]*|[\d.]+)=(\"(?:[^\"]|\"\")*\"|[^,;+]*(?:,(?!\s*[A-Za-z\d.]+=)[^,;+]*)*)"
 )
-# A user as Windows names one, but for the names that every Windows has.
+# Users that every Windows has.
 _ACCOUNT = re.compile(
     r"(?:NT AUTHORITY|NT SERVICE|BUILTIN)\\.*|S-1-5-(?:18|19|20|32-\d+)|SYSTEM|LOCAL SERVICE|NETWORK SERVICE",
     re.IGNORECASE,
 )
 _RDN_ALIASES = {"CN": "name", "O": "org", "OU": "unit", "L": "place", "S": "state", "ST": "state", "DC": "domain"}
-# Domains that name a service and no customer; what stands before them is replaced.
+# Domains of a service; the part in front of them may name a customer and is replaced.
 _SERVICES = (
     *(
         "mail.protection.outlook.com",
@@ -42,7 +42,7 @@ _SERVICES = (
     ),
     *("outbound.protection.outlook.com", "prod.outlook.com", "microsoft.com", "office365.com", "office.com"),
 )
-# Hosts of Microsoft that are the same for everybody, with all that stands before them.
+# Domains of Microsoft whose hosts are the same for everybody, so that the part in front of them stays.
 _PUBLIC = (
     *("microsoft.com", "windowsupdate.com", "windows.com", "aka.ms", "office.com", "office365.com"),
     *("office.net", "outlook.office365.com", "microsoftonline.com", "msocsp.com", "msedge.net"),
@@ -54,7 +54,7 @@ _PRODUCT_PATH = re.compile(
     r"|Microsoft-Windows-CAPI2(?:%4|_|-|/)Operational\.evtx|\.{1,2}|-)",
     re.IGNORECASE,
 )
-# Names of folders and hosts that are words of our own sentences.
+# Names of folders and hosts that are also words of our own sentences.
 _WORDS = frozenset(
     {
         *("mail", "case", "cases", "log", "logs", "send", "smtp", "report", "reports", "server", "exchange", "export"),
@@ -79,7 +79,7 @@ class Aliases:
         self._numbered = 0
 
     def get(self, sort: str, value: str, make: Callable[[int], str]) -> str:
-        """The alias of a value; ``make`` gives a new one from the next number of its sort."""
+        """Return the alias of a value; ``make`` turns the next number of its sort into a new alias."""
         key = value.casefold()
         if key not in self._alias:
             self._counts[sort] = self._counts.get(sort, 0) + 1
@@ -88,7 +88,7 @@ class Aliases:
         return self._alias[key]
 
     def add_email(self, text: str) -> None:
-        """A mail address: its user and its domain."""
+        """Add a mail address, its user and its domain."""
         user, _, domain = text.rpartition("@")
         where = self.domain(domain)
         self.get("user", text, lambda number: f"user{number}@{where}")
@@ -96,7 +96,7 @@ class Aliases:
             self.get("user", user, lambda number: f"user{number}")
 
     def add_host(self, text: str) -> None:
-        """A machine by its DNS or NetBIOS name; a name and its first label share their number."""
+        """Add a machine by its DNS or NetBIOS name; a DNS name and its first label get the same number."""
         name = text.strip().strip("[]").rstrip(".")
         if not name or is_ip(name) or _public(name):
             return
@@ -115,23 +115,23 @@ class Aliases:
         self.get("fqdn", name, lambda _: f"{short}.{where}")
 
     def domain(self, text: str) -> str:
-        """Alias of a domain; service domains stay, tenants in front of them do not."""
+        """Add a domain and return its alias; a service's domain stays, but a tenant in front of it does not."""
         name = text.casefold().rstrip(".")
         service = _service(name)
         if service == name or _public(name):
             return name
         if service:
             tenant = name.removesuffix(f".{service}")
-            put = self.get("tenant", tenant, lambda number: f"tenant{number}")
-            return self.get("tenant-domain", name, lambda _: f"{put}.{service}")
+            tenant_alias = self.get("tenant", tenant, lambda number: f"tenant{number}")
+            return self.get("tenant-domain", name, lambda _: f"{tenant_alias}.{service}")
         alias = self.get("domain", name, lambda number: f"domain{number}.example")
-        labels = [part for part in name.split(".")[:-1] if len(part) > _SHORTEST and part not in _COMMON_LABELS]
+        labels = [label for label in name.split(".")[:-1] if len(label) > _SHORTEST and label not in _COMMON_LABELS]
         for label in labels:
             self.get("label", label, lambda _: alias.partition(".")[0])
         return alias
 
     def add_name(self, text: str) -> None:
-        """A subject or issuer: a distinguished name, or the display name that CAPI2 shows."""
+        """Add a subject or issuer: the parts of a distinguished name, or the display name that CAPI2 writes."""
         parts = _RDN.findall(text)
         if not parts:
             self._add_value("CN", text)
@@ -154,11 +154,11 @@ class Aliases:
         self.get(sort, value, lambda number: f"{sort}{number}")
 
     def add_ip(self, text: str) -> None:
-        """An IP address without its port."""
+        """Add an IP address without its port."""
         self.get("ip", text, lambda number: f"ip{number}")
 
     def add_account(self, text: str) -> None:
-        """A user or a SID, but for those that every Windows has."""
+        """Add a user or a SID, unless every Windows has it."""
         if text and not _ACCOUNT.fullmatch(text):
             self.get("account", text, lambda number: f"account{number}")
             name = text.rpartition("\\")[2]
@@ -166,16 +166,16 @@ class Aliases:
                 self.get("account", name, lambda number: f"account{number}")
 
     def add_url(self, host: str, text: str) -> None:
-        """An address: its host as any host, and all of it, for what stands behind the host names people too."""
+        """Add the host of a URL, and the whole URL, because its path may name a customer too."""
         if not _public(host):
             self.add_host(host)
             where = self._alias.get(host.casefold(), host)
             scheme = text.partition(":")[0]
-            ending = _suffix(text)
-            self.get("url", text, lambda number: f"{scheme}://{where}/url{number}{ending}")
+            suffix = _suffix(text)
+            self.get("url", text, lambda number: f"{scheme}://{where}/url{number}{suffix}")
 
     def add_path(self, text: str) -> None:
-        """A path: parts that the product names stay, a host is the host's alias, all others keep their suffix."""
+        """Add a path: parts that a product names stay, a host gets its own alias, all others keep their suffix."""
         if _PATH_SIGN.search(text):
             self._whole_paths.add(text)
         for part in _PATH_SIGN.split(text):
@@ -186,19 +186,22 @@ class Aliases:
             self._paths[part] = known or f"path{self._numbered}{_suffix(part)}"
 
     def replacer(self) -> Callable[[str, str], str]:
-        """Replaces all known values in a text of the given key, longest first, in one pass."""
-        # A command holds a value as a literal of PowerShell, which may be written in another way than the value.
+        """Return a function of a key and a text that replaces all known values in the text, in one pass."""
+        # A command holds a value as a literal of PowerShell, in which quotation marks are doubled.
         known = {literal(value)[1:-1].casefold(): alias for value, alias in self._alias.items()} | self._alias
         known |= {path.casefold(): self._path(path) for path in (*self._whole_paths, *self._paths)}
-        # A folder ``mail`` or ``2016`` or a host ``server`` is replaced where it stands as such, and not as a word or
-        # a part of a time in a sentence.
-        telling = [
-            item for item in known if len(item) >= _SHORTEST and item not in _WORDS and not _FIGURES.fullmatch(item)
+        # A folder ``mail`` or ``2016`` or a host ``server`` is replaced as a whole value only: in a sentence it is more
+        # likely a word or a part of a time.
+        distinct = [
+            value
+            for value in known
+            if len(value) >= _SHORTEST and value not in _WORDS and not _FIGURES.fullmatch(value)
         ]
-        words = [re.escape(item) for item in sorted(telling, key=_longest_first)]
+        # The longest first, because re takes the first alternative that matches.
+        words = [re.escape(value) for value in sorted(distinct, key=lambda value: (-len(value), value))]
         pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])", re.IGNORECASE) if words else None
 
-        def put(key: str, text: str) -> str:
+        def replaced(key: str, text: str) -> str:
             if key in (*PATHS, *FILES):
                 text = self._path(text)
                 if key in PATHS:
@@ -207,17 +210,17 @@ class Aliases:
                 return self._alias[text.casefold()]
             return pattern.sub(lambda match: known[match[0].casefold()], text) if pattern else text
 
-        return put
+        return replaced
 
     def _path(self, text: str) -> str:
         return "".join(self._paths.get(part, part) for part in _PATH_SIGNS.split(text))
 
     def originals(self) -> dict[str, str]:
-        """Original values by alias, for the mapping file; a value written in several ways is shown as first seen."""
-        found = {self._paths[key]: key for key in self._paths}
+        """Return the original values by alias, for the mapping file; letter case is that of the first occurrence."""
+        originals = {alias: part for part, alias in self._paths.items()}
         for key, alias in self._alias.items():
-            found.setdefault(alias, self._written[key])
-        return dict(sorted(found.items()))
+            originals.setdefault(alias, self._written[key])
+        return dict(sorted(originals.items()))
 
 
 _PATH_SIGN = re.compile(r"[/\\!]")
@@ -226,13 +229,9 @@ _LONGEST_SUFFIXES = 40  # characters of a name that may be suffixes (``.tar.gz``
 
 
 def _suffix(name: str) -> str:
-    """The suffixes of a file name: of letters and digits, and none that is a domain's (``.local``, ``.example``)."""
+    """Return the suffixes of a file name; longer ones are left out, because they may be a domain (``.local``)."""
     match = re.search(r"(?:\.(?:[A-Za-z]{1,4}|7z|bz2|[A-Za-z]{2,3}\d))+$", name[-_LONGEST_SUFFIXES:])
     return match[0].lower() if match and len(match[0]) < len(name) else ""
-
-
-def _longest_first(text: str) -> tuple[int, str]:
-    return -len(text), text
 
 
 _COMMON_LABELS = frozenset({"mail", "smtp", "local", "internal", "corp", "com", "net", "org", "example"})
@@ -240,16 +239,16 @@ _COMMON_LABELS = frozenset({"mail", "smtp", "local", "internal", "corp", "com", 
 
 def _service(name: str) -> str:
     name = name.casefold()
-    return next((item for item in _SERVICES if name == item or name.endswith(f".{item}")), "")
+    return next((service for service in _SERVICES if name == service or name.endswith(f".{service}")), "")
 
 
 def _public(name: str) -> bool:
-    """Whether a host is one of Microsoft's that everybody uses, so that its name tells nothing of a customer."""
-    return any(name.casefold() == item or name.casefold().endswith(f".{item}") for item in _PUBLIC)
+    """Return whether a host is one of Microsoft's that everybody uses."""
+    return any(name.casefold() == domain or name.casefold().endswith(f".{domain}") for domain in _PUBLIC)
 
 
 def is_ip(text: str) -> bool:
-    """Whether a text is an address of IPv4 or IPv6."""
+    """Return whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

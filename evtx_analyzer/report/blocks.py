@@ -11,20 +11,20 @@ from evtx_analyzer.report.steps import Step
 from evtx_analyzer.report.timeline import Timeline
 
 Tone = Grade | Literal["", "soft", "strong", "warn", "bad", "clean"]
-"""How much a text wants to be seen: as a grade, or otherwise."""
+"""The emphasis of a text: that of a grade, or another one."""
 
 
 class Paragraph(Struct, frozen=True, kw_only=True, tag=True):
-    """A text that flows."""
+    """A text that is wrapped to the width of the output."""
 
     text: str
     tone: Tone = ""
 
 
 class Bullet(Struct, frozen=True, kw_only=True):
-    """A line of a list: what stands in front of it, when and where it was observed, and what belongs below it.
+    """A line of a list: the sign in front of it, when and where it was observed, and the lines below it.
 
-    One that is ``short`` may be cut to one line where the output is narrow: the whole text stands elsewhere.
+    A ``short`` bullet may be cut to one line in a narrow output, because the whole text stands elsewhere.
     """
 
     text: str
@@ -52,14 +52,14 @@ class Table(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Steps(Struct, frozen=True, kw_only=True, tag=True):
-    """What to do, step by step; one that stands alone has no number."""
+    """Steps to do, with numbers or without."""
 
     steps: tuple[Step, ...]
     numbered: bool = True
 
 
 class Reference(Struct, frozen=True, kw_only=True, tag=True):
-    """Who says so, and where; ``url`` may be empty."""
+    """A source of what the report says; ``url`` may be empty."""
 
     text: str
     url: str
@@ -75,7 +75,7 @@ Block = Paragraph | Bullets | Table | Steps | Reference | Picture
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """A heading with what stands below it; those with ``opening`` are the first block of every output."""
+    """A heading with its blocks; the sections with ``opening`` come first in every output."""
 
     title: str
     blocks: tuple[Block, ...]

@@ -1,7 +1,7 @@
-"""What a saved report lists one by one, so that no input makes it grow without end.
+"""Limit the lists of a saved report, so that no input makes it grow without end.
 
-A list that is longer than its limit keeps what tells most, in its order. ``NotListed`` says how long it was: counts
-stay true. While the program runs, and in tables, a report holds everything.
+A list that is longer than its limit keeps its most telling members, in their order. ``NotListed`` says how long it was,
+so that counts stay true. While the program runs, and in tables, a report holds everything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_BYTES = 10_000_000
-"""So long a saved report may be. It is read by scripts and mailed; one of an ordinary case has a hundredth of it."""
+"""The most bytes of a saved report, which is read by scripts and mailed. That of an ordinary case has a hundredth."""
 
 MOST: dict[str, int] = {
     "incidents": 1_000,
@@ -47,8 +47,8 @@ MOST: dict[str, int] = {
     "losses": 1_000,
     "elements": 50,
 }
-"""By list: how many of its members are listed. ``rejections``, ``names`` (senders, recipients) and ``certificates`` are
-those of all incidents and stores together, ``elements`` those of one chain."""
+"""The most members of each list. ``rejections``, ``names`` (senders, recipients) and ``certificates`` are those of all
+incidents and stores together, ``elements`` those of one chain."""
 
 LISTED_WHOLE = 500
 """A list of a report that is no longer than this is listed whole in an ordinary saved report."""
@@ -61,7 +61,10 @@ _PREFERRED = ("not-read", "partial", "read", "unrecognized")
 
 
 def bounded(report: Report, write: Callable[[Report], bytes]) -> bytes:
-    """Return a report as ``write`` has it; the limits of its lists are halved until it is short enough."""
+    """Return a report as ``write`` encodes it; the limits of its lists are halved until it is short enough.
+
+    It may still be longer than ``MOST_BYTES`` if single texts are very long (``shortened``).
+    """
     share, text = 1, write(_cut(report, 1))
     while len(text) > MOST_BYTES and share < _SMALLEST_SHARE:
         share *= 2
@@ -74,12 +77,12 @@ def shortened(value: Any) -> Any:  # noqa: ANN401  any part of a report, as JSON
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         return f"{value[:_LONGEST_TEXT]} [{len(value) - _LONGEST_TEXT:,} more characters]"
     if isinstance(value, dict):
-        return {name: shortened(item) for name, item in value.items()}
-    return [shortened(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: shortened(member) for name, member in value.items()}
+    return [shortened(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 class _Lists:
-    """The lists of one report, cut to a part of their limits; it remembers what is not listed."""
+    """Cuts the lists of one report to a part of their limits, and remembers what is not listed."""
 
     def __init__(self, report: Report, share: int) -> None:
         self.share = share
@@ -90,20 +93,21 @@ class _Lists:
         return max(1, MOST[name] // self.share)
 
     def cut(self, name: str, items: Sequence[T], preferred: Iterable[int] = ()) -> tuple[T, ...]:
-        """Return the members of a list that are kept: the preferred ones, then the first; in their order."""
+        """Return the members of a list that are kept, in their order: the preferred ones, then the first."""
         limit = self.limit(name)
         if len(items) <= limit:
             return tuple(items)
         order = dict.fromkeys([*preferred, *range(len(items))])
         places = sorted(list(order)[:limit])
-        self.tell(name, limit, len(items))
+        self.record(name, limit, len(items))
         return tuple(items[place] for place in places)
 
-    def tell(self, name: str, listed: int, count: int) -> None:
-        """Note that only so many of a list stand in the report; an earlier cut of it counts too."""
+    def record(self, name: str, listed: int, count: int) -> None:
+        """Record how many members of a list stand in the report, if it is not all of them."""
         if listed < count:
-            before = self.known.get(name)
-            count += before.count - before.listed if before else 0
+            # The report may be a saved one, whose list was cut before.
+            earlier = self.known.get(name)
+            count += earlier.count - earlier.listed if earlier else 0
             text = f"{name}: {listed:,} of {count:,} are listed in a saved report"
             self.known[name] = NotListed(list=name, listed=listed, count=count, text=text)
 
@@ -136,7 +140,7 @@ def _cut(report: Report, share: int) -> Report:
         ),
         losses=_losses(report.losses, lists),
         repair=_repair(report.repair, ids, lists),
-        not_listed=tuple(sorted(lists.known.values(), key=lambda item: item.list)),
+        not_listed=tuple(sorted(lists.known.values(), key=lambda not_listed: not_listed.list)),
     )
 
 
@@ -144,7 +148,7 @@ def _cut(report: Report, share: int) -> Report:
 
 
 def _by(items: Sequence[T], key: Callable[[T], Any]) -> list[int]:
-    """Return the places of members, the preferred first; of equal ones the earlier."""
+    """Return the places of members in the order of a key, those with equal keys in the order of the list."""
     return sorted(range(len(items)), key=lambda place: key(items[place]))
 
 
@@ -165,7 +169,7 @@ def _rare(other_error: OtherError) -> tuple[bool, int]:
 
 
 def _first_of_each(items: Iterable[tuple[int, Hashable]], count: int) -> Iterator[int]:
-    """Yield the first members of each kind, by their place."""
+    """Yield the places of the first ``count`` members of each kind; ``items`` are (place, kind)."""
     seen: dict[Hashable, int] = {}
     for place, kind in items:
         seen[kind] = seen.get(kind, 0) + 1
@@ -177,7 +181,7 @@ def _first_of_each(items: Iterable[tuple[int, Hashable]], count: int) -> Iterato
 
 
 def _losses(losses: Sequence[Loss], lists: _Lists, name: str = "losses") -> tuple[Loss, ...]:
-    """Return the losses, of very many the first of each source and reason."""
+    """Return the losses; of too many the first ones of each source and reason."""
     if len(losses) <= lists.limit(name):
         return tuple(losses)
     kinds = [(loss.origin.source, loss.origin.member, _DIGITS.sub("", loss.reason)) for loss in losses]
@@ -186,12 +190,12 @@ def _losses(losses: Sequence[Loss], lists: _Lists, name: str = "losses") -> tupl
 
 
 def _operations(operations: Sequence[Operation], incidents: Iterable[Incident], lists: _Lists) -> tuple[Operation, ...]:
-    """Return the operations, of very many those paired with a refusal, and the first and last of those alike."""
+    """Return the operations; of too many those paired with a refusal, then the first and the last of those alike."""
     if len(operations) > lists.limit("operations"):
         paired = {link.operation for incident in incidents for link in incident.links}
         paired |= {operation.parent for operation in operations if operation.id in paired and operation.parent}
-        linked = [place for place, item in enumerate(operations) if item.id in paired]
-        kinds = [(place, _alike(item)) for place, item in enumerate(operations)]
+        linked = [place for place, operation in enumerate(operations) if operation.id in paired]
+        kinds = [(place, _alike(operation)) for place, operation in enumerate(operations)]
         ends = [*_first_of_each(kinds, 1), *_first_of_each(reversed(kinds), 1)]
         operations = lists.cut("operations", operations, [*linked, *ends])
     return tuple(_operation(operation, lists) for operation in operations)
@@ -205,7 +209,10 @@ def _alike(operation: Operation) -> Hashable:
 
 
 def _operation(operation: Operation, lists: _Lists) -> Operation:
-    """Return an operation with the ends of a chain that is too long, and of its steps where the report is."""
+    """Return an operation with only the ends of a chain that is too long.
+
+    Its steps are cut too once the whole report is too long (``share`` is above 1).
+    """
     most = lists.limit("elements")
     if max(len(operation.elements), len(operation.steps) * (lists.share > 1)) <= most:
         return operation
@@ -226,7 +233,7 @@ def _operation(operation: Operation, lists: _Lists) -> Operation:
 
 
 def _ends(items: tuple[T, ...], most: int) -> tuple[T, ...]:
-    """Return the first members and the last one."""
+    """Return the first members and the last one, at most ``most`` together."""
     return items if len(items) <= most else (*items[: most - 1], items[-1]) if most > 1 else items[:1]
 
 
@@ -234,8 +241,8 @@ def _stores(stores: Sequence[Store], lists: _Lists) -> tuple[Store, ...]:
     most = max(_FEW_ALIKE // lists.share, lists.limit("certificates") // max(len(stores), 1), 1)
     cut = [replace(store, certificates=store.certificates[:most], keys=store.keys[:most]) for store in stores]
     count = sum(len(store.certificates) for store in stores)
-    lists.tell("stores[].certificates", sum(len(item.certificates) for item in cut), count)
-    lists.tell("stores[].keys", sum(len(item.keys) for item in cut), sum(len(store.keys) for store in stores))
+    lists.record("stores[].certificates", sum(len(store.certificates) for store in cut), count)
+    lists.record("stores[].keys", sum(len(store.keys) for store in cut), sum(len(store.keys) for store in stores))
     return tuple(cut)
 
 
@@ -256,16 +263,16 @@ def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair
 
 
 def _incidents(incidents: Sequence[Incident], lists: _Lists) -> tuple[Incident, ...]:
-    """Return the incidents, of very many the largest, each with its share of refusals."""
+    """Return the incidents, of too many the largest, each with its share of refusals."""
     kept = lists.cut("incidents", incidents, _by(incidents, lambda incident: -incident.rejection_count))
-    # A later input is compared with a refusal of each kind: those stand in every report.
+    # ``verify`` compares later logs with a refusal of each kind, so these stand in every report.
     each = max(MOST_KINDS, lists.limit("rejections") // max(len(kept), 1))
     names = max(_FEW_OF_INCIDENT, lists.limit("names") // max(len(kept), 1))
     cut = tuple(_incident(incident, each, names) for incident in kept)
     for name in ("senders", "recipients"):
-        listed, count = (sum(len(getattr(incident, name)) for incident in found) for found in (cut, incidents))
-        lists.tell(f"incidents[].{name}", listed, count)
-    lists.tell("rejections", *(sum(incident.rejection_count for incident in found) for found in (cut, incidents)))
+        listed, count = (sum(len(getattr(incident, name)) for incident in group) for group in (cut, incidents))
+        lists.record(f"incidents[].{name}", listed, count)
+    lists.record("rejections", *(sum(incident.rejection_count for incident in group) for group in (cut, incidents)))
     return cut
 
 
@@ -281,7 +288,7 @@ def _incident(incident: Incident, most: int, names: int) -> Incident:
     rejections = incident.rejections
     if len(rejections) > most:
         rejections = _most_telling(incident, most)
-    ids = frozenset(part.id for part in rejections)
+    ids = frozenset(rejection.id for rejection in rejections)
     return replace(
         incident,
         rejections=rejections,
@@ -293,10 +300,10 @@ def _incident(incident: Incident, most: int, names: int) -> Incident:
 
 
 def _most_telling(incident: Incident, most: int) -> tuple[Rejection, ...]:
-    """Return the first and last refusal, one of each kind, those that are paired, and the next ones."""
+    """Return at most so many refusals: the first and the last, one of each kind, the paired ones, then the others."""
     rejections = incident.rejections
-    kinds = _first_of_each(((place, kind_of(part)) for place, part in enumerate(rejections)), 1)
+    kinds = _first_of_each(((place, kind_of(rejection)) for place, rejection in enumerate(rejections)), 1)
     paired = {link.rejection for link in incident.links}
-    linked = (place for place, part in enumerate(rejections) if part.id in paired)
+    linked = (place for place, rejection in enumerate(rejections) if rejection.id in paired)
     order = dict.fromkeys([0, len(rejections) - 1, *kinds, *linked, *range(len(rejections))])
     return tuple(rejections[place] for place in sorted(list(order)[:most]))

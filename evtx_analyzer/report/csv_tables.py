@@ -1,12 +1,12 @@
-"""Refusals, certificate checks, links, replies and common traits as flat tables for CSV and Parquet, columns alike.
+"""Write refusals, certificate checks, links, replies and common traits as flat tables, as CSV or Parquet.
 
     id,incident,time,local_time,time_basis,other_time,host,host_basis,kind,...
     R-67567e8e03,I-a9d77377e0,2016-12-01T03:09:55.774000Z,,utc,,CORP-SMTP1,assumed,send-connector,...
     R-1b0ff42e39,I-58cc0a6f02,,2026-03-10T09:14:02,unknown,,EX01,row,message-tracking,...
 
-Columns have the names of the JSON report: a refusal may be told by logs of several kinds, whose own words differ. Times
-are UTC. A refusal whose UTC time is not known has none: ``local_time`` holds the digits of its log. ``tables.write``
-says how cells are written. In Parquet, each row of a batch's report begins with the name of its bundle.
+Columns have the names of the JSON report, because a refusal may stand in logs of several kinds with different names.
+Times are UTC. If the UTC time of a refusal is not known, ``time`` is empty and ``local_time`` holds the digits of its
+log. ``tables.write`` says how cells are written. In Parquet, each row of a batch's report begins with its bundle.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from evtx_analyzer.tables.write import write as write_table
 
 
 class ReportTable(Struct, frozen=True):
-    """A table of the report: its columns, also where it has no row, and the items that make its rows."""
+    """A table of the report: its columns, and a function that returns the entries for its rows."""
 
     columns: tuple[Column, ...]
     items: Callable[[Report], Iterable[Any]]
@@ -44,7 +44,7 @@ class _Refusal(Struct, frozen=True):
     rejection: Rejection
 
     def utc(self, name: str) -> datetime | None:
-        """Return a time of the refusal where it is UTC: a column of UTC times holds no local ones."""
+        """Return a time of the refusal; None if it is not known in UTC, because the column is of UTC times."""
         time: datetime | None = getattr(self.rejection, name)
         return time if clock.is_known(self.rejection.time_basis) else None
 
@@ -71,12 +71,10 @@ def _refusals(report: Report) -> Iterable[_Refusal]:
 def _pairs(report: Report) -> Iterable[_Pair]:
     operations = {operation.id: operation for operation in report.operations}
     for incident in report.incidents:
-        wanted = {link.rejection for link in incident.every_link}
-        rejections = (
-            {rejection.id: rejection for rejection in incident.every_rejection() if rejection.id in wanted}
-            if wanted
-            else {}
-        )
+        linked = {link.rejection for link in incident.every_link}
+        # Without links the folded refusals need not be decoded.
+        every = incident.every_rejection() if linked else ()
+        rejections = {rejection.id: rejection for rejection in every if rejection.id in linked}
         for link in incident.every_link:
             yield _Pair(_Refusal(incident, rejections[link.rejection]), link, operations[link.operation])
 
@@ -85,8 +83,8 @@ def _replies(report: Report) -> Iterable[_Reply]:
     return (_Reply(incident, reply) for incident in report.incidents for reply in incident.replies)
 
 
-def _local_time(item: _Refusal) -> str:
-    basis, time = item.rejection.time_basis, item.rejection.time
+def _local_time(refusal: _Refusal) -> str:
+    basis, time = refusal.rejection.time_basis, refusal.rejection.time
     return "" if clock.is_known(basis) else time.replace(tzinfo=None).isoformat()
 
 
@@ -94,8 +92,8 @@ def _certificate_columns(side: str) -> tuple[Column, ...]:
     """Return the columns of the certificate that was ``sent`` or ``received``."""
 
     def of(name: str) -> Callable[[_Refusal], Any]:
-        def take(item: _Refusal) -> Any:  # noqa: ANN401  a text or a time
-            certificate = getattr(item.rejection, side)
+        def take(refusal: _Refusal) -> Any:  # noqa: ANN401  a text or a time
+            certificate = getattr(refusal.rejection, side)
             return getattr(certificate, name) if certificate else None if name.startswith("not_") else ""
 
         return take
@@ -113,10 +111,15 @@ REJECTIONS = ReportTable(
     (
         Column("id", "text", "id of the refusal", attrgetter("rejection.id")),
         Column("incident", "text", "id of its incident", attrgetter("incident.id")),
-        Column("time", "time", "time, where it is known in UTC", lambda item: item.utc("time")),
+        Column("time", "time", "time, where it is known in UTC", lambda refusal: refusal.utc("time")),
         Column("local_time", "text", "digits of the log where it is not", _local_time),
         Column("time_basis", "text", "how the time became UTC", attrgetter("rejection.time_basis")),
-        Column("other_time", "time", "second reading of a time that is ambiguous", lambda item: item.utc("other_time")),
+        Column(
+            "other_time",
+            "time",
+            "second reading of a time that is ambiguous",
+            lambda refusal: refusal.utc("other_time"),
+        ),
         Column("host", "text", "machine that was refused", attrgetter("rejection.host")),
         Column("host_basis", "text", "how the machine is known", attrgetter("rejection.host_basis")),
         Column("kind", "text", "kind of log", attrgetter("rejection.kind")),
@@ -127,7 +130,7 @@ REJECTIONS = ReportTable(
         Column("remote_name", "text", "name of the remote server", attrgetter("rejection.remote_name")),
         Column("helo", "text", "name in EHLO or HELO", attrgetter("rejection.helo")),
         Column("starttls", "flag", "whether the log shows STARTTLS", attrgetter("rejection.starttls")),
-        Column("handshake_time", "time", "start of the TLS handshake", lambda item: item.utc("handshake_time")),
+        Column("handshake_time", "time", "start of the TLS handshake", lambda refusal: refusal.utc("handshake_time")),
         Column("tls", "text", "TLS as the log tells it", attrgetter("rejection.tls")),
         *_certificate_columns("sent"),
         *_certificate_columns("received"),
@@ -143,7 +146,7 @@ REJECTIONS = ReportTable(
             "whether the reply says untrustedroot",
             attrgetter("rejection.untrusted_root_hint"),
         ),
-        Column("origin", "text", "where it stands", lambda item: describe_origin(item.rejection.origin)),
+        Column("origin", "text", "where it stands", lambda refusal: describe_origin(refusal.rejection.origin)),
     ),
     _refusals,
 )
@@ -162,26 +165,31 @@ OPERATIONS = ReportTable(
         Column("chain_ref", "text", "chainRef", attrgetter("chain_ref")),
         Column("task_id", "text", "TaskId", attrgetter("task_id")),
         Column("chain_result", "text", "result of event 11, hex", attrgetter("chain_result")),
-        Column("chain_status", "text", "ErrorStatus of the chain", lambda item: " ".join(item.chain_status)),
+        Column("chain_status", "text", "ErrorStatus of the chain", lambda operation: " ".join(operation.chain_status)),
         Column(
-            "elements", "text", "chain, leaf first", lambda item: " > ".join(part.subject for part in item.elements)
+            "elements",
+            "text",
+            "chain, leaf first",
+            lambda operation: " > ".join(element.subject for element in operation.elements),
         ),
         Column(
             "missing_issuer",
             "text",
             "issuer not found",
-            lambda item: item.missing_issuer.subject if item.missing_issuer else "",
+            lambda operation: operation.missing_issuer.subject if operation.missing_issuer else "",
         ),
         Column("server_name", "text", "serverName", attrgetter("server_name")),
-        Column("signals", "text", "signals that it matches", lambda item: " ".join(item.signals)),
+        Column("signals", "text", "signals that it matches", lambda operation: " ".join(operation.signals)),
         Column(
             "missing_events",
             "text",
             "event ids not in the export",
-            lambda item: " ".join(map(str, item.missing_events)),
+            lambda operation: " ".join(map(str, operation.missing_events)),
         ),
-        Column("origin", "text", "where its main event stands", lambda item: describe_origin(item.origin)),
-        Column("chain_origin", "text", "where event 11 stands", lambda item: describe_origin(item.chain_origin)),
+        Column("origin", "text", "where its main event stands", lambda operation: describe_origin(operation.origin)),
+        Column(
+            "chain_origin", "text", "where event 11 stands", lambda operation: describe_origin(operation.chain_origin)
+        ),
     ),
     lambda report: report.operations,
 )
@@ -194,24 +202,24 @@ LINKS = ReportTable(
         Column("basis", "text", "thumbprint, subject or time", attrgetter("link.basis")),
         Column("host_relation", "text", "whether both are of one machine", attrgetter("link.host")),
         Column("anchor", "text", "handshake or refusal", attrgetter("link.anchor")),
-        Column("rejection_time", "time", "time of the refusal", lambda item: item.refusal.utc("time")),
-        Column("handshake_time", "time", "start of the TLS handshake", lambda item: item.refusal.utc("handshake_time")),
+        Column("rejection_time", "time", "time of the refusal", lambda pair: pair.refusal.utc("time")),
+        Column("handshake_time", "time", "start of the TLS handshake", lambda pair: pair.refusal.utc("handshake_time")),
         Column("operation_time", "time", "time of the check", attrgetter("operation.time")),
         Column("delta_seconds", "decimal", "check minus anchor", attrgetter("link.delta_seconds")),
         Column("host", "text", "machine that was refused", attrgetter("refusal.incident.host")),
         Column("thumbprint", "text", "SHA-1 of the checked certificate", attrgetter("operation.thumbprint")),
         Column("result", "text", "result of the check, hex", attrgetter("operation.result")),
         Column("result_name", "text", "symbol of the result", attrgetter("operation.result_name")),
-        Column("broken_by", "text", "later success of the check", lambda item: describe_origin(item.link.broken_by)),
+        Column("broken_by", "text", "later success of the check", lambda pair: describe_origin(pair.link.broken_by)),
     ),
     _pairs,
 )
 
 
 def _reply_time(side: str) -> Callable[[_Reply], datetime | None]:
-    def take(item: _Reply) -> datetime | None:
-        known = clock.is_known(getattr(item.reply, f"{side}_basis"))
-        time: datetime = getattr(item.reply, side)
+    def take(entry: _Reply) -> datetime | None:
+        known = clock.is_known(getattr(entry.reply, f"{side}_basis"))
+        time: datetime = getattr(entry.reply, side)
         return time if known else None
 
     return take
@@ -252,7 +260,7 @@ def to_csv(table: ReportTable) -> Callable[[Report, Language], str]:
 
 
 def to_parquet(table: ReportTable) -> Callable[[Report, Language], bytes]:
-    """Return a renderer that writes a table as Parquet; it raises ReportError where pyarrow is not installed."""
+    """Return a renderer that writes a table as Parquet; it raises ReportError if pyarrow is not installed."""
 
     def render(report: Report, say: Language = ENGLISH) -> bytes:  # noqa: ARG001  column names are ids
         try:
@@ -267,7 +275,7 @@ def _rendered(table: ReportTable, report: Report, form: Format) -> bytes:
     out = io.BytesIO()
     columns = table.columns
     if form == "parquet" and report.batch is not None:
-        # Files of many bundles are read as one table.
+        # Parquet readers take many files as one table, whose rows must name their bundles.
         bundle = report.batch.bundle
         columns = (Column("bundle", "text", "name of the bundle", lambda _: bundle), *columns)
     write_table(Table(columns), table.items(report), form, out)

@@ -1,4 +1,7 @@
-"""The report: a frozen document, written as JSON without loss and read back; every output is a function of it."""
+"""The report: a frozen document of which every output is a function; it is written as JSON and read back.
+
+JSON holds folded refusals as counts only, and of very long lists the most telling members (``bounds``).
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,9 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """Options that change what a report says; None where the default held.
+    """Options that change what a report says; None stands for the default.
 
-    ``config`` names the file that options came from, and these options: ``evtx-analyzer.toml: host, tz``.
+    ``config`` names the file from which options came, and these options: ``evtx-analyzer.toml: host, tz``.
     """
 
     window: tuple[float, float] | None = None
@@ -47,9 +50,9 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class BatchEntry(Struct, frozen=True, kw_only=True):
-    """What a batch knows of the bundle that a report is about.
+    """The bundle that a report of a batch is about.
 
-    ``content`` is the SHA-256 over names and contents of the bundle's files; ``settings`` is one over everything else
+    ``content`` is the SHA-256 of the names and contents of the bundle's files; ``settings`` is that of everything else
     that decides what the report says: rules, options, version.
     """
 
@@ -61,7 +64,7 @@ class BatchEntry(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Everything one run found. Names are the contract of ``schema_version`` 1: more may be added, none renamed."""
+    """Everything that one run found. Field names are fixed by ``schema_version`` 1: some may be added, none renamed."""
 
     schema_version: int
     tool: Tool
@@ -89,31 +92,31 @@ class Report(Struct, frozen=True, kw_only=True):
     def save(self, path: str | Path, *, lang: str = "en") -> None:
         """Write the report; the suffix picks the format, ``lang`` the language of a readable one.
 
-        Raises ReportError for an unknown suffix, OptionError for an unknown language.
+        Raises ReportError for an unknown suffix or if the file cannot be written, OptionError for an unknown language.
         """
-        # Here and not above: rendering is needed when a report is written only.
+        # Renderers are slow to import, and needed only when a report is written.
         from evtx_analyzer.report import language, write  # noqa: PLC0415
 
         write(self, path, language.load(lang))
 
     @property
     def rejection_count(self) -> int:
-        """How many refusals with 5.7.64 were found, also in incidents that a saved report does not list."""
+        """Return how many refusals with 5.7.64 were found, also in incidents that a saved report does not list."""
         return sum(incident.rejection_count for incident in self.incidents) + self._not_listed("rejections")
 
     @property
     def incident_count(self) -> int:
-        """How many incidents there are, also those that a saved report does not list."""
+        """Return how many incidents there are, also those that a saved report does not list."""
         return len(self.incidents) + self._not_listed("incidents")
 
     @property
     def source_count(self) -> int:
-        """How many inputs there are, also those that a saved report does not list."""
+        """Return how many inputs there are, also those that a saved report does not list."""
         return len(self.sources) + self._not_listed("sources")
 
     @property
     def loss_count(self) -> int:
-        """How many losses there are, also those that a saved report does not list."""
+        """Return how many losses there are, also those that a saved report does not list."""
         return len(self.losses) + self._not_listed("losses")
 
     def _not_listed(self, name: str) -> int:
@@ -121,7 +124,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """Exit status by the contract: 0 clean, 1 refusals found, 2 nothing could be read, 3 clean but with losses."""
+        """Return the exit status: 0 clean, 1 refusals found, 2 nothing could be read, 3 no refusal but losses."""
         if self.rejection_count:
             return 1
         if not any(source.status in ("read", "partial") for source in self.sources):
@@ -130,10 +133,10 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def to_json(report: Report) -> str:
-    """The report as JSON, two blanks of indentation, keys in the order of the document."""
-    text = bounded(without_folded(report), lambda item: _indented(_encoded(item)))
+    """Return the report as JSON, indented by two blanks, with the keys in the order of the document's fields."""
+    text = bounded(without_folded(report), lambda cut: _indented(_encoded(cut)))
     if len(text) > MOST_BYTES:
-        # Not many things, but long ones.
+        # Shorter lists did not help, so it is single texts that are too long.
         text = _indented(msgspec.json.encode(shortened(json.loads(text))))
     return text.decode() + "\n"
 
@@ -146,7 +149,7 @@ def _encoded(report: Report) -> bytes:
     try:
         return msgspec.json.encode(report)
     except UnicodeEncodeError:
-        # Readers give whole texts; the names of options and rules may still hold half a surrogate pair.
+        # Readers join or replace surrogates; values of options and names of rules may still hold lone ones.
         return msgspec.json.encode(_whole(msgspec.to_builtins(report)))
 
 
@@ -154,17 +157,17 @@ def _whole(value: object) -> object:
     if isinstance(value, str):
         return whole_text(value)
     if isinstance(value, dict):
-        return {_whole(name): _whole(item) for name, item in value.items()}
-    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_whole(name): _whole(member) for name, member in value.items()}
+    return [_whole(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def without_folded(report: Report) -> Report:
-    """The report as JSON holds it: of folded refusals only how many there are."""
+    """Return the report as JSON holds it, with only the number of folded refusals."""
     return replace(report, incidents=tuple(replace(incident, folded=UNSET) for incident in report.incidents))
 
 
 def load(path: str | Path) -> Report:
-    """A saved JSON report; raises ReportError where it is none, or of another schema version."""
+    """Return a saved JSON report. Raises ReportError if it cannot be read or has another schema version."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -173,7 +176,7 @@ def load(path: str | Path) -> Report:
 
 
 def loads(data: bytes, path: str) -> Report:
-    """A saved JSON report from its bytes; ``path`` is what it is called in an error. Raises as ``load`` does."""
+    """Return a saved JSON report from its bytes; errors name it by ``path``. Raises as ``load`` does."""
     try:
         report = msgspec.json.decode(data, type=Report)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -188,7 +191,7 @@ def loads(data: bytes, path: str) -> Report:
 
 
 def _contradictions(report: Report) -> Iterator[str]:
-    """Yield what no report says that this program wrote, and what its outputs and ``verify`` rely on."""
+    """Yield contradictions in a report; this program writes none, and outputs and ``verify`` rely on that."""
     operations = {operation.id for operation in report.operations}
     for incident in report.incidents:
         rejections = {rejection.id for rejection in incident.rejections}
@@ -212,7 +215,7 @@ def report_schema() -> dict[str, Any]:
         "title": "Report of evtx-analyzer",
         **msgspec.json.schema(Report),
     }
-    # What is folded travels with the report and is not written: it stands in tables, and is counted here.
+    # Folded refusals stay in memory, for tables; JSON has only their number.
     del schema["$defs"]["Incident"]["properties"]["folded"]
     for name in ("Folded", "Alike"):
         del schema["$defs"][name]

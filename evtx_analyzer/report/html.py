@@ -1,4 +1,4 @@
-"""The report as one HTML page that opens offline: no script, no request, light and dark, for screen and paper.
+"""Write the report as one HTML page that opens offline: no script, no request, light and dark, for screen and paper.
 
     <section id="verdict">  grade, cause, reason, one-line fix
     <section id="evidence"> for and against, and the pairs with both times and their difference
@@ -7,7 +7,7 @@
     ...                     other causes, fix, what is missing, inputs, losses, versions
 
 Everything that comes from a log is escaped by Jinja2 and stripped of control characters. Tables are capped, and say
-so, which keeps the page under 300 KB for any case; the JSON report holds everything.
+so, which keeps the page under 300 KB for any case; the JSON report holds more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FEWEST = {"characters": 80}
 
 
 def to_html(report: Report, say: Language = ENGLISH) -> str:
-    """The report as a page in the given language; a page that grew too large is made again with half of the rows."""
+    """Return the report as a page in a language; if the page is too large, it is made again with half of the rows."""
     values = _values(report, say)
     shrink = 1
     while True:
@@ -65,7 +65,7 @@ def to_html(report: Report, say: Language = ENGLISH) -> str:
 
 
 def _values(report: Report, say: Language) -> dict[str, Any]:
-    """Everything that the template shows."""
+    """Return the values that the template shows."""
     style = resources.files("evtx_analyzer.report").joinpath("templates", "style.css").read_text("utf-8")
     findings = [language.finding(finding, say) for finding in report.findings[: MOST["causes"]]]
     pictures = (("close-up", timeline.close_up(report)), ("overview", timeline.overview(report)))
@@ -87,14 +87,15 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
         "folded": tables.folded_texts(report, say),
-        "beside_json": any(incident.alike for incident in report.incidents),
+        # Tables list folded refusals, which JSON only counts.
+        "tables_list_more": any(incident.alike for incident in report.incidents),
         "unplaced": tables.unplaced_texts(report, say),
         "pairs": pairs(report),
         "chains": chains(report),
         "other_errors": tables.other_errors(report),
         "bundle_texts": tables.bundle_texts(report, say),
         "spans": tables.spans(report),
-        "pictures": [(kind, item) for kind, item in pictures if item is not None],
+        "pictures": [(kind, picture) for kind, picture in pictures if picture is not None],
         "marks": timeline.marks(report),
         "style": Markup(style),  # noqa: S704  our own file
         "style_hash": base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -102,7 +103,7 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
 
 
 def _sides(report: Report) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
-    """Evidence for and against the best cause, in English."""
+    """Return the evidence for and against the best cause, in English."""
     best = report.findings[0] if report.findings else None
     return (best.supports, best.contradicts) if best else ((), ())
 
@@ -121,7 +122,7 @@ def _template() -> Template:
 
 
 def _functions(say: Language) -> dict[str, Any]:
-    """What the template calls, in a language."""
+    """Return the functions that the template calls, bound to a language."""
     functions: dict[str, Any] = {}
     functions.update(
         _=say,
@@ -157,7 +158,7 @@ def _functions(say: Language) -> dict[str, Any]:
 
 @pass_context
 def _shown(context: Context, value: Any) -> Any:  # noqa: ANN401  whatever a template prints
-    """Every printed text passes here: control characters replaced, overlong values cut."""
+    """Return a value as it is printed: control characters replaced, very long texts cut. Jinja2 calls it for each."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return clip(clean(value), context["most_characters"])
     return "" if value is None else value

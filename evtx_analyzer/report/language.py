@@ -1,15 +1,15 @@
-"""Reports in the reader's language: pairs of English and translated text, looked up when a report is rendered.
+"""Translate a report when it is rendered, by pairs of English and translated text.
 
-A report's own sentences are English, in JSON always, so a saved report can be shown in any language later. A catalogue
-holds templates in both languages::
+The sentences of a report itself are English, so a saved report can be shown in any language later. A catalogue holds
+templates in both languages::
 
     - en: "CAPI2 event 30: $process got $result, $delta."
       de: "CAPI2-Ereignis 30: $process erhielt $result, $delta."
 
-A sentence is recognized by the English template, and the other one is filled with the values found; a sentence that
-no template knows stays English. Three sections keep user data out of it: ``labels`` are looked up whole (headings),
-``sentences`` are recognized whole, ``phrases`` only as a value inside of a sentence. A changed English text is found
-by test, because its translation no longer matches. Ids, field names and commands are never translated.
+A sentence is recognized by the English template, and its values fill the other one; a sentence that no template
+recognizes stays English. Three sections keep data of users out of it: ``labels`` are looked up whole (headings),
+``sentences`` are recognized whole, ``phrases`` only as a value inside of a sentence. A test finds an English text that
+was changed, because its translation no longer matches. Ids, field names and commands are never translated.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evtx_analyzer.commands import COMMAND
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.findings import Evidence, Finding, Missing, Remedy
 
 LANGUAGES = ("en", "de")
 VARIABLE = "EVTX_ANALYZER_LANG"
-COMMAND = "> "
-_LONGEST = 6000  # a longer text is no sentence of ours; matching it would only cost time
+_LONGEST = 6000  # a longer text is no sentence of ours, and matching it would take time
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: UTC)?"
 _REMARKED = rf"{_TIME}(?: \([^()]*\))?"
 # Values that are numbers: in sentences, and in extents of losses.
 _NUMBERS = ("number", "count", "lost", "total", "shown", "samples", "compared", "accepted")
 _NUMBER = re.compile(r"-?[\d,.]+")
-_SHAPES = {
+# Patterns of values by name; any other value matches any text. A narrow pattern keeps a template from taking a log's
+# own text for a sentence of ours.
+_VALUE_PATTERNS = {
     "count": r"[\d,]+",
     "number": r"-?[\d,.]+",
     "result": r"[0-9A-F]{1,8}|\?",
@@ -62,7 +64,7 @@ _SHAPES = {
 
 
 class _Template(Struct, frozen=True):
-    """An English template as a pattern, what it begins with, and its translation."""
+    """An English template as a pattern, the fixed text at its start, and its translation."""
 
     start: str
     pattern: re.Pattern[str]
@@ -79,7 +81,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
 
 HOLDS_CODE = "; it holds the text 5.7.64"
-"""Added to the reason of a loss where what could not be read may hold a refusal."""
+"""The addition to the reason of a loss whose unread part may hold a refusal."""
 
 
 class Language:
@@ -91,12 +93,12 @@ class Language:
         self._known: dict[str, str] = {}
 
     def __call__(self, label: str, **values: object) -> str:
-        """A heading or other fixed text of the program, its ``$names`` filled."""
+        """Return the translation of a heading or other fixed text, with its ``$names`` replaced by the values."""
         text = self.catalogue.labels.get(label, label)
         return string.Template(text).substitute(values) if values else text
 
     def sentence(self, text: str) -> str:
-        """A sentence of a report; unchanged where no template knows it. Commands stay."""
+        """Return the translation of a report's sentence; a command, or a text that no template knows, stays."""
         if self.code == "en" or not text or len(text) > _LONGEST or text.startswith(COMMAND):
             return text
         if text not in self._known:
@@ -104,25 +106,26 @@ class Language:
         return self._known[text]
 
     def _with_code(self, text: str) -> str:
-        """A sentence with the addition that whatever could not be read holds a refusal."""
-        reason, addition, rest = text.rpartition(HOLDS_CODE)
-        return self.sentence(reason) + self(addition) if addition and not rest else text
+        """Return the translation of a sentence that ends in ``HOLDS_CODE``, and any other text as it is."""
+        if not text.endswith(HOLDS_CODE):
+            return text
+        return self.sentence(text.removesuffix(HOLDS_CODE)) + self(HOLDS_CODE)
 
     def phrase(self, text: str) -> str:
-        """A part of a sentence that stands alone, such as a time; unchanged where no template knows it."""
+        """Return the translation of a phrase that stands alone, such as a time; one that no template knows stays."""
         return (self._filled(text, self._phrases) or text) if self._phrases else text
 
     def digits(self, text: str) -> str:
-        """Digits as English writes them (``1,234.5``) with the separators of the language."""
+        """Return English digits (``1,234.5``) with the separators of the language."""
         separators = self.catalogue.numbers
         return text.translate({ord(","): separators["group"], ord("."): separators["decimal"]}) if separators else text
 
     def number(self, value: int) -> str:
-        """A count with the language's separator between thousands."""
+        """Return a count with the language's separator between thousands."""
         return self.digits(f"{value:,}")
 
     def knows(self, text: str) -> bool:
-        """Whether a template recognizes the sentence."""
+        """Return whether a template recognizes the sentence."""
         return self._filled(text, self._sentences) is not None or (
             text.endswith(HOLDS_CODE) and self.knows(text.removesuffix(HOLDS_CODE))
         )
@@ -135,7 +138,7 @@ class Language:
         return None
 
     def _value(self, name: str, value: str) -> str:
-        """A value of a sentence: a number with other separators, a phrase translated, a name as it is."""
+        """Return the translation of a value in a sentence: numbers get other separators, names stay."""
         if name in _NUMBERS and _NUMBER.fullmatch(value):
             return self.digits(value)
         return self._filled(value, self._phrases) or value
@@ -153,9 +156,9 @@ ENGLISH = Language()
 
 
 def load(code: str, rules: str | Path | None = None) -> Language:
-    """A language by its code; translations of a rule folder's own texts lie in its ``translations``.
+    """Return a language by its code; a folder of rules may hold ``translations`` of its own texts.
 
-    Raises OptionError for a language that is not there.
+    Raises OptionError for an unknown language.
     """
     if code not in LANGUAGES:
         raise OptionError(f"--lang {code}: expected one of {', '.join(LANGUAGES)} (or unset {VARIABLE})")
@@ -173,7 +176,7 @@ def _shipped(code: str) -> Language:
 
 @cache
 def _documents(code: str) -> list[dict[str, Any]]:
-    """The files of a language that ship with the program: those of its own texts, and those of its rules."""
+    """Return the contents of the translations that ship with the program: those of its texts and those of its rules."""
     return _parsed([resources.files("evtx_analyzer.report").joinpath("languages"), _translations()], code)
 
 
@@ -185,7 +188,7 @@ def _parsed(folders: Iterable[Traversable], code: str) -> list[dict[str, Any]]:
 
 
 def _translations() -> Traversable:
-    """Translations of the rules that ship with the package; in a checkout they lie beside the package."""
+    """Return the folder with translations of the built-in rules; in a checkout it lies next to the package."""
     try:
         return resources.files("evtx_analyzer.ruleset").joinpath("translations")
     except ModuleNotFoundError:
@@ -197,20 +200,20 @@ def _merged(documents: Iterable[dict[str, Any]], code: str) -> Catalogue:
     for document in documents:
         for section, pairs in document.items():
             # The separators of numbers are no pairs of texts.
-            found = pairs if section == "numbers" else {flat(pair["en"]): flat(pair[code]) for pair in pairs or ()}
-            parts[section].update(found or {})
+            texts = pairs if section == "numbers" else {flat(pair["en"]): flat(pair[code]) for pair in pairs or ()}
+            parts[section].update(texts or {})
     return Catalogue(**parts)
 
 
 def flat(text: str) -> str:
-    """A text on one line, as rule files are read."""
+    """Return a text on one line; the texts of rule files are read in the same way."""
     return " ".join(text.split())
 
 
 def _templates(pairs: Mapping[str, str]) -> tuple[_Template, ...]:
-    """Templates with the most fixed text first, for they say the most."""
-    made = [(len(_NAME.sub("", english)), english, translated) for english, translated in pairs.items()]
-    return tuple(_template(english, translated) for _, english, translated in sorted(made, reverse=True))
+    """Return the templates in the order in which they are tried, those with the most fixed text first."""
+    by_length = [(len(_NAME.sub("", english)), english, translated) for english, translated in pairs.items()]
+    return tuple(_template(english, translated) for _, english, translated in sorted(by_length, reverse=True))
 
 
 _NAME = re.compile(r"\$(?:(\$)|([a-z_]+)|\{([a-z_]+)\})")
@@ -228,7 +231,7 @@ def _template(english: str, translated: str) -> _Template:
             parts.append(f"(?P={name})")
         else:
             seen.add(name)
-            parts.append(f"(?P<{name}>{_SHAPES.get(name, '.+?')})")
+            parts.append(f"(?P<{name}>{_VALUE_PATTERNS.get(name, '.+?')})")
     parts.append(re.escape(english[at:]))
     return _Template(english.partition("$")[0], re.compile("".join(parts), re.DOTALL), string.Template(translated))
 
@@ -236,18 +239,20 @@ def _template(english: str, translated: str) -> _Template:
 # -------------------------------------------------------------------------------------------- parts of a report
 
 
-def finding(item: Finding, say: Language) -> Finding:
-    """A finding with its sentences in another language."""
+def finding(english: Finding, say: Language) -> Finding:
+    """Return a finding with its sentences in another language."""
     return Finding(
-        cause=item.cause,
-        grade=item.grade,
-        title=say.sentence(item.title),
-        why=say.sentence(item.why),
-        supports=tuple(_evidence(part, say) for part in item.supports),
-        contradicts=tuple(_evidence(part, say) for part in item.contradicts),
-        missing=tuple(Missing(text=say.sentence(part.text), collect=_all(part.collect, say)) for part in item.missing),
-        remedy=None if item.remedy is None else _remedy(item.remedy, say),
-        incidents=item.incidents,
+        cause=english.cause,
+        grade=english.grade,
+        title=say.sentence(english.title),
+        why=say.sentence(english.why),
+        supports=tuple(_evidence(evidence, say) for evidence in english.supports),
+        contradicts=tuple(_evidence(evidence, say) for evidence in english.contradicts),
+        missing=tuple(
+            Missing(text=say.sentence(missing.text), collect=_all(missing.collect, say)) for missing in english.missing
+        ),
+        remedy=None if english.remedy is None else _remedy(english.remedy, say),
+        incidents=english.incidents,
     )
 
 

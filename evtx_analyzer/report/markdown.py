@@ -1,4 +1,4 @@
-"""The outline of a report for a ticket, as Markdown that reads well unrendered too.
+"""Write the outline of a report for a ticket, as Markdown that also reads well unrendered.
 
     ## probable: The server does not send its intermediate certificates (KB 3212877)
 
@@ -8,7 +8,7 @@
 
     Get the intermediate certificates from the issuer of the certificate ...
 
-Text of logs is escaped: it can open no link, no image, no HTML and no table cell. Commands stand in fenced blocks.
+Text of logs is escaped, so that it makes no link, image, HTML or table cell. Commands stand in fenced blocks.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from evtx_analyzer.report.outline import outline
 from evtx_analyzer.report.steps import Step
 
 _LONGEST = 1500
-# Only what Markdown would act on: a backslash before punctuation, emphasis that is not inside of a word, links, tables,
-# and at the beginning of a text what would open a heading or a list.
+# Only what is markup: a backslash before punctuation, emphasis that is not inside of a word, links, tables, and at the
+# beginning of a text the signs of headings and lists.
 _SPECIAL = re.compile(r"(\\(?=[!-/:-@\[-`{-~]|$)|[`*\[\]|~$@]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])|^[#+-]|^\d+(?=[.)]))")
 
 
 def to_markdown(report: Report, say: Language = ENGLISH) -> str:
-    """The report as Markdown (GitHub flavor: tables and fences)."""
+    """Return the report as Markdown (GitHub flavor: tables and fences)."""
     return re.sub(r"\n{3,}", "\n\n", "\n".join(_lines(report, say))).rstrip("\n") + "\n"
 
 
 def escape(text: str) -> str:
-    """Text of a log so that no Markdown renderer takes it for markup."""
+    """Return text of a log, escaped so that no Markdown renderer takes it for markup."""
     text = " ".join(clean(clip(text, _LONGEST)).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare URL or address would become a link.
@@ -43,14 +43,14 @@ def escape(text: str) -> str:
     return text.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
 
 
-def _escaped(found: str) -> str:
-    """A number that would begin a list cannot be escaped itself; its letters are written as an entity."""
-    return f"\\{found}" if not found[0].isdecimal() else f"&#{ord(found[0])};{found[1:]}"
+def _escaped(markup: str) -> str:
+    # A backslash before a digit would be shown, so the number of a list is broken by an entity.
+    return f"\\{markup}" if not markup[0].isdecimal() else f"&#{ord(markup[0])};{markup[1:]}"
 
 
 def _lines(report: Report, say: Language) -> Iterable[str]:
     for number, section in enumerate(outline(report, say)):
-        # A time line is a picture, and the pairs above it say the same; without it nothing is left of its section.
+        # A time line is a picture, and the pairs above it say the same, so its whole section is left out.
         if any(isinstance(block, Picture) for block in section.blocks):
             continue
         yield from (f"{'###' if number else '##'} {escape(section.title)}", "")
@@ -79,13 +79,13 @@ def _block(block: Block) -> Iterable[str]:
 
 
 def _bullet(bullet: Bullet) -> Iterable[str]:
-    # The list's own dash stands for the signs; what says more than those is written, a grade in bold.
+    # The dash of the list stands for these signs; others (a count, a grade in bold) are written.
     strong = "**" if bullet.tone else ""
     sign = "" if bullet.sign in ("+", "-", "!") else f"{strong}{escape(bullet.sign)}{strong} "
     when = f"`{bullet.time}` " if bullet.time else ""
     place = f" (*{escape(bullet.place)}*)" if bullet.place else ""
     yield f"- {when}{sign}{escape(bullet.text)}{place}"
-    yield from (f"  - {escape(item)}" for item in bullet.items)
+    yield from (f"  - {escape(line)}" for line in bullet.items)
 
 
 def _table(table: Table) -> Iterable[str]:
@@ -107,7 +107,7 @@ def _step(step: Step, *, numbered: bool) -> Iterable[str]:
 
 
 def _fenced(commands: Sequence[str], indent: str) -> Iterable[str]:
-    """Commands in a fence that is longer than any run of backticks in them."""
+    """Return commands as a fenced block, whose fence is longer than any run of backticks in them."""
     longest = max((len(run) for command in commands for run in re.findall("`+", command)), default=0)
     fence = "`" * max(3, longest + 1)
     return ["", f"{indent}{fence}powershell", *(indent + command for command in commands), f"{indent}{fence}", ""]

@@ -1,4 +1,4 @@
-"""Evidence as a reader wants it: a sentence that holds at several places comes once, with all its places.
+"""Merge evidence for readers: a sentence that holds at several places stands once, with all its places.
 
 CAPI2 event 11 of the same chain: CERT_TRUST_IS_PARTIAL_CHAIN. The chain stops at *.contoso.com ...
 3 times, 2026-03-10 09:14:02.100 UTC to 09:20:11.000 UTC: capi2.evtx records 5200, 5636, 6012
@@ -17,8 +17,8 @@ from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.model.origin import Origin, display_name
 from evtx_analyzer.report.language import Language
 
-_MOSTPLACES = 8
-# What differs between equal observations: how far the check lies from the handshake.
+_MOST_PLACES = 8
+# The part that differs between equal observations: how far the check lies from the handshake.
 _DISTANCE = re.compile(r"(?<![\d.,])\d[\d.,]*+ (?:s|min|h) (?:before|after) ")
 PLACES = (
     ("line", "$file line $number", "$file lines $number"),
@@ -28,9 +28,9 @@ PLACES = (
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """A sentence, when it was observed (empty where it has no time), where, and how often.
+    """A sentence, when it was observed (empty if it has no time), where, and how often.
 
-    ``moment`` is the first time, for an output that tells programs of it.
+    ``moment`` is the first time, for outputs that programs read.
     """
 
     text: str
@@ -40,11 +40,11 @@ class Observed(Struct, frozen=True, kw_only=True):
     count: int
 
 
-def merged(items: Iterable[Evidence], say: Language) -> list[Observed]:
-    """Return evidence with equal sentences merged, in the order of their first; the text is that of the first."""
+def merged(evidence: Iterable[Evidence], say: Language) -> list[Observed]:
+    """Return evidence with equal sentences merged; order and text are those of the first of each."""
     groups: dict[str, list[Evidence]] = {}
-    for item in items:
-        groups.setdefault(_DISTANCE.sub("", item.text), []).append(item)
+    for sentence in evidence:
+        groups.setdefault(_DISTANCE.sub("", sentence.text), []).append(sentence)
     return [_observed(same, say) for same in groups.values()]
 
 
@@ -79,7 +79,7 @@ def _in_file(file: str, name: str, numbers: Sequence[int], say: Language) -> str
     form = next((forms for kind, *forms in PLACES if kind == name), None)
     if form is None:
         return file
-    listed = ", ".join(str(number) for number in numbers[:_MOSTPLACES])
-    if len(numbers) > _MOSTPLACES:
-        listed = say("$listed and $count more", listed=listed, count=len(numbers) - _MOSTPLACES)
+    listed = ", ".join(str(number) for number in numbers[:_MOST_PLACES])
+    if len(numbers) > _MOST_PLACES:
+        listed = say("$listed and $count more", listed=listed, count=len(numbers) - _MOST_PLACES)
     return say(form[len(numbers) > 1], file=file, number=listed)

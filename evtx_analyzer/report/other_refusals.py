@@ -1,12 +1,12 @@
-"""Refusals that the verdict does not cover: what is likely for each of them, and what to do there first.
+"""List the refusals that the verdict does not cover, with their likely cause and the first step of its fix.
 
-A case may hold refusals of two causes. The verdict, its fix and its evidence are of one of them, so the others must be
-told at once, with a fix of their own.
+A case may hold refusals of two causes. The verdict, its fix and its evidence are about one of them, so the reader must
+see at once that there are others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -23,10 +23,10 @@ _MOST_PLACES = 4
 
 
 class OtherRefusals(Struct, frozen=True, kw_only=True):
-    """Refusals beside the verdict that have one cause, or none, in the reader's language.
+    """Refusals besides those of the verdict that have one cause, or none, in the reader's language.
 
-    ``count`` is how many, ``places`` over which connectors of which machines they went. ``first`` is the first step of
-    the fix and ``page`` where the cause is explained; both are empty where no cause is named.
+    ``count`` is their number, ``places`` names the connectors and machines over which they went. ``first`` is the first
+    step of the fix and ``page`` the address of the cause's documentation; both are empty if no cause is named.
     """
 
     count: int
@@ -42,20 +42,19 @@ def other_refusals(report: Report, say: Language) -> tuple[OtherRefusals, ...]:
     best = report.findings[0] if report.findings else None
     if best is None or best.cause == "unexplained":
         return ()
-    rest = [incident for incident in report.incidents if incident.id not in best.incidents]
+    unexplained = [incident for incident in report.incidents if incident.id not in best.incidents]
     others: list[OtherRefusals] = []
-    for finding in (item for item in report.findings[1:] if item.grade in _NAMED):
-        own = [item for item in rest if item.id in finding.incidents]
-        rest = [item for item in rest if item.id not in finding.incidents]
+    for finding in (finding for finding in report.findings[1:] if finding.grade in _NAMED):
+        own = [incident for incident in unexplained if incident.id in finding.incidents]
+        unexplained = [incident for incident in unexplained if incident.id not in finding.incidents]
         others += [_of_cause(finding, own, say)] if own else []
-    if rest:
+    if unexplained:
         title = say("no cause is supported well enough to be named")
-        others.append(OtherRefusals(count=_count(rest), places=_places(rest, say), title=title))
+        others.append(OtherRefusals(count=_count(unexplained), places=_places(unexplained, say), title=title))
     return tuple(others)
 
 
-def _of_cause(finding: Finding, incidents: Iterable[Incident], say: Language) -> OtherRefusals:
-    incidents = list(incidents)
+def _of_cause(finding: Finding, incidents: Sequence[Incident], say: Language) -> OtherRefusals:
     todo = [step.text for step in steps(finding.remedy.steps, say) if step.text] if finding.remedy else []
     return OtherRefusals(
         count=_count(incidents),
@@ -72,7 +71,7 @@ def _count(incidents: Iterable[Incident]) -> int:
 
 
 def _places(incidents: Iterable[Incident], say: Language) -> str:
-    """Return where refusals happened: connector and machine as far as logs name them, in the order of the incidents."""
+    """Return where refusals happened, in the order of the incidents: connector and machine, if logs name them."""
     names = dict.fromkeys(_place(incident, say) for incident in incidents)
     more = f", +{len(names) - _MOST_PLACES}" if len(names) > _MOST_PLACES else ""
     return ", ".join(list(names)[:_MOST_PLACES]) + more

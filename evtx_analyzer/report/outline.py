@@ -1,7 +1,7 @@
-"""The report as an outline: headings, paragraphs, lists, tables and commands, in the order in which they are asked for.
+"""Turn a report into an outline of headings, paragraphs, lists, tables and commands, as a reader asks for them.
 
-First what every output begins with (grade and cause in words, why, what to do first, how to see that it worked, what
-is missing), then evidence, pairs, the whole fix, other causes, inputs and losses. Terminal and Markdown draw this
+First comes the opening of every output (grade and cause in words, why, what to do first, how to see that it worked,
+what is missing), then evidence, pairs, the whole fix, other causes, inputs and losses. Terminal and Markdown draw this
 outline; the page has a template of its own and takes the same facts from here (``Opening``) and from ``shared``.
 """
 
@@ -49,11 +49,11 @@ _RIVALS: tuple[Grade, ...] = ("confirmed", "probable", "possible", "coincident")
 
 
 class Opening(Struct, frozen=True, kw_only=True):
-    """What every output begins with, in the reader's language.
+    """The facts with which every output begins, in the reader's language.
 
-    ``page`` is where the cause is explained at length. ``first`` is the first step, ``more_steps`` how many follow it.
-    ``verify`` are the sentences on how to see that the fix worked, ``missing`` those on what would decide and is not
-    there. ``losses`` counts what could not be read.
+    ``page`` is the address of the cause's documentation. ``first`` is the first step, ``more_steps`` the number of the
+    others. ``verify`` are the sentences on how to see that the fix worked, ``missing`` those on evidence that would
+    decide and is not in the input. ``losses`` is the number of losses.
     """
 
     grade: str
@@ -77,7 +77,7 @@ def opening(report: Report, say: Language) -> Opening:
     explained = verdict.cause not in (None, "unexplained")
     best = report.findings[0] if report.findings else None
     remedy = best.remedy if best else None
-    # Where the fix is shown to have worked there is nothing to do first; its steps still stand below.
+    # A fix that is shown to have worked leaves nothing to do first; its steps still stand below.
     fixed = report.repair is not None and report.repair.result == "fixed"
     remedy = None if fixed else remedy
     todo = steps(remedy.steps, say) if remedy else []
@@ -134,27 +134,27 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
     yield Section(
         title=say("Do this first") if facts.explained else say("Next"), blocks=_first(facts, say), opening=True
     )
-    rest = tuple(_other_refusals(other_refusalse, say) for other_refusalse in other_refusals(report, say))
-    yield Section(title=say("The other refusals"), blocks=_bullets(rest, len(rest), say), opening=True)
+    others = tuple(_other_refusals(others, say) for others in other_refusals(report, say))
+    yield Section(title=say("The other refusals"), blocks=_bullets(others, len(others), say), opening=True)
     yield Section(title=say("How to see that it worked"), blocks=_sentences(facts.verify), opening=True)
     yield Section(title=say("What is missing"), blocks=_sentences(facts.missing), opening=True)
 
 
-def _other_refusals(item: OtherRefusals, say: Language) -> Bullet:
-    text = f"{item.places}: {item.grade}: {item.title}" if item.grade else f"{item.places}: {item.title}"
-    first = (say("First: $step", step=item.first),) if item.first else ()
-    place = say("more in $page", page=item.page) if item.page else ""
-    return Bullet(text=text, sign=f"{say.number(item.count)} x", items=first, place=place)
+def _other_refusals(others: OtherRefusals, say: Language) -> Bullet:
+    text = f"{others.places}: {others.grade}: {others.title}" if others.grade else f"{others.places}: {others.title}"
+    first = (say("First: $step", step=others.first),) if others.first else ()
+    place = say("more in $page", page=others.page) if others.page else ""
+    return Bullet(text=text, sign=f"{say.number(others.count)} x", items=first, place=place)
 
 
 def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
     if facts.first is None:
         return ()
-    # What to do at more length stands below; without a cause that is what to collect.
-    more = say("Fix") if facts.explained else say("How to collect what is missing")
-    text = say("All steps stand in the report, under “$section”.", section=more)
-    alone = Steps(steps=(facts.first,), numbered=False)
-    return (alone, Paragraph(text=text, tone="soft")) if facts.more_steps else (alone,)
+    # Without a cause there is no fix, and the steps are those of the collection.
+    section = say("Fix") if facts.explained else say("How to collect what is missing")
+    text = say("All steps stand in the report, under “$section”.", section=section)
+    first = Steps(steps=(facts.first,), numbered=False)
+    return (first, Paragraph(text=text, tone="soft")) if facts.more_steps else (first,)
 
 
 def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Section]:
@@ -189,7 +189,7 @@ def _sentences(texts: Iterable[str]) -> tuple[Block, ...]:
 
 
 def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block, ...]:
-    """The first of many, and how many there are."""
+    """Return the first bullets, and a line on how many there are if that is not all of them."""
     return (Bullets(bullets=tuple(bullets[:most])), *_more(len(bullets), most, say)) if bullets else ()
 
 
@@ -198,8 +198,8 @@ def _more(count: int, most: int, say: Language) -> tuple[Block, ...]:
 
 
 def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
-    made = tuple(steps(lines, say))
-    return (Steps(steps=made),) if made else ()
+    numbered = tuple(steps(lines, say))
+    return (Steps(steps=numbered),) if numbered else ()
 
 
 def reference(text: str, say: Language) -> Reference:
@@ -209,9 +209,9 @@ def reference(text: str, say: Language) -> Reference:
     return Reference(text=say.sentence(title), url=url)
 
 
-def evidence_blocks(items: Sequence[Evidence], sign: str, nothing: str, say: Language) -> tuple[Block, ...]:
-    """Return evidence as a list, equal sentences merged; ``nothing`` says that there is none."""
-    bullets = [_evidence(observed, sign, say) for observed in merged(items, say)]
+def evidence_blocks(evidence: Sequence[Evidence], sign: str, nothing: str, say: Language) -> tuple[Block, ...]:
+    """Return evidence as a list with equal sentences merged; without evidence the text ``nothing``."""
+    bullets = [_evidence(observed, sign, say) for observed in merged(evidence, say)]
     return _bullets(bullets, _MOST_EVIDENCE, say) or (Paragraph(text=nothing, tone="soft"),)
 
 
@@ -224,16 +224,16 @@ def _evidence(observed: Observed, sign: str, say: Language) -> Bullet:
     return Bullet(text=observed.text, sign=sign, time=observed.time, place=place)
 
 
-def collect_blocks(items: Iterable[Missing], say: Language) -> tuple[Block, ...]:
-    """Return what is missing, each with the steps to collect it."""
+def collect_blocks(missing: Iterable[Missing], say: Language) -> tuple[Block, ...]:
+    """Return the evidence that is missing, each with the steps to collect it."""
     blocks: list[Block] = []
-    for item in items:
-        blocks += [Paragraph(text=say.sentence(item.text)), *_steps(item.collect, say)]
+    for evidence in missing:
+        blocks += [Paragraph(text=say.sentence(evidence.text)), *_steps(evidence.collect, say)]
     return tuple(blocks)
 
 
 def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
-    """Return whether the fix has worked, and what shows it; nothing where no later logs were looked at."""
+    """Return whether the fix has worked, and the evidence for it; empty if no later logs were compared."""
     if repair is None:
         return ()
     tone: Tone = {"fixed": "clean", "still-refused": "bad", "not-shown": "warn"}[repair.result]  # type: ignore[assignment]
@@ -242,14 +242,14 @@ def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
         if len(repair.incidents) > 1:
             text = f"{incident.incident}, {incident.cause}: {say(shared.REPAIRS[incident.result])}"
             blocks.append(Paragraph(text=text, tone="soft"))
-        for sign, evidences in (("+", incident.changed), ("+", incident.accepted), ("-", incident.refused)):
-            blocks += evidence_blocks(evidences, sign, "", say) if evidences else ()
+        for sign, evidence in (("+", incident.changed), ("+", incident.accepted), ("-", incident.refused)):
+            blocks += evidence_blocks(evidence, sign, "", say) if evidence else ()
         blocks += collect_blocks(incident.missing, say)
     return tuple(blocks)
 
 
 def _replies(report: Report, say: Language) -> tuple[Block, ...]:
-    """Each distinct reply with its count; times only where the verdict does not have them."""
+    """Return each distinct reply with its count, and with its times unless the verdict has the same."""
     replies = shared.replies(report)
     bullets = [
         Bullet(
@@ -265,25 +265,21 @@ def _replies(report: Report, say: Language) -> tuple[Block, ...]:
 
 def _common(report: Report, say: Language) -> tuple[Block, ...]:
     shown = report.common[:_MOST_PAIRS]
-    clues = tuple(
-        number for number, common_trait in enumerate(shown) if common_trait.compared and not common_trait.accepted
-    )
-    rows = tuple(shared.common_cells(common_trait, say) for common_trait in shown)
+    clues = tuple(number for number, trait in enumerate(shown) if trait.compared and not trait.accepted)
+    rows = tuple(shared.common_cells(trait, say) for trait in shown)
     titles = tuple(say(title) for title in shared.COMMON_TITLES)
     table = Table(titles=titles, rows=rows, numeric=(1,), marked=clues)
     return (table, *_more(len(report.common), _MOST_PAIRS, say)) if rows else ()
 
 
 def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
-    """The pairs with their time difference, those that rest on identity before the others, nearest first."""
-    found = pairs(report)
-    rows = tuple(shared.pair_cells(pair, say) for pair in found[:_MOST_PAIRS])
+    every = pairs(report)
+    rows = tuple(shared.pair_cells(pair, say) for pair in every[:_MOST_PAIRS])
     table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
-    return (table, *_more(len(found), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
+    return (table, *_more(len(every), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
 
 
 def _folded(report: Report, say: Language) -> tuple[Block, ...]:
-    """That not every refusal is listed, where those that are alike are folded."""
     return tuple(Paragraph(text=text, tone="soft") for text in shared.folded_texts(report, say))
 
 
@@ -300,30 +296,31 @@ def _stores(report: Report, say: Language) -> tuple[Block, ...]:
 
 
 def _pictures(report: Report, say: Language) -> tuple[Block, ...]:
-    near = timeline.close_up(report)
-    line = near or timeline.overview(report)
+    close_up = timeline.close_up(report)
+    line = close_up or timeline.overview(report)
     if line is None:
         return ()
-    title = say("An excerpt: the seconds around the nearest pair") if near else say("From the first mark to the last")
+    around, whole = say("An excerpt: the seconds around the nearest pair"), say("From the first mark to the last")
+    title = around if close_up else whole
     unplaced = (Paragraph(text=text, tone="warn") for text in shared.unplaced_texts(report, say))
     return (Paragraph(text=title, tone="soft"), Picture(line=line), *unplaced)
 
 
 def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
-    """A line for each other cause: rivals with what supports them, then what was ruled out; the rest by name."""
+    """Return the other causes: rivals with their best evidence, those ruled out with the reason, the others by name."""
     bullets: list[Bullet] = []
     for finding in findings:
         name = f"{finding.cause}: {say.sentence(finding.title)}"
         if finding.grade in _RIVALS:
-            supports = tuple(say.sentence(part.text) for part in finding.supports[:1])
+            supports = tuple(say.sentence(evidence.text) for evidence in finding.supports[:1])
             bullets.append(Bullet(text=name, sign=say(finding.grade), tone=finding.grade, items=supports))
         elif finding.contradicts:
             reason = f"{finding.cause}: {say.sentence(finding.contradicts[0].text)}"
             bullets.append(Bullet(text=reason, sign=say(finding.grade), tone=finding.grade, short=True))
     blocks = _bullets(bullets, len(bullets), say)
-    rest = [item.cause for item in findings if item.grade not in _RIVALS and not item.contradicts]
-    text = say("Nothing in the input speaks for or against: $causes", causes=", ".join(rest))
-    return (*blocks, Paragraph(text=text, tone="soft")) if rest else blocks
+    open_causes = [finding.cause for finding in findings if finding.grade not in _RIVALS and not finding.contradicts]
+    text = say("Nothing in the input speaks for or against: $causes", causes=", ".join(open_causes))
+    return (*blocks, Paragraph(text=text, tone="soft")) if open_causes else blocks
 
 
 def _incidents(report: Report, say: Language) -> tuple[Block, ...]:
@@ -342,7 +339,7 @@ def _context(report: Report, say: Language) -> tuple[Block, ...]:
 
 
 def _other_errors(report: Report, say: Language) -> tuple[Block, ...]:
-    """Failures that are not 5.7.64, those that look like it first."""
+    """Return the failures that are not 5.7.64; those that could be taken for it come first."""
     bullets = [Bullet(text=shared.other_error_text(other_error, say)) for other_error in shared.other_errors(report)]
     return _bullets(bullets, _MOST_LINES, say)
 

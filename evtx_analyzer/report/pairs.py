@@ -1,4 +1,4 @@
-"""Refusals beside certificate checks: the pairs of a report, and the chains of the checks in them."""
+"""Return the pairs of a report, each a refusal and a certificate check, and the chains of these checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
 
 
 class Pair(Struct, frozen=True, kw_only=True):
-    """A refusal beside a certificate check; ``count`` refusals of one session share the row (one per recipient)."""
+    """A refusal and a certificate check; ``count`` refusals of one session share the row (one per recipient)."""
 
     incident: Incident
     rejection: Rejection
@@ -25,7 +25,10 @@ class Pair(Struct, frozen=True, kw_only=True):
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """A chain as event 11 tells it, leaf first, with the issuer that was not found where the chain stops early."""
+    """A chain of event 11, leaf first; if it ``stops`` early, ``missing_issuer`` is the issuer that was not found.
+
+    ``count`` is the number of checks with this chain and result on the same host.
+    """
 
     operation: Operation
     elements: tuple[ChainElement, ...]
@@ -35,11 +38,11 @@ class Chain(Struct, frozen=True, kw_only=True):
 
 
 def pairs(report: Report) -> list[Pair]:
-    """All pairs, those that rest on identity before the others, the nearest in time first."""
-    operations = {item.id: item for item in report.operations}
+    """Return all pairs in the order of their basis (identity before time), and of their distance in time."""
+    operations = {operation.id: operation for operation in report.operations}
     rows: dict[tuple[object, ...], Pair] = {}
     for incident in report.incidents:
-        rejections = {item.id: item for item in incident.rejections}
+        rejections = {rejection.id: rejection for rejection in incident.rejections}
         for link in incident.links:
             rejection, operation = rejections.get(link.rejection), operations.get(link.operation)
             if rejection is None or operation is None:
@@ -64,13 +67,13 @@ def _strength(pair: Pair) -> tuple[int, float, datetime, datetime, str]:
 
 
 def chains(report: Report) -> list[Chain]:
-    """Distinct chains of the checks that are paired with a refusal, strongest pair first."""
-    operations = list({pair.operation.id: pair.operation for pair in pairs(report)}.values())
-    found: dict[tuple[object, ...], list[Operation]] = {}
-    for operation in operations:
+    """Return the distinct chains of the checks that are paired with a refusal, that of the strongest pair first."""
+    operations = {pair.operation.id: pair.operation for pair in pairs(report)}
+    alike: dict[tuple[object, ...], list[Operation]] = {}
+    for operation in operations.values():
         if operation.elements:
-            shape = tuple((part.thumbprint, part.error, part.info) for part in operation.elements)
-            found.setdefault((operation.host, shape, operation.result), []).append(operation)
+            elements = tuple((element.thumbprint, element.error, element.info) for element in operation.elements)
+            alike.setdefault((operation.host, elements, operation.result), []).append(operation)
     return [
         Chain(
             operation=same[0],
@@ -79,5 +82,5 @@ def chains(report: Report) -> list[Chain]:
             missing_issuer=same[0].missing_issuer,
             count=len(same),
         )
-        for same in found.values()
+        for same in alike.values()
     ]

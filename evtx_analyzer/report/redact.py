@@ -1,4 +1,4 @@
-"""A report with aliases in place of names, so that it can be shown outside of the house.
+"""Replace names in a report by aliases, so that it can be shown to others.
 
     a@servername.com            -> user1@domain1.example
     CORP-SMTP1.ServerName.com   -> host1.domain1.example
@@ -43,53 +43,57 @@ _VOCABULARY = frozenset(
 )
 _HOSTS = ("host", "hosts", "server", "helo", "remote_name", "remote_host", "server_name", "certificate_name")
 _NAMES = ("subject", "issuer", "authorities", "missing_issuer")
-# What the remote side said, in which hosts have the form of a host.
+# Texts of the remote side, in which hosts are recognized by their form.
 _SAID = ("reply", "banner", "ehlo")
 _IDENTITIES = ("thumbprint", "serial", "subject_key_id", "authority_key_id", "missing_key_id")
-# What the value of a common trait is, by the field that holds the same elsewhere.
+# The field that holds the value of a common trait elsewhere, by the name of the trait.
 _TRAIT_KEYS = {
     "sender-domain": "alternate_names",
     "host": "host",
     "connector": "connector",
     "certificate": "thumbprint",
 }
-# Exchange Online's word on a certificate, which it names: ``... Relay Access Denied app01 is untrustedroot.``
+# The part of a reply in which Exchange Online names a certificate: ``... Relay Access Denied app01 is untrustedroot.``
 _JUDGED = re.compile(r"(?<!\S)(\S{1,255}) is untrustedroot", re.IGNORECASE)
 _IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IP6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])")
-# As times stand in fields of the report (RFC 3339).
+# Times in fields of the report (RFC 3339); no alias may change one.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
-# An address in a text: scheme, host, and what follows. What stands behind the host names authorities and servers too
+# A URL in a text: scheme, host, port and path. The path may name authorities and servers too
 # (``/CertEnroll/pki01_Contoso%20CA.crt``, ``ldap:///CN=Contoso%20CA,DC=corp``).
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,9})://([^\s/\"'<>()\[\]{}|,;:?#]*)(:\d+)?([^\s\"'<>()\[\]{}|;]*)")
-# Names that the product gives.
+# Names of connectors that Exchange or its wizards give.
 _PRODUCT_CONNECTORS = ("Outbound to Office 365", "SMTPSVC", "Partner", "Internet", "Default", "EdgeSync")
 
 
 def redacted(report: Report, *, everything: bool = False) -> tuple[Report, dict[str, str]]:
-    """The report with aliases, and the originals by alias; ``everything`` adds thumbprints, serials and key ids."""
+    """Return the report with aliases, and the original values by alias.
+
+    ``everything`` replaces thumbprints, serial numbers and key ids too.
+    """
     marked = replace(report, options=replace(report.options, redact="all" if everything else "names"))
     data = msgspec.to_builtins(without_folded(marked))
-    # Refusals that do not stand in the JSON report have names of their own.
-    folded = [group for incident in report.incidents for group in incident.alike]
-    beside = [msgspec.to_builtins((group.shared, group.files)) for group in folded]
+    # Folded refusals are not in ``data``, and have names of their own.
+    groups = [group for incident in report.incidents for group in incident.alike]
+    folded = [msgspec.to_builtins((group.shared, group.files)) for group in groups]
     aliases = Aliases()
-    for key, text in chain(_texts(data), _texts(beside), _texts_of_rows(folded)):
+    for key, text in chain(_texts(data), _texts(folded), _texts_of_rows(groups)):
         _learn(key, text, aliases, everything)
-    for key, text in chain(_texts(data), _texts(beside)):
+    # Paths come last, because a part of a path that is a host gets the alias of the host.
+    for key, text in chain(_texts(data), _texts(folded)):
         if key in (*PATHS, *FILES):
             aliases.add_path(text)
-    put = aliases.replacer()
-    clean = msgspec.convert(_mapped(data, put), type=Report)
+    replaced = aliases.replacer()
+    clean = msgspec.convert(_mapped(data, replaced), type=Report)
     incidents = [
-        replace(item, folded=_without_names(known.folded, put))
-        for item, known in zip(clean.incidents, report.incidents, strict=True)
+        replace(incident, folded=_without_names(original.folded, replaced))
+        for incident, original in zip(clean.incidents, report.incidents, strict=True)
     ]
     return replace(clean, incidents=tuple(incidents)), aliases.originals()
 
 
 _OF_ROWS = ("local_endpoint", "mail_from", "rcpt_to", "message_id", "reply")
-"""What of folded refusals differs and may hold a name."""
+"""The fields that differ between folded refusals and may hold a name."""
 
 
 def _texts_of_rows(groups: Iterable[Alike]) -> Iterator[tuple[str, str]]:
@@ -99,7 +103,7 @@ def _texts_of_rows(groups: Iterable[Alike]) -> Iterator[tuple[str, str]]:
 
 
 def _without_names(folded: Folded | UnsetType, put: Callable[[str, str], str]) -> Folded | UnsetType:
-    """Return folded refusals with aliases; their ids stay, which depend on names."""
+    """Return folded refusals with aliases. Their ids stay, although they are computed from names."""
     if folded is UNSET:
         return UNSET
     groups = []
@@ -121,12 +125,12 @@ def _without_names(folded: Folded | UnsetType, put: Callable[[str, str], str]) -
 
 
 def mapping_text(originals: dict[str, str]) -> str:
-    """The mapping file: JSON, alias to original value."""
+    """Return the mapping file: JSON, alias to original value."""
     return json.dumps(originals, indent=2, ensure_ascii=False) + "\n"
 
 
 def _texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  JSON
-    """Every text that may hold a name, with the key that it stands under."""
+    """Yield every text that may hold a name, as (key, text)."""
     if isinstance(data, str):
         yield key, data
     elif isinstance(data, dict):
@@ -139,14 +143,16 @@ def _texts(data: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
 
 
 def _kind_of(name: str, parent: str, data: dict[str, Any]) -> str:
-    """The key under which a value is looked at; what a log says beside a refusal names machines as a reply does."""
+    """Return the key by which a value is searched for names."""
+    # Texts of the log around a refusal name machines in the same way as replies.
     if parent in ("context", "other_errors", "replies") and name in ("title", "text"):
         return "reply"
     return _TRAIT_KEYS.get(data["trait"], name) if parent == "common" and name == "value" else name
 
 
 def _fixed(key: str, parent: str) -> bool:
-    """Whether a value comes from a fixed vocabulary; a link's ``host`` is a relation, a clock's ``source`` a sort."""
+    """Return whether the values of a key come from a fixed vocabulary, so that they hold no name."""
+    # ``host`` of a link is a relation (same, assumed ...), ``source`` of a clock a kind of comparison.
     return key in _VOCABULARY or (key, parent) in (("host", "links"), ("source", "clocks"))
 
 
@@ -159,7 +165,7 @@ def _mapped(data: Any, put: Callable[[str, str], str], key: str = "") -> Any:  #
 
 
 def _learn(key: str, text: str, aliases: Aliases, everything: bool) -> None:
-    """Note every name in a text, by the key that it stands under and by its form."""
+    """Add every name in a text to the aliases, by the key of the text and by the form of the name."""
     for address in EMAIL.findall(text):
         aliases.add_email(address)
     for address in _addresses(text):
@@ -170,7 +176,7 @@ def _learn(key: str, text: str, aliases: Aliases, everything: bool) -> None:
 
 
 def _learn_value(key: str, text: str, aliases: Aliases, everything: bool) -> None:
-    """Note a value that is a name because of the key that it stands under."""
+    """Add a value that is a name because of its key."""
     if key in _HOSTS:
         aliases.add_host(text)
     elif key == "user":
@@ -190,4 +196,5 @@ def _learn_value(key: str, text: str, aliases: Aliases, everything: bool) -> Non
 
 
 def _addresses(text: str) -> Iterable[str]:
-    return (item for form in (_IP4, _IP6) for item in form.findall(text) if is_ip(item.partition("%")[0]))
+    # ``fe80::1%4`` has the zone of a link-local address behind %.
+    return (address for form in (_IP4, _IP6) for address in form.findall(text) if is_ip(address.partition("%")[0]))

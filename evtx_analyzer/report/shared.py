@@ -19,7 +19,7 @@ from evtx_analyzer.smtp.reply_texts import joined
 
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
 HANDSHAKE_TITLES = ("time (UTC)", "connection", "TLS", "certificate asked for", "sent", "received", "alert", "refusal")
-_FAR = 60.0
+_FAR = 60.0  # seconds
 _AHEAD = "The clock of $host stands $span ahead of the remote side's; times are shown as logged."
 _BEHIND = "The clock of $host stands $span behind the remote side's; times are shown as logged."
 STORE_TITLES = ("host", "store", "certificates", "file")
@@ -42,15 +42,15 @@ TRAITS = {
 
 
 def spans(report: Report) -> dict[str, list[Coverage]]:
-    """Coverage by source."""
-    found: dict[str, list[Coverage]] = {}
+    """Return the coverage of each source, by its path; a file with logs of several kinds has several."""
+    by_source: dict[str, list[Coverage]] = {}
     for span in report.coverage:
-        found.setdefault(span.source, []).append(span)
-    return found
+        by_source.setdefault(span.source, []).append(span)
+    return by_source
 
 
 def pair_cells(pair: Pair, say: Language) -> tuple[str, ...]:
-    """A pair as the cells of a row: both times, their difference, and what joins them."""
+    """Return a pair as the cells of a row: both times, their difference, and what joins them."""
     passed = f"; {say('passed later')}" if pair.link.broken_by else ""
     return (
         moment(pair.rejection.time),
@@ -64,7 +64,7 @@ def pair_cells(pair: Pair, say: Language) -> tuple[str, ...]:
 
 
 def count_cell(incident: Incident, say: Language) -> str:
-    """How many refusals an incident has, and how many of them lie outside of its times because theirs is not known."""
+    """Return the number of an incident's refusals, and of those without UTC time, which lie outside of its times."""
     if not incident.unknown_zone_count or incident.unknown_zone_count == incident.rejection_count:
         return say.number(incident.rejection_count)
     return say(
@@ -75,12 +75,12 @@ def count_cell(incident: Incident, say: Language) -> str:
 
 
 def replies(report: Report) -> list[ReplyText]:
-    """What Exchange Online said, each distinct text once over all incidents, in the order in which it came."""
+    """Return the replies of all incidents, each distinct text once, in the order of time."""
     return joined(reply for incident in report.incidents for reply in incident.replies)
 
 
 def more_replies(report: Report, say: Language) -> list[str]:
-    """A line where refusals have replies that are not listed, else none."""
+    """Return a line if refusals have replies that are not listed; else nothing."""
     count = sum(incident.more_replies for incident in report.incidents)
     return (
         [say("Other replies are not listed (refusals: $count); the CSV table of refusals holds all.", count=count)]
@@ -90,9 +90,9 @@ def more_replies(report: Report, say: Language) -> list[str]:
 
 
 def folded_texts(report: Report, say: Language) -> list[str]:
-    """Return a line where refusals that are like the listed ones are counted only, else none.
+    """Return a line if refusals that are like the listed ones are only counted; else nothing.
 
-    A report that was read from JSON does not hold the others at all.
+    A second line says if the report was read from JSON, so that no output can list the others.
     """
     folded = sum(incident.folded_count for incident in report.incidents)
     total = report.rejection_count
@@ -112,19 +112,20 @@ def folded_texts(report: Report, say: Language) -> list[str]:
 
 
 def more_text(shown: int, count: int, say: Language) -> str:
-    """Return how many of a list are shown, and where to find the others: a saved report is bounded too."""
+    """Return how many members of a list are shown, and where to find the others."""
+    # A saved report lists everything only up to a limit.
     if count <= LISTED_WHOLE:
         return say("$shown of $count are shown; the JSON report holds all.", shown=shown, count=count)
     return say("$shown of $count are shown; the JSON report holds more.", shown=shown, count=count)
 
 
 def not_listed_texts(report: Report, say: Language) -> list[str]:
-    """Return a line for each list that a saved report does not hold whole."""
+    """Return a line for each list that a saved report does not hold completely."""
     return [say.sentence(not_listed.text) for not_listed in report.not_listed]
 
 
 def lane_title(lane: Lane, say: Language) -> str:
-    """The name of a lane with its count; of how many, where the picture is an excerpt: ``Refusals (1 of 3)``."""
+    """Return the name of a lane with its count; with the total too in an excerpt: ``Refusals (1 of 3)``."""
     if lane.count == lane.total:
         return f"{say(lane.title)} ({say.number(lane.count)})"
     count = say("$shown of $count", shown=say.number(lane.count), count=say.number(lane.total))
@@ -132,7 +133,7 @@ def lane_title(lane: Lane, say: Language) -> str:
 
 
 def unplaced_texts(report: Report, say: Language) -> list[str]:
-    """A line where refusals have no place on the time line, else none."""
+    """Return a line if refusals have no place on the time line; else nothing."""
     count = sum(incident.unknown_zone_count for incident in report.incidents)
     return (
         [say("Not on the time line, because the UTC time is not known: refusals ($count).", count=count)]
@@ -142,7 +143,7 @@ def unplaced_texts(report: Report, say: Language) -> list[str]:
 
 
 def excerpt_texts(report: Report, say: Language) -> list[str]:
-    """A line for each incident whose sessions lack rows: what is not in an excerpt is not known."""
+    """Return a line for each incident whose sessions lack rows, because nothing follows from what an excerpt lacks."""
     return [
         say(
             "$file: an excerpt: rows of the session are missing ($count of $total refusals), so what is not in it is "
@@ -157,30 +158,27 @@ def excerpt_texts(report: Report, say: Language) -> list[str]:
 
 
 def _excerpt_file(incident: Incident) -> str:
-    return next((display_name(part.origin) for part in incident.rejections if not part.from_start), incident.kind)
+    excerpts = (rejection for rejection in incident.rejections if not rejection.from_start)
+    return next((display_name(rejection.origin) for rejection in excerpts), incident.kind)
 
 
-def common_cells(common_trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
-    """A trait of all refused mail as the cells of a row: what it is, refusals, accepted mail, what follows."""
-    trait = (
-        say(TRAITS[common_trait.trait], value=common_trait.value)
-        if common_trait.trait in TRAITS
-        else f"{common_trait.trait} {common_trait.value}".rstrip()
+def common_cells(trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
+    """Return a trait of all refused mail as the cells of a row: the trait, refusals, accepted mail, what follows."""
+    name = (
+        say(TRAITS[trait.trait], value=trait.value)
+        if trait.trait in TRAITS
+        else f"{trait.trait} {trait.value}".rstrip()
     )
-    if not common_trait.compared:
-        return (
-            trait,
-            say.number(common_trait.refused),
-            say("not compared: no accepted message in the logs shows it"),
-            "",
-        )
-    accepted = _share(common_trait.accepted, common_trait.compared, say)
-    meaning = say("accepted mail shares it") if common_trait.accepted else say("a clue: only refused mail has it")
-    return trait, say.number(common_trait.refused), accepted, meaning
+    refused = say.number(trait.refused)
+    if not trait.compared:
+        return name, refused, say("not compared: no accepted message in the logs shows it"), ""
+    accepted = _share(trait.accepted, trait.compared, say)
+    meaning = say("accepted mail shares it") if trait.accepted else say("a clue: only refused mail has it")
+    return name, refused, accepted, meaning
 
 
 def _share(accepted: int, compared: int, say: Language) -> str:
-    """How much of the accepted mail has a trait, as a person says it."""
+    """Return in words how much of the accepted mail has a trait."""
     if compared == 1:
         return say("the only accepted message has it") if accepted else say("the only accepted message lacks it")
     counts = {"accepted": say.number(accepted), "compared": say.number(compared)}
@@ -188,7 +186,7 @@ def _share(accepted: int, compared: int, say: Language) -> str:
 
 
 def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
-    """An incident as the cells of a row: its times, count, host, log, connector and certificate."""
+    """Return an incident as the cells of a row: its times, count, host, log, connector and certificate."""
     basis = incident.rejections[0].host_basis if incident.rejections else "row"
     host = incident.host or say("not known")
     return (
@@ -202,15 +200,16 @@ def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
 
 
 def handshake_cells(handshake: Handshake, say: Language) -> tuple[str, ...]:
-    """A handshake of a network trace as the cells of a row."""
-    asked = {True: say("yes"), False: say("no"), None: say("cannot be seen")}[handshake.requested]
+    """Return a handshake of a network trace as the cells of a row."""
+    requested = {True: say("yes"), False: say("no"), None: say("cannot be seen")}[handshake.requested]
     return (
         moment(handshake.start),
         f"{handshake.local} > {handshake.remote}",
         handshake.tls or say("not known"),
-        asked,
+        requested,
+        # TLS 1.3 encrypts the certificates of both sides (RFC 8446 1.2).
         _on_the_wire(handshake.sent, say, seen=handshake.requested is not None and "1.3" not in handshake.tls),
-        # A server always sends its own, so none seen is none in the trace.
+        # A server always sends its certificate, so if none is seen the trace lacks it.
         _on_the_wire(handshake.received, say, seen=False),
         handshake.alert,
         say("yes") if handshake.rejection else "",
@@ -218,23 +217,22 @@ def handshake_cells(handshake: Handshake, say: Language) -> tuple[str, ...]:
 
 
 def _on_the_wire(certificates: tuple[WireCertificate, ...], say: Language, *, seen: bool) -> str:
-    """How many certificates were sent and the first one's name; none only where they would have been ``seen``."""
+    """Return the number of certificates and the name of the first; "none" only if they would have been ``seen``."""
     if certificates:
         return f"{len(certificates)}: {certificates[0].subject}"
     return say("none") if seen else say("cannot be seen")
 
 
 def store_cells(store: Store, say: Language) -> tuple[str, ...]:
-    """A certificate store as the cells of a row: host, name, how many certificates, and the file."""
+    """Return a certificate store as the cells of a row: host, name, number of certificates, and file."""
     name = f"{store.location}\\{store.name}" if store.location else store.name
     name = f"{name} ({say(STORES[store.name])})" if store.name in STORES else name
     return store.host or say("not known"), name, say.number(len(store.certificates)), place_text(store.origin, say)
 
 
 def span_text(span: Coverage, say: Language) -> str:
-    """What a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
-    one = span.records == 1
-    count = say("1 record") if one else say("$count records", count=say.number(span.records))
+    """Return what a source covers: ``116 records, 2016-12-01 03:00:55.394 UTC - ..., CORP-SMTP1``."""
+    count = say("1 record") if span.records == 1 else say("$count records", count=say.number(span.records))
     host = f", {span.host}" if span.host else ""
     if span.first is None or span.last is None:
         return f"{count}{host}"
@@ -242,10 +240,10 @@ def span_text(span: Coverage, say: Language) -> str:
 
 
 def bundle_texts(report: Report, say: Language) -> list[str]:
-    """What is known of collector bundles: whose they are, what they never hold, and where the collector got nothing."""
+    """Return lines on collector bundles: their collector and server, what it never takes, and what it did not get."""
     texts = []
     for bundle in report.bundles:
-        never = "; ".join(say.sentence(part) for part in bundle.never_collected)
+        never = "; ".join(say.sentence(kind) for kind in bundle.never_collected)
         known = {"path": bundle.path or ".", "collector": bundle.collector, "server": bundle.server or "?"}
         if never:
             texts.append(
@@ -265,39 +263,33 @@ def bundle_texts(report: Report, say: Language) -> list[str]:
 
 
 def other_errors(report: Report) -> list[OtherError]:
-    """Failures that are not 5.7.64, those that look like it first, then by count."""
-    return sorted(report.other_errors, key=lambda other_error: (not other_error.meaning, -other_error.count))
+    """Return the failures that are not 5.7.64: first those with a meaning that we know, then by count."""
+    return sorted(report.other_errors, key=lambda error: (not error.meaning, -error.count))
 
 
-def other_error_text(other_error: OtherError, say: Language) -> str:
-    """A failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to the wrong region``."""
-    what = (
-        say.sentence(other_error.meaning)
-        if other_error.meaning
-        else other_error.text.removeprefix(f"{other_error.code} ")
-    )
-    where = f", {other_error.host}" if other_error.host else ""
-    return (
-        f"{say.number(other_error.count)} x {other_error.code} {other_error.attribution}".rstrip()
-        + f" ({other_error.kind}{where}): {what}"
-    )
+def other_error_text(error: OtherError, say: Language) -> str:
+    """Return a failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to ...``."""
+    meaning = say.sentence(error.meaning) if error.meaning else error.text.removeprefix(f"{error.code} ")
+    where = f", {error.host}" if error.host else ""
+    name = f"{say.number(error.count)} x {error.code} {error.attribution}".rstrip()
+    return f"{name} ({error.kind}{where}): {meaning}"
 
 
 def clock_texts(report: Report, say: Language) -> list[str]:
-    """Return which clocks of refused machines stand far from the remote side's: the report's times are theirs."""
+    """Return a line for each clock of a refused machine that is a minute or more away from the remote side's."""
     refused = {(incident.host, incident.kind) for incident in report.incidents if not incident.unknown_zone_count}
     texts = []
-    for item in report.clocks:
-        if (item.host, item.kind) in refused and abs(item.seconds) >= _FAR:
-            hours = clock.whole_hours(item.seconds)
-            span = f"{abs(hours)} h" if hours else f"{say.number(round(abs(item.seconds)))} s"
-            label = _AHEAD if item.seconds > 0 else _BEHIND
-            texts.append(say(label, host=item.host or say("the server"), span=span))
+    for skew in report.clocks:
+        if (skew.host, skew.kind) in refused and abs(skew.seconds) >= _FAR:
+            hours = clock.whole_hours(skew.seconds)
+            span = f"{abs(hours)} h" if hours else f"{say.number(round(abs(skew.seconds)))} s"
+            label = _AHEAD if skew.seconds > 0 else _BEHIND
+            texts.append(say(label, host=skew.host or say("the server"), span=span))
     return list(dict.fromkeys(texts))
 
 
 def context_text(context: Context, say: Language) -> str:
-    """Supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent a fatal TLS alert``."""
+    """Return supporting events in a line: ``2 x schannel 36887, 2016-12-01 ...: the remote side sent an alert``."""
     times = f", {when(context.first, say)}" if context.first else ""
     code = f" {context.code}" if context.code else ""
     return f"{say.number(context.count)} x {context.kind}{code}{times}: {say.sentence(context.title)}"

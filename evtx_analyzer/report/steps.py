@@ -1,4 +1,4 @@
-"""The lines of a remedy as numbered steps: a sentence is a step, commands and what is said of them stand below it.
+"""Turn the lines of a remedy into numbered steps: a sentence is a step, with its commands and their notes below it.
 
 5. Restart the service that sends.
    Where Exchange sends the mail:
@@ -19,14 +19,14 @@ from evtx_analyzer.report.language import Language
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """Commands that run in one place; ``notes`` say in which: for which kind of server, and in which shell."""
+    """Commands that run in one place; ``notes`` name the kind of server and the shell."""
 
     notes: tuple[str, ...]
     commands: tuple[str, ...]
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """A sentence with the commands below it; ``number`` is 0 and ``text`` empty where commands stand alone."""
+    """A sentence with the commands below it; ``number`` is 0 and ``text`` empty for commands without a sentence."""
 
     number: int
     text: str
@@ -36,10 +36,11 @@ class Step(Struct, frozen=True, kw_only=True):
 def steps(lines: Iterable[str], say: Language) -> list[Step]:
     """Return the (English) lines of a remedy as steps in the reader's language.
 
-    A sentence for one kind of server only says so itself, so that no step can be taken for one of another server.
+    Every sentence for one kind of server names it, so that nobody does a step on another server.
     """
     made: list[Step] = []
-    alternative, owner = "", ""
+    # The kind of server that the current lines are for, and the one that the last sentence named.
+    alternative, named = "", ""
     notes: list[str] = []
     for line in lines:
         kind = line_kind(line)
@@ -49,17 +50,16 @@ def steps(lines: Iterable[str], say: Language) -> list[Step]:
             notes = [say.sentence(line)]
         elif kind == "command":
             last = made.pop() if made else Step(number=0, text="")
-            # A step that says for which kind of server it is need not say it again for its commands.
-            told = notes if owner == alternative else [say.sentence(alternative), *notes]
-            made.append(_with_command(last, tuple(told), line.removeprefix(COMMAND)))
+            notes_of_run = notes if named == alternative else [say.sentence(alternative), *notes]
+            made.append(_with_command(last, tuple(notes_of_run), line.removeprefix(COMMAND)))
         else:
             made.append(_sentence(line, alternative, 1 + sum(1 for step in made if step.number), say))
-            owner, notes = alternative, []
+            named, notes = alternative, []
     return _numbered(made, say)
 
 
 def _numbered(made: list[Step], say: Language) -> list[Step]:
-    """Return the steps with commands before any sentence as step 1, where others follow: their order must be clear."""
+    """Return the steps with commands before the first sentence as step 1 if others follow, to make the order clear."""
     if len(made) == 1 or not made or made[0].number:
         return made
     first = made[0].runs[0]
@@ -74,7 +74,7 @@ def _sentence(line: str, alternative: str, number: int, say: Language) -> Step:
 
 
 def _with_command(step: Step, notes: tuple[str, ...], command: str) -> Step:
-    """Return the step with one more command, in the last run where that is in the same place."""
+    """Return the step with one more command, in its last run if that has the same notes."""
     if step.runs and step.runs[-1].notes == notes:
         last = replace(step.runs[-1], commands=(*step.runs[-1].commands, command))
         return replace(step, runs=(*step.runs[:-1], last))

@@ -1,4 +1,4 @@
-"""The outline of a report for a terminal: what to know and to do first, the evidence below it, the losses last.
+"""Draw the outline of a report for a terminal: what to know and do first, then the evidence, and the losses last.
 
     probable: The server does not send its intermediate certificates (KB 3212877)
       3 refusals with 5.7.64 on CORP-SMTP1, 2016-12-01 03:09:55.774 UTC to ...
@@ -6,7 +6,7 @@
     Do this first
       Get the intermediate certificates from the issuer of the certificate ...
 
-Text of logs is shown with its control characters replaced: a certificate's name can not move the cursor. Commands and
+Control characters in text of logs are replaced, so that a certificate's name cannot move the cursor. Commands and
 addresses are never broken, however narrow the terminal, so that they can be copied.
 """
 
@@ -38,7 +38,7 @@ from evtx_analyzer.report.language import ENGLISH, Language
 from evtx_analyzer.report.outline import outline
 from evtx_analyzer.report.shared import lane_title
 from evtx_analyzer.report.steps import Step
-from evtx_analyzer.report.timeline import Lane, LaneName, Timeline
+from evtx_analyzer.report.timeline import Bin, Lane, LaneName, Mark, Timeline
 
 PLAIN_WIDTH = 110
 _STYLES: dict[Tone, str] = {
@@ -57,9 +57,9 @@ _STYLES: dict[Tone, str] = {
 }
 _LONGEST = 1500
 _LONGEST_CELL = 120
-_LONGEST_WORD = 40  # a thumbprint; what is longer may be broken
+_LONGEST_WORD = 40  # the length of a thumbprint; longer words may be broken
 _INDENT = "  "
-_HANGING = 8  # what follows a longer sign begins further left
+_HANGING = 8  # lines below a longer sign are indented less than the text behind it
 _SYMBOLS: dict[LaneName, str] = {"failures": "x", "successes": "o", "handshakes": "^", "refusals": "#"}
 _LANES: dict[LaneName, str] = {
     "failures": "red",
@@ -77,7 +77,10 @@ def to_terminal(
     color: bool = False,
     opening_only: bool = False,
 ) -> str:
-    """The report as text of the given width, with color codes where asked for; or its first block alone."""
+    """Return the report as text, in lines of at most ``width`` cells, commands and addresses apart.
+
+    ``color`` adds color codes; ``opening_only`` leaves out everything behind the opening.
+    """
     draw = _Draw(say, width, color=color)
     sections = [section for section in outline(report, say) if section.opening or not opening_only]
     return "\n\n".join("\n".join(line.rstrip() for line in draw.section(section)) for section in sections) + "\n"
@@ -89,7 +92,7 @@ def _wrapped(text: str, room: int, longest: int | None = None) -> list[str]:
     for word in text.split():
         while longest is not None and cell_len(word) > max(longest, room):
             lines.append(set_cell_size(word, room).rstrip())
-            word = word[len(lines[-1]) :]  # noqa: PLW2901  what is left of it
+            word = word[len(lines[-1]) :]  # noqa: PLW2901  the part that is left
         if not lines[-1] or cell_len(lines[-1]) + 1 + cell_len(word) > room:
             lines.append(word)
         else:
@@ -98,7 +101,7 @@ def _wrapped(text: str, room: int, longest: int | None = None) -> list[str]:
 
 
 class _Draw:
-    """Sections to lines of a terminal."""
+    """Turns sections into lines of a terminal."""
 
     def __init__(self, say: Language, width: int, *, color: bool) -> None:
         self._say, self._width, self._color = say, width, color
@@ -134,9 +137,9 @@ class _Draw:
     def text(
         self, text: str, begin: str = "", follow: str | None = None, *, style: str = "", begin_style: str = ""
     ) -> Iterator[str]:
-        """A text that flows: ``begin`` stands before its first line, ``follow`` before the others."""
+        """Yield the lines of a text, with ``begin`` in front of the first one and ``follow`` in front of the others."""
         follow = " " * cell_len(begin) if follow is None else follow
-        # The first line has less room than the others where what stands before it is longer.
+        # If ``begin`` is longer, the first line has less room: dots take the difference while the text is wrapped.
         hang = max(cell_len(begin) - cell_len(follow), 0)
         lines = _wrapped(f"{'.' * (hang - 1)} {_shown(text)}" if hang else _shown(text), self._width - cell_len(follow))
         for number, line in enumerate(lines):
@@ -153,8 +156,8 @@ class _Draw:
         if bullet.short:
             text = clip(clean(text), max(self._width - cell_len(begin), 40))
         yield from self.text(text, begin, follow, style=style if bullet.tone == "bad" else "", begin_style=style)
-        for item in (*bullet.items, *([bullet.place] if bullet.place else [])):
-            yield from self.text(item, follow, style=_STYLES["soft"])
+        for line in (*bullet.items, *([bullet.place] if bullet.place else [])):
+            yield from self.text(line, follow, style=_STYLES["soft"])
 
     def step(self, step: Step, of: Steps) -> Iterator[str]:
         widest = max(len(str(other.number)) for other in of.steps)
@@ -169,7 +172,7 @@ class _Draw:
                 yield inner + _INDENT + self.styled(clean(command), "green")
 
     def table(self, table: Table) -> Iterator[str]:
-        """A table whose columns are at least as wide as their longest word, else its cells below each other."""
+        """Yield the lines of a table; if the longest words do not fit, its cells stand below each other."""
         rows = [table.titles, *([clip(clean(cell), _LONGEST_CELL) for cell in row] for row in table.rows)]
         room = self._width - len(_INDENT)
         columns = list(zip(*rows, strict=True))
@@ -191,7 +194,7 @@ class _Draw:
                 yield _INDENT + "\u2500" * (sum(widths) + gap * (len(widths) - 1))
 
     def stacked(self, table: Table, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-        """A table that is too wide: a line for each cell, with the title of its column before it."""
+        """Yield the lines of a table that is too wide: a text for each cell, with the title of its column in front."""
         widest = max(cell_len(title) for title in table.titles) + 2
         for number, row in enumerate(rows):
             if number:
@@ -202,7 +205,7 @@ class _Draw:
                     yield from self.text(cell, begin, style="bold" if number in table.marked else "")
 
     def timeline(self, line: Timeline) -> Iterator[str]:
-        """Four lanes of characters: a mark, a digit where several share a cell, dots where logs cover the time."""
+        """Yield four lanes of characters: a mark, a digit for several marks, dots for time that the logs cover."""
         names = [lane_title(lane, self._say) for lane in line.lanes]
         left = max(cell_len(name) for name in names) + 1
         cells = max(self._width - left - 6, 20)
@@ -220,19 +223,19 @@ class _Draw:
 
 
 def _widths(narrow: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
-    """Return widths of columns: what is left of the room goes to the columns that have the most to show."""
+    """Return the widths of columns, which grow from ``narrow`` to ``natural``, the narrowest first, up to ``room``."""
     widths = list(narrow)
     while (spare := room - sum(widths)) > 0:
-        wanting = [number for number, width in enumerate(widths) if width < natural[number]]
-        if not wanting:
+        growing = [number for number, width in enumerate(widths) if width < natural[number]]
+        if not growing:
             break
-        for number in sorted(wanting, key=lambda number: widths[number])[:spare]:
+        for number in sorted(growing, key=lambda number: widths[number])[:spare]:
             widths[number] += 1
     return widths
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[int]) -> Iterator[list[str]]:
-    """Return the lines of a row of a table, every cell as wide as its column."""
+    """Yield the lines of a row of a table, every cell as wide as its column."""
     wrapped = [_wrapped(cell, width, width) for cell, width in zip(cells, widths, strict=True)]
     for parts in zip_longest(*wrapped, fillvalue=""):
         yield [
@@ -242,16 +245,16 @@ def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[int]) ->
 
 
 def _shown(text: str) -> str:
-    """A text of the report, safe and of a length that can be read."""
+    """Return a text with control characters replaced and cut to a readable length."""
     return clip(clean(text), _LONGEST)
 
 
 def _cells(lane: Lane, cells: int) -> Iterable[tuple[int, bool]]:
-    """Per character cell: how many marks fall into it, and whether a log covers it."""
+    """Return for each character cell how many marks fall into it, and whether a log covers it."""
     counts = [0] * cells
-    drawn = [*((mark.x, mark.count) for mark in lane.marks), *((bin_.x, bin_.count) for bin_ in lane.bins)]
-    for x, count in drawn:
-        counts[min(int(x * cells), cells - 1)] += count
+    drawn: tuple[Mark | Bin, ...] = (*lane.marks, *lane.bins)
+    for mark in drawn:
+        counts[min(int(mark.x * cells), cells - 1)] += mark.count
     middles = [(number + 0.5) / cells for number in range(cells)]
     return [(count, any(a <= x <= b for a, b in lane.covered)) for count, x in zip(counts, middles, strict=True)]
 

@@ -1,13 +1,13 @@
-"""The time line of a report: what happened when, in four lanes, as positions that a picture or a terminal can draw.
+"""Lay out the time line of a report: four lanes of marks, as positions that a picture or a terminal can draw.
 
     CAPI2 failures    |        x           |
     CAPI2 successes   |                 o  |
     TLS handshakes    |     ^              |
     Refusals          |            #       |
 
-Lanes lie over what their logs cover, so that an empty stretch is told from one that nobody recorded. Times are UTC;
-what has only a local time of an unknown zone is left out and counted.
-Where a lane holds more marks than can be told apart, they are counted in bins.
+Each lane shows what its logs cover, so that a stretch without events differs from one that nobody recorded. Times are
+UTC; facts that have only a local time of an unknown zone are left out and counted. If a lane holds more marks than can
+be told apart, they are counted in bins.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _MOST_MARKS = 40
 _BINS = 80
 _MOST_CONNECTIONS = 150
 _MOST_TICKS = 6
+# Seconds between two ticks, from 10 ms to a year.
 _STEPS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000, 31536000),
@@ -44,7 +45,7 @@ _STEPS = (
 
 
 class Mark(Struct, frozen=True, kw_only=True):
-    """What happened on a lane at one time, ``count`` times; ``x`` runs from 0 to 1."""
+    """What happened on a lane at one time, ``count`` times; ``x`` is its position, from 0 to 1."""
 
     lane: LaneName
     time: datetime
@@ -54,7 +55,7 @@ class Mark(Struct, frozen=True, kw_only=True):
 
 
 class Bin(Struct, frozen=True, kw_only=True):
-    """How many marks of a lane fall into one stretch; ``height`` is relative to the fullest bin."""
+    """The number of marks of a lane in one stretch; ``height`` is relative to the fullest bin."""
 
     x: float
     width: float
@@ -63,9 +64,9 @@ class Bin(Struct, frozen=True, kw_only=True):
 
 
 class Lane(Struct, frozen=True, kw_only=True):
-    """One lane: marks, or bins where there are too many marks; ``covered`` are stretches (from, to) that logs cover.
+    """One lane: marks, or bins if there are too many marks; ``covered`` are the stretches (from, to) that logs cover.
 
-    ``total`` is how many there are in the whole report: where it is more than ``count``, the picture is an excerpt.
+    ``total`` is the number in the whole report: if it is more than ``count``, the picture is an excerpt.
     """
 
     name: LaneName
@@ -78,7 +79,7 @@ class Lane(Struct, frozen=True, kw_only=True):
 
 
 class Connection(Struct, frozen=True, kw_only=True):
-    """A line between a refusal's anchor and the check beside it."""
+    """A line between a refusal's anchor and the check that is paired with it."""
 
     from_lane: LaneName
     from_x: float
@@ -107,7 +108,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
 
 
 def marks(report: Report) -> list[Mark]:
-    """Everything that is drawn, by time; a session of several refused recipients has one handshake."""
+    """Return all marks by time; a session with several refused recipients has one handshake."""
     counts = Counter(_check(operation) for operation in report.operations)
     handshakes = set()
     for rejection, time, handshake in _placed(report):
@@ -116,56 +117,52 @@ def marks(report: Report) -> list[Mark]:
             label = rejection.remote_name or rejection.remote_endpoint
             handshakes.add(Mark(lane="handshakes", time=handshake, label=label))
     order = [name for name, _ in LANES]
-    found = [*handshakes, *(replace(mark, count=count) for mark, count in counts.items())]
-    return sorted(found, key=lambda item: (item.time, order.index(item.lane), item.label))
+    every = [*handshakes, *(replace(mark, count=count) for mark, count in counts.items())]
+    return sorted(every, key=lambda mark: (mark.time, order.index(mark.lane), mark.label))
 
 
 def overview(report: Report) -> Timeline | None:
-    """The time line from the first mark to the last, None where there is nothing to draw."""
-    found = marks(report)
-    if not found:
+    """Return the time line from the first mark to the last, None if there is nothing to draw."""
+    every = marks(report)
+    if not every:
         return None
-    return _drawn(report, found, *_limits(found))
+    return _drawn(report, every, *_limits(every))
 
 
-def _limits(found: Sequence[Mark]) -> tuple[datetime, datetime]:
-    """Return where the overview begins and ends; marks are in the order of time."""
-    start, end = found[0].time, found[-1].time
+def _limits(every: Sequence[Mark]) -> tuple[datetime, datetime]:
+    """Return where the overview begins and ends; the marks must be in the order of time."""
+    start, end = every[0].time, every[-1].time
     slack = max((end - start) * 0.06, timedelta(seconds=2))
     return start - slack, end + slack
 
 
 def close_up(report: Report) -> Timeline | None:
-    """The seconds around the pair that says the most, None where no refusal has one or the overview shows as much."""
+    """Return the seconds around the best pair; None if it spans a minute or more, or the overview shows as much."""
     best = best_pair(report)
-    if best is None:
+    if best is None or abs(best[0].delta_seconds) >= 60:  # noqa: PLR2004  one minute
         return None
-    link, rejection, operation = best
-    anchor = rejection.handshake_time or rejection.time
-    # A pair hours apart has no seconds to look at.
-    near = abs(link.delta_seconds) < 60  # noqa: PLR2004  one minute
-    times = [anchor, rejection.time] + ([operation.time] if near else [])
+    _, rejection, operation = best
+    times = [rejection.handshake_time or rejection.time, rejection.time, operation.time]
     start, end = min(times), max(times)
     slack = max((end - start) * 0.15, timedelta(milliseconds=200))
-    if not near:
-        return None
-    found = marks(report)
-    first, last = _limits(found)
-    return None if last - first < 3 * (end - start + 2 * slack) else _drawn(report, found, start - slack, end + slack)
+    every = marks(report)
+    first, last = _limits(every)
+    return None if last - first < 3 * (end - start + 2 * slack) else _drawn(report, every, start - slack, end + slack)
 
 
 def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
-    """The pair that rests on the strongest basis and lies nearest, unbroken ones first."""
+    """Return the best pair: unbroken before broken, then the strongest basis, then the nearest in time."""
     operations = {operation.id: operation for operation in report.operations}
-    found = [
-        (link.broken_by is not None, LINK_BASES.index(link.basis), abs(link.delta_seconds), number, link, rejection)
-        for number, (link, rejection) in enumerate(_pairs(report))
-        if link.operation in operations
-    ]
-    if not found:
+    pairs = [(link, rejection) for link, rejection in _pairs(report) if link.operation in operations]
+    if not pairs:
         return None
-    *_, link, rejection = min(found, key=lambda item: item[:4])
+    # Of equal pairs min takes the first.
+    link, rejection = min(pairs, key=lambda pair: _rank(pair[0]))
     return link, rejection, operations[link.operation]
+
+
+def _rank(link: Link) -> tuple[bool, int, float]:
+    return link.broken_by is not None, LINK_BASES.index(link.basis), abs(link.delta_seconds)
 
 
 def _pairs(report: Report) -> Iterable[tuple[Link, Rejection]]:
@@ -177,7 +174,10 @@ def _pairs(report: Report) -> Iterable[tuple[Link, Rejection]]:
 
 
 def _placed(report: Report) -> Iterator[tuple[Rejection, datetime, datetime | None]]:
-    """Yield refusals that have a place on an axis in UTC with their times; of those that are alike what they share."""
+    """Yield the refusals whose UTC time is known, with the times of refusal and handshake.
+
+    A folded refusal is represented by what it shares with those that are alike.
+    """
     for incident in report.incidents:
         for rejection in incident.rejections:
             if clock.is_known(rejection.time_basis):
@@ -194,20 +194,20 @@ def _check(operation: Operation) -> Mark:
     )
 
 
-def _drawn(report: Report, found: Sequence[Mark], start: datetime, end: datetime) -> Timeline:
+def _drawn(report: Report, every: Sequence[Mark], start: datetime, end: datetime) -> Timeline:
     span = (end - start).total_seconds()
 
     def at(time: datetime) -> float:
         return round((time - start).total_seconds() / span, 5)
 
-    inside = [item for item in found if start <= item.time <= end]
+    inside = [mark for mark in every if start <= mark.time <= end]
     totals: Counter[LaneName] = Counter()
-    for mark in found:
+    for mark in every:
         totals[mark.lane] += mark.count
     # A report that was read from JSON counts the folded refusals and has no marks for them.
     totals["refusals"] = report.rejection_count
     lanes = [
-        _lane(name, title, totals[name], [item for item in inside if item.lane == name], at, _covered(report, name, at))
+        _lane(name, title, totals[name], [mark for mark in inside if mark.lane == name], at, _covered(report, name, at))
         for name, title in LANES
     ]
     return Timeline(
@@ -223,25 +223,25 @@ def _lane(
     name: LaneName,
     title: str,
     total: int,
-    found: Sequence[Mark],
+    shown: Sequence[Mark],
     at: _At,
     covered: tuple[tuple[float, float], ...],
 ) -> Lane:
-    dense = len(found) > _MOST_MARKS
+    dense = len(shown) > _MOST_MARKS
     return Lane(
         name=name,
         title=title,
-        count=sum(mark.count for mark in found),
+        count=sum(mark.count for mark in shown),
         total=total,
-        marks=() if dense else tuple([replace(mark, x=at(mark.time)) for mark in found]),
-        bins=_binned((at(mark.time), mark.count) for mark in found) if dense else (),
+        marks=() if dense else tuple([replace(mark, x=at(mark.time)) for mark in shown]),
+        bins=_binned((at(mark.time), mark.count) for mark in shown) if dense else (),
         covered=covered,
     )
 
 
-def _binned(found: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
+def _binned(counted: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
     counts: Counter[int] = Counter()
-    for x, count in found:
+    for x, count in counted:
         counts[min(int(x * _BINS), _BINS - 1)] += count
     fullest = max(counts.values())
     return tuple(
@@ -251,7 +251,7 @@ def _binned(found: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
 
 
 def _covered(report: Report, lane: LaneName, at: _At) -> tuple[tuple[float, float], ...]:
-    """Stretches that the logs behind a lane cover, clipped to the picture and joined where they touch."""
+    """Return the stretches that the logs of a lane cover, clipped to the picture and joined if they overlap."""
     spans = sorted(
         (max(0.0, at(coverage.first)), min(1.0, at(coverage.last)))
         for coverage in report.coverage
@@ -270,17 +270,16 @@ def _covered(report: Report, lane: LaneName, at: _At) -> tuple[tuple[float, floa
 
 
 def _connections(report: Report, at: _At) -> list[Connection]:
-    operations = {item.id: item for item in report.operations}
-    found: dict[tuple[object, ...], Connection] = {}
+    operations = {operation.id: operation for operation in report.operations}
+    connections: dict[tuple[object, ...], Connection] = {}
     for link, rejection in _pairs(report):
         operation = operations.get(link.operation)
         if operation is None:
             continue
-        handshake = link.anchor == "handshake" and rejection.handshake_time is not None
-        time = rejection.handshake_time if handshake and rejection.handshake_time else rejection.time
+        handshake = rejection.handshake_time if link.anchor == "handshake" else None
         line = Connection(
             from_lane="handshakes" if handshake else "refusals",
-            from_x=at(time),
+            from_x=at(handshake or rejection.time),
             to_lane=_check(operation).lane,
             to_x=at(operation.time),
             basis=link.basis,
@@ -289,14 +288,14 @@ def _connections(report: Report, at: _At) -> list[Connection]:
         )
         if 0 <= line.from_x <= 1 and 0 <= line.to_x <= 1:
             # Lines that would lie on each other are drawn once.
-            found.setdefault((round(line.from_x, 3), round(line.to_x, 3), line.to_lane, line.broken), line)
-    return list(found.values())[:_MOST_CONNECTIONS]
+            connections.setdefault((round(line.from_x, 3), round(line.to_x, 3), line.to_lane, line.broken), line)
+    return list(connections.values())[:_MOST_CONNECTIONS]
 
 
 def _ticks(start: datetime, end: datetime, at: _At) -> Iterable[Tick]:
-    """Round times on the axis, at most six."""
+    """Yield ticks at round times, about six at most."""
     span = (end - start).total_seconds()
-    step = next((item for item in _STEPS if span / item <= _MOST_TICKS), _STEPS[-1])
+    step = next((step for step in _STEPS if span / step <= _MOST_TICKS), _STEPS[-1])
     midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
     number = int((start - midnight).total_seconds() / step) + 1
     while (time := midnight + timedelta(seconds=number * step)) < end:

@@ -1,12 +1,13 @@
-"""The case as a time line for Timesketch: one JSON object per line with ``message``, ``datetime``, ``timestamp_desc``.
+"""Write the case as a time line for Timesketch: JSON Lines with ``message``, ``datetime`` and ``timestamp_desc``.
 
     {"datetime":"2016-12-01T03:09:55.456180+00:00","timestamp_desc":"CAPI2 event 30","message":"800B0109 ...",...}
 
-Those three names are what Timesketch asks of an import; ``tag`` holds the signals, everything else is free.
+Timesketch asks for those three fields in an import (https://timesketch.org/guides/user/import-from-json-csv/); ``tag``
+holds the signals, and all other fields are free.
 
-``datetime`` must be there and is taken for UTC. A refusal whose UTC time is not known is written all the same, for a
+``datetime`` is required and taken for UTC. A refusal whose UTC time is not known is written all the same, because a
 time line without it would read as if there had been none: ``timestamp_desc`` says what its time is, and the tag
-``utc_time_unknown`` finds it (or leaves it out of a view).
+``utc_time_unknown`` finds it or leaves it out of a view.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ from evtx_analyzer.report.language import ENGLISH, Language
 
 Entry = dict[str, Any]
 NO_UTC_TIME = "utc_time_unknown"
-_PLAIN = ("utc", "zone")
 
 
 def to_timesketch(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG001  names and messages are ids
-    """The refusals, their handshakes and the certificate checks by time, one JSON object per line."""
+    """Return the refusals, their handshakes and the certificate checks by time, one JSON object per line."""
     entries = sorted(_entries(report), key=lambda entry: (entry["datetime"], entry["timestamp_desc"], entry["id"]))
     return "".join(msgspec.json.encode(entry).decode() + "\n" for entry in entries)
 
@@ -69,7 +69,8 @@ def _handshake(incident: Incident, rejection: Rejection) -> Entry:
 
 
 def _remark(rejection: Rejection) -> str:
-    return "" if rejection.time_basis in _PLAIN else f" ({clock.remark(rejection.time_basis)})"
+    remark = clock.remark(rejection.time_basis)
+    return f" ({remark})" if remark else ""
 
 
 def _time_tags(rejection: Rejection) -> list[str]:

@@ -1,5 +1,5 @@
 """Decoded events and operations as tables, for the command ``events`` and the library.
 
-``capi2`` and ``smtp`` hold the columns, ``select`` picks the rows, ``write`` and ``frames`` give them as files and as
-pandas data, and ``story`` tells operations in words.
+``capi2`` and ``normalize/columns.py`` hold the columns, ``select`` picks the rows, ``write`` makes files of them and
+``frames`` pandas data, and ``story`` words operations as text.
 """

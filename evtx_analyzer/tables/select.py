@@ -1,7 +1,7 @@
-"""Which decoded events or operations make the rows of a table.
+"""Select the decoded events or operations that make the rows of a table.
 
-A kind of log brings its columns (``normalize/kinds.py``). Rows of CAPI2 come once, in order of time, however many
-exports of one log hold them; other kinds come as they stand in their files.
+Each kind of log has columns of its own (``normalize/kinds.py``). A CAPI2 event stands once, in the order of time, even
+if several exports of one log hold it; rows of other kinds stand in the order of their files.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ Timed = Capi2Event | SmtpEvent | RecipientRow
 
 
 class Filter(Struct, frozen=True, kw_only=True):
-    """Which rows are wanted; all that is given must hold. Of operations, one of the events must fit."""
+    """Conditions on rows, all of which must hold; ``since`` and ``until`` are aware times, both included.
+
+    ``ids``, ``results`` and ``failed`` hold for an operation if they hold for any of its events.
+    """
 
     ids: frozenset[int] = frozenset()
     results: frozenset[int] = frozenset()
@@ -51,11 +54,11 @@ class Filter(Struct, frozen=True, kw_only=True):
 
     @property
     def capi2_only(self) -> bool:
-        """Return whether the filter asks for what only CAPI2 events have."""
+        """Return whether the filter has a condition on something that only CAPI2 events have."""
         return bool(self.ids or self.results or self.process or self.subject or self.failed)
 
     def accepts(self, event: Timed) -> bool:
-        """Return whether an event is wanted."""
+        """Return whether an event meets the conditions."""
         time = getattr(event, "time", None)
         if not (self._at(time) if time is not None else self.since is None and self.until is None):
             return False
@@ -71,12 +74,12 @@ class Filter(Struct, frozen=True, kw_only=True):
         )
 
     def accepts_operation(self, operation: Operation) -> bool:
-        """Return whether an operation is wanted: by its own time and process, and by the rest of any event in it."""
+        """Return whether an operation meets the conditions: by its time, process and names, and by any event in it."""
         results = {int(step.result, 16) for step in operation.steps if step.result}
         names = (
             operation.subject,
             operation.thumbprint,
-            *(name for part in operation.elements for name in _element_names(part)),
+            *(name for element in operation.elements for name in _element_names(element)),
         )
         return (
             self._at(operation.time)
@@ -103,7 +106,10 @@ _NO_RECIPIENT = RecipientStatus(address="", text="")
 
 
 class Extract(Struct, frozen=True, kw_only=True):
-    """What was asked for, and the account of what was read and lost, which is complete when ``items`` is used up."""
+    """A table with its rows as events or operations (``items``, which may be an iterator).
+
+    Losses and coverage are complete when all of ``items`` were taken.
+    """
 
     table: Table
     items: Iterable[Any]
@@ -111,12 +117,12 @@ class Extract(Struct, frozen=True, kw_only=True):
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """Return what could not be read."""
+        """Return the losses of all sources."""
         return sorted_losses(losses_of(self.accounts))
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
-        """Return the span that every source covers."""
+        """Return the coverage of every source."""
         return tuple(coverage_of(self.accounts))
 
 
@@ -132,7 +138,7 @@ def extract(
     """Return events of one kind, or CAPI2 operations, from everything below ``inputs``.
 
     ``tz`` is the IANA time zone of logs in local time; ``old_names`` adds renamed columns under their names before 0.2.
-    Raises InputError where nothing of the kind can be read, OptionError for a kind or filter that does not fit.
+    Raises InputError if nothing of the kind can be read, OptionError for an unknown kind, or a filter that it lacks.
     """
     if kind not in TABLES:
         raise OptionError(f"--kind {kind}: expected one of {', '.join(TABLES)}")
@@ -140,49 +146,48 @@ def extract(
         raise OptionError(
             f"--kind {kind}: --id, --result, --process, --subject, --failed, --operations and --story are for {CAPI2}"
         )
-    every = without_copies(examine(source, silent) for source in discover(source_paths(inputs)))
-    accounts = _chosen([SourceAccount(item) for item in every], kind)
+    sources = without_copies(examine(source, silent) for source in discover(source_paths(inputs)))
+    accounts = _chosen([SourceAccount(source) for source in sources], kind)
     table = TABLES[kind].with_old_names() if old_names else TABLES[kind]
-    found = _events(accounts, ReadingOptions(clock.zone(tz) if tz else None), kind)
+    typed = _events(accounts, ReadingOptions(clock.zone(tz) if tz else None), kind)
     if kind != CAPI2:
-        return Extract(table=table, items=filter(wanted.accepts, found), accounts=accounts)
-    decoded = [event for _, event in distinct(event for event in found if isinstance(event, Capi2Event))]
+        return Extract(table=table, items=filter(wanted.accepts, typed), accounts=accounts)
+    decoded = [event for _, event in distinct(event for event in typed if isinstance(event, Capi2Event))]
     require_readable(accounts)
     if not as_operations:
         items: list[Any] = [event for event in decoded if wanted.accepts(event)]
         return Extract(table=table, items=items, accounts=accounts)
     hosts = identify_hosts(hosts_of(accounts), [account.examined.source.path for account in accounts])
-    made = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
-    items = [operation for operation in made if wanted.accepts_operation(operation)]
+    every = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
+    items = [operation for operation in every if wanted.accepts_operation(operation)]
     return Extract(table=OPERATIONS, items=items, accounts=accounts)
 
 
 def _chosen(every: Sequence[SourceAccount], kind: str) -> tuple[SourceAccount, ...]:
-    """Return sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
-    right = is_event_log if kind == CAPI2 else is_text_log
-    chosen = tuple(account for account in every if right(account.examined) or account.examined.error)
+    """Return the sources that may hold the kind, and those that cannot be opened. Raises InputError without any."""
+    may_hold = is_event_log if kind == CAPI2 else is_text_log
+    chosen = tuple(account for account in every if may_hold(account.examined) or account.examined.error)
     if chosen:
         return chosen
-    items = [
+    others = [
         (account.examined.source.path, account.examined.syntax or account.status().reason) for account in every[:3]
     ]
-    shown = "; ".join(f"{path}: {what}" for path, what in items)
+    shown = "; ".join(f"{path}: {reason}" for path, reason in others)
     expected = "a CAPI2 Operational export (.evtx or XML)" if kind == CAPI2 else f"logs of kind {kind}"
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
 
 
-def _events(accounts: Iterable[SourceAccount], how: ReadingOptions, kind: str) -> Iterator[Timed]:
+def _events(accounts: Iterable[SourceAccount], options: ReadingOptions, kind: str) -> Iterator[Timed]:
     for account in accounts:
-        for event in () if account.examined.error else events(account, how):
+        for event in () if account.examined.error else events(account, options):
             if isinstance(event, Capi2Event):
-                found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
+                if kind == CAPI2:
+                    yield event
             elif isinstance(event, SmtpEvent):
-                found = (event,) if event.kind == kind else ()
+                if event.kind == kind:
+                    yield event
             elif isinstance(event, MessageEvent) and event.kind == kind:
-                found = (RecipientRow(event, part) for part in event.recipients or (_NO_RECIPIENT,))
-            else:
-                found = ()
-            yield from found
+                yield from (RecipientRow(event, recipient) for recipient in event.recipients or (_NO_RECIPIENT,))
 
 
 def _element_names(element: ChainElement) -> tuple[str, str]:
@@ -197,7 +202,7 @@ def _subjects(event: Capi2Event) -> tuple[str, ...]:
         for certificate in event.certificates
         for name in (certificate.subject, certificate.thumbprint, *certificate.alternate_names)
     ]
-    names += [name for chain_element in event.chain for name in _element_names(chain_element)]
+    names += [name for element in event.chain for name in _element_names(element)]
     if event.revocation:
         names += [event.revocation.subject, event.revocation.thumbprint]
     return tuple(names)

@@ -1,7 +1,7 @@
-"""The one guard of all CSV: what a log says is shown in a spreadsheet or on a terminal, and never run.
+"""Guard all CSV cells, so that a spreadsheet or a terminal shows the text of a log and never runs it.
 
 OWASP, CSV Injection (https://owasp.org/www-community/attacks/CSV_Injection): a cell that begins with ``= + - @`` is run
-as a formula, also behind blanks and control characters, and as full-width signs, which Excel folds to these.
+as a formula, also after blanks and control characters, and as full-width signs, which Excel folds to these.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from evtx_analyzer.plain_text import escaped
 SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207c\u207a\u207b\u208c\u208a\u208b\u2212"
 # Protocol logs mark the connect and the disconnect with a lone sign, which is no formula.
 _MARKS = ("+", "-")
-# Where the list separator is ``;`` (Excel in German and many other languages), a cell begins behind each of them.
+# Excel in German and many other languages splits cells at ``;``, so a formula may begin after each of them.
 _NEXT_CELL = re.compile(f";(?=\\s*[{re.escape(SIGNS)}])")
 
 
 def csv_cell(value: Cell) -> str | int | float:
-    """Return a value as a CSV cell: nothing for null, times in ISO 8601, numbers as they are."""
+    """Return a value as a CSV cell: empty for None, times in ISO 8601, numbers as they are."""
     match value:
         case None:
             return ""
@@ -36,14 +36,14 @@ def csv_cell(value: Cell) -> str | int | float:
 
 
 def safe_cell(text: str) -> str:
-    """Return a text as a CSV cell: control characters as escapes, and ``'`` before what would begin a formula."""
+    """Return a text as a CSV cell: control characters as escapes, and ``'`` before anything that begins a formula."""
     shown = text if text.isprintable() else escaped(text)
     if ";" in shown:
         shown = _NEXT_CELL.sub(";'", shown)
-    first = _first(text)
+    first = _first_visible(text)
     return f"'{shown}" if first and first in SIGNS and text not in _MARKS else shown
 
 
-def _first(text: str) -> str:
-    """Return the first character that a spreadsheet sees: no blank, no control or format character; empty for none."""
+def _first_visible(text: str) -> str:
+    """Return the first character that is no blank, control or format character; empty if there is none."""
     return next((char for char in text if char.isprintable() and not char.isspace()), "")

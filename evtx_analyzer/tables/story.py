@@ -1,4 +1,4 @@
-"""Operations as a story that a person can read from top to bottom: who asked, what was done inside, what came of it.
+"""Word operations as a story to read from top to bottom: who asked, what was done inside, and the result.
 
     2016-12-01 03:09:55.456 UTC  CORP-SMTP1  lsass.exe (process 544)
       *.ServerName.com [EC53EBC94A796C42E5B4E5851F961874F013D94C]
@@ -11,7 +11,7 @@
       events
         03:09:55.394  10  record 3153  begins to build a chain
 
-Chains that were built for a signature check stand below it. Text of logs cannot act on a terminal (``clean``).
+Chains that were built for a signature check stand below it. Control characters of logs are replaced (``clean``).
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _TITLES = {
 
 
 def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) -> Iterator[str]:
-    """Yield lines of text without line ends: each operation, then an empty line, and at the end what was covered."""
-    found = list(operations)
-    known = {item.id for item in found}
+    """Yield lines of text without line ends: each operation and an empty line, and at the end the coverage."""
+    every = list(operations)
+    ids = {operation.id for operation in every}
     inner: dict[str, list[Operation]] = {}
-    for operation in found:
-        if operation.parent in known:
+    for operation in every:
+        if operation.parent in ids:
             inner.setdefault(operation.parent or "", []).append(operation)
-    for operation in found:
-        if operation.parent in known:
+    for operation in every:
+        if operation.parent in ids:
             continue
         yield from (clean(line) for line in _story_lines(operation, 0))
-        for part in inner.get(operation.id, ()):
-            yield from (clean(line) for line in _story_lines(part, 1))
+        for child in inner.get(operation.id, ()):
+            yield from (clean(line) for line in _story_lines(child, 1))
         yield ""
-    yield f"{len(found)} operation{'' if len(found) == 1 else 's'}"
+    yield f"{len(every)} operation{'' if len(every) == 1 else 's'}"
     for span in coverage:
         yield from (clean(line) for line in _covered(span))
 

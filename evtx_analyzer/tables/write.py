@@ -1,4 +1,4 @@
-"""Tables as CSV, JSON Lines, Parquet and Timesketch's CSV.
+"""Write tables as CSV, JSON Lines and Parquet, the first two also for an import into Timesketch.
 
 CSV has CR LF as row ends (RFC 4180), control characters as escapes, and ``'`` before what a spreadsheet would run as
 a formula (``spreadsheet``). JSON Lines and Parquet hold every value as it is.
@@ -22,14 +22,19 @@ from evtx_analyzer.model.origin import TimeBasis
 from evtx_analyzer.tables.frames import frame
 from evtx_analyzer.tables.spreadsheet import csv_cell
 
-Format = Literal["csv", "jsonl", "parquet", "timesketch"]
+Format = Literal["csv", "jsonl", "parquet", "timesketch", "timesketch.jsonl"]
+"""``timesketch`` is CSV for an import into Timesketch, ``timesketch.jsonl`` the same rows as JSON Lines."""
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-def format_for(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file's suffix stands for; raises OptionError for an unknown one."""
-    if os.fspath(path).lower().endswith(".timesketch.jsonl"):
-        return "timesketch"
+def format_for(path: str | os.PathLike[str], asked: Format | None = None) -> Format:
+    """Return the format asked for, or that of a file's suffix. Raises OptionError for an unknown suffix."""
+    name = os.fspath(path).lower()
+    # Timesketch tells CSV from JSON Lines by the suffix.
+    if name.endswith(".jsonl") and (asked == "timesketch" or (asked is None and name.endswith(".timesketch.jsonl"))):
+        return "timesketch.jsonl"
+    if asked is not None:
+        return asked
     suffix = os.path.splitext(os.fspath(path))[1].lower()  # noqa: PTH122  a name, not a file
     if suffix not in SUFFIXES:
         raise OptionError(
@@ -39,41 +44,44 @@ def format_for(path: str | os.PathLike[str]) -> Format:
 
 
 def write(table: Table, items: Iterable[Any], form: Format, stream: BinaryIO, *, bom: bool = False) -> None:
-    """Write a table in UTF-8; ``bom`` puts a byte order mark before CSV, which Excel needs to see that it is UTF-8.
+    """Write a table in UTF-8; ``bom`` puts a byte order mark before CSV, which Excel needs to recognize UTF-8.
 
-    Raises OptionError for Parquet where pyarrow is not installed.
+    Raises OptionError for Parquet if pyarrow is not installed.
     """
     if form == "parquet":
         _write_parquet(table, items, stream)
         return
+    if form in ("timesketch", "timesketch.jsonl"):
+        table = for_timesketch(table)
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
     try:
-        if form == "jsonl":
+        if form in ("jsonl", "timesketch.jsonl"):
             names = table.names
             rows = (dict(zip(names, row, strict=True)) for row in table.rows(items))
             text.writelines(msgspec.json.encode(row).decode("utf-8") + "\n" for row in rows)
         else:
             text.write("\ufeff" if bom else "")
-            _write_csv(for_timesketch(table) if form == "timesketch" else table, items, text)
+            _write_csv(table, items, text)
     finally:
+        # The stream is the caller's: the wrapper would close it when it is collected.
         text.detach()
 
 
 def for_timesketch(table: Table) -> Table:
-    """Return the table with the three columns that Timesketch asks for before its own.
+    """Return the table with the three columns that Timesketch asks for in front of its own.
 
     https://timesketch.org/guides/user/import-from-json-csv/. Timesketch takes every time for UTC, so ``timestamp_desc``
-    says where it is not.
+    says so if a time is not.
     """
     takes = {column.name: column.take for column in table.columns}
     time, basis = takes["time"], takes.get("time_basis", lambda _: "utc")
 
-    def title(item: Any) -> str:  # noqa: ANN401  an item of any table
-        remark = clock.remark(cast("TimeBasis", basis(item)))
+    def title(event: Any) -> str:  # noqa: ANN401  a row of any table
+        remark = clock.remark(cast("TimeBasis", basis(event)))
         return f"Event logged ({remark})" if remark else "Event logged"
 
-    def moment(item: Any) -> str:  # noqa: ANN401  an item of any table
-        value = time(item)
+    def moment(event: Any) -> str:  # noqa: ANN401  a row of any table
+        value = time(event)
         return value.replace(tzinfo=UTC).isoformat() if isinstance(value, datetime) else ""
 
     lead = (

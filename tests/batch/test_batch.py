@@ -402,7 +402,7 @@ def test_with_redact_no_name_is_in_any_output(nightly):
 def test_readable_reports_are_in_the_readers_language(nightly):
     environment = {**os.environ, "EVTX_ANALYZER_LANG": "de"}
     done = command("in", "-o", "deutsch", "--format", "html", cwd=nightly, env=environment)
-    assert "(Pakete: 4)" in done.stdout
+    assert "5 Ablehnungen mit 5.7.64 in 4 Paketen" in done.stdout
     row = next(
         row for row in json.loads((nightly / "deutsch" / "summary.json").read_bytes())["bundles"] if row["cause"]
     )

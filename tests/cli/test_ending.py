@@ -72,6 +72,44 @@ def test_control_characters_of_an_error_do_not_reach_the_terminal(monkeypatch, c
     assert "\x1b" not in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_of_files_do_not_reach_the_terminal_whatever_words_they_hold(monkeypatch, capsys, tmp_path):
+    (tmp_path / "a\nTraceback\x1b[31m.log").write_text("text")
+    monkeypatch.setattr(sys, "argv", ["evtx-analyzer", "analyze", str(tmp_path), "-v"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    text = capsys.readouterr().err
+    assert "reading a\ufffdTraceback\ufffd[31m.log" in text
+    assert "\x1b" not in text
+
+
+def test_control_characters_in_a_traceback_do_not_reach_the_log_file(monkeypatch, tmp_path):
+    assert run(monkeypatch, ValueError("\x1b[31m"), "analyze", SAMPLE, "--log-file", tmp_path / "log.txt") == 4
+    for handler in logging.getLogger("evtx_analyzer").handlers:
+        handler.close()
+    assert "\x1b" not in (tmp_path / "log.txt").read_text("utf-8")
+
+
+@POSIX
+def test_a_link_that_leads_in_a_circle_is_an_input_that_cannot_be_read(monkeypatch, capsys, tmp_path):
+    """``Path.resolve`` raises for it in Python 3.11 and 3.12."""
+    cases, saved = tmp_path / "cases", tmp_path / "report.json"
+    cases.mkdir()
+    (cases / "one").symlink_to(cases / "two")
+    (cases / "two").symlink_to(cases / "one")
+    assert status_of(monkeypatch, "analyze", SAMPLE, "-o", saved) == 1
+    assert status_of(monkeypatch, "verify", saved, cases / "one", "-o", tmp_path / "after.json") == 2
+    assert status_of(monkeypatch, "batch", cases, "-o", tmp_path / "out") == 2
+    assert "unforeseen" not in capsys.readouterr().err
+
+
+def status_of(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["evtx-analyzer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
 def test_used_up_memory_is_said_in_words(monkeypatch, capsys):
     assert run(monkeypatch, MemoryError()) == 4
     assert "memory" in capsys.readouterr().err

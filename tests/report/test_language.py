@@ -18,6 +18,7 @@ import evtx_analyzer
 from evtx_analyzer import clock, pipeline
 from evtx_analyzer.batch import outcome
 from evtx_analyzer.batch.summary import OUTCOME_NAMES, Change
+from evtx_analyzer.commands import COMMAND
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.model.evidence import HostBasis, HostRelation, LinkBasis
 from evtx_analyzer.model.findings import Grade, Status
@@ -101,7 +102,7 @@ def test_every_reason_of_a_batch_is_translated(code):
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_rule_text_is_translated(code):
     say = language.load(code)
-    texts = dict.fromkeys(flat(item) for item in rule_texts() if item and not item.startswith(language.COMMAND))
+    texts = dict.fromkeys(flat(item) for item in rule_texts() if item and not item.startswith(COMMAND))
     missing = [text for text in texts if text not in say.catalogue.sentences]
     assert not missing, f"add to rules/translations/{code}.yml, sentences:\n" + "\n".join(missing)
 
@@ -162,7 +163,7 @@ def said(made):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sentence_of_every_case_is_translated(name, code):
     say = language.load(code)
-    texts = [item for item in said(report(name)) if item and not item.startswith(language.COMMAND)]
+    texts = [item for item in said(report(name)) if item and not item.startswith(COMMAND)]
     missing = [text for text in texts if not say.knows(text)]
     assert not missing, f"add a template to evtx_analyzer/report/languages/{code}.yml, sentences:\n" + "\n".join(
         missing
@@ -221,7 +222,7 @@ def test_what_could_not_be_read_is_told_in_every_language(files, code, tmp_path)
         (tmp_path / name).write_bytes(text.encode())
     made = pipeline.analyze(tmp_path, anyway=True)
     assert made.losses
-    assert [text for text in said(made) if text and not text.startswith(language.COMMAND) and not say.knows(text)] == []
+    assert [text for text in said(made) if text and not text.startswith(COMMAND) and not say.knows(text)] == []
 
 
 def test_values_of_a_case_stay_and_are_not_translated():

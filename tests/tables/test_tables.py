@@ -112,6 +112,23 @@ def test_timesketch_has_its_three_fields_first(export):
     assert all(row["message"] for row in table(text))
 
 
+def test_with_a_format_a_file_may_have_any_suffix(export, tmp_path, run):
+    path = tmp_path / "events.txt"
+    assert run(export, "-o", path).returncode == 2
+    assert run(export, "-o", path, "--format", "csv").returncode == 0
+    assert path.read_text("utf-8").startswith("time,Computer,")
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "timesketch")])
+def test_a_file_for_timesketch_holds_what_its_suffix_says(export, tmp_path, run, options):
+    """An import tells JSON Lines from CSV by the suffix (the page above)."""
+    path = tmp_path / "case.timesketch.jsonl"
+    assert run(export, "-o", path, *options).returncode == 0
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert list(rows[0])[:3] == ["message", "datetime", "timestamp_desc"]
+    assert (rows[0]["datetime"], rows[0]["EventID"]) == ("2026-03-01T12:00:00+00:00", 10)
+
+
 def test_parquet_keeps_the_documented_types(export, tmp_path, run):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
