@@ -161,7 +161,6 @@ TESTED_BY = {
     "report/timeline.py": "report/test_report_html.py",
     "report/times.py": "report/test_redact.py",
     "report/timesketch.py": "report/test_redact.py",
-    "rule_tools/cases.py": "rule_tools/test_new_cause.py",
     "rule_tools/siem.py": "rule_tools/test_convert.py",
     "rules/__init__.py": "rule_tools/test_new_cause.py",
     "rules/cache.py": "smtp/test_folding.py",

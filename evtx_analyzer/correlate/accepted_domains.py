@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.fields import Field
 from evtx_analyzer.correlate.settings import same_text
-from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.distinguished_names import certificate_names, dns_name
 from evtx_analyzer.exchange_online import is_initial_domain
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
@@ -26,7 +26,7 @@ class Domains(Struct, frozen=True, dict=True):
     @cached_property
     def accepted(self) -> dict[str, bool]:
         """Return the domains, and whether those below each are accepted too."""
-        named = [(domain.values.get("DomainName", "").casefold(), domain) for domain in self.domains]
+        named = [(domain.values.get("DomainName", "").strip(), domain) for domain in self.domains]
         return {name: same_text(setting.values.get("MatchSubDomains", ""), "True") for name, setting in named if name}
 
     @cached_property
@@ -61,7 +61,7 @@ def _tenants_own(view: Domains) -> bool | None:
 
 
 def _sender_accepted(view: Domains) -> bool | None:
-    sender = view.rejection.mail_from.rpartition("@")[2].casefold()
+    sender = view.rejection.mail_from.rpartition("@")[2]
     if not view.of_tenant or not (sender or view.rejection.null_sender):
         return None
     # MAIL FROM:<> names no domain that could be accepted.
@@ -96,9 +96,9 @@ DOMAIN_FIELDS = (
 
 def accepts(domain: str, name: str, *, subdomains: bool) -> bool:
     """Return whether an accepted domain holds a name: its own, and those below it where the tenant says so."""
-    plain = domain.removeprefix("*.")
+    plain, asked = dns_name(domain.removeprefix("*.")), dns_name(name)
     below = subdomains or domain.startswith("*.")
-    return bool(name) and (name == plain or (below and name.endswith("." + plain)))
+    return bool(asked) and (asked == plain or (below and asked.endswith("." + plain)))
 
 
 def shows_all_names(rejection: Rejection, sent: Certificate | None) -> bool:

@@ -89,6 +89,19 @@ class _Inbound(Struct, frozen=True, dict=True):
         return [connector for connector in self.connectors if _relays(connector) is None and _enabled(connector)]
 
     @cached_property
+    def any_partner(self) -> bool | None:
+        """Return whether a connector of type Partner is there; None where a type is not shown."""
+        return verdict(
+            _is(connector, "ConnectorType", "Partner") if named_value(connector, "ConnectorType") else None
+            for connector in self.connectors
+        )
+
+    @cached_property
+    def any_disabled(self) -> bool | None:
+        """Return whether an OnPremises connector is disabled; None where a disabled one does not show its type."""
+        return verdict(not _enabled(connector) and _relays(connector) for connector in self.connectors)
+
+    @cached_property
     def names(self) -> list[str]:
         """Return the names by which working connectors match certificates."""
         return [name for setting in self.working if (name := _connector_name(setting))]
@@ -113,15 +126,18 @@ class _Inbound(Struct, frozen=True, dict=True):
 
         None where one of them is not limited, or where a list was cut.
         """
-        domain = self.rejection.mail_from.rpartition("@")[2].casefold()
-        candidates = [item.connector for item in self.matched if item.any is not False]
+        domain = self.rejection.mail_from.rpartition("@")[2]
+        candidates = [match.connector for match in self.matched if match.any is not False]
         limits = [listed(candidate.values.get("AssociatedAcceptedDomains", "")) for candidate in candidates]
         if not domain or not candidates or not all(limits):
             return None
-        allowed = any(accepts(name.casefold(), domain, subdomains=False) for names in limits for name in names)
-        if not allowed and any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates):
+        names = sorted({name for limit in limits for name in limit})
+        allowed = any(accepts(name, domain, subdomains=False) for name in names)
+        # An accepted domain may also be given by the name or the GUID of its object, which tells no domain.
+        nameless = any("." not in name for name in names)
+        if not allowed and (nameless or any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates)):
             return None
-        return sorted({name for names in limits for name in names}), allowed
+        return names, allowed
 
 
 def _names_match(view: _Inbound) -> bool | None:
@@ -147,12 +163,12 @@ INBOUND_FIELDS = (
     Field(
         "InboundConnector.Partner",
         "whether a connector of type Partner is there",
-        lambda view: any(_is(item, "ConnectorType", "Partner") for item in view.connectors),
+        lambda view: view.any_partner,
     ),
     Field(
         "InboundConnector.Disabled",
         "whether one of type OnPremises is disabled",
-        lambda view: len(view.working) < len(view.relaying),
+        lambda view: view.any_disabled,
     ),
     Field("InboundConnector.CertificateName", "TlsSenderCertificateName of those that work", lambda view: view.names),
     Field("InboundConnector.Address", "SenderIPAddresses of those that work", lambda view: view.scopes),

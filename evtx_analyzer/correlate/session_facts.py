@@ -20,6 +20,7 @@ from evtx_analyzer.correlate.settings import inside, same_text
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     connector_covers,
+    dns_name,
     has_domain_component,
     same_name,
     sorted_names,
@@ -143,6 +144,9 @@ def _credentials_failed(session: RefusedSession) -> bool | None:
 
 
 def _schannel_events(session: RefusedSession) -> list[str]:
+    # Schannel's times are UTC: digits of a local clock may look like any of them.
+    if not is_known(session.rejection.time_basis):
+        return []
     events = session.case.schannel.get(session.rejection.host, ())
     return sorted({event.code for event in events if _surrounds(event, session)})
 
@@ -305,8 +309,8 @@ def _domains_fit(view: _Fitting) -> list[str]:
     if view.checked.get("AcceptedDomain.Sender") != ("false",):
         return []
     exported = view.session.case.objects.get(ACCEPTED_DOMAIN, ())
-    domains = {setting.values.get("DomainName", "").casefold() for setting in exported}
-    accepted = (state for state in view.others if state.sender_domain and state.sender_domain in domains)
+    domains = {dns_name(setting.values.get("DomainName", "")) for setting in exported}
+    accepted = (state for state in view.others if state.sender_domain and dns_name(state.sender_domain) in domains)
     return sorted({state.connector for state in accepted})
 
 

@@ -40,6 +40,8 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
     """
     grade: Grade = "no-evidence"
     for candidate in ("confirmed", "probable", "possible", "coincident"):
+        if RANK[candidate] <= RANK[grade]:
+            break
         reached = [group for group in cause.grades.get(candidate, ()) if set(group) <= observed]
         if reached:
             if RANK[candidate] <= RANK["possible"] or any(not capped & set(group) for group in reached):

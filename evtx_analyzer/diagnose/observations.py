@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.diagnose.scene import Case, Fact, Scene
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Operation
@@ -88,15 +89,17 @@ def _no_source(kind: str, case: Case) -> bool:
 
 
 def _outside(kind: str, scene: Scene) -> bool:
-    """Whether the export of that kind exists and does not reach any refusal of the incident.
+    """Return whether the exports of a kind reach no refusal of the incident; False where there is no export.
 
-    Where the UTC time of a refusal is not known, neither is whether it lies outside.
+    Where the UTC time of a refusal or of an export is not known, neither is whether the refusal lies outside.
     """
     if scene.incident.unknown_zone_count:
         return False
     slack = timedelta(seconds=10)
     for coverage in scene.case.coverage:
-        if coverage.kind == kind and coverage.first and coverage.last and coverage.records:
+        if coverage.kind == kind and coverage.records:
+            if coverage.first is None or coverage.last is None or not is_known(coverage.time_basis):
+                return False
             nearest = bisect_left(scene.anchors, coverage.first - slack)
             if nearest < len(scene.anchors) and scene.anchors[nearest] <= coverage.last + slack:
                 return False

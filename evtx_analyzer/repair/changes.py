@@ -110,8 +110,8 @@ def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Cha
         yield from _by_mail(
             state, "tls-used", "TLS is used now", [accepted_mail for accepted_mail in mail if accepted_mail.state.tls]
         )
-    # A refusal that is only counted may have come from the address that seems to be another one.
-    if state.addresses and state.complete:
+    # A refusal whose address is not known may have come from the one that seems to be another.
+    if state.addresses and state.every_address:
         moved = [accepted_mail for accepted_mail in mail if _is_other_address(accepted_mail.state.seen_address, state)]
         names = ", ".join(sorted({accepted_mail.state.seen_address for accepted_mail in _after(moved, state.end)}))
         yield from _by_mail(state, "another-address", f"Exchange Online sees another address: {names}", moved)

@@ -28,7 +28,14 @@ from evtx_analyzer.model.findings import (
 from evtx_analyzer.model.origin import Loss, display_name
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.repair.changes import Change, changes
-from evtx_analyzer.repair.later import Later, LaterRefusals, accepted_after, refusals_after, unnamed_mail
+from evtx_analyzer.repair.later import (
+    Later,
+    LaterRefusals,
+    accepted_after,
+    refusals_after,
+    undated_refusal,
+    unnamed_mail,
+)
 from evtx_analyzer.repair.refused_state import RefusedState, refused_state
 from evtx_analyzer.rules.definitions import Cause
 from evtx_analyzer.smtp.acceptances import Span
@@ -116,11 +123,12 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     refused = refusals_after(state, later, state.end) if state.timed else None
     working = next((change for change in named if _worked(change, refused)), None)
     accepted = accepted_after(state, later, state.end) if state.timed else None
+    timed = state.timed and not undated_refusal(state, later)
     # How to see that it worked is what the report of before says of this cause.
     remedies = (finding.remedy for finding in case.findings if cause and finding.cause == cause.id)
     verify = next((remedy.verify for remedy in remedies if remedy), ())
     result: RepairResult = "not-shown"
-    if working is not None and not lossy:
+    if working is not None and timed and not lossy:
         result = "fixed"
     elif refused is not None and working is None:
         result = "still-refused"
@@ -131,7 +139,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
         changed=tuple(Evidence(text=change.text, origin=change.origin, time=change.time) for change in named),
         accepted=_accepted(state, working.accepted if working else accepted),
         refused=_refused(state, refused),
-        missing=tuple(_missing(state, later, named, accepted, verify, lossy=lossy)) if result == "not-shown" else (),
+        missing=tuple(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy))
+        if result == "not-shown"
+        else (),
     )
     return _Judged(
         incident=incident,
@@ -189,10 +199,11 @@ def _missing(
     accepted: Span | None,
     verify: Sequence[str],
     *,
+    timed: bool,
     lossy: bool,
 ) -> Iterable[Missing]:
     sender, end = _sender(state), clock.as_text(state.end)
-    if not state.timed:
+    if not timed:
         text = f"The refusals of {sender} have no UTC time, so nothing can be shown to be later. Analyze with --tz."
         yield Missing(text=text, collect=())
     elif lossy:

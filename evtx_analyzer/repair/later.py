@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
 
@@ -23,6 +23,8 @@ from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 T = TypeVar("T")
 Table = Mapping[Hashable, Sequence[T]]
+_ZONES = timedelta(hours=26)
+"""How far digits of one clock may be from those of another: zones reach from UTC-12 to UTC+14."""
 
 
 class Later(Struct, frozen=True, kw_only=True, dict=True):
@@ -98,7 +100,11 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
     # Message tracking and reports may name no connector.
     senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
     same = (rejection for name in senders for rejection in later.refused_by.get(name, ()))
-    listed = [rejection for rejection in same if rejection.time > time and _refused_same(rejection, state)]
+    listed = [
+        rejection
+        for rejection in same
+        if rejection.time > time and clock.is_known(rejection.time_basis) and _refused_same(rejection, state)
+    ]
     firsts, count, last = list(listed), len(listed), max((rejection.time for rejection in listed), default=time)
     for group in (group for name in senders for group in later.alike_by.get(name, ())):
         later_refusals = (
@@ -112,6 +118,19 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
     if not firsts:
         return None
     return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
+
+
+def undated_refusal(state: RefusedState, later: Later) -> bool:
+    """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known."""
+    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    return any(
+        # Rows behind a #Date heading have no time: only that they are not older than it.
+        (rejection.time_basis == "heading" or rejection.time + _ZONES > state.end)
+        and not clock.is_known(rejection.time_basis)
+        and _refused_same(rejection, state)
+        for name in senders
+        for rejection in later.refused_by.get(name, ())
+    )
 
 
 def _refused_same(rejection: Rejection, state: RefusedState) -> bool:

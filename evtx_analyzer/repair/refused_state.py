@@ -33,7 +33,8 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
     of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
-    ``complete`` is False where some refusals are only counted and may have been in another state than all others.
+    ``complete`` is False where some refusals are only counted and may have been in another state than all others,
+    ``every_address`` where it is or where the log of some shows no address.
     """
 
     host: str
@@ -45,6 +46,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     complete: bool
     thumbprints: frozenset[str]
     addresses: frozenset[str]
+    every_address: bool
     sender_domains: frozenset[str | None]
     tls: bool | None
     certificate_sent: bool | None
@@ -86,6 +88,7 @@ def refused_state(
         complete=complete,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
+        every_address=complete and all(rejection.seen_address for rejection in rejections),
         sender_domains=frozenset(sender_domain_of(rejection) for rejection in rejections),
         tls=_agreed(tls) if complete else None,
         certificate_sent=_agreed(certificates) if complete else None,

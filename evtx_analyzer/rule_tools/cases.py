@@ -65,7 +65,7 @@ def _of_rule(name: str, rule: object, file: Traversable | None) -> Iterator[Outc
         return
     try:
         cases = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         yield Outcome(file=name, case="", problem=f"not readable as YAML: {error}".replace("\n", " "))
         return
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
