@@ -23,11 +23,11 @@ from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.public_roots import is_public_root
 
 _CLOCK = timedelta(days=1)
-"""Clocks are off by hours at most: what expired less than a day before the handshake may not have expired yet."""
+"""Clocks are off by hours at most: what expired within a day of the handshake may still have been valid."""
 
 
 class _Wire(Struct, frozen=True):
-    """A handshake, the refusal in its connection where there is one, and what is known of the case."""
+    """A handshake, the refusal in its connection if there is one, and the facts of the case."""
 
     handshake: Handshake
     rejection: Rejection | None
@@ -80,9 +80,9 @@ def _missing_issuer(wire: _Wire) -> str | None:
 def _needs_intermediate(leaf: WireCertificate, known: Mapping[str, Certificate]) -> bool:
     """Return whether a public authority issued the certificate through an intermediate.
 
-    Shown where the issuer's certificate is in the input, by name and key id, and is itself issued by a public root. As
-    good is what the certificate itself bears: the logs of Certificate Transparency take chains of public authorities
-    only, and those must not issue from their root (CA/Browser Forum, Baseline Requirements 6.1.7).
+    That is shown if the input holds the issuer's certificate (by name and key id) and a public root issued it. A
+    certificate with signed timestamps shows it as well: the logs of Certificate Transparency take chains of public
+    authorities only, and those must not issue from their root (CA/Browser Forum, Baseline Requirements 6.1.7).
     """
     if leaf.publicly_logged:
         return True
@@ -104,7 +104,7 @@ def _is_issuer(certificate: Certificate, leaf: WireCertificate) -> bool:
 
 
 def _accepted_since(wire: _Wire) -> list[str]:
-    """Return mail that was accepted between this handshake and the last refusal, in the same state."""
+    """Return the mail accepted in the same state between this handshake and the last refusal, as rules show it."""
     rejection, case = wire.rejection, wire.case
     if rejection is None or wire.handshake.sent_chain.state == "not-seen":
         return []

@@ -58,13 +58,13 @@ def changes(state: RefusedState, later: Later) -> list[Change]:
 
 
 def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """The check that failed passes, on the same machine, in the same process, under the same policy."""
+    """Yield the failed checks that pass later on the same machine, in the same process and under the same policy."""
     received = {rejection.received.thumbprint for rejection in (state.sample,) if rejection.received}
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
         same = later.checks_of.get((failed.thumbprint, failed.policy, failed.process), ())
         again = [operation for operation in same if _is_again(operation, failed)]
-        # Where it failed once more, it passes since then only, and where it fails at the end it does not pass.
+        # Only what follows the last failure counts: a check that fails at the end does not pass.
         until = max((operation.time for operation in again if not _is_sound(operation)), default=failed.time)
         passed = [operation for operation in again if operation.time > until]
         if not passed:
@@ -78,7 +78,7 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
 
 
 def _is_again(operation: Operation, failed: FailedCheck) -> bool:
-    """Whether a check is the one that failed, made again later."""
+    """Return whether a check is the failed one, made again later."""
     same = (
         operation.thumbprint == failed.thumbprint
         and operation.policy == failed.policy
@@ -88,12 +88,12 @@ def _is_again(operation: Operation, failed: FailedCheck) -> bool:
 
 
 def _is_sound(operation: Operation) -> bool:
-    """Whether a check passed; one whose chain has errors was told to ignore them."""
+    """Return whether a check passed; one whose chain has errors passed because its flags ignore them."""
     return operation.result == PASSED and not operation.chain_status
 
 
 def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """What sessions that were accepted after the last refusal do in another way."""
+    """Yield what sessions that were accepted after the last refusal do in another way than the refused ones."""
     if state.thumbprints:
         others = [
             accepted_mail
@@ -126,11 +126,11 @@ _DIFFERS: Mapping[str, tuple[Part, ...]] = {
     "another-address": ("address",),
     "exchange-online-reached": ("address",),
 }
-"""In what mail that shows a change differs from the refused mail by the change itself."""
+"""The parts in which mail differs from the refused mail by the change itself."""
 
 
 def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """A change that the accepted mail itself shows; None of it was accepted while other mail was refused."""
+    """Yield the change that accepted mail itself shows, unless some of it was accepted while other mail was refused."""
     span = between(mail, state.end, None)
     if span is not None and between(mail, state.start, state.end) is None:
         since = f"{text}, since {clock.as_text(span.first)}."
@@ -141,7 +141,7 @@ def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedM
 
 
 def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """Exports of after the fix that fit the refused session: the cause says that those of before it did not."""
+    """Yield exports made after the fix that fit the refused session; its cause says that the earlier ones did not."""
     if not later.objects:
         return
     known = later.certificates.get(next(iter(sorted(state.thumbprints)), ""))
@@ -163,9 +163,9 @@ def _change(
     mail: Sequence[AcceptedMail],
     origin: Origin | None = None,
 ) -> Change:
-    """A change that something else than mail shows, with the mail in the refused state that was accepted since."""
+    """Return a change that something else than mail shows, with the mail accepted since in the refused state."""
     since = max(shown.time, state.end) if shown is not None else state.end
-    # Where mail in this state was accepted between the refusals, its acceptance later shows nothing new.
+    # Mail in this state that was accepted between the refusals makes its later acceptance worthless as evidence.
     before = between(mail, state.start, shown.time if shown is not None and shown.time < state.end else state.end)
     accepted = None if before is not None or state.accepted_meanwhile else between(mail, since, None)
     # Where mail was refused after the change, something else may have ended the refusals.
@@ -182,7 +182,7 @@ def _change(
 
 
 def _with_same_certificate(state: RefusedState, mail: Sequence[AcceptedMail]) -> list[AcceptedMail]:
-    """Mail that was not sent with another certificate; IIS SMTP logs show none."""
+    """Return the mail that was not sent with another certificate, as far as its log shows; IIS SMTP logs show none."""
     return [
         accepted_mail
         for accepted_mail in mail
@@ -205,7 +205,7 @@ def _differs(mail: MailState, state: RefusedState) -> set[Part]:
 
 
 def _unsure(state: RefusedState) -> bool:
-    """Whether nothing shows which certificate the refused sessions sent, if any."""
+    """Return whether nothing shows which certificate the refused sessions sent, if any."""
     return state.certificate_sent is None
 
 

@@ -1,4 +1,4 @@
-"""Whether later logs show that a fix worked, incident by incident, and which cause that confirms.
+"""Judges by later logs, incident by incident, whether a fix worked and which cause that confirms.
 
 An incident is *fixed* where a change that its cause names is followed by mail that Exchange Online took for recipients
 outside of the tenant, and no refusal of the same machine and connector follows that mail. It is *still refused* where
@@ -18,7 +18,6 @@ from evtx_analyzer.model.evidence import Delivery, Incident, Operation
 from evtx_analyzer.model.findings import (
     Evidence,
     Finding,
-    Grade,
     IncidentRepair,
     Missing,
     Repair,
@@ -57,12 +56,12 @@ class RepairCase(Struct, frozen=True, kw_only=True):
     deliveries: Sequence[Delivery] = ()
 
     def rule(self, cause: str) -> Cause | None:
-        """Return the rule of a cause; None where the rules do not hold it any more."""
-        return next((item for item in self.causes if item.id == cause), None)
+        """Return the rule of a cause; None if the rules no longer have it, as a saved report may name any."""
+        return next((rule for rule in self.causes if rule.id == cause), None)
 
 
 class _Judged(Struct, frozen=True, kw_only=True):
-    """One incident with the change that repaired it, None where none did."""
+    """One incident as judged: ``change`` repaired it, ``seen`` are all changes, ``refused`` the later refusals."""
 
     incident: Incident
     repair: IncidentRepair
@@ -80,7 +79,7 @@ class Judgment(Struct, frozen=True, kw_only=True):
 
     @property
     def fixed(self) -> bool:
-        """Whether a fix is shown to have worked for any incident."""
+        """Return whether a fix is shown to have worked for any incident."""
         return self.repair is not None and any(incident.result == "fixed" for incident in self.repair.incidents)
 
 
@@ -93,9 +92,9 @@ def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
     judged = [_judge(incident, case, later, lossy=lossy) for incident in case.incidents]
     if not judged:
         return Judgment(repair=None, findings=list(case.findings), incidents=[])
-    result = next(name for name in _WORST if any(item.repair.result == name for item in judged))
-    repair = Repair(result=result, incidents=tuple(item.repair for item in judged))
-    proofs = [item for item in judged if _proves(item, case)]
+    result = next(name for name in _WORST if any(judgment.repair.result == name for judgment in judged))
+    repair = Repair(result=result, incidents=tuple(judgment.repair for judgment in judged))
+    proofs = [judgment for judgment in judged if _proves(judgment, case)]
     findings = [_confirmed(finding, proofs) for finding in case.findings]
     # The sort is stable: findings keep their order but for those that are confirmed now.
     findings.sort(key=lambda finding: finding.grade != "confirmed")
@@ -124,7 +123,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     working = next((change for change in named if _worked(change, refused)), None)
     accepted = accepted_after(state, later, state.end) if state.timed else None
     timed = state.timed and not undated_refusal(state, later)
-    # How to see that it worked is what the report of before says of this cause.
+    # The earlier report says how to see that the remedy of this cause worked.
     remedies = (finding.remedy for finding in case.findings if cause and finding.cause == cause.id)
     verify = next((remedy.verify for remedy in remedies if remedy), ())
     result: RepairResult = "not-shown"
@@ -153,7 +152,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
 
 
 def _worked(change: Change, refused: LaterRefusals | None) -> bool:
-    """Whether mail was accepted since a change, and none was refused after that mail."""
+    """Return whether mail was accepted since a change, and none was refused after that mail."""
     return change.accepted is not None and (refused is None or refused.last <= change.accepted.first)
 
 
@@ -248,13 +247,13 @@ def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
 
 
 def _proves(judged: _Judged, case: RepairCase) -> bool:
-    """Whether the change that repaired an incident is exactly what its cause names, and fits no other cause of it."""
+    """Return whether the change that repaired an incident is exactly what its cause names, and fits no other cause."""
     change, cause, grades = judged.change, judged.repair.cause, judged.incident.grades
     rule = case.rule(cause)
     if change is None or rule is None or change.name not in rule.repair_confirms or not change.alone:
         return False
     if not judged.incident.host:
-        # Logs that name no machine may be of two: one that was refused, and one that always worked.
+        # Logs that name no machine may be of two machines: one that was refused, and one that always worked.
         return False
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
@@ -262,11 +261,8 @@ def _proves(judged: _Judged, case: RepairCase) -> bool:
     if change.time is not None and judged.refused is not None and judged.refused.last > change.time:
         # The state had changed and mail was refused all the same: something else may have ended it.
         return False
-    names = {item.name for item in judged.seen}
-    rivals = (item for item in case.causes if item.id != cause and _possible(grades.get(item.id)))
-    # Where the same change would have repaired another cause that is possible, it does not tell them apart.
+    names = {seen.name for seen in judged.seen}
+    possible = {name for name, grade in grades.items() if RANK[grade] >= RANK["possible"]}
+    rivals = (rival for rival in case.causes if rival.id != cause and rival.id in possible)
+    # A change that would have repaired another possible cause as well does not tell the two apart.
     return not any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in rivals)
-
-
-def _possible(grade: Grade | None) -> bool:
-    return grade is not None and RANK[grade] >= RANK["possible"]

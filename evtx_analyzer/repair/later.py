@@ -28,9 +28,9 @@ _ZONES = timedelta(hours=26)
 
 
 class Later(Struct, frozen=True, kw_only=True, dict=True):
-    """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet.
+    """What logs show that may be later than an incident; ``objects`` are exports made after the fix, by cmdlet.
 
-    There may be thousands of these and of incidents, so tables are made once (``dict=True`` lets the struct keep them).
+    Thousands of incidents look into it, so its tables are made once (``dict=True`` lets the struct keep them).
     """
 
     rejections: Sequence[Rejection] = ()
@@ -42,37 +42,37 @@ class Later(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def refused_by(self) -> Table[Rejection]:
-        """Refusals by sender."""
+        """Return the refusals by sender."""
         return _table(self.rejections, lambda rejection: sender(rejection.host, rejection.connector))
 
     @cached_property
     def alike_by(self) -> Table[Alike]:
-        """Folded refusals by sender."""
-        return _table(self.alike, lambda alike: sender(alike.shared.host, alike.shared.connector))
+        """Return the folded refusals by sender."""
+        return _table(self.alike, lambda group: sender(group.shared.host, group.shared.connector))
 
     @cached_property
     def accepted_by(self) -> Table[AcceptedMail]:
-        """Accepted mail by sender."""
+        """Return the accepted mail by sender."""
         return _table(
             self.accepted, lambda accepted_mail: sender(accepted_mail.state.host, accepted_mail.state.connector)
         )
 
     @cached_property
     def checks_of(self) -> Table[Operation]:
-        """Certificate checks by certificate, policy and process."""
+        """Return the certificate checks by certificate, policy and process."""
         return _table(self.operations, lambda operation: (operation.thumbprint, operation.policy, operation.process))
 
 
 def sender(host: str, connector: str) -> tuple[str, str]:
-    """Return what the names of one machine and connector have in common, however they are written."""
+    """Return a key that is the same for all ways to write the names of one machine and connector."""
     return host.casefold().partition(".")[0], connector.casefold()
 
 
-def _table(items: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
-    found: dict[Hashable, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+def _table(rows: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
+    table: dict[Hashable, list[T]] = {}
+    for row in rows:
+        table.setdefault(key(row), []).append(row)
+    return table
 
 
 def later_evidence(facts: CaseFacts) -> Later:
@@ -114,7 +114,7 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
         )
         if later_refusals:
             firsts.append(group.whole(min(later_refusals, key=group.order)))
-            count, last = count + len(later_refusals), max(last, *(item.time for item in later_refusals))
+            count, last = count + len(later_refusals), max(last, *(differing.time for differing in later_refusals))
     if not firsts:
         return None
     return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
@@ -138,7 +138,7 @@ def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
 
 
 def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
-    """Return what Exchange Online took from the same machine and connector for recipients outside of the tenant."""
+    """Return the mail that Exchange Online took from the same machine and connector for outside recipients."""
     return [
         accepted_mail
         for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
@@ -150,7 +150,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
 
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:
-    """Return whether logs that name no machine hold mail of the same connector: it may be that of another server."""
+    """Return whether logs that name no machine hold mail of the same connector, which may be another server's."""
     return bool(state.host) and bool(later.accepted_by.get(sender("", state.connector)))
 
 
@@ -170,7 +170,7 @@ def _same_sender(host: str, connector: str, state: RefusedState) -> bool:
 
 
 def same_host(left: str, right: str) -> bool:
-    """Whether two names are of one machine, with or without its domain; no name is no other machine's."""
+    """Return whether two names are of one machine, with or without its domain; an empty name equals only another."""
     short = {name.casefold().partition(".")[0] for name in (left, right)}
     full = {name.casefold() for name in (left, right) if "." in name}
     return len(short) == 1 and len(full) <= 1

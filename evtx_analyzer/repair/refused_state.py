@@ -61,10 +61,10 @@ def refused_state(
 ) -> RefusedState:
     """Return the state of an incident; ``operations`` (by id) hold the checks of its links.
 
-    ``deliveries`` are given where ``Later`` does not hold the accepted mail of the incident's own time.
+    ``deliveries`` are needed where ``Later`` does not hold the accepted mail of the incident's own time.
     """
     complete = holds_every_kind(incident)
-    # One answers for all that are alike.
+    # Refusals that are alike were refused in the same state, so one of each group is enough.
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
     tls = {_tls(rejection) for rejection in rejections}
     certificates = {_certificate_sent(rejection) for rejection in rejections}
@@ -102,7 +102,7 @@ def refused_state(
 
 
 def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
-    """Whether the first and the last acceptance lie around or within the refusals: any between them may."""
+    """Return whether mail may have been accepted between the refusals: the spans of both overlap."""
     thumbprints = {rejection.sent.thumbprint if rejection.sent else "" for rejection in incident.rejections}
     first, last = history.first_accepted_outside, history.last_accepted_outside
     if first is None or last is None or history.thumbprint not in thumbprints:
@@ -118,7 +118,7 @@ def _tls(rejection: Rejection) -> bool | None:
 
 
 def _certificate_sent(rejection: Rejection) -> bool | None:
-    """Whether a certificate was sent; without TLS there is none, and IIS SMTP logs do not show it."""
+    """Return whether a certificate was sent, which needs TLS; None where the log does not show it, as in IIS SMTP."""
     if rejection.sent is not None:
         return True
     tls = _tls(rejection)
@@ -128,5 +128,5 @@ def _certificate_sent(rejection: Rejection) -> bool | None:
 
 
 def _agreed(values: set[bool | None]) -> bool | None:
-    """The value that all have; None where they differ or one is not known."""
+    """Return the value that all share; None if they differ or it is not known."""
     return next(iter(values)) if len(values) == 1 else None
