@@ -84,10 +84,10 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
-        """Return the checks of chains under a policy, in order of time, by host and thumbprint."""
+        """Return the checks under a policy whose result is known, in order of time, by host and thumbprint."""
         checks: dict[tuple[str, str], list[Operation]] = {}
         for operation in self.operations:
-            if operation.policy and operation.thumbprint:
+            if operation.policy and operation.thumbprint and operation.result:
                 checks.setdefault((operation.host, operation.thumbprint), []).append(operation)
         return checks
 

@@ -18,12 +18,12 @@ from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange_online import is_private, parse_address
+from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
-_PASSED = "0"
 _MOST_SENDERS = 5
 
 
@@ -313,8 +313,8 @@ def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
     until = case.checked_until.get(rejection.host, rejection.time)
     for check in case.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
         if check.time <= rejection.time:
-            began = None if check.result == _PASSED else began or check.time
-        elif check.result == _PASSED:
+            began = None if check.result == PASSED else began or check.time
+        elif check.result == PASSED:
             until = check.time
             break
     key = (*sender_key(rejection), sent_thumbprint(rejection))

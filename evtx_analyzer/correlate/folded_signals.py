@@ -17,7 +17,7 @@ from evtx_analyzer.correlate.case_facts import CaseFacts, completed, sender_key,
 from evtx_analyzer.correlate.refused_session import RECENT
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.alike import Alike, Differing
-from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.evidence import PASSED, Rejection
 from evtx_analyzer.sigma.conditions import ALL_FIELDS
 from evtx_analyzer.sigma.match import Signal, with_signals
 
@@ -93,7 +93,7 @@ def _changes(facts: CaseFacts) -> set[datetime]:
             times |= {event.first - RECENT} if event.first else set()
             times |= {event.last + RECENT} if event.last else set()
     for checks in facts.checks.values():
-        passed = [check.result == "0" for check in checks]
+        passed = [check.result == PASSED for check in checks]
         # Only a check that gives another result than the one before it changes the answer.
         times |= {
             check.time

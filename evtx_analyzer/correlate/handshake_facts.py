@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key, sent_thumbprint
 from evtx_analyzer.correlate.compared_mail import messages_between
-from evtx_analyzer.correlate.fields import Answer, Field, facts
+from evtx_analyzer.correlate.fields import Answer, Field, facts, verdict
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
 from evtx_analyzer.distinguished_names import same_name, sorted_names
 from evtx_analyzer.exchange_online import is_host_name, is_service_name
@@ -68,7 +68,7 @@ def _not_yet_valid(leaf: WireCertificate, handshake: Handshake) -> bool | None:
 
 def _issuer_expired(leaf: WireCertificate, handshake: Handshake) -> bool | None:  # noqa: ARG001  as ``_of_leaf`` calls
     uppers = [handshake.sent[place] for place in handshake.sent_chain.path[1:]]
-    return any(_expired(upper, handshake) for upper in uppers) if uppers else None
+    return verdict(_expired(upper, handshake) for upper in uppers)
 
 
 def _missing_issuer(wire: _Wire) -> str | None:

@@ -20,11 +20,10 @@ from itertools import chain
 
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.evidence import LINK_BASES, HostRelation, Link, Operation, Rejection
+from evtx_analyzer.model.evidence import LINK_BASES, PASSED, HostRelation, Link, Operation, Rejection
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import LinkRule
 
-SUCCESS = "0"
 _BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}
 
 
@@ -231,7 +230,7 @@ def _successes(operations: Iterable[Operation]) -> dict[tuple[str, ...], list[tu
     for operation in operations:
         if (
             operation.kind == "chain"
-            and operation.result == SUCCESS
+            and operation.result == PASSED
             and operation.thumbprint
             and not set(operation.chain_status) & _BROKEN
         ):
@@ -256,7 +255,7 @@ def _link(
     later = successes.get((operation.host, operation.thumbprint, operation.policy, operation.process), [])
     end = rejection.time + timedelta(seconds=_slack(rejection))
     breaking = None
-    if operation.result != SUCCESS:
+    if operation.result != PASSED:
         # Old systems write times in whole ticks of 15 ms: among equal times the record id tells the order.
         after = bisect_right(later, _moment((operation.time, operation.origin)), key=_moment)
         breaking = later[after][1] if after < len(later) and later[after][0] <= end else None

@@ -19,13 +19,12 @@ from evtx_analyzer.diagnose.sentences import sentences
 from evtx_analyzer.diagnose.time_zones import zone_asked
 from evtx_analyzer.diagnose.unknown_hosts import host_asked
 from evtx_analyzer.diagnose.wording import fill
-from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
+from evtx_analyzer.model.evidence import PASSED, HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.normalize.kinds import SERVERS
 from evtx_analyzer.rules.definitions import Cause, MissingRule
 
 _SIDES = ("supports", "contradicts")
-_PASSED = "0"
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
@@ -244,7 +243,7 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
     against = [link for link in scene.sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
     operations = scene.case.operations
     return [link for link in scene.sound if link.rule in rules["supports"]], [
-        link for link in against if link.host in PAIRED and operations[link.operation].result == _PASSED
+        link for link in against if link.host in PAIRED and operations[link.operation].result == PASSED
     ]
 
 

@@ -24,6 +24,8 @@ from evtx_analyzer.model.rejection import Rejection as Rejection  # noqa: PLC041
 LinkBasis = Literal["thumbprint", "subject", "time"]
 """What joins a refusal with a check, the strongest first; ``LINK_BASES`` is this order."""
 LINK_BASES: tuple[LinkBasis, ...] = get_args(LinkBasis)
+PASSED = "0"
+"""``result`` of an operation that passed (S_OK)."""
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 

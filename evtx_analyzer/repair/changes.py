@@ -16,11 +16,11 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.exchange_online import is_private
-from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.repair.later import Later, between, outside_mail, same_host
-from evtx_analyzer.repair.refused_state import PASSED, FailedCheck, RefusedState
+from evtx_analyzer.repair.refused_state import FailedCheck, RefusedState
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -78,13 +78,8 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
 
 
 def _is_again(operation: Operation, failed: FailedCheck) -> bool:
-    """Return whether a check is the failed one, made again later."""
-    same = (
-        operation.thumbprint == failed.thumbprint
-        and operation.policy == failed.policy
-        and operation.process == failed.process
-    )
-    return same and operation.result != "" and same_host(operation.host, failed.host) and operation.time > failed.time
+    """Return whether a check of the same certificate, policy and process is the failed one, made again later."""
+    return operation.result != "" and same_host(operation.host, failed.host) and operation.time > failed.time
 
 
 def _is_sound(operation: Operation) -> bool:
@@ -193,7 +188,9 @@ def _with_same_certificate(state: RefusedState, mail: Sequence[AcceptedMail]) ->
 def _differs(mail: MailState, state: RefusedState) -> set[Part]:
     """Return in what accepted mail differs, or may differ, from the refused mail."""
     parts: set[Part] = set()
-    if (mail.thumbprint not in state.thumbprints) if state.thumbprints else bool(mail.thumbprint) or _unsure(state):
+    # Where nothing shows what the refused sessions sent, any mail may differ in it.
+    other = bool(mail.thumbprint) or state.certificate_sent is None
+    if (mail.thumbprint not in state.thumbprints) if state.thumbprints else other:
         parts.add("certificate")
     if state.tls is None or mail.tls is not state.tls:
         parts.add("tls")
@@ -202,11 +199,6 @@ def _differs(mail: MailState, state: RefusedState) -> set[Part]:
     if None in state.sender_domains or mail.sender_domain not in state.sender_domains:
         parts.add("sender")
     return parts
-
-
-def _unsure(state: RefusedState) -> bool:
-    """Return whether nothing shows which certificate the refused sessions sent, if any."""
-    return state.certificate_sent is None
 
 
 def _shows_none(mail: MailState) -> bool:

@@ -11,10 +11,8 @@ from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_remote_side
-from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
+from evtx_analyzer.model.evidence import PASSED, Delivery, Incident, Operation, Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
-
-PASSED = "0"
 
 
 class FailedCheck(Struct, frozen=True):
