@@ -61,7 +61,7 @@ TESTED_BY = {
     "diagnose/observations.py": "diagnose/test_diagnose.py",
     "diagnose/scene.py": "diagnose/test_cases.py",
     "diagnose/sentences.py": "diagnose/test_diagnose.py",
-    "diagnose/time_zones.py": "diagnose/test_diagnose.py",
+    "diagnose/time_zones.py": "smtp/test_unzoned_times.py",
     "diagnose/unknown_hosts.py": "diagnose/test_first_answers.py",
     "diagnose/verdict.py": "diagnose/test_cases.py",
     "diagnose/weigh.py": "diagnose/test_diagnose.py",

@@ -97,12 +97,18 @@ def _answers(
             return
         attempt = owners.pop(future.key)
         try:
-            yield attempt, future.result()
+            answer: Answer = future.result(timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            # A worker that leaves takes its answers along: Dask makes them again where it can, and calls again.
+            owners[future.key] = attempt
+            future.add_done_callback(done.put)
+            continue
         except KilledWorker:
             # The bundle has a process of its own, so it was not the bundle that ended Dask's worker.
-            yield attempt, Died(-int(signal.SIGTERM))
+            answer = Died(-int(signal.SIGTERM))
         except CancelledError:
             raise OptionError("the Dask scheduler is gone; start it and repeat with --resume") from None
+        yield attempt, answer
 
 
 def _next_done(done: SimpleQueue[Any], client: Client) -> Any:  # noqa: ANN401  a future of Dask's

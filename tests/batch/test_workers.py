@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from killing import Killer, descendants, is_worker, parents, wait_until
 
 import evtx_analyzer as ea
 from evtx_analyzer.batch import bundles, run, settings_for
-from evtx_analyzer.batch.local import run_local
+from evtx_analyzer.batch.cluster import _answers
+from evtx_analyzer.batch.local import Attempt, run_local
 from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, BundleError, Failed, WorkerLimits, overdue
 from evtx_analyzer.batch.work import summarize
+from evtx_analyzer.batch.worker import Done
 from samples.fleet import write_fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc")]
@@ -298,3 +301,36 @@ def test_a_cluster_without_workers_ends_in_rows(cluster, fleet, tmp_path, monkey
         summary = run(fleet, tmp_path, settings_for(), scheduler=dask.scheduler_address, progress=leave)
     assert len(summary.rows) == COUNT
     assert {row.reason for row in summary.rows if row.status == "failed"} == {NO_WORKERS}
+
+
+class LostOnce:
+    """A future of Dask's whose answer left with its worker before it was fetched, and is made again."""
+
+    def __init__(self, key, answer, lost):
+        self.key, self.answer, self.lost = key, answer, lost
+
+    def add_done_callback(self, call):
+        call(self)
+
+    def result(self, timeout=None):
+        assert timeout is not None, "it would wait for ever"
+        if self.lost:
+            self.lost -= 1
+            raise TimeoutError
+        return self.answer
+
+
+class Losing:
+    """A client of Dask's whose second task loses its answer twice."""
+
+    def submit(self, _answer_for, _function, task, **_):
+        return LostOnce(task, Done(task * 10), 2 if task == 2 else 0)
+
+
+@pytest.mark.server
+def test_an_answer_that_left_with_its_worker_is_waited_for_again():
+    pytest.importorskip("distributed")
+    queue = deque(Attempt(task) for task in (1, 2, 3))
+    client: Any = Losing()
+    answers = {attempt.task: answer for attempt, answer in _answers(client, str, queue, 2)}
+    assert answers == {1: Done(10), 2: Done(20), 3: Done(30)}
