@@ -1,9 +1,10 @@
-"""Single fields of the view of a certificate in the stores."""
+"""The last check of a certificate on its machine, as the view of the stores shows it."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from evidence import HANDSHAKE, OWN, operation, success
@@ -26,5 +27,7 @@ from evtx_analyzer.stores.fields import _last_check
 )
 def test_the_last_check_is_the_last_one_with_a_result(checks, expected):
     incident = SimpleNamespace(end=HANDSHAKE + timedelta(seconds=1))
-    view = SimpleNamespace(operations=checks, incident=incident, chain=SimpleNamespace(thumbprint=OWN, host="EX01"))
+    view: Any = SimpleNamespace(
+        operations=checks, incident=incident, chain=SimpleNamespace(thumbprint=OWN, host="EX01")
+    )
     assert _last_check(view) == expected
