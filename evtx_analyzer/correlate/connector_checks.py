@@ -133,7 +133,7 @@ class _Inbound(Struct, frozen=True, dict=True):
             return None
         names = sorted({name for limit in limits for name in limit})
         allowed = any(accepts(name, domain, subdomains=False) for name in names)
-        # An accepted domain may also be given by the name or the GUID of its object, which tells no domain.
+        # The list may name an accepted domain by the name or the GUID of its object, which shows no domain.
         nameless = any("." not in name for name in names)
         if not allowed and (nameless or any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates)):
             return None

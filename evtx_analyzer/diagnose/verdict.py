@@ -56,7 +56,7 @@ def _by_grade(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _span(incidents: Sequence[Incident]) -> str:
-    """Return the time from the first refusal to the last; refusals without a UTC time are counted beside it."""
+    """Return the time from the first refusal to the last; refusals without a UTC time are only counted."""
     starts = (Moment(incident.start, incident.start_basis) for incident in incidents)
     ends = (Moment(incident.end, incident.end_basis) for incident in incidents)
     first, last = clock.limits([*starts, *ends])
