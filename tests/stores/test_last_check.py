@@ -26,7 +26,6 @@ from evtx_analyzer.stores.fields import _last_check
     ],
 )
 def test_the_last_check_is_the_last_one_with_a_result(checks, expected):
-    chain = SimpleNamespace(thumbprint=OWN, host="EX01")
     incident = SimpleNamespace(end=HANDSHAKE + timedelta(seconds=1))
     view: Any = SimpleNamespace(
         operations=checks, incident=incident, chain=SimpleNamespace(thumbprint=OWN, host="EX01")
