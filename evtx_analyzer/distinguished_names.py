@@ -7,6 +7,7 @@ for its ``ST``.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 from evtx_analyzer.model.certificate import Certificate
@@ -25,6 +26,24 @@ def sorted_names(subject: str, alternate: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted({name.casefold() for name in names if "." in name and " " not in name}))
 
 
+@lru_cache(maxsize=4096)
+def dns_name(text: str) -> str:
+    """Return a DNS name as it is compared: in lower case, without the last dot, internationalized labels in Unicode.
+
+    Certificates and SMTP write ``xn--bcher-kva.example`` (RFC 5890), an export may show ``bücher.example``. Not
+    folded: that would make one name of two that differ in a sharp s.
+    """
+    labels = unicodedata.normalize("NFC", text.strip().rstrip(".").lower()).split(".")
+    return ".".join(map(_in_unicode, labels))
+
+
+def _in_unicode(label: str) -> str:
+    try:
+        return label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label
+    except UnicodeError:  # no label that IDNA made
+        return label
+
+
 def connector_covers(pattern: str, name: str) -> bool:
     """Return whether a connector's TlsSenderCertificateName covers a certificate's name.
 
@@ -32,7 +51,7 @@ def connector_covers(pattern: str, name: str) -> bool:
     domain and all subdomains", Set-InboundConnector). The certificate's own ``*.contoso.com`` stands for one label
     (RFC 6125 6.4.3).
     """
-    left, right = pattern.strip().casefold(), name.strip().casefold()
+    left, right = dns_name(pattern), dns_name(name)
     if left == right:
         return True
     if left.startswith("*."):

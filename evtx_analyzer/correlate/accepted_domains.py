@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.fields import Field
 from evtx_analyzer.correlate.settings import same_text
-from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.distinguished_names import certificate_names, dns_name
 from evtx_analyzer.exchange_online import is_initial_domain
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
@@ -25,13 +25,13 @@ class Domains(Struct, frozen=True, dict=True):
 
     @cached_property
     def accepted(self) -> dict[str, bool]:
-        """Return the domains, and whether those below each are accepted too."""
-        named = [(domain.values.get("DomainName", "").casefold(), domain) for domain in self.domains]
+        """Return the accepted domains, each with whether its subdomains are accepted too."""
+        named = [(domain.values.get("DomainName", "").strip(), domain) for domain in self.domains]
         return {name: same_text(setting.values.get("MatchSubDomains", ""), "True") for name, setting in named if name}
 
     @cached_property
     def whole(self) -> bool:
-        """Return whether the export lists all of them."""
+        """Return whether the export lists all accepted domains."""
         return all(domain.values.get("DomainName") and "DomainName" not in domain.cut for domain in self.domains)
 
     @cached_property
@@ -51,7 +51,9 @@ class Domains(Struct, frozen=True, dict=True):
     @cached_property
     def holds_certificate(self) -> bool:
         """Return whether a name of the certificate is accepted."""
-        return any(accepts(name, one, subdomains=below) for name, below in self.accepted.items() for one in self.names)
+        return any(
+            accepts(domain, name, subdomains=below) for domain, below in self.accepted.items() for name in self.names
+        )
 
 
 def _tenants_own(view: Domains) -> bool | None:
@@ -61,11 +63,11 @@ def _tenants_own(view: Domains) -> bool | None:
 
 
 def _sender_accepted(view: Domains) -> bool | None:
-    sender = view.rejection.mail_from.rpartition("@")[2].casefold()
+    sender = view.rejection.mail_from.rpartition("@")[2]
     if not view.of_tenant or not (sender or view.rejection.null_sender):
         return None
     # MAIL FROM:<> names no domain that could be accepted.
-    held = any(accepts(name, sender, subdomains=below) for name, below in view.accepted.items())
+    held = any(accepts(domain, sender, subdomains=below) for domain, below in view.accepted.items())
     return held or (False if view.whole or not sender else None)
 
 
@@ -77,12 +79,13 @@ def _certificate_accepted(view: Domains) -> bool | None:
 
 
 def _above_accepted(view: Domains) -> bool | None:
-    """Return whether a domain above a name is; whether that is enough ("mail.contoso.com may not be registered") is not
-    documented.
+    """Return whether only a domain above a name of the certificate is accepted.
+
+    Microsoft does not document whether that is enough ("mail.contoso.com may not be registered").
     """
     if not view.names:
         return None
-    above = any(accepts(name, one, subdomains=True) for name in view.accepted for one in view.names)
+    above = any(accepts(domain, name, subdomains=True) for domain in view.accepted for name in view.names)
     return above and not view.holds_certificate
 
 
@@ -95,10 +98,10 @@ DOMAIN_FIELDS = (
 
 
 def accepts(domain: str, name: str, *, subdomains: bool) -> bool:
-    """Return whether an accepted domain holds a name: its own, and those below it where the tenant says so."""
-    plain = domain.removeprefix("*.")
+    """Return whether an accepted domain holds a name: its own, or with ``subdomains`` one below it."""
+    plain, asked = dns_name(domain.removeprefix("*.")), dns_name(name)
     below = subdomains or domain.startswith("*.")
-    return bool(name) and (name == plain or (below and name.endswith("." + plain)))
+    return bool(asked) and (asked == plain or (below and asked.endswith("." + plain)))
 
 
 def shows_all_names(rejection: Rejection, sent: Certificate | None) -> bool:

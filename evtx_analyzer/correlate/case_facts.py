@@ -22,9 +22,9 @@ from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 
 class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
-    """What surrounds the refusals of a case; ``certificates`` by thumbprint, from event 90, files and Send logs.
+    """What surrounds the refusals of a case; ``certificates`` are by thumbprint, from every input that shows any.
 
-    Thousands of refusals ask the same, so each answer is made once (``dict=True`` lets the struct keep it).
+    Thousands of refusals need the same tables, so each is made once (``dict=True`` lets the struct keep it).
     """
 
     settings: tuple[Setting, ...] = ()
@@ -41,94 +41,94 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     def places(self) -> dict[str, Origin]:
         """Return where the first exported object of each cmdlet stands."""
-        found: dict[str, Origin] = {}
-        for setting in sorted(self.settings, key=lambda item: sort_key(item.origin)):
-            found.setdefault(setting.cmdlet, setting.origin)
-        return found
+        places: dict[str, Origin] = {}
+        for setting in sorted(self.settings, key=lambda setting: sort_key(setting.origin)):
+            places.setdefault(setting.cmdlet, setting.origin)
+        return places
 
     @cached_property
     def objects(self) -> Mapping[str, list[Setting]]:
         """Return the exported objects by cmdlet."""
-        found: dict[str, list[Setting]] = {}
+        objects: dict[str, list[Setting]] = {}
         for setting in self.settings:
-            found.setdefault(setting.cmdlet, []).append(setting)
-        return found
+            objects.setdefault(setting.cmdlet, []).append(setting)
+        return objects
 
     @cached_property
     def outside(self) -> Mapping[tuple[str, str], list[AcceptedMail]]:
         """Return the mail that Exchange Online took for recipients outside of the own tenant, by host and log kind."""
-        found: dict[tuple[str, str], list[AcceptedMail]] = {}
+        outside: dict[tuple[str, str], list[AcceptedMail]] = {}
         for mail in self.accepted_mail:
             if mail.state.scope == "outside":
-                found.setdefault((mail.state.host, mail.state.kind), []).append(mail)
-        return found
+                outside.setdefault((mail.state.host, mail.state.kind), []).append(mail)
+        return outside
 
     @cached_property
     def refused(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
         """Return the first and last refusal by connector, log kind, host and thumbprint."""
-        found: dict[tuple[str, ...], tuple[datetime, datetime]] = {}
+        spans: dict[tuple[str, ...], tuple[datetime, datetime]] = {}
         for delivery in self.deliveries:
             if delivery.first_refused and delivery.last_refused:
                 key = (*sender_key(delivery), delivery.thumbprint)
-                first, last = found.get(key, (delivery.first_refused, delivery.last_refused))
-                found[key] = min(first, delivery.first_refused), max(last, delivery.last_refused)
-        return found
+                first, last = spans.get(key, (delivery.first_refused, delivery.last_refused))
+                spans[key] = min(first, delivery.first_refused), max(last, delivery.last_refused)
+        return spans
 
     @cached_property
     def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
         """Return the failed TLS negotiations by connector, log kind and host."""
-        found: dict[tuple[str, ...], list[TlsFailures]] = {}
-        for tls_failure in self.tls_failures:
-            found.setdefault((tls_failure.connector, tls_failure.kind, tls_failure.host), []).append(tls_failure)
-        return found
+        failures: dict[tuple[str, ...], list[TlsFailures]] = {}
+        for failure in self.tls_failures:
+            failures.setdefault((failure.connector, failure.kind, failure.host), []).append(failure)
+        return failures
 
     @cached_property
     def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
-        """Return the checks of chains under a policy, in order of time, by host and thumbprint."""
-        found: dict[tuple[str, str], list[Operation]] = {}
+        """Return the checks under a policy whose result is known, in order of time, by host and thumbprint."""
+        checks: dict[tuple[str, str], list[Operation]] = {}
         for operation in self.operations:
-            if operation.policy and operation.thumbprint:
-                found.setdefault((operation.host, operation.thumbprint), []).append(operation)
-        return found
+            if operation.policy and operation.thumbprint and operation.result:
+                checks.setdefault((operation.host, operation.thumbprint), []).append(operation)
+        return checks
 
     @cached_property
     def checked_until(self) -> Mapping[str, datetime]:
         """Return, by machine, the time of the last check: a success up to then would have been seen."""
-        found: dict[str, datetime] = {}
+        until: dict[str, datetime] = {}
         for operation in self.operations:
-            found[operation.host] = max(found.get(operation.host, operation.time), operation.time)
-        return found
+            until[operation.host] = max(until.get(operation.host, operation.time), operation.time)
+        return until
 
     @cached_property
     def schannel(self) -> Mapping[str, list[Context]]:
         """Return the Schannel events by the machine that wrote them."""
-        found: dict[str, list[Context]] = {}
+        by_host: dict[str, list[Context]] = {}
         for context in self.context:
             if context.kind == SCHANNEL and context.host:
-                found.setdefault(context.host, []).append(context)
-        return found
+                by_host.setdefault(context.host, []).append(context)
+        return by_host
 
     @cached_property
     def hosts_called_untrusted(self) -> frozenset[str]:
         """Return the machines whose chain Exchange Online could not verify, as its 450 4.4.317 UntrustedRoot says."""
-        other_errors = (other_error for other_error in self.other_errors if "4.4.317" in other_error.code)
-        return frozenset(item.host for item in other_errors if "untrustedroot" in item.text.casefold())
+        tls_errors = (error for error in self.other_errors if "4.4.317" in error.code)
+        return frozenset(error.host for error in tls_errors if "untrustedroot" in error.text.casefold())
 
     @cached_property
     def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
         """Return domains of refused senders by host, log kind and thumbprint; "" is no sender, None is not known."""
-        found: dict[tuple[str, str, str], set[str | None]] = {}
-        # Those that are alike have a sender's domain in common.
+        senders: dict[tuple[str, str, str], set[str | None]] = {}
+        # Refusals that are alike have the same sender domain.
         for rejection in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
-            found.setdefault((rejection.host, rejection.kind, sent_thumbprint(rejection)), set()).add(
+            senders.setdefault((rejection.host, rejection.kind, sent_thumbprint(rejection)), set()).add(
                 sender_domain_of(rejection)
             )
-        return {key: frozenset(domains) for key, domains in found.items()}
+        return {key: frozenset(domains) for key, domains in senders.items()}
 
     @cached_property
     def wire(self) -> Mapping[str, list[Handshake]]:
-        """Handshakes that are those of refused connections and show what the client sent, by refusal."""
-        found: dict[str, list[Handshake]] = {}
+        """Return the handshakes of refused connections themselves that show what the client sent, by refusal."""
+        by_refusal: dict[str, list[Handshake]] = {}
         for handshake in self.handshakes:
             if (
                 handshake.rejection
@@ -136,23 +136,22 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
                 and is_conclusive(handshake)
                 and handshake.requested is not None
             ):
-                found.setdefault(handshake.rejection, []).append(handshake)
-        return found
+                by_refusal.setdefault(handshake.rejection, []).append(handshake)
+        return by_refusal
 
     @cached_property
     def failed_handshakes(self) -> Mapping[tuple[object, object], list[Handshake]]:
-        """Handshakes that ended with a fatal alert, by the addresses of both sides."""
-        found: dict[tuple[object, object], list[Handshake]] = {}
+        """Return the handshakes that ended with a fatal alert, by the addresses of both sides."""
+        by_addresses: dict[tuple[object, object], list[Handshake]] = {}
         for handshake in self.handshakes:
             if handshake.alert:
-                found.setdefault((parse_address(handshake.local), parse_address(handshake.remote)), []).append(
-                    handshake
-                )
-        return found
+                ends = parse_address(handshake.local), parse_address(handshake.remote)
+                by_addresses.setdefault(ends, []).append(handshake)
+        return by_addresses
 
     @cached_property
     def answers(self) -> dict[object, Fields]:
-        """Return the facts that are made once for all refusals that ask the same, by what they ask."""
+        """Return the facts made so far, by all that they depend on; refusals in the same state share them."""
         return {}
 
 
@@ -172,18 +171,18 @@ def case_facts(
 ) -> CaseFacts:
     """Return the facts of a case from exported objects, certificate files, CAPI2, deliveries and other events.
 
-    A file or a handshake tells more of a certificate than event 90 does, and that more than a Send log, so the best
-    wins.
+    ``shown`` are the certificates of Send logs by thumbprint. A file or a handshake shows more of a certificate than
+    event 90, and that more than a Send log: of each certificate the fullest one is kept.
     """
-    things, checked, on_wire = list(exported), tuple(operations), tuple(handshakes)
+    exports, checked, on_wire = list(exported), tuple(operations), tuple(handshakes)
     events = [operation.certificate for operation in checked if operation.certificate]
-    files = [item.certificate for item in things if isinstance(item, CertificateFile)]
-    stored = [item for item in things if isinstance(item, StoreEntry) and item.certificate is not None]
-    # A list that certutil prints tells less than an event, the bytes of a certificate tell all.
+    files = [event.certificate for event in exports if isinstance(event, CertificateFile)]
+    stored = [event for event in exports if isinstance(event, StoreEntry) and event.certificate is not None]
+    # A list that certutil prints shows less than an event does; the bytes of a certificate show all.
     listed = [entry.certificate for entry in stored if entry.certificate and not entry.encoded]
     files += [entry.certificate for entry in stored if entry.certificate and entry.encoded]
     return CaseFacts(
-        settings=tuple(item for item in things if isinstance(item, Setting)),
+        settings=tuple(event for event in exports if isinstance(event, Setting)),
         certificates={
             certificate.thumbprint: certificate
             for certificate in (*listed, *(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
@@ -202,7 +201,7 @@ def case_facts(
 
 
 def completed(sent: Certificate | None, background: CaseFacts) -> Certificate | None:
-    """Return the certificate as the log shows it, with what only event 90 or a certificate file knows of it."""
+    """Return the certificate as the log shows it, completed with what only other inputs show of it."""
     if sent is None or not sent.thumbprint:
         return sent
     known = background.certificates.get(sent.thumbprint)
@@ -222,9 +221,9 @@ def completed(sent: Certificate | None, background: CaseFacts) -> Certificate | 
     )
 
 
-def sender_key(item: Delivery | Rejection) -> tuple[str, ...]:
+def sender_key(sent: Delivery | Rejection) -> tuple[str, ...]:
     """Return who sent: connector, kind of log, host."""
-    return item.connector, item.kind, item.host
+    return sent.connector, sent.kind, sent.host
 
 
 def sent_thumbprint(rejection: Rejection) -> str:

@@ -2,7 +2,7 @@
 
 An engineer finds the difference by comparing what works with what does not. A trait that every refusal and no accepted
 message has is a clue; one that accepted mail shares is none. Only mail that Exchange Online took for recipients outside
-of the own tenant is compared. For the trait of the recipients themselves all accepted mail is compared.
+of the own tenant is compared; for the trait of the recipients themselves, all accepted mail is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def common_traits(
     own_domains: Iterable[str],
     alike: Iterable[Alike] = (),
 ) -> tuple[CommonTrait, ...]:
-    """Return the traits that every refusal has, ``alike`` the folded ones; none where protocol logs hold no refusal."""
+    """Return the traits that every refusal in protocol logs has; ``alike`` are the folded refusals."""
     folded = [group for group in alike if group.shared.kind in SESSION_KINDS]
     listed = [rejection for rejection in rejections if rejection.kind in SESSION_KINDS]
     # Refusals that are alike have all traits in common but for their recipients.
@@ -73,11 +73,12 @@ def _shared(
         )
 
 
+# Values of traits that are there or not: no name in a log holds a NUL.
 _HAS, _HAS_NOT = "\0has", "\0has not"
 
 
 def _null_sender(sender_domain: str | None) -> str | None:
-    """Return whether mail has no sender; None if that is not known."""
+    """Return whether accepted mail has no sender (``_HAS``), None if that is not known."""
     return None if sender_domain is None else _HAS_NOT if sender_domain else _HAS
 
 
@@ -94,7 +95,7 @@ def _rejected_certificate(rejection: Rejection) -> str | None:
 
 
 def _rejected_plain(rejection: Rejection) -> str | None:
-    """Return whether no TLS was used: only a session that is whole and holds neither STARTTLS nor TLS shows it."""
+    """Return ``_HAS`` if no TLS was used: only a whole session without STARTTLS and TLS shows that."""
     return _HAS if rejection.from_start and not rejection.starttls and not rejection.tls else None
 
 
@@ -107,14 +108,14 @@ _TRAITS: tuple[_Trait, ...] = (
     ("sender-domain", _rejected_sender, lambda state: state.sender_domain),
     ("certificate", _rejected_certificate, lambda state: state.thumbprint),
     ("no-tls", _rejected_plain, lambda state: None if state.tls is None else _HAS_NOT if state.tls else _HAS),
-    ("seen-address", lambda item: _address(item.seen_address), lambda state: _address(state.seen_address)),
-    ("connector", lambda item: item.connector or None, lambda state: state.connector),
-    ("host", lambda item: item.host or None, lambda state: state.host or None),
+    ("seen-address", lambda rejection: _address(rejection.seen_address), lambda state: _address(state.seen_address)),
+    ("connector", lambda rejection: rejection.connector or None, lambda state: state.connector),
+    ("host", lambda rejection: rejection.host or None, lambda state: state.host or None),
 )
 
 
 def _scopes(listed: Iterable[Rejection], folded: Iterable[Alike], own: frozenset[str]) -> Iterator[Scope]:
-    """Yield the scope of each refusal; an outage asks for the same domains again and again."""
+    """Yield the scope of each refusal, found once for refusals with the same domains."""
     known: dict[tuple[str, ...], Scope] = {}
     named = [(rejection.rcpt_to, rejection.mail_from, rejection.helo) for rejection in listed]
     rows = (

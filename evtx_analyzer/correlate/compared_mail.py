@@ -1,6 +1,6 @@
-"""A refusal beside the mail that was accepted: with the same certificate, address or sender, before, between and after.
+"""A refusal compared with accepted mail: with the same certificate, address or sender, before, between and after.
 
-Only mail that Exchange Online took for recipients outside of the own tenant is compared. What is absent is not known.
+Only mail that Exchange Online took for recipients outside of the own tenant is compared. An absent field is not known.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange_online import is_private, parse_address
+from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
-_PASSED = "0"
 _MOST_SENDERS = 5
 
 
 class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     """A refused session and the accepted mail of its host and kind of log.
 
-    ``failed`` is the time in which checks of its certificate failed, ``expiry`` when it expired.
+    ``failed`` is from when to when checks of its certificate failed, ``expiry`` when it expired (both UTC).
     """
 
     session: RefusedSession
@@ -54,7 +54,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def here(self) -> list[AcceptedMail]:
-        """Return that of the same connector."""
+        """Return the accepted mail of the same connector."""
         return [
             accepted_mail
             for accepted_mail in self.mail
@@ -63,12 +63,12 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def same(self) -> list[AcceptedMail]:
-        """Return that with the same certificate, or without any as the refused one."""
+        """Return the mail of the connector with the same certificate, or without any like the refused mail."""
         return [accepted_mail for accepted_mail in self.here if _same_security(accepted_mail, self.session, self.own)]
 
     @cached_property
     def alike(self) -> list[AcceptedMail]:
-        """Return that which is the same as far as its log can tell."""
+        """Return the mail of the connector that was sent in the same way, as far as the log shows it."""
         return self.same or [
             accepted_mail for accepted_mail in self.here if _same_as_shown(accepted_mail, self.session)
         ]
@@ -91,7 +91,10 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def senders(self) -> frozenset[str | None]:
-        """Return the sender domains that are accepted while this one is refused, in the same state; else nothing."""
+        """Return the sender domains accepted in the same state while this one is refused.
+
+        Empty where the refused senders are not all known, or one of their domains was accepted too.
+        """
         rejection = self.session.rejection
         refused = self.session.case.senders.get((rejection.host, rejection.kind, self.own), frozenset())
         accepted = frozenset(accepted_mail.state.sender_domain for accepted_mail in self.alike)
@@ -103,7 +106,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def known_senders(self) -> list[str]:
-        """Return the names among them."""
+        """Return the first of the accepted sender domains that are known, without the null sender."""
         return sorted({domain for domain in self.senders if domain})[:_MOST_SENDERS]
 
     @cached_property
@@ -136,7 +139,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
 
 def accepted_facts(session: RefusedSession) -> Fields:
-    """Return the accepted mail compared with the refusal; the same for all refusals that ask the same."""
+    """Return the accepted mail compared with the refusal, computed once for all refusals in the same state."""
     if not session.shows_commands:
         return {}
     rejection, answers = session.rejection, session.case.answers
@@ -145,8 +148,8 @@ def accepted_facts(session: RefusedSession) -> Fields:
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
     plain = session.start_tls is False
-    asked = (own, plain, rejection.seen_address, session.sender_domain, failed, expiry, alone)
-    key = ("accepted", *sender_key(rejection), *asked)
+    state = (own, plain, rejection.seen_address, session.sender_domain, failed, expiry, alone)
+    key = ("accepted", *sender_key(rejection), *state)
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
     return answers[key]
@@ -164,13 +167,13 @@ def _same_security(accepted_mail: AcceptedMail, session: RefusedSession, own: st
 
 
 def _same_as_shown(accepted_mail: AcceptedMail, session: RefusedSession) -> bool:
-    """Return whether both used TLS in a log that shows no certificates (IIS): alike as far as such a log can tell."""
+    """Return whether both used TLS in a log without certificates (IIS), which shows no other difference."""
     shows_none = session.rejection.kind not in KINDS_WITH_CERTIFICATES
     return shows_none and session.start_tls is True and accepted_mail.state.tls is True
 
 
 def _elsewhere(view: _Compared) -> set[str]:
-    """Return other connectors that had mail with the same certificate accepted while this one was refused.
+    """Return the other connectors on which mail with the same certificate was accepted while this one was refused.
 
     What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
     """
@@ -185,7 +188,7 @@ def _elsewhere(view: _Compared) -> set[str]:
 
 
 def _other_addresses(view: _Compared) -> list[str]:
-    """Return the public addresses from which alone mail was accepted."""
+    """Return the public addresses from which mail was accepted, if none was accepted from the refused one's."""
     if not view.seen_address or view.same_address or is_private(view.seen_address):
         return []
     others = sorted(
@@ -215,7 +218,7 @@ def _only_null_sender(view: _Compared) -> bool | None:
 
 
 def _only_other_senders(view: _Compared) -> bool | None:
-    """Return True if so; which senders were accepted is not known whole where one of them is not."""
+    """Return True if only other senders are refused; None where the sender of any accepted mail is not known."""
     if _refused_senders(view) == {""} or None in view.senders:
         return None
     return True if view.known_senders else None
@@ -302,16 +305,16 @@ FIELDS = (
 def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
     """Return the time in which checks of the certificate that was sent are known to fail; None if none failed before.
 
-    It lasts from the first of the failures that no success interrupts to the next success, else to the end of the
-    export or the last refusal. What was accepted later may have been accepted after a repair that no log shows.
+    It lasts from the first failure after the last success to the next success, or else to the end of the export or the
+    last refusal. Mail that was accepted later may have been accepted after a repair that no log shows.
     """
     rejection, case = session.rejection, session.case
     began: datetime | None = None
     until = case.checked_until.get(rejection.host, rejection.time)
     for check in case.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
         if check.time <= rejection.time:
-            began = None if check.result == _PASSED else began or check.time
-        elif check.result == _PASSED:
+            began = None if check.result == PASSED else began or check.time
+        elif check.result == PASSED:
             until = check.time
             break
     key = (*sender_key(rejection), sent_thumbprint(rejection))
@@ -328,7 +331,7 @@ def _expiry(session: RefusedSession) -> datetime | None:
 def messages_between(
     mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None
 ) -> list[str]:
-    """Return accepted mail as rules show it: ``14 messages, 2026-... UTC to 2026-... UTC``; nothing for no message."""
+    """Return accepted mail as rules show it, ``14 messages, 2026-... UTC to 2026-... UTC``; an empty list for none."""
     whole = joined(_known(accepted_mail.times.between(first, last) for accepted_mail in mail))
     if whole is None:
         return []

@@ -53,7 +53,7 @@ def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, 
 
 
 class _Matched(Struct, frozen=True):
-    """How a working OnPremises connector stands to a session: by name, by address, None where that is not known."""
+    """Whether a connector matches a session by its name and by its addresses; None where that is not known."""
 
     connector: Setting
     name: bool | None
@@ -80,13 +80,26 @@ class _Inbound(Struct, frozen=True, dict=True):
 
     @cached_property
     def working(self) -> list[Setting]:
-        """Return those among them that are enabled."""
-        return [setting for setting in self.relaying if _enabled(setting)]
+        """Return the OnPremises connectors that are enabled."""
+        return [connector for connector in self.relaying if _enabled(connector)]
 
     @cached_property
     def unclear(self) -> list[Setting]:
         """Return enabled connectors of a type that the export does not show: a table may leave ConnectorType out."""
         return [connector for connector in self.connectors if _relays(connector) is None and _enabled(connector)]
+
+    @cached_property
+    def any_partner(self) -> bool | None:
+        """Return whether a connector of type Partner is there; None where a type is not shown."""
+        return verdict(
+            _is(connector, "ConnectorType", "Partner") if named_value(connector, "ConnectorType") else None
+            for connector in self.connectors
+        )
+
+    @cached_property
+    def any_disabled(self) -> bool | None:
+        """Return whether an OnPremises connector is disabled; None where a disabled one does not show its type."""
+        return verdict(not _enabled(connector) and _relays(connector) for connector in self.connectors)
 
     @cached_property
     def names(self) -> list[str]:
@@ -100,11 +113,11 @@ class _Inbound(Struct, frozen=True, dict=True):
 
     @cached_property
     def matched(self) -> list[_Matched]:
-        """Return how each connector that may relay stands to the session."""
+        """Return whether each connector that may relay matches the session."""
         return [_match(setting, self.rejection, self.sent) for setting in (*self.working, *self.unclear)]
 
     def shows(self, name: str) -> bool:
-        """Return whether every export holds a property; one that none holds says nothing."""
+        """Return whether every exported connector that may relay holds a property."""
         return all(name in setting.values for setting in (*self.working, *self.unclear))
 
     @cached_property
@@ -113,24 +126,27 @@ class _Inbound(Struct, frozen=True, dict=True):
 
         None where one of them is not limited, or where a list was cut.
         """
-        domain = self.rejection.mail_from.rpartition("@")[2].casefold()
-        candidates = [item.connector for item in self.matched if item.any is not False]
+        domain = self.rejection.mail_from.rpartition("@")[2]
+        candidates = [match.connector for match in self.matched if match.any is not False]
         limits = [listed(candidate.values.get("AssociatedAcceptedDomains", "")) for candidate in candidates]
         if not domain or not candidates or not all(limits):
             return None
-        allowed = any(accepts(name.casefold(), domain, subdomains=False) for names in limits for name in names)
-        if not allowed and any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates):
+        names = sorted({name for limit in limits for name in limit})
+        allowed = any(accepts(name, domain, subdomains=False) for name in names)
+        # The list may name an accepted domain by the name or the GUID of its object, which shows no domain.
+        nameless = any("." not in name for name in names)
+        if not allowed and (nameless or any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates)):
             return None
-        return sorted({name for names in limits for name in names}), allowed
+        return names, allowed
 
 
 def _names_match(view: _Inbound) -> bool | None:
-    return verdict(item.name for item in view.matched if _connector_name(item.connector))
+    return verdict(match.name for match in view.matched if _connector_name(match.connector))
 
 
 def _addresses_match(view: _Inbound) -> bool | None:
-    addressed = (item for item in view.matched if listed(item.connector.values.get("SenderIPAddresses", "")))
-    return verdict(item.address for item in addressed)
+    addressed = (match for match in view.matched if listed(match.connector.values.get("SenderIPAddresses", "")))
+    return verdict(match.address for match in addressed)
 
 
 INBOUND_FIELDS = (
@@ -142,17 +158,17 @@ INBOUND_FIELDS = (
     Field(
         "InboundConnector.Name",
         "their names",
-        lambda view: [item.values.get("Name", "") for item in view.working],
+        lambda view: [connector.values.get("Name", "") for connector in view.working],
     ),
     Field(
         "InboundConnector.Partner",
         "whether a connector of type Partner is there",
-        lambda view: any(_is(item, "ConnectorType", "Partner") for item in view.connectors),
+        lambda view: view.any_partner,
     ),
     Field(
         "InboundConnector.Disabled",
         "whether one of type OnPremises is disabled",
-        lambda view: len(view.working) < len(view.relaying),
+        lambda view: view.any_disabled,
     ),
     Field("InboundConnector.CertificateName", "TlsSenderCertificateName of those that work", lambda view: view.names),
     Field("InboundConnector.Address", "SenderIPAddresses of those that work", lambda view: view.scopes),
@@ -169,7 +185,7 @@ INBOUND_FIELDS = (
     Field(
         "InboundConnector.MatchingName",
         "names of connectors whose certificate name the certificate that was sent has",
-        lambda view: [item.connector.values.get("Name", "") for item in view.matched if item.name],
+        lambda view: [match.connector.values.get("Name", "") for match in view.matched if match.name],
     ),
     Field("InboundConnector.CertificateMatches", "whether there is one", _names_match),
     Field("InboundConnector.AddressMatches", "whether one holds the address that was seen", _addresses_match),
@@ -187,7 +203,7 @@ INBOUND_FIELDS = (
 
 
 def _relays(setting: Setting) -> bool | None:
-    """Return whether a connector is of type OnPremises, which alone relays; None if that is not exported."""
+    """Return whether a connector is of type OnPremises, the only one that relays; None if its type is not shown."""
     return _is(setting, "ConnectorType", "OnPremises") if named_value(setting, "ConnectorType") else None
 
 
@@ -196,7 +212,7 @@ def _match(setting: Setting, rejection: Rejection, sent: Certificate | None) -> 
     own = certificate_names(sent) if sent is not None else set()
     by_name: bool | None = False if "TlsSenderCertificateName" in setting.values else None
     if name:
-        by_name = any(connector_covers(name, one) for one in own) or (
+        by_name = any(connector_covers(name, own_name) for own_name in own) or (
             False if shows_all_names(rejection, sent) else None
         )
     scopes = listed(setting.values.get("SenderIPAddresses", ""))
@@ -231,7 +247,7 @@ class _Sender(Struct, frozen=True, dict=True):
 
     @cached_property
     def own(self) -> list[Setting]:
-        """Return the exports of the session's connector: several where it was exported before and after a change."""
+        """Return the exports of the session's connector; there are several if it was exported again after a change."""
         return [
             connector
             for connector in self.connectors
@@ -246,9 +262,9 @@ class _Sender(Struct, frozen=True, dict=True):
 
     @cached_property
     def shown(self) -> list[Setting]:
-        """Return what Get-ExchangeCertificate says of the certificate that was sent.
+        """Return the entries of Get-ExchangeCertificate for the certificate that was sent.
 
-        One that it does not list at all is another server's, or the export is older than it.
+        That there is none shows nothing: the export may be another server's, or older than the certificate.
         """
         thumbprint = self.sent.thumbprint if self.sent else ""
         return [
@@ -271,10 +287,10 @@ def _sent_as_set(view: _Sender) -> bool | None:
     answers = set()
     for issuer, subject in view.wanted:
         same = same_name(issuer, sent.issuer) and same_name(subject, sent.subject)
-        # Whether Exchange finds names whose parts stand the other way round is not documented.
+        # Whether Exchange finds a name whose parts are written in another order is not documented.
         if same or not (_same_parts(issuer, sent.issuer) and _same_parts(subject, sent.subject)):
             answers.add(same)
-    # Two exports of one connector, from before and after a change, tell nothing together.
+    # Exports from before and after a change contradict each other: which one was in force is not known.
     return answers.pop() if len(answers) == 1 else None
 
 
@@ -296,7 +312,7 @@ def _values_of_sent(view: _Sender, name: str) -> list[str]:
 
 
 def _fitting(view: _Sender) -> list[str]:
-    """Return the certificates that fit one TlsCertificateName, where there are several."""
+    """Return the certificates that fit one TlsCertificateName; none unless several do."""
     for wanted in reversed(view.wanted):
         fitting = {
             certificate.values.get("Thumbprint", "").upper()
@@ -321,7 +337,7 @@ SENDER_FIELDS = (
     Field(
         "ExchangeCertificate.BoundToSmtp",
         "whether Services of the certificate that was sent hold SMTP",
-        lambda view: verdict(_bound_to_smtp(item) for item in view.shown),
+        lambda view: verdict(_bound_to_smtp(certificate) for certificate in view.shown),
     ),
     Field("ExchangeCertificate.RootCAType", "its RootCAType", lambda view: _values_of_sent(view, "RootCAType")),
     Field(
@@ -341,5 +357,5 @@ def _is(setting: Setting, name: str, value: str) -> bool:
 
 
 def _enabled(setting: Setting) -> bool:
-    """Return whether a connector is enabled; one without the property is taken as such: not every export holds it."""
+    """Return whether a connector is enabled; one whose export lacks the property is taken to be."""
     return not same_text(setting.values.get("Enabled", "True"), "False")

@@ -1,4 +1,4 @@
-"""Rejections and operations of a case, joined: signals over what surrounds each, links between them, incidents."""
+"""Joins the rejections and operations of a case: signals on their views, links between them, and incidents."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Correlation(Struct, frozen=True, kw_only=True):
 def correlate(
     facts: CaseFacts, rules: Rules, window: tuple[float, float] | None, fields: Sequence[str] = ()
 ) -> Correlation:
-    """Match both sides with all that is known of the case, and join them.
+    """Match refusals and checks with all that is known of the case, and join them.
 
-    ``window`` replaces that of link rules. The view of a refusal is made once; of it the ``fields`` are kept.
+    ``window`` (seconds before, after) replaces that of link rules. Of each refusal's view only ``fields`` are kept.
     """
     signals = rules.signals
     on_wire = joined(facts.handshakes, facts.rejections)
@@ -54,7 +54,7 @@ def correlate(
     ]
     refused: list[Rejection] = []
     views: dict[str, Fields] = {}
-    # An outage has thousands of refusals that show the same: equal views are one.
+    # An outage has thousands of refusals that show the same, so equal views are held once.
     known: dict[tuple[tuple[str, tuple[str, ...]], ...], Fields] = {}
     for rejection in facts.rejections:
         view = session_facts(rejection, facts)

@@ -1,7 +1,7 @@
-"""Which refusals of a large incident stand whole in the report; all others are folded and counted.
+"""Chooses the refusals of a large incident that the report lists; all others are folded and counted.
 
-Whole are the first and the last refusal, of each signal the first five and the last (evidence names them), the first
-with each distinct reply, the first of each kind of session (``kind_of``), and of each link rule the pairs that lie
+Listed are the first and the last refusal, the first five and the last with each signal (evidence names them), the first
+with each distinct reply, the first of each kind of session (``kind_of``), and for each link rule the pairs that lie
 nearest in time, sound and broken ones apart.
 """
 
@@ -22,16 +22,16 @@ from evtx_analyzer.model.evidence import Incident, Link, Rejection
 from evtx_analyzer.smtp.reply_texts import compared
 
 FIRST = 5
-"""So many refusals with a signal, and pairs of a rule, are whole; as many sentences of evidence are shown."""
+"""How many refusals with a signal, and pairs of a rule, are listed; as many sentences of evidence are shown."""
 MOST_KINDS = 50
-"""So many replies, and kinds of session, have a refusal that is whole."""
+"""How many distinct replies, and kinds of session, have a refusal that is listed."""
 
 _Row = tuple[object, ...]
 """The order of a refusal in time and place, the number of its group, and its number in the group."""
 
 
 class Survey(Struct, frozen=True):
-    """What refusals that are alike hold, gone through once: the first ones and the last, and who is affected."""
+    """What one pass over refusals that are alike shows: the first ones and the last, and who is affected."""
 
     group: Alike
     first: Differing
@@ -73,13 +73,13 @@ def _order(entry: tuple[_Row, Differing]) -> _Row:
 
 
 def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Rejection], tuple[Alike, ...]]:
-    """Return the refusals that are listed whole, and the others; ``links`` are those of all."""
-    chosen = _telling(surveys)
+    """Return the refusals that are listed whole, and the others, still folded; ``links`` are those of all."""
+    chosen = _chosen(surveys)
     paired = _paired(links)
     whole: list[Rejection] = []
-    rest: list[Alike] = []
-    for number, item in enumerate(surveys):
-        group, places = item.group, chosen.get(number, set())
+    folded: list[Alike] = []
+    for number, of_group in enumerate(surveys):
+        group, places = of_group.group, chosen.get(number, set())
         taken = {
             place
             for place, differing in (enumerate(group.differing()) if paired else ())
@@ -90,27 +90,27 @@ def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Reje
         whole += picked.rejections()
         left = [row for place, row in enumerate(rows) if place not in taken]
         if left:
-            rest.append(replace(group, rows=left))
-    return whole, tuple(rest)
+            folded.append(replace(group, rows=left))
+    return whole, tuple(folded)
 
 
-def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
+def _chosen(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     """Return the places of the rows that are listed whole, by the number of their group."""
     signals: dict[str, list[Survey]] = {}
     replies: dict[object, _Row] = {}
     kinds: dict[object, _Row] = {}
-    for item in surveys:
-        for name in item.group.shared.signals:
-            signals.setdefault(name, []).append(item)
-        for known, key in (
-            (replies, compared(item.group.shared.reply)),
-            (kinds, kind_of(item.group.whole(item.first))),
+    for of_group in surveys:
+        for name in of_group.group.shared.signals:
+            signals.setdefault(name, []).append(of_group)
+        for firsts, key in (
+            (replies, compared(of_group.group.shared.reply)),
+            (kinds, kind_of(of_group.group.whole(of_group.first))),
         ):
-            known[key] = min(known.get(key, item.early[0]), item.early[0])
+            firsts[key] = min(firsts.get(key, of_group.early[0]), of_group.early[0])
     rows: list[_Row] = [min(survey.early[0] for survey in surveys), max(survey.end for survey in surveys)]
     for same in signals.values():
-        rows += heapq.nsmallest(FIRST, chain.from_iterable(item.early for item in same))
-        rows.append(max(item.end for item in same))
+        rows += heapq.nsmallest(FIRST, chain.from_iterable(of_group.early for of_group in same))
+        rows.append(max(of_group.end for of_group in same))
     rows += [*sorted(replies.values())[:MOST_KINDS], *sorted(kinds.values())[:MOST_KINDS]]
     chosen: dict[int, set[int]] = {}
     for *_, number, place in dict.fromkeys(rows):
@@ -121,7 +121,7 @@ def _telling(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
 
 
 def kind_of(rejection: Rejection) -> tuple[object, ...]:
-    """Return what of a refusal decides whether a later acceptance is of the same kind, as ``repair`` compares them."""
+    """Return the parts of a refusal by which ``repair`` compares it with mail that was accepted later."""
     received = rejection.received.thumbprint if rejection.received else ""
     online = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
     sent = rejection.sent is not None

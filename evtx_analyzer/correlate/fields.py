@@ -1,7 +1,7 @@
-"""The fields of a view: the name that signals use, what it means, and how its values are taken.
+"""Fields of a view: the name that signals use, its meaning, and the function that takes its values.
 
-Facts are made from these tables, and docs/rules.md is generated from them. A field has values or is absent: nothing is
-ever an empty text, and what no input shows is never "false".
+Facts are made from such tables, and docs/rules.md is generated from them. A field has values or is absent: a value is
+never an empty text, and what no input shows is never "false".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Answer = str | bool | Iterable[str] | None
 
 
 class Field(Struct, frozen=True):
-    """One field; ``take`` gives its value or values, and nothing or None where the field is absent."""
+    """One field; ``take`` returns its value or values, None or nothing where the field is absent."""
 
     name: str
     meaning: str
@@ -25,9 +25,9 @@ class Field(Struct, frozen=True):
 
 
 def facts(fields: Iterable[Field], view: object) -> Fields:
-    """Return the fields that are there, with their values as rules compare them."""
-    made = ((field.name, texts(field.take(view))) for field in fields)
-    return {name: values for name, values in made if values}
+    """Return the fields that the view has, with their values as rules compare them."""
+    taken = ((field.name, texts(field.take(view))) for field in fields)
+    return {name: values for name, values in taken if values}
 
 
 def texts(answer: Answer) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def texts(answer: Answer) -> tuple[str, ...]:
 
 
 def verdict(answers: Iterable[bool | None]) -> bool | None:
-    """Return True where any answer is, False where there are some and all are False, else None: not known."""
+    """Return True if any answer is True, False if there are answers and all are False, else None (not known)."""
     known = list(answers)
     if True in known:
         return True

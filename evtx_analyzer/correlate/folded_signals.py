@@ -1,8 +1,8 @@
-"""Signals of refusals that are alike: asked once for all of them that were refused while nothing changed.
+"""Signals of folded refusals, evaluated once for all that are alike and were refused while nothing changed.
 
-What the view of a refusal (``session_facts``) shows depends on what refusals that are alike share, and on its time: on
-which TLS negotiations failed in the minutes before, which checks had passed, whether the certificate had expired. All
-of that changes at known moments, and between two of them one refusal answers for all.
+The view of a refusal (``session_facts``) depends on what refusals that are alike share, and on time: which TLS
+negotiations failed in the minutes before, which checks had passed, whether the certificate had expired. All of that
+changes at known moments, and between two of them the signals of one refusal are those of all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from evtx_analyzer.correlate.case_facts import CaseFacts, completed, sender_key,
 from evtx_analyzer.correlate.refused_session import RECENT
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.alike import Alike, Differing
-from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.evidence import PASSED, Rejection
 from evtx_analyzer.sigma.conditions import ALL_FIELDS
 from evtx_analyzer.sigma.match import Signal, with_signals
 
@@ -27,39 +27,39 @@ _VIEW = "smtp-session"
 
 
 def with_view_signals(groups: Iterable[Alike], signals: Sequence[Signal], facts: CaseFacts) -> list[Alike]:
-    """Return refusals that are alike with the signals of their view, apart where their views are not the same."""
+    """Return the groups of folded refusals with the signals of their views, split where their views differ."""
     own = [signal for signal in signals if signal.kind == _VIEW]
-    seen = frozenset().union(*(signal.looks_at for signal in own))
+    looked_at = frozenset().union(*(signal.looks_at for signal in own))
     changes = _changes(facts)
-    return [part for group in groups for part in _parts(group, own, seen, changes, facts)]
+    return [part for group in groups for part in _parts(group, own, looked_at, changes, facts)]
 
 
 def _parts(
-    group: Alike, signals: Sequence[Signal], seen: frozenset[str], changes: set[datetime], facts: CaseFacts
+    group: Alike, signals: Sequence[Signal], looked_at: frozenset[str], changes: set[datetime], facts: CaseFacts
 ) -> Iterator[Alike]:
     sent = completed(group.shared.sent, facts)
     limits = [time for time in (sent.not_before, sent.not_after) if time] if sent else []
     times = sorted({*changes, *limits})
     # Where the delivery history does not hold the refusals, each is compared by its own time.
     alone = (*sender_key(group.shared), sent_thumbprint(group.shared)) not in facts.refused
-    mail_from, reply = (bool(seen & {name, ALL_FIELDS}) for name in _DIFFERING)
+    mail_from, reply = (bool(looked_at & {name, ALL_FIELDS}) for name in _DIFFERING)
     known: dict[tuple[object, ...], tuple[object, ...]] = {}
     rows: dict[tuple[object, ...], list[bytes]] = {}
-    found: dict[tuple[object, ...], tuple[str, ...]] = {}
+    signals_of: dict[tuple[object, ...], tuple[str, ...]] = {}
     for differing, row in zip(group.differing(), group.rows, strict=True):
         own = (
             differing.time if alone else None,
             differing.mail_from if mail_from else "",
             differing.reply if reply else "",
         )
-        asked = (*_between(times, differing), *own)
-        if asked not in known:
+        state = (*_between(times, differing), *own)
+        if state not in known:
             names, view = _judged(group.whole(differing), signals, facts)
-            known[asked] = (names, *view)
-            found[known[asked]] = names
-        rows.setdefault(known[asked], []).append(row)
-    for key, some in rows.items():
-        yield replace(group, shared=replace(group.shared, signals=found[key]), rows=some)
+            known[state] = (names, *view)
+            signals_of[known[state]] = names
+        rows.setdefault(known[state], []).append(row)
+    for key, part in rows.items():
+        yield replace(group, shared=replace(group.shared, signals=signals_of[key]), rows=part)
 
 
 def _between(times: Sequence[datetime], differing: Differing) -> tuple[int, ...]:
@@ -85,7 +85,7 @@ def _judged(
 
 
 def _changes(facts: CaseFacts) -> set[datetime]:
-    """Return the times at which the view of a refusal may change, for ``session_facts`` compares its time with them."""
+    """Return the times with which ``session_facts`` compares a refusal's: its view may change at each of them."""
     failed = {time for tls_failure in facts.tls_failures for time in tls_failure.times.edges()}
     times = failed | {time + RECENT for time in failed}
     for events in facts.schannel.values():
@@ -93,7 +93,7 @@ def _changes(facts: CaseFacts) -> set[datetime]:
             times |= {event.first - RECENT} if event.first else set()
             times |= {event.last + RECENT} if event.last else set()
     for checks in facts.checks.values():
-        passed = [check.result == "0" for check in checks]
+        passed = [check.result == PASSED for check in checks]
         # Only a check that gives another result than the one before it changes the answer.
         times |= {
             check.time

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key, sent_thumbprint
 from evtx_analyzer.correlate.compared_mail import messages_between
-from evtx_analyzer.correlate.fields import Answer, Field, facts
+from evtx_analyzer.correlate.fields import Answer, Field, facts, verdict
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
 from evtx_analyzer.distinguished_names import same_name, sorted_names
 from evtx_analyzer.exchange_online import is_host_name, is_service_name
@@ -23,11 +23,11 @@ from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.public_roots import is_public_root
 
 _CLOCK = timedelta(days=1)
-"""Clocks are off by hours at most: what expired less than a day before the handshake may not have expired yet."""
+"""Clocks are off by hours at most: what expired within a day of the handshake may still have been valid."""
 
 
 class _Wire(Struct, frozen=True):
-    """A handshake, the refusal in its connection where there is one, and what is known of the case."""
+    """A handshake, the refusal in its connection if there is one, and the facts of the case."""
 
     handshake: Handshake
     rejection: Rejection | None
@@ -68,7 +68,7 @@ def _not_yet_valid(leaf: WireCertificate, handshake: Handshake) -> bool | None:
 
 def _issuer_expired(leaf: WireCertificate, handshake: Handshake) -> bool | None:  # noqa: ARG001  as ``_of_leaf`` calls
     uppers = [handshake.sent[place] for place in handshake.sent_chain.path[1:]]
-    return any(_expired(upper, handshake) for upper in uppers) if uppers else None
+    return verdict(_expired(upper, handshake) for upper in uppers)
 
 
 def _missing_issuer(wire: _Wire) -> str | None:
@@ -80,9 +80,9 @@ def _missing_issuer(wire: _Wire) -> str | None:
 def _needs_intermediate(leaf: WireCertificate, known: Mapping[str, Certificate]) -> bool:
     """Return whether a public authority issued the certificate through an intermediate.
 
-    Shown where the issuer's certificate is in the input, by name and key id, and is itself issued by a public root. As
-    good is what the certificate itself bears: the logs of Certificate Transparency take chains of public authorities
-    only, and those must not issue from their root (CA/Browser Forum, Baseline Requirements 6.1.7).
+    That is shown if the input holds the issuer's certificate (by name and key id) and a public root issued it. A
+    certificate with signed timestamps shows it as well: the logs of Certificate Transparency take chains of public
+    authorities only, and those must not issue from their root (CA/Browser Forum, Baseline Requirements 6.1.7).
     """
     if leaf.publicly_logged:
         return True
@@ -104,7 +104,7 @@ def _is_issuer(certificate: Certificate, leaf: WireCertificate) -> bool:
 
 
 def _accepted_since(wire: _Wire) -> list[str]:
-    """Return mail that was accepted between this handshake and the last refusal, in the same state."""
+    """Return the mail accepted in the same state between this handshake and the last refusal, as rules show it."""
     rejection, case = wire.rejection, wire.case
     if rejection is None or wire.handshake.sent_chain.state == "not-seen":
         return []

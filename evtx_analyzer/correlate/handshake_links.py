@@ -1,16 +1,16 @@
-"""Which TLS handshake of a network trace is that of a refused connection.
+"""Joins TLS handshakes of a network trace with refusals.
 
-A wrong pair would make a wrong proof, so a pair is made only where nothing else could be meant:
+A wrong pair would be a wrong proof, so a pair is made only where no other one is possible:
 
 - ``endpoints``: address and port of both sides are those of the Send log, less than a minute apart. The port of the
   client is used again only after many minutes.
 - ``port``: one side's address was translated on the way (NAT), and address and port of the other side, the client's
   port and the certificate are those of the log, within seconds.
 - ``thumbprint`` and ``address``: the same certificate, or where the log shows none the same server, within seconds.
-  That may be another connection beside the refused one, so it is never proof.
+  That may be another connection than the refused one, so it is never proof.
 
-Whatever is not unique in both directions is no pair. A certificate that differs from the log's takes a pair apart: then
-one of the clocks, or the address, is not what it seems.
+A pair that is not unique in both directions is not made, nor is one whose certificate differs from the log's: then one
+of the clocks, or the address, is not what it seems.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class _Session(NamedTuple):
 
 
 def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> list[Handshake]:
-    """Return the handshakes; those of refused connections name the refusal and how it was found."""
+    """Return the handshakes in the order of time; those of refused connections name the refusal and the ``join``."""
     sessions = _sessions(rejections)
-    rest = sorted(handshakes, key=lambda handshake: (handshake.start, handshake.id))
-    if not sessions or not rest:
-        return rest
+    ordered = sorted(handshakes, key=lambda handshake: (handshake.start, handshake.id))
+    if not sessions or not ordered:
+        return ordered
     pairs: dict[int, tuple[_Session, Join]] = {}
-    ends = [(_endpoint(item.local), _endpoint(item.remote)) for item in rest]
+    ends = [(_endpoint(handshake.local), _endpoint(handshake.remote)) for handshake in ordered]
     by_ends: dict[tuple[tuple[str, int], tuple[str, int]], list[int]] = {}
     for place, both in enumerate(ends):
         by_ends.setdefault(both, []).append(place)
@@ -62,32 +62,33 @@ def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> 
         near = [
             place
             for place in by_ends.get((session.local, session.remote), ())
-            if _apart(rest[place], session) <= SAME_CONNECTION
+            if _apart(ordered[place], session) <= SAME_CONNECTION
         ]
-        # Two recordings of one connection may both be there; what they show must not differ.
-        if near and all(_agree(rest[place], session) for place in near) and _alike([rest[place] for place in near]):
+        recordings = [ordered[place] for place in near]
+        # The trace may hold two recordings of one connection; they must not differ in what they show.
+        if near and all(_agree(handshake, session) for handshake in recordings) and _alike(recordings):
             pairs |= dict.fromkeys(near, (session, "endpoints"))
         elif not near:
             free.append(session)
-    starts = [item.start for item in rest]
+    starts = [handshake.start for handshake in ordered]
     for join, fits in _WEAKER:
         edges = [
             (place, session)
             for session in free
             for place in _between(starts, session.time)
-            if place not in pairs and fits(rest[place], ends[place], session)
+            if place not in pairs and fits(ordered[place], ends[place], session)
         ]
         degrees = Counter(place for place, _ in edges), Counter(session.rejection.id for _, session in edges)
         for place, session in edges:
             if degrees[0][place] == degrees[1][session.rejection.id] == 1:
                 pairs[place] = (session, join)
-        # A session that has several candidates is not tried by weaker means: one of them is it.
+        # A session with several candidates is not tried by weaker means: it is one of those, and which is not known.
         free = [session for session in free if not degrees[1][session.rejection.id]]
-    return [_with(item, pairs.get(place)) for place, item in enumerate(rest)]
+    return [_with(handshake, pairs.get(place)) for place, handshake in enumerate(ordered)]
 
 
 def with_certificates(rejections: Iterable[Rejection], handshakes: Iterable[Handshake]) -> list[Rejection]:
-    """Return the refusals; where the log does not show which certificate was sent, the refused connection's does."""
+    """Return the refusals; one whose log does not show what was sent gets the certificate of its handshake."""
     sent = {
         handshake.rejection: handshake.sent[0]
         for handshake in handshakes
@@ -97,15 +98,12 @@ def with_certificates(rejections: Iterable[Rejection], handshakes: Iterable[Hand
         and handshake.flight == "whole"
         and not handshake.sent[0].fault
     }
-    found = []
+    completed = []
     for rejection in rejections:
         leaf = sent.get(rejection.id)
         shown = rejection.sent is not None or (rejection.from_start and bool(rejection.tls))
-        if leaf is None or shown:
-            found.append(rejection)
-            continue
-        found.append(replace(rejection, sent=certificate_of(leaf)))
-    return found
+        completed.append(rejection if leaf is None or shown else replace(rejection, sent=certificate_of(leaf)))
+    return completed
 
 
 def wire_certificates(handshakes: Iterable[Handshake]) -> list[Certificate]:
@@ -131,23 +129,23 @@ def certificate_of(shown: WireCertificate) -> Certificate:
 
 
 def is_conclusive(handshake: Handshake) -> bool:
-    """Whether the handshake shows all that the client sent: nothing is cut or hidden, and no other one followed."""
+    """Return whether a handshake shows all that the client sent: nothing is cut or hidden, and no other followed."""
     return handshake.flight == "whole" and handshake.completed and not handshake.renegotiated
 
 
 def seconds_apart(handshake: Handshake, time: datetime) -> float:
-    """The handshake's time minus another one, in seconds."""
+    """Return the handshake's time minus another one, in seconds."""
     return (handshake.start - time).total_seconds()
 
 
 def _between(starts: Sequence[datetime], time: datetime) -> range:
-    """The places of handshakes that may belong to a session of this time."""
+    """Return the places of the handshakes that may belong to a session of this time."""
     return range(bisect_left(starts, time - _BEFORE), bisect_right(starts, time + _AFTER))
 
 
 def _sessions(rejections: Iterable[Rejection]) -> list[_Session]:
-    found: dict[tuple[object, ...], _Session] = {}
-    for rejection in sorted(rejections, key=lambda item: (item.time, item.id)):
+    sessions: dict[tuple[object, ...], _Session] = {}
+    for rejection in sorted(rejections, key=lambda rejection: (rejection.time, rejection.id)):
         if not is_known(rejection.time_basis) or not rejection.remote_endpoint:
             continue
         time = rejection.handshake_time or rejection.time
@@ -165,35 +163,35 @@ def _sessions(rejections: Iterable[Rejection]) -> list[_Session]:
             _endpoint(rejection.remote_endpoint),
             rejection.sent.thumbprint if rejection.sent else "",
         )
-        found.setdefault(key, session)
-    return list(found.values())
+        sessions.setdefault(key, session)
+    return list(sessions.values())
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    """Address and port; the port is 0 where the text has none."""
+    """Return address and port of an endpoint; an empty text and 0 for what it does not name."""
     address = parse_address(text)
     port = text.strip().rpartition(":")[2] if text.strip().startswith("[") or text.count(":") == 1 else ""
     return ("" if address is None else str(address), int(port) if port.isdecimal() else 0)
 
 
 def _apart(handshake: Handshake, session: _Session) -> float:
-    """How far the log's time lies outside of the connection, in seconds."""
+    """Return how many seconds the log's time lies outside of the connection; 0 if it lies within."""
     first, last = handshake.opened or handshake.start, handshake.end or handshake.start
     return max((first - session.time).total_seconds(), (session.time - last).total_seconds(), 0.0)
 
 
 def _agree(handshake: Handshake, session: _Session) -> bool:
-    """Whether the certificate is the log's, as far as both show one.
+    """Return whether the certificate is the log's, as far as both show one.
 
-    That the log names a certificate and the wire shows none is no contradiction: Exchange writes which one it chose,
-    and Windows decides whether it is sent.
+    A certificate in the log and none on the wire is no contradiction: Exchange logs which one it chose, and Windows
+    decides whether it is sent.
     """
     shown = handshake.sent[0].thumbprint if handshake.flight == "whole" and handshake.sent else ""
     return not shown or not session.thumbprint or shown == session.thumbprint
 
 
 def _alike(handshakes: Sequence[Handshake]) -> bool:
-    """Whether several recordings can be of one connection."""
+    """Return whether several recordings can be of one connection."""
     whole = {
         tuple(part.thumbprint for part in handshake.sent) for handshake in handshakes if handshake.flight == "whole"
     }
@@ -211,7 +209,7 @@ _Ends = tuple[tuple[str, int], tuple[str, int]]
 
 
 def _by_port(handshake: Handshake, ends: _Ends, session: _Session) -> bool:
-    """Whether one address was translated, with the client's port kept."""
+    """Return whether both are one connection of which one address was translated and the client's port was kept."""
     (_, local_port), remote = ends
     if not session.local[1] or local_port != session.local[1] or not _same_certificate(handshake, session):
         return False
@@ -226,7 +224,7 @@ def _by_thumbprint(handshake: Handshake, ends: _Ends, session: _Session) -> bool
 
 
 def _by_address(handshake: Handshake, ends: _Ends, session: _Session) -> bool:
-    """For logs that show neither ports nor certificates (IIS): the same server, the same name in EHLO."""
+    """Return whether server and EHLO name are the same, for logs without ports and certificates (IIS)."""
     if session.local[1] or session.thumbprint or ends[1][0] != session.remote[0]:
         return False
     names = {name.casefold() for name in (handshake.ehlo, session.rejection.helo) if name}

@@ -29,8 +29,8 @@ _MOST_REPLIES = 20
 
 
 def incidents(
-    found_rejections: Sequence[Rejection],
-    found_links: Sequence[Link],
+    rejections: Sequence[Rejection],
+    links: Sequence[Link],
     operations: Mapping[str, Operation],
     alike: Sequence[Alike] = (),
 ) -> list[Incident]:
@@ -39,15 +39,15 @@ def incidents(
     ``alike`` are folded refusals of large incidents.
     """
     links_of: dict[str, list[Link]] = {}
-    for link in found_links:
+    for link in links:
         links_of.setdefault(link.rejection, []).append(link)
     groups: dict[Key, tuple[list[Rejection], list[Alike]]] = {}
-    for found_rejection in found_rejections:
-        groups.setdefault(incident_key(found_rejection), ([], []))[0].append(found_rejection)
+    for rejection in rejections:
+        groups.setdefault(incident_key(rejection), ([], []))[0].append(rejection)
     for group in alike:
         groups.setdefault(incident_key(group.shared), ([], []))[1].append(group)
-    found = [_incident(key, whole, folded, links_of, operations) for key, (whole, folded) in groups.items()]
-    return sorted(found, key=lambda incident: (incident.start, incident.id))
+    made = [_incident(key, whole, folded, links_of, operations) for key, (whole, folded) in groups.items()]
+    return sorted(made, key=lambda incident: (incident.start, incident.id))
 
 
 def _incident(
@@ -57,14 +57,17 @@ def _incident(
     links_of: Mapping[str, list[Link]],
     operations: Mapping[str, Operation],
 ) -> Incident:
-    surveys = [survey(item, number) for number, item in enumerate(alike)]
+    surveys = [survey(folded, number) for number, folded in enumerate(alike)]
     links = _links(group, alike, links_of)
-    listed, rest = excerpt(surveys, links) if surveys else ([], ())
+    listed, unlisted = excerpt(surveys, links) if surveys else ([], ())
     rejections = tuple(sorted([*group, *listed], key=_order))
-    count = len(rejections) + sum(map(len, rest))
-    own = {rejection.id for rejection in rejections} if rest else set[str]()
-    limiting = [*group, *(item.group.whole(end) for item in surveys for end in (item.first, item.last))]
-    start, end = limits(Moment(item.time, item.time_basis) for item in limiting)
+    count = len(rejections) + sum(map(len, unlisted))
+    own = {rejection.id for rejection in rejections} if unlisted else set[str]()
+    limiting = [
+        *group,
+        *(of_group.group.whole(edge) for of_group in surveys for edge in (of_group.first, of_group.last)),
+    ]
+    start, end = limits(Moment(rejection.time, rejection.time_basis) for rejection in limiting)
     replies = _replies(group, surveys)
     senders, recipients = _affected(group, surveys)
     host, kind, connector, _ = key
@@ -78,17 +81,17 @@ def _incident(
         rejection_count=count,
         certificate=_certificate(rejections, links, operations),
         rejections=rejections,
-        links=tuple(link for link in links if link.rejection in own) if rest else links,
+        links=tuple(link for link in links if link.rejection in own) if unlisted else links,
         senders=tuple(sorted(senders)),
         recipients=tuple(sorted(recipients)),
         start_basis=start.basis,
         end_basis=end.basis,
-        unknown_zone_count=sum(not is_known(item.time_basis) for item in group),
-        excerpt_count=sum(map(_is_excerpt, group)) + sum(len(item) for item in alike if _is_excerpt(item.shared)),
+        unknown_zone_count=sum(not is_known(rejection.time_basis) for rejection in group),
+        excerpt_count=sum(map(_is_excerpt, group)) + sum(len(folded) for folded in alike if _is_excerpt(folded.shared)),
         replies=tuple(replies[:_MOST_REPLIES]),
         more_replies=sum(reply.count for reply in replies[_MOST_REPLIES:]),
         folded_count=count - len(rejections),
-        folded=Folded(rest, links) if rest else UNSET,
+        folded=Folded(unlisted, links) if unlisted else UNSET,
     )
 
 
@@ -97,7 +100,7 @@ def _order(rejection: Rejection) -> tuple[object, ...]:
 
 
 def _is_excerpt(rejection: Rejection) -> bool:
-    # Logs of messages have no rows of a session that could be missing.
+    # Message tracking and reports have no rows of a session that could be missing.
     return rejection.kind in SESSION_KINDS and not rejection.from_start
 
 
@@ -109,12 +112,15 @@ def _links(group: Sequence[Rejection], alike: Sequence[Alike], links_of: Mapping
 
 
 def _affected(group: Sequence[Rejection], surveys: Sequence[Survey]) -> tuple[set[str], set[str]]:
-    """Return the senders and the recipients of an incident; a sender is not shown where only a message is logged."""
+    """Return the senders and the recipients of an incident.
+
+    An empty sender counts where the log shows a session (MAIL FROM:<>), not where it shows a message only.
+    """
     senders = {rejection.mail_from for rejection in group if rejection.stage or rejection.mail_from}
     recipients = {name for rejection in group for name in rejection.rcpt_to.split("; ") if name}
-    for item in surveys:
-        senders |= {name for name in item.senders if item.group.shared.stage or name}
-        recipients |= item.recipients
+    for of_group in surveys:
+        senders |= {name for name in of_group.senders if of_group.group.shared.stage or name}
+        recipients |= of_group.recipients
     return senders, recipients
 
 
@@ -123,10 +129,10 @@ def _replies(group: Sequence[Rejection], surveys: Sequence[Survey]) -> list[Repl
     if not surveys:
         return reply_texts(sorted(group, key=_order))
     rows = [(_order(rejection), reply) for rejection in group for reply in reply_texts([rejection])]
-    for item in surveys:
-        first, last = item.group.whole(item.first), item.group.whole(item.last)
+    for of_group in surveys:
+        first, last = of_group.group.whole(of_group.first), of_group.group.whole(of_group.last)
         rows += [
-            (_order(first), replace(reply, count=len(item.group), last=last.time)) for reply in reply_texts([first])
+            (_order(first), replace(reply, count=len(of_group.group), last=last.time)) for reply in reply_texts([first])
         ]
     return joined(reply for _, reply in sorted(rows, key=lambda row: row[0]))
 

@@ -6,9 +6,9 @@ in each of the rule's fields, hosts that may be paired, and a time inside the ru
 several operations that fit, the nearest is taken. A row of an IIS log is true within one second, so the window's end
 moves by that. A refusal whose UTC time is not known (local time without a zone, a wrong zone) is linked to nothing.
 
-What makes a link wrong: a success for the same certificate under the same policy after the failure and not after the
-refusal breaks it (and is named); a link without thumbprints on both sides is not made where both are known and
-differ, unless it claims nothing but nearness in time; different hosts are linked by a thumbprint only.
+A link is broken by a success for the same certificate under the same policy that lies after the failure and not after
+the refusal; the success is named. A link by a name is not made where both thumbprints are known and differ. Different
+hosts are linked by a thumbprint only.
 """
 
 from __future__ import annotations
@@ -20,33 +20,37 @@ from itertools import chain
 
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.evidence import LINK_BASES, HostRelation, Link, Operation, Rejection
+from evtx_analyzer.model.evidence import LINK_BASES, PASSED, HostRelation, Link, Operation, Rejection
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import LinkRule
 
-SUCCESS = "0"
 _BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}
 
 
 def links(
-    found_rejections: Sequence[Rejection],
-    found_operations: Sequence[Operation],
+    rejections: Sequence[Rejection],
+    operations: Sequence[Operation],
     rules: Iterable[LinkRule],
     window: tuple[float, float] | None = None,
     alike: Sequence[Alike] = (),
 ) -> list[Link]:
-    """Return the links, at most one per pair; ``alike`` are refusals that are folded.
+    """Return the links, at most one per pair; ``alike`` are folded refusals.
 
     ``window`` (seconds before, after) replaces windows below an hour.
     """
-    successes = _successes(found_operations)
+    successes = _successes(operations)
     made: list[Link] = []
     for rule in sorted(rules, key=_strength):
         wanted = frozenset(rule.rejection_signals)
-        checks = _Checks(rule, found_operations)
+        checks = _Checks(rule, operations)
         before, after = _window(rule, window)
-        folded = (item for group in alike if not wanted.isdisjoint(group.shared.signals) for item in group.rejections())
-        for rejection in chain(found_rejections, folded) if checks.any else ():
+        folded = (
+            rejection
+            for group in alike
+            if not wanted.isdisjoint(group.shared.signals)
+            for rejection in group.rejections()
+        )
+        for rejection in chain(rejections, folded) if checks.any else ():
             if rejection.time_basis not in ("utc", "zone") or wanted.isdisjoint(rejection.signals):
                 continue
             anchor = rejection.handshake_time or rejection.time
@@ -58,7 +62,7 @@ def links(
 
 
 class _Alike:
-    """Checks that a rule cannot tell apart but by time: those of one host, certificate and fields, in order."""
+    """Checks that differ only in time for a rule: those of one host, certificate and fields, in the order of time."""
 
     __slots__ = ("checks", "times")
 
@@ -81,15 +85,16 @@ class _Alike:
 
 
 class _Checks:
-    """The checks that a rule is about, so that thousands of refusals are not laid beside each of thousands of them.
+    """The checks that a rule is about, indexed: thousands of refusals need not be compared with thousands of checks.
 
-    ``near`` chooses, ``_fitting`` and ``_nearest`` decide: of checks that are alike only the nearest can be taken.
+    ``near`` returns candidates, among which ``_fitting`` and ``_nearest`` decide: of checks that differ only in time,
+    only the nearest can be taken.
     """
 
     def __init__(self, rule: LinkRule, operations: Iterable[Operation]) -> None:
         checks = [operation for operation in operations if rule.operation_signal in operation.signals]
-        self._checks = sorted(checks, key=lambda item: (item.time, sort_key(item.origin)))
-        self._times = [item.time for item in self._checks]
+        self._checks = sorted(checks, key=lambda check: (check.time, sort_key(check.origin)))
+        self._times = [check.time for check in self._checks]
         self.any = bool(self._checks)
         alike: dict[tuple[object, ...], _Alike] = {}
         self._by_value: dict[str, dict[int, _Alike]] = {}
@@ -104,7 +109,7 @@ class _Checks:
         self._field = rule.fields[0][1] if rule.fields else ""
 
     def near(self, rejection: Rejection, anchor: datetime, first: datetime, last: datetime) -> Iterable[Operation]:
-        """Return the checks in the window, without those that lie farther off than one that is like them."""
+        """Return the checks in the window, leaving out those of which a nearer one differs only in time."""
         values = rejection_values(rejection).get(self._field, set()) if self._field else {""}
         groups = {key: group for value in values for key, group in self._by_value.get(value, {}).items()}
         low, high = bisect_left(self._times, first), bisect_right(self._times, last)
@@ -114,7 +119,7 @@ class _Checks:
 
 
 def _strongest(made: Sequence[Link]) -> list[Link]:
-    """Return one link per pair: the strongest rule comes first, and a weaker one adds nothing about the same pair."""
+    """Return one link per pair, that of the strongest rule: a weaker rule adds nothing about the same pair."""
     pairs: dict[tuple[str, str], Link] = {}
     for link in made:
         pairs.setdefault((link.rejection, link.operation), link)
@@ -162,7 +167,7 @@ def operation_values(operation: Operation) -> Mapping[str, set[str]]:
     """Return the fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``.
 
     A check against a server's name (``serverName`` of event 30) is of the certificate that a remote side sent, so its
-    subject stands for no name of this server, even in the same domain (a domain controller, a mail server beside it).
+    subject is no name of this server, not even in the same domain (a domain controller, another mail server).
     """
     own = [operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())]
     names = [] if operation.server_name else own
@@ -192,15 +197,15 @@ def _domain(name: str) -> str:
 def _nearest(
     rule: LinkRule, rejection: Rejection, fitting: Sequence[tuple[Operation, HostRelation]]
 ) -> list[tuple[Operation, HostRelation]]:
-    """Return the nearest check, or by identity that of each certificate and the nearest one with its event 11."""
+    """Return the nearest check; by identity, the nearest of each certificate and the nearest that has its event 11."""
     ordered = sorted(fitting, key=lambda pair: _nearness(rejection, *pair))
     if rule.basis == "time":
         return ordered[:1]
     kept: dict[tuple[str, bool], tuple[Operation, HostRelation]] = {}
     for pair in ordered:
-        thumbprint, told = pair[0].thumbprint, not pair[0].missing_events
+        thumbprint, is_whole = pair[0].thumbprint, not pair[0].missing_events
         if (thumbprint, True) not in kept:
-            kept.setdefault((thumbprint, told), pair)
+            kept.setdefault((thumbprint, is_whole), pair)
     return list(kept.values())
 
 
@@ -218,14 +223,14 @@ def _nearness(rejection: Rejection, operation: Operation, hosts: HostRelation) -
 def _successes(operations: Iterable[Operation]) -> dict[tuple[str, ...], list[tuple[datetime, Origin]]]:
     """Return the times of successful checks by host, certificate, policy and process, in order.
 
-    Another process has another user's stores: that an engineer's shell builds a chain says nothing of the service. A
-    check that passed although its own chain has errors passed because it was told to ignore them.
+    Another process has another user's stores: that an engineer's shell builds a chain shows nothing about the service.
+    A check that passed although its chain has errors passed because its flags ignore them.
     """
     table: dict[tuple[str, ...], list[tuple[datetime, Origin]]] = {}
     for operation in operations:
         if (
             operation.kind == "chain"
-            and operation.result == SUCCESS
+            and operation.result == PASSED
             and operation.thumbprint
             and not set(operation.chain_status) & _BROKEN
         ):
@@ -250,7 +255,7 @@ def _link(
     later = successes.get((operation.host, operation.thumbprint, operation.policy, operation.process), [])
     end = rejection.time + timedelta(seconds=_slack(rejection))
     breaking = None
-    if operation.result != SUCCESS:
+    if operation.result != PASSED:
         # Old systems write times in whole ticks of 15 ms: among equal times the record id tells the order.
         after = bisect_right(later, _moment((operation.time, operation.origin)), key=_moment)
         breaking = later[after][1] if after < len(later) and later[after][0] <= end else None

@@ -18,7 +18,7 @@ _EXPIRED = "800B0101"
 
 
 class _Check(Struct, frozen=True, dict=True):
-    """A check, and its certificate with the dates that any input knows."""
+    """A check, and its certificate with the dates that any input shows."""
 
     operation: Operation
     certificate: Certificate | None
@@ -52,7 +52,7 @@ class _Check(Struct, frozen=True, dict=True):
 
 
 def _out_of_date(check: _Check) -> str | None:
-    """Return ``leaf`` or ``issuer``, whose validity CERT_E_EXPIRED is about; None for other results or if unknown."""
+    """Return whose validity CERT_E_EXPIRED is about, ``leaf`` or ``issuer``; None for other results or if unknown."""
     if check.operation.result != _EXPIRED:
         return None
     if _NOT_TIME_VALID in check.leaf_status:

@@ -1,4 +1,4 @@
-"""When refusals may belong to a handshake of a network trace: there each is compared with it, and none is folded."""
+"""The times at which refusals may belong to a handshake of a network trace; no refusal is folded then."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 
-# How far other failures of the same machine may lie from a refusal to be told beside it.
+# How far from a refusal other failures of the same machine may lie to be among its facts.
 RECENT = timedelta(minutes=10)
 
 
 class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
-    """A refusal and the facts of its case; ``sent`` is the certificate with all that any input tells of it."""
+    """A refusal and the facts of its case; ``sent`` is the certificate with all that any input shows of it."""
 
     rejection: Rejection
     sent: Certificate | None
@@ -44,7 +44,7 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def start_tls(self) -> bool | None:
-        """Return whether TLS was used; that it was not is only known where the rows are whole."""
+        """Return whether TLS was used; only whole rows show that it was not."""
         rejection = self.rejection
         if not self.shows_commands:
             return None

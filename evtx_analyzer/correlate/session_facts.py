@@ -1,7 +1,7 @@
-"""A refusal with what is known beside it, as one flat view on which signals run as on any event.
+"""A refusal with all that is known about it, as one flat view on which signals run as on any event.
 
-The view is Sigma service ``smtp-session``. A field is absent where no input shows it: no export, no certificate in the
-log, rows of the session missing. Absence is never read as "no".
+The view is Sigma service ``smtp-session``. A field is absent where no input shows it: there is no export, the log holds
+no certificate, rows of the session are missing. Absence is never read as "no".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from evtx_analyzer.correlate.settings import inside, same_text
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     connector_covers,
+    dns_name,
     has_domain_component,
     same_name,
     sorted_names,
@@ -30,7 +31,7 @@ from evtx_analyzer.model.evidence import Context, Rejection
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.smtp.acceptances import MailState
 
-# Errors of a TLS negotiation that speak of the own certificate: it is there and cannot be used.
+# Errors of a TLS negotiation about the own certificate: it is there and cannot be used.
 CREDENTIAL_ERRORS = ("nocredentials", "unknowncredentials")
 # A firewall that inspects SMTP writes X over verbs that it does not know (Cisco ASA: ``250 XXXXXXXA`` for STARTTLS).
 _MASKED = re.compile(r"X{4,}[A-Z]?")
@@ -48,7 +49,7 @@ def session_facts(rejection: Rejection, background: CaseFacts) -> Fields:
 def _names_host(session: RefusedSession) -> bool | None:
     """Return whether the reply names the machine itself, with or without its domain.
 
-    That is the certificate that enrollment gives every machine.
+    A certificate with the machine's own name is what autoenrollment gives to every machine of a domain.
     """
     rejection = session.rejection
     name = rejection.certificate_name.casefold()
@@ -58,7 +59,7 @@ def _names_host(session: RefusedSession) -> bool | None:
 
 
 def _offer(session: RefusedSession) -> str | None:
-    """Return how the remote side's answer to EHLO stands to STARTTLS, for a session that did not use it."""
+    """Return what became of STARTTLS in the remote side's answer to EHLO, for a session that did not use it."""
     rejection = session.rejection
     used = rejection.starttls or rejection.tls
     if not session.shows_commands or not rejection.from_start or used or not rejection.ehlo:
@@ -79,8 +80,8 @@ def _reached_online(session: RefusedSession) -> bool | None:
 def _names_another(rejection: Rejection) -> bool:
     """Return whether message tracking or a report names a foreign server as the one that refused.
 
-    Exchange Online's own name does not stand in them where a smart host is configured by an alias in the own domain,
-    so that a name there tells nothing.
+    A name in the sender's own domain shows nothing: it may be an alias of Exchange Online that the Send connector uses
+    as its smart host.
     """
     name, sender = rejection.remote_name.casefold().rstrip("."), rejection.mail_from.rpartition("@")[2].casefold()
     if not sender or not is_host_name(name) or is_service_name(name):
@@ -143,6 +144,9 @@ def _credentials_failed(session: RefusedSession) -> bool | None:
 
 
 def _schannel_events(session: RefusedSession) -> list[str]:
+    # Schannel's times are UTC: digits of a local clock may look like any of them.
+    if not is_known(session.rejection.time_basis):
+        return []
     events = session.case.schannel.get(session.rejection.host, ())
     return sorted({event.code for event in events if _surrounds(event, session)})
 
@@ -267,7 +271,7 @@ SESSION_FIELDS = (
 
 
 class _Fitting(Struct, frozen=True):
-    """What the exports say of a session, and the mail of its host that other Send connectors had accepted.
+    """What the exports say of a session, and the mail of its host that was accepted on other Send connectors.
 
     A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
     """
@@ -277,7 +281,7 @@ class _Fitting(Struct, frozen=True):
 
     @property
     def others(self) -> list[MailState]:
-        """Return the states of mail that other Send connectors had accepted."""
+        """Return the states of mail that was accepted on other Send connectors."""
         rejection = self.session.rejection
         mail = self.session.case.outside.get((rejection.host, rejection.kind), ())
         return [accepted_mail.state for accepted_mail in mail if accepted_mail.state.connector != rejection.connector]
@@ -295,7 +299,7 @@ def _inbound_fits(view: _Fitting) -> list[str]:
     fitting: set[str] = set()
     for state in view.others:
         own = certificate_names(known[state.thumbprint]) if state.thumbprint in known else ()
-        by_name = any(connector_covers(name, one) for name in names for one in own)
+        by_name = any(connector_covers(pattern, name) for pattern in names for name in own)
         if by_name or any(inside(state.seen_address, scope) for scope in scopes):
             fitting.add(state.connector)
     return sorted(fitting)
@@ -305,8 +309,8 @@ def _domains_fit(view: _Fitting) -> list[str]:
     if view.checked.get("AcceptedDomain.Sender") != ("false",):
         return []
     exported = view.session.case.objects.get(ACCEPTED_DOMAIN, ())
-    domains = {setting.values.get("DomainName", "").casefold() for setting in exported}
-    accepted = (state for state in view.others if state.sender_domain and state.sender_domain in domains)
+    domains = {dns_name(setting.values.get("DomainName", "")) for setting in exported}
+    accepted = (state for state in view.others if state.sender_domain and dns_name(state.sender_domain) in domains)
     return sorted({state.connector for state in accepted})
 
 
@@ -321,7 +325,7 @@ FITTING_FIELDS = (
 
 
 def _configuration(session: RefusedSession) -> Fields:
-    """Return the exported objects against what the session showed; the same for all that showed the same."""
+    """Return the exported objects against what the session showed, computed once for all that showed the same."""
     case, rejection = session.case, session.rejection
     if not case.settings:
         return {}

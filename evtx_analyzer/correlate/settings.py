@@ -10,7 +10,7 @@ from evtx_analyzer.model.events import Setting
 
 
 def inside(address: str, scope: str) -> bool | None:
-    """Return whether an address or a CIDR range holds an address; None where either cannot be read as such."""
+    """Return whether ``scope`` (an address or a CIDR range) holds an address; None if either cannot be parsed."""
     seen = parse_address(address)
     try:
         return None if seen is None else seen in ipaddress.ip_network(scope, strict=False)
@@ -24,11 +24,11 @@ def listed(value: str) -> list[str]:
 
 
 def same_text(left: str, right: str) -> bool:
-    """Return whether two texts are the same, whatever the case and the blanks around."""
+    """Return whether two texts are the same but for case and surrounding blanks."""
     return left.strip().casefold() == right.strip().casefold()
 
 
 def named_value(setting: Setting, name: str) -> str:
-    """Return the value of an enumeration by its name; empty if there is only its number (``ConvertTo-Json``)."""
+    """Return the name of an enumeration's value; empty if only its number is exported, as ``ConvertTo-Json`` does."""
     value = setting.values.get(name, "").strip()
     return "" if value.lstrip("-").isdecimal() else value

@@ -1,7 +1,7 @@
 """The grade of a cause, from the names of what was observed: never a percentage.
 
-A cause's YAML says which observations reach ``confirmed``, ``probable``, ``possible`` or ``coincident``; nothing
-observed for it is ``no-evidence``. Three laws stand above every rule file:
+A cause's YAML says which observations reach ``confirmed``, ``probable``, ``possible`` or ``coincident``; where none of
+them does, the grade is ``no-evidence``. Three laws stand above every rule file:
 
 - nearness in time, or a name that looks like the server's own, never exceeds ``possible``;
 - a pair of different hosts, or of a host that is not known, never exceeds ``possible``;
@@ -10,8 +10,8 @@ observed for it is ``no-evidence``. Three laws stand above every rule file:
   contradicts where the cause does not reach ``possible``.
 
 Only a network trace of the refused connection itself, or a fix that worked, makes a cause ``confirmed``. A trace shows
-what was sent and not what Exchange Online made of it: mail that was accepted in the same state caps a cause that a
-trace shows as it caps any other.
+what was sent and not what Exchange Online made of it, so accepted mail in the same state caps a cause that a trace
+shows like any other.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ RANK: dict[Grade, int] = {
 
 
 def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] = frozenset()) -> Grade:
-    """Return the grade that follows from the names of what was observed.
+    """Return the grade that follows from ``observed``, the names of the observations that hold.
 
-    ``capped`` are observations that rest on a name, on time or on hosts that are not the same: where every way to a
-    grade needs one of them, the grade is ``possible`` at most.
+    ``capped`` names those that rest on a name, on time or on different hosts, or that hold for some refusals only:
+    where every way to a grade needs one of them, the grade is ``possible`` at most.
     """
     grade: Grade = "no-evidence"
     for candidate in ("confirmed", "probable", "possible", "coincident"):
+        if RANK[candidate] <= RANK[grade]:
+            break
         reached = [group for group in cause.grades.get(candidate, ()) if set(group) <= observed]
         if reached:
             if RANK[candidate] <= RANK["possible"] or any(not capped & set(group) for group in reached):
@@ -49,12 +51,11 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
     against = [
         observation for observation in cause.observations if observation.contradicts and observation.name in observed
     ]
-    if any(item.caps for item in against):
-        grade = min(grade, "possible", key=lambda item: RANK[item])
+    if any(observation.caps for observation in against):
+        grade = min(grade, "possible", key=RANK.__getitem__)
     excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))
-    # Accepted mail says that a cause does not decide alone, a store what it held later: of a cause that nothing speaks
-    # for they say nothing.
-    spoken = any(not (item.caps or item.weak) for item in against)
-    if excluded or any(item.excludes for item in against) or (spoken and RANK[grade] < RANK["possible"]):
+    # Accepted mail shows that a cause does not decide alone, a store what it held later: neither contradicts a cause.
+    opposed = any(not (observation.caps or observation.weak) for observation in against)
+    if excluded or any(observation.excludes for observation in against) or (opposed and RANK[grade] < RANK["possible"]):
         return "contradicted"
     return grade

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.diagnose.scene import Case, Fact, Scene
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Operation
@@ -16,9 +17,10 @@ from evtx_analyzer.rules.definitions import Observation
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """One observation that holds for an incident: its facts, and how far its pairs may carry a grade.
+    """One observation that holds for an incident, with its facts.
 
-    ``folded`` are refusals of which it is true too, and that are no facts yet.
+    ``capped`` says that it carries no grade above ``possible`` alone. ``folded`` are folded refusals for which it holds
+    as well; facts are made of them only where they are shown.
     """
 
     observation: Observation
@@ -29,13 +31,16 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> Seen | None:
-    """The observation with its facts where it holds for the incident, else None."""
+    """Return the observation with its facts, None if it does not hold for the incident.
+
+    ``identified`` are the checks that support the cause and are joined by more than time.
+    """
     if rule.kind in ("link", "broken-link"):
         facts, free = scene.paired(rule.of, rule.kind)
         return Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
     if rule.kind in ("handshake", "some-handshakes", "every-handshake"):
         facts, sure = scene.on_wire(rule.of, rule.kind)
-        # What may be another connection beside the refused one takes no cause away.
+        # A handshake that may belong to another connection does not contradict a cause.
         held = facts and (sure or not rule.contradicts)
         return Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
     if rule.kind == "operation":
@@ -43,7 +48,7 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
         if rule.contradicts and {operation.thumbprint for operation in identified} - {
             operation.thumbprint for operation in operations
         }:
-            # Another certificate with the server's name remains, of which this is not true.
+            # There is another certificate with the server's name, for which this does not hold.
             return None
         facts = [
             Fact(
@@ -58,7 +63,7 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
     if rule.kind == "rejection":
         facts = scene.refused(rule.of, rule.shown_by)
         folded = scene.folded(rule.of)
-        # What is true of some refusals only does not explain the others.
+        # What holds for some refusals only does not explain the others.
         capped = len(facts) + sum(map(len, folded)) < scene.incident.rejection_count
         return (
             Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
@@ -88,15 +93,17 @@ def _no_source(kind: str, case: Case) -> bool:
 
 
 def _outside(kind: str, scene: Scene) -> bool:
-    """Whether the export of that kind exists and does not reach any refusal of the incident.
+    """Return whether the exports of a kind reach no refusal of the incident; False where there is no export.
 
-    Where the UTC time of a refusal is not known, neither is whether it lies outside.
+    Where the UTC time of a refusal or of an export is not known, neither is whether the refusal lies outside.
     """
     if scene.incident.unknown_zone_count:
         return False
     slack = timedelta(seconds=10)
     for coverage in scene.case.coverage:
-        if coverage.kind == kind and coverage.first and coverage.last and coverage.records:
+        if coverage.kind == kind and coverage.records:
+            if coverage.first is None or coverage.last is None or not is_known(coverage.time_basis):
+                return False
             nearest = bisect_left(scene.anchors, coverage.first - slack)
             if nearest < len(scene.anchors) and scene.anchors[nearest] <= coverage.last + slack:
                 return False

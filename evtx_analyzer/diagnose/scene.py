@@ -1,4 +1,4 @@
-"""One incident as the causes look at it: its refusals by signal, its links by rule, and the facts that sentences name.
+"""One incident as causes look at it: refusals by signal, links by rule, and the names that sentences use.
 
 ``Case`` is what all incidents of an analysis share.
 """
@@ -45,10 +45,12 @@ def _no_view(rejection: Rejection) -> Fields:  # noqa: ARG001  the signature of 
 class Case(Struct, frozen=True, kw_only=True):
     """What the diagnosis looks at besides the incident itself.
 
-    ``unread`` are kinds of which the input holds a log, and none that could be read. ``views`` hold by id of a refusal
-    what sentences name of its session (``SHOWN_FIELDS``); ``view`` makes it for a refusal that was folded, which has an
-    id only since it is whole. ``tz`` is the zone in which local times were read, None where none was given.
-    ``wire_facts`` are the facts of the handshakes that belong to a refusal, by id of the handshake.
+    ``unread`` are the kinds of which the input holds logs, none of which could be read. ``settings`` are the places of
+    exported objects by cmdlet, ``cut`` the cmdlets of which PowerShell cut an export. ``views`` hold, by id of a
+    refusal, what sentences name of its session (``SHOWN_FIELDS``); ``view`` makes it for a folded refusal. ``tz`` is
+    the zone of ``--tz``, None without that option. ``wire_facts`` are the facts of the handshakes that belong to a
+    refusal, by id of the handshake. ``uncollected`` are pairs of a machine and what the collection script could not
+    take there.
     """
 
     operations: Mapping[str, Operation]
@@ -74,7 +76,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Fact(Struct, frozen=True, kw_only=True):
-    """What one sentence of evidence is about, where that stands and when it was; worded only where it is shown."""
+    """What one sentence of evidence is about, with its place and time; only the facts that are shown are worded."""
 
     origin: Origin | None = None
     time: datetime | None = None
@@ -86,12 +88,12 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 
 class Scene:
-    """An incident, prepared for the causes: thousands of refusals are gone through once and not for each cause."""
+    """An incident, prepared for the causes: its refusals are gone through once, not once for each cause."""
 
     def __init__(self, incident: Incident, case: Case) -> None:
         self.incident, self.case = incident, case
         self.sound = [link for link in incident.every_link if link.broken_by is None and link.basis in IDENTITY]
-        self.first_link = next((item for item in incident.every_link if item.basis in IDENTITY), None)
+        self.first_link = next((link for link in incident.every_link if link.basis in IDENTITY), None)
         self._refused: dict[tuple[str, str], list[Fact]] = {}
         self._paired: dict[tuple[str, str], tuple[list[Fact], bool]] = {}
         self._texts: dict[tuple[object, ...], str] = {}
@@ -101,19 +103,19 @@ class Scene:
     @cached_property
     def hits(self) -> Mapping[str, list[Rejection]]:
         """The refusals that have each signal."""
-        found: dict[str, list[Rejection]] = {}
+        hits: dict[str, list[Rejection]] = {}
         for rejection in self.incident.rejections:
             for name in set(rejection.signals):
-                found.setdefault(name, []).append(rejection)
-        return found
+                hits.setdefault(name, []).append(rejection)
+        return hits
 
     @cached_property
     def links(self) -> Mapping[str, list[Link]]:
         """The links that each rule made."""
-        found: dict[str, list[Link]] = {}
+        by_rule: dict[str, list[Link]] = {}
         for link in self.incident.every_link:
-            found.setdefault(link.rule, []).append(link)
-        return found
+            by_rule.setdefault(link.rule, []).append(link)
+        return by_rule
 
     @cached_property
     def free(self) -> frozenset[str]:
@@ -124,7 +126,7 @@ class Scene:
 
     @cached_property
     def anchors(self) -> list[datetime]:
-        """Times of the handshakes, in order; in the hour that the clock showed twice, both readings."""
+        """Times of the handshakes, in order; both readings of a time in the hour that a clock showed twice."""
         rejections = self.incident.rejections
         late = [
             rejection.other_time
@@ -140,13 +142,13 @@ class Scene:
 
     @cached_property
     def handshakes(self) -> tuple[Handshake, ...]:
-        """The handshakes of a network trace that belong, surely or maybe, to refusals of the incident."""
+        """The handshakes of a network trace that belong, or may belong, to refusals of the incident."""
         ids = {rejection.id for rejection in self.incident.rejections}
         return tuple(handshake for handshake in self.case.handshakes if handshake.rejection in ids)
 
     @cached_property
     def shown(self) -> tuple[Handshake, ...]:
-        """Those that are the refused connection itself and show all that the client sent."""
+        """The handshakes of refused connections themselves that show all that the client sent."""
         return tuple(
             handshake for handshake in self.handshakes if self._holds(handshake, "RefusedConnection", "Conclusive")
         )
@@ -156,10 +158,10 @@ class Scene:
         return all(facts.get(field) == ("true",) for field in fields)
 
     def on_wire(self, signal: str, kind: ObservationKind) -> tuple[list[Fact], bool]:
-        """Return the handshakes of a signal as facts, and whether they are of refused connections for sure.
+        """Return the handshakes with a signal as facts, and whether they are surely of refused connections.
 
-        For ``every-handshake`` and ``some-handshakes`` only those count that show all of a refused connection: either
-        all of them have the signal, or some have it and others do not.
+        For ``every-handshake`` and ``some-handshakes`` only those count that show all of a refused connection: all of
+        them must have the signal, or some of them and not all.
         """
         rejections = {rejection.id: rejection for rejection in self.incident.rejections}
         among = self.handshakes if kind == "handshake" else self.shown
@@ -179,9 +181,9 @@ class Scene:
         return facts, bool(sure)
 
     def refused(self, signal: str, shown_by: str) -> list[Fact]:
-        """Return the refusals of a signal that stand whole, as facts; ``folded`` gives the others.
+        """Return the refusals with a signal as facts, without the folded ones, which ``folded`` returns.
 
-        Their origin is the export ``shown_by``, where there is one.
+        Their origin is that of ``shown_by``, where the case has such an export.
         """
         key = (signal, shown_by)
         if key not in self._refused:
@@ -189,7 +191,7 @@ class Scene:
         return self._refused[key]
 
     def fact(self, rejection: Rejection, shown_by: str) -> Fact:
-        """Return a refusal as a fact, at the place of what shows it: the refusal itself where ``shown_by`` is empty."""
+        """Return a refusal as a fact at the place of what shows it: its own row where ``shown_by`` is empty."""
         if shown_by == "earlier-sessions":
             return Fact(rejection=rejection)
         if shown_by == "schannel" and (event := self._nearest_event(rejection)) is not None:
@@ -199,7 +201,7 @@ class Scene:
         )
 
     def _nearest_event(self, rejection: Rejection) -> Context | None:
-        """Return the events of Schannel on the refused machine whose first one lies nearest to the handshake."""
+        """Return the Schannel events of the refused machine that begin nearest to the handshake."""
         moment = rejection.handshake_time or rejection.time
         timed = [
             (abs(event.first - moment), event) for event in self.case.schannel.get(rejection.host, ()) if event.first
@@ -211,7 +213,7 @@ class Scene:
         return [group for group in self.incident.alike if signal in group.shared.signals]
 
     def paired(self, rule: str, kind: str) -> tuple[list[Fact], bool]:
-        """Return the sound or broken links of a rule as facts, one per check; and whether one may carry any grade."""
+        """Return the sound or broken links of a rule as facts, one per check, and whether one may carry any grade."""
         key = (rule, kind)
         if key not in self._paired:
             links = self.links.get(rule, [])
@@ -236,29 +238,29 @@ class Scene:
         return self._paired[key]
 
     def _by_id(self, wanted: set[str]) -> dict[str, Rejection]:
-        """Return refusals by their ids; those that are folded are looked through only for what is not found before."""
-        found = {rejection.id: rejection for rejection in self.incident.rejections if rejection.id in wanted}
-        if len(found) < len(wanted):
+        """Return refusals by their ids; folded ones are unpacked only if an id is still missing."""
+        by_id = {rejection.id: rejection for rejection in self.incident.rejections if rejection.id in wanted}
+        if len(by_id) < len(wanted):
             folded = (rejection for group in self.incident.alike for rejection in group.rejections())
-            found |= {item.id: item for item in folded if item.id in wanted}
-        return found
+            by_id |= {rejection.id: rejection for rejection in folded if rejection.id in wanted}
+        return by_id
 
     @cached_property
     def stores(self) -> list[StoreChain]:
-        """The chains from the stores of this incident's machine."""
+        """The chains that were built from stores for this incident."""
         return [store for store in self.case.stores if store.incident == self.incident.id]
 
     def stored(self, signal: str) -> tuple[list[Fact], bool]:
-        """Return the chains from stores that have a signal as facts; and whether one may carry any grade.
+        """Return the chains from stores that have a signal as facts, and whether one may carry any grade.
 
-        One that rests on a name, or on stores of an unknown machine, may not.
+        A chain that was chosen by a name, or comes from stores of an unknown machine, may not.
         """
         stores = [store for store in self.stores if signal in store.signals]
-        free = any(item.host_relation in PAIRED and item.basis in ("sent", "connector") for item in stores)
-        return [Fact(origin=item.origin, time=item.exported, store=item) for item in stores], free
+        free = any(store.host_relation in PAIRED and store.basis in ("sent", "connector") for store in stores)
+        return [Fact(origin=store.origin, time=store.exported, store=store) for store in stores], free
 
     def worded(self, text: str, fact: Fact) -> str:
-        """Return the sentence of a fact; refusals that differ in nothing that it names share one."""
+        """Return the sentence of a fact; refusals that agree in everything that it names share one text."""
         others = (fact.handshake, fact.link, fact.operation, fact.store)
         if fact.rejection is None or any(other is not None for other in others):
             return fill(text, self.names(fact))
@@ -270,16 +272,19 @@ class Scene:
         return self._texts[key]
 
     def _of_view(self, rejection: Rejection) -> tuple[str, ...]:
-        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``; equal values are shared."""
-        found = self._views.get(rejection.id)
-        if found is None:
+        """Return what sentences name of a session's view, in the order of ``_FROM_VIEW``.
+
+        Equal tuples are held once: an outage has hundreds of thousands of refusals with the same view.
+        """
+        known = self._views.get(rejection.id)
+        if known is None:
             view = self.case.view_of(rejection)
             values = tuple(_OF_REJECTION[name](rejection, view) for name in _FROM_VIEW)
-            found = self._views[rejection.id] = self._equal.setdefault(values, values)
-        return found
+            known = self._views[rejection.id] = self._equal.setdefault(values, values)
+        return known
 
     def names(self, fact: Fact | None = None) -> dict[str, str]:
-        """Return the values of all placeholders; what is not known reads as an instruction to fill it in.
+        """Return the values of all placeholders; an unknown one reads as an instruction to fill it in.
 
         Without a fact they are those of the first refusal and of the first check that is joined by more than time.
         """
@@ -304,12 +309,12 @@ class Scene:
         }
 
     def _of_handshake(self, handshake: Handshake | None) -> dict[str, str]:
-        """Return what sentences name of a handshake; without one, of the first that belongs to the incident."""
+        """Return what sentences name of a handshake; without one, of the first handshake of the incident."""
         shown = handshake or next(iter(self.handshakes), None)
         return handshake_names(shown, self.case.wire_facts.get(shown.id, {}) if shown else {})
 
     def _last_element(self, operation: Operation | None) -> Certificate | None:
-        """Return what files and other events tell of the certificate at which a chain stops."""
+        """Return the certificate at which a chain stops, with all that files and other events show of it."""
         if operation is None or not operation.elements:
             return None
         last = operation.elements[-1].thumbprint
@@ -337,7 +342,7 @@ class Scene:
 
 def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
     nearest: dict[str, Link] = {}
-    for link in sorted(links, key=lambda item: abs(item.delta_seconds)):
+    for link in sorted(links, key=lambda link: abs(link.delta_seconds)):
         nearest.setdefault(link.operation, link)
     return list(nearest.values())
 

@@ -1,4 +1,4 @@
-"""What was seen as sentences for and against a cause: distinct ones, the strongest first, long runs counted."""
+"""Observations worded as sentences for and against a cause: the strongest first, long runs cut short and counted."""
 
 from __future__ import annotations
 
@@ -23,21 +23,27 @@ _OWN_PLACES = SESSION_KINDS
 
 
 def sentences(seen: Iterable[Seen], side: str) -> tuple[Evidence, ...]:
-    """Distinct sentences for or against, the strongest observation first as in the rule; long runs are counted."""
+    """Return distinct sentences on one side (``supports`` or ``contradicts``), in the order of the rule's observations.
+
+    Of one observation at most five are worded; the others are counted.
+    """
     kept: list[Evidence] = []
     by_name: dict[str, list[Seen]] = {}
-    for item in seen:
-        if getattr(item.observation, side):
-            by_name.setdefault(item.observation.name, []).append(item)
+    for observed in seen:
+        if getattr(observed.observation, side):
+            by_name.setdefault(observed.observation.name, []).append(observed)
     for same in by_name.values():
-        asked = [_told_apart(item) for item in same]
-        distinct = _distinct(asked)
-        more = len(distinct) - _MOST_EVIDENCE + sum(len(group) for item in asked for group in item.folded)
+        unfolded = [_unfolded(observed) for observed in same]
+        distinct = _distinct(unfolded)
+        more = len(distinct) - _MOST_EVIDENCE + sum(len(group) for observed in unfolded for group in observed.folded)
         kept += [
             Evidence(
-                text=item.scene.worded(_text(item), fact), origin=fact.origin, time=fact.time, time_basis=_basis(fact)
+                text=observed.scene.worded(_text(observed), fact),
+                origin=fact.origin,
+                time=fact.time,
+                time_basis=_basis(fact),
             )
-            for item, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
+            for observed, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
         ]
         if more > 0:
             kept.append(Evidence(text=f"... and {more} more of the same kind", origin=None))
@@ -45,7 +51,7 @@ def sentences(seen: Iterable[Seen], side: str) -> tuple[Evidence, ...]:
 
 
 def _basis(fact: Fact) -> TimeBasis:
-    """That of the refusal where the fact is one; what is joined with a certificate check has the check's time."""
+    """Return the time basis of the refusal; a fact about a certificate check has the check's time, which is UTC."""
     return fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc"
 
 
@@ -53,23 +59,23 @@ def _text(seen: Seen) -> str:
     return seen.observation.supports or seen.observation.contradicts
 
 
-def _told_apart(seen: Seen) -> Seen:
-    """Return an observation with facts for folded refusals as far as they decide what is said.
+def _unfolded(seen: Seen) -> Seen:
+    """Return an observation with facts of those folded refusals that may be worded.
 
-    Where each stands at a place of its own, the whole ones are the first and the others are only counted. Where all
-    stand at the place of an exported object or event they differ in wording, and of those that read alike the last one
-    is told.
+    Where each refusal has a place of its own, those that are not folded come first and the others are only counted.
+    Where all point to one exported object or event they may differ in wording only, and of those that read alike the
+    last one is worded.
     """
     rule, scene = seen.observation, seen.scene
     exported = rule.shown_by in scene.case.settings or rule.shown_by in SHOWN_ELSEWHERE
     if not seen.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in seen.folded)):
         return seen
     if exported and OF_EACH.isdisjoint(_placeholders(_text(seen))):
-        found = [group.whole(max(group.differing(), key=group.order)) for group in seen.folded]
+        folded = [group.whole(max(group.differing(), key=group.order)) for group in seen.folded]
     else:
-        found = [rejection for group in seen.folded for rejection in group.rejections()]
-    rejections = sorted([*(fact.rejection for fact in seen.facts if fact.rejection), *found], key=_by_time)
-    return replace(seen, facts=[scene.fact(one, rule.shown_by) for one in rejections], folded=())
+        folded = [rejection for group in seen.folded for rejection in group.rejections()]
+    rejections = sorted([*(fact.rejection for fact in seen.facts if fact.rejection), *folded], key=_by_time)
+    return replace(seen, facts=[scene.fact(rejection, rule.shown_by) for rejection in rejections], folded=())
 
 
 def _by_time(rejection: Rejection) -> tuple[object, ...]:
@@ -77,15 +83,15 @@ def _by_time(rejection: Rejection) -> tuple[object, ...]:
 
 
 def _distinct(same: Sequence[Seen]) -> list[tuple[Seen, Fact]]:
-    """Return facts that differ in place or in wording; only where several stand at one place are they worded for it."""
-    places = Counter(fact.origin for item in same for fact in item.facts)
-    found: dict[tuple[str, Origin | None], tuple[Seen, Fact]] = {}
+    """Return facts that differ in place or in wording; to save time, wording is compared only at shared places."""
+    places = Counter(fact.origin for observed in same for fact in observed.facts)
+    distinct: dict[tuple[str, Origin | None], tuple[Seen, Fact]] = {}
     for seen in same:
         text = _text(seen)
         for fact in seen.facts:
             wording = seen.scene.worded(text, fact) if places[fact.origin] > 1 else ""
-            found[wording, fact.origin] = seen, fact
-    return list(found.values())
+            distinct[wording, fact.origin] = seen, fact
+    return list(distinct.values())
 
 
 def _when_and_where(pair: tuple[Seen, Fact]) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What is asked for where refusals have no UTC time, so that nothing can be joined with them by time."""
+"""What to ask for where refusals have no UTC time, so that nothing can be joined with them by time."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Iterator, Sequence
 from evtx_analyzer.model.evidence import Incident, Rejection
 from evtx_analyzer.model.findings import Missing
 
+# Seconds: a quarter of an hour, and how far a reply may be logged from the time that is written in it.
 _QUARTER, _NEAR = 900, 120
 _WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
 _EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
 
 
 def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
-    """What comes first under what is missing where refusals have no UTC time: nothing can be joined with them by time.
+    """Yield what to ask for where refusals have no UTC time; ``tz`` is the zone of ``--tz``, None without that option.
 
-    Rows behind a ``#Date`` heading have no time at all, so no zone is asked for.
+    Rows after a ``#Date`` heading have no time of their own, so no zone can help them.
     """
     if not any(incident.unknown_zone_count for incident in incidents):
         return
     rejections = [rejection for incident in incidents for rejection in incident.rejections]
     local = [rejection for rejection in rejections if rejection.time_basis == "unknown"]
-    two_dates = sum(item.other_time is not None for item in local)
+    two_dates = sum(rejection.other_time is not None for rejection in local)
     skipped = len(local) - two_dates if tz else 0
     wrong = sum(rejection.time_basis == "wrong-zone" for rejection in rejections)
     if local and tz is None:
@@ -49,25 +50,25 @@ def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missin
 
 
 def _offset(local: Sequence[Rejection]) -> int | None:
-    """Return the minutes that local times are ahead of UTC by the clock in replies, None where that is not known.
+    """Return how many minutes local times are ahead of UTC by the clock in replies, None if that is not known.
 
     Zones differ from UTC by quarters of an hour; a reply is logged within seconds of the time in it.
     """
-    found = set()
+    offsets = set()
     for rejection in local:
         if rejection.remote_clock is not None and rejection.other_time is None:
             seconds = (rejection.time - rejection.remote_clock).total_seconds()
             quarters = round(seconds / _QUARTER)
-            found.add(quarters * 15 if abs(seconds - quarters * _QUARTER) <= _NEAR else None)
-    return found.pop() if len(found) == 1 else None
+            offsets.add(quarters * 15 if abs(seconds - quarters * _QUARTER) <= _NEAR else None)
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _as_text(minutes: int) -> str:
     """Return an offset as UTC+9, UTC-3:30 or UTC."""
-    hours, rest = divmod(abs(minutes), 60)
+    hours, odd_minutes = divmod(abs(minutes), 60)
     if not minutes:
         return "UTC"
-    return f"UTC{'+' if minutes > 0 else '-'}{hours}" + (f":{rest:02d}" if rest else "")
+    return f"UTC{'+' if minutes > 0 else '-'}{hours}" + (f":{odd_minutes:02d}" if odd_minutes else "")
 
 
 def _times_of(count: int) -> str:

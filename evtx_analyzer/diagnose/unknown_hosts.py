@@ -1,4 +1,4 @@
-"""What is asked for where no log names the machine that was refused, and others are known."""
+"""What to ask for where no log names the refused machine and certificate checks name others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WITH_HOST = ("> evtx-analyzer analyze INPUT --host SEND*.LOG=EX01",)
 
 
 def host_asked(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]:
-    """Yield the question whose logs they are, where a certificate check of some machine might be of the refused one."""
+    """Yield the request for ``--host`` where refusals name no machine and certificate checks name some."""
     count = sum(incident.rejection_count for incident in incidents if not incident.host)
     known = sorted({operation.host for operation in case.operations.values() if operation.host})
     if count and known:

@@ -1,4 +1,4 @@
-"""The verdict: the best supported cause in a sentence; without a refusal, what that absence is worth."""
+"""The verdict: the best supported cause in a sentence; without a refusal, what its absence shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def verdict(
 ) -> Verdict:
     """Return the verdict on a case; ``losses`` is how many parts of the input could not be read.
 
-    ``left_out`` is how many refusals lie outside of the time that was asked for, ``repair`` what later logs show.
+    ``left_out`` is how many refusals lie outside of ``--since`` and ``--until``, ``repair`` what later logs show.
     """
     if not incidents and left_out:
         title = "No 5.7.64 refusal was found in the time asked for"
@@ -50,13 +50,13 @@ def verdict(
 
 
 def _by_grade(findings: Sequence[Finding]) -> Iterator[str]:
-    """The grades of findings, best first, each with its causes."""
+    """Yield each grade with its causes (``possible: A, B``), in the order of the findings."""
     for grade, group in groupby(findings, key=lambda finding: finding.grade):
-        yield f"{grade}: {', '.join(item.cause for item in group)}"
+        yield f"{grade}: {', '.join(finding.cause for finding in group)}"
 
 
 def _span(incidents: Sequence[Incident]) -> str:
-    """Return the time from the first refusal to the last; where some have a known time, the others are counted only."""
+    """Return the time from the first refusal to the last; refusals without a UTC time are only counted."""
     starts = (Moment(incident.start, incident.start_basis) for incident in incidents)
     ends = (Moment(incident.end, incident.end_basis) for incident in incidents)
     first, last = clock.limits([*starts, *ends])
@@ -77,13 +77,13 @@ def _absence(case: Case, losses: int) -> str:
 
 
 def _wire_text(handshakes: Sequence[Handshake]) -> str:
-    """Return what a trace without any log tells: what the clients sent, and that nobody sees a refusal in it."""
+    """Return what a trace without an SMTP log shows: what the clients sent, and that no refusal can be seen in it."""
     states = Counter(handshake.sent_chain.state for handshake in handshakes)
-    rest = len(handshakes) - sum(states[state] for state in ("alone", "complete", "empty", "not-seen"))
+    others = len(handshakes) - sum(states[state] for state in ("alone", "complete", "empty", "not-seen"))
     return (
         f"TLS handshakes of SMTP in the network trace: {len(handshakes)} (the client sent its certificate alone in "
         f"{states['alone']}, a chain up to a public root in {states['complete']}, no certificate in "
-        f"{states['empty']}, something else in {rest}; in {states['not-seen']} it cannot be seen). A refusal lies "
+        f"{states['empty']}, something else in {others}; in {states['not-seen']} it cannot be seen). A refusal lies "
         "inside of TLS, so add the log that shows it: the Send connector protocol log or the IIS SMTP log."
     )
 

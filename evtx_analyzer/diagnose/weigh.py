@@ -1,7 +1,7 @@
-"""Incidents against causes: what supports each cause, what speaks against it, what is missing, and its grade.
+"""Causes weighed against incidents: each becomes a finding with its evidence, what is missing, and its grade.
 
-What the grades mean stands in ``grade``. Of causes with the same grade, one that is capped (mail was accepted in the
-very state that it claims decides) stands behind the others, whatever its rank.
+``grade`` says what the grades mean. Among causes of the same grade, a capped one (mail was accepted in the very state
+that it says decides) comes after the others, whatever its rank.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from evtx_analyzer.diagnose.sentences import sentences
 from evtx_analyzer.diagnose.time_zones import zone_asked
 from evtx_analyzer.diagnose.unknown_hosts import host_asked
 from evtx_analyzer.diagnose.wording import fill
-from evtx_analyzer.model.evidence import HostBasis, Incident, Link, Operation
+from evtx_analyzer.model.evidence import PASSED, HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.normalize.kinds import SERVERS
 from evtx_analyzer.rules.definitions import Cause, MissingRule
 
 _SIDES = ("supports", "contradicts")
-_PASSED = "0"
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
@@ -43,7 +42,7 @@ class _Weighed(Struct, frozen=True, kw_only=True):
 def diagnose(
     incidents: Sequence[Incident], causes: Iterable[Cause], case: Case
 ) -> tuple[list[Finding], list[Incident]]:
-    """The findings, best supported first, and the incidents with the grade of every cause that has any evidence.
+    """Return the findings, best supported first, and the incidents with the grade of every cause that has evidence.
 
     ``unexplained`` is among the findings only where no cause reaches ``possible``.
     """
@@ -59,26 +58,28 @@ def diagnose(
     kept.sort(key=lambda finding: (finding.cause != UNEXPLAINED, -RANK[finding.grade], order[finding.cause]))
     grades: list[dict[str, Grade]] = [{} for _ in incidents]
     for cause in causes:
-        for held, item in zip(grades, weighed[cause.id], strict=True):
-            if item.grade != "no-evidence":
-                held[cause.id] = item.grade
-    return kept, [replace(item, grades=held) for item, held in zip(incidents, grades, strict=True)]
+        for of_incident, weighing in zip(grades, weighed[cause.id], strict=True):
+            if weighing.grade != "no-evidence":
+                of_incident[cause.id] = weighing.grade
+    return kept, [
+        replace(incident, grades=of_incident) for incident, of_incident in zip(incidents, grades, strict=True)
+    ]
 
 
 def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
-    incidents = [item.incident for item in weighed]
-    best = max(weighed, key=lambda item: RANK[item.grade])
+    incidents = [weighing.incident for weighing in weighed]
+    best = max(weighed, key=lambda weighing: RANK[weighing.grade])
     least = min(RANK[best.grade], RANK["possible"])
-    relevant = [item for item in weighed if RANK[item.grade] >= least]
-    seen = [item for part in relevant for item in part.seen]
-    # Accepted mail says that a cause does not decide alone, and a store what it held later: nobody asks that of a cause
-    # that nothing speaks for.
+    relevant = [weighing for weighing in weighed if RANK[weighing.grade] >= least]
+    seen = [observed for weighing in relevant for observed in weighing.seen]
+    # Accepted mail shows that a cause does not decide alone, and a store what it held later: where nothing speaks for
+    # the cause, neither is worth a sentence.
     supported = RANK[best.grade] >= RANK["coincident"]
     against = [
-        item
-        for part in weighed
-        for item in part.seen
-        if supported or not (item.observation.caps or item.observation.weak)
+        observed
+        for weighing in weighed
+        for observed in weighing.seen
+        if supported or not (observed.observation.caps or observed.observation.weak)
     ]
     names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
@@ -99,40 +100,42 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
             *zone_asked(incidents, best.scene.case.tz),
             *host_asked(incidents, best.scene.case),
             *_uncollected(incidents, best.scene.case.uncollected),
-            *_missing(cause.missing, _best_by_server(part for part in relevant if part.grade == best.grade)),
+            *_missing(
+                cause.missing, _best_by_server(weighing for weighing in relevant if weighing.grade == best.grade)
+            ),
         ),
         remedy=Remedy(
-            # No fix is printed as the answer where the cause is not even possible: checks only.
+            # A cause that is not even possible gets checks only: its fix must not be printed as the answer.
             steps=instructions(cause.steps, _places(relevant)) if confident or cause.id == UNEXPLAINED else (),
             verify=instructions(cause.verify, _places(_best_by_server(relevant))),
             references=cause.references,
         ),
-        incidents=tuple(item.incident.id for item in relevant)
-        if best.grade != "no-evidence" or _is_default(cause)
+        incidents=tuple(weighing.incident.id for weighing in relevant)
+        if best.grade != "no-evidence" or cause.id == UNEXPLAINED
         else (),
     )
 
 
 def _best_by_server(weighed: Iterable[_Weighed]) -> list[_Weighed]:
-    """The best supported incident of each kind of server, the best first."""
+    """Return the best supported incident of each kind of server, the best one first."""
     best: dict[str, _Weighed] = {}
-    for item in sorted(weighed, key=lambda part: -RANK[part.grade]):
-        best.setdefault(SERVERS.get(item.incident.kind, ""), item)
+    for weighing in sorted(weighed, key=lambda weighing: -RANK[weighing.grade]):
+        best.setdefault(SERVERS.get(weighing.incident.kind, ""), weighing)
     return list(best.values())
 
 
 def _places(weighed: Iterable[_Weighed]) -> list[Place]:
-    """The incidents as places where steps are done; a certificate has one name in all of them."""
+    """Return the incidents as places where steps are carried out; a certificate has the same name in all of them."""
     places = []
     of_certificate: dict[str, dict[str, str]] = {}
-    for item in weighed:
-        names = item.scene.names()
-        # Logs write one certificate's name in different ways: the first is kept, so that no step comes twice for it.
+    for weighing in weighed:
+        names = weighing.scene.names()
+        # Logs write the name of one certificate in different ways; with the first one in all, no step appears twice.
         first = of_certificate.setdefault(names["thumbprint"], names)
         places.append(
             Place(
-                server=SERVERS.get(item.incident.kind, ""),
-                observed=frozenset(seen.observation.name for seen in item.seen),
+                server=SERVERS.get(weighing.incident.kind, ""),
+                observed=frozenset(seen.observation.name for seen in weighing.seen),
                 names={**names, **{key: first[key] for key in ("subject", "issuer", "missing_issuer")}},
             )
         )
@@ -140,8 +143,8 @@ def _places(weighed: Iterable[_Weighed]) -> list[Place]:
 
 
 def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], confident: bool) -> tuple[Evidence, ...]:
-    """A sentence where the cause is not supported for all refusals."""
-    count = sum(item.incident.rejection_count for item in relevant)
+    """Return a sentence that says how many refusals the cause covers, where it does not cover all of them."""
+    count = sum(weighing.incident.rejection_count for weighing in relevant)
     total = sum(incident.rejection_count for incident in incidents)
     if not confident or count == total:
         return ()
@@ -150,9 +153,9 @@ def _uncovered(relevant: Sequence[_Weighed], incidents: Sequence[Incident], conf
 
 
 def _unrecorded(relevant: Sequence[_Weighed], grade: Grade) -> tuple[Evidence, ...]:
-    """A sentence where a trace shows the connections of some refusals, and the others are taken to be like them."""
-    shown = sum(len({handshake.rejection for handshake in part.scene.shown}) for part in relevant)
-    total = sum(part.incident.rejection_count for part in relevant)
+    """Return a sentence where a trace shows the connections of some refusals and the others are taken to be alike."""
+    shown = sum(len({handshake.rejection for handshake in weighing.scene.shown}) for weighing in relevant)
+    total = sum(weighing.incident.rejection_count for weighing in relevant)
     if grade != "confirmed" or not shown or shown >= total:
         return ()
     text = (
@@ -163,17 +166,18 @@ def _unrecorded(relevant: Sequence[_Weighed], grade: Grade) -> tuple[Evidence, .
 
 
 def _elsewhere(relevant: Sequence[_Weighed]) -> Iterator[Evidence]:
-    """A sentence where all checks that speak for the cause are of other machines than the one that was refused."""
-    for item in relevant:
-        links = [fact.link for seen in item.seen if seen.observation.supports for fact in seen.facts if fact.link]
+    """Yield a sentence for each incident whose supporting checks are all of machines other than the refused one."""
+    for weighing in relevant:
+        links = [fact.link for seen in weighing.seen if seen.observation.supports for fact in seen.facts if fact.link]
         if not links or any(link.host != "different" for link in links):
             continue
-        operations = item.scene.case.operations
+        operations = weighing.scene.case.operations
         others = sorted({operations[link.operation].host for link in links})
-        basis = _HOW_KNOWN[item.incident.rejections[0].host_basis]
+        host = weighing.incident.host
+        basis = _HOW_KNOWN[weighing.incident.rejections[0].host_basis]
         text = (
-            f"The failed checks are of {', '.join(others)}, the refusals of {item.incident.host} ({basis}): they may "
-            f"share the certificate. Export the CAPI2 log of {item.incident.host} itself."
+            f"The failed checks are of {', '.join(others)}, the refusals of {host} ({basis}): they may share the "
+            f"certificate. Export the CAPI2 log of {host} itself."
         )
         yield Evidence(text=text, origin=None)
 
@@ -191,43 +195,42 @@ _HOW_KNOWN: dict[HostBasis, str] = {
 
 
 def _is_capped(weighed: Sequence[_Weighed]) -> bool:
-    """Whether an observation that caps the cause holds wherever the cause reaches its best grade."""
-    best = max(RANK[item.grade] for item in weighed)
-    return all(any(seen.observation.caps for seen in item.seen) for item in weighed if RANK[item.grade] == best)
-
-
-def _is_default(cause: Cause) -> bool:
-    return cause.id == UNEXPLAINED
+    """Return whether an observation that caps the cause holds in every incident in which it reaches its best grade."""
+    best = max(RANK[weighing.grade] for weighing in weighed)
+    return all(
+        any(seen.observation.caps for seen in weighing.seen) for weighing in weighed if RANK[weighing.grade] == best
+    )
 
 
 def _weigh(cause: Cause, scene: Scene) -> _Weighed:
     identified = _identified(cause, scene)
-    seen = tuple(item for rule in cause.observations if (item := see(rule, scene, identified)) is not None)
-    names = frozenset(item.observation.name for item in seen)
-    capped = frozenset(item.observation.name for item in seen if item.capped)
+    seen = tuple(observed for rule in cause.observations if (observed := see(rule, scene, identified)) is not None)
+    names = frozenset(observed.observation.name for observed in seen)
+    capped = frozenset(observed.observation.name for observed in seen if observed.capped)
     grade = _against_its_own(cause, scene, grade_of(cause, names, capped))
     return _Weighed(scene=scene, grade=grade, seen=seen)
 
 
 def _against_its_own(cause: Cause, scene: Scene, grade: Grade) -> Grade:
-    """The grade, lowered where other refusals of the same incident show the contrary on the same machine.
+    """Return the grade, lowered where refusals of the same incident show the contrary on the same machine.
 
-    A refusal whose own handshake shows the opposite was not caused by this: where most refusals do, the cause is
-    contradicted, where some do, it is ``possible`` at most. A check on the machine itself beats one elsewhere.
+    A refusal whose own handshake shows the opposite was not caused by this. Where at least as many refusals show the
+    opposite as support the cause, it is contradicted; where fewer do, it is ``possible`` at most. A check on the
+    refused machine itself counts for more than one elsewhere.
     """
     pro, contra = _sides(cause, scene)
-    spoken = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in PAIRED}
-    if not spoken or not pro:
+    opposed = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in PAIRED}
+    if not opposed or not pro:
         return grade
-    if len(spoken) >= len({link.rejection for link in pro} - spoken):
+    if len(opposed) >= len({link.rejection for link in pro} - opposed):
         return "contradicted"
-    return min(grade, "possible", key=lambda item: RANK[item])
+    return min(grade, "possible", key=RANK.__getitem__)
 
 
 def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
-    """Sound links that speak for the cause, and those on the same machine that speak against it by a check that passed.
+    """Return the sound links that support the cause, and those to a passed check on the refused machine against it.
 
-    A failed check of another certificate (the remote side's) is no such thing.
+    A failed check of another certificate (the remote side's) shows nothing about this one.
     """
     rules = {
         side: {
@@ -240,17 +243,17 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
     against = [link for link in scene.sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
     operations = scene.case.operations
     return [link for link in scene.sound if link.rule in rules["supports"]], [
-        link for link in against if link.host in PAIRED and operations[link.operation].result == _PASSED
+        link for link in against if link.host in PAIRED and operations[link.operation].result == PASSED
     ]
 
 
 def _identified(cause: Cause, scene: Scene) -> list[Operation]:
-    """Operations that speak for the cause and are tied to the incident by more than time: their chain is asked next."""
+    """Return the checks that support the cause and are joined by more than time: observations look at their chains."""
     rules = {
         observation.of for observation in cause.observations if observation.kind == "link" and observation.supports
     }
-    found = dict.fromkeys(link.operation for link in scene.sound if link.rule in rules)
-    return [scene.case.operations[name] for name in found]
+    ids = dict.fromkeys(link.operation for link in scene.sound if link.rule in rules)
+    return [scene.case.operations[operation_id] for operation_id in ids]
 
 
 def _missing(rules: Iterable[MissingRule], weighed: Sequence[_Weighed]) -> Iterator[Missing]:
@@ -265,7 +268,7 @@ _COLLECT_AGAIN = ("Run the collection script again on that server, in an elevate
 
 
 def _uncollected(incidents: Sequence[Incident], steps: Sequence[tuple[str, str]]) -> Iterator[Missing]:
-    """What the collection script tried to take on a machine of these incidents and did not get."""
+    """Yield, machine by machine, what the collection script could not collect."""
     hosts = {incident.host for incident in incidents}
     for host in sorted(hosts & {host for host, _ in steps} - {""}):
         failed = "; ".join(step for other, step in steps if other == host)

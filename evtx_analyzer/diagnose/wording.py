@@ -1,6 +1,6 @@
 """The placeholders of rule files, and how each is filled from a refusal, a check and the link between them.
 
-What is not known reads as an instruction to fill it in (``<the connector>``) or as a plain statement (``no domain``).
+An unknown value reads as an instruction to fill it in (``<the connector>``) or as a statement (``no domain``).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _listed(key: str, nothing: str) -> Callable[[Rejection, Fields], str]:
     return lambda _, view: ", ".join(view.get(key, ())) or nothing
 
 
-# Placeholders of which each refusal has its own value, also one of many that are alike.
+# Placeholders whose values differ even between refusals that are alike.
 OF_EACH = frozenset({"rejection_time", "mail_from", "rcpt_to"})
 _OF_REJECTION: dict[str, Callable[[Rejection, Fields], str]] = {
     "rejection_time": lambda rejection, _: clock.in_sentence(rejection.time, rejection.time_basis),
@@ -171,19 +171,19 @@ def _certificate_text(certificate: WireCertificate) -> str:
 def _out_of_date(operation: Operation) -> str:
     """Return the first element of the chain that is out of its validity period, else the one that event 30 blames."""
     late = [element.subject for element in operation.elements if "CERT_TRUST_IS_NOT_TIME_VALID" in element.errors]
-    at = operation.element_index
+    blamed = operation.element_index
     if late:
         return late[0]
-    if at is not None and 0 <= at < len(operation.elements):
-        return operation.elements[at].subject
-    return "a certificate above it" if at is None or at > 0 else operation.subject
+    if blamed is not None and 0 <= blamed < len(operation.elements):
+        return operation.elements[blamed].subject
+    return "a certificate above it" if blamed is None or blamed > 0 else operation.subject
 
 
 def _issuer_text(operation: Operation | None, last: Certificate | None, issuer: str) -> str:
-    """Return the missing issuer, by name and key id as far as known, and where it is published.
+    """Return the name and, as far as they are known, the key id and the address of the missing issuer.
 
-    ``last`` is the last element of the chain, which names both; it is the leaf where no chain is known. Another
-    element's address is that of another certificate.
+    ``last`` is the last element of the chain, or the leaf where no chain is known: it alone names the missing issuer,
+    and the addresses in other elements are those of other certificates.
     """
     missing = operation.missing_issuer if operation else None
     urls = (operation.missing_issuer_urls if operation else ()) or (last.issuer_urls if last else ())

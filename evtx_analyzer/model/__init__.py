@@ -1,5 +1,6 @@
 """The data that the stages pass on: frozen, without behavior.
 
-``records`` are what a reader gives, ``events`` what a normalizer makes of them, ``evidence`` what correlation makes of
-those, and ``findings`` what the diagnosis says. ``origin`` and ``certificate`` hold the parts that all of them share.
+``records`` are what readers yield, ``events`` what normalizers make of them, ``evidence`` what correlation makes of
+events, and ``findings`` the conclusions of the diagnosis. ``origin`` and ``certificate`` hold parts that all of these
+share.
 """

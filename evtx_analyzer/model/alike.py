@@ -1,7 +1,7 @@
-"""Refusals that are alike, folded: what they share is held once, and of each only what differs, packed in bytes.
+"""Folded refusals: what those that are alike share is held once, and of each only what differs, packed in bytes.
 
 An outage has hundreds of thousands of refusals that say the same. Each takes some two hundred bytes here, and becomes a
-whole ``Rejection`` again for as long as somebody looks at it.
+whole ``Rejection`` again only while it is looked at.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from evtx_analyzer.model.origin import Origin, identify, sort_key
 from evtx_analyzer.model.rejection import Rejection
 
 Place = tuple[int, int | None, int | None, int | None]
-"""Where a fact stands: the number of the file, then record, line and offset as in ``Origin``."""
+"""The place of a fact: the number of its file, then record, line and offset as in ``Origin``."""
 
 
 class Differing(Struct, frozen=True, array_like=True, gc=False):
-    """What of a refusal differs from those that are like it.
+    """The parts in which a refusal differs from those that are alike.
 
-    ``reply`` is None where it is the one of the shared part, letter for letter. ``id`` is empty where it follows from
-    place and reply, as it does for refusals of protocol logs. ``places`` are all of ``Rejection.origins``, and the
-    first is its ``origin``.
+    ``reply`` is None where it equals that of the shared part exactly. ``id`` is empty where it follows from place and
+    reply, as it does for refusals of protocol logs. ``places`` are ``Rejection.origins``; the first is its ``origin``.
     """
 
     time: datetime
@@ -48,7 +47,7 @@ _decode = msgspec.msgpack.Decoder(Differing).decode
 
 
 class Files:
-    """The files in which folded refusals stand, each with its number."""
+    """The files that hold folded refusals, each with its number."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, str | None], int] = {}
@@ -69,10 +68,10 @@ class Files:
 
 
 class Alike(Struct, frozen=True, gc=False):
-    """Refusals that are alike: ``shared`` holds what is the same in all of them, ``rows`` a packed ``Differing`` each.
+    """Refusals that are alike: ``shared`` holds what they have in common, ``rows`` one packed ``Differing`` for each.
 
-    In ``shared`` the fields of ``Differing`` are blank, but for ``reply``, which is that of one of them. ``files`` are
-    those of the whole case, by number.
+    In ``shared`` the fields of ``Differing`` are blank except ``reply``, which is that of one of them. ``files`` are
+    all files of the case, by number.
     """
 
     shared: Rejection
@@ -112,7 +111,7 @@ class Alike(Struct, frozen=True, gc=False):
         )
 
     def order(self, differing: Differing) -> tuple[object, ...]:
-        """Return the key by which refusals stand in the order of time and place, as ``sort_key`` has it."""
+        """Return the key that sorts refusals by time and place, as ``sort_key`` does."""
         number, record, line, offset = differing.places[0]
         file = self.files[number]
         return differing.time, (file.source, file.member or "", record or 0, line or 0, offset or 0)
@@ -128,7 +127,7 @@ _NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
 def shared_part(rejection: Rejection, reply: str) -> Rejection:
-    """Return a refusal without what may differ between refusals that are alike, and with this reply."""
+    """Return a refusal with the fields of ``Differing`` blank, and with the given reply."""
     return replace(
         rejection,
         id="",
@@ -147,7 +146,7 @@ def shared_part(rejection: Rejection, reply: str) -> Rejection:
 
 
 def differing_part(rejection: Rejection, reply: str, files: Files) -> bytes:
-    """Return what differs of a refusal, packed; ``reply`` is the one of the part that is shared."""
+    """Return the ``Differing`` of a refusal, packed; ``reply`` is that of the shared part."""
     own = identify("R", rejection.origin, rejection.reply)
     return encode(
         Differing(
@@ -175,5 +174,5 @@ def in_order(whole: Iterable[Rejection], alike: Sequence[Alike]) -> Iterator[Rej
             (group.order(differing), number, row) for differing, row in zip(group.differing(), group.rows, strict=True)
         ]
     entries.sort(key=lambda entry: entry[0])
-    for _, number, item in entries:
-        yield alike[number].whole(_decode(item)) if isinstance(item, bytes) else item
+    for _, number, entry in entries:
+        yield alike[number].whole(_decode(entry)) if isinstance(entry, bytes) else entry

@@ -14,9 +14,10 @@ from evtx_analyzer.model.origin import Origin
 
 
 class Certificate(Struct, frozen=True, kw_only=True, gc=False):
-    """What a log says of a certificate; ``thumbprint`` is SHA-1. Absent parts are empty or None.
+    """What the input shows of a certificate; unknown parts are empty or None.
 
-    ``issuer_urls`` are the places of the issuer's certificate (Authority Information Access, RFC 5280 4.2.2.1).
+    ``thumbprint`` is its SHA-1 in upper-case hex, ``not_before`` and ``not_after`` are UTC. ``issuer_urls`` are the
+    addresses of the issuer's certificate (Authority Information Access, RFC 5280 4.2.2.1).
     """
 
     thumbprint: str = ""
@@ -33,9 +34,9 @@ class Certificate(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Revocation(Struct, frozen=True, kw_only=True):
-    """What events 41 and 42 say of one certificate; ``result`` as ``Operation.result``, empty for event 42.
+    """What events 41 and 42 say of one certificate; ``result`` is as in ``Operation``, empty for event 42.
 
-    ``location`` is TvoCache, UrlCache or Wire: where the list or answer came from. ``rejected`` is the check that a
+    ``location`` is where the list or answer came from: TvoCache, UrlCache or Wire. ``rejected`` is the check that a
     list did not pass (event 42: ``CheckTimeValidity``). ``object`` is the file name of the CRL or OCSP answer.
     """
 
@@ -56,7 +57,7 @@ class Revocation(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One ``Action`` inside a retrieval; its error does not mean that the retrieval failed: it may have gone on."""
+    """One ``Action`` of a retrieval; after an error the retrieval may have gone on and succeeded."""
 
     name: str
     parameter: str
@@ -80,7 +81,11 @@ class Retrieval(Struct, frozen=True, kw_only=True):
 
 
 class ChainElement(Struct, frozen=True, kw_only=True, gc=False):
-    """One ``ChainElement`` of event 11, leaf first; status values decoded from ``@value`` (hex)."""
+    """One ``ChainElement`` of event 11; the first is the leaf.
+
+    ``error`` and ``info`` are the numbers of TrustStatus (``@value``, hex in the log), ``errors`` and ``infos`` the
+    names of their bits.
+    """
 
     thumbprint: str
     subject: str

@@ -1,7 +1,7 @@
-"""Typed events: one class for each kind of fact that a log states, whatever the format it is written in.
+"""Typed events: one class for each kind of fact that a log states, whatever its format.
 
-The names of the fields are ours; what a log wrote stands under its own names in ``fields`` or ``values``, on which
-signals run. ``Match`` is an event with the signals that it matches.
+The names of the fields are this program's; ``fields`` or ``values`` hold what the log wrote under its own names, on
+which signals run. ``Match`` is an event with the signals that it matches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evtx_analyzer.model.stores import StoreEntry
 
 
 class Capi2Event(Struct, frozen=True, kw_only=True):
-    """One event of Microsoft-Windows-CAPI2/Operational, typed where it is needed, whole in ``fields``.
+    """One event of Microsoft-Windows-CAPI2/Operational: typed as far as the program needs it, whole in ``fields``.
 
     ``host`` is the event's Computer as written. ``thumbprint`` is ``Certificate/@fileRef`` without ``.cer``
     (SHA-1, upper case). ``result`` is ``Result/@value`` as a number, None where the event has no Result
@@ -71,10 +71,10 @@ class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One row of an SMTP protocol log, the same for all log kinds.
 
     ``kind`` names the kind of log (``normalize/kinds.py``). ``direction`` is the Exchange symbol: ``+``
-    connect, ``-`` disconnect, ``>`` we sent, ``<`` we received, ``*`` information. ``scope`` groups rows that may
+    connect, ``-`` disconnect, ``>`` sent, ``<`` received, ``*`` information. ``scope`` groups rows that may
     belong to one session (the folder of the log and, where the row names it, the host). ``resolution`` is in seconds:
     the true time lies in [time, time + resolution). ``elapsed_ms`` counts from the connect where the log has it.
-    ``values`` are the cells as written; ``dash_is_absent``: in this log ``-`` stands for a cell that says nothing.
+    ``values`` are the cells as written; ``dash_is_absent`` says that ``-`` is an empty cell in this log.
     """
 
     origin: Origin
@@ -99,15 +99,15 @@ class SmtpEvent(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def fields(self) -> Fields:
-        """The cells that say something, by column; made on demand, for few rows are looked at by a signal."""
+        """The cells that are not empty, by column; made on demand, because signals look at few rows."""
         absent = ("", "-") if self.dash_is_absent else ("",)
         return {name: (value,) for name, value in self.values.items() if value not in absent and name[0] != "#"}
 
 
 class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
-    """All rows of one session of a Send log; ``values`` have only those that say no (``4..`` and ``5..``).
+    """All rows of one session of a Send log, from the file ``origin``.
 
-    ``origin`` is the file in which they stand.
+    Only rows with a negative reply (``4..`` and ``5..``) have ``values``: signals look at no others.
     """
 
     origin: Origin
@@ -115,9 +115,9 @@ class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """One exported configuration object: the cmdlet that gives it, and its properties as texts.
+    """One exported configuration object: the cmdlet that returns it, and its properties as texts.
 
-    ``cut`` names the properties whose values are incomplete, for PowerShell cut a list or a column (``...``).
+    ``cut`` names the properties whose values PowerShell cut short in a list or a column (``...``).
     """
 
     origin: Origin
@@ -138,7 +138,7 @@ class CertificateFile(Struct, frozen=True, kw_only=True):
 
 
 class RecipientStatus(Struct, frozen=True, kw_only=True):
-    """What became of one recipient: the reply of the remote side as the log keeps it, with its name and address."""
+    """The reply for one recipient as the log holds it, with the name and address of the remote side."""
 
     address: str
     text: str
@@ -147,14 +147,14 @@ class RecipientStatus(Struct, frozen=True, kw_only=True):
 
 
 class MessageEvent(Struct, frozen=True, kw_only=True):
-    """What a log tells of one message rather than of one session, such as message tracking or a non-delivery report.
+    """One message, where a log speaks of messages and not of sessions: message tracking, a non-delivery report.
 
     ``layer`` tells apart the rows that one log writes of the same failure (source and event id of tracking).
     ``message_id`` is that of the message that was refused, never that of the report about it. ``address`` is the
-    address that ``host`` has in this row: a bridge to logs that name addresses only. ``null_sender`` is True where the
-    envelope's return path is ``<>``, False where it is an address, None where the log does not show the envelope: then
-    ``sender`` is that of the message's header. ``by_exchange_online`` is a report that Exchange Online itself wrote: no
-    server of the input delivered that message, whichever machine the input is of.
+    address of ``host`` in this row, by which logs that name addresses only are assigned to it. ``null_sender`` is True
+    where the envelope's return path is ``<>``, False where it is an address, None where the log does not show the
+    envelope: then ``sender`` is that of the message's header. ``by_exchange_online`` is a report that Exchange Online
+    itself wrote: no server of the input delivered that message, whichever machine the input is of.
     """
 
     origin: Origin
@@ -179,7 +179,7 @@ class MessageEvent(Struct, frozen=True, kw_only=True):
 
 
 class ContextEvent(Struct, frozen=True, kw_only=True):
-    """What stands beside a refusal and proves nothing alone.
+    """A supporting event, which proves nothing alone.
 
     ``kind`` is ``schannel``, ``exchange-transport``, ``connectivity`` or ``queue``; ``code`` is the event id or the
     reply code; ``session`` is the Send connector session that a connectivity row belongs to.
@@ -212,7 +212,7 @@ Event = (
 
 
 class Match(Struct, frozen=True, kw_only=True, gc=False):
-    """An event together with the names of all signals that it matches (none is allowed: context of a match).
+    """An event with the names of all signals that it matches; there may be none, for events around a match.
 
     ``rows`` are the matches of a whole session's rows.
     """

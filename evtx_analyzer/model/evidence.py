@@ -1,6 +1,6 @@
 """Operations, rejections, links and incidents: what correlation makes of the events.
 
-All of these stand in the report, so their names are the JSON contract (``schema_version`` 1): more may be added, none
+All of these are in the report, so their names are the JSON contract (``schema_version`` 1): names may be added, none is
 renamed. All times are aware UTC ``datetime`` (microseconds; CAPI2's 100 ns digit is cut) and RFC 3339 in JSON.
 Hex identities (thumbprints, HRESULTs) are upper case without ``0x``. Classes of which a case has many are made with
 ``gc=False``: they are frozen, so they are never part of a cycle.
@@ -18,12 +18,14 @@ from evtx_analyzer.model.alike import Alike, in_order
 from evtx_analyzer.model.certificate import Certificate, ChainElement, Retrieval, Revocation
 from evtx_analyzer.model.findings import Grade
 from evtx_analyzer.model.origin import Origin, TimeBasis
-from evtx_analyzer.model.rejection import HostBasis as HostBasis  # noqa: PLC0414  given on
-from evtx_analyzer.model.rejection import Rejection as Rejection  # noqa: PLC0414  given on
+from evtx_analyzer.model.rejection import HostBasis as HostBasis  # noqa: PLC0414  re-exported
+from evtx_analyzer.model.rejection import Rejection as Rejection  # noqa: PLC0414  re-exported
 
 LinkBasis = Literal["thumbprint", "subject", "time"]
 """What joins a refusal with a check, the strongest first; ``LINK_BASES`` is this order."""
 LINK_BASES: tuple[LinkBasis, ...] = get_args(LinkBasis)
+PASSED = "0"
+"""``result`` of an operation that passed (S_OK)."""
 HostRelation = Literal["same", "assumed", "unknown", "different"]
 OperationKind = Literal["chain", "trust", "catalog", "revocation", "retrieval", "private-key", "certificates", "other"]
 
@@ -44,10 +46,10 @@ class Step(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Operation(Struct, frozen=True, kw_only=True, gc=False):
-    """One operation of CAPI2, told by all its events (joined by chainRef first, then TaskId and SeqNumber).
+    """One operation of CAPI2, made of all its events (joined by chainRef first, then TaskId and SeqNumber).
 
-    ``kind`` is ``chain`` for a certificate check (30 with its 11, or an 11 alone); what is in no chain's task stands
-    for itself: ``trust`` (80, 81), ``catalog`` (82), ``revocation`` (40 to 42), ``retrieval`` (50 to 53),
+    ``kind`` is ``chain`` for a certificate check (30 with its 11, or an 11 alone); events in no chain's task are
+    operations of their own: ``trust`` (80, 81), ``catalog`` (82), ``revocation`` (40 to 42), ``retrieval`` (50 to 53),
     ``private-key`` (70), ``certificates`` (90), ``other``. ``parent`` is the id of the trust operation that a chain
     was checked for. ``complete`` is False where an event that must be there is not in the export; ``notes`` says
     which, and where events contradict themselves. ``steps`` are its ``event_count`` events; of very many there are only
@@ -55,7 +57,7 @@ class Operation(Struct, frozen=True, kw_only=True, gc=False):
 
     ``result`` is that of event 30 (upper-case hex; ``0`` is success), or of event 11 where there is no event 30.
     ``chain_status`` holds the CERT_TRUST_* error names of event 11's whole chain and is empty both for a good
-    chain and where event 11 is not in the export: ``missing_events`` tells which.
+    chain and where event 11 is not in the export: ``missing_events`` says which of the two it is.
     """
 
     id: str
@@ -131,7 +133,7 @@ class IncidentCertificate(Struct, frozen=True, kw_only=True):
 
 
 class ReplyText(Struct, frozen=True, kw_only=True):
-    """What the remote side answered: ``text`` is the first of ``count`` replies that say the same, as written.
+    """A reply of the remote side: ``text`` is the first of ``count`` replies that say the same, as written.
 
     Replies say the same where they differ in nothing but what varies for each message: host, clock and session id in
     the bracket, message ids and addresses of mailboxes. The bases are those of ``first`` and ``last``, which are of
@@ -148,7 +150,7 @@ class ReplyText(Struct, frozen=True, kw_only=True):
 
 
 class Folded(Struct, frozen=True):
-    """The refusals of an incident that do not stand in its ``rejections``, and the links of all its refusals."""
+    """The refusals of an incident that are not in its ``rejections``, and the links of all its refusals."""
 
     alike: tuple[Alike, ...]
     links: tuple[Link, ...]
@@ -160,10 +162,10 @@ class Incident(Struct, frozen=True, kw_only=True):
     ``start`` and ``end`` are of the rejections whose UTC time is known, where there are any; ``unknown_zone_count``
     counts the others (their time is local, or wrong). ``excerpt_count`` counts rejections whose session lacks rows in
     its protocol log. ``replies`` are the distinct replies in the order of their first time, ``more_replies`` counts
-    the rejections with a reply that is not among them. ``folded_count`` counts the rejections that are like
-    others of the incident and do not stand in ``rejections``, which then holds the first, the last and the most telling
-    ones (``correlate.excerpt`` chooses). ``links`` are those of ``rejections``. ``folded`` holds the others while the
-    program runs, and is not in the JSON report.
+    the rejections with a reply that is not among them. ``folded_count`` counts the rejections that are alike and not in
+    ``rejections``, which then holds those that ``correlate.excerpt`` chooses: the first, the last, and one of every
+    kind. ``links`` are those of ``rejections``. ``folded`` holds the others while the program runs, and is not in the
+    JSON report.
     """
 
     id: str
@@ -190,16 +192,16 @@ class Incident(Struct, frozen=True, kw_only=True):
 
     @property
     def alike(self) -> tuple[Alike, ...]:
-        """The refusals that do not stand in ``rejections``; none in a report that was read from JSON."""
+        """The refusals that are not in ``rejections``; none in a report that was read from JSON."""
         return () if self.folded is UNSET else self.folded.alike
 
     @property
     def every_link(self) -> tuple[Link, ...]:
-        """The links of all refusals, also of those that do not stand in ``rejections``."""
+        """The links of all refusals, also of those that are not in ``rejections``."""
         return self.links if self.folded is UNSET else self.folded.links
 
     def every_rejection(self) -> Iterator[Rejection]:
-        """Yield all refusals in the order of time, whole, also those that do not stand in ``rejections``."""
+        """Yield all refusals in the order of time, whole, also those that are not in ``rejections``."""
         return in_order(self.rejections, self.alike) if self.alike else iter(self.rejections)
 
 
@@ -234,7 +236,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 class CommonTrait(Struct, frozen=True, kw_only=True):
-    """What all refusals share, beside how much of the accepted mail has it too: what only refused mail has is a clue.
+    """What all refusals share, and how much of the accepted mail shares it: what only refused mail has is a clue.
 
     ``trait`` is one of ``null-sender``, ``sender-domain``, ``outside-recipients``, ``host``, ``connector``,
     ``certificate``, ``no-tls`` and ``seen-address``; ``value`` is the domain, name, thumbprint or address, empty for a
@@ -251,7 +253,7 @@ class CommonTrait(Struct, frozen=True, kw_only=True):
 
 
 class OtherError(Struct, frozen=True, kw_only=True):
-    """A failure that is not 5.7.64, counted by kind of log, host and code; listed so that nobody takes it for one.
+    """A failure that is not 5.7.64, counted by kind of log, host and code; it is listed lest it be taken for one.
 
     ``code`` is reply code and enhanced status (``451 4.4.62``), ``meaning`` is empty where the code is no known
     look-alike, ``text`` is the first reply as written.
@@ -270,7 +272,7 @@ class OtherError(Struct, frozen=True, kw_only=True):
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """Supporting events of one kind, host and code: how often, first and last, and where the first one stands."""
+    """Supporting events of one kind, host and code: their number, first and last time, and the place of the first."""
 
     kind: str
     host: str

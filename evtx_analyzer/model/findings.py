@@ -18,7 +18,7 @@ Status = Literal["read", "partial", "unrecognized", "not-read"]
 
 
 class Evidence(Struct, frozen=True, kw_only=True, gc=False):
-    """One sentence of evidence and where it stands; ``time_basis`` is that of ``time``."""
+    """One sentence of evidence and its place in the input; ``time_basis`` is that of ``time``."""
 
     text: str
     origin: Origin | None
@@ -34,7 +34,7 @@ class Missing(Struct, frozen=True, kw_only=True):
 
 
 class Remedy(Struct, frozen=True, kw_only=True):
-    """What to do, how to see that it worked, and who says so. A line that begins with ``> `` is a command."""
+    """What to do, how to see that it worked, and the sources. A line that begins with ``> `` is a command."""
 
     steps: tuple[str, ...]
     verify: tuple[str, ...]
@@ -96,9 +96,9 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
 class CollectorBundle(Struct, frozen=True, kw_only=True):
     """A bundle of Microsoft's ExchangeLogCollector, or of this program's own script, in the input.
 
-    ``contents`` are its parts; ``markers`` the files by which the collector says that it got nothing somewhere;
-    ``never_collected`` what it takes on no server, so that its absence tells nothing. ``failed`` is what our own script
-    says that it could not take, or put back, on this one.
+    ``contents`` are its parts; ``markers`` the files in which the collector says where it found nothing;
+    ``never_collected`` what it collects from no server, so that its absence shows nothing. ``failed`` is what this
+    program's script could not collect, or could not undo, on this server.
     """
 
     path: str
@@ -119,12 +119,12 @@ class Gap(Struct, frozen=True, kw_only=True):
 
 
 class Coverage(Struct, frozen=True, kw_only=True):
-    """The span one source covers, so that "no event" is told from "not in the export".
+    """The span that one source covers, which keeps "no event" apart from "not in the export".
 
-    ``event_ids`` counts the records by EventID. ``duplicates`` are records that another source already gave.
-    ``time_basis`` is ``unknown`` or ``heading`` where any of its rows has a time of this basis: ``first`` and ``last``
-    are not known to be UTC. ``read`` is how many of the records were read one by one; of the others nothing is told but
-    that they are there and what their sessions add to the delivery history. None where it is not known.
+    ``event_ids`` counts the records by EventID. ``duplicates`` counts records that another source holds too.
+    ``time_basis`` is ``unknown`` or ``heading`` where any of its rows has a time of this basis: then ``first`` and
+    ``last`` are not known to be UTC. ``read`` is how many records were read one by one, None if that is not known; the
+    others are counted, and their sessions are in the delivery history.
     """
 
     source: str

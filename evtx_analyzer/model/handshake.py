@@ -81,9 +81,8 @@ class Handshake(Struct, frozen=True, kw_only=True):
     client did not go on. ``completed`` is whether both sides went on to encrypted data, ``renegotiated`` whether
     another handshake, which is not seen, followed there.
 
-    ``starttls`` is False where the trace shows none before the handshake: implicit TLS (port 465), or a recording that
-    started later. ``banner``, ``ehlo`` and ``seen_address`` are
-    what was said before, in clear text.
+    ``starttls`` is False where the trace shows no STARTTLS before the handshake: implicit TLS (port 465), or a
+    recording that started later. ``banner``, ``ehlo`` and ``seen_address`` were sent before, in clear text.
 
     ``rejection`` is the id of the refusal in this connection. ``join`` is how the two were found to belong together:
     by both ``endpoints`` and time, or where an address was translated on the way, by the client's ``port``, the

@@ -18,11 +18,11 @@ class ManifestStep(Struct, frozen=True, kw_only=True):
 
 
 class CollectorManifest(Struct, frozen=True, kw_only=True):
-    """One run of the script: ``host`` is the machine's name, empty where it is none that a machine may have.
+    """One run of the script: ``host`` is the machine's name, empty if it is not one that a machine may have.
 
-    ``tz`` is the IANA name of the machine's time zone, empty where the manifest's own is not known; ``ended`` is when
-    the run ended (UTC). ``completed`` is False where it was stopped. ``left_changed`` are commands that put back what
-    the script changed and could not put back itself.
+    ``tz`` is the IANA name of the machine's time zone, empty if the manifest's name of it is not known; ``ended`` is
+    when the run ended (UTC). ``completed`` is False if it was stopped. ``left_changed`` are commands that undo changes
+    which the script made and could not undo itself.
     """
 
     origin: Origin

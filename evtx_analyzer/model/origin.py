@@ -17,13 +17,14 @@ Fields = dict[str, tuple[str, ...]]
 """Flat view of an event for Sigma: dotted path of the log's own names -> every value found there."""
 
 TimeBasis = Literal["utc", "zone", "ambiguous", "wrong-zone", "heading", "unknown"]
-"""How a time became UTC: written so (or with an offset), by ``--tz``, by ``--tz`` in the hour that daylight saving
-repeats, by a zone that the remote side's clock shows to be wrong, or not at all: the row has no time and stands behind
-a ``#Date`` heading of this time (UTC), or the digits are local and no zone is known."""
+"""How a time became UTC. ``utc``: it is written in UTC or with an offset. ``zone``: by ``--tz``. ``ambiguous``: by
+``--tz``, in the hour that the end of daylight saving repeats. ``wrong-zone``: by a zone that the remote side's clock
+contradicts. Not at all: ``heading`` is the time (UTC) of the ``#Date`` heading before a row without a time, ``unknown``
+has local digits of a zone that is not known."""
 
 
 class Origin(Struct, frozen=True, kw_only=True, gc=False):
-    """Where a fact stands: open ``source`` (and ``member`` of an archive) there and find it again.
+    """The place of a fact, by which it can be found again: ``source`` is a file, ``member`` its part of an archive.
 
     ``record`` is an EventRecordID, ``line`` counts from 1, ``offset`` is in bytes from the start of the file.
     """
@@ -36,7 +37,7 @@ class Origin(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Loss(Struct, frozen=True, kw_only=True):
-    """Something that could not be read; ``extent`` says how much, in words.
+    """A part of the input that could not be read; ``extent`` says in words how much it was.
 
     ``first_record`` and ``last_record`` are the EventRecordIDs lost, where they are known.
     """

@@ -1,7 +1,7 @@
-"""Records as readers give them, and counts of the records that were not given one by one.
+"""Records as readers yield them, and counts of records that are not yielded one by one.
 
 A record has the cells or the XML of its log and no meaning yet; ``normalize`` makes an event of it. Records that no
-rule can match are counted only: ``CountedRecords`` (of an .evtx file), ``CountedRows`` and ``CountedSessions`` (of SMTP
+rule can match are only counted: ``CountedRecords`` (of an .evtx file), ``CountedRows`` and ``CountedSessions`` (of SMTP
 logs). An ``Outcome`` is what a counted session adds to the delivery history.
 """
 
@@ -30,10 +30,10 @@ class EventRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CountedRecords(Struct, frozen=True, kw_only=True):
-    """Records that are counted and not given: their ids run from ``origin.record`` to ``last_record`` without holes.
+    """Records that are only counted: their ids run from ``origin.record`` to ``last_record`` without gaps.
 
-    Where ``provider``, ``channel`` and ``host`` are empty, they are of kinds that nothing is read from.
-    ``event_ids`` counts the records by event id; ``first`` and ``last`` are the earliest and the latest time.
+    ``provider``, ``channel`` and ``host`` are empty for kinds of events that the program does not use. ``event_ids``
+    counts the records by event id; ``first`` and ``last`` are the earliest and the latest time (UTC).
     """
 
     origin: Origin
@@ -47,7 +47,7 @@ class CountedRecords(Struct, frozen=True, kw_only=True):
 
 
 class LogNotice(Struct, frozen=True, kw_only=True):
-    """What the System log of a machine says of its CAPI2 log (cleared, archived), in words."""
+    """What the System log of a machine says about its CAPI2 log (it was cleared or archived), in words."""
 
     origin: Origin
     host: str
@@ -69,8 +69,8 @@ class LogRow(Struct, frozen=True, kw_only=True, gc=False):
 class SessionRows(Struct, frozen=True, kw_only=True, gc=False):
     """All rows of one session of a Send log, from the first to the disconnect row, as they stand in one file.
 
-    ``rows`` are the cells of each in the order of ``columns``, the nine usual ones; ``lines`` and ``offsets`` say where
-    each stands in ``origin``, the file.
+    ``rows`` are the cells of each row in the order of ``columns`` (the nine usual ones). ``lines`` and ``offsets`` are
+    the places of the rows in the file, ``origin``.
     """
 
     origin: Origin
@@ -81,9 +81,9 @@ class SessionRows(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CountedRows(Struct, frozen=True, kw_only=True):
-    """Rows of a log that were counted and not given: ``first`` and ``last`` are the limits of their times.
+    """Rows of a log that are only counted: ``first`` and ``last`` are the limits of their times.
 
-    ``log`` is empty for rows of which nothing is typed. ``host`` is the machine that all of them name.
+    ``log`` is empty for rows of which only the time is used. ``host`` is the machine that all of them name.
     """
 
     origin: Origin
@@ -105,11 +105,11 @@ class RefusedTimes(Struct, frozen=True):
 
 
 class CountedSessions(Struct, frozen=True, kw_only=True):
-    """Sessions of one file that went well: what each adds to the delivery history; their rows are counted, not given.
+    """Sessions of one file that went well, as what each adds to the delivery history; their rows are only counted.
 
-    ``local`` is the local endpoint of one of them: all have this address. ``banners`` are time and text of banners at
-    the beginning of the file. ``refused`` counts the refusals of sessions that were folded as they were read
-    (``smtp.refused``), ``skews`` are seconds by which the log's clock was ahead of that in their replies.
+    ``local`` is the local endpoint of one of them; all have its address. ``banners`` are the times and texts of the
+    first banners of the file. ``refused`` counts the refusals of sessions that were folded while they were read
+    (``smtp.refused``), ``skews`` are the seconds by which the log's clock was ahead of that in their replies.
     """
 
     origin: Origin
@@ -123,10 +123,10 @@ class CountedSessions(Struct, frozen=True, kw_only=True):
 
 
 class Acceptance(Struct, frozen=True, gc=False):
-    """One message that the remote side took: when it answered, and whose domains the envelope names.
+    """One message that the remote side took: the time of its answer, and the domains of the envelope.
 
     ``sender_domain`` is empty for MAIL FROM:<> and None where the log does not show MAIL FROM. ``recipient_domains``
-    are those of the accepted recipients, folded, each once, sorted.
+    are those of the accepted recipients in lower case, each once, sorted.
     """
 
     time: datetime
@@ -140,8 +140,8 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
 
     ``tls`` is None where the log does not show whether TLS was used. ``seen_address`` is the client address in the
     remote side's answer to EHLO, empty where there is none. ``online`` is whether the remote side is Exchange Online,
-    None where nothing tells. ``own_names`` are those by which this side calls itself: its name in EHLO and the names of
-    its certificate.
+    None where that is not known. ``own_names`` are the names that this side uses for itself: in EHLO and in its
+    certificate.
     """
 
     first: datetime

@@ -1,4 +1,4 @@
-"""A refusal, as the report holds it; ``evidence`` says what its names and times follow."""
+"""A refusal as the report holds it; ``evidence`` states the rules for its names and times."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ HOST_BASES: tuple[HostBasis, ...] = get_args(HostBasis)
 
 
 class Rejection(Struct, frozen=True, kw_only=True, gc=False):
-    """One message refused with 5.7.64 and what its session tells: handshake, certificates, sender, recipient.
+    """One message refused with 5.7.64 and what its session shows: handshake, certificates, sender, recipient.
 
     The same refusal found in several logs is one rejection: ``origins`` lists all places, the best first, ``kinds``
     the kinds of those logs. ``rcpt_to`` holds several addresses (joined by ``; ``) where one reply refused them all.
-    ``from_start`` says that the log holds every row of the session from the first one to the refusal, so that what is
-    not in it did not happen.
+    ``from_start`` says that the log holds every row of the session from the first one to the refusal: what those rows
+    do not show did not happen.
     ``seen_address`` is the address from which the remote side saw this one (its answer to EHLO).
     ``null_sender`` is True where the log shows MAIL FROM:<>, False where it shows a sender, None where it shows
     neither; ``mail_from`` is empty where it is not False. ``ehlo`` are the keywords of the remote side's answer to the

@@ -1,6 +1,6 @@
 """What certificate stores held when they were exported. The names are the JSON contract, as those in ``evidence``.
 
-``StoreEntry`` is what a reader gives; ``Store`` and ``StoreChain`` stand in the report.
+Readers yield ``StoreEntry``; ``Store`` and ``StoreChain`` are in the report.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ChainBasis = Literal["sent", "check", "connector", "name"]
 
 
 class PrivateKey(Struct, frozen=True, kw_only=True):
-    """What an export says of a certificate's private key; the key itself is never read.
+    """What an export shows of a certificate's private key; the key itself is never read.
 
-    ``present`` is None where the export does not say. ``key_spec`` is ``AT_KEYEXCHANGE``, ``AT_SIGNATURE`` or ``0`` (a
-    key of a Key Storage Provider), empty where it is not shown. ``test`` is the result of certutil's own test.
+    ``present`` is None where the export does not show it. ``key_spec`` is ``AT_KEYEXCHANGE``, ``AT_SIGNATURE`` or
+    ``0`` (a key of a Key Storage Provider), empty where it is not shown. ``test`` is the result of certutil's own test.
     """
 
     thumbprint: str = ""
@@ -63,9 +63,9 @@ class Store(Struct, frozen=True, kw_only=True):
     """One certificate store of one machine: ``name`` is that of Windows (``My``, ``CA``, ``Root``, ``AuthRoot``).
 
     ``location`` is ``LocalMachine`` or ``CurrentUser``, empty where the export does not say. ``exported`` is the time
-    of the export, None where nothing tells it: a store shows the state at that time and not at the refusal. ``whole``
-    is True where the export is known to list everything, False where it was filtered, None where that is not known:
-    only what a whole export does not list is absent. ``keys`` are the private keys that the export speaks of.
+    of the export (UTC), None if it is not known: a store shows the state at that time and not at the refusal. ``whole``
+    is True if the export is known to list everything, False if it was filtered, None if that is not known: only a whole
+    export shows what the store lacks. ``keys`` are the private keys that the export names.
     """
 
     name: str
@@ -97,10 +97,10 @@ class StoreElement(Struct, frozen=True, kw_only=True):
 class StoreChain(Struct, frozen=True, kw_only=True):
     r"""The chain of one certificate, built offline from the stores of the machine that an incident is about.
 
-    ``basis`` says why this certificate: it was sent, CAPI2 checked it, the Send connector names it, or it has the
-    server's name. ``result`` is ``complete`` (a self-signed root ends it), ``issuer-absent`` (the whole store
+    ``basis`` says why this certificate was chosen: it was sent, CAPI2 checked it, the Send connector names it, or it
+    has the server's name. ``result`` is ``complete`` (a self-signed root ends it), ``issuer-absent`` (the whole store
     LocalMachine\CA was exported and lacks the issuer), or ``unknown``. ``missing_issuer`` is that issuer as far as the
-    certificate names it. ``elsewhere`` are stores in which the missing issuer lies and is not found by services
+    certificate names it. ``elsewhere`` are stores that hold the missing issuer where services do not look
     (CurrentUser). ``same_name`` are other certificates of LocalMachine\My that share a name with it.
     """
 

@@ -16,11 +16,11 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
 from evtx_analyzer.exchange_online import is_private
-from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.repair.later import Later, between, outside_mail, same_host
-from evtx_analyzer.repair.refused_state import PASSED, FailedCheck, RefusedState
+from evtx_analyzer.repair.refused_state import FailedCheck, RefusedState
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -58,13 +58,13 @@ def changes(state: RefusedState, later: Later) -> list[Change]:
 
 
 def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """The check that failed passes, on the same machine, in the same process, under the same policy."""
+    """Yield the failed checks that pass later on the same machine, in the same process and under the same policy."""
     received = {rejection.received.thumbprint for rejection in (state.sample,) if rejection.received}
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
         same = later.checks_of.get((failed.thumbprint, failed.policy, failed.process), ())
         again = [operation for operation in same if _is_again(operation, failed)]
-        # Where it failed once more, it passes since then only, and where it fails at the end it does not pass.
+        # Only what follows the last failure counts: a check that fails at the end does not pass.
         until = max((operation.time for operation in again if not _is_sound(operation)), default=failed.time)
         passed = [operation for operation in again if operation.time > until]
         if not passed:
@@ -78,22 +78,17 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
 
 
 def _is_again(operation: Operation, failed: FailedCheck) -> bool:
-    """Whether a check is the one that failed, made again later."""
-    same = (
-        operation.thumbprint == failed.thumbprint
-        and operation.policy == failed.policy
-        and operation.process == failed.process
-    )
-    return same and operation.result != "" and same_host(operation.host, failed.host) and operation.time > failed.time
+    """Return whether a check of the same certificate, policy and process is the failed one, made again later."""
+    return operation.result != "" and same_host(operation.host, failed.host) and operation.time > failed.time
 
 
 def _is_sound(operation: Operation) -> bool:
-    """Whether a check passed; one whose chain has errors was told to ignore them."""
+    """Return whether a check passed; one whose chain has errors passed because its flags ignore them."""
     return operation.result == PASSED and not operation.chain_status
 
 
 def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """What sessions that were accepted after the last refusal do in another way."""
+    """Yield what sessions that were accepted after the last refusal do in another way than the refused ones."""
     if state.thumbprints:
         others = [
             accepted_mail
@@ -110,8 +105,8 @@ def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Cha
         yield from _by_mail(
             state, "tls-used", "TLS is used now", [accepted_mail for accepted_mail in mail if accepted_mail.state.tls]
         )
-    # A refusal that is only counted may have come from the address that seems to be another one.
-    if state.addresses and state.complete:
+    # A refusal whose address is not known may have come from the one that seems to be another.
+    if state.addresses and state.every_address:
         moved = [accepted_mail for accepted_mail in mail if _is_other_address(accepted_mail.state.seen_address, state)]
         names = ", ".join(sorted({accepted_mail.state.seen_address for accepted_mail in _after(moved, state.end)}))
         yield from _by_mail(state, "another-address", f"Exchange Online sees another address: {names}", moved)
@@ -126,11 +121,11 @@ _DIFFERS: Mapping[str, tuple[Part, ...]] = {
     "another-address": ("address",),
     "exchange-online-reached": ("address",),
 }
-"""In what mail that shows a change differs from the refused mail by the change itself."""
+"""The parts in which mail differs from the refused mail by the change itself."""
 
 
 def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """A change that the accepted mail itself shows; None of it was accepted while other mail was refused."""
+    """Yield the change that accepted mail itself shows, unless some of it was accepted while other mail was refused."""
     span = between(mail, state.end, None)
     if span is not None and between(mail, state.start, state.end) is None:
         since = f"{text}, since {clock.as_text(span.first)}."
@@ -141,7 +136,7 @@ def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedM
 
 
 def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """Exports of after the fix that fit the refused session: the cause says that those of before it did not."""
+    """Yield exports made after the fix that fit the refused session; its cause says that the earlier ones did not."""
     if not later.objects:
         return
     known = later.certificates.get(next(iter(sorted(state.thumbprints)), ""))
@@ -163,9 +158,9 @@ def _change(
     mail: Sequence[AcceptedMail],
     origin: Origin | None = None,
 ) -> Change:
-    """A change that something else than mail shows, with the mail in the refused state that was accepted since."""
+    """Return a change that something else than mail shows, with the mail accepted since in the refused state."""
     since = max(shown.time, state.end) if shown is not None else state.end
-    # Where mail in this state was accepted between the refusals, its acceptance later shows nothing new.
+    # Mail in this state that was accepted between the refusals makes its later acceptance worthless as evidence.
     before = between(mail, state.start, shown.time if shown is not None and shown.time < state.end else state.end)
     accepted = None if before is not None or state.accepted_meanwhile else between(mail, since, None)
     # Where mail was refused after the change, something else may have ended the refusals.
@@ -182,7 +177,7 @@ def _change(
 
 
 def _with_same_certificate(state: RefusedState, mail: Sequence[AcceptedMail]) -> list[AcceptedMail]:
-    """Mail that was not sent with another certificate; IIS SMTP logs show none."""
+    """Return the mail that was not sent with another certificate, as far as its log shows; IIS SMTP logs show none."""
     return [
         accepted_mail
         for accepted_mail in mail
@@ -193,7 +188,9 @@ def _with_same_certificate(state: RefusedState, mail: Sequence[AcceptedMail]) ->
 def _differs(mail: MailState, state: RefusedState) -> set[Part]:
     """Return in what accepted mail differs, or may differ, from the refused mail."""
     parts: set[Part] = set()
-    if (mail.thumbprint not in state.thumbprints) if state.thumbprints else bool(mail.thumbprint) or _unsure(state):
+    # Where nothing shows what the refused sessions sent, any mail may differ in it.
+    other = bool(mail.thumbprint) or state.certificate_sent is None
+    if (mail.thumbprint not in state.thumbprints) if state.thumbprints else other:
         parts.add("certificate")
     if state.tls is None or mail.tls is not state.tls:
         parts.add("tls")
@@ -202,11 +199,6 @@ def _differs(mail: MailState, state: RefusedState) -> set[Part]:
     if None in state.sender_domains or mail.sender_domain not in state.sender_domains:
         parts.add("sender")
     return parts
-
-
-def _unsure(state: RefusedState) -> bool:
-    """Whether nothing shows which certificate the refused sessions sent, if any."""
-    return state.certificate_sent is None
 
 
 def _shows_none(mail: MailState) -> bool:

@@ -1,4 +1,4 @@
-"""Whether later logs show that a fix worked, incident by incident, and which cause that confirms.
+"""Judges by later logs, incident by incident, whether a fix worked and which cause that confirms.
 
 An incident is *fixed* where a change that its cause names is followed by mail that Exchange Online took for recipients
 outside of the tenant, and no refusal of the same machine and connector follows that mail. It is *still refused* where
@@ -18,7 +18,6 @@ from evtx_analyzer.model.evidence import Delivery, Incident, Operation
 from evtx_analyzer.model.findings import (
     Evidence,
     Finding,
-    Grade,
     IncidentRepair,
     Missing,
     Repair,
@@ -28,7 +27,14 @@ from evtx_analyzer.model.findings import (
 from evtx_analyzer.model.origin import Loss, display_name
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.repair.changes import Change, changes
-from evtx_analyzer.repair.later import Later, LaterRefusals, accepted_after, refusals_after, unnamed_mail
+from evtx_analyzer.repair.later import (
+    Later,
+    LaterRefusals,
+    accepted_after,
+    refusals_after,
+    undated_refusal,
+    unnamed_mail,
+)
 from evtx_analyzer.repair.refused_state import RefusedState, refused_state
 from evtx_analyzer.rules.definitions import Cause
 from evtx_analyzer.smtp.acceptances import Span
@@ -50,12 +56,12 @@ class RepairCase(Struct, frozen=True, kw_only=True):
     deliveries: Sequence[Delivery] = ()
 
     def rule(self, cause: str) -> Cause | None:
-        """Return the rule of a cause; None where the rules do not hold it any more."""
-        return next((item for item in self.causes if item.id == cause), None)
+        """Return the rule of a cause; None if the rules no longer have it, as a saved report may name any."""
+        return next((rule for rule in self.causes if rule.id == cause), None)
 
 
 class _Judged(Struct, frozen=True, kw_only=True):
-    """One incident with the change that repaired it, None where none did."""
+    """One incident as judged: ``change`` repaired it, ``seen`` are all changes, ``refused`` the later refusals."""
 
     incident: Incident
     repair: IncidentRepair
@@ -73,7 +79,7 @@ class Judgment(Struct, frozen=True, kw_only=True):
 
     @property
     def fixed(self) -> bool:
-        """Whether a fix is shown to have worked for any incident."""
+        """Return whether a fix is shown to have worked for any incident."""
         return self.repair is not None and any(incident.result == "fixed" for incident in self.repair.incidents)
 
 
@@ -86,9 +92,9 @@ def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
     judged = [_judge(incident, case, later, lossy=lossy) for incident in case.incidents]
     if not judged:
         return Judgment(repair=None, findings=list(case.findings), incidents=[])
-    result = next(name for name in _WORST if any(item.repair.result == name for item in judged))
-    repair = Repair(result=result, incidents=tuple(item.repair for item in judged))
-    proofs = [item for item in judged if _proves(item, case)]
+    result = next(name for name in _WORST if any(judgment.repair.result == name for judgment in judged))
+    repair = Repair(result=result, incidents=tuple(judgment.repair for judgment in judged))
+    proofs = [judgment for judgment in judged if _proves(judgment, case)]
     findings = [_confirmed(finding, proofs) for finding in case.findings]
     # The sort is stable: findings keep their order but for those that are confirmed now.
     findings.sort(key=lambda finding: finding.grade != "confirmed")
@@ -116,11 +122,12 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     refused = refusals_after(state, later, state.end) if state.timed else None
     working = next((change for change in named if _worked(change, refused)), None)
     accepted = accepted_after(state, later, state.end) if state.timed else None
-    # How to see that it worked is what the report of before says of this cause.
+    timed = state.timed and not undated_refusal(state, later)
+    # The earlier report says how to see that the remedy of this cause worked.
     remedies = (finding.remedy for finding in case.findings if cause and finding.cause == cause.id)
     verify = next((remedy.verify for remedy in remedies if remedy), ())
     result: RepairResult = "not-shown"
-    if working is not None and not lossy:
+    if working is not None and timed and not lossy:
         result = "fixed"
     elif refused is not None and working is None:
         result = "still-refused"
@@ -131,7 +138,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
         changed=tuple(Evidence(text=change.text, origin=change.origin, time=change.time) for change in named),
         accepted=_accepted(state, working.accepted if working else accepted),
         refused=_refused(state, refused),
-        missing=tuple(_missing(state, later, named, accepted, verify, lossy=lossy)) if result == "not-shown" else (),
+        missing=tuple(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy))
+        if result == "not-shown"
+        else (),
     )
     return _Judged(
         incident=incident,
@@ -143,7 +152,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
 
 
 def _worked(change: Change, refused: LaterRefusals | None) -> bool:
-    """Whether mail was accepted since a change, and none was refused after that mail."""
+    """Return whether mail was accepted since a change, and none was refused after that mail."""
     return change.accepted is not None and (refused is None or refused.last <= change.accepted.first)
 
 
@@ -189,10 +198,11 @@ def _missing(
     accepted: Span | None,
     verify: Sequence[str],
     *,
+    timed: bool,
     lossy: bool,
 ) -> Iterable[Missing]:
     sender, end = _sender(state), clock.as_text(state.end)
-    if not state.timed:
+    if not timed:
         text = f"The refusals of {sender} have no UTC time, so nothing can be shown to be later. Analyze with --tz."
         yield Missing(text=text, collect=())
     elif lossy:
@@ -237,13 +247,13 @@ def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
 
 
 def _proves(judged: _Judged, case: RepairCase) -> bool:
-    """Whether the change that repaired an incident is exactly what its cause names, and fits no other cause of it."""
+    """Return whether the change that repaired an incident is exactly what its cause names, and fits no other cause."""
     change, cause, grades = judged.change, judged.repair.cause, judged.incident.grades
     rule = case.rule(cause)
     if change is None or rule is None or change.name not in rule.repair_confirms or not change.alone:
         return False
     if not judged.incident.host:
-        # Logs that name no machine may be of two: one that was refused, and one that always worked.
+        # Logs that name no machine may be of two machines: one that was refused, and one that always worked.
         return False
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
@@ -251,11 +261,8 @@ def _proves(judged: _Judged, case: RepairCase) -> bool:
     if change.time is not None and judged.refused is not None and judged.refused.last > change.time:
         # The state had changed and mail was refused all the same: something else may have ended it.
         return False
-    names = {item.name for item in judged.seen}
-    rivals = (item for item in case.causes if item.id != cause and _possible(grades.get(item.id)))
-    # Where the same change would have repaired another cause that is possible, it does not tell them apart.
+    names = {seen.name for seen in judged.seen}
+    possible = {name for name, grade in grades.items() if RANK[grade] >= RANK["possible"]}
+    rivals = (rival for rival in case.causes if rival.id != cause and rival.id in possible)
+    # A change that would have repaired another possible cause as well does not tell the two apart.
     return not any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in rivals)
-
-
-def _possible(grade: Grade | None) -> bool:
-    return grade is not None and RANK[grade] >= RANK["possible"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
 
@@ -23,12 +23,14 @@ from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 T = TypeVar("T")
 Table = Mapping[Hashable, Sequence[T]]
+_ZONES = timedelta(hours=26)
+"""How far digits of one clock may be from those of another: zones reach from UTC-12 to UTC+14."""
 
 
 class Later(Struct, frozen=True, kw_only=True, dict=True):
-    """What logs show besides an incident; ``objects`` are exports made after the fix, by cmdlet.
+    """What logs show that may be later than an incident; ``objects`` are exports made after the fix, by cmdlet.
 
-    There may be thousands of these and of incidents, so tables are made once (``dict=True`` lets the struct keep them).
+    Thousands of incidents look into it, so its tables are made once (``dict=True`` lets the struct keep them).
     """
 
     rejections: Sequence[Rejection] = ()
@@ -40,37 +42,37 @@ class Later(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def refused_by(self) -> Table[Rejection]:
-        """Refusals by sender."""
+        """Return the refusals by sender."""
         return _table(self.rejections, lambda rejection: sender(rejection.host, rejection.connector))
 
     @cached_property
     def alike_by(self) -> Table[Alike]:
-        """Folded refusals by sender."""
-        return _table(self.alike, lambda alike: sender(alike.shared.host, alike.shared.connector))
+        """Return the folded refusals by sender."""
+        return _table(self.alike, lambda group: sender(group.shared.host, group.shared.connector))
 
     @cached_property
     def accepted_by(self) -> Table[AcceptedMail]:
-        """Accepted mail by sender."""
+        """Return the accepted mail by sender."""
         return _table(
             self.accepted, lambda accepted_mail: sender(accepted_mail.state.host, accepted_mail.state.connector)
         )
 
     @cached_property
     def checks_of(self) -> Table[Operation]:
-        """Certificate checks by certificate, policy and process."""
+        """Return the certificate checks by certificate, policy and process."""
         return _table(self.operations, lambda operation: (operation.thumbprint, operation.policy, operation.process))
 
 
 def sender(host: str, connector: str) -> tuple[str, str]:
-    """Return what the names of one machine and connector have in common, however they are written."""
+    """Return a key that is the same for all ways to write the names of one machine and connector."""
     return host.casefold().partition(".")[0], connector.casefold()
 
 
-def _table(items: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
-    found: dict[Hashable, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+def _table(rows: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
+    table: dict[Hashable, list[T]] = {}
+    for row in rows:
+        table.setdefault(key(row), []).append(row)
+    return table
 
 
 def later_evidence(facts: CaseFacts) -> Later:
@@ -98,7 +100,11 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
     # Message tracking and reports may name no connector.
     senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
     same = (rejection for name in senders for rejection in later.refused_by.get(name, ()))
-    listed = [rejection for rejection in same if rejection.time > time and _refused_same(rejection, state)]
+    listed = [
+        rejection
+        for rejection in same
+        if rejection.time > time and clock.is_known(rejection.time_basis) and _refused_same(rejection, state)
+    ]
     firsts, count, last = list(listed), len(listed), max((rejection.time for rejection in listed), default=time)
     for group in (group for name in senders for group in later.alike_by.get(name, ())):
         later_refusals = (
@@ -108,10 +114,23 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
         )
         if later_refusals:
             firsts.append(group.whole(min(later_refusals, key=group.order)))
-            count, last = count + len(later_refusals), max(last, *(item.time for item in later_refusals))
+            count, last = count + len(later_refusals), max(last, *(differing.time for differing in later_refusals))
     if not firsts:
         return None
     return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
+
+
+def undated_refusal(state: RefusedState, later: Later) -> bool:
+    """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known."""
+    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    return any(
+        # Rows behind a #Date heading have no time: only that they are not older than it.
+        (rejection.time_basis == "heading" or rejection.time + _ZONES > state.end)
+        and not clock.is_known(rejection.time_basis)
+        and _refused_same(rejection, state)
+        for name in senders
+        for rejection in later.refused_by.get(name, ())
+    )
 
 
 def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
@@ -119,7 +138,7 @@ def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
 
 
 def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
-    """Return what Exchange Online took from the same machine and connector for recipients outside of the tenant."""
+    """Return the mail that Exchange Online took from the same machine and connector for outside recipients."""
     return [
         accepted_mail
         for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
@@ -131,7 +150,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
 
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:
-    """Return whether logs that name no machine hold mail of the same connector: it may be that of another server."""
+    """Return whether logs that name no machine hold mail of the same connector, which may be another server's."""
     return bool(state.host) and bool(later.accepted_by.get(sender("", state.connector)))
 
 
@@ -151,7 +170,7 @@ def _same_sender(host: str, connector: str, state: RefusedState) -> bool:
 
 
 def same_host(left: str, right: str) -> bool:
-    """Whether two names are of one machine, with or without its domain; no name is no other machine's."""
+    """Return whether two names are of one machine, with or without its domain; an empty name equals only another."""
     short = {name.casefold().partition(".")[0] for name in (left, right)}
     full = {name.casefold() for name in (left, right) if "." in name}
     return len(short) == 1 and len(full) <= 1

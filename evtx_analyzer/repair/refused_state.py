@@ -11,10 +11,8 @@ from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_remote_side
-from evtx_analyzer.model.evidence import Delivery, Incident, Operation, Rejection
+from evtx_analyzer.model.evidence import PASSED, Delivery, Incident, Operation, Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
-
-PASSED = "0"
 
 
 class FailedCheck(Struct, frozen=True):
@@ -33,7 +31,8 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
     of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
-    ``complete`` is False where some refusals are only counted and may have been in another state than all others.
+    ``complete`` is False where some refusals are only counted and may have been in another state than all others,
+    ``every_address`` where it is or where the log of some shows no address.
     """
 
     host: str
@@ -45,6 +44,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     complete: bool
     thumbprints: frozenset[str]
     addresses: frozenset[str]
+    every_address: bool
     sender_domains: frozenset[str | None]
     tls: bool | None
     certificate_sent: bool | None
@@ -59,10 +59,10 @@ def refused_state(
 ) -> RefusedState:
     """Return the state of an incident; ``operations`` (by id) hold the checks of its links.
 
-    ``deliveries`` are given where ``Later`` does not hold the accepted mail of the incident's own time.
+    ``deliveries`` are needed where ``Later`` does not hold the accepted mail of the incident's own time.
     """
     complete = holds_every_kind(incident)
-    # One answers for all that are alike.
+    # Refusals that are alike were refused in the same state, so one of each group is enough.
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
     tls = {_tls(rejection) for rejection in rejections}
     certificates = {_certificate_sent(rejection) for rejection in rejections}
@@ -86,6 +86,7 @@ def refused_state(
         complete=complete,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
+        every_address=complete and all(rejection.seen_address for rejection in rejections),
         sender_domains=frozenset(sender_domain_of(rejection) for rejection in rejections),
         tls=_agreed(tls) if complete else None,
         certificate_sent=_agreed(certificates) if complete else None,
@@ -99,7 +100,7 @@ def refused_state(
 
 
 def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
-    """Whether the first and the last acceptance lie around or within the refusals: any between them may."""
+    """Return whether mail may have been accepted between the refusals: the spans of both overlap."""
     thumbprints = {rejection.sent.thumbprint if rejection.sent else "" for rejection in incident.rejections}
     first, last = history.first_accepted_outside, history.last_accepted_outside
     if first is None or last is None or history.thumbprint not in thumbprints:
@@ -115,7 +116,7 @@ def _tls(rejection: Rejection) -> bool | None:
 
 
 def _certificate_sent(rejection: Rejection) -> bool | None:
-    """Whether a certificate was sent; without TLS there is none, and IIS SMTP logs do not show it."""
+    """Return whether a certificate was sent, which needs TLS; None where the log does not show it, as in IIS SMTP."""
     if rejection.sent is not None:
         return True
     tls = _tls(rejection)
@@ -125,5 +126,5 @@ def _certificate_sent(rejection: Rejection) -> bool | None:
 
 
 def _agreed(values: set[bool | None]) -> bool | None:
-    """The value that all have; None where they differ or one is not known."""
+    """Return the value that all share; None if they differ or it is not known."""
     return next(iter(values)) if len(values) == 1 else None

@@ -40,7 +40,7 @@ _NOWHERE = Origin(source="case")
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How one case ended; ``problem`` is empty if it ended as it must."""
+    """The result of one case; ``problem`` is empty if the case passed."""
 
     file: str
     case: str
@@ -48,14 +48,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def run_cases(rules: Rules, folders: Iterable[Traversable]) -> list[Outcome]:
-    """Run the cases of every rule of the set."""
+    """Run the cases of every rule of the set; a rule without cases, and an unreadable file, is an outcome too."""
     places = tuple(folders)
     outcomes: list[Outcome] = []
-    for part, items in (("signals", rules.signals), ("links", rules.links), ("causes", rules.causes)):
+    for part, rules_of_part in (("signals", rules.signals), ("links", rules.links), ("causes", rules.causes)):
         files = {name.rpartition(".")[0]: file for name, file in rule_files(places, f"cases/{part}").items()}
-        for item in items:
-            name = item.id if isinstance(item, Cause) else item.name
-            outcomes += _of_rule(f"cases/{part}/{name}.yml", item, files.get(name))
+        for rule in rules_of_part:
+            name = rule.id if isinstance(rule, Cause) else rule.name
+            outcomes += _of_rule(f"cases/{part}/{name}.yml", rule, files.get(name))
     return outcomes
 
 
@@ -65,7 +65,7 @@ def _of_rule(name: str, rule: object, file: Traversable | None) -> Iterator[Outc
         return
     try:
         cases = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         yield Outcome(file=name, case="", problem=f"not readable as YAML: {error}".replace("\n", " "))
         return
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
@@ -85,11 +85,11 @@ def _problem(rule: object, case: Mapping[str, Any]) -> str:
         return _cause_problem(rule, case)
     expected = case["kind"] == "positive"
     if isinstance(rule, LinkRule):
-        found = _links(rule, case)
+        recognized = _links(rule, case)
     else:
         assert isinstance(rule, Signal)
-        found = rule.matches(_fields(case.get("event") or {}))
-    if found == expected:
+        recognized = rule.matches(_fields(case.get("event") or {}))
+    if recognized == expected:
         return ""
     return "must be recognized and is not" if expected else "must not be recognized and is"
 
@@ -105,28 +105,26 @@ def _cause_problem(rule: Cause, case: Mapping[str, Any]) -> str:
     unknown = observed - {observation.name for observation in rule.observations}
     if unknown:
         return f"the cause has no observation {', '.join(sorted(unknown))}"
-    got = grade_of(rule, observed)
-    return "" if got == case.get("grade") else f"expected {case.get('grade')}, got {got}"
+    grade = grade_of(rule, observed)
+    return "" if grade == case.get("grade") else f"expected {case.get('grade')}, got {grade}"
 
 
 def _links(rule: LinkRule, case: Mapping[str, Any]) -> bool:
-    made = links(
-        [_rejection(rule, case.get("rejection") or {})], [_operation(rule, case.get("operation") or {})], [rule]
-    )
-    return bool(made)
+    rejection, operation = case.get("rejection") or {}, case.get("operation") or {}
+    return bool(links([_rejection(rule, rejection)], [_operation(rule, operation)], [rule]))
 
 
-def _operation(rule: LinkRule, given: Mapping[str, Any]) -> Operation:
-    """Return a check of the rule's signal, ``seconds`` after the handshake, with the fields that the case gives."""
-    domain = given.get("SubjectDomain")
+def _operation(rule: LinkRule, fields: Mapping[str, Any]) -> Operation:
+    """Return a check of the rule's signal, ``seconds`` after the handshake, with the fields of the case."""
+    domain = fields.get("SubjectDomain")
     return Operation(
         id="O",
         host="HOST",
         process="lsass.exe",
         process_id=1,
-        time=_HANDSHAKE + timedelta(seconds=float(given.get("seconds", 0))),
-        thumbprint=str(given.get("Thumbprint", "")),
-        subject=f"*.{domain}" if domain else str(given.get("RemoteName", "")),
+        time=_HANDSHAKE + timedelta(seconds=float(fields.get("seconds", 0))),
+        thumbprint=str(fields.get("Thumbprint", "")),
+        subject=f"*.{domain}" if domain else str(fields.get("RemoteName", "")),
         policy="CERT_CHAIN_POLICY_SSL",
         result="800B0109",
         result_name="",
@@ -139,7 +137,7 @@ def _operation(rule: LinkRule, given: Mapping[str, Any]) -> Operation:
         certificate=None,
         missing_issuer=None,
         missing_events=(),
-        signals=() if given.get("signal") is False else (rule.operation_signal,),
+        signals=() if fields.get("signal") is False else (rule.operation_signal,),
         origin=_NOWHERE,
         chain_origin=None,
         chain_time=None,
@@ -147,21 +145,21 @@ def _operation(rule: LinkRule, given: Mapping[str, Any]) -> Operation:
     )
 
 
-def _rejection(rule: LinkRule, given: Mapping[str, Any]) -> Rejection:
+def _rejection(rule: LinkRule, fields: Mapping[str, Any]) -> Rejection:
     """Return a refusal one second after the handshake, on the same host unless the case says ``host: other``."""
-    sent, received = given.get("SentThumbprint"), given.get("ReceivedThumbprint")
-    domain = given.get("OwnDomain")
+    sent, received = fields.get("SentThumbprint"), fields.get("ReceivedThumbprint")
+    domain = fields.get("OwnDomain")
     return Rejection(
         id="R",
         time=_HANDSHAKE + timedelta(seconds=1),
-        host="OTHER" if given.get("host") == "other" else "HOST",
+        host="OTHER" if fields.get("host") == "other" else "HOST",
         host_basis="row",
         kind="send-connector",
         connector="",
         session="",
         local_endpoint="",
         remote_endpoint="",
-        remote_name=str(given.get("RemoteName", "")),
+        remote_name=str(fields.get("RemoteName", "")),
         helo=f"host.{domain}" if domain else "",
         starttls=True,
         handshake_time=_HANDSHAKE,

@@ -1,9 +1,9 @@
-"""Signals and links to queries of a SIEM, through the pySigma backends that are installed (extra ``siem``).
+"""Converts signals and links to queries of a SIEM, by the pySigma backends that are installed (extra ``siem``).
 
-Only rules over real logs are converted: those over our own views (``product: evtx-analyzer``) have no events in a SIEM.
-For the SIEMs of ``siem`` a query names their tables and columns; for any other backend, and with ``plain``, it has the
-names of the rule. A link is converted together with the signals that it correlates, and always has the names of the
-rule: it joins fields of our views, which no SIEM has.
+Only rules over real logs are converted: views (``product: evtx-analyzer``) have no events in a SIEM. For the SIEMs of
+``siem`` a query names their tables and columns; for any other backend, and with ``plain``, it keeps the names of the
+rule. A link is converted together with the signals that it correlates and always keeps the names of the rule, because
+it joins fields of views, which no SIEM has.
 """
 
 from __future__ import annotations
@@ -49,14 +49,16 @@ class Converted(Struct, frozen=True, kw_only=True):
 def convert(
     folders: Iterable[Traversable], target: str, names: Iterable[str] = (), *, plain: bool = False
 ) -> Iterator[Converted]:
-    """Yield queries of the rules (all, or those named) for a SIEM or a backend.
+    """Yield the queries of the rules (all, or those of ``names``) for a SIEM or a pySigma backend.
 
-    Raises OptionError for one that is not installed, and for a rule that is not there.
+    Raises OptionError if the backend is not installed or a rule does not exist.
     """
     siem = SIEMS.get(target)
     backends, backend = InstalledSigmaPlugins.autodiscover().backends, siem.backend if siem else target
     if backend not in backends:
-        known = ", ".join(sorted({*backends, *(name for name, one in SIEMS.items() if one.backend in backends)}))
+        known = ", ".join(
+            sorted({*backends, *(name for name, known_siem in SIEMS.items() if known_siem.backend in backends)})
+        )
         raise OptionError(f"there is no backend named {target} (installed: {known or 'none'}); {INSTALL}")
     places = tuple(folders)
     rules = _convertible(places)
@@ -65,11 +67,11 @@ def convert(
         if name not in rules:
             raise OptionError(f"there is no convertible rule named {name}; known: {', '.join(rules)}")
     for name in wanted:
-        yield _one(name, rules, backends[backend], None if plain else siem)
+        yield _converted(name, rules, backends[backend], None if plain else siem)
 
 
 def _convertible(places: tuple[Traversable, ...]) -> _Rules:
-    """Return signals over real logs, and links of which every signal is one of them."""
+    """Return the signals over real logs, and the links between such signals."""
     signals = {
         name: data for name, data in _documents(places, "signals") if data.get("logsource", {}).get("product") != VIEWS
     }
@@ -86,16 +88,16 @@ def _documents(places: tuple[Traversable, ...], part: str) -> Iterator[tuple[str
         yield name.rpartition(".")[0], yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def _one(name: str, rules: _Rules, backend: Any, siem: Siem | None) -> Converted:  # noqa: ANN401  a plugin's class
-    needed = [rules[item] for item in (*rules[name].get("correlation", {}).get("rules", ()), name)]
+def _converted(name: str, rules: _Rules, backend: Any, siem: Siem | None) -> Converted:  # noqa: ANN401  a plugin's class
+    needed = [rules[part] for part in (*rules[name].get("correlation", {}).get("rules", ()), name)]
     is_link = "correlation" in rules[name]
     placed = siem if not is_link else None
     if placed and _log(rules[name]) not in placed.logs:
         log = "/".join(map(str, _log(rules[name])))
         return Converted(name=name, query="", problem=f"no table is known that holds {log}; see --plain")
     try:
-        made = backend(_pipeline(placed, rules[name])) if placed else backend()
-        queries = made.convert(SigmaCollection.from_dicts(needed))
+        converter = backend(_pipeline(placed, rules[name])) if placed else backend()
+        queries = converter.convert(SigmaCollection.from_dicts(needed))
     except (SigmaError, NotImplementedError) as error:
         return Converted(name=name, query="", problem=str(error).partition(" (while")[0])
     return Converted(name=name, query=str(queries[-1]), problem="", note=LINK_NOTE if siem and is_link else "")
@@ -112,8 +114,8 @@ def _log(data: dict[str, Any]) -> Log:
 def _fields(part: object) -> Iterator[str]:
     """Yield the fields of a detection, without their modifiers."""
     if isinstance(part, list):
-        for item in part:
-            yield from _fields(item)
+        for alternative in part:
+            yield from _fields(alternative)
     elif isinstance(part, dict):
         yield from (str(name).partition("|")[0] for name in part)
 
@@ -124,7 +126,7 @@ def _fields_of(data: dict[str, Any]) -> list[str]:
 
 
 def _pipeline(siem: Siem, data: dict[str, Any]) -> ProcessingPipeline:
-    """Return what gives a signal the columns of its log, and its query the table that they stand in."""
+    """Return the pySigma pipeline that renames a signal's fields to columns and adds the table to its query."""
     columns: dict[str | None, str | list[str]] = {name: siem.logs[_log(data)].column(name) for name in _fields_of(data)}
     return ProcessingPipeline(
         items=[ProcessingItem(transformation=FieldMappingTransformation(columns))],

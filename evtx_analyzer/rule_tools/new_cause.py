@@ -1,7 +1,7 @@
-"""The files of a new cause: a signal, a cause, their cases and the German pairs, each with its required keys.
+"""Writes the files of a new cause: a signal, a cause, their cases and the German pairs, with all required keys.
 
-The files pass ``rules check`` at once and fail ``rules test``, until the signal recognizes what its cases say. What the
-author has to write stands in angle brackets.
+The files pass ``rules check`` at once and fail ``rules test`` until the signal recognizes what its cases say. Angle
+brackets hold what the author has to write.
 """
 
 from __future__ import annotations
@@ -125,17 +125,17 @@ def new_cause(name: str, folder: Path) -> list[Path]:
 
 
 def _with_pairs(catalogue: str, pairs: str) -> str:
-    """Return a catalogue with pairs in front of its ``sentences``; a section may stand behind that one."""
+    """Return a catalogue with pairs inserted at the top of its ``sentences``, because a section may follow that one."""
     if "sentences:" not in catalogue.splitlines():
         catalogue = f"{catalogue.rstrip()}\nsentences:\n".lstrip()
-    head, line, rest = catalogue.partition("sentences:\n")
-    return head + line + pairs + rest
+    head, line, tail = catalogue.partition("sentences:\n")
+    return head + line + pairs + tail
 
 
 def _filled(text: str, name: str, signal: str) -> str:
-    # Sigma asks for a UUID; made of the name, so that the same call writes the same bytes.
-    made = str(uuid.uuid5(uuid.NAMESPACE_URL, f"evtx-analyzer:signal:{signal}"))
-    return text.replace("SIGNAL", signal).replace("NAME", name).replace("UUID", made)
+    # Sigma requires a UUID; it is derived from the name, so that the same call writes the same bytes.
+    signal_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"evtx-analyzer:signal:{signal}"))
+    return text.replace("SIGNAL", signal).replace("NAME", name).replace("UUID", signal_id)
 
 
 def _write(path: Path, text: str) -> None:

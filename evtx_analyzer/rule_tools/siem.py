@@ -1,11 +1,11 @@
-r"""Where a SIEM keeps the logs that signals look at, and by which names: Microsoft Sentinel and Splunk.
+r"""Tables and columns in which Microsoft Sentinel and Splunk hold the logs that signals look at.
 
-Sentinel: CAPI2 stands in the table ``Event``, its XML in ``EventData``; IIS logs in ``W3CIISLog``; message tracking in
-``MessageTrackingLog_CL`` (solution "Microsoft Exchange Security - Exchange On-Premises"). Splunk: CAPI2 comes with
-``renderXml = true`` and stands in ``_raw``. No product has a table of its own for Send connector logs: the names here
-are to be given to them.
+Sentinel: CAPI2 is in the table ``Event``, its XML in ``EventData``; IIS logs are in ``W3CIISLog``, message tracking in
+``MessageTrackingLog_CL`` (solution "Microsoft Exchange Security - Exchange On-Premises"). Splunk: CAPI2 is in ``_raw``,
+if it is collected with ``renderXml = true``. No product has a table for Send connector logs: whoever collects them has
+to use the names given here.
 
-Neither SIEM takes attributes of UserData apart, so a query does: ``Result.value`` becomes the first match of
+Neither SIEM extracts attributes of UserData, so a query does: ``Result.value`` becomes the first match of
 ``<Result\s[^>]*?\bvalue=...``, as the column ``Result_value``.
 """
 
@@ -23,24 +23,25 @@ CAPI2 = ("windows", "capi2")
 SEND_LOG = ("exchange", "smtp-send")
 IIS_SMTP = ("windows", "smtpsvc")
 TRACKING = ("exchange", "message-tracking")
-# Either mark encloses an attribute; written so that no query language takes them for the end of a text.
+# Either quotation mark encloses an attribute; as \x22 and \x27 they end no text in a query language.
 _MARK, _INSIDE = r"[\x22\x27]", r"[^\x22\x27]*"
 
-# EventID is a number in Sentinel, and pySigma's backend for Kusto compares it with texts where it is one of several.
+# EventID is a number in Sentinel, but pySigma's backend for Kusto compares it with texts if there are several values.
 _NUMBERS = re.compile(r"\b(EventID) in~ \(([^)]*)\)")
 
 
 class SiemLog(Struct, frozen=True):
-    """One kind of log in a SIEM: the query that finds it, and the names of its columns by those of the log."""
+    """One kind of log in a SIEM: the query that finds it, and the function from a field to its column."""
 
     query: str
     column: Callable[[str], str]
 
 
 class Siem(Struct, frozen=True, kw_only=True):
-    """A SIEM: its pySigma backend, its logs by product and service, and how a query goes on.
+    """A SIEM: its pySigma backend, its logs by product and service, and parts of its query language.
 
-    ``extract`` takes one column (name, regular expression) out of the event's XML, ``filter`` begins the conditions.
+    ``extract`` returns the line that takes one column (name, regular expression) out of the event's XML, ``filter`` is
+    the word before the conditions.
     """
 
     backend: str
@@ -53,10 +54,10 @@ class Siem(Struct, frozen=True, kw_only=True):
         paths = [name for name in fields if log == CAPI2 and "." in name]
         taken = [self.extract(column_of(path), xml_pattern(path)) for path in paths]
         lines = "".join(f"\n| {line}" for line in taken)
-        found, conditions = self.logs[log].query, _NUMBERS.sub(_plain_numbers, conditions)
-        if not lines and self.filter == "search":  # the conditions of a first search stand beside its source
-            return f"{found} {conditions}".replace(" \n", "\n")
-        return f"{found}{lines}\n| {self.filter} {conditions}"
+        source, conditions = self.logs[log].query, _NUMBERS.sub(_plain_numbers, conditions)
+        if not lines and self.filter == "search":  # in Splunk, conditions follow the source of the first search
+            return f"{source} {conditions}".replace(" \n", "\n")
+        return f"{source}{lines}\n| {self.filter} {conditions}"
 
 
 def _plain_numbers(match: re.Match[str]) -> str:
@@ -65,7 +66,7 @@ def _plain_numbers(match: re.Match[str]) -> str:
 
 
 def column_of(field: str) -> str:
-    """Return a name that a column may have: letters, digits and ``_``."""
+    """Return the field's name as a column may be called: letters, digits and ``_``."""
     return re.sub(r"\W", "_", field)
 
 

@@ -1,4 +1,4 @@
-"""Rule files to signals, links and causes; every mistake of a rule set is reported at once.
+"""Loads rule files as signals, links and causes; every mistake of a rule set is reported at once.
 
 ``signals/*.yml`` are Sigma rules (one recognizable event), ``links/*.yml`` are Sigma correlation rules of type
 ``temporal`` (a refusal and a certificate check that belong together), ``causes/*.yml`` are ours: named observations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """A whole rule set, checked; ``added`` is the version of the set where a folder of one's own is in it."""
+    """A whole rule set, checked; ``added`` is its version if it holds rules of the user's own folder, else empty."""
 
     signals: tuple[Signal, ...]
     links: tuple[LinkRule, ...]
@@ -44,19 +44,19 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Rules:
-        """Return the built-in rules; those of ``folder`` are added or, where names are equal, override ours.
+        """Return the built-in rules; those of ``folder`` are added, or override one of the same file name.
 
-        Taken from the cache of parsed rules where it knows these very files. Raises RuleSetError with all mistakes of
-        the set.
+        The cache of parsed rules is used if it holds these very files. Raises RuleSetError with all mistakes of the
+        set.
         """
         texts = rule_texts(rule_folders(folder))
         return _cached(texts, "" if folder is None else rules_version(folder))
 
 
 def load(*folders: Traversable) -> Rules:
-    """Return the rules of all folders, a later one overriding by file name; raises RuleSetError with all mistakes.
+    """Return the rules of all folders; a file overrides one of the same name in an earlier folder.
 
-    Always read from the files themselves.
+    The cache is not used. Raises RuleSetError with all mistakes.
     """
     return _compiled(_parsed(rule_texts(folders)))
 
@@ -68,7 +68,7 @@ def _cached(texts: RuleTexts, added: str) -> Rules:
         try:
             return _compiled(known, added)
         except (re.error, ValueError):
-            pass  # a pattern that is not valid: this program did not write it
+            pass  # an invalid pattern, which this program never writes: the entry was changed
     parsed = _parsed(texts)
     rules = _compiled(parsed, added)
     cache.write(entry, parsed)
@@ -76,7 +76,7 @@ def _cached(texts: RuleTexts, added: str) -> Rules:
 
 
 def _parsed(texts: RuleTexts) -> RuleSet:
-    # pySigma and YAML take longer to import than a small analysis takes: only where the cache does not know the rules.
+    # pySigma and YAML take longer to import than a small analysis takes: only if the cache does not hold the rules.
     from evtx_analyzer.rules.parsing import parse  # noqa: PLC0415
 
     return parse(texts)

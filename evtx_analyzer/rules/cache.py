@@ -1,9 +1,9 @@
-"""Parsed rules, kept between runs in the user's cache folder: to parse them takes longer than a small analysis.
+"""Caches parsed rules between runs in the user's cache folder: to parse them takes longer than a small analysis.
 
-An entry is named by a hash of everything that it comes from: the rule files, the modules that read them, and pySigma's
-version. It is JSON with a digest of its own content, so that reading it can run no code, and says nothing that a rule
-file could not say. Whatever does not match is not used; the rules are then parsed and the entry is written again. The
-folder may be deleted at any time, and a cache that cannot be used costs time only: nothing here raises.
+The name of an entry is a hash of everything that it depends on: the rule files, the modules that parse them, and
+pySigma's version. It is JSON with a digest of its own content, so reading it can run no code and adds nothing that a
+rule file could not say. An entry that does not match is not used; the rules are then parsed and it is written again.
+The folder may be deleted at any time, and a cache that cannot be used only costs time: nothing here raises.
 
 ``EVTX_ANALYZER_NO_CACHE=1`` turns it off.
 """
@@ -29,12 +29,12 @@ from evtx_analyzer.version import VERSION
 
 VARIABLE = "EVTX_ANALYZER_NO_CACHE"
 KEPT = 8
-"""How many entries stay: one for each rule set in use, and those of other versions."""
+"""How many entries are kept: one for each rule set in use, and those of other versions."""
 
 _ENTRY, _PART = "*.json", ".part"
-_ABANDONED = 3600.0
+_ABANDONED = 3600.0  # seconds: no run writes an entry for so long
 _PACKAGE = Path(__file__).parent.parent
-# What decides how rule files are read, and the shape of what is kept.
+# Modules that decide how rule files are parsed and how an entry is laid out.
 _MAKERS = (
     "commands.py",
     "exchange.py",
@@ -61,7 +61,7 @@ class _Entry(Struct, frozen=True):
 
 
 def folder() -> Path | None:
-    """Return where entries are kept; None if the cache is turned off or this system names no place for it."""
+    """Return the folder of the entries, None if the cache is turned off or there is no home folder."""
     if os.environ.get(VARIABLE):
         return None
     try:
@@ -75,9 +75,9 @@ def _user_caches() -> Path:
 
     The XDG Base Directory Specification says that a relative path there is to be ignored.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(given):  # noqa: PTH117  "" is no path
-        return Path(given)
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(xdg):  # noqa: PTH117  "" is no path
+        return Path(xdg)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -86,7 +86,7 @@ def _user_caches() -> Path:
 
 
 def entry(texts: RuleTexts) -> Path | None:
-    """Return the file of the cache for these rules; None if there can be none."""
+    """Return the path of the entry for these rules, None if they cannot be cached."""
     place = folder()
     if place is None:
         return None
@@ -106,27 +106,27 @@ def _sigma_version() -> str:
     """Return pySigma's version, from the name of its metadata: importing ``importlib.metadata`` costs 20 ms."""
     spec = find_spec("sigma")
     places = spec.submodule_search_locations if spec is not None else None
-    found = {
+    names = {
         name
         for place in places or ()
         for name in os.listdir(Path(place).parent)  # noqa: PTH208  names are all that is asked for
         if re.fullmatch(r"pysigma-[^-]+\.(dist|egg)-info", name, re.IGNORECASE)
     }
-    if len(found) == 1:
-        return found.pop()
+    if len(names) == 1:
+        return names.pop()
     from importlib import metadata  # noqa: PLC0415  see above
 
     return metadata.version("pysigma")
 
 
 def read(path: Path | None) -> RuleSet | None:
-    """Return the rules of an entry; None if there is none, or if its digest does not fit."""
+    """Return the rules of an entry, None if there is no entry or its digest does not match."""
     if path is None:
         return None
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Entry)
-        content = bytes(found.rules)
-        return msgspec.json.decode(content, type=RuleSet) if found.digest == _digest(path, content) else None
+        stored = msgspec.json.decode(path.read_bytes(), type=_Entry)
+        content = bytes(stored.rules)
+        return msgspec.json.decode(content, type=RuleSet) if stored.digest == _digest(path, content) else None
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
 
@@ -147,7 +147,7 @@ def write(path: Path | None, rules: RuleSet) -> None:
 
 
 def _digest(path: Path, content: bytes) -> str:
-    """Return the digest of an entry and its name, so that an entry under another's name is not taken."""
+    """Return the digest of an entry and its name, so that an entry under another's name is not used."""
     return hashlib.sha256(path.name.encode() + b"\n" + content).hexdigest()
 
 
@@ -164,9 +164,9 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _sweep(place: Path) -> None:
-    """Remove all but the newest entries, and what killed runs left behind."""
-    entries = sorted(((item.stat().st_mtime, item) for item in place.glob(_ENTRY)), reverse=True)
-    left = [item for item in place.glob(f"*{_PART}") if time.time() - item.stat().st_mtime > _ABANDONED]
-    for item in [*(item for _, item in entries[KEPT:]), *left]:
+    """Remove all but the newest entries, and unfinished files that killed runs left behind."""
+    entries = sorted(((file.stat().st_mtime, file) for file in place.glob(_ENTRY)), reverse=True)
+    abandoned = [file for file in place.glob(f"*{_PART}") if time.time() - file.stat().st_mtime > _ABANDONED]
+    for file in [*(file for _, file in entries[KEPT:]), *abandoned]:
         with suppress(OSError):
-            item.unlink()
+            file.unlink()

@@ -27,7 +27,7 @@ def parse_cause(
     commands: Commands,
     mistakes: list[RuleError],
 ) -> Cause | None:
-    """Return the cause of a file; ``names`` are the links and signals that it may name. None if there is a mistake."""
+    """Return the cause of a file, None if it has a mistake; ``names`` are the links and signals that it may name."""
     check = Check(file, mistakes)
     before = len(mistakes)
     check.keys("", data, _CAUSE_KEYS)
@@ -71,9 +71,9 @@ def _changes(part: str, repair: Mapping[str, Any], check: Check) -> tuple[str, .
 
 def _observations(data: object, names: Mapping[str, frozenset[str]], check: Check) -> tuple[Observation, ...]:
     observations = []
-    for name, item in check.mapping("observations", data).items():
+    for name, content in check.mapping("observations", data).items():
         key = f"observations.{name}"
-        body = check.mapping(key, item)
+        body = check.mapping(key, content)
         kinds = [kind for kind in get_args(ObservationKind) if kind in body]
         if len(kinds) != 1:
             check.wrong(key, f"expected exactly one of {', '.join(get_args(ObservationKind))}")
@@ -131,9 +131,9 @@ def _missing(data: object, observed: frozenset[str], commands: Commands, check: 
         check.wrong("missing", "expected a list")
         return ()
     rules = []
-    for number, item in enumerate(data):
+    for number, content in enumerate(data):
         key = f"missing[{number}]"
-        body = check.mapping(key, item)
+        body = check.mapping(key, content)
         check.keys(key, body, (*CONDITIONS, "text", "collect"))
         rules.append(
             MissingRule(

@@ -1,4 +1,4 @@
-"""What rule files say, checked and without their text: plain data, which the cache of rules keeps as it is."""
+"""Rules as plain, checked data, which the cache of parsed rules stores as it is."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CHANGES = (
     "connector-covers-address",
     "domain-accepted",
 )
-"""What later logs can show to have changed; ``repair/changes.py`` looks for each, docs/rules.md says what it is."""
+"""Names of the changes that later logs can show; ``repair/changes.py`` finds each, docs/rules.md explains them."""
 SHOWN_ELSEWHERE = ("schannel", "earlier-sessions")
-"""What shows a fact of a refusal besides an export: an event of Schannel, or sessions whose places are not kept."""
+"""Values of ``shown-by`` that are no cmdlet: an event of Schannel, or earlier sessions, whose places are not held."""
 ObservationKind = Literal[
     "link",
     "broken-link",
@@ -70,10 +70,10 @@ class LinkRule(Struct, frozen=True, kw_only=True):
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """One named fact that a cause looks at; exactly one of ``supports`` and ``contradicts`` may be given, or none.
+    """One named fact that a cause looks at; at most one of ``supports`` and ``contradicts`` is not empty.
 
     ``excludes`` makes the cause contradicted, ``caps`` leaves it ``possible`` at most; both speak against it.
-    ``weak`` is said against a cause that something supports, and takes no grade away.
+    ``weak`` is shown against a cause that something supports, and lowers no grade.
     ``shown_by`` is the cmdlet whose export shows the fact, or one of ``SHOWN_ELSEWHERE``: the evidence then
     points there and not at the refusal.
     """

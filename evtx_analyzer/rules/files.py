@@ -1,4 +1,4 @@
-"""Where rule files lie, which of them count, and a version of what stands in them."""
+"""Finds rule files: where they lie, which of them override others, and a version of their contents."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def builtin_rules() -> Traversable:
     try:
         return resources.files("evtx_analyzer.ruleset")
     except ModuleNotFoundError:
-        # In the folder of a checkout, Python finds the package there before an installed one: the rules lie beside it.
+        # In a checkout, Python finds the package there before an installed one, and the rules lie next to it.
         return Path(__file__).parents[2] / "rules"
 
 
 def is_builtin_cause(cause: str) -> bool:
-    """Return whether a cause ships with the package; what a saved report names may be anything."""
+    """Return whether a cause ships with the package; a saved report may hold any text in its place."""
     return _NAME.fullmatch(cause) is not None and builtin_rules().joinpath("causes", f"{cause}.yml").is_file()
 
 
 def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
-    """Return the built-in rules and, after them, a folder of one's own; raises RuleSetError if that holds no rule."""
+    """Return the built-in rules and, after them, the user's folder; raises RuleSetError if that has no rules."""
     if folder is None:
         return (builtin_rules(),)
     own = Path(folder)
@@ -43,11 +43,11 @@ def rule_folders(folder: str | Path | None) -> tuple[Traversable, ...]:
 
 
 def rules_version(folder: str | Path | None) -> str:
-    """Return the SHA-256 over the names and contents of all rule files, ours and those of a folder."""
+    """Return the SHA-256 (hex) of the names and contents of all rule files, built-in ones and those of a folder."""
     digest = hashlib.sha256()
     for number, root in enumerate(rule_folders(folder)):
-        for part, found in rule_texts([root]).items():
-            for name, content in found.items():
+        for part, files in rule_texts([root]).items():
+            for name, content in files.items():
                 digest.update(f"{number}/{part}/{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -55,8 +55,8 @@ def rules_version(folder: str | Path | None) -> str:
 def rule_files(folders: Iterable[Traversable], part: str) -> dict[str, Traversable]:
     """Return the YAML files of a part by name, in the order of names; a later folder overrides an earlier one."""
     places = [folder.joinpath(part) for folder in folders]
-    found = {file.name: file for place in places if place.is_dir() for file in place.iterdir()}
-    return {name: found[name] for name in sorted(found) if name.endswith((".yml", ".yaml"))}
+    files = {file.name: file for place in places if place.is_dir() for file in place.iterdir()}
+    return {name: files[name] for name in sorted(files) if name.endswith((".yml", ".yaml"))}
 
 
 def rule_texts(folders: Iterable[Traversable]) -> RuleTexts:

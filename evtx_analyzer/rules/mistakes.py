@@ -1,4 +1,4 @@
-"""Reading values of a rule file: every mistake is noted with its file and key, and none of them stops the reading."""
+"""Reads values of a rule file; every mistake is collected with its file and key, and none stops the reading."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def stem(file: str) -> str:
 
 
 class Check:
-    """Values of one file, each with what is wrong with it noted instead of stopping."""
+    """Reads values of one file and adds to ``mistakes`` whatever is wrong with them."""
 
     def __init__(self, file: str, mistakes: list[RuleError]) -> None:
         self._file, self._mistakes = file, mistakes
 
     def wrong(self, key: str, message: str) -> None:
-        """Note a mistake at a key."""
+        """Add a mistake at a key."""
         self._mistakes.append(RuleError(self._file, key, message))
 
     def text(self, key: str, value: object) -> str:
-        """Return a text on one line, its placeholders checked; empty if it is none."""
+        """Return a text on one line, its placeholders checked; empty if the value is not a text."""
         if isinstance(value, str) and value.strip():
             self._placeholders(key, value)
             return " ".join(value.split())
@@ -39,7 +39,7 @@ class Check:
         return ""
 
     def optional_text(self, key: str, value: object) -> str:
-        """Return a text; empty if there is none."""
+        """Return a text, empty if the key is absent."""
         return "" if value is None else self.text(key, value)
 
     def texts(self, key: str, value: object) -> tuple[str, ...]:
@@ -47,10 +47,10 @@ class Check:
         if not isinstance(value, list) or not value:
             self.wrong(key, "expected a list of texts")
             return ()
-        return tuple(self.text(f"{key}[{number}]", item) for number, item in enumerate(value))
+        return tuple(self.text(f"{key}[{number}]", text) for number, text in enumerate(value))
 
     def sentence(self, key: str, value: object) -> str:
-        """Return a sentence of a step; it begins with a word, so that no value of a log can make a command of it."""
+        """Return a sentence of a step; it must begin with a word, so that no value of a log makes a command of it."""
         text = self.text(key, value)
         if text.startswith(("$", COMMAND.strip())) or "\n" in text:
             self.wrong(key, "a sentence begins with a word; a command stands under lines, with its shell")
@@ -61,10 +61,10 @@ class Check:
         if not isinstance(value, list) or not value:
             self.wrong(key, "expected a list of commands")
             return ()
-        return tuple(self.command(f"{key}[{number}]", item) for number, item in enumerate(value))
+        return tuple(self.command(f"{key}[{number}]", command) for number, command in enumerate(value))
 
     def command(self, key: str, value: object) -> str:
-        """Return a command; a placeholder in it is a whole argument, for it is filled by a literal of its own."""
+        """Return a command; a placeholder in it must be a whole argument, for it is filled with a quoted literal."""
         text = self.text(key, value)
         bare = _QUOTED.sub("''", text)
         quoted = [part for part in _QUOTED.findall(text) if _names(part)]
@@ -74,27 +74,27 @@ class Check:
         return text
 
     def keys(self, key: str, body: Mapping[Any, object], known: tuple[str, ...]) -> None:
-        """Note every key that is not known."""
+        """Add a mistake for every key that is not known."""
         for name in body:
             if name not in known:
                 self.wrong(f"{key}.{name}".lstrip("."), f"unknown key; expected {', '.join(known)}")
 
     def number(self, key: str, value: object) -> int:
-        """Return a whole number; 0 if it is none."""
+        """Return a whole number; 0 if the value is not one."""
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         self.wrong(key, "expected a whole number")
         return 0
 
     def mapping(self, key: str, value: object) -> dict[str, Any]:
-        """Return a mapping; an empty one if it is none."""
+        """Return a mapping; an empty one if the value is not a mapping."""
         if isinstance(value, dict):
             return value
         self.wrong(key, "expected a mapping")
         return {}
 
     def reference(self, key: str, name: object, known: frozenset[str]) -> None:
-        """Note a name that is not known."""
+        """Add a mistake if a name is not known."""
         if name not in known:
             self.wrong(key, f"there is no {name!r}; known: {', '.join(sorted(known)) or 'none'}")
 

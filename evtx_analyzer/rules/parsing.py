@@ -1,6 +1,7 @@
-"""The text of rule files to rules (causes: ``causes``); every mistake of a set is reported at once.
+"""Parses rule files (``causes`` parses those of causes); every mistake of a set is reported at once.
 
-Imports YAML and pySigma, which take longer than a small analysis: only where the cache does not know the rules.
+It imports YAML and pySigma, which takes longer than a small analysis, so it is imported only if the cache does not hold
+the rules.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from evtx_analyzer.rules.steps import parse_commands
 from evtx_analyzer.sigma.conditions import UnsupportedConditionError
 from evtx_analyzer.sigma.from_pysigma import condition_of
 
-# Sigma log source (product, service or category) -> kind of event that we read.
+# Sigma log source (product, service or category) -> kind of event that the program reads.
 LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
     **kinds.LOG_SOURCES,
     # Views that correlation builds: a refused session and a certificate check with everything that surrounds them.
@@ -77,7 +78,7 @@ def parse(texts: RuleTexts) -> RuleSet:
 def _parsed(
     parse: Callable[..., _Rule], file: str, data: dict[str, Any], *known: object, mistakes: list[RuleError]
 ) -> _Rule | None:
-    """A rule of one file; whatever stands in it where something else is expected is a mistake of that file."""
+    """Return the rule of one file; a value of an unexpected type is a mistake of that file."""
     try:
         return parse(file, data, *known, mistakes)
     except Exception as error:  # noqa: BLE001  the boundary of a rule file: a mapping, a date or a list may stand anywhere
@@ -102,7 +103,7 @@ def _documents(texts: RuleTexts, part: str, mistakes: list[RuleError]) -> Iterat
 
 
 def _text(content: bytes) -> str:
-    """Return UTF-8 as text, with the ends of lines that a text file has in Python."""
+    """Return UTF-8 as text with the ends of lines that a text file has in Python: line feeds alone."""
     return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 

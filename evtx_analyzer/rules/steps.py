@@ -21,7 +21,7 @@ _SHELLS = frozenset(get_args(Shell)) - {""}
 
 
 def parse_commands(file: str, data: dict[str, Any], mistakes: list[RuleError]) -> tuple[Step, ...]:
-    """Return steps that several causes share; what was observed is the business of the cause that names them."""
+    """Return steps that several causes share; they cannot depend on observations, which belong to one cause."""
     check = Check(file, mistakes)
     check.keys("", data, ("title", "steps"))
     check.text("title", data.get("title"))
@@ -29,12 +29,12 @@ def parse_commands(file: str, data: dict[str, Any], mistakes: list[RuleError]) -
 
 
 def parse_steps(key: str, data: object, observed: frozenset[str], commands: Commands, check: Check) -> tuple[Step, ...]:
-    """Return the steps of a list under ``key``, those of the files of ``commands`` that it names among them."""
+    """Return the steps of the list under ``key``, including those of files in ``commands`` that it names."""
     if not isinstance(data, list) or not data:
         check.wrong(key, "expected a list of sentences, and of mappings with text, lines or commands")
         return ()
     return tuple(
-        step for number, item in enumerate(data) for step in _step(f"{key}[{number}]", item, observed, commands, check)
+        step for number, part in enumerate(data) for step in _step(f"{key}[{number}]", part, observed, commands, check)
     )
 
 
@@ -77,7 +77,7 @@ def _shared(
 
 
 def parse_conditions(key: str, body: Mapping[str, Any], observed: frozenset[str], check: Check) -> dict[str, Any]:
-    """Return what a mapping says of when it holds: for which server, and after which observations."""
+    """Return the conditions of a step or of missing evidence: its server, and what must be observed and what not."""
     server = body.get("server", "")
     if server:
         check.reference(f"{key}.server", server, _SERVERS)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.fields import Field
 from evtx_analyzer.distinguished_names import common_name, has_domain_component
-from evtx_analyzer.model.evidence import HostRelation, Incident, Operation
+from evtx_analyzer.model.evidence import PASSED, HostRelation, Incident, Operation
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.public_roots import is_public_root
 from evtx_analyzer.stores.assemble import MACHINE, StoreContents
@@ -23,7 +23,6 @@ VIEW = "certificate-store"
 CA, _MY = f"{MACHINE}\\CA", f"{MACHINE}\\My"
 _PLACES_OF_INTERMEDIATES = frozenset({CA, _MY})
 _DAY = timedelta(days=1)
-_PASSED = "0"
 
 
 class StoreView(Struct, frozen=True, kw_only=True):
@@ -118,13 +117,14 @@ def _last_check(view: StoreView) -> str | None:
         operation
         for operation in view.operations
         if operation.policy
+        and operation.result
         and operation.thumbprint == chain.thumbprint
         and operation.host == chain.host
         and operation.time <= end
     ]
     if not checks:
         return None
-    return "passed" if max(checks, key=lambda check: check.time).result == _PASSED else "failed"
+    return "passed" if max(checks, key=lambda check: check.time).result == PASSED else "failed"
 
 
 def _is_public(held: Held | None) -> bool:

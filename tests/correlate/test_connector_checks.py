@@ -330,3 +330,67 @@ def test_bound_to_smtp(listed_own, expected):
 def test_an_entry_that_is_no_address_holds_nobody_and_excludes_nobody(seen, scope, expected):
     facts = inbound(connector(TlsSenderCertificateName="", SenderIPAddresses=scope), seen_address=seen)
     assert verdict(facts, "AddressMatches") == expected
+
+
+# ------------------------------------------------------------------------------------- types that are not shown, names
+
+
+UNTYPED = {"Name": "?", "Enabled": "True"}
+
+
+@pytest.mark.parametrize(
+    ("connectors", "partner", "disabled"),
+    [
+        ([connector()], "false", "false"),
+        ([connector(ConnectorType="Partner")], "true", "false"),
+        ([connector(Enabled="False")], "false", "true"),
+        # A table without ConnectorType, or its number as ConvertTo-Json writes it: neither yes nor no.
+        ([UNTYPED], None, "false"),
+        ([connector(ConnectorType="1", Enabled="False")], None, None),
+        ([UNTYPED, connector(ConnectorType="Partner")], "true", "false"),
+    ],
+)
+def test_what_a_connector_of_an_unknown_type_is_stays_unknown(connectors, partner, disabled):
+    facts = inbound(*connectors)
+    assert (verdict(facts, "Partner"), verdict(facts, "Disabled")) == (partner, disabled)
+
+
+@pytest.mark.parametrize(
+    ("associated", "expected"),
+    [
+        ("contoso.com", "true"),
+        ("fabrikam.com", "false"),
+        # An accepted domain may be given by its object's name or GUID: that names no domain.
+        ("Primary", None),
+        ("fabrikam.com,0f8fad5b-d9cb-469f-a165-70867728950e", None),
+    ],
+)
+def test_an_accepted_domain_that_is_not_given_by_its_domain(associated, expected):
+    facts = inbound(
+        connector(SenderIPAddresses="", AssociatedAcceptedDomains=associated, TlsSenderCertificateName="*.contoso.com"),
+        mail_from="a@contoso.com",
+        null_sender=False,
+    )
+    assert verdict(facts, "AssociatedDomainMatches") == expected
+
+
+# The A-label of the German word for books is the example of RFC 3492; that of straße keeps its sharp s (IDNA2008).
+@pytest.mark.parametrize(
+    ("exported_name", "sent_name", "expected"),
+    [
+        ("bücher.example", "xn--bcher-kva.example", "true"),
+        ("*.Bücher.example", "mail.xn--bcher-kva.example", "true"),
+        ("XN--BCHER-KVA.example", "xn--bcher-kva.example.", "true"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example", "true"),
+        ("straße.example", "xn--strae-oqa.example", "true"),
+        ("strasse.example", "xn--strae-oqa.example", "false"),
+        ("bucher.example", "xn--bcher-kva.example", "false"),
+        ("xn--\u00ff.example", "xn--bcher-kva.example", "false"),
+    ],
+)
+def test_a_name_in_unicode_is_the_one_in_ascii(exported_name, sent_name, expected):
+    facts = inbound(connector(TlsSenderCertificateName=exported_name), names=(sent_name,))
+    assert verdict(facts, "CertificateMatches") == expected
+    domains = exported("Get-AcceptedDomain", *({"DomainName": name} for name in (exported_name, "c.onmicrosoft.com")))
+    facts = check(rejection(mail_from=f"a@{sent_name}", null_sender=False), None, domains)
+    assert facts["AcceptedDomain.Sender"] == (expected,)

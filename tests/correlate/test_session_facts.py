@@ -376,6 +376,13 @@ def test_schannel_events_of_the_same_machine_around_the_handshake(event, expecte
     assert facts(context=(event,)).get("SchannelEvent") == expected
 
 
+@pytest.mark.parametrize(("basis", "expected"), [("zone", ("36870",)), ("unknown", None), ("wrong-zone", None)])
+def test_schannel_events_surround_no_refusal_whose_utc_time_is_not_known(basis, expected):
+    """Local digits look like UTC and are none: an event of the same digits may be hours away."""
+    made = rejection(time_basis=basis)
+    assert facts(made, context=(schannel("36870", timedelta(minutes=1)),)).get("SchannelEvent") == expected
+
+
 # ------------------------------------------------------------------------------------------------- whose validity ended
 
 NOT_TIME_VALID = ("CERT_TRUST_IS_NOT_TIME_VALID",)

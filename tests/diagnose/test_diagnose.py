@@ -16,6 +16,7 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
 from evtx_analyzer.diagnose import sentences
 from evtx_analyzer.diagnose import weigh as diagnose
+from evtx_analyzer.diagnose.grade import grade_of
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.certificate import ChainElement
@@ -70,6 +71,15 @@ def test_a_name_is_possible_at_most():
 def test_time_alone_is_coincident():
     other = incomplete(thumbprint="C" * 40, subject="printer")
     assert grade([other], [rejection(sent=None)]) == "coincident"
+
+
+def test_a_lower_grade_does_not_take_what_a_capped_higher_one_leaves():
+    (cause,) = (rule for rule in RULES.causes if rule.id == "missing-intermediate")
+    graded = replace(cause, grades={"probable": (("a",),), "coincident": (("b",),)}, observations=())
+    assert grade_of(graded, {"a", "b"}, {"a"}) == "possible"
+    assert grade_of(graded, {"b"}, {"a"}) == "coincident"
+    free = replace(graded, grades={"confirmed": (("a",),), "probable": (("b",),)})
+    assert grade_of(free, {"a", "b"}, {"a"}) == "probable"
 
 
 def test_no_rule_file_lifts_time_above_possible():

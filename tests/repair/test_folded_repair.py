@@ -176,6 +176,15 @@ def changed(earlier, folder):
     return [item.name for item in changes(state, later)]
 
 
+def test_no_address_is_another_one_where_a_refusal_shows_none(tmp_path):
+    """An answer to EHLO that names no client: that refusal may have come from any address, the later one among them."""
+    sessions = [refused(1), refused(2, seen="")]
+    earlier = ea.analyze(written(tmp_path / "before", {"SEND1.LOG": send(*sessions)}), host=HOST)
+    assert {rejection.seen_address for rejection in earlier.incidents[0].rejections} == {SEEN, ""}
+    after = written(tmp_path / "after", {"SEND2.LOG": send(accepted_at(2, seen="203.0.113.99"))})
+    assert changed(earlier, after) == []
+
+
 @pytest.mark.parametrize(
     ("count", "seen", "expected", "from_saved"),
     [

@@ -19,7 +19,7 @@ from evtx_analyzer.rules.definitions import CHANGES
 from samples import capi2
 from samples.capi2 import PARTIAL_CHAIN, Recorder
 from samples.cases import HOST, KB_TIME, LEAF
-from samples.pieces import CHAIN, OLD, START, accepted, config, inbound, message, send, xml
+from samples.pieces import CHAIN, CONNECTOR, OLD, START, accepted, config, inbound, message, send, xml
 from samples.smtp import SendSession
 
 BROKEN = {"policy_result": "800B0109", "chain_result": "800B010A", "chain_error": PARTIAL_CHAIN}
@@ -261,6 +261,38 @@ def test_refusals_without_a_known_time_cannot_be_shown_to_be_over(tmp_path):
     later = ea.verify(undated, written(tmp_path / "after", FIXED))
     assert result(later) == "not-shown"
     assert "--tz" in later.repair.incidents[0].missing[0].text
+
+
+# As Get-MessageTrackingLog | Export-Csv writes it: local digits without a zone.
+TRACKED = (
+    '"Timestamp","ClientHostname","ConnectorId","Source","EventId","MessageId","Recipients","RecipientStatus","Sender"\r\n'
+    '"{time:%m/%d/%Y %I:%M:%S %p}","{host}","{connector}","SMTP","FAIL","<later@servername.com>","b@fabrikam.com",'
+    '"[{{LED=550 5.7.64 TenantAttribution; Relay Access Denied}};{{MSG=}}]","a@servername.com"\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("hours", "options", "expected"),
+    [
+        (-4, {}, "not-shown"),  # eight hours behind UTC this is after the accepted mail
+        (9, {}, "not-shown"),
+        (-4, {"connector": ""}, "not-shown"),
+        (-30, {}, "fixed"),  # in no zone after the others
+        (-4, {"host": "CORP-SMTP2"}, "fixed"),
+        (-4, {"connector": "To a partner"}, "fixed"),
+    ],
+)
+def test_a_later_refusal_of_local_time_may_follow_the_accepted_mail(hours, options, expected, tmp_path):
+    row = {"host": "CORP-SMTP1", "connector": CONNECTOR, **options}
+    tracked = TRACKED.format(time=START + timedelta(hours=hours), **row).encode()
+    earlier = ea.analyze(written(tmp_path / "before", BEFORE), host="SEND*.LOG=CORP-SMTP1")
+    later = ea.verify(
+        earlier, written(tmp_path / "after", {**FIXED, "tracking.csv": tracked}), host="SEND*.LOG=CORP-SMTP1"
+    )
+    assert result(later) == expected
+    assert grade(later) == ("confirmed" if expected == "fixed" else "probable")
+    missing = [part.text for part in later.repair.incidents[0].missing]
+    assert any("--tz" in text for text in missing) == (expected == "not-shown")
 
 
 def replace_struct(value, **fields):

@@ -159,6 +159,12 @@ def test_a_check_of_another_certificate_or_on_another_machine_dates_nothing():
         assert "AcceptedSinceFailedCheck" not in facts(mail(timedelta(hours=-1)), operations=(check,))
 
 
+def test_a_check_without_a_result_neither_failed_nor_passed():
+    unknown, failed = operation(-7200, 1, result=""), operation(-10800, 2)
+    assert "AcceptedSinceFailedCheck" not in facts(mail(timedelta(hours=-1)), operations=(unknown,))
+    assert "AcceptedSinceFailedCheck" in facts(mail(timedelta(hours=-1)), operations=(failed, unknown))
+
+
 def test_a_check_that_fails_only_after_the_refusal_dates_nothing():
     assert "AcceptedSinceFailedCheck" not in facts(mail(AFTER), operations=(operation(3600, 1),))
 

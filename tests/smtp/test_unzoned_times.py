@@ -323,6 +323,19 @@ def test_outside_is_asked_for_both_readings_of_an_ambiguous_hour(tmp_path):
     assert not observations._outside("capi2", Scene(mixed, looked_at))
 
 
+@pytest.mark.parametrize(
+    ("limits", "basis", "expected"),
+    [((3, 4), "utc", True), ((None, None), "utc", False), ((3, 4), "unknown", False), ((3, 4), "heading", False)],
+)
+def test_nothing_is_outside_of_an_export_whose_times_are_not_known(limits, basis, expected, tmp_path):
+    made = case(tmp_path, {"in161030.log": IIS.format(date="30.10.2016", time="12:30:03")}, tz="Europe/Berlin")
+    (incident,) = made.incidents
+    first, last = (hour and datetime(2016, 10, 30, hour, tzinfo=UTC) for hour in limits)
+    span = Coverage(source="c", kind="capi2", host="", first=first, last=last, records=1, time_basis=basis)
+    looked_at = Case(operations={}, coverage=[span], kinds=frozenset({"capi2"}))
+    assert observations._outside("capi2", Scene(incident, looked_at)) is expected
+
+
 def replace_time(day, hour, minute):
     return day.replace(hour=hour, minute=minute)
 
