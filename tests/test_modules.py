@@ -133,7 +133,7 @@ TESTED_BY = {
     "read/evtx/reader.py": "read/evtx/test_prefilter.py",
     "read/evtx/search.py": "read/evtx/test_prefilter.py",
     "read/evtx/span.py": "read/evtx/test_prefilter.py",
-    "read/exchange_log.py": "read/test_nuls.py",
+    "read/exchange_log.py": "read/test_damaged_headers.py",
     "read/iis_log.py": "read/test_nuls.py",
     "read/json_export.py": "stores/test_views.py",
     "read/lines.py": "read/test_store_files.py",

@@ -1,7 +1,7 @@
-"""Files that should hold a log and hold nothing: what a crash, a sparse copy or a failed transfer leaves.
+"""Files that should hold a log and hold nothing, as a crash, a sparse copy or a failed transfer leaves them.
 
-That no refusal is in the input is only shown by logs that were read. So an empty or zeroed file counts as a loss where
-its name or its folder says that it is a log, and any file that is named as an event log and is none.
+Only logs that were read show that no refusal is in the input. So an empty or zeroed file counts as a loss where its
+name or its folder says that it is a log, and so does any file that is named as an event log and is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EVENT_LOG = re.compile(r"\.evtx$", re.IGNORECASE)
 
 
 def empty_log(source: ExaminedSource) -> str:
-    """Why a source that was not recognized counts as a log that is lost; empty where it does not."""
+    """Return why a source that was not recognized counts as a lost log; empty where it does not."""
     if source.syntax is not None or source.error:
         return ""
     if _LOG.search(source.source.path):

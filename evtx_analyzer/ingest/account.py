@@ -1,6 +1,6 @@
 """The account of one source: what was read of it, over which span, and what was lost.
 
-It is what keeps "no event" apart from "not in the export" and from "could not be read".
+It keeps "no event" apart from "not in the export" and from "could not be read".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from evtx_analyzer.read import CAPTURE
 
 _NO_FORMAT = "holds the text 5.7.64 but is in no format that is read"
 _HOLDS_CODE = "; it holds the text 5.7.64"
-# As Windows names the log's file, and as people name an export of it.
+# Names of the log's file in Windows, and of exports as people call them.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]{0,255}\.(?:evtx|xml)$", re.IGNORECASE)
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
@@ -57,10 +57,10 @@ _MOST_FAILURES = 20
 
 
 class SourceAccount:
-    """What was read and what was lost of a source; it grows with losses and gaps, not with records."""
+    """What was read and what was lost of a source; it takes memory for losses and gaps, not for records."""
 
     def __init__(self, source: ExaminedSource) -> None:
-        self.item = source
+        self.examined = source
         self.records = 0
         self.spans: dict[str, Span] = {}
         self.notices: list[LogNotice] = []
@@ -80,6 +80,7 @@ class SourceAccount:
         if basis != "utc":
             self._bases.setdefault(kind, Counter())[basis] += 1
         if isinstance(event, Capi2Event):
+            # A collector numbers records anew, so the id in the event is not that of its record.
             forwarded = record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
             span.collected = span.collected or forwarded
             span.add(event.time, event.origin.record, event.host, event.event_id)
@@ -87,7 +88,7 @@ class SourceAccount:
             span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
 
     def count_records(self, run: CountedRecords) -> None:
-        """Count records that are not given: of the CAPI2 channel, or (without names) of no known kind."""
+        """Count records that are not read one by one: of CAPI2, or (without names) of no known kind."""
         assert run.origin.record is not None
         self.records += run.last_record - run.origin.record + 1
         if run.provider:
@@ -97,18 +98,18 @@ class SourceAccount:
             self.other_ids.add_run(run.origin.record, run.last_record)
 
     def count_rows(self, kind: str, rows: CountedRows) -> None:
-        """Count rows of a protocol log that are not given; without a ``kind``, rows of no log that is known."""
+        """Count rows of a protocol log that are not read one by one; without a ``kind``, of an unknown log."""
         self.records += rows.rows
         if kind:
             self._span(kind).add_rows(rows)
 
     def count_session(self, kind: str, rows: CountedRows) -> None:
-        """Count rows that are given as one session."""
+        """Count rows that the reader yields as one session."""
         self.records += rows.rows
         self._span(kind).add_session_rows(rows)
 
     def count_packets(self, rows: CountedRows | None, read: int, note: str) -> None:
-        """Count the packets of a network trace, of which ``read`` were read whole; ``note`` says what was of use."""
+        """Count the packets of a network trace, of which ``read`` were read whole; ``note`` is a remark on them."""
         span = self._span(CAPTURE)
         span.notes.append(note)
         if rows is not None:
@@ -118,7 +119,7 @@ class SourceAccount:
 
     @property
     def other_ids(self) -> RecordIds:
-        """The ids of records of other kinds in the same file: they are no holes."""
+        """The ids of records of other kinds in the same file, which are no holes."""
         if self._other_ids is None:
             self._other_ids = RecordIds()
         return self._other_ids
@@ -126,26 +127,26 @@ class SourceAccount:
     def _span(self, kind: str) -> Span:
         span = self.spans.get(kind)
         if span is None:
-            span = self.spans[kind] = Span(self.item.source.path, kind, ring=self.item.syntax == "evtx")
-            span.notes.extend(self.item.notes)
+            span = self.spans[kind] = Span(self.examined.source.path, kind, ring=self.examined.syntax == "evtx")
+            span.notes.extend(self.examined.notes)
         return span
 
-    # ------------------------------------------------------------------------------------------------ losing
+    # ------------------------------------------------------------------------------------------------ losses
 
     def lose(self, loss: Loss) -> None:
-        """Note a loss; the same one in two readings counts once."""
+        """Record a loss; the same one in two readings counts once."""
         self._losses[loss] = None
 
     def stop(self, reason: str, extent: str) -> None:
-        """Note that a reading ended too early."""
-        self.lose(Loss(origin=self.item.source.origin, reason=reason, extent=extent))
+        """Record as a loss that a reading ended too early."""
+        self.lose(Loss(origin=self.examined.source.origin, reason=reason, extent=extent))
 
     def fail(self, error: BaseException, origin: Origin, extent: str) -> None:
-        """Note a fault of this program as a loss."""
-        self.lose(Loss(origin=origin, reason=unforeseen(self.item.source.path, error), extent=extent))
+        """Record a fault of this program as a loss."""
+        self.lose(Loss(origin=origin, reason=unforeseen(self.examined.source.path, error), extent=extent))
 
     def fail_record(self, error: BaseException, origin: Origin) -> None:
-        """Note that this program failed on one record; raises the error where it fails on ever more of them."""
+        """Record that this program failed on one record; raise the error after too many of them."""
         self._failures += 1
         if self._failures > _MOST_FAILURES:
             raise error
@@ -153,7 +154,7 @@ class SourceAccount:
 
     @contextmanager
     def reading(self, stream: WatchedStream | None = None) -> Iterator[None]:
-        """Make a loss of whatever ends a reading too early, foreseen or not, so that all other sources are read."""
+        """Make a loss of any error that ends a reading too early, so that other sources are still read."""
         try:
             yield
         except OSError as error:
@@ -161,12 +162,15 @@ class SourceAccount:
         except BaseException as error:
             if not is_unforeseen(error):
                 raise
-            self.fail(error, self.item.source.origin, "the rest of the file")
+            self.fail(error, self.examined.source.origin, "the rest of the file")
 
     def compare(self, stream: WatchedStream) -> bool:
-        """Finish a reading, and return whether it gave the bytes of those before; a difference is a loss."""
-        appended, reference = stream.finish(), self._first_read or self.item.contents
-        contents, size = stream.contents, self.item.size
+        """Finish a reading; return whether its bytes equal those of earlier readings.
+
+        A difference is a loss, and so are bytes that were cut off or appended meanwhile.
+        """
+        appended, reference = stream.finish(), self._first_read or self.examined.contents
+        contents, size = stream.contents, self.examined.size
         self._first_read = self._first_read or contents
         if stream.failure:
             self.stop(stream.failure, self._behind(stream))
@@ -179,8 +183,8 @@ class SourceAccount:
         return reference is None or contents == reference
 
     def settle(self) -> None:
-        """Wait for the digest; that of other bytes than those that were analyzed is a loss, and not shown."""
-        before, read = self.item, self._first_read
+        """Wait for the digest; if it is of other bytes than those analyzed, that is a loss and it is not shown."""
+        before, read = self.examined, self._first_read
         source = with_digest(before)
         if source.error and read is not None:
             self.stop(source.error, "its digest")
@@ -190,13 +194,13 @@ class SourceAccount:
                 cut = source.size < before.size
                 self.stop(_CUT.format(source.size, before.size) if cut else _CHANGED, _ONE_CONTENTS)
             source = replace(source, sha256="", size=before.size)
-        self.item = source
+        self.examined = source
 
     def _behind(self, stream: WatchedStream | None) -> str:
         size = stream.contents.size if stream is not None else 0
         return f"what is behind its first {size:,} bytes" if size else "the whole file"
 
-    # ------------------------------------------------------------------------------------------------ telling
+    # ------------------------------------------------------------------------------------------------ results
 
     @property
     def kinds(self) -> list[str]:
@@ -205,16 +209,16 @@ class SourceAccount:
 
     @property
     def is_capi2_log(self) -> bool:
-        """Return whether it is a log of CAPI2, by its name or by what it shows, readable or not."""
-        named_so = bool(_CAPI2_FILE.search(self.item.source.path))
-        by_name = named_so and (bool(self._losses) or self.item.syntax is None)
+        """Whether it is a log of CAPI2, by its name or by what it shows, readable or not."""
+        named_so = bool(_CAPI2_FILE.search(self.examined.source.path))
+        by_name = named_so and (bool(self._losses) or self.examined.syntax is None)
         # Forms without facts are known by their provider: only CAPI2's are recognized.
-        without_facts = self.item.syntax == WITHOUT_FACTS or any("CAPI2 event" in loss.reason for loss in self._losses)
-        return by_name or without_facts or capi2.KIND in self.spans
+        without_facts = any("CAPI2 event" in loss.reason for loss in self._losses)
+        return by_name or without_facts or self.examined.syntax == WITHOUT_FACTS or capi2.KIND in self.spans
 
     def losses(self) -> list[Loss]:
         """Return all losses; a source that could not be read at all is one."""
-        source, origin = self.item, self.item.source.origin
+        source, origin = self.examined, self.examined.source.origin
         if source.error:
             whole = [Loss(origin=origin, reason=source.error, extent=source.source.extent)]
         elif not source.duplicate_of and not self.spans and self._holds_code:
@@ -233,7 +237,7 @@ class SourceAccount:
     def _with_code(self, origin: Origin, extent: str) -> list[Loss]:
         """Return the losses of a source that holds a refusal and of which no row was understood.
 
-        Where a loss says why the whole of it was not read, that one says both.
+        Where a loss says why all of it was not read, the text is added to that loss.
         """
         known = next((loss for loss in self._losses if loss.origin == origin), None)
         if known is not None:
@@ -246,7 +250,7 @@ class SourceAccount:
         return [(span, self._with_basis(span.coverage(self._losses, self._other_ids))) for span in self.spans.values()]
 
     def _with_basis(self, coverage: Coverage) -> Coverage:
-        """Return the span; where the UTC time of any row is not known, neither are the limits of all."""
+        """Return the coverage with the time basis that its limits have where UTC times of rows are unknown."""
         counts = self._bases.get(coverage.kind, Counter())
         if counts["unknown"]:
             return replace(coverage, time_basis="unknown")
@@ -264,12 +268,12 @@ class SourceAccount:
                 twice = count["ambiguous"]
                 texts.append(_LOCAL_TWICE.format("1 row lies" if twice == 1 else f"{twice} rows lie"))
             if texts:
-                notes[self.item.source.path, kind] = "; ".join(texts)
+                notes[self.examined.source.path, kind] = "; ".join(texts)
         return notes
 
     def status(self) -> SourceStatus:
         """Return what became of the source."""
-        source = self.item
+        source = self.examined
         status, reason = self._judge()
         kind = ", ".join(self.kinds) or (EVENT_LOG if is_event_log(source) else source.syntax or "unknown")
         return SourceStatus(
@@ -283,7 +287,7 @@ class SourceAccount:
         )
 
     def _judge(self) -> tuple[str, str]:
-        source = self.item
+        source = self.examined
         if reason := source.error or empty_log(source):
             return "not-read", reason
         if source.duplicate_of and source.syntax is not None:
@@ -294,25 +298,25 @@ class SourceAccount:
 
     def _judge_read(self) -> tuple[str, str]:
         """Return what became of a source whose syntax is known."""
-        lost, count = self._losses, len(self._losses)
-        without_kind = is_text_log(self.item) and not self.spans
-        if lost and (not self.records or without_kind):
+        losses, count = self._losses, len(self._losses)
+        without_kind = is_text_log(self.examined) and not self.spans
+        if losses and (not self.records or without_kind):
             more = "" if count == 1 else f" (and {count - 1} more losses)"
-            return "not-read", f"{next(iter(lost)).reason}{more}"
+            return "not-read", f"{next(iter(losses)).reason}{more}"
         if without_kind:
             reason = "a text log, but no row is of outbound SMTP, message tracking or a report"
             return "unrecognized", reason + (_HOLDS_CODE if self._holds_code else "")
-        if lost:
+        if losses:
             return "partial", f"{count} loss{'es' if count > 1 else ''}, listed under losses"
-        if is_event_log(self.item) and not self.records:
+        if is_event_log(self.examined) and not self.records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
         return "read", "" if self.spans else "no event of the CAPI2 Operational channel in it"
 
     @cached_property
     def _holds_code(self) -> bool:
-        """Whether it holds the text 5.7.64; it is read once more if that is not known."""
+        """Whether it holds the text 5.7.64; the source is read once more where that is not known."""
         with self.reading():
-            return holds_code(self.item)
+            return holds_code(self.examined)
         return False
 
 

@@ -1,9 +1,8 @@
-"""CAPI2 exports are read twice: for failures, then for all that is said of the certificates that matter.
+"""CAPI2 exports are read twice: for failures, then for all events about the certificates that matter.
 
 The first reading finds the events that links look for. Only then is it known which certificates matter: those that
-failed, and those that refused sessions sent. The second reading takes everything that the log says of these, and the
-rest of the tasks in which it says so (``capi2/neighborhoods.py``). So memory is bounded by the evidence and not by the
-log.
+failed, and those that refused sessions sent. The second reading takes all events about these, and the other events of
+their tasks (``capi2/neighborhoods.py``). So memory is bounded by the evidence and not by the log.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from evtx_analyzer.read.evtx.search import Search, search_for
 from evtx_analyzer.sigma.match import matches
 
 _RECENT = 16
-"""Events that are kept for a failure right behind them."""
+"""Events that are kept, in case the next ones are failures of the same certificate."""
 
 
 def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
-    """Yield, in the first reading, the events that links look for by name, and by time where a refusal is near."""
+    """Yield, in a first reading, the events that links look for: by name, or by time near a refusal."""
     links, signals = reading.rules.links, reading.rules.signals
     by_name = {rule.operation_signal for rule in links if rule.basis == "subject"}
     by_time = {rule.operation_signal: rule for rule in links if rule.basis == "time"}
@@ -41,7 +40,7 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
     if reading.prefilter:
         search = Search(signal.required_literals for signal in signals if signal.kind == KIND and signal.name in sought)
     select = Selection(search=search)
-    for account in (account for account in reading.accounts if is_event_log(account.item)):
+    for account in (account for account in reading.accounts if is_event_log(account.examined)):
         recent: deque[Match] = deque(maxlen=_RECENT)
         for match in matches(reading.tallies.events(events(account, reading.options, select)), signals):
             names = set(match.signals)
@@ -54,7 +53,7 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
 
 
 def _of_same_certificate(failure: Match, recent: deque[Match]) -> list[Match]:
-    """Return what was read just before of the certificate that failed, so that it is not read again later."""
+    """Return recent events about the certificate that failed, so that they need not be read again."""
     name = getattr(failure.event, "thumbprint", "")
     same = [match for match in recent if name and getattr(match.event, "thumbprint", "") == name]
     for match in same:
@@ -63,19 +62,19 @@ def _of_same_certificate(failure: Match, recent: deque[Match]) -> list[Match]:
 
 
 def evidence_for(reading: Reading, certificates: frozenset[str], checks: Iterable[Match]) -> list[Match]:
-    """Return, in the second reading, all that the logs say of the certificates that matter, and of their tasks.
+    """Return, in a second reading, all events about the certificates that matter, and of their tasks.
 
-    Only files that hold CAPI2 are read. ``checks`` are what the first reading gave: they are not typed again.
+    Only files that hold CAPI2 are read. ``checks`` came from the first reading: they are not typed again.
     """
     if not certificates:
         return []
     search = search_for(certificates) if reading.prefilter else None
     known = {match.event.origin: match.event for match in checks}
-    found: list[Event] = []
+    evidence: list[Event] = []
     for account in reading.accounts:
-        if is_event_log(account.item) and KIND in account.spans:
-            found += _of_certificates(account, certificates, search, known, reading.options)
-    return list(matches((event for event in found if event.origin not in known), reading.rules.signals))
+        if is_event_log(account.examined) and KIND in account.spans:
+            evidence += _of_certificates(account, certificates, search, known, reading.options)
+    return list(matches((event for event in evidence if event.origin not in known), reading.rules.signals))
 
 
 def _of_certificates(
@@ -85,7 +84,7 @@ def _of_certificates(
     known: Mapping[Origin, Event],
     options: ReadingOptions,
 ) -> list[Event]:
-    """Return what one log says of the certificates; nothing where it does not hold what it held before."""
+    """Return the events of one log about the certificates; none if the log has changed since the first reading."""
 
     def type_record(record: EventRecord | Loss) -> Event | None:
         if isinstance(record, Loss):
@@ -94,14 +93,14 @@ def _of_certificates(
         event = known.get(record.origin)
         return typed(account, record, options) if event is None else event
 
-    found: list[Event] = []
-    same = True
+    evidence: list[Event] = []
+    unchanged = True
     stream = watched(account, options)
     with account.reading(stream), closing(stream):
         for event in Neighborhoods(certificates, type_record).events(event_pieces(account, stream, search)):
-            found.append(event)  # noqa: PERF402  what came before an error is kept
-        same = account.compare(stream)
-    return found if same else []
+            evidence.append(event)  # noqa: PERF402  what came before an error is kept
+        unchanged = account.compare(stream)
+    return evidence if unchanged else []
 
 
 def _near(time: datetime, anchors: Sequence[datetime], reach: float) -> bool:

@@ -19,16 +19,17 @@ def losses_of(accounts: Iterable[SourceAccount]) -> list[Loss]:
 
 def coverage_of(accounts: Iterable[SourceAccount]) -> list[Coverage]:
     """Return the coverage of every source and kind, in the order of sources."""
-    every = list(accounts)
+    all_accounts = list(accounts)
     spans = sorted(
-        (pair for account in every for pair in account.coverage()), key=lambda pair: (pair[0].source, pair[0].kind)
+        (pair for account in all_accounts for pair in account.coverage()),
+        key=lambda pair: (pair[0].source, pair[0].kind),
     )
-    return with_notices(joined(spans), [notice for account in every for notice in account.notices])
+    return with_notices(joined(spans), [notice for account in all_accounts for notice in account.notices])
 
 
 def unread_of(accounts: Iterable[SourceAccount]) -> frozenset[str]:
     """Return ``capi2`` where the input holds CAPI2 logs, by name or by what they show, and none could be read."""
-    logs = [account for account in accounts if not account.item.duplicate_of and account.is_capi2_log]
+    logs = [account for account in accounts if not account.examined.duplicate_of and account.is_capi2_log]
     return frozenset({capi2.KIND} if logs and not any(capi2.KIND in account.spans for account in logs) else ())
 
 
@@ -44,7 +45,7 @@ def hosts_of(accounts: Iterable[SourceAccount]) -> list[tuple[str, str]]:
 
 
 def require_readable(accounts: Sequence[SourceAccount]) -> None:
-    """Raise InputError where no source could be read; after all of them were."""
+    """Raise InputError if no source could be read, after all of them were tried."""
     statuses = [account.status() for account in accounts]
     if any(status.status in ("read", "partial") for status in statuses):
         return
@@ -57,5 +58,5 @@ def require_readable(accounts: Sequence[SourceAccount]) -> None:
 
 
 def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
-    """Return the losses in order of place, each once."""
+    """Return the losses sorted by place, each once."""
     return tuple(sorted(set(losses), key=lambda loss: (sort_key(loss.origin), loss.reason, loss.extent)))

@@ -1,10 +1,10 @@
-"""What span of time and records each source covers, gathered while it is read, and how exports of one log join.
+"""The span of time and records that each source covers, gathered while it is read, and how exports of one log join.
 
 Record ids of an export run without holes unless it was filtered by a query (ids missing inside sound data), cleared,
 or damaged (the reader says which ids it lost). A first id above 1 means that older records were overwritten or left
-out; ids that fall in the order of an .evtx file mean a ring that has wrapped. XML exports may run backwards
-(``wevtutil qe /rd:true``), which means nothing. Archives (``Archive-*.evtx``) and the live log of one machine go on
-with each other's ids.
+out; an id lower than the one before it in an .evtx file means a ring that has wrapped. XML exports may run backwards
+(``wevtutil qe /rd:true``), which means nothing. Archives (``Archive-*.evtx``) and the live log of one machine continue
+each other's ids.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Runs = list[tuple[int, int]]
 
 
 class RecordIds:
-    """Which record ids were seen, as runs; grows with the holes between them only, whichever way they run."""
+    """The record ids that were seen, as runs; it takes memory for the holes between them only."""
 
     def __init__(self) -> None:
         self._runs: list[list[int]] = []
@@ -36,7 +36,7 @@ class RecordIds:
         self.fell = False
 
     def add(self, record: int) -> None:
-        """Note one id."""
+        """Add one id."""
         self.fell = self.fell or (self._last is not None and record < self._last)
         self._last = record
         run = self._runs[-1] if self._runs else None
@@ -46,7 +46,7 @@ class RecordIds:
             self._runs.append([record, record])
 
     def add_run(self, first: int, last: int) -> None:
-        """Note ids that follow on each other, in their order."""
+        """Add consecutive ids, in their order."""
         self.add(first)
         self._last = last
         self._runs[-1][1] = max(self._runs[-1][1], last)
@@ -57,10 +57,10 @@ class RecordIds:
 
 
 class Span:
-    """First and last time and record id of a source, and the holes between its ids; grows with the holes only.
+    """First and last time and record id of a source, and the holes between its ids.
 
-    ``ring`` is set for files in which the order of records tells a ring that has wrapped (.evtx). ``collected`` is set
-    by the first record that a collector numbered anew: its ids are no log's own.
+    It takes memory for the holes only. ``ring`` is set for files in which the order of records shows a ring that has
+    wrapped (.evtx). ``collected`` is set by the first record that a collector numbered anew: its ids are no log's own.
     """
 
     def __init__(self, source: str, kind: str, *, ring: bool = False) -> None:
@@ -116,7 +116,7 @@ class Span:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Names of machines that its records bear, in the order in which they came."""
+        """The names of machines in its records, in the order in which they came."""
         return tuple(self._hosts)
 
     def runs(self) -> _Runs:
@@ -124,7 +124,7 @@ class Span:
         return self._ids.runs()
 
     def coverage(self, losses: Iterable[Loss] = (), others: RecordIds | None = None) -> Coverage:
-        """Return the span so far; ids that a loss names are lost, other holes are filtering or clearing.
+        """Return the coverage so far: holes in the ids are ``lost`` where a loss names them, else filtered or cleared.
 
         ``others`` are the ids of records of other kinds in the same file: they are no holes.
         """
@@ -135,9 +135,9 @@ class Span:
         ]
         runs = self.runs()
         whole = _merged([*runs, *(others.runs() if others else [])]) if runs else []
-        holes = [(a, b) for a, b in _holes(whole) if a > runs[0][0] and b < runs[-1][1]]
-        gaps = [Gap(first_record=a, last_record=b, kind=_gap_kind(a, b, lost)) for a, b in holes]
-        twice = max(0, self.records - sum(b - a + 1 for a, b in runs)) if self.ring else 0
+        holes = [(first, last) for first, last in _holes(whole) if first > runs[0][0] and last < runs[-1][1]]
+        gaps = [Gap(first_record=first, last_record=last, kind=_gap_kind(first, last, lost)) for first, last in holes]
+        twice = max(0, self.records - sum(last - first + 1 for first, last in runs)) if self.ring else 0
         return Coverage(
             source=self.source,
             kind=self.kind,
@@ -193,13 +193,13 @@ class Span:
 
 
 def _twice(count: int) -> Iterator[str]:
-    """Say how many records an .evtx file holds more than once, as it does where chunks were written over others."""
+    """Yield a note if an .evtx file holds records more than once, as it does where chunks were overwritten."""
     if count:
         yield f"record ids that stand in it more than once count once ({count:,}), but in the counts by event id"
 
 
 def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:
-    """Return the coverage of all sources; notes say what exports of one log share, continue or leave out."""
+    """Return the coverage of all sources, with notes on what exports of one log share, continue or leave out."""
     result = {id(span): coverage for span, coverage in spans}
     ordered = sorted(
         (
@@ -217,6 +217,7 @@ def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:
 
 
 def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Coverage]]) -> Coverage:
+    """Return the coverage of an export, with notes on how it joins ``earlier`` ones of the same log."""
     shared = [(other.source, _common(span.runs(), other.runs())) for other, _ in earlier]
     known = _merged(run for other, _ in earlier for run in other.runs())
     notes = [f"{count} of its records are also in {source} and count once" for source, count in shared if count]
@@ -230,12 +231,12 @@ def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Covera
 
 
 def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> list[Coverage]:
-    """Return the coverage of CAPI2 logs with what the System log of the same machine says of them."""
+    """Return the coverage, with what the System log of the same machine says about CAPI2 logs in the notes."""
     ordered = sorted(notices, key=lambda notice: (notice.time, sort_key(notice.origin)))
-    return [replace(item, notes=(*item.notes, *_said(item, ordered))) for item in coverage]
+    return [replace(covered, notes=(*covered.notes, *_notice_texts(covered, ordered))) for covered in coverage]
 
 
-def _said(coverage: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
+def _notice_texts(coverage: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
     names = {name.casefold() for name in coverage.hosts}
     for notice in notices if coverage.kind == capi2.KIND else ():
         if notice.host.casefold() in names:
@@ -249,16 +250,20 @@ def _same_log(left: Coverage, right: Coverage) -> bool:
     points = ((left.first_record, left.first), (left.last_record, left.last))
     others = ((right.first_record, right.first), (right.last_record, right.last))
     return all(
-        time == moment if one == two else (one < two) == (time < moment) or time == moment
-        for one, time in points
-        for two, moment in others
-        if one is not None and two is not None and time is not None and moment is not None
+        time == moment if record == other else (record < other) == (time < moment) or time == moment
+        for record, time in points
+        for other, moment in others
+        if record is not None and other is not None and time is not None and moment is not None
     )
 
 
 def _common(left: _Runs, right: _Runs) -> int:
     """Return how many ids two lists of runs share."""
-    return sum(max(0, min(b, d) - max(a, c) + 1) for a, b in left for c, d in right)
+    return sum(
+        max(0, min(last, other_last) - max(first, other_first) + 1)
+        for first, last in left
+        for other_first, other_last in right
+    )
 
 
 def _merged(runs: Iterable[tuple[int, int]]) -> _Runs:

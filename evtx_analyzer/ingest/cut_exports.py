@@ -1,4 +1,4 @@
-"""Exports of configuration that are cut: what they do not show is not known, and stands under the losses."""
+"""Exports of configuration that are cut: properties that they do not show are not known, and become losses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _REASON = "the export is cut, so what it does not show of this is not known: exp
 
 
 def cut_properties(setting: Setting) -> list[str]:
-    """Return the properties of an exported object that are compared with refusals and are not whole."""
+    """Return the properties of an exported object that are compared with refusals and not shown whole."""
     return [name for name in COMPARED.get(setting.cmdlet, ()) if name in setting.cut]
 
 
 def cut_exports(exported: Iterable[Event]) -> Iterator[Loss]:
     """Yield a loss for each exported object of which a property that matters is cut."""
-    for item in exported:
-        if isinstance(item, Setting) and (names := cut_properties(item)):
-            yield Loss(origin=item.origin, reason=_REASON, extent=f"{item.cmdlet}: {', '.join(names)}")
+    for setting in exported:
+        if isinstance(setting, Setting) and (names := cut_properties(setting)):
+            yield Loss(origin=setting.origin, reason=_REASON, extent=f"{setting.cmdlet}: {', '.join(names)}")

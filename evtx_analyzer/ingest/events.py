@@ -1,4 +1,4 @@
-"""A source to typed events, and each record that is read, counted or lost to the source's account."""
+"""The typed events of a source; each record that is read, counted or lost goes to the source's account."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _LARGE = 1 << 20
 
 
 class Selection(NamedTuple):
-    """What of a source is wanted, and whether it is counted, which the first reading does.
+    """Which records of a source one reading wants, and whether it counts them, as the first reading does.
 
     Only records that are ``wanted`` are typed. ``search`` finds the chunks of an .evtx file that may hold what is
-    looked for: of the others, the records that need not be looked at for anything else are counted only. With
-    ``layouts``, sessions of large logs that went well are given together as ``CountedSessions``, others as
-    ``WholeSession`` where they stand in one file.
+    looked for: in other chunks, records that nothing else needs are only counted. With ``layouts``, sessions of large
+    logs that went well are yielded together as ``CountedSessions``, others as ``WholeSession`` where all their rows
+    stand in one file.
     """
 
     wanted: Callable[[Record], bool] = lambda _: True
@@ -56,7 +56,7 @@ EVERYTHING = Selection()
 class ReadingOptions(NamedTuple):
     """How all sources of a case are read: the zone of local times, unpacking in a thread of its own, progress.
 
-    ``zones`` are those that manifests of the collector tell, by path; ``zone`` is what the user says, and wins.
+    ``zones`` are those in manifests of the collector, by path; ``zone`` is that of the user, and is preferred.
     """
 
     zone: ZoneInfo | None = None
@@ -71,12 +71,12 @@ PLAIN = ReadingOptions()
 def events(account: SourceAccount, options: ReadingOptions = PLAIN, select: Selection = EVERYTHING) -> Iterator[Event]:
     """Yield the typed events of a source that are selected, in the order in which they stand.
 
-    Nothing is raised for what is wrong with the source, or with this program: it becomes a loss in the account.
+    Faults of the source, and of this program, raise nothing: they become losses in the account.
     """
     stream = watched(account, options)
     with account.reading(stream), closing(stream):
-        for thing in _things(account, stream, select):
-            event = _event(account, thing, select, options)
+        for readable in _readables(account, stream, select):
+            event = _event(account, readable, select, options)
             if event is not None:
                 yield event
         account.compare(stream)
@@ -84,30 +84,30 @@ def events(account: SourceAccount, options: ReadingOptions = PLAIN, select: Sele
 
 def watched(account: SourceAccount, options: ReadingOptions) -> WatchedStream:
     """Return the bytes of a source for one more reading."""
-    return WatchedStream(account.item.source, account.item.size, options.progress, ahead=options.ahead)
+    return WatchedStream(account.examined.source, account.examined.size, options.progress, ahead=options.ahead)
 
 
 def event_pieces(account: SourceAccount, stream: WatchedStream, search: Search | None) -> Iterator[Piece]:
     """Yield the pieces of an event log that was read before; those that the search finds are ``selected``."""
-    syntax, origin = account.item.syntax, account.item.source.origin
+    syntax, origin = account.examined.syntax, account.examined.source.origin
     assert syntax is not None
     return pieces(syntax, cast("BinaryIO", stream), origin, search, bytes(account.counted_chunks))
 
 
 def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, counting: bool = False) -> Event | None:
-    """Return the typed event of a record; None for what is of no known kind, or lost."""
+    """Return the typed event of a record; None for a record of no known kind, and for one that is lost."""
     try:
-        found = normalize(record, options.zone or options.zones.get(account.item.source.path))
+        normalized = normalize(record, options.zone or options.zones.get(account.examined.source.path))
     except BaseException as error:
         if not is_unforeseen(error):
             raise
         account.fail_record(error, record.origin)
         return None
-    if found is None:
+    if normalized is None:
         if counting and isinstance(record, EventRecord):
             _count_other(account, record)
         return None
-    kind, event = found
+    kind, event = normalized
     if isinstance(event, Loss):
         account.lose(event)
         return None
@@ -116,38 +116,38 @@ def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, co
     return event
 
 
-def _event(account: SourceAccount, thing: object, select: Selection, options: ReadingOptions) -> Event | None:
-    """Return the event that a thing read is, if it is one; all else goes to the account."""
-    match thing:
+def _event(account: SourceAccount, readable: object, select: Selection, options: ReadingOptions) -> Event | None:
+    """Return the event of what the reader yields, if it has one; losses and counts go to the account."""
+    match readable:
         case CountedRecords():
-            account.count_records(thing)
+            account.count_records(readable)
         case CountedRows():
-            account.count_rows(BULK_KINDS[thing.log] if thing.log else "", thing)
+            account.count_rows(BULK_KINDS[readable.log] if readable.log else "", readable)
         case CountedSessions():
-            return thing
+            return readable
         case SessionRows():
-            return _session(account, thing)
+            return _session(account, readable)
         case Loss():
-            account.lose(thing)
-        case _ if select.wanted(cast("Record", thing)):
-            counting = select.counting and not getattr(thing, "counted", False)
+            account.lose(readable)
+        case _ if select.wanted(cast("Record", readable)):
+            counting = select.counting and not getattr(readable, "counted", False)
             account.records += counting
-            return typed(account, cast("Record", thing), options, counting=counting)
+            return typed(account, cast("Record", readable), options, counting=counting)
     return None
 
 
 def _count_other(account: SourceAccount, record: EventRecord) -> None:
-    """Count a record of no known kind: by its id, and by what it says of the CAPI2 log."""
+    """Count a record of no known kind by its id, and keep its notice if it has one about the CAPI2 log."""
     notice = log_notice(record)
     if notice is not None:
         account.notices.append(notice)
     # In an .evtx all channels share one numbering; in XML each event has the number of its own log.
-    if account.item.syntax == "evtx" and record.record_id:
+    if account.examined.syntax == "evtx" and record.record_id:
         account.other_ids.add(record.record_id)
 
 
 def _session(account: SourceAccount, rows: SessionRows) -> WholeSession:
-    """Return the typed rows of a whole session, counted."""
+    """Return the typed rows of a whole session, which are counted here."""
     event = send_log.normalize_session(rows)
     times = [row.time for row in event.rows]
     counted = CountedRows(origin=rows.origin, log=SEND_LOG, rows=len(times), first=min(times), last=max(times))
@@ -155,9 +155,9 @@ def _session(account: SourceAccount, rows: SessionRows) -> WholeSession:
     return event
 
 
-def _things(account: SourceAccount, stream: WatchedStream, select: Selection) -> Iterator[object]:
-    """Yield what the reader of the source's syntax gives: records, counts, losses."""
-    source, origin = account.item, account.item.source.origin
+def _readables(account: SourceAccount, stream: WatchedStream, select: Selection) -> Iterator[object]:
+    """Yield what the reader of the source's syntax yields: records, counts, losses."""
+    source, origin = account.examined, account.examined.source.origin
     assert source.syntax is not None
     # Readers only read forwards.
     data = cast("BinaryIO", stream)

@@ -1,4 +1,4 @@
-"""All inputs of a case to evidence: each source is looked at, SMTP logs are read, then CAPI2 exports, then traces."""
+"""All inputs of a case to evidence: each source is examined, SMTP logs are read, then CAPI2 exports, then traces."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 class CaseEvidence(Struct, frozen=True, kw_only=True):
-    """What the sources of a case hold that matters: refused sessions, matches of CAPI2 events, and the tallies."""
+    """The evidence in the sources of a case: refused sessions, matches of CAPI2 events, traces and tallies."""
 
     reading: Reading
     refused: Folding
@@ -63,47 +63,53 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
 
     @property
     def tallies(self) -> Tallies:
-        """The tallies of what passed by."""
+        """The tallies of all rows and messages that were read."""
         return self.reading.tallies
 
     def hosts(self, overrides: HostOverrides) -> Hosts:
-        """Return the machines of the case, now that everything was read that may name one."""
+        """Return the machines of the case; all sources that may name one were read."""
         accounts, tallies = self.reading.accounts, self.tallies
-        paths = [account.item.source.path for account in accounts]
+        paths = [account.examined.source.path for account in accounts]
         stated, _ = self.manifests.hosts(hosts_of(accounts))
         return identify_hosts(hosts_of(accounts), paths, tallies.owners(), overrides, tallies.unnamed_logs, stated)
 
     def read_connections(self, sessions: Iterable[str]) -> None:
-        """Read connectivity logs, for what they say of the sessions that were refused."""
+        """Read connectivity logs for what they say about the sessions that were refused."""
         connections(self.reading, sessions)
 
     def account(self, refused: Refusals, clocks: Sequence[ClockSkew]) -> Account:
-        """Return the account of all readings; a queue that waits is a loss where no log shows what was refused."""
+        """Return the account of all readings.
+
+        A queue with a refusal is a loss where no log shows what was refused.
+        """
         accounts, tallies = self.reading.accounts, self.tallies
         waiting = [] if refused.any else tallies.contexts.losses()
         unseen = unseen_refusals(self.wire, refused.rejections, refused.alike)
         _, contradictions = self.manifests.hosts(hosts_of(accounts))
         cut = cut_exports(tallies.exported)
-        lost = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions, *cut]
+        losses = [*losses_of(accounts), *tallies.errors.losses(), *self.manifests.losses, *contradictions, *cut]
         coverage = noted(coverage_of(accounts), clocks, local_notes_of(accounts), refused.offsets)
         return Account(
             sources=bounded(account.status() for account in accounts),
             coverage=tuple(coverage),
-            losses=sorted_losses([*lost, *waiting, *unseen]),
+            losses=sorted_losses([*losses, *waiting, *unseen]),
             unread=unread_of(accounts),
         )
 
 
 def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, progress: Progress) -> CaseEvidence:
-    """Read all sources. Raises InputError where none can be read, unless the options ask for a report ``anyway``."""
+    """Read all sources.
+
+    Raises InputError where none can be read, unless the options ask for a report ``anyway``.
+    """
     ahead = options.helpers > 0
     digests = Digests(options.helpers) if ahead else None
     examined = without_copies(examine(source, progress, digests) for source in sources)
     manifests = read_manifests(examined)
-    accounts = [SourceAccount(item) for item in examined]
+    accounts = [SourceAccount(source) for source in examined]
     zone = clock.zone(options.tz) if options.tz else None
-    how = ReadingOptions(zone, ahead, progress, manifests.zones())
-    reading = Reading(accounts, rules, Tallies(), how, options.prefilter)
+    reading_options = ReadingOptions(zone, ahead, progress, manifests.zones())
+    reading = Reading(accounts, rules, Tallies(), reading_options, options.prefilter)
     refused = reading.tallies.refused
     for session in smtp_sessions(reading):
         reading.tallies.session(session)

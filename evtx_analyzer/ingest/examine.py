@@ -1,4 +1,4 @@
-"""A first look at each source: its digest, its syntax, and whether its contents came before."""
+"""A first look at each source: its digest, its syntax, and whether another source has the same contents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 
 NEEDLE = "5.7.64"
 OWN_REPORT = "a report that this program made: it is no evidence"
-# A saved report, and the page of one: they hold the text 5.7.64, and often lie beside the logs that they are about.
+# A saved report as JSON or HTML. Reports hold the text 5.7.64, and often lie in the folder of their logs.
 _OWN_REPORT = re.compile(
     rb'(?:\xef\xbb\xbf)?(?:\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
     rb'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer)',
@@ -32,12 +32,13 @@ _OWN_REPORT = re.compile(
 _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
+_NO_TEXT_LOGS = (*_EVENT_SYNTAXES, CAPTURE)
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log", CAPTURE)
 Inputs = Input | Sequence[Input]
 
 
 def source_paths(inputs: Inputs) -> list[Input]:
-    """Return the inputs as a list, whether one or several were given."""
+    """Return the inputs as a list, whether the caller passed one or several."""
     return [inputs] if isinstance(inputs, str | os.PathLike | Source) else list(inputs)
 
 
@@ -47,8 +48,7 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
     ``head`` is a checksum of the beginning: where it differs, so do the contents. ``crc`` is the CRC-32 of all bytes.
-    ``zeroed`` is set where
-    the bytes by which a file is recognized are all 0.
+    ``zeroed`` is set where the bytes by which a file is recognized are all 0.
     """
 
     source: Source
@@ -66,15 +66,15 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
 
     @property
     def contents(self) -> Contents | None:
-        """What the digest is of; None where it is pending or could not be made."""
+        """Size and checksum of what the digest covers; None where it is pending or could not be made."""
         return None if self.crc is None else Contents(self.size, self.crc)
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> ExaminedSource:
-    """Read a source once for its digest and syntax; one that cannot be read is noted, and nothing is raised.
+    """Return a source with digest and syntax, read once; one that cannot be read has an ``error``.
 
-    With ``digests``, the digest of a large log in a local file is only begun, and the file is not read further here;
-    what must be unpacked is read ahead by a thread.
+    Nothing is raised. With ``digests``, the digest of a large log in a local file is only begun, and the file is not
+    read further here; what must be unpacked is read ahead by a thread.
     """
     if source.fault:
         return _not_read(source, source.size, source.fault)
@@ -87,15 +87,18 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
+    """Return a source that was read to its end, or to its beginning only where its digest is ``pending``."""
     digest, size, holds, syntax, tail, head, crc = hashlib.sha256(), 0, False, None, b"", 0, 0
-    zeroed = False
-    said: tuple[str, ...] = ()
+    zeroed = looks = False
+    remarks: tuple[str, ...] = ()
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    syntax = None if _OWN_REPORT.match(block) else recognize(block[:HEAD])
-                    said = (OWN_REPORT,) if _OWN_REPORT.match(block) else notes(syntax, block)
+                    own = _OWN_REPORT.match(block) is not None
+                    syntax = None if own else recognize(block[:HEAD])
+                    remarks = (OWN_REPORT,) if own else notes(syntax, block)
+                    looks = not own and syntax not in _NO_TEXT_LOGS
                     head = zlib.crc32(block[:HEAD])
                     zeroed = syntax is None and not block[:HEAD].strip(b"\0")
                     if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
@@ -105,21 +108,22 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                             size=source.size,
                             syntax=syntax,
                             holds_code=None,
-                            notes=said,
+                            notes=remarks,
                             pending=digests.begin(source),
                             head=head,
                         )
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
-                looks = syntax not in (*_EVENT_SYNTAXES, CAPTURE) and said != (OWN_REPORT,)
+
+                # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
                 holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
             ended = failure(stream)
     except OSError as error:
         return _unreadable(source, size, error)
-    # Of a log that ends in damage everything before it is read, and the loss is told then.
+    # A log that ends in damage is read up to there, and the loss is recorded by that reading.
     error_text = f"{ended} (after {size:,} bytes)" if ended and syntax is None else ""
     return ExaminedSource(
         source=source,
@@ -128,7 +132,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
         syntax=syntax,
         holds_code=holds,
         error=error_text,
-        notes=said,
+        notes=remarks,
         head=head,
         zeroed=zeroed,
         crc=crc,
@@ -144,7 +148,7 @@ def _not_read(source: Source, size: int, error: str) -> ExaminedSource:
 
 
 def with_digest(source: ExaminedSource) -> ExaminedSource:
-    """Return the same source with its digest, waiting until it is made. A file that failed meanwhile is unreadable."""
+    """Return the source with its digest, after waiting for it; with an ``error`` if the file failed meanwhile."""
     if source.pending is None:
         return source
     sha256, size, crc, error = source.pending.result()
@@ -154,15 +158,16 @@ def with_digest(source: ExaminedSource) -> ExaminedSource:
 
 
 def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
-    """Return the same sources; those whose contents came before are marked as duplicates, so nothing counts twice.
+    """Return the sources; those with the same contents as an earlier one are marked, so nothing counts twice.
 
     Digests that are pending are only waited for where another source has the same size and begins in the same way.
     """
-    given = list(examined)
-    alike = Counter((item.size, item.head) for item in given)
+    unsettled = list(examined)
+    alike = Counter((source.size, source.head) for source in unsettled)
     first: dict[str, str] = {}
     sources = []
-    for source in [with_digest(item) if alike[item.size, item.head] > 1 else item for item in given]:
+    settled = [with_digest(source) if alike[source.size, source.head] > 1 else source for source in unsettled]
+    for source in settled:
         known = source.size and not source.error and source.pending is None
         original = first.setdefault(source.sha256, source.source.path) if known else source.source.path
         sources.append(source if original == source.source.path else replace(source, duplicate_of=original))
@@ -171,7 +176,7 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
 
 def holds_code(source: ExaminedSource) -> bool:
     """Return whether a source holds the text 5.7.64; it is read once more if that is not known. Raises OSError."""
-    if source.holds_code is not None or source.syntax in (*_EVENT_SYNTAXES, CAPTURE):
+    if source.holds_code is not None or source.syntax in _NO_TEXT_LOGS:
         return bool(source.holds_code)
     tail = b""
     with closing(source.source.open()) as stream:
@@ -193,7 +198,7 @@ def is_event_log(source: ExaminedSource) -> bool:
 
 def is_text_log(source: ExaminedSource) -> bool:
     """Return whether a source is a text log with rows."""
-    return source.syntax is not None and source.syntax not in (*_EVENT_SYNTAXES, CAPTURE) and not source.duplicate_of
+    return source.syntax is not None and source.syntax not in _NO_TEXT_LOGS and not source.duplicate_of
 
 
 def is_network_trace(source: ExaminedSource) -> bool:

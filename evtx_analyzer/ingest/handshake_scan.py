@@ -1,4 +1,4 @@
-"""Network traces are read once: the TLS handshakes of SMTP are kept, everything else passes by."""
+"""Network traces are read once; only the TLS handshakes of SMTP, and refusals in clear text, are kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOO_MANY = f"the trace holds more than {_MOST:,} TLS handshakes of SMTP: those 
 
 
 class Wire(Struct, frozen=True, kw_only=True):
-    """What all traces of a case show: handshakes in the order of time, and refusals in clear text."""
+    """What all traces of a case show: TLS handshakes in the order of time, and refusals in clear text."""
 
     handshakes: tuple[Handshake, ...] = ()
     refusals: tuple[ClearRefusal, ...] = ()
@@ -37,7 +37,7 @@ class Wire(Struct, frozen=True, kw_only=True):
 
 def handshakes(reading: Reading) -> Wire:
     """Read the network traces of a case."""
-    accounts = [account for account in reading.accounts if is_network_trace(account.item)]
+    accounts = [account for account in reading.accounts if is_network_trace(account.examined)]
     kept = [observed for account in accounts for observed in _read(account, reading.options)]
     shown = [observed.handshake for observed in kept if observed.handshake is not None]
     return Wire(
@@ -49,7 +49,7 @@ def handshakes(reading: Reading) -> Wire:
 
 
 def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence[Alike] = ()) -> list[Loss]:
-    """Return the refusals that a trace shows in clear text and no log in the input does; ``alike`` are folded ones."""
+    """Return losses for refusals that a trace shows in clear text and no log shows; ``alike`` are folded ones."""
     if not wire.refusals:
         return []
     known = {rejection.remote_endpoint for rejection in rejections} | {
@@ -72,8 +72,8 @@ def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence
 
 
 def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
-    """Return what the connections of one trace show, and account for what they do not."""
-    source, stream = account.item.source.origin, watched(account, options)
+    """Return what the connections of one trace show, and record what was read and lost in its account."""
+    source, stream = account.examined.source.origin, watched(account, options)
     # A trace is only read forwards.
     reader = CaptureReader(cast("BinaryIO", stream), source)
     flows, tally = Flows(is_over, pairs=reader.pairs), _Tally(source)
@@ -81,7 +81,7 @@ def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
         for segment in reader.segments():
             tally.take(segment, flows)
         account.compare(stream)
-    # What was read before an archive turned out to be damaged still counts.
+    # Connections that were read before an archive turned out to be damaged still count.
     with account.reading():
         tally.end(flows)
     account.count_packets(_packets(source, reader.reach), tally.segments, tally.note())
@@ -91,7 +91,7 @@ def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
 
 
 class _Tally:
-    """What was seen of one trace. It grows with the handshakes that are kept, and with the kinds of faults."""
+    """What was seen in one trace; it takes memory for handshakes that are kept, and for each kind of fault."""
 
     def __init__(self, source: Origin) -> None:
         self._source = source
@@ -100,30 +100,30 @@ class _Tally:
         self.kept: list[Observed] = []
         self.segments = 0
 
-    def take(self, thing: Segment | Loss, flows: Flows) -> None:
-        """Take what the reader gives."""
-        if isinstance(thing, Loss):
-            self._losses.append(thing)
+    def take(self, segment_or_loss: Segment | Loss, flows: Flows) -> None:
+        """Take a segment, or a loss of the reader."""
+        if isinstance(segment_or_loss, Loss):
+            self._losses.append(segment_or_loss)
             return
         self.segments += 1
-        for flow in flows.add(thing):
+        for flow in flows.add(segment_or_loss):
             self._observe(observe(flow, self._source))
 
     def end(self, flows: Flows) -> None:
-        """Take what is still open at the end."""
+        """Observe the connections that are still open at the end of the trace."""
         for flow in flows.rest():
             self._observe(observe(flow, self._source))
         if flows.given_up:
             self._faults[GIVEN_UP] = (self._source, flows.given_up)
 
     def losses(self) -> Iterator[Loss]:
-        """Yield what was lost, each kind once."""
+        """Yield what was lost, one loss for each kind."""
         yield from self._losses
         for reason, (origin, count) in self._faults.items():
             yield Loss(origin=origin, reason=reason, extent=f"{count} connection{'s' if count > 1 else ''}")
 
     def note(self) -> str:
-        """What of the trace was of use, for its coverage."""
+        """Return the note for the trace's coverage: whether it was of use."""
         count = sum(observed.handshake is not None for observed in self.kept)
         if count:
             return f"TLS handshakes of SMTP in the trace: {count}"
@@ -131,17 +131,18 @@ class _Tally:
             return "no TLS handshake of SMTP is in the trace, though packets of SMTP are"
         return "no packet of SMTP is in the trace (ports 25, 465, 587 and 2525, and connections with an SMTP banner)"
 
-    def _observe(self, seen: Observed | None) -> None:
-        if seen is None:
+    def _observe(self, observed: Observed | None) -> None:
+        """Keep what a connection showed, and count its faults."""
+        if observed is None:
             return
-        for reason in seen.faults:
-            self._count(reason, seen.origin)
-        if seen.handshake is None and seen.refusal is None:
+        for reason in observed.faults:
+            self._count(reason, observed.origin)
+        if observed.handshake is None and observed.refusal is None:
             return
         if len(self.kept) < _MOST:
-            self.kept.append(seen)
+            self.kept.append(observed)
         else:
-            self._count(_TOO_MANY, seen.origin)
+            self._count(_TOO_MANY, observed.origin)
 
     def _count(self, reason: str, origin: Origin) -> None:
         first, count = self._faults.get(reason, (origin, 0))

@@ -1,6 +1,6 @@
-"""Manifests of the collection script: whose the files beside them are, in which zone, and what the script did not get.
+"""Manifests of the collection script: machine and time zone of the files next to them, and what the script did not get.
 
-A manifest speaks of the folders that the script writes beside it and of no others, so that logs which somebody laid
+A manifest applies to the folders that the script writes next to it and to no others, so that logs which somebody put
 into the same folder are not taken for this machine's. Rows that name their machine are believed before it.
 """
 
@@ -31,7 +31,7 @@ _NAMED = ("events",)
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
-    """A manifest with the folder in which it lies and the files that it speaks of, by path."""
+    """A manifest with the folder in which it lies, and the files to which it applies, by path."""
 
     manifest: CollectorManifest
     folder: str
@@ -39,13 +39,13 @@ class Bundle(Struct, frozen=True, kw_only=True):
 
 
 class Manifests(Struct, frozen=True, kw_only=True):
-    """All manifests of a case, each for its own files; ``losses`` are those that contradict each other."""
+    """All manifests of a case, each for its own files; ``losses`` are for those that contradict each other."""
 
     bundles: tuple[Bundle, ...] = ()
     losses: tuple[Loss, ...] = ()
 
     def zones(self) -> dict[str, ZoneInfo]:
-        """Return the time zone of each file that a manifest speaks of."""
+        """Return the time zone of each file to which a manifest applies, by path."""
         return {
             path: clock.zone(bundle.manifest.tz)
             for bundle in self.bundles
@@ -54,7 +54,7 @@ class Manifests(Struct, frozen=True, kw_only=True):
         }
 
     def export_times(self) -> dict[str, datetime]:
-        """Return when the stores were exported, by file."""
+        """Return when the stores were exported, by path of the file."""
         return {
             path: bundle.manifest.ended
             for bundle in self.bundles
@@ -64,14 +64,15 @@ class Manifests(Struct, frozen=True, kw_only=True):
         }
 
     def hosts(self, named: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[Loss]]:
-        """Return the machine of each file; ``named`` are (path, name) of rows, which are believed where they differ.
+        """Return the machine of each file, and losses where rows name another machine.
 
-        A machine that was renamed writes both names: one that is the manifest's is enough.
+        ``named`` are the (path, name) of rows, which are believed where they differ. A machine that was renamed writes
+        both names, so it is enough if one of them is the manifest's.
         """
         names: dict[str, set[str]] = {}
         for path, name in named:
             names.setdefault(path, set()).add(short(name))
-        found: dict[str, str] = {}
+        machines: dict[str, str] = {}
         losses: list[Loss] = []
         for bundle in self.bundles:
             host = bundle.manifest.host
@@ -84,8 +85,8 @@ class Manifests(Struct, frozen=True, kw_only=True):
                 )
                 losses.append(Loss(origin=bundle.manifest.origin, reason=reason, extent="the name of the machine"))
             elif host:
-                found |= dict.fromkeys(bundle.parts, host)
-        return found, losses
+                machines |= dict.fromkeys(bundle.parts, host)
+        return machines, losses
 
     def reported(self) -> list[CollectorBundle]:
         """Return the bundles as the report shows them, with what the script did not get."""
@@ -103,7 +104,7 @@ class Manifests(Struct, frozen=True, kw_only=True):
         ]
 
     def uncollected(self) -> list[tuple[str, str]]:
-        """Return machine and step of what the script tried to take and did not get."""
+        """Return machine and step of everything that the script tried to collect and did not get."""
         return [
             (bundle.manifest.host, f"{step.name} ({step.detail})" if step.detail else step.name)
             for bundle in self.bundles
@@ -122,29 +123,31 @@ def _failed(manifest: CollectorManifest) -> list[str]:
 
 
 def read_manifests(examined: Sequence[ExaminedSource]) -> Manifests:
-    """Read all manifests before anything else; two in one folder that name different machines are not used."""
-    found: dict[str, list[CollectorManifest]] = {}
+    """Read all manifests before anything else; if those in one folder differ in machine or zone, none is used."""
+    by_folder: dict[str, list[CollectorManifest]] = {}
     for source in examined:
         if source.syntax == SYNTAX and not source.duplicate_of and not source.error:
-            # Losses of the manifest itself are told when it is read as any source.
+            # Losses are dropped here: they are recorded when the manifest is read like any other source.
             with closing(source.source.open()) as stream:
-                made = [
-                    one for one in read_collector_manifest(stream, source.source.origin) if not isinstance(one, Loss)
-                ]
-            found.setdefault(folder_of(source.source.path), []).extend(made)
+                by_folder.setdefault(folder_of(source.source.path), []).extend(
+                    record
+                    for record in read_collector_manifest(stream, source.source.origin)
+                    if not isinstance(record, Loss)
+                )
     bundles, losses = [], []
-    for folder, manifests in sorted(found.items()):
+    for folder, manifests in sorted(by_folder.items()):
         if len({(manifest.host, manifest.tz) for manifest in manifests}) > 1:
             reason = "several manifests of the collector lie in one folder and differ: none of them is used"
             losses += [Loss(origin=manifest.origin, reason=reason, extent="the whole file") for manifest in manifests]
         elif manifests:
-            parts = {item.source.path: part for item in examined if (part := _part(item.source.path, folder))}
+            paths = (source.source.path for source in examined)
+            parts = {path: part for path in paths if (part := _part(path, folder))}
             bundles.append(Bundle(manifest=manifests[-1], folder=folder, parts=parts))
     return Manifests(bundles=tuple(bundles), losses=tuple(losses))
 
 
 def _part(path: str, folder: str) -> str:
-    """The folder beside the manifest in which a file lies, if it is one that the script writes; else empty."""
+    """Return the folder next to the manifest in which a file lies, if the script writes it; else empty."""
     below = path[len(folder) :].lstrip("/!") if not folder or path.startswith((f"{folder}/", f"{folder}!")) else ""
-    first, _, rest = below.partition("/")
-    return first if rest and _PARTS.fullmatch(first) else ""
+    part, _, inside = below.partition("/")
+    return part if inside and _PARTS.fullmatch(part) else ""

@@ -1,4 +1,4 @@
-"""What all readings of a case share."""
+"""The state that all readings of a case share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evtx_analyzer.rules import Rules
 
 
 class Reading(NamedTuple):
-    """The sources of a case with their accounts; with ``prefilter``, what no rule can match is counted only."""
+    """The sources of a case with their accounts; with ``prefilter``, records that no rule matches are counted only."""
 
     accounts: Sequence[SourceAccount]
     rules: Rules

@@ -1,7 +1,7 @@
 """SMTP logs are read once: refused sessions are kept, all others are counted.
 
-Files of one folder are read as one log, for sessions cross files. Connectivity logs are the exception: they are read
-again when it is known which sessions were refused.
+Files of one folder are read as one log, because sessions cross files. Only connectivity logs are read twice, the second
+time when it is known which sessions were refused.
 """
 
 from __future__ import annotations
@@ -24,22 +24,28 @@ from evtx_analyzer.smtp.outcomes import Layout, layout_of
 from evtx_analyzer.smtp.refused import RefusalReader
 from evtx_analyzer.smtp.sessions import OpenSessions, Session, build_session, sessions
 
-_IN_BULK = (send_log.KIND, iis_smtp.KIND)
+# Of the kinds that are counted in bulk: the field of the direction, its value for a reply, and the field of the reply.
+_REPLY_FIELDS = {
+    send_log.KIND: ("event", "<", "data"),
+    iis_smtp.KIND: ("cs-username", "outboundconnectionresponse", "cs-uri-query"),
+}
 _PROTOCOLS = ("exchange-log", "w3c-log", "iis-log", "ncsa-log")
 
 
 def smtp_sessions(reading: Reading) -> Iterator[Session]:
-    """Yield the sessions of all SMTP logs; the files of one folder are read as one log, for sessions cross files.
+    """Yield the sessions of all SMTP logs; the files of one folder are read as one log.
 
     Sessions that went well are counted in bulk, unless a signal looks for something in them.
     """
-    by_path = {account.item.source.path: account for account in reading.accounts if is_text_log(account.item)}
+    by_path = {account.examined.source.path: account for account in reading.accounts if is_text_log(account.examined)}
     signals = reading.rules.signals
-    in_bulk = reading.prefilter and all(_looks_for_failure(signal) for signal in signals if signal.kind in _IN_BULK)
+    in_bulk = reading.prefilter and all(
+        _looks_for_failure(signal) for signal in signals if signal.kind in _REPLY_FIELDS
+    )
     # Exports come first: which domains are the tenant's own decides what an accepted message shows.
-    sources = [account.item for account in by_path.values()]
-    exports = [item.source for item in sources if item.syntax not in _PROTOCOLS]
-    protocols = [item.source for item in sources if item.syntax in _PROTOCOLS]
+    sources = [account.examined for account in by_path.values()]
+    exports = [source.source for source in sources if source.syntax not in _PROTOCOLS]
+    protocols = [source.source for source in sources if source.syntax in _PROTOCOLS]
     for group in (*folders(exports).values(), *folders(protocols).values()):
         running: OpenSessions = {}
         refusals = RefusalReader(reading.tallies.refused, partial(_session, reading))
@@ -56,25 +62,25 @@ def _names(running: OpenSessions) -> list[str]:
 
 
 def _looks_for_failure(signal: Signal) -> bool:
-    """Return whether a signal of Send or IIS logs can match failing replies only."""
-    who, what = ("event", "data") if signal.kind == send_log.KIND else ("cs-username", "cs-uri-query")
-    says = {send_log.KIND: "<", iis_smtp.KIND: "outboundconnectionresponse"}[signal.kind]
-    return signal.required_prefixes.get(who) == says and signal.required_prefixes.get(what, "")[:1] in ("4", "5")
+    """Return whether a signal of Send or IIS logs matches failing replies only."""
+    direction, response, reply = _REPLY_FIELDS[signal.kind]
+    prefixes = signal.required_prefixes
+    return prefixes.get(direction) == response and prefixes.get(reply, "")[:1] in ("4", "5")
 
 
 def _layout(reading: Reading, rows: Sequence[LogRow]) -> Layout | None:
-    """Learn from the rows of one session in which of them its outcome stands; None if anything in it failed."""
-    found = _matches(reading, rows)
-    layout = layout_of(found) if found is not None else None
+    """Return in which rows of such a session its outcome stands; None if anything in this one failed."""
+    row_matches = _matches(reading, rows)
+    layout = layout_of(row_matches) if row_matches is not None else None
     if layout is not None and layout.sent is not None:
         reading.tallies.history.add_certificate(layout.sent)
     return layout
 
 
 def _session(reading: Reading, rows: Sequence[LogRow]) -> Session | None:
-    """Make a session of all its rows; None where one of them cannot be typed."""
-    found = _matches(reading, rows)
-    return build_session(found) if found is not None else None
+    """Return the session of all these rows; None where one of them cannot be typed."""
+    row_matches = _matches(reading, rows)
+    return build_session(row_matches) if row_matches is not None else None
 
 
 def _matches(reading: Reading, rows: Sequence[LogRow]) -> list[Match] | None:
@@ -85,7 +91,7 @@ def _matches(reading: Reading, rows: Sequence[LogRow]) -> list[Match] | None:
 
 
 def connections(reading: Reading, sessions_refused: Iterable[str]) -> None:
-    """Read connectivity logs again, for what they say of the sessions that were refused."""
+    """Read connectivity logs again, for what they say about the sessions that were refused."""
     logs = [account for account in reading.accounts if CONNECTIVITY in account.spans]
     refused = frozenset(sessions_refused) - {""} if logs else frozenset[str]()
 

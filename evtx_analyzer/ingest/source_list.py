@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from evtx_analyzer.model.findings import SourceStatus
 
 MOST_UNRECOGNIZED = 1_000
-"""Files of no known kind that are listed one by one; a report of 20,000 would have 10 MB of nothing else."""
+"""Files of no known kind that are listed one by one; 20,000 of them would take 10 MB in a report."""
 
 
 def bounded(statuses: Iterable[SourceStatus]) -> tuple[SourceStatus, ...]:
-    """Return the sources in their order; of those that were not recognized the first ones, and the number of others.
+    """Return the sources in their order, with an entry for the number of unrecognized ones beyond the limit.
 
-    What was read, in part or not at all for a reason, is always listed.
+    Sources that were read, in part, or not at all for a reason are always listed.
     """
     listed: list[SourceStatus] = []
     unlisted: list[SourceStatus] = []

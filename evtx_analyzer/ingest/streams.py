@@ -1,9 +1,9 @@
 """A source's bytes as they are read: opened, counted, and compared with those of its other readings.
 
 A source is read two to four times. Meanwhile a share may go away, and a log may be written to, rotated or replaced.
-What counts are the contents: dates and inode numbers change on shares where no file does, and stay where a file is
-overwritten in place. A source is as long as it was when it was first looked at, so its digest holds for what was read
-also where something is appended later.
+Only the contents show that: on shares, dates and inode numbers change without the file, and they stay the same where a
+file is overwritten in place. Every reading ends where the first one did, so that the digest is that of the bytes read,
+also if something is appended later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Progress = Callable[[str, int], None]
 
 
 class Contents(NamedTuple):
-    """What tells one reading from another: the number of bytes, and their CRC-32."""
+    """Number and CRC-32 of the bytes of one reading, by which readings are compared."""
 
     size: int
     crc: int
@@ -36,7 +36,7 @@ def silent(path: str, size: int) -> None:
 
 
 def opened(source: Source, *, ahead: bool) -> BinaryIO:
-    """Open a source; with ``ahead``, what must be unpacked or fetched is read by a thread of its own."""
+    """Return the opened source; with ``ahead``, a thread of its own unpacks or fetches it where needed."""
     stream = source.open()
     if ahead and source.size >= LARGE and not is_local_file(stream) and not isinstance(stream, BytesIO):
         return cast("BinaryIO", Ahead(stream))
@@ -44,14 +44,14 @@ def opened(source: Source, *, ahead: bool) -> BinaryIO:
 
 
 def failure(stream: BinaryIO) -> str:
-    """Return why a member of an archive ended too early; empty for files."""
+    """Return why a member of an archive ended too early; empty for files and whole members."""
     return str(getattr(stream, "failure", ""))
 
 
 class WatchedStream:
-    """The first ``size`` bytes of a source, read forwards; it shows progress and knows what was read.
+    """The first ``size`` bytes of a source, read forwards; it reports progress and keeps what tells its contents.
 
-    The source is opened when it is first read from, so that a failure to open it is one of reading.
+    The source is opened at the first read, so that a failure to open it is one of reading.
     """
 
     def __init__(self, source: Source, size: int, progress: Progress, *, ahead: bool) -> None:
@@ -68,12 +68,12 @@ class WatchedStream:
 
     @property
     def contents(self) -> Contents:
-        """What was read so far."""
+        """Size and checksum of what was read so far."""
         return Contents(self._position, self._crc)
 
     @property
     def failure(self) -> str:
-        """Return why a member of an archive ended too early; empty for files."""
+        """Why a member of an archive ended too early; empty for files and whole members."""
         return failure(self._stream)
 
     def read(self, size: int = -1) -> bytes:
@@ -91,10 +91,10 @@ class WatchedStream:
         return count
 
     def finish(self) -> bool:
-        """Read what a reader left; return whether there is more behind the end, which was appended meanwhile."""
+        """Read what a reader left; return whether more follows, which was appended meanwhile."""
         while self.read(_BLOCK):
             pass
-        # Also where nothing was appended: the stream of an archive's member compares its checksum at the end.
+        # One more read even at the end: only there does a member of an archive compare its checksum.
         return bool(self._stream.read(1))
 
     def close(self) -> None:

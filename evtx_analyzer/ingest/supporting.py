@@ -1,6 +1,6 @@
 """Supporting events, counted: Schannel, MSExchangeTransport, queues, and the connections of refused sessions.
 
-They prove nothing alone. The report lists them beside the refusals.
+They prove nothing alone. The report lists them next to the refusals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST = 500
 
 
 class Contexts:
-    """Counts by kind, host, code and text; of a kind that writes ever new texts only the first ones are kept apart."""
+    """Counts by kind, host, code and text; of more than 500 different ones, those to come are counted without text."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, HostClue, str, str, str], _Row] = {}
@@ -30,7 +30,7 @@ class Contexts:
         path = display_name(origin)
         key = (event.kind, HostClue(event.host, path), event.code, event.title, event.text)
         if key not in self._rows and len(self._rows) >= _MOST:
-            key = (*key[:4], "")
+            key = (*key[:4], "")  # new texts are no longer kept apart
         self._rows.setdefault(key, _Row(event.origin)).add(event)
 
     def rows(self, hosts: Hosts) -> tuple[Context, ...]:
@@ -49,10 +49,10 @@ class Contexts:
             )
             for (kind, clue, code, title, text), row in self._rows.items()
         ]
-        return tuple(sorted(rows, key=lambda item: (item.kind, item.host, item.code, item.text, sort_key(item.origin))))
+        return tuple(sorted(rows, key=lambda row: (row.kind, row.host, row.code, row.text, sort_key(row.origin))))
 
     def losses(self) -> list[Loss]:
-        """Return a loss for queues whose last error is the refusal: they name neither message nor time."""
+        """Return a loss for queues whose last error is the refusal, for they name neither message nor time."""
         reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
         return [
             Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")
@@ -62,7 +62,7 @@ class Contexts:
 
 
 class _Row:
-    """How often, first and last (where a time is known), and where the first one stands."""
+    """How often an event came, when first and last (where a time is known), and where the first one stands."""
 
     def __init__(self, origin: Origin) -> None:
         self.count, self.origin = 0, origin

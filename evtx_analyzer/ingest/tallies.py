@@ -1,4 +1,4 @@
-"""What is kept of SMTP rows and messages as they pass by.
+"""What is kept of SMTP rows and messages once they were read.
 
 These are counts, clocks, the owners of addresses, exported configuration, and the messages that were refused.
 """
@@ -32,7 +32,7 @@ BULK_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_L
 
 
 class Tallies:
-    """The tallies of a case. They grow with machines, codes, certificates, settings and refusals, not with rows."""
+    """The tallies of a case; they grow with machines, codes, certificates, settings and refusals, not with rows."""
 
     def __init__(self) -> None:
         self.history, self.errors, self.clocks, self.contexts = History(), OtherErrors(), Clocks(), Contexts()
@@ -43,7 +43,7 @@ class Tallies:
         self.unnamed_logs: set[tuple[str, str]] = set()
 
     def protocol(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """Yield the rows that make sessions; all others are noted here."""
+        """Yield the rows that make sessions, and keep what is needed of all others."""
         for match in matches:
             event = match.event
             if isinstance(event, WholeSession) or (isinstance(event, SmtpEvent) and event.kind not in RECEIVED_KINDS):
@@ -57,13 +57,13 @@ class Tallies:
             elif isinstance(event, ContextEvent):
                 self._context(event)
             else:
-                # Configuration and certificates: they are laid beside the refusals later.
+                # Configuration and certificates: refusals are compared with them later.
                 self.exported.append(event)
                 if isinstance(event, Setting) and event.cmdlet == ACCEPTED_DOMAIN:
                     self.history.own_domains |= {event.values.get("DomainName", "").casefold()} - {""}
 
     def events(self, decoded: Iterable[Event]) -> Iterator[Event]:
-        """Yield Windows events without those that are only context, which are noted here."""
+        """Yield Windows events except those that are only context, which are kept here."""
         for event in decoded:
             if isinstance(event, ContextEvent):
                 self._context(event)
@@ -79,7 +79,7 @@ class Tallies:
         self.clocks.add(session)
 
     def _counted(self, sessions: CountedSessions) -> None:
-        """Count sessions that went well and are not given one by one."""
+        """Count sessions that went well and that the reader yields together."""
         clue = HostClue(sessions.host, display_name(sessions.origin), sessions.local)
         kind = BULK_KINDS[sessions.log]
         self.history.add_outcomes(sessions.outcomes, clue, kind)
@@ -95,7 +95,7 @@ class Tallies:
         return [time for match in self.messages if (time := getattr(match.event, "time", None)) is not None]
 
     def owners(self) -> dict[str, frozenset[str]]:
-        """Return the names of machines by address, as Receive logs and message tracking give them."""
+        """Return the names of machines by address, as Receive logs and message tracking show them."""
         return {address: frozenset(names) for address, names in sorted(self._owners.items())}
 
     def _received(self, row: SmtpEvent) -> None:
@@ -111,7 +111,7 @@ class Tallies:
             self.errors.add_message(match)
 
     def _context(self, event: ContextEvent) -> None:
-        # Connections are asked for when it is known which sessions were refused.
+        # Connectivity logs are read again when it is known which sessions were refused (``smtp_scan.connections``).
         if event.kind != CONNECTIVITY:
             self.contexts.add(event)
 

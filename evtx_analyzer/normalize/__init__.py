@@ -20,17 +20,17 @@ _SEARCHED = tuple(text for kind in EVENT_KINDS for text in kind.searched)
 def is_relevant(xml: str) -> bool:
     """Return whether a record's text may be of a known kind or a notice of the log service, without parsing.
 
-    Each kind's own look asks for one of these words, the log service for the name of the CAPI2 channel.
+    Every kind recognizes its records by one of these words; notices of the log service name the CAPI2 channel.
     """
-    folded = xml.casefold()  # some ignore case, and to them "ſ" is an "s"
+    folded = xml.casefold()  # some kinds ignore case, and by Unicode's rules "ſ" then equals "s"
     return any(word in folded for word in _WORDS)
 
 
 def may_be_relevant(chunk: bytes) -> bool:
-    """Return whether a chunk of an event log may hold a record that ``is_relevant``, told from its bytes.
+    """Return whether a chunk of an event log may hold a record that ``is_relevant``, without decoding it.
 
-    Names of providers and channels, and whatever else an event says in words, stand in its own chunk as UTF-16LE or in
-    one byte a letter (MS-EVEN6 2.2.12): without NULs both look alike. ``ſ`` is 0x7F 0x01.
+    Names of providers and channels, and all other texts of an event, stand in its own chunk as UTF-16LE or with one
+    byte a letter (MS-EVEN6 2.2.12): without NULs both look alike. ``ſ`` is 0x7F 0x01.
     """
     squeezed = chunk.translate(_UPPER, b"\0")
     return any(text in squeezed for text in _SEARCHED)
@@ -58,6 +58,6 @@ def normalize(
     if not is_relevant(record.xml):
         return None
     for event_kind in EVENT_KINDS:
-        if event_kind.recognizes(record) and (found := event_kind.typed(record)) is not None:
-            return event_kind.name, found
+        if event_kind.recognizes(record) and (typed := event_kind.typed(record)) is not None:
+            return event_kind.name, typed
     return None

@@ -1,10 +1,10 @@
 """CAPI2 Operational events (provider Microsoft-Windows-CAPI2) to ``Capi2Event``.
 
-The schemas were read off 799 real records; there is no public manifest. What a reader gets wrong there: every
-``@value`` is hex without prefix; Level is not the result; ``Result`` may be absent; ``RevocationResult`` and ``Error``
-are not the result; texts and usage names are in the language of the machine that wrote them. The provider also writes
-classic events with other schemas to the Application log: the channel tells them apart. A collector keeps the name of
-the original channel, or writes ForwardedEvents; the machine is always ``Computer``.
+The schemas come from 799 real records; there is no public manifest. The traps: every ``@value`` is hex without prefix;
+Level is not the result; ``Result`` may be absent; ``RevocationResult`` and ``Error`` are not the result; texts and
+usage names are in the language of the machine that wrote them. The provider also writes classic events with other
+schemas to the Application log: the channel tells them apart. A collector keeps the name of the original channel, or
+writes ForwardedEvents; the machine is always ``Computer``.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _RETRIEVALS = {51: "cache", 53: "network"}
 
 
 def is_capi2(record: EventRecord) -> bool:
-    """Return whether a record is worth parsing as CAPI2; other providers are told apart without parsing XML."""
+    """Return whether a record may be CAPI2 and is worth parsing as XML."""
     return CAPI2_PROVIDER in record.xml
 
 
 def is_capi2_channel(provider: str, channel: str) -> bool:
-    """Return whether records of that provider and channel are CAPI2 events, and nothing else is read from them."""
+    """Return whether records of that provider and channel are CAPI2 events, and of use for nothing else."""
     return provider == CAPI2_PROVIDER and channel.casefold() == CAPI2_CHANNEL.casefold()
 
 
@@ -91,18 +91,18 @@ def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
 
 
 def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Origin) -> Capi2Event:
-    number = event.event_id
+    event_id = event.event_id
     fields, notes = _checked(event, body)
     certificate, policy, chain = child(body, "Certificate"), child(body, "Policy"), child(body, "CertificateChain")
     task, process = child(body, "CorrelationAuxInfo"), child(body, "EventAuxInfo")
     ssl, status = child(body, "SSLAdditionalPolicyInfo"), child(body, "Status")
     constant, policy_notes = _policy(policy)
-    where = _RETRIEVALS.get(number)
+    where = _RETRIEVALS.get(event_id)
     return Capi2Event(
         origin=origin,
         time=time,
         host=event.computer,
-        event_id=number,
+        event_id=event_id,
         level=event.level,
         process_id=event.process_id,
         thread_id=event.thread_id,
@@ -118,28 +118,28 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
         result=from_hex(attribute(child(body, "Result"), "value")),
         chain=parts.chain_elements(chain),
         chain_error=None if chain is None else parts.status_of(chain, "ErrorStatus"),
-        certificates=_certificates(body) if number == X509_OBJECTS else (),
+        certificates=_certificates(body) if event_id == X509_OBJECTS else (),
         fields=fields,
         name=local_name(body),
         channel=event.channel,
         user=attribute(process, "impersonateToken"),
         chain_refs=_chain_refs(body),
-        flags=decoded(child(body, "Flags"), number),
-        ignore_flags=decoded(None if ssl is None else child(ssl, "IgnoreFlags"), number),
+        flags=decoded(child(body, "Flags"), event_id),
+        ignore_flags=decoded(None if ssl is None else child(ssl, "IgnoreFlags"), event_id),
         auth_type=attribute(ssl, "authType"),
         status=(_decimal(attribute(status, "chainIndex")), _decimal(attribute(status, "elementIndex"))),
         engine=attribute(child(body, "ChainEngineInfo"), "context"),
         usages=parts.usages(child(body, "ExtendedKeyUsage")),
         validation_time=clock.from_iso(text(child(body, "ValidationTime"))),
         target=_target(body),
-        revocation=parts.revocation_of(body, number, time, origin) if number in (41, 42) else None,
-        retrieval=parts.retrieval_of(body, number, where, time, origin) if where else None,  # type: ignore[arg-type]
+        revocation=parts.revocation_of(body, event_id, time, origin) if event_id in (41, 42) else None,
+        retrieval=parts.retrieval_of(body, event_id, where, time, origin) if where else None,  # type: ignore[arg-type]
         notes=(*notes, *policy_notes),
     )
 
 
 def _checked(event: WindowsEvent, body: etree._Element) -> tuple[Fields, tuple[str, ...]]:
-    """Return the flat view with flags as their values say, and what the event contradicts itself in."""
+    """Return the flat view with flags corrected by their values, and a note for each contradiction in the event."""
     changed, notes = correct_flags(body, event.event_id)
     expected = CAPI2_EVENTS.get(event.event_id)
     if expected is None:
@@ -152,12 +152,12 @@ def _checked(event: WindowsEvent, body: etree._Element) -> tuple[Fields, tuple[s
 
 
 def _with_user_data(fields: Fields, body: etree._Element) -> Fields:
-    """Return the flat view with UserData read again, because it was put right."""
-    again: dict[str, list[str]] = {}
-    add_element(body, "", again)
-    roots = tuple({local_name(item) for item in body})
+    """Return the flat view with UserData read anew, after its flags were corrected."""
+    corrected: dict[str, list[str]] = {}
+    add_element(body, "", corrected)
+    roots = tuple({local_name(element) for element in body})
     kept = {name: values for name, values in fields.items() if name.partition(".")[0] not in roots}
-    return kept | {name: tuple(values) for name, values in again.items()}
+    return kept | {name: tuple(values) for name, values in corrected.items()}
 
 
 def _policy(policy: etree._Element | None) -> tuple[int | None, tuple[str, ...]]:
@@ -174,13 +174,13 @@ def _certificates(body: etree._Element) -> tuple[Certificate, ...]:
 
 
 def _chain_refs(body: etree._Element) -> tuple[str, ...]:
-    """Return every chain that the event names, in its order: 81 names that of the signer and that of the time stamp."""
-    named = (attribute(item, "chainRef").upper() for item in body)
+    """Return every chain that the event names, in order; event 81 names those of signer and time stamp."""
+    named = (attribute(element, "chainRef").upper() for element in body)
     return tuple(dict.fromkeys(filter(None, named)))
 
 
 def _target(body: etree._Element) -> str:
-    """Return the file whose signature is checked or looked up."""
+    """Return the path of the file whose signature is checked or looked up."""
     names = (
         (child(body, "FileInfo"), "filePath"),
         (find(body, "CatalogInfo/Member"), "filePath"),

@@ -1,4 +1,4 @@
-"""Parts of CAPI2 events that are facts of their own: certificates, chain elements, revocation, retrieval."""
+"""Parts of CAPI2 events with types of their own: certificates, chain elements, revocation, retrieval."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def certificate_of(element: etree._Element) -> Certificate:
         serial=text(child(element, "SerialNumber")),
         not_before=clock.from_iso(text(child(element, "NotBefore"))),
         not_after=clock.from_iso(text(child(element, "NotAfter"))),
-        alternate_names=() if names is None else tuple(text(item) for item in children(names, "DNSName")),
+        alternate_names=() if names is None else tuple(text(name) for name in children(names, "DNSName")),
         subject_key_id=attribute(child(element, "SubjectKeyID"), "hash"),
         authority_key_id=attribute(key_id, "hash"),
         usages=usages(None if extensions is None else child(extensions, "ExtendedKeyUsage")),
@@ -87,7 +87,7 @@ def _urls(element: etree._Element | None) -> tuple[str, ...]:
     """Return every URL below an element, as text or attribute: no export shows which of them it is."""
     if element is None:
         return ()
-    values = [value for item in element.iter() for value in (text(item), *map(str, item.attrib.values()))]
+    values = [value for below in element.iter() for value in (text(below), *map(str, below.attrib.values()))]
     return tuple(dict.fromkeys(value for value in values if value.startswith(("http://", "https://", "ldap://"))))
 
 
@@ -95,12 +95,12 @@ def _name(element: etree._Element | None) -> str:
     """Return a distinguished name as Exchange prints it: ``CN=..., O=..., C=US``."""
     if element is None:
         return ""
-    parts = [(local_name(item), text(item)) for item in element if local_name(item)]
+    parts = [(local_name(part), text(part)) for part in element if local_name(part)]
     return ", ".join(f"{key}={value}" for key, value in parts)
 
 
 def revocation_of(body: etree._Element, event_id: int, time: datetime, origin: Origin) -> Revocation:
-    """Return event 41, or 42, which says that a list was not accepted."""
+    """Return the revocation check of event 41, or of 42, which says that a list was not accepted."""
     certificate = child(body, "Certificate")
     certificate = child(body, "SubjectCertificate") if certificate is None else certificate
     issuer, status = child(body, "IssuerCertificate"), child(body, "RevocationStatus")
@@ -128,7 +128,7 @@ def revocation_of(body: etree._Element, event_id: int, time: datetime, origin: O
 def retrieval_of(
     body: etree._Element, event_id: int, where: Literal["cache", "network"], time: datetime, origin: Origin
 ) -> Retrieval:
-    """Return event 51 or 53: where an object was looked for, what was tried, and what came of it."""
+    """Return the retrieval of event 51 or 53: where an object was looked for, every attempt, and the result."""
     details = child(body, "AdditionalInfo")
     answers = find(body, "AdditionalInfo/HTTPResponseHeadersInfo")
     headers = [] if answers is None else children(answers, "Header")
@@ -141,7 +141,7 @@ def retrieval_of(
         object=attribute(child(body, "Object"), "type"),
         result=result,
         result_name=name,
-        attempts=() if details is None else tuple(_attempt(item) for item in children(details, "Action")),
+        attempts=() if details is None else tuple(_attempt(action) for action in children(details, "Action")),
         answer=text(headers[0]) if headers else "",
         origin=origin,
     )

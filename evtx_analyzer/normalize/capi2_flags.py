@@ -1,4 +1,4 @@
-"""Flags of CAPI2 events: decoded from ``@value``; the named attributes beside it are copies that may disagree."""
+"""Flags of CAPI2 events, decoded from ``@value``; the named attributes next to it are copies that may disagree."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def decoded(element: etree._Element | None, event_id: int) -> tuple[str, ...]:
 
 
 def correct_flags(body: etree._Element, event_id: int) -> tuple[bool, tuple[str, ...]]:
-    """Make the named flags below ``body`` say what the values say; whether any changed, and the disagreements.
+    """Correct the named flags below ``body``; return whether any changed, and a note for each disagreement.
 
-    Rules read the named flags, so those are put right in the tree. A value without any named flag is no disagreement.
+    Rules read the named flags, so these are corrected in the tree by ``@value``. A value without any named flag is no
+    disagreement.
     """
     changed, notes = False, []
     for element, table in _flagged(body, event_id):

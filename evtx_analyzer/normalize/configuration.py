@@ -5,7 +5,7 @@ Get-ExchangeCertificate (Exchange Server), as PowerShell writes them: JSON, CSV,
 names are never localized.
 
 ``Format-List`` shows the first entries of a list and ``...`` (``…`` in PowerShell 7) for the others
-($FormatEnumerationLimit), tables cut whatever is wider than their columns: such properties are named in ``cut``.
+($FormatEnumerationLimit), and tables cut what is wider than their columns: ``cut`` names such properties.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evtx_analyzer.model.records import LogRow
 
 KIND = "configuration"
 _CUT_LIST = re.compile(r"(\{.*?),?\s{0,9}(?:\.\.\.|\u2026)\s{0,9}\}$", re.DOTALL)
-# Six columns in Exchange 2010, seven since 2013; all dots for none.
+# A table of Get-ExchangeCertificate has six letters or dots in Exchange 2010, seven since 2013.
 _SERVICE_LETTERS = re.compile(r"(?=[^.]*\.)[IPUWSFC.]{6,8}|[IPUWSFC]{6,8}")
 _SERVICES = {
     "I": "IMAP",
@@ -30,13 +30,8 @@ _SERVICES = {
     "F": "Federation",
     "C": "UMCallRouter",
 }
-# Get-ReceiveConnector shares its other properties with Get-SendConnector and tells of the other direction.
+# Get-ReceiveConnector, which is about the other direction, has these and all that Get-SendConnector is known by.
 _OF_RECEIVING = {"Bindings", "RemoteIPRanges", "PermissionGroups"}
-
-
-def recognize_object(names: set[str] | frozenset[str]) -> str | None:
-    """Return the cmdlet whose object has these properties, or None."""
-    return next((cmdlet for cmdlet, wanted in CMDLET_PROPERTIES.items() if wanted <= names), None)
 
 
 def is_configuration(row: LogRow) -> bool:
@@ -45,7 +40,7 @@ def is_configuration(row: LogRow) -> bool:
 
 
 def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times
-    """Return the object with its cmdlet; values stay texts as exported, lists without the mark of what was cut."""
+    """Return the object with its cmdlet; values stay texts as exported, lists without the mark of a cut."""
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
     whole = {name: f"{match[1]}}}" for name, value in values.items() if (match := _CUT_LIST.match(value))}
     values |= whole
@@ -63,7 +58,7 @@ def services(text: str) -> str:
 
 
 def _cmdlet(row: LogRow) -> str | None:
-    """The reader names what it knows; JSON objects come without a name and are known by their properties."""
-    return (row.log if row.log in CMDLET_PROPERTIES else None) or (
-        None if row.log else recognize_object(frozenset(row.values))
-    )
+    """Return the cmdlet of an object: as the reader names it, or for JSON, which has no name, by its properties."""
+    if row.log:
+        return row.log if row.log in CMDLET_PROPERTIES else None
+    return next((cmdlet for cmdlet, wanted in CMDLET_PROPERTIES.items() if wanted <= row.values.keys()), None)

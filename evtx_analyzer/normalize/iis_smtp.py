@@ -1,10 +1,10 @@
 """Rows of the Windows IIS SMTP service (SMTPSVC), in all of its four formats, to ``SmtpEvent``.
 
-W3C extended: UTC, one second's resolution, ``+`` for blank (a literal ``+`` can not be told from it). Microsoft IIS and
-ODBC: local time of the server without offset, text as it is. NCSA: local time with offset, no computer, ``+`` for
-blank. Rows of outbound connections carry ``OutboundConnectionCommand`` or ``OutboundConnectionResponse`` as the user,
-the remote address as the client, the verb as the method. Their status is always 0. There is no session id and nothing
-of certificates. ``fields`` has W3C names for all formats, so that one signal fits all.
+W3C extended: UTC, one second's resolution, ``+`` for blank (a literal ``+`` looks the same). Microsoft IIS and ODBC:
+local time of the server without offset, text as it is. NCSA: local time with offset, no computer, ``+`` for blank. Rows
+of outbound connections carry ``OutboundConnectionCommand`` or ``OutboundConnectionResponse`` as the user, the remote
+address as the client, the verb as the method. Their status is always 0. No row has a session id or names a certificate.
+``values`` has W3C names for all formats, so that one signal fits all.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _ODBC = {
 
 
 def is_iis_smtp(row: LogRow) -> bool:
-    """Return whether a row tells of an outbound SMTP connection."""
+    """Return whether a row belongs to an outbound SMTP connection."""
     return _direction(_named(row).get("cs-username", "")) != ""
 
 
 @lru_cache(maxsize=64)
 def _direction(user: str) -> str:
-    """Return ``>`` or ``<``; empty for a row that is none of an outbound connection."""
+    """Return ``>`` for a command and ``<`` for a reply; empty for a row of anything but an outbound connection."""
     return _DIRECTIONS.get(user.strip().casefold(), "")
 
 
@@ -65,13 +65,14 @@ def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         )
     direction = _direction(values["cs-username"])
     if direction == "<" and "cs-uri-query" not in values:
-        # The same for every row of the file, so it is told once: without a line.
+        # This holds for every row of the file: without a line the losses are equal, and count as one.
         return Loss(
             origin=replace(row.origin, line=None, offset=None),
             reason="the log's fields leave out cs-uri-query, which holds the replies: no refusal can be seen in it",
             extent="all replies of the file",
         )
     elapsed = values.get("time-taken", "")
+    # Milliseconds since the connect are of use only with the row's own time.
     timed = row.log != "W3C" or "time" in values
     return SmtpEvent(
         origin=row.origin,
@@ -99,21 +100,21 @@ def _named(row: LogRow) -> dict[str, str]:
 
 
 def _w3c_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  always UTC
-    """Return the time in UTC; a row without time has that of the last directive, which places it nowhere."""
+    """Return the time in UTC; a row without one has that of the last directive, with the basis ``heading``."""
     date = values.get("date") or values.get("#date", "")
     return _utc(date, values["time"]) if values.get("time") else _of_directive(date, values.get("#time", ""))
 
 
 @lru_cache(maxsize=256)
 def _utc(date: str, time: str) -> LocalTime | None:
-    """Many rows share their second."""
-    found = clock.from_iso(f"{date} {time}")
-    return None if found is None else LocalTime(found, None, "utc")
+    """Return the time of a row with a date; cached, because many rows share their second."""
+    instant = clock.from_iso(f"{date} {time}")
+    return None if instant is None else LocalTime(instant, None, "utc")
 
 
 def _of_directive(date: str, time: str) -> LocalTime | None:
-    found = clock.from_iso(f"{date} {time}")
-    return None if found is None else LocalTime(found, None, "heading")
+    instant = clock.from_iso(f"{date} {time}")
+    return None if instant is None else LocalTime(instant, None, "heading")
 
 
 def _iis_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
@@ -122,8 +123,8 @@ def _iis_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None
 
 def _ncsa_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  has an offset
     day, _, time = values["time"].partition(":")
-    found = clock.from_mail(f"{day.replace('/', ' ')} {time}")
-    return None if found is None else LocalTime(found, None, "utc")
+    instant = clock.from_mail(f"{day.replace('/', ' ')} {time}")
+    return None if instant is None else LocalTime(instant, None, "utc")
 
 
 def _odbc_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
@@ -139,7 +140,7 @@ def _order(values: dict[str, str]) -> DateOrder:
 
 
 def _text(values: dict[str, str], *, plus: bool) -> str:
-    """Return the verb and argument of a command, or the text of a response, with ``+`` as the blank it stands for."""
+    """Return the verb and argument of a command, or the text of a reply; ``plus`` turns each ``+`` into a blank."""
     parts = [values.get(name, "").strip() for name in ("cs-method", "cs-uri-query")]
     joined = " ".join(part for part in parts if part not in _ABSENT)
     return (joined.replace("+", " ") if plus else joined).strip()

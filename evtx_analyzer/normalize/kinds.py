@@ -1,9 +1,9 @@
 """The kinds of log that are read: one entry for each, with all that other modules ask of a kind.
 
 To add a kind: a file in this folder that recognizes and types its records, and an entry here; docs/add-a-log-kind.md is
-an example. No other module names a kind, but where one kind means something that no other can mean: CAPI2, whose events
+an example. Other modules name a kind only where it means something that no other kind can mean: CAPI2, whose events
 are certificate checks; hand-overs inside Exchange (``smtp/rejections.py``); certificates that IIS takes by name
-(``stores/candidates.py``); the two logs that are counted in bulk (``ingest/tallies.py``).
+(``stores/candidates.py``); the logs that are counted in bulk (``ingest/tallies.py``).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from evtx_analyzer.normalize.columns import CONNECTOR_ROWS, IIS_ROWS, NDR_ROWS, 
 class LogKind(Struct, frozen=True, kw_only=True):
     """A kind of text log.
 
-    ``recognizes`` says whether a row is of the kind, ``typed`` makes its event, or a Loss, or None for a row that says
-    nothing of use; it is given the zone of local times. ``rows`` says what the events are: ``sessions`` (``SmtpEvent``,
-    outbound) and ``messages`` (``MessageEvent``) can show refusals; ``received`` are inbound sessions, which only tell
-    whose an address is; ``other`` is everything else.
+    ``recognizes`` says whether a row is of the kind. ``typed`` is called with the row and the zone of local times, and
+    returns the row's event, or a Loss, or None for a row that says nothing of use. ``rows`` says what the events are:
+    ``sessions`` (``SmtpEvent``, outbound) and ``messages`` (``MessageEvent``) can show refusals; ``received`` are
+    inbound sessions, which only show to which machine an address belongs; ``other`` is everything else.
 
     What follows is for kinds that show refusals. ``log_source`` is the Sigma log source (product, service) under which
     signals look at the rows. ``server`` is the kind of server that writes the log, for steps that differ; empty where
@@ -65,7 +65,7 @@ class EventKind(Struct, frozen=True, kw_only=True):
     log_source: tuple[str, str] | None = None
 
 
-# Order: the first that recognizes a row takes it. Of logs that tell of one refusal, the first has the most to say.
+# The first that recognizes a row takes it. Where several logs show one refusal, the first of them has the most to say.
 ROW_KINDS = (
     LogKind(
         name=send_log.KIND,
@@ -153,7 +153,7 @@ EVENT_KINDS = (
     ),
 )
 
-# What other modules ask. Names of kinds, the one with the most to say first.
+# For other modules: names of kinds, the one with the most to say first.
 SESSION_KINDS = tuple(kind.name for kind in ROW_KINDS if kind.rows == "sessions")
 REFUSAL_KINDS = tuple(kind.name for kind in ROW_KINDS if kind.rows in ("sessions", "messages"))
 RECEIVED_KINDS = tuple(kind.name for kind in ROW_KINDS if kind.rows == "received")

@@ -1,7 +1,7 @@
-"""What the event log service says of another log in the System log: that it was cleared, or put into an archive.
+"""Notices of the event log service in the System log that another log was cleared, or moved into an archive.
 
 Provider Microsoft-Windows-Eventlog, UserData ``LogFileCleared`` (event 104) and ``AutoBackup`` (event 105), both with
-the ``Channel`` that it happened to. This tells a log that was cleared from one that has wrapped.
+the ``Channel`` of that log. They tell a log that was cleared from one that has wrapped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PROVIDER = "Microsoft-Windows-Eventlog"
 
 
 def log_notice(record: EventRecord) -> LogNotice | None:
-    """Return what the record says of the CAPI2 Operational log; None for any other record."""
+    """Return what the record says about the CAPI2 Operational log; None for any other record."""
     if CAPI2_CHANNEL not in record.xml or _PROVIDER not in record.xml:
         return None
     event = parse(record.xml)
@@ -26,10 +26,10 @@ def log_notice(record: EventRecord) -> LogNotice | None:
         return None
     if local_name(body) == "LogFileCleared":
         user = "\\".join(filter(None, (text(child(body, "SubjectDomainName")), text(child(body, "SubjectUserName")))))
-        said = f"the log was cleared at {clock.as_text(time)}{f' by {user}' if user else ''}"
+        notice = f"the log was cleared at {clock.as_text(time)}{f' by {user}' if user else ''}"
     elif local_name(body) == "AutoBackup":
         name = text(child(body, "BackupPath")).rpartition("\\")[2]
-        said = f"the log was full at {clock.as_text(time)} and was put into {name or 'an archive'}"
+        notice = f"the log was full at {clock.as_text(time)} and was put into {name or 'an archive'}"
     else:
         return None
-    return LogNotice(origin=record.origin, host=event.computer, time=time, text=said)
+    return LogNotice(origin=record.origin, host=event.computer, time=time, text=notice)

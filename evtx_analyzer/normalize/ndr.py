@@ -1,9 +1,9 @@
 """Delivery status of one recipient (RFC 3464, from .eml and .msg) to ``MessageEvent``.
 
 Only fields are read, no prose: Exchange localizes the body. ``Transcript`` is the reply that only the text part of the
-report tells (the reader adds it). ``Reporting-MTA`` made the report; where that is Exchange
-Online itself, the report does not name the sending server. The time is ``Last-Attempt-Date`` or the report's own date,
-true within a second; both come a little after the refusal.
+report holds (the reader adds it). ``Reporting-MTA`` is the server that made the report; where that is Exchange Online
+itself, the report does not name the sending server. The time is ``Last-Attempt-Date`` or the report's own date, with
+one second's resolution; both come a little after the refusal.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def is_ndr(row: LogRow) -> bool:
 
 
 def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:  # noqa: ARG001  has an offset
-    """Return the typed record, or a Loss where no field tells a time."""
+    """Return the typed record; a Loss where no field holds a time."""
     from email.utils import parseaddr  # noqa: PLC0415  start-up cost: only where reports are in the input
 
     values = {name.casefold(): value for name, value in row.values.items()}
     times = (values.get(name, "") for name in ("last-attempt-date", "date", "arrival-date"))
-    time = next((found for text in times if text and (found := clock.from_iso(text) or clock.from_mail(text))), None)
+    read = (clock.from_iso(text) or clock.from_mail(text) for text in times if text)
+    time = next(filter(None, read), None)
     if time is None:
         return Loss(origin=row.origin, reason="the report has no date that can be read", extent="1 recipient")
     reporter = _machine(values, "reporting-mta")

@@ -3,7 +3,8 @@ r"""Exchange protocol log rows (Send and Receive connectors) to ``SmtpEvent``.
 Fields and symbols: protocol-logging.md (OfficeDocs-Exchange) and files seen from Exchange 2010 to 2019. ``date-time``
 is UTC with ``Z``; a session is named by ``session-id``, which is unique per server process only. No row of a Send
 connector names the host; the connector-id of a Receive connector does (``SERVER\Default Frontend SERVER``), which
-tells whose address ``local-endpoint`` is. In a Receive log ``>`` is what this server said: no evidence of sending.
+shows to which machine the address in ``local-endpoint`` belongs. In a Receive log ``>`` marks this server's replies,
+which are no evidence of sending.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from evtx_analyzer.plain_text import whole_number
 
 KIND = "send-connector"
 RECEIVE_KIND = "receive-connector"
-_SAYS_NO = ("4", "5")
+_FAILURES = ("4", "5")
 _NO_VALUES: dict[str, str] = {}
 _SEND_TYPE = "smtp send protocol log"
 _RECEIVE_TYPE = "smtp receive protocol log"
@@ -61,9 +62,9 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
 
 
 def normalize_session(session_rows: SessionRows) -> WholeSession:
-    """Return the typed rows of a session; ``values`` only of those that a signal may look at.
+    """Return the typed rows of a session; only failing replies, which signals look at, have ``values``.
 
-    Only such sessions are given whole of which no signal looks at any other row.
+    The reader yields a session whole only where signals look at failing replies alone.
     """
     source, member, scope = session_rows.origin.source, session_rows.origin.member, folder(session_rows.origin)
     rows = []
@@ -87,7 +88,7 @@ def normalize_session(session_rows: SessionRows) -> WholeSession:
                 sequence=whole_number(sequence),
                 local=local,
                 remote=remote,
-                values=dict(zip(session_rows.columns, cells, strict=True)) if data[:1] in _SAYS_NO else _NO_VALUES,
+                values=dict(zip(session_rows.columns, cells, strict=True)) if data[:1] in _FAILURES else _NO_VALUES,
             )
         )
     return WholeSession(origin=session_rows.origin, rows=tuple(rows))

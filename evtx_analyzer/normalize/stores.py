@@ -1,6 +1,6 @@
 """Entries of certificate stores: their validity periods.
 
-``certutil`` and CSV write dates as the culture and the clock of the machine show them: without a zone only the days are
+``certutil`` and CSV write dates in the culture's format and the machine's local time: without a zone only the days are
 known.
 """
 
@@ -21,7 +21,7 @@ KIND = "certificate-store"
 
 
 def normalize_store_entry(entry: StoreEntry, zone: ZoneInfo | None = None) -> StoreEntry:
-    """The entry with its validity period: times where the zone is known, days else."""
+    """Return the entry with its validity period: as times where the zone is known, else as days."""
     certificate = entry.certificate
     if certificate is None or certificate.not_after is not None:
         return entry
@@ -35,11 +35,15 @@ def normalize_store_entry(entry: StoreEntry, zone: ZoneInfo | None = None) -> St
 
 
 def _time(text: str, order: str, zone: ZoneInfo | None) -> tuple[datetime | None, bool]:
-    """A time of a culture and whether its UTC time is known; None where its day cannot be told from its month."""
+    """Return a date of a culture as a time, and whether its UTC time is known.
+
+    The time is None where day and month cannot be told apart, or where the local time occurs twice.
+    """
     iso = clock.from_iso(text) if "T" in text else None
     if iso is not None:
         # Without an offset the digits are local.
         return iso, bool(re.search(r"(?:Z|[+-]\d\d:?\d\d)$", text.strip()))
+    # certutil writes times without seconds, which from_local expects.
     seconds = re.sub(
         r"(\d{1,2}[:.]\d\d)(?=\s{0,3}(?:[AaPp]\.?[Mm]\.?)?\s{0,3}$)(?<!\d\d[:.]\d\d[:.]\d\d)", r"\1:00", text.strip()
     )

@@ -1,7 +1,7 @@
-"""What stands beside a refusal and proves nothing alone, to ``ContextEvent``, recognized by id and never by text.
+"""Supporting events, which prove nothing alone, to ``ContextEvent``: recognized by id and never by text.
 
 Schannel writes to the System log, MSExchangeTransport to the Application log; texts there are localized, ids are not.
-Connectivity logs join sessions by the Send connector's session id and tell the next hop; queues keep the last error.
+Connectivity logs have the Send connector's session id and the next hop; queues keep the last error.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ _CODE_DIGITS = 0xFFFF
 
 
 def is_schannel(record: EventRecord) -> bool:
-    """Return whether a record is worth parsing as Schannel; told without parsing XML."""
+    """Return whether a record may be of Schannel and is worth parsing as XML."""
     return _SCHANNEL_NAME.search(record.xml) is not None
 
 
 def is_transport(record: EventRecord) -> bool:
-    """Return whether a record is worth parsing as MSExchangeTransport."""
+    """Return whether a record may be of MSExchangeTransport and is worth parsing as XML."""
     return _TRANSPORT_NAME.search(record.xml) is not None
 
 
@@ -113,10 +113,11 @@ def is_event_entry(row: LogRow) -> bool:
 
 
 def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss | None:
-    """Return an exported entry of one of the known providers and ids; local time where the export kept no offset."""
+    """Return an exported entry with a known provider and id, else None; its time is local without an offset."""
     values = row.values
     kind, titles = _PROVIDERS.get(values.get("Source", "").casefold(), ("", {}))
     written = values.get("EventID", "")
+    # Get-EventLog may keep the qualifiers above the low 16 bits, which are the event id; the number may be negative.
     sign, number = written.startswith("-"), whole_number(written.removeprefix("-")) or 0
     number = (-number if sign else number) & _CODE_DIGITS
     if number not in titles:
@@ -141,7 +142,10 @@ def is_connectivity(row: LogRow) -> bool:
 
 
 def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss:  # noqa: ARG001  UTC
-    """Return the typed row; names of columns differ in case between documentation and files."""
+    """Return the typed row; a Loss where its time cannot be read.
+
+    Names of columns differ in case between documentation and files.
+    """
     values = {name.casefold(): value for name, value in row.values.items()}
     time = clock.from_iso(values.get("date-time", ""))
     if time is None:
@@ -165,7 +169,7 @@ def is_queue(row: LogRow) -> bool:
 
 
 def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read
-    """The typed queue; None where it keeps no error."""
+    """Return the typed queue; None where it keeps no error."""
     values = {name.casefold(): value for name, value in row.values.items()}
     error = values.get("lasterror", "").strip()
     if not error:

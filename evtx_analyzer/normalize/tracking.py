@@ -1,6 +1,6 @@
 """Message tracking, from the log files (MSGTRK*.LOG) and from exports of Get-MessageTrackingLog, to ``MessageEvent``.
 
-Columns are bound by name, for their number grew over versions (message-tracking.md in OfficeDocs-Exchange). Log files
+Columns are read by name, for their number grew over versions (message-tracking.md in OfficeDocs-Exchange). Log files
 are UTC; exports are local time in the culture's format, except Clixml, which keeps the offset. ``recipient-status`` has
 one part per recipient, in braces (``[{LED=550 5.7.64 ...};{MSG=};{FQDN=...};{IP=...};{LRT=...}]``, in any order) or as
 plain text; ``LRT`` is in the culture's format and is never read. In ``fields`` it is the reply of each recipient, and
@@ -44,7 +44,7 @@ _EXPORTED = {
 }
 _NOT_EXPORTED = ("System.String[]", "Microsoft.Exchange.Data")
 _SENDING = ("SEND", "SENDEXTERNAL", "FAIL", "DEFER")
-# Each stops where the next one begins, so that a text in which none ends is read once.
+# Each match stops where the next one would begin, so that a text in which none ends is scanned once only.
 _GROUP = re.compile(r"\[\{(?:(?!\[\{).)*?\}\](?=\s{0,9}(?:[;,}]|$))", re.DOTALL)
 _PART = re.compile(r"\{(LED|MSG|FQDN|IP|LRT)=((?:(?!\{(?:LED|MSG|FQDN|IP|LRT)=).)*?)\}(?=;\{|\]|\s{0,9}$)", re.DOTALL)
 _NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
@@ -73,7 +73,7 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
     recipients = statuses(values.get("recipient-address", ""), status)
     sent = source == "SMTP" and event in _SENDING
     us, them = ("client", "server") if sent else ("server", "client")
-    about_report = event == "DSN"
+    is_report = event == "DSN"
     session = _SESSION.search(values.get("source-context", ""))
     return MessageEvent(
         origin=row.origin,
@@ -84,13 +84,13 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         address=values.get(f"{us}-ip", "") if source == "SMTP" else "",
         remote=values.get(f"{them}-ip", "") if sent else "",
         remote_name=values.get(f"{them}-hostname", "") if sent else "",
-        message_id=values.get("reference" if about_report else "message-id", "").strip("{} "),
-        # The row of a report names the report's recipient, who is the sender of the message that failed; its return
-        # path is the report's own.
-        sender=values.get("recipient-address", "") if about_report else _sender(values),
-        null_sender=None if about_report else null_sender(values.get("return-path", "")),
+        message_id=values.get("reference" if is_report else "message-id", "").strip("{} "),
+        # The row of a report (DSN) has the report's recipient, who is the sender of the failed message, and the
+        # report's own return path.
+        sender=values.get("recipient-address", "") if is_report else _sender(values),
+        null_sender=None if is_report else null_sender(values.get("return-path", "")),
         recipients=tuple(RecipientStatus(address="", text=recipient.text) for recipient in recipients)
-        if about_report
+        if is_report
         else recipients,
         connector=values.get("connector-id", ""),
         session=session[0] if session and sent else "",
@@ -131,8 +131,8 @@ def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
 
 def _status(text: str) -> Mapping[str, str]:
     """Return the parts of a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
-    found = {name: value.strip() for name, value in _PART.findall(text)}
-    return found or {"LED": text.strip()}
+    parts = {name: value.strip() for name, value in _PART.findall(text)}
+    return parts or {"LED": text.strip()}
 
 
 def _log_names(row: LogRow) -> dict[str, str]:
@@ -145,7 +145,8 @@ def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:
     if row.log != _EXPORT:
         time = clock.from_iso(row.values.get("date-time", ""))
         return None if time is None else LocalTime(time, None, "utc")
-    return exported_time(row.values.get("Timestamp", ""), row.values.get("#order", ""), zone)
+    written = next((value for name, value in row.values.items() if name.casefold() == "timestamp"), "")
+    return exported_time(written, row.values.get("#order", ""), zone)
 
 
 def exported_time(text: str, order: str, zone: ZoneInfo | None) -> LocalTime | None:

@@ -1,4 +1,4 @@
-"""The XML of any Windows event to its System part and a flat view for Sigma.
+"""The XML of any Windows event, as its System part and a flat view for Sigma.
 
 Source: the event schema (``http://schemas.microsoft.com/win/2004/08/events/event``). Field names of the flat view
 are those of Sigma for the System part (``EventID``, ``Provider_Name``, ``Channel``, ``Computer``, ``Level`` ...),
@@ -18,11 +18,10 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Fields
 
-_MOST_DIGITS = 18  # of a number that 64 bits hold; Windows writes no longer one
-
 if TYPE_CHECKING:
     from lxml import etree
 
+_MOST_DIGITS = 18  # of a number; 64 bits hold all of these
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -44,7 +43,7 @@ class WindowsEvent(Struct, frozen=True, kw_only=True):
 
 
 def parse(xml: str) -> WindowsEvent | None:
-    """Return the event, or None where the text is no event even after repair."""
+    """Return the event; None where the text is no event, even with characters that XML forbids replaced."""
     root = _parse_xml(xml)
     if root is None or local_name(root) != "Event":
         return None
@@ -56,7 +55,11 @@ def parse(xml: str) -> WindowsEvent | None:
     event_data, user_data = child(root, "EventData"), child(root, "UserData")
     if event_data is not None:
         _add_event_data(event_data, fields)
-    body = next((item for item in user_data if isinstance(item.tag, str)), None) if user_data is not None else None
+    body = (
+        next((element for element in user_data if isinstance(element.tag, str)), None)
+        if user_data is not None
+        else None
+    )
     if body is not None:
         add_element(body, "", fields)
     flat = {name: tuple(values) for name, values in fields.items()}
@@ -89,13 +92,13 @@ def children(element: etree._Element, name: str) -> list[etree._Element]:
 
 
 def find(element: etree._Element, path: str) -> etree._Element | None:
-    """Return the descendant by a path of local names: ``TrustStatus/ErrorStatus``."""
-    found: etree._Element | None = element
+    """Return the first descendant by a path of local names, such as ``TrustStatus/ErrorStatus``."""
+    descendant: etree._Element | None = element
     for name in path.split("/"):
-        if found is None:
+        if descendant is None:
             return None
-        found = child(found, name)
-    return found
+        descendant = child(descendant, name)
+    return descendant
 
 
 def attribute(element: etree._Element | None, name: str) -> str:
@@ -114,7 +117,7 @@ def local_name(element: etree._Element) -> str:
     return _without_namespace(tag) if isinstance(tag, str) else ""
 
 
-@lru_cache(maxsize=4096)  # an export has some hundred names, and asks for them a thousand times per event
+@lru_cache(maxsize=4096)  # an export has some hundred names, each of which is used many times per event
 def _without_namespace(tag: str) -> str:
     return tag.rpartition("}")[2]
 
@@ -131,7 +134,7 @@ def _parse_xml(xml: str) -> etree._Element | None:
     return None
 
 
-@cache  # to make one takes as long as to parse an event
+@cache  # making one takes as long as parsing an event
 def _parser() -> etree.XMLParser:
     """Return a parser that fetches, expands and validates nothing: certificate subjects are written by strangers."""
     from lxml import etree  # noqa: PLC0415  start-up cost: only where there are events
@@ -142,32 +145,32 @@ def _parser() -> etree.XMLParser:
 
 
 def _add_system(system: etree._Element, fields: dict[str, list[str]]) -> None:
-    for item in system:
-        name = local_name(item)
-        if text(item):
-            fields.setdefault(name, []).append(text(item))
-        for key, value in item.attrib.items():
+    for element in system:
+        name = local_name(element)
+        if text(element):
+            fields.setdefault(name, []).append(text(element))
+        for key, value in element.attrib.items():
             fields.setdefault(f"{name}_{key!s}", []).append(str(value))
 
 
 def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
-    for number, item in enumerate(children(data, "Data")):
-        fields.setdefault(item.get("Name") or f"Data{number}", []).append(text(item))
+    for number, element in enumerate(children(data, "Data")):
+        fields.setdefault(element.get("Name") or f"Data{number}", []).append(text(element))
 
 
 def add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:
     """Add the attributes and text of an element and all below it to the fields; the root adds no step to the path."""
-    for item in element:
-        name = local_name(item)
+    for below in element:
+        name = local_name(below)
         if not name:
             continue
         path = f"{prefix}{name}"
-        if text(item):
-            fields.setdefault(path, []).append(text(item))
-        for key, value in item.attrib.items():
+        if text(below):
+            fields.setdefault(path, []).append(text(below))
+        for key, value in below.attrib.items():
             fields.setdefault(f"{path}.{key!s}", []).append(str(value))
-        if len(item):
-            add_element(item, f"{path}.", fields)
+        if len(below):
+            add_element(below, f"{path}.", fields)
 
 
 def _first(fields: Fields, name: str) -> str:

@@ -49,7 +49,7 @@ _FILE_MAGIC, _CHUNK_MAGIC, _FIRST_CHUNK = b"ElfFile\0", b"ElfChnk\0", 4096
 
 
 def _is_evtx(head: bytes) -> bool:
-    """Whether a file is an event log: by its own magic, or by a chunk, wherever that begins."""
+    """Return whether a file is an event log: by its own magic, or by a chunk, wherever that begins."""
     if head.startswith((_FILE_MAGIC, _CHUNK_MAGIC)) or head.startswith(_CHUNK_MAGIC, _FIRST_CHUNK):
         return True
     if _CHUNK_MAGIC not in head:
@@ -60,31 +60,31 @@ def _is_evtx(head: bytes) -> bool:
 
 
 def _read_evtx(stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
-    """The reader of event logs, imported with both of its decoders where there is one."""
+    """Read an event log; the reader, with both of its decoders, is imported only where there is one."""
     from evtx_analyzer.read.evtx.reader import read_evtx  # noqa: PLC0415  start-up cost
 
     return read_evtx(stream, source, selection)
 
 
 def _is_console_text(head: bytes) -> bool:
-    """Whether the first bytes hold a known object as PowerShell shows it, as a list or in a table."""
+    """Return whether the first bytes hold a known object as PowerShell shows it, as a list or in a table."""
     return is_list_text(head) or is_table_text(head)
 
 
 def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
-    """Objects that PowerShell showed: what was copied from a console often holds lists and tables."""
+    """Yield the objects of a copy from a console, which often holds both lists and tables."""
     data = stream.read()
     yield from read_list_text(BytesIO(data), source)
     yield from read_table_text(BytesIO(data), source)
 
 
 def _read_capture(stream: BinaryIO, source: Origin) -> Iterator[Readable]:  # noqa: ARG001  the signature of a reader
-    """A network trace has no records that are normalized one by one: ``ingest/handshake_scan.py`` reads it."""
+    """Yield nothing: ``ingest/handshake_scan.py`` reads network traces, which have no records to normalize."""
     return iter(())
 
 
-# In order of certainty: a magic number, then events, lists of them and mail, then headers that any text may quote, then
-# rows alone.
+# The first that recognizes a file takes it, so the most certain come first: magic numbers, then events, lists of them
+# and mail, then headers that any text may quote, then rows without a header.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
     (CAPTURE, is_capture, _read_capture),
@@ -112,7 +112,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
 
 
 def recognize(head: bytes) -> str | None:
-    """Name of the syntax of a file that begins with ``head``, or None."""
+    """Return the name of the syntax of a file that begins with ``head``; None if no syntax fits."""
     return next((name for name, recognizes, _ in SYNTAXES if recognizes(head)), None)
 
 
@@ -120,27 +120,30 @@ _FLAGS, _DIRTY = 120, 1  # libyal, "Windows XML Event Log (EVTX)": offset of the
 
 
 def notes(syntax: str | None, head: bytes) -> tuple[str, ...]:
-    """What the beginning of a file says of it as a whole that no record does."""
+    """Return remarks on a file as a whole that stand in its beginning and in no record."""
     if syntax == "evtx" and head.startswith(_FILE_MAGIC) and len(head) > _FLAGS and head[_FLAGS] & _DIRTY:
         return ("copied while Windows had the log open: records that it had not yet written down are not in it",)
     return ()
 
 
 def read(syntax: str, stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
-    """Records and losses of a stream in the given syntax; with a ``selection``, an event log's may be counted only."""
+    """Yield the records and losses of a stream in the given syntax.
+
+    With a ``selection``, records of an event log may be counted instead of read one by one.
+    """
     if syntax == "evtx" and selection is not None:
         return _read_evtx(stream, source, selection)
-    found = next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
-    return map(_with_store, found) if syntax in _OBJECTS else found
+    records = next(reader for name, _, reader in SYNTAXES if name == syntax)(stream, source)
+    return map(_with_store, records) if syntax in _OBJECTS else records
 
 
 def _with_store(record: Readable) -> Readable:
-    """Certificates of a store are objects as any; what they hold is read here."""
+    """Return the store entry of a row that is a certificate of a store; any other record as it is."""
     return store_entry(record) if isinstance(record, LogRow) and is_store_row(record) else record
 
 
 def pieces(syntax: str, stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
-    """The pieces of an event log that was read before; see ``evtx_pieces`` for ``search`` and ``counted``."""
+    """Yield the pieces of an event log that was read before; see ``evtx_pieces`` for ``search`` and ``counted``."""
     if syntax == "evtx":
         from evtx_analyzer.read.evtx.pieces import evtx_pieces  # noqa: PLC0415  as above
 

@@ -42,17 +42,17 @@ type SYSTEM32 or SYSTEM64, with the flags of a trace header."""
 
 
 def is_capture(head: bytes) -> bool:
-    """Whether a file begins as pcap or pcapng."""
+    """Return whether a file begins as pcap or pcapng."""
     return head[:4] in _PCAP or (head[:4] == _SECTION.to_bytes(4) and head[8:12] in _BYTE_ORDERS)
 
 
 def is_etl(head: bytes) -> bool:
-    """Whether a file begins as an event trace log of Windows (``netsh trace``, ``pktmon``)."""
+    """Return whether a file begins as an event trace log of Windows (``netsh trace``, ``pktmon``)."""
     return head[_ETL_FIRST_EVENT : _ETL_FIRST_EVENT + 4] in _ETL_MARKS
 
 
 def read_etl(stream: BinaryIO, source: Origin) -> Iterator[Loss]:  # noqa: ARG001  the signature of a reader
-    """An event trace log is not read; what to do with it is said."""
+    """Yield one loss for an event trace log, which is not read: it says how to convert the file."""
     reason = (
         "an event trace log (.etl) of netsh trace or pktmon, which is not read: convert it with "
         "pktmon etl2pcap FILE.etl --out FILE.pcapng, or where pktmon does not know that, with Microsoft's etl2pcapng "
@@ -92,7 +92,7 @@ class CaptureReader:
 
     @property
     def reach(self) -> Reach:
-        """What was read so far."""
+        """The packets and times that were read so far."""
         return Reach(self._number, self._first, self._last)
 
     def segments(self) -> Iterator[Segment | Loss]:
@@ -114,11 +114,12 @@ class CaptureReader:
         return bool(block)
 
     def _pcap(self) -> Iterator[Segment | Loss]:
+        """Yield the segments of a pcap file, block by block of what is read."""
         order, unit = _PCAP[self._buffer[:4]]
         if len(self._buffer) < _PCAP_HEAD:
             yield self._cut("inside its file header")
             return
-        # The upper half of the link type says whether packets end with a check sum, which nobody asks for.
+        # The upper half of the link type field says how long the frame check sequence behind a packet is.
         link = Struct(order + "I").unpack_from(self._buffer, 20)[0] & 0xFFFF
         header, at = Struct(order + "IIII"), _PCAP_HEAD
         while True:
@@ -153,7 +154,7 @@ class CaptureReader:
                 self._first = seconds * _NANOSECONDS + fraction * unit
             at = end
         if seconds:
-            # Of the last head in the buffer, whose packet may be the first of the next one.
+            # The time of the last header in the buffer; its packet may be the first one of the next buffer.
             time = seconds * _NANOSECONDS + fraction * unit
         self._last = max(time or 0, self._last or 0) if self._number else None
         return at
@@ -171,6 +172,7 @@ class CaptureReader:
             yield segment._replace(number=self._number, offset=self._begin + head, time=time)
 
     def _pcapng(self) -> Iterator[Segment | Loss]:
+        """Yield the segments of a pcapng file, whose byte order and interfaces each section names anew."""
         order, at = "<", 0
         interfaces: list[_Interface] = []
         while True:
@@ -203,6 +205,7 @@ class CaptureReader:
     def _block(
         self, kind: int, at: int, length: int, order: str, interfaces: list[_Interface]
     ) -> Iterator[Segment | Loss]:
+        """Yield the segment of a packet block, or keep the interface of an interface block; others hold no packet."""
         buffer = self._buffer
         if kind == _PACKET and length >= 32:  # noqa: PLR2004  the size of the block without a packet
             number, high, low, kept, whole = Struct(order + "IIIII").unpack_from(buffer, at + 8)
@@ -247,7 +250,7 @@ class CaptureReader:
 
 
 def _interface(body: bytes, order: str) -> _Interface:
-    """Link type of an interface, and how its times become nanoseconds (if_tsresol, if_tsoffset)."""
+    """Return an interface's link type, and what makes nanoseconds of its times (if_tsresol, if_tsoffset)."""
     link, options = Struct(order + "H").unpack_from(body)[0], Struct(order + "HH")
     resolution, offset, at = 6, 0, 8
     while at + 4 <= len(body):
@@ -260,6 +263,6 @@ def _interface(body: bytes, order: str) -> _Interface:
         elif code == 0:
             break
         at += 4 + (size + 3) // 4 * 4
-    # The highest bit says whether the rest is a power of two or of ten.
+    # if_tsresol: the highest bit says whether the other bits are a power of two or of ten.
     divisor = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
     return _Interface(link, lambda count: count * _NANOSECONDS // divisor + offset * _NANOSECONDS)

@@ -19,6 +19,7 @@ _TYPE_IP4, _TYPE_IP6 = b"\x08\x00", b"\x86\xdd"
 _TAGS = frozenset((b"\x81\x00", b"\x88\xa8", b"\x91\x00"))  # IEEE 802.1Q, 802.1ad, and what was used before it
 _TCP = 6
 _FRAGMENT, _AUTHENTICATION = 44, 51
+# Headers before TCP in IPv6 (RFC 8200 4): hop-by-hop options, routing, destination options, mobility, and these two.
 _EXTENSIONS = frozenset((0, 43, 60, 135, _FRAGMENT, _AUTHENTICATION))
 _BANNER = b"220"
 _TCP_HEAD = Struct(">HHII")
@@ -44,9 +45,10 @@ class Segment(NamedTuple):
 
 
 def may_be_smtp(buffer: bytes, at: int, end: int, link: int, pairs: set[bytes]) -> bool:
-    """Whether a packet needs a closer look. Nearly all packets are Ethernet, IPv4 or IPv6 and TCP, which is quick.
+    """Return whether a packet needs a closer look, by its ports and the first bytes of its payload.
 
-    This runs for every packet of a trace, so it makes no object that it can do without.
+    Nearly all packets are Ethernet, IPv4 or IPv6, and TCP: these are judged here, all others need the closer look. This
+    runs for every packet of a trace, so it makes no object that it can do without.
     """
     if link != _ETHERNET or end - at < _USUAL:
         return True
@@ -85,7 +87,7 @@ def segment_of(packet: bytes, length: int, link: int) -> Segment | None:
 
 
 def _network(packet: bytes, link: int) -> int | None:
-    """Where the IP header begins."""
+    """Return where the IP header begins; None where the frame carries no IP."""
     if link != _ETHERNET:
         return _FIXED[link]
     at = 12
@@ -99,12 +101,13 @@ def _ip4(packet: bytes, at: int, length: int) -> Segment | None:
         return None
     if int.from_bytes(packet[at + 6 : at + 8]) & 0x1FFF:
         return None  # a later fragment
-    # A card that cuts large segments itself (TSO) shows them before they have a length.
+    # A network card that cuts large segments itself (TSO) lets the trace see them before they have a length.
     total = int.from_bytes(packet[at + 2 : at + 4]) or length - at
     return _tcp(packet, at + (packet[at] & 15) * 4, at + total, packet[at + 12 : at + 16], packet[at + 16 : at + 20])
 
 
 def _ip6(packet: bytes, at: int, length: int) -> Segment | None:
+    """Return the TCP segment of an IPv6 packet, which may stand behind extension headers."""
     if len(packet) < at + 40:
         return None
     payload = int.from_bytes(packet[at + 4 : at + 6])
@@ -115,6 +118,7 @@ def _ip6(packet: bytes, at: int, length: int) -> Segment | None:
             return None
         if following == _FRAGMENT and int.from_bytes(packet[place + 2 : place + 4]) & 0xFFF8:
             return None  # a later fragment
+        # The length byte counts units of 8 bytes after the first 8; that of an authentication header, of 4 (RFC 4302).
         size = {_FRAGMENT: 8, _AUTHENTICATION: (packet[place + 1] + 2) * 4}.get(following, (packet[place + 1] + 1) * 8)
         following, place = packet[place], place + size
     if following != _TCP:
@@ -123,7 +127,10 @@ def _ip6(packet: bytes, at: int, length: int) -> Segment | None:
 
 
 def _tcp(packet: bytes, at: int, end: int, source: bytes, target: bytes) -> Segment | None:
-    """``end`` is where the datagram ends by its own length; a frame may be longer (padding) or cut."""
+    """Return the TCP segment that begins at ``at``; None where its header is cut.
+
+    ``end`` is where the datagram ends by its own length; a frame may be longer (padding) or cut.
+    """
     if len(packet) < at + 14:
         return None
     source_port, target_port, sequence, _ = _TCP_HEAD.unpack_from(packet, at)

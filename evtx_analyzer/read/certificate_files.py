@@ -1,8 +1,8 @@
 """Files of certificates: .cer and .crt (DER or PEM), .p7b (PKCS #7), .p12/.pfx without a password.
 
-``cryptography`` parses; a private key is never read or kept. A PKCS #12 file begins with its version 3 (RFC 7292 4),
-where a certificate and a PKCS #7 file hold a sequence or an identifier. One that a password protects is refused: what
-is needed of it are the certificates, and nobody should send a private key.
+``cryptography`` parses; a private key is never read or kept. A PKCS #12 file begins with its version 3 (RFC 7292 4), a
+PKCS #7 file with the identifier of signed data (RFC 2315 14), a certificate with a sequence. A PKCS #12 file that a
+password protects is refused: only its certificates are needed, and nobody should send a private key.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from cryptography import x509 as types
 
 LARGEST = 16 << 20
-_PEM = re.compile(
-    rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL
-)
-_SEQUENCE = b"\x30\x82"
-# A sequence of any length that begins with the number 3 (ITU-T X.690 8.1.3).
-_PKCS12 = re.compile(rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03[\x30\xa0]", re.DOTALL)
+# X509 CERTIFICATE is what older OpenSSL writes (RFC 7468 5.1).
+_PEM_BEGIN = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----")
+_PEM = re.compile(_PEM_BEGIN.pattern + rb"(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
+_SEQUENCE = b"\x30\x82"  # of 256 to 65,535 bytes, as every certificate is
+# A sequence of any length (ITU-T X.690 8.1.3) that begins with the number 3, or with identifier 1.2.840.113549.1.7.2.
+_ANY_SEQUENCE = rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)"
+_PKCS12 = re.compile(_ANY_SEQUENCE + rb"\x02\x01\x03[\x30\xa0]", re.DOTALL)
+_PKCS7 = re.compile(_ANY_SEQUENCE + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", re.DOTALL)
 _REFUSED = (
     "a PKCS #12 file (.pfx, .p12) under a password: it holds a private key, and nothing of it was read. Send the "
     "certificates alone: certutil -store My > store-my.txt on the server, or Export-Certificate; a private key should "
@@ -40,24 +42,34 @@ _QUOTED = frozenset(',+"\\<>;=\n')
 
 
 def is_certificate_file(head: bytes) -> bool:
-    """Whether a file begins as DER or holds PEM."""
-    if head.startswith(_SEQUENCE) or _PKCS12.match(head):
-        return True
-    return b"-----BEGIN CERTIFICATE-----" in head or b"-----BEGIN PKCS7-----" in head
+    """Return whether a file begins as DER or holds PEM."""
+    return _is_binary(head) or _PEM_BEGIN.search(head) is not None
+
+
+def _is_binary(head: bytes) -> bool:
+    return head.startswith(_SEQUENCE) or bool(_PKCS12.match(head) or _PKCS7.match(head))
 
 
 def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[CertificateFile | Loss]:
-    """Every certificate of the file; one that cannot be parsed is a Loss."""
-    data = stream.read(LARGEST)
-    if data.startswith(_SEQUENCE) or _PKCS12.match(data):
+    """Yield every certificate of the file, and a Loss for each that cannot be parsed."""
+    data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        yield Loss(
+            origin=source, reason=f"the certificate file is larger than {LARGEST} bytes", extent="what lies beyond"
+        )
+    if _is_binary(data):
         yield from _binary(data, source)
         return
-    for block in _PEM.finditer(data):
-        yield from _pem(block[0], replace(source, offset=block.start()))
+    for begin in _PEM_BEGIN.finditer(data):
+        origin, block = replace(source, offset=begin.start()), _PEM.match(data, begin.start())
+        if block is None:
+            yield Loss(origin=origin, reason="a PEM block is cut: it has no end", extent="1 certificate")
+        else:
+            yield from _pem(block[0], origin)
 
 
 def from_der(data: bytes) -> Certificate | None:
-    """What the report keeps of a certificate in DER; None where it cannot be parsed."""
+    """Return the certificate in DER bytes as a report shows it; None if it cannot be parsed."""
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where certificates are in the input
 
     try:
@@ -69,14 +81,14 @@ def from_der(data: bytes) -> Certificate | None:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """What is odd about a certificate of somebody else (a serial number of zero) is no matter of ours."""
+    """Silence what the library says about other people's certificates, such as a serial number of zero."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
-    """DER: a certificate, a PKCS #7 bag or a PKCS #12 bag; which one, only parsing tells."""
+    """Yield the certificates of a binary file: DER, PKCS #7 or PKCS #12, which only parsing tells apart."""
     from cryptography import x509  # noqa: PLC0415  start-up cost: only where certificates are in the input
     from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12  # noqa: PLC0415
 
@@ -104,7 +116,7 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 def _pkcs12(bag: object) -> list[types.Certificate]:
     own = getattr(bag, "cert", None)
     others = getattr(bag, "additional_certs", [])
-    return [item.certificate for item in ([own] if own else []) + list(others)]
+    return [entry.certificate for entry in ([own] if own else []) + list(others)]
 
 
 def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -125,7 +137,7 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 
 
 def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
-    """A certificate that was parsed; names and dates in it are only looked at now, and may be none."""
+    """Return a parsed certificate as an event; a Loss if a name or date in it, decoded only now, is invalid."""
     try:
         with without_warnings():
             return CertificateFile(origin=source, certificate=describe(certificate), encoded=_der(certificate))
@@ -141,7 +153,7 @@ def _der(certificate: types.Certificate) -> bytes:
 
 
 def describe(certificate: types.Certificate) -> Certificate:
-    """What the report keeps of a certificate."""
+    """Return a certificate as a report shows it."""
     from cryptography import x509  # noqa: PLC0415  as above
     from cryptography.hazmat.primitives.hashes import SHA1  # noqa: PLC0415
     from cryptography.x509.oid import AuthorityInformationAccessOID  # noqa: PLC0415
@@ -165,10 +177,10 @@ def describe(certificate: types.Certificate) -> Certificate:
         subject_key_id=own_key.digest.hex().upper() if own_key else "",
         authority_key_id=(issuer_key.key_identifier or b"").hex().upper() if issuer_key else "",
         issuer_urls=tuple(
-            item.access_location.value
-            for item in access
-            if item.access_method == AuthorityInformationAccessOID.CA_ISSUERS
-            and isinstance(item.access_location, x509.UniformResourceIdentifier)
+            description.access_location.value
+            for description in access
+            if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+            and isinstance(description.access_location, x509.UniformResourceIdentifier)
         ),
     )
 
@@ -176,21 +188,21 @@ def describe(certificate: types.Certificate) -> Certificate:
 def _windows_name(name: types.Name) -> str:
     """Return a distinguished name as Windows and Exchange write it, so that a report holds one notation only.
 
-    The most specific part comes first, a blank stands after each comma, quotes around a value that holds one.
+    The most specific part comes first, each comma is followed by a blank, and a value with a comma stands in quotes.
     """
-    parts = ["+".join(_windows_attribute(item) for item in part) for part in reversed(list(name.rdns))]
+    parts = ["+".join(_windows_attribute(attribute) for attribute in rdn) for rdn in reversed(list(name.rdns))]
     return ", ".join(parts)
 
 
-def _windows_attribute(item: types.NameAttribute[Any]) -> str:
-    key = _WINDOWS_KEYS.get(item.oid.dotted_string, item.rfc4514_attribute_name)
-    value = item.value if isinstance(item.value, str) else f"#{item.value.hex()}"
+def _windows_attribute(attribute: types.NameAttribute[Any]) -> str:
+    key = _WINDOWS_KEYS.get(attribute.oid.dotted_string, attribute.rfc4514_attribute_name)
+    value = attribute.value if isinstance(attribute.value, str) else f"#{attribute.value.hex()}"
     quoted = '"' + value.replace('"', '""') + '"'
     return f"{key}={quoted if set(value) & _QUOTED or value != value.strip() else value}"
 
 
 def _extensions(certificate: types.Certificate) -> dict[object, Any]:
-    """Extensions by their identifier; a certificate with broken ones is kept without any."""
+    """Return the extensions by their identifier; none if any is broken, so that the certificate is kept."""
     try:
         return {extension.oid: extension.value for extension in certificate.extensions}
     except Exception:  # noqa: BLE001  as above

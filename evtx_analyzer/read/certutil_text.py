@@ -33,7 +33,7 @@ from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.stores import KeyTest, PrivateKey, StoreEntry
-from evtx_analyzer.read.lines import as_lines, date_order, lines
+from evtx_analyzer.read.lines import as_lines, date_order, lines, lost_lines
 
 STORES = {
     name.casefold(): name
@@ -77,14 +77,15 @@ _SENTENCE = re.compile(
     r"Vorlage|Verschl|Fehl)"
 )
 _NEXT_PART = re.compile(r" [A-Za-z][A-Za-z0-9.]*=\S")
-_CONSOLE, _RDNS = 60, 2
+_CONSOLE = 60  # columns; no console is narrower
+_NAME_COUNT = 2  # issuer and subject
 _LONGEST = 1000
 
 Line = tuple[int, int, str]
 
 
 class _Listing(Struct):
-    """One store as it is listed: its heading, what the command line in the copy said, and what came so far."""
+    """One store as it is listed: its heading, options of the command line in the copy, and the entries so far."""
 
     origin: Origin
     store: str
@@ -96,25 +97,26 @@ class _Listing(Struct):
 
 
 def is_certutil_text(head: bytes) -> bool:
-    """Whether the first bytes are of a store that certutil lists: an entry with a SHA-1 hash, or an empty store."""
-    found = [line[:_LONGEST] for line in as_lines(head)]
-    if not any(_ENTRY.match(line) or _RESULT.match(line) for line in found):
+    """Return whether a file begins with a store that certutil lists: an entry with a hash, or an empty store."""
+    texts = [line[:_LONGEST] for line in as_lines(head)]
+    if not any(_ENTRY.match(line) or _RESULT.match(line) for line in texts):
         return False
-    text = "\n".join(found)
-    return _HASH.search(text) is not None or any(_heading(found, number) for number in range(len(found)))
+    text = "\n".join(texts)
+    return _HASH.search(text) is not None or any(_heading(texts, number) for number in range(len(texts)))
 
 
 def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry | Loss]:
-    """The entries of every store in the text, each store with a heading of its own; a cut entry is a Loss."""
+    """Yield a heading for every store in the text, then its entries; a Loss for an entry that is cut."""
     # Every pattern here is of one short line; what is longer was written by something else.
-    found = [(number, offset, text[:_LONGEST]) for number, offset, text in lines(stream)]
-    texts = [text for _, _, text in found]
+    text_lines = [(number, offset, text[:_LONGEST]) for number, offset, text in lines(stream)]
+    texts = [text for _, _, text in text_lines]
+    yield from lost_lines(text_lines, source)
     order: DateOrder = date_order(value[1] for text in texts if (value := _DATED.match(text)))
     width = max(map(len, texts), default=0)
     listing, place = _Listing(origin=source, store=""), 0
     command: tuple[str, bool | None] = ("", None)
-    while place < len(found):
-        number, offset, text = found[place]
+    while place < len(text_lines):
+        number, offset, text = text_lines[place]
         origin = replace(source, line=number, offset=offset)
         entry = _ENTRY.match(text)
         if (match := _COMMAND.search(text)) is not None:
@@ -124,17 +126,18 @@ def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry 
             listing = _Listing(origin=origin, store=store, location=command[0], picked=command[1])
             command = ("", None)
         elif entry is not None and not _NESTED.search(entry[1]):
-            end = next((at for at in range(place + 1, len(found)) if _ends(texts, at)), len(found))
+            end = next((at for at in range(place + 1, len(text_lines)) if _ends(texts, at)), len(text_lines))
             if not _LISTS.search(entry[1]):
                 listing.numbers.append(int(entry[2]))
-                made = _entry(found[place + 1 : end], origin, listing, width, int(entry[2]), order)
-                if isinstance(made, Loss):
-                    yield made
-                elif made is not None:
-                    listing.entries.append(made)
+                listed_entry = _entry(text_lines[place + 1 : end], origin, listing, width, int(entry[2]), order)
+                if isinstance(listed_entry, Loss):
+                    yield listed_entry
+                elif listed_entry is not None:
+                    listing.entries.append(listed_entry)
             place = end
             continue
         elif _RESULT.match(text) and not listing.ended:
+            # A command that failed may have listed a part of the store only.
             listing.ended = _FAILED.search(text) is None
             listing.picked = True if not listing.ended else listing.picked
         place += 1
@@ -142,7 +145,7 @@ def read_certutil_text(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry 
 
 
 def _heading(texts: Sequence[str], place: int) -> str | None:
-    """The store that a line names: a known name alone, followed by an entry or by the end of the command."""
+    """Return the store that a line names: a known name alone, before an entry or the end of the command."""
     match = _HEADING.match(texts[place])
     name = STORES.get(match[1].casefold()) if match else None
     after = texts[place + 1] if place + 1 < len(texts) else ""
@@ -150,6 +153,7 @@ def _heading(texts: Sequence[str], place: int) -> str | None:
 
 
 def _ends(texts: Sequence[str], place: int) -> bool:
+    """Return whether an entry ends before this line: at the next entry, the next store or the command's result."""
     text = texts[place]
     entry = _ENTRY.match(text)
     if entry is not None:
@@ -158,19 +162,19 @@ def _ends(texts: Sequence[str], place: int) -> bool:
 
 
 def _command(arguments: str) -> tuple[str, bool | None]:
-    """The location that a command line names, and whether it picks entries by a CertId."""
+    """Return the location that a command line names, and whether it picks entries by a CertId."""
     words = re.findall(r"\"[^\"]*\"|'[^']*'|\S+", re.split(r"[>|&]", arguments)[0])
     options = {word.casefold() for word in words if word[0] in "-/"}
     values = [word for word in words if word[0] not in "-/"]
     if "-user" in options:
         return "CurrentUser", len(values) > 1
-    # The group policy's and the enterprise's part of a store, or that of a service, is not the whole.
+    # These options list only one part of a store, that of the enterprise, of group policy or of a service.
     part = bool(options & {"-enterprise", "-grouppolicy", "-service"})
     return "LocalMachine", part or len(values) > 1
 
 
 def _listed(listing: _Listing) -> Iterator[StoreEntry]:
-    """The heading of a list and its entries; without a heading, entries are certificates of an unknown store."""
+    """Yield the heading of a list and its entries; entries without a heading belong to an unknown store."""
     if not listing.store and not listing.entries:
         return
     expected = list(range(len(listing.numbers)))
@@ -179,7 +183,7 @@ def _listed(listing: _Listing) -> Iterator[StoreEntry]:
     if listing.picked or listing.numbers != expected:
         whole = False
     elif listing.ended and listing.store and (listing.picked is False or not listing.entries):
-        # An empty answer that is no error: a CertId that fits nothing fails with CRYPT_E_NOT_FOUND.
+        # An answer without entries means an empty store: a CertId that matches nothing fails with CRYPT_E_NOT_FOUND.
         whole = True
     yield StoreEntry(origin=listing.origin, store=listing.store, location=listing.location, listing=name, whole=whole)
     for entry in listing.entries:
@@ -187,12 +191,13 @@ def _listed(listing: _Listing) -> Iterator[StoreEntry]:
 
 
 def _entry(
-    found: Sequence[Line], origin: Origin, listing: _Listing, width: int, number: int, order: str
+    text_lines: Sequence[Line], origin: Origin, listing: _Listing, width: int, number: int, order: str
 ) -> StoreEntry | Loss | None:
-    texts = _unfolded([text for _, _, text in found], width)
+    """Return one entry of a store; a Loss if it is cut, None if its certificate is archived."""
+    texts = _unfolded([text for _, _, text in text_lines], width)
     block = "\n".join(texts)
     hashes = [_without_blanks(value) for value in _HASH.findall(block)]
-    # With -v the names have hashes of their own before; that of the certificate comes last but for the signature's.
+    # With -v, names have hashes too, which stand before that of the certificate; only the signature's comes after it.
     certificate_hash = _certificate_hash(texts) or (hashes[-1] if hashes else "")
     if not certificate_hash:
         reason = f"entry {number} of a certificate store is cut: it has no hash"
@@ -202,6 +207,7 @@ def _entry(
     issuer, subject = _names(texts)
     dates = [value[1].strip() for text in texts if (value := _DATED.match(text))][:2]
     of_extensions = _extensions(texts)
+    # Of the hex values in an entry, the serial number comes first; labels are in the machine's language.
     serial = next((value[1] for text in texts if (value := _HEX_VALUE.match(text))), "")
     certificate = Certificate(
         thumbprint=certificate_hash,
@@ -227,9 +233,9 @@ def _entry(
 
 
 def _unfolded(texts: Sequence[str], width: int) -> list[str]:
-    """Lines that a console cut at its width are put together again; redirected output is never cut.
+    """Return the lines, with those joined again that a console cut at its width.
 
-    Its longest line may have any length, that of a console is a round number.
+    The width of a console is a round number. Redirected output is never cut, and its longest line may have any length.
     """
     if width < _CONSOLE or width % 10:
         return list(texts)
@@ -247,9 +253,9 @@ def _unfolded(texts: Sequence[str], width: int) -> list[str]:
 
 
 def _certificate_hash(texts: Sequence[str]) -> str:
-    """The SHA-1 hash on a line without indentation; names and signatures have theirs indented or without ``(sha1)``."""
-    found = [value for text in texts if text[:1] not in (" ", "\t") and (value := _HASH.search(text))]
-    return _without_blanks(found[-1][1]) if found else ""
+    """Return the SHA-1 hash on a line that is not indented; those of names and signatures differ in form."""
+    matches = [value for text in texts if text[:1] not in (" ", "\t") and (value := _HASH.search(text))]
+    return _without_blanks(matches[-1][1]) if matches else ""
 
 
 def _without_blanks(text: str) -> str:
@@ -257,7 +263,7 @@ def _without_blanks(text: str) -> str:
 
 
 def _names(texts: Sequence[str]) -> tuple[str, str]:
-    """Issuer and subject, which come in this order: in one line, or with ``-v`` one part in a line."""
+    """Return issuer and subject, which stand in this order, each on one line, or with ``-v`` one part a line."""
     names: list[str] = []
     for place, text in enumerate(texts):
         short = _COMPACT_NAME.match(text)
@@ -271,14 +277,14 @@ def _names(texts: Sequence[str]) -> tuple[str, str]:
                     break
                 parts.append(part[1].strip())
             names += [", ".join(parts)] if parts else []
-        if len(names) == _RDNS:
+        if len(names) == _NAME_COUNT:
             return names[0], names[1]
     return (names[0], "") if names else ("", "")
 
 
 def _extensions(texts: Sequence[str]) -> dict[str, list[str]]:
-    """What ``-v`` shows of key ids, names and places of the issuer, by the identifier of the extension above it."""
-    found: dict[str, list[str]] = {_SUBJECT_KEY: [], _ISSUER_KEY: [], _NAMES: [], _ISSUERS: []}
+    """Return the key ids, DNS names and issuer URLs that ``-v`` shows, by the OID of their extension."""
+    values: dict[str, list[str]] = {_SUBJECT_KEY: [], _ISSUER_KEY: [], _NAMES: [], _ISSUERS: []}
     section = ""
     forms = {_SUBJECT_KEY: _KEY_ID, _ISSUER_KEY: _KEY_ID, _NAMES: _DNS, _ISSUERS: _LINK}
     for text in texts:
@@ -286,14 +292,14 @@ def _extensions(texts: Sequence[str]) -> dict[str, list[str]]:
             section = oid[1]
         elif section in forms and (value := forms[section].search(text)) is not None:
             key_id = section in (_SUBJECT_KEY, _ISSUER_KEY)
-            found[section].append(_without_blanks(value[1]) if key_id else value[1])
+            values[section].append(_without_blanks(value[1]) if key_id else value[1])
         elif text[:1] not in (" ", "\t"):
             section = ""
-    return found
+    return values
 
 
 def _key(texts: Sequence[str], thumbprint: str) -> PrivateKey | None:
-    """What the entry says of the private key; None where it says nothing."""
+    """Return what the entry says about its private key; None where it says nothing."""
     provider = next((value[1].strip() for text in texts if (value := _PROVIDER.match(text))), "")
     spec = next((value for text in texts if (value := _KEY_SPEC.search(text))), None)
     test: KeyTest = ""
@@ -315,7 +321,7 @@ def _key(texts: Sequence[str], thumbprint: str) -> PrivateKey | None:
 
 
 def _verified(texts: Sequence[str]) -> str:
-    """The result of ``-verifystore`` for the entry: ``0``, or the last error code that stands in it."""
+    """Return the result of ``-verifystore`` for the entry: ``0``, or the last error code in it as hex."""
     if any(_VALID.match(text) for text in texts):
         return "0"
     codes = [value[0] for text in texts if (value := _FAILED.search(text))]

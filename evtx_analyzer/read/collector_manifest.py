@@ -4,8 +4,8 @@
      "timeZone": {"id": "W. Europe Standard Time", "baseUtcOffsetMinutes": 60, "daylightSaving": true},
      "ended": "2026-11-25T21:00:00.0000000Z", "steps": [{"name": "CAPI2 log", "status": "ok", "detail": ""}]}
 
-It is input as any: nothing in it names a file that is opened. A name that no machine may have, and a time zone that is
-not known or whose offset is another, is a Loss and is not used.
+It is input like any other: nothing in it names a file that is opened. A name that no machine can have, and a time zone
+that is unknown or has another offset, are Losses and not used.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ _HOUR = timedelta(hours=1)
 
 
 def is_collector_manifest(head: bytes) -> bool:
-    """Whether a file begins as a manifest of the collection script."""
+    """Return whether a file begins as a manifest of the collection script."""
     return _MARK.match(head_text(head[:1024])) is not None
 
 
 def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[CollectorManifest | Loss]:
-    """The manifest; what cannot be used of it is a Loss, and all of it where it is cut."""
+    """Yield the manifest, and a Loss for each part that cannot be used; one for all of it if it is cut."""
     data = stream.read(LARGEST + 1)
     encoding, mark = guess(data[:1024])
     try:
-        found = json.loads(decode(data[mark:], encoding)) if len(data) <= LARGEST else None
+        manifest = json.loads(decode(data[mark:], encoding)) if len(data) <= LARGEST else None
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        manifest = None
+    if not isinstance(manifest, dict):
         reason = "the manifest of the collector is cut or damaged: machine and time zone are not taken from it"
         yield Loss(origin=source, reason=reason, extent="the whole file")
         return
-    host = _text(found.get("host"))
+    host = _text(manifest.get("host"))
     if not _MACHINE.fullmatch(host):
         reason = "the manifest of the collector names no machine"
         yield Loss(origin=source, reason=reason, extent="the name of the machine")
         host = ""
-    ended = clock.from_iso(_text(found.get("ended")))
-    tz = _zone(found.get("timeZone"), ended)
+    ended = clock.from_iso(_text(manifest.get("ended")))
+    tz = _zone(manifest.get("timeZone"), ended)
     if not tz:
         reason = "the time zone of the collector's manifest is not known, or its offset is another: give it with --tz"
         yield Loss(origin=source, reason=reason, extent="the time zone of the machine")
@@ -64,9 +64,9 @@ def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[Collec
         host=host.upper(),
         tz=tz,
         ended=ended,
-        completed=found.get("state") == "completed",
-        steps=tuple(_steps(found.get("steps"))),
-        left_changed=tuple(_text(item) for item in _listed(found.get("notPutBack"))),
+        completed=manifest.get("state") == "completed",
+        steps=tuple(_steps(manifest.get("steps"))),
+        left_changed=tuple(_text(command) for command in _listed(manifest.get("notPutBack"))),
     )
 
 
@@ -79,18 +79,19 @@ def _listed(value: object) -> list[object]:
 
 
 def _steps(value: object) -> Iterator[ManifestStep]:
-    for item in _listed(value):
-        if isinstance(item, dict) and (name := _text(item.get("name"))):
-            yield ManifestStep(name=name, status=_text(item.get("status")), detail=_text(item.get("detail")))
+    for step in _listed(value):
+        if isinstance(step, dict) and (name := _text(step.get("name"))):
+            yield ManifestStep(name=name, status=_text(step.get("status")), detail=_text(step.get("detail")))
 
 
 def _zone(value: object, ended: datetime | None) -> str:
-    """The IANA name of a zone of Windows (CLDR windowsZones); empty where its offset at that time is another one."""
+    """Return the IANA name of a Windows zone (CLDR windowsZones); empty where its offset differs."""
     from tzlocal.windows_tz import win_tz  # noqa: PLC0415  start-up cost: only where there is a manifest
 
     if not isinstance(value, dict):
         return ""
     base, saving = value.get("baseUtcOffsetMinutes"), value.get("daylightSaving")
+    # True and False are integers in Python.
     if isinstance(base, bool) or not isinstance(base, int) or not isinstance(saving, bool) or abs(base) > 14 * 60:
         return ""
     name = _text(value.get("id"))
@@ -100,13 +101,14 @@ def _zone(value: object, ended: datetime | None) -> str:
         return ""
     year = (ended or datetime(2026, 1, 1, tzinfo=UTC)).year
     offsets = {_offset(zone, year, month) for month in range(1, 13)}
+    # The standard offset is the smallest of the year: daylight saving adds to it.
     if min(offsets) != timedelta(minutes=base):
         return ""
     if saving or len(offsets) == 1:
         return zone.key
-    # Daylight saving is turned off on the machine; the names of fixed zones count westwards.
-    hours, rest = divmod(base, 60)
-    return "" if rest else f"Etc/GMT{-hours:+d}" if hours else "Etc/UTC"
+    # Daylight saving is turned off on this machine. Names of fixed zones have the sign reversed: Etc/GMT-1 is UTC+1.
+    hours, minutes = divmod(base, 60)
+    return "" if minutes else f"Etc/GMT{-hours:+d}" if hours else "Etc/UTC"
 
 
 def _offset(zone: ZoneInfo, year: int, month: int) -> timedelta:

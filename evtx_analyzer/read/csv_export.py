@@ -1,4 +1,4 @@
-"""Comma separated tables with a header row that are known by their columns: exports of other tools.
+"""Comma separated tables with a header row, recognized by their columns: exports of other tools.
 
 ``Get-MessageTrackingLog | Export-Csv`` (all cells quoted, a ``#TYPE`` row before the header in Windows PowerShell) and
 the table of IIS ODBC logging, exported from its database. The delimiter is that of the culture: comma, semicolon, tab.
@@ -7,7 +7,7 @@ the table of IIS ODBC logging, exported from its database. The delimiter is that
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, date_order, lines, split_cells
+from evtx_analyzer.read.lines import as_lines, damaged_row, date_order, lines, split_cells
 
 ODBC_LOG = "ODBC"
 QUEUE_EXPORT = "Get-Queue"
@@ -32,32 +32,36 @@ TABLES = (
     *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )
 _DELIMITERS = (",", ";", "\t")
-_DATES = ("Timestamp", "LogTime", "NotAfter", "NotBefore")
-_LONGEST_ROW = 200
+_DATES = ("timestamp", "logtime", "notafter", "notbefore")
+_LONGEST_ROW = 200  # lines; so a quote that is never closed does not take the rest of the file with it
 _SAMPLE = 500
 
 
 def is_csv_table(head: bytes) -> bool:
-    """Whether one of the first three lines is a header that is known."""
+    """Return whether one of the first three lines is a known header."""
     return any(_header(line) is not None for line in as_lines(head)[:3])
 
 
 def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows by column name as written; ``#order`` is the order of day and month as far as the rows tell it."""
+    """Yield the rows by column name; ``#order`` is the order of day and month, as far as the rows show it."""
     rows = _rows(stream, source)
     first = list(itertools.islice(rows, _SAMPLE))
-    dates = (row.values.get(name, "") for row in first if isinstance(row, LogRow) for name in _DATES)
-    order = date_order(dates)
+    folded = [_folded(row.values) for row in first if isinstance(row, LogRow)]
+    order = date_order(values.get(name, "") for values in folded for name in _DATES)
     for row in itertools.chain(first, rows):
         yield replace(row, values={"#order": order, **row.values}) if isinstance(row, LogRow) else row
+
+
+def _folded(values: Mapping[str, str]) -> dict[str, str]:
+    return {name.casefold(): value for name, value in values.items()}
 
 
 def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     table: tuple[str, str, list[str]] | None = None
     for number, offset, line in whole_rows(lines(stream)):
-        found = _header(line)
-        if found is not None:
-            table = found
+        header = _header(line)
+        if header is not None:
+            table = header
             continue
         if table is None:
             continue
@@ -65,17 +69,17 @@ def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         origin = replace(source, line=number, offset=offset)
         cells = split_cells(line, delimiter)
         if cells is None or len(cells) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
         else:
             yield LogRow(origin=origin, log=log, values=dict(zip(columns, cells, strict=False)))
 
 
-def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    """Rows whose quotes are closed: a cell may hold line ends."""
+def whole_rows(numbered_lines: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Yield the lines as rows, of which one goes on until its quotes are closed: a cell may hold line ends."""
     start: tuple[int, int] | None = None
     parts: list[str] = []
     quotes = 0
-    for number, offset, line in found:
+    for number, offset, line in numbered_lines:
         start = start or (number, offset)
         parts.append(line)
         quotes += line.count('"')
@@ -87,7 +91,7 @@ def whole_rows(found: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int
 
 
 def _header(line: str) -> tuple[str, str, list[str]] | None:
-    """Name of the table, delimiter and columns where a line is a known header."""
+    """Return the table's name, delimiter and columns if the line is a known header; else None."""
     for delimiter in _DELIMITERS:
         cells = [cell.strip() for cell in split_cells(line, delimiter) or ()]
         folded = {cell.casefold() for cell in cells}

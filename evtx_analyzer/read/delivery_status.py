@@ -1,8 +1,8 @@
-"""The delivery status in a mail. It is apart from ``mail`` because Python's mail parser is slow to import.
+"""The delivery status in a mail, in a module of its own because Python's mail parser is slow to import.
 
 Field names are case-insensitive (RFC 5322 2.2, RFC 3464 2.1): the records carry them as RFC 3464 spells them, whatever
 the report wrote. Some mail servers keep the remote side's reply in the text part only (``<<< 550 5.7.64 ...`` in
-Sendmail's transcript) and report a timeout: such a reply is given as ``Transcript``, a name of ours.
+Sendmail's transcript) and report a timeout: the records carry such a reply as ``Transcript``, a name of ours.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ _RECIPIENT_COMMAND = re.compile(r"RCPT TO:\s{0,9}<([^<>]{0,320})>", re.IGNORECAS
 _BEFORE = 10_000  # characters of a text before a reply in which its recipient is looked for
 _TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
 _FOLD = re.compile(r"\r?\n[ \t]+")
-# A header that is folded inside of an enhanced status code, which holds no blank by itself.
+# An enhanced status code holds no blank, unless a header was folded inside of it.
 _SPLIT_CODE = re.compile(r"(?<![\d.])([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})(?![\d.])")
 
 
 def recipients(data: bytes) -> Iterator[dict[str, str]]:
-    """Fields of every recipient of every delivery status in the mail."""
+    """Yield the fields of every recipient of every delivery status in the mail."""
     for report, status in _reports(message_from_bytes(data, policy=policy.compat32)):
         yield from _with_transcript(list(_recipients(report, status)), report)
 
 
 def unattributed(data: bytes) -> int:
-    """How many reports of the mail hold 5.7.64 in their text, and no recipient of them to whom it belongs."""
+    """Return how many reports in the mail hold 5.7.64 in their text and do not say for which recipient."""
     reports = _reports(message_from_bytes(data, policy=policy.compat32))
     return sum(
         _CODE.search(_prose(report)) is not None
@@ -73,7 +73,7 @@ def _holds_code(fields: Mapping[str, str]) -> bool:
 
 
 def _with_transcript(rows: list[dict[str, str]], report: Message) -> list[dict[str, str]]:
-    """The same recipients, with the refusal that only the report's text tells where it is clear whose it is."""
+    """Return the rows; the recipient whose refusal only the report's text holds gets it as ``Transcript``."""
     if not rows or any(_holds_code(fields) for fields in rows):
         return rows
     prose = _prose(report)
@@ -85,7 +85,7 @@ def _with_transcript(rows: list[dict[str, str]], report: Message) -> list[dict[s
 
 
 def _owner(rows: list[dict[str, str]], prose: str, reply: re.Match[str]) -> dict[str, str] | None:
-    """The recipient of whom a reply in the text tells: the only one, or the one whom its line or RCPT command names."""
+    """Return the recipient of a reply in the text: the only one, or the one that its line or RCPT command names."""
     if len(rows) == 1:
         return rows[0]
     before = prose[max(0, reply.start() - _BEFORE) : reply.start()]
@@ -100,12 +100,12 @@ def _owner(rows: list[dict[str, str]], prose: str, reply: re.Match[str]) -> dict
 
 
 def _names(text: str, address: str) -> bool:
-    """Whether a text names an address, not as a part of a longer one."""
+    """Return whether a text names an address, and not only a longer one that contains it."""
     return bool(address) and re.search(rf"(?<![\w.+-]){re.escape(address)}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 def _prose(report: Message) -> str:
-    """The text that a report has for people, without what it returns and without markup."""
+    """Return the text that a report has for people, without the returned message and without markup."""
     return "\n".join(
         _MARKUP.sub(" ", text) if kind == "text/html" else text
         for part in _parts(report)
@@ -125,12 +125,12 @@ def _decoded(body: bytes, charset: str) -> str:
     try:
         return body.decode(charset, "replace")
     except (LookupError, ValueError):
-        # A charset that Python does not have, or that is none: what is looked for is ASCII in nearly all of them.
+        # Python does not know the charset. What is looked for is ASCII, and so the same in nearly all of them.
         return decode(body, "utf-8")
 
 
 def _reports(mail: Message) -> Iterator[tuple[Message, Message]]:
-    """Every part ``message/delivery-status`` with the message that it stands in."""
+    """Yield every part ``message/delivery-status`` with the message that it stands in."""
     for part in mail.walk():
         if part.is_multipart() and not part.get_content_type().startswith("message/"):
             for child in _parts(part):
@@ -142,10 +142,11 @@ def _reports(mail: Message) -> Iterator[tuple[Message, Message]]:
 
 def _parts(part: Message) -> list[Message]:
     payload = part.get_payload()
-    return [item for item in payload if isinstance(item, Message)] if isinstance(payload, list) else []
+    return [child for child in payload if isinstance(child, Message)] if isinstance(payload, list) else []
 
 
 def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
+    """Yield the fields of each recipient, with those of its message and of the headers that were returned."""
     blocks = _blocks(status)
     returned = _returned(report)
     common = {"Date": _text(report.get("Date"))} | {
@@ -165,14 +166,15 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
 
 
 def _blocks(status: Message) -> list[Message]:
+    """Return the blocks of fields of a delivery status, also where Python's parser takes them for something else."""
     blocks = _parts(status)
     if status.get_content_type() == _GLOBAL_STATUS:
-        # Python's parser takes it for a message: the first block for its header, the others for its text.
+        # Python's parser does not know this type and takes the first block for a header and the others for a text.
         return _split("".join(map(_as_written, blocks)))
     encoding = _text(status.get("Content-Transfer-Encoding")).casefold()
     if encoding != "base64":
         return blocks
-    # RFC 3464 forbids it, some gateways do it: the parser took the encoded text for a block.
+    # RFC 3464 forbids base64 here, but some gateways use it: the parser took the encoded text for a block.
     try:
         text = base64.b64decode("".join(str(block) for block in blocks)).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
@@ -181,10 +183,10 @@ def _blocks(status: Message) -> list[Message]:
 
 
 def _as_written(block: Message) -> str:
-    """The text of a block; bytes that are not ASCII stay the surrogates by which the parser keeps them."""
+    """Return the text of a block; bytes that are not ASCII stay surrogates, as the parser keeps them."""
     lines = (f"{name}: {value}\n" for name, value in block.raw_items())
-    rest = block.get_payload(decode=True)
-    return f"{''.join(lines)}\n{rest.decode('ascii', 'surrogateescape') if isinstance(rest, bytes) else ''}"
+    body = block.get_payload(decode=True)
+    return f"{''.join(lines)}\n{body.decode('ascii', 'surrogateescape') if isinstance(body, bytes) else ''}"
 
 
 def _split(text: str) -> list[Message]:
@@ -192,7 +194,7 @@ def _split(text: str) -> list[Message]:
 
 
 def _returned(report: Message) -> Message | None:
-    """The headers of the message that was refused, as the report returns them."""
+    """Return the headers of the refused message, as the report returns them."""
     for part in _parts(report):
         if part.get_content_type() in ("message/rfc822", "message/global", "message/global-headers"):
             return next(iter(_parts(part)), None)
@@ -203,7 +205,10 @@ def _returned(report: Message) -> Message | None:
 
 
 def without_comments(text: str) -> str:
-    """A structured field without its comments (RFC 5322 3.2.2): in parentheses, which may be nested, and unclosed."""
+    """Return a structured field without its comments in parentheses (RFC 5322 3.2.2).
+
+    Comments may be nested, and one may lack its closing parenthesis.
+    """
     depth, kept = 0, []
     for part in re.split(r"(\\.|[()])", text):
         if part == "(":
@@ -216,6 +221,6 @@ def without_comments(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    # What is not ASCII is UTF-8 (RFC 6533), or a server's own 8-bit text.
+    # Text that is not ASCII is UTF-8 (RFC 6533), or in a server's own 8-bit code page.
     text = decode(str(value or "").encode("utf-8", "surrogateescape"), "utf-8")
     return _SPLIT_CODE.sub(r"\1.\2.\3", _FOLD.sub(" ", text).strip())

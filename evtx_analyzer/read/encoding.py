@@ -14,16 +14,16 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_ENOUGH = 0.3
+_ENOUGH = 0.3  # share of NULs among every other byte: text of Western languages has nearly 1, in UTF-8 none
 _HIGH = re.compile(rb"[\x80-\xff]+")
-_SEVERAL = 4
+_SEVERAL = 4  # bytes, two Chinese letters
 
 
 def guess(head: bytes) -> tuple[str, int]:
-    """Encoding and length of the byte order mark for a file that begins with ``head`` (at least 512 bytes if it can).
+    """Return the encoding of a file that begins with ``head``, and the length of its byte order mark.
 
-    Gives ``utf-8``, ``utf-16-le`` or ``utf-16-be``; bytes that are not valid UTF-8 are decoded one line or
-    event at a time as Windows-1252 by ``decode``.
+    ``head`` should have 512 bytes or more. The encoding is ``utf-8``, ``utf-16-le`` or ``utf-16-be``; where bytes are
+    not valid UTF-8, ``decode`` reads that line or event as Windows-1252.
     """
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -38,10 +38,10 @@ def guess(head: bytes) -> tuple[str, int]:
 
 
 def _gb2312(data: bytes) -> str | None:
-    """Return a line of code page 936 as text, None where it is none.
+    """Return a line of code page 936 as text; None if it is in another code page.
 
-    All its letters beyond ASCII are pairs of bytes from A1 to FE, several in a row; words of Western languages have one
-    or two such letters beside each other.
+    All letters beyond ASCII in it are pairs of bytes from A1 to FE, several in a row; words of Western languages have
+    at most two such letters next to each other.
     """
     runs = _HIGH.findall(data)
     if not any(len(run) >= _SEVERAL for run in runs) or any(len(run) % 2 for run in runs):
@@ -53,10 +53,10 @@ def _gb2312(data: bytes) -> str | None:
 
 
 def decode(data: bytes, encoding: str) -> str:
-    """``data`` as text, and never fails; what is not valid in ``encoding`` is read as Windows-1252.
+    """Return ``data`` as text, and never fail: what is not valid in ``encoding`` is read as Windows-1252.
 
-    Chinese lines (code page 936) are recognized. Bytes that Windows-1252 does not have are of a console
-    (``wevtutil qe > file``): its code page 850.
+    Chinese lines (code page 936) are recognized. Bytes that Windows-1252 does not have come from a console (``wevtutil
+    qe > file``), and are read as its code page 850.
     """
     try:
         return data.decode(encoding)

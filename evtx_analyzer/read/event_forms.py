@@ -1,16 +1,16 @@
-"""The forms in which tools write a Windows event as an object, given as the event XML that it was made from.
+"""The forms in which tools write a Windows event as an object, turned back into the event XML that it was made from.
 
 What CAPI2 says stands in UserData, so only forms that keep its elements and attributes are read:
 
 - ``evtx_dump -o json`` and ``-o jsonl`` (github.com/omerbenamram/evtx): attributes under ``#attributes`` or, with
-  ``--separate-json-attributes``, beside the element as ``Name_attributes``; text as ``#text``; an element that comes
-  again as ``Name_1``, ``Name_2``; a line ``Record N`` before each event of ``-o json``;
-- xmltodict and Json.NET (python-evtx, EvtxECmd): attributes as ``@Name``, elements that come again as a list. EvtxECmd
+  ``--separate-json-attributes``, next to the element as ``Name_attributes``; text as ``#text``; further elements of
+  the same name as ``Name_1``, ``Name_2``; a line ``Record N`` before each event of ``-o json``;
+- xmltodict and Json.NET (python-evtx, EvtxECmd): attributes as ``@Name``, elements of one name as a list. EvtxECmd
   (github.com/EricZimmerman/evtx) has UserData as JSON text in ``Payload``, in JSON and in CSV;
 - any form that keeps the event's XML in a value, as Winlogbeat does with ``include_xml`` (``event.original``).
 
-Other forms have lost what decides, and half of an event may say the contrary of the whole: of CAPI2 events in these
-nothing is read, and that is said. Winlogbeat's ``winlog.user_data`` has the texts of elements and none of their
+Other forms have lost the facts that decide, and half of an event may say the contrary of the whole: CAPI2 events in
+them are not read, and become a loss. Winlogbeat's ``winlog.user_data`` has the texts of elements and none of their
 attributes (elastic/beats ``winlogbeat/sys/winevent/event.go``), event catalogs with ``system`` and ``user_data``
 flatten what is nested (event 11 loses its chain), Velociraptor and others write attributes like elements, and
 ``Get-WinEvent | ConvertTo-Json`` has no UserData at all.
@@ -49,7 +49,7 @@ class Converted(Struct, frozen=True):
 
 
 def converted(value: object) -> Iterator[Converted]:
-    """Every event in a value of any of the forms; nothing for what is no event."""
+    """Yield every event in a value of any of the forms; nothing for a value that holds no event."""
     if isinstance(value, list):
         for member in value:
             yield from converted(member)
@@ -63,11 +63,12 @@ def converted(value: object) -> Iterator[Converted]:
         if event is not None:
             yield event
         else:
-            yield from (found for name in _WRAPPERS for found in converted(value.get(name)))
+            for name in _WRAPPERS:
+                yield from converted(value.get(name))
 
 
 def _event(value: Object) -> Converted | None:
-    """The event that an object is; None where it is none."""
+    """Return the event that an object is; None if it is no event."""
     whole = next((text for text in _texts(value) if _is_xml(text)), None)
     if whole is not None:
         return Converted(whole)
@@ -81,12 +82,15 @@ def _event(value: Object) -> Converted | None:
 
 
 def _is_capi2(provider: object, channel: object) -> bool:
-    """Whether an event is of the CAPI2 channel: the provider writes classic events to the Application log, too."""
+    """Return whether an event is of the CAPI2 channel.
+
+    The provider also writes classic events to the Application log, which are of no use here.
+    """
     return provider == CAPI2_PROVIDER and str(channel).casefold() == CAPI2_CHANNEL.casefold()
 
 
 def _texts(value: Object) -> Iterator[str]:
-    """The texts of an object and of the objects right in it."""
+    """Return the texts in an object and in the objects directly inside it."""
     for member in value.values():
         if isinstance(member, str):
             yield member
@@ -106,7 +110,10 @@ def _parsed(text: object) -> object:
 
 
 def _as_tree(value: Object) -> str | None:
-    """An event as its own tree of elements: evtx_dump, xmltodict; other tools do not tell attributes from elements."""
+    """Return the XML of an event written as a tree of elements, as by evtx_dump and xmltodict.
+
+    Empty for a CAPI2 event whose attributes are not marked: other tools do not tell them from elements.
+    """
     event = value.get("Event", value)
     if not isinstance(event, dict) or not isinstance(event.get("System"), dict):
         return None
@@ -118,15 +125,15 @@ def _as_tree(value: Object) -> str | None:
 
 
 def _provider(system: Object) -> tuple[str, bool]:
-    """The name of an event's provider, and whether it is marked as an attribute."""
+    """Return the name of an event's provider, and whether the form marks it as an attribute."""
     provider = system.get("Provider")
-    beside = _object(system.get("Provider_attributes")) or _object(_object(provider).get("#attributes"))
-    name = beside.get("Name") or _object(provider).get("@Name")
+    attributes = _object(system.get("Provider_attributes")) or _object(_object(provider).get("#attributes"))
+    name = attributes.get("Name") or _object(provider).get("@Name")
     return str(name or _object(provider).get("Name") or provider), bool(name)
 
 
 def _as_evtxecmd(value: Object) -> str | None:
-    """A row of EvtxECmd, in which ``Payload`` is the rest of the event as JSON text."""
+    """Return the XML of a row of EvtxECmd, in which ``Payload`` holds the event's data as JSON text."""
     if not value.keys() >= ECMD_COLUMNS:
         return None
     payload = _parsed(value.get("Payload"))
@@ -150,7 +157,7 @@ def _as_evtxecmd(value: Object) -> str | None:
 
 
 def _as_catalog(value: Object) -> str | None:
-    """An event with ``system`` and ``user_data`` or ``event_data``; of CAPI2 it flattens what UserData nests."""
+    """Return the XML of an event with ``system`` and ``event_data``; empty for CAPI2, whose data is flattened."""
     system = value.get("system")
     if not isinstance(system, dict) or not {"provider", "event_id", "channel"} <= system.keys():
         return None
@@ -178,7 +185,7 @@ def _with_body(system: Object, body: str) -> str:
 
 
 def _as_winlogbeat(value: Object) -> str | None:
-    """An event of Winlogbeat or Elastic Agent; of CAPI2 it keeps no attributes, and so no facts."""
+    """Return the XML of an event of Winlogbeat or Elastic Agent; empty for CAPI2, whose attributes are lost."""
     winlog = value.get("winlog")
     if not isinstance(winlog, dict) or "channel" not in winlog:
         return None
@@ -199,7 +206,7 @@ def _as_winlogbeat(value: Object) -> str | None:
 
 
 def _event_xml(body: str, **system: object) -> str:
-    """An event of its System values and the XML of the rest; what is absent is left out."""
+    """Return an event of these System values and the XML of its data; values that are absent are left out."""
     known = {name: _escaped(value) for name, value in system.items() if value not in (None, "")}
     parts = {
         "provider": '<Provider Name="{}"/>',
@@ -222,12 +229,12 @@ def _event_xml(body: str, **system: object) -> str:
 
 
 def _object(value: object) -> dict[str, Any]:
-    """A value where it is an object; an empty one else."""
+    """Return a value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def _element(name: str, value: object, attributes: object = None) -> str:
-    """The XML of a member: an object is an element with attributes and children, a list one element per member."""
+    """Return the XML of a member: an element for an object or a text, several elements for a list."""
     if isinstance(value, list):
         return "".join(_element(name, member) for member in value)
     name = name.rpartition(":")[2]
@@ -248,7 +255,7 @@ def _children(value: Object) -> str:
 
 
 def _members(value: Object) -> Iterator[tuple[str, Any, object]]:
-    """Name, content and attributes (where they stand beside it) of everything inside an element, in its order."""
+    """Yield name, content and attributes (where they stand next to it) of each part of an element, in order."""
     for name, content in value.items():
         base = name.removesuffix("_attributes")
         if name[:1] in ("#", "@"):
@@ -260,14 +267,14 @@ def _members(value: Object) -> Iterator[tuple[str, Any, object]]:
 
 
 def _unnumbered(name: str, siblings: Object) -> str:
-    """The name of an element that comes again: evtx_dump numbers all but one of the same name."""
+    """Return the name of an element without the number that evtx_dump adds where several have one name."""
     numbered = _NUMBERED.match(name)
     same = numbered is not None and (numbered[1] in siblings or f"{numbered[1]}_attributes" in siblings)
     return numbered[1] if numbered is not None and same else name
 
 
 def _event_data(data: Object) -> str:
-    """EventData, whose ``Data`` evtx_dump names by their ``Name``."""
+    """Return the XML of EventData, whose ``Data`` elements evtx_dump calls by their ``Name``."""
     named = ((name, content) for name, content, _ in _members(data) if name not in ("Data", "Binary"))
     return _unnamed(data.get("Data")) + "".join(
         f'<Data Name="{_escaped(name)}">{_text(content)}</Data>' for name, content in named
@@ -275,13 +282,13 @@ def _event_data(data: Object) -> str:
 
 
 def _unnamed(data: object) -> str:
-    """``Data`` elements: those with a name of their own as they are, the texts of the others one by one."""
+    """Return the XML of ``Data`` elements: those that are objects as they are, other texts one by one."""
     texts = data.get("#text", "") if isinstance(data, dict) and "@Name" not in data else data
     return "" if data is None else _element("Data", texts)
 
 
 def _attributes(values: Object) -> str:
-    """Attributes without those that declare a namespace: names are compared without it."""
+    """Return the XML of attributes, without namespace declarations: names are compared without namespace."""
     pairs = (
         (str(name).rpartition(":")[2], value) for name, value in values.items() if not str(name).startswith("xmlns")
     )

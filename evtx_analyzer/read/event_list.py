@@ -1,4 +1,4 @@
-"""Exports that name CAPI2 events and hold none of their facts: recognized, and answered with what to do instead.
+"""Exports that name CAPI2 events and hold none of their facts: they become a loss that says what to do instead.
 
 A CAPI2 event's message is one sentence for all of them ("For more details for this event, please refer to the Details
 section"); the facts are its UserData. These forms leave UserData out, or its structure:
@@ -8,7 +8,8 @@ section"); the facts are its UserData. These forms leave UserData out, or its st
 - ``Get-WinEvent | Export-Csv`` and ``| Export-Clixml``: properties without UserData;
 - the "Friendly view" of the Details tab, copied: indentation does not tell which element holds which.
 
-Only names that are in no language are looked for, in the structure of each form: a mail that mentions CAPI2 is none.
+Only names that are never localized are looked for, in the structure of each form: so a mail that mentions CAPI2 is not
+taken for such an export.
 """
 
 from __future__ import annotations
@@ -64,12 +65,12 @@ _OTHER_PROVIDERS = re.compile(r"\b(?:Schannel|MSExchangeTransport)\b", re.IGNORE
 
 
 def is_message_export(head: bytes) -> bool:
-    """Whether a file's first bytes are of such a form; an object file is one only if it holds Windows events."""
+    """Return whether a file begins in one of these forms; an object file only if it holds Windows events."""
     return _form(head) is not None
 
 
 def read_message_export(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
-    """One loss for the whole file, with the command that exports the log again."""
+    """Yield one loss for the whole file, with the command that exports the log again."""
     head = stream.read(_BLOCK)
     form, size = _form(head), len(head)
     while block := stream.read(_BLOCK):
@@ -84,6 +85,6 @@ def _form(head: bytes) -> _Form | None:
     text = decode(head[mark:], encoding).replace("\r\n", "\n")
     if "CAPI2" not in text:
         return None
-    found = next((form for form in _FORMS if form.pattern.search(text)), None)
-    # Object files and listings of several providers are read for the others' sake.
-    return None if found in _LISTINGS and _OTHER_PROVIDERS.search(text) else found
+    matching_form = next((form for form in _FORMS if form.pattern.search(text)), None)
+    # Object files and listings that also hold events of other providers are read, for these events' sake.
+    return None if matching_form in _LISTINGS and _OTHER_PROVIDERS.search(text) else matching_form

@@ -1,8 +1,8 @@
-"""Event XML in all the forms it is exported, as a stream of single events.
+"""Event XML in all the forms in which it is exported, as a stream of single events.
 
 ``wevtutil qe /f:xml`` writes fragments without a root, ``/e:Events`` and Event Viewer write a root, ``ToXml()``
 one event per line, some scripts a declaration before each event. All of them hold ``<Event ...>...</Event>``, so
-the file is cut there: one damaged event costs itself, an event's origin is its byte offset, and a DTD or an entity
+the file is cut there: damage costs one event only, an event's origin is its byte offset, and a DTD or an entity
 definition (which can only stand outside of an event) never reaches a parser.
 """
 
@@ -26,14 +26,14 @@ _STARTS_EVENT = re.compile(r"<Event[\s>]")
 
 
 def is_event_xml(head: bytes) -> bool:
-    """Whether a file's first bytes hold the start of a Windows event."""
+    """Return whether a file's first bytes hold the start of a Windows event."""
     encoding, mark = guess(head)
     text = decode(head[mark:], encoding)
     return bool(_STARTS_EVENT.search(text)) or ("<Events" in text and "<?xml" in text[:200])
 
 
 def read_event_xml(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
-    """Every ``<Event>`` element of the stream as an EventRecord; what was cut or too long as a Loss."""
+    """Yield every ``<Event>`` element as an EventRecord, and a Loss for each that is cut or too long."""
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
     tags = _tags(encoding)
@@ -47,17 +47,18 @@ def read_event_xml(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
                     endless.add(base + begin, tag.start() - begin)
                 begin = tag.start()
             elif begin >= 0:
-                yield from endless.told()
+                yield from endless.loss()
                 yield _record(buffer[begin : tag.end()], base + begin, encoding, source)
                 begin, position = -1, tag.end()
+        # A tag may go on in the next block: keep more bytes than one has, an even number for UTF-16.
         keep = begin if begin >= 0 else max(position, len(buffer) - 32 & ~1)
         if begin >= 0 and len(buffer) - keep > _LARGEST_EVENT:
-            yield from endless.told()
+            yield from endless.loss()
             yield _cut(source, base + keep, len(buffer) - keep, f"is longer than {_LARGEST_EVENT} bytes")
             begin, keep = -1, len(buffer)
         block = stream.read(_BLOCK)
         if not block:
-            yield from endless.told()
+            yield from endless.loss()
             if begin >= 0:
                 yield _cut(source, base + keep, len(buffer) - keep, "is cut at the end of the file")
             return
@@ -66,19 +67,19 @@ def read_event_xml(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
 
 
 class _Endless:
-    """Events without an end that follow on each other: told as one loss, however many they are."""
+    """Successive events without an end tag, which become one loss however many they are."""
 
     def __init__(self, source: Origin) -> None:
         self._source, self._count, self._offset, self._size = source, 0, 0, 0
 
     def add(self, offset: int, size: int) -> None:
-        """Add one that begins at ``offset``; the next begins behind its ``size`` bytes."""
+        """Count an event that begins at ``offset``; the next one begins ``size`` bytes later."""
         self._offset = self._offset if self._count else offset
         self._count += 1
         self._size += size
 
-    def told(self) -> Iterator[Loss]:
-        """The loss so far, if there is any."""
+    def loss(self) -> Iterator[Loss]:
+        """Yield the loss so far, if there is any, and begin anew."""
         if self._count:
             events = "1 event" if self._count == 1 else f"{self._count:,} events"
             origin = replace(self._source, offset=self._offset)
@@ -87,25 +88,30 @@ class _Endless:
 
 
 def _tags(encoding: str) -> re.Pattern[bytes]:
-    """Start (group 1) or end of an event as bytes; ``<EventData>`` and ``<Events>`` do not match."""
+    """Return a pattern for the start (group 1) or end of an event; ``<EventData>`` does not match."""
 
-    def wide(char: str) -> bytes:
+    def encoded(char: str) -> bytes:
         return re.escape(char.encode(encoding))
 
-    start = b"".join(wide(char) for char in "<Event") + b"(?:" + b"|".join(wide(c) for c in " \t\r\n>") + b")"
-    end = b"".join(wide(char) for char in "</Event") + b"(?:" + wide(" ") + b"){0,9}" + wide(">")
+    start = b"".join(encoded(char) for char in "<Event") + b"(?:" + b"|".join(encoded(c) for c in " \t\r\n>") + b")"
+    end = b"".join(encoded(char) for char in "</Event") + b"(?:" + encoded(" ") + b"){0,9}" + encoded(">")
     return re.compile(b"(" + start + b")|" + end)
 
 
 def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRecord | Loss:
     text = decode(data, encoding)
     if not _SYSTEM.search(text):
-        # As some editors and copies of the Details tab keep it.
+        # Some editors, and copies of the Details tab, leave it out.
         reason = "an event has no System part, and so no time, machine or channel"
         return Loss(origin=replace(source, offset=offset), reason=reason, extent=f"1 event, {len(data)} bytes")
-    match = _RECORD_ID.search(text)
+    return event_record(text, replace(source, offset=offset))
+
+
+def event_record(xml: str, origin: Origin) -> EventRecord:
+    """Return the record of an event's XML, with the record id that stands in it."""
+    match = _RECORD_ID.search(xml)
     record_id = int(match[1]) if match else None
-    return EventRecord(origin=replace(source, record=record_id, offset=offset), xml=text, record_id=record_id)
+    return EventRecord(origin=replace(origin, record=record_id), xml=xml, record_id=record_id)
 
 
 def _cut(source: Origin, offset: int, size: int, what: str) -> Loss:

@@ -1,8 +1,8 @@
 """Exchange protocol logs, message tracking, connectivity logs: comma separated text with a ``#Fields:`` row.
 
 Source: protocol-logging.md in OfficeDocs-Exchange, and files seen. Quotes stand only where needed. The header block
-comes again at every service start and where files were merged (with a byte order mark in the middle), and the columns
-are bound anew each time. Header names are compared without case: documentation and files differ.
+is repeated at every service start and where files were merged (with a byte order mark in the middle), and each one may
+change the columns. Header names are compared without case: documentation and files differ.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, split_cells, too_long, without_nuls
+from evtx_analyzer.read.lines import damaged_row, head_text, lines, split_cells, too_long, without_nuls
 
 SEND_FIELDS = (
     "date-time",
@@ -47,10 +47,10 @@ def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Los
 
 
 class ExchangeRows:
-    r"""Reads an Exchange log line by line; knows the columns that hold for the next line.
+    r"""Reads an Exchange log line by line, and keeps the columns and the kind of log that its header named last.
 
     A row with too few columns is a Loss (live copies are cut in their last row). A cut row whose text still shows
-    5.7.64 is given as well, as far as it goes. Rows without any header have the columns of a protocol log; only a
+    5.7.64 is yielded too, as far as it goes. Rows without any header have the columns of a protocol log; only a
     Receive connector's name holds a backslash (``SERVER\Default SERVER``).
     """
 
@@ -73,12 +73,12 @@ class ExchangeRows:
         yield from lost
         values = split_cells(line)
         if values is None or len(values) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
             values = line.split(",", len(columns) - 2)
             if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
                 return
             values = [*values[:-1], values[-1].lstrip('"').replace('""', '"'), ""]
-        # A damaged header may name one column only.
+        # A damaged header may name one column only: then there is no values[1].
         kind = self.log or (RECEIVE_LOG if any("\\" in name for name in values[1:2]) else SEND_LOG)
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
 

@@ -6,7 +6,7 @@ first fourteen separators count. NCSA: ``client - user [time offset] "operation 
 the parameters may hold quotes, and there is no computer name.
 
 Values carry the names of W3C fields, so that one schema reads all formats. ``#order`` is the order of day and month as
-far as the file tells it: by its name (``inYYMMDD.log``), else by a row that can be read in one way only.
+far as the file shows it: by its name (``inYYMMDD.log``), else by a date that can be read in one way only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, date_order, lines, without_nuls
+from evtx_analyzer.read.lines import as_lines, damaged_row, date_order, lines, without_nuls
 
 IIS_LOG, NCSA_LOG = "IIS", "NCSA"
 IIS_FIELDS = (
@@ -52,17 +52,17 @@ _SAMPLE = 2000
 
 
 def is_iis_log(head: bytes) -> bool:
-    """Whether the first whole lines are rows in Microsoft IIS format."""
+    """Return whether the first whole lines are rows in Microsoft IIS format."""
     return any(_IIS_ROW.match(line) for line in as_lines(head)[:3])
 
 
 def is_ncsa_log(head: bytes) -> bool:
-    """Whether the first whole lines are NCSA rows of an SMTP service."""
+    """Return whether the first whole lines are NCSA rows of an SMTP service."""
     return any(_NCSA_ROW.match(line) for line in as_lines(head)[:3])
 
 
 def read_iis_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows in Microsoft IIS format; a row with too few fields is a Loss."""
+    """Yield the rows in Microsoft IIS format, and a Loss for each that has too few fields."""
     rows = lines(stream)
     first = list(itertools.islice(rows, _SAMPLE))
     order = _order(PurePath(source.member or source.source).name, [_date(line) for _, _, line in first])
@@ -72,24 +72,24 @@ def read_iis_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         yield from lost
         values = text.rstrip().removesuffix(",").split(", ", len(IIS_FIELDS) - 1)
         if len(values) < len(IIS_FIELDS) or not _IIS_ROW.match(text):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
             continue
         row = {name: value.strip() for name, value in zip(IIS_FIELDS, values, strict=True)}
         yield LogRow(origin=origin, log=IIS_LOG, values={"#order": order, **row})
 
 
 def read_ncsa_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Rows in NCSA common format; ``time`` is the whole bracket (``11/Oct/2006:13:17:02 -0600``)."""
+    """Yield the rows in NCSA common format; ``time`` is all in brackets (``11/Oct/2006:13:17:02 -0600``)."""
     for number, offset, line in lines(stream):
         origin = replace(source, line=number, offset=offset)
         text, lost = without_nuls(line, origin)
         yield from lost
         match = _NCSA_ROW.match(text)
         if match is None:
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
             continue
-        method, _, rest = match["request"].partition(" ")
-        stem, _, query = rest.partition("?")
+        method, _, target = match["request"].partition(" ")
+        stem, _, query = target.partition("?")
         values = {
             "c-ip": match["client"],
             "cs-username": match["user"],
@@ -108,7 +108,7 @@ def _date(line: str) -> str:
 
 
 def _order(name: str, dates: list[str]) -> DateOrder:
-    """Day and month by the file's name, for rows roll over with it; else by the dates themselves."""
+    """Return the order of day and month: by the file's name, which holds the day of its rows, else by the dates."""
     match = _NAMED.match(name)
     if match is not None:
         year, month, day = (int(part) for part in match.groups())
@@ -119,6 +119,6 @@ def _order(name: str, dates: list[str]) -> DateOrder:
             if parts in ([day, month, 2000 + year], [day, month, year]) and month != day:
                 return "dmy"
         if month == day and dates:
-            # 03.03.: both readings are the same day.
+            # Both readings of 03.03. are the same day, so any order will do.
             return date_order(dates) or "mdy"
     return date_order(dates)

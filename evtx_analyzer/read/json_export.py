@@ -1,8 +1,8 @@
 """JSON that ``ConvertTo-Json`` writes of Exchange's configuration objects: one object, or an array of them.
 
 The whole file is one JSON value, so it is read at once, up to a size that no configuration reaches. Values become
-texts: arrays are joined by ``;``, an object by its ``ToString``-like single value, and a Boolean reads ``True`` as
-in the other exports.
+texts: the members of an array are joined by ``;``, an object becomes the member that names it (else all of them), and
+a Boolean reads ``True`` as in the other exports.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ LARGEST = 64 << 20
 
 
 def is_json(head: bytes) -> bool:
-    """Whether a file begins as a JSON object or array of objects."""
+    """Return whether a file begins as a JSON object or array of objects."""
     encoding, mark = guess(head)
     text = decode(head[mark : mark + 512], encoding).lstrip("\ufeff \t\r\n")
     return text.startswith("{") or (text.startswith("[") and text[1:].lstrip().startswith("{"))
 
 
 def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """One row per object, named by its properties; ``log`` is empty for an object of no known kind."""
+    """Yield one row per object, named by its properties; ``log`` is empty for an object of no known kind."""
     data = stream.read(LARGEST + 1)
     encoding, mark = guess(data[:1024])
     if len(data) > LARGEST:
         yield Loss(origin=source, reason=f"the JSON is longer than {LARGEST} bytes", extent="the whole file")
         return
     try:
-        report = json.loads(decode(data[mark:], encoding))
-        objects = [item for item in (report if isinstance(report, list) else [report]) if isinstance(item, dict)]
-        rows = [{whole_text(name): _text(value) for name, value in item.items()} for item in objects]
+        exported = json.loads(decode(data[mark:], encoding))
+        members = exported if isinstance(exported, list) else [exported]
+        objects = [member for member in members if isinstance(member, dict)]
+        rows = [{whole_text(name): _text(value) for name, value in member.items()} for member in objects]
     except ValueError as error:
         yield Loss(origin=source, reason=f"the JSON cannot be read: {error}", extent="the whole file")
     except RecursionError:
@@ -48,11 +49,9 @@ def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "True" if value else "False"
     if isinstance(value, list):
-        return ";".join(_text(item) for item in value)
+        return ";".join(_text(member) for member in value)
     if isinstance(value, dict):
-        plain = [item for name, item in value.items() if name in ("Address", "Domain", "Name", "value", "Value")]
-        return _text(plain[0]) if plain else ";".join(_text(item) for item in value.values())
+        named = [member for name, member in value.items() if name in ("Address", "Domain", "Name", "value", "Value")]
+        return _text(named[0]) if named else ";".join(_text(member) for member in value.values())
     return whole_text(value) if isinstance(value, str) else str(value)

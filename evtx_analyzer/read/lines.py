@@ -1,4 +1,4 @@
-"""Lines of a text log, whatever its encoding, with number and byte offset; and the columns of a comma separated one."""
+"""Lines of a text log in any encoding, with number and byte offset, and the cells of a comma separated line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
+
+from msgspec.structs import replace
 
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.origin import Loss, Origin
@@ -20,12 +22,12 @@ _TOO_LONG = re.compile(r"a-line-of-([0-9]{1,18})-bytes")
 
 
 def long_line(size: int) -> str:
-    """What stands for a line of more than ``LONGEST_LINE`` bytes."""
+    """Return the word that ``lines`` yields in place of a line of more than ``LONGEST_LINE`` bytes."""
     return f"a-line-of-{size}-bytes"
 
 
 def too_long(text: str, origin: Origin) -> Loss | None:
-    """The loss for what ``lines`` gives in place of a line that is too long; None for any other line."""
+    """Return the loss for the word that ``lines`` yields in place of a line that is too long; else None."""
     size = _TOO_LONG.fullmatch(text)
     if size is None:
         return None
@@ -33,11 +35,18 @@ def too_long(text: str, origin: Origin) -> Loss | None:
     return Loss(origin=origin, reason=reason, extent=f"1 line, {int(size[1]):,} bytes")
 
 
-def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
-    """Number (from 1), byte offset and text of every line that is not empty; marks and NULs behind it are dropped.
+def lost_lines(numbered_lines: Iterable[tuple[int, int, str]], source: Origin) -> Iterator[Loss]:
+    """Yield a loss for each line that is too long, for readers that skip lines they do not know."""
+    for number, offset, text in numbered_lines:
+        if (loss := too_long(text, replace(source, line=number, offset=offset))) is not None:
+            yield loss
 
-    In place of a line of more than ``LONGEST_LINE`` bytes a word is given that says its size and no reader takes for a
-    row: see ``too_long``.
+
+def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
+    """Yield number (from 1), byte offset and text of every line that is not empty.
+
+    Byte order marks, and NULs behind a line, are dropped. In place of a line of more than ``LONGEST_LINE`` bytes comes
+    a word that says its size and that no reader takes for a row: see ``too_long``.
     """
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
@@ -62,12 +71,12 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
             if text:
                 yield number + 1, base + position, text
             return
-        # A crash leaves a tail of NULs, sometimes of many megabytes: it is no line and is not kept.
+        # A crash leaves a tail of NULs, sometimes of many megabytes, which is no line and need not be kept in memory.
         buffer, base = without_nul_tail(buffer[position:]) + block, base + position
 
 
 def skip_line(stream: BinaryIO, size: int, ending: bytes) -> tuple[int, bytes]:
-    """The size of a line of which ``size`` bytes were read, and what was read behind its end."""
+    """Read on to the end of a line of which ``size`` bytes were read; return its size and what follows it."""
     odd = b""  # in UTF-16, half a character that a block ends in
     while block := stream.read(_BLOCK):
         block = odd + block
@@ -80,16 +89,16 @@ def skip_line(stream: BinaryIO, size: int, ending: bytes) -> tuple[int, bytes]:
 
 
 def without_nul_tail(buffer: bytes) -> bytes:
-    """What was read behind the last line end; nothing where it is a tail of NULs."""
+    """Return what was read behind the last line end; nothing if it is a long run of NULs."""
     return b"" if len(buffer) >= _BLOCK and not buffer.strip(b"\0") else buffer
 
 
 def _ended(buffer: bytes, ending: bytes) -> Iterable[bytes]:
-    """The lines of a buffer that have an end, without it."""
+    """Return the lines of a buffer that have an end, without their ends."""
     if len(ending) == 1:
-        found = buffer.split(ending)
-        del found[-1]
-        return found
+        complete_lines = buffer.split(ending)
+        del complete_lines[-1]
+        return complete_lines
     return _ended_wide(buffer, ending)
 
 
@@ -101,7 +110,7 @@ def _ended_wide(buffer: bytes, ending: bytes) -> Iterator[bytes]:
 
 
 def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
-    """Next line end; in UTF-16 only at an even distance, so that half characters do not match."""
+    """Return where the next line end is, or -1; in UTF-16 only at an even distance, not inside characters."""
     end = buffer.find(ending, position)
     while end >= 0 and (end - position) % len(ending):
         end = buffer.find(ending, end + 1)
@@ -109,7 +118,7 @@ def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
 
 
 def line_text(data: bytes, encoding: str) -> str:
-    """A line's text; empty where it holds blanks only. One NUL in front of it stands for any number of them."""
+    """Return the text of a line; empty if it is blank. NULs before the text become a single one."""
     decoded = decode(data, encoding).rstrip(_AROUND)
     text = decoded.lstrip(_AROUND)
     if not text or text.isspace():
@@ -118,7 +127,7 @@ def line_text(data: bytes, encoding: str) -> str:
 
 
 def without_nuls(line: str, origin: Origin) -> tuple[str, tuple[Loss, ...]]:
-    """Return what can be read of a line in which NULs stand, and the loss; a line without them as it is.
+    """Return the part of a line that can be read where NULs stand in it, and the loss; any other line as it is.
 
     Zeros in the middle of a log stand where a crash or a copy lost what was written: the row that they begin in is cut,
     and what follows them on the line is the end of another row. Behind zeros in front of it, a row is whole.
@@ -129,8 +138,14 @@ def without_nuls(line: str, origin: Origin) -> tuple[str, tuple[Loss, ...]]:
     return text, (Loss(origin=origin, reason="zeros stand where rows were written", extent="1 row or more"),)
 
 
+def damaged_row(line: str, origin: Origin) -> Loss:
+    """Return the loss for a row that has too few cells, or a quote that is not closed, or is too long to be read."""
+    damage = Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+    return too_long(line, origin) or damage
+
+
 def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
-    """Columns of one row, or None where a quote is not closed (the row was cut)."""
+    """Return the cells of one row; None where a quote is not closed because the row was cut."""
     if '"' not in line:
         return line.split(delimiter)
     try:
@@ -140,13 +155,13 @@ def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
 
 
 def head_text(head: bytes) -> str:
-    """The first bytes of a file as text."""
+    """Return the first bytes of a file as text."""
     encoding, mark = guess(head)
     return decode(head[mark:], encoding).lstrip(_MARK)
 
 
 def as_lines(head: bytes) -> list[str]:
-    """The lines of the first bytes of a file that are not empty; the last one may be cut."""
+    """Return the lines that are not empty among the first bytes of a file; the last one may be cut."""
     return [line for line in head_text(head).splitlines() if line.strip("\0 \t")]
 
 
@@ -155,10 +170,10 @@ _MONTHS, _YEAR_DIGITS = 12, 4
 
 
 def date_order(texts: Iterable[str]) -> DateOrder:
-    """How a culture writes its dates, from examples; empty where all of them can be read in both ways.
+    """Return the order of day, month and year in examples of one culture; empty if all can be read in two ways.
 
-    A year in front, a part above 12, or the dot of the German format decides; ``AM`` and ``PM`` after a slash date are
-    taken as the English (US) one.
+    A year in front, a part above 12, or the dot of the German format decides. A date with ``AM`` or ``PM`` behind it is
+    taken as one of the English (US) culture.
     """
     for text in texts:
         match = _DATE.search(text)

@@ -1,9 +1,9 @@
 """Non-delivery reports saved as mail (.eml): the delivery-status part, for all other text is localized prose.
 
-The text part is only looked at where no recipient's fields say 5.7.64: a reply may stand there alone.
+The text part is only looked at where no recipient's fields say 5.7.64: some servers write the reply only there.
 RFC 3464: fields of the message (``Reporting-MTA``), then a block per recipient (``Final-Recipient``, ``Status``,
 ``Diagnostic-Code``). One record per recipient; the returned headers add ``Message-ID`` and ``From`` of the message that
-was refused. A report that was forwarded as an attachment is found as well.
+was refused. A report that was forwarded as an attachment is read as well.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ _REPORT = re.compile(r"report-type=\"?delivery-status|message/(?:global-)?delive
 
 
 def is_mail_report(head: bytes) -> bool:
-    """Whether the first bytes are of a mail that carries a delivery status report."""
+    """Return whether the first bytes are of a mail that carries a delivery status report."""
     text = head_text(head)
     return bool(_HEADER.match(text)) and bool(_REPORT.search(text))
 
 
 def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """One record per recipient of every delivery status in the mail."""
+    """Yield one record per recipient of every delivery status in the mail, and what was lost."""
     from evtx_analyzer.read.delivery_status import recipients, unattributed  # noqa: PLC0415  start-up cost: a parser of mail
 
     data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
+    # The mail parser would take a byte order mark for a part of the first header's name.
     data = data.removeprefix(b"\xef\xbb\xbf")
     try:
         rows, reports = list(recipients(data)), unattributed(data)

@@ -33,18 +33,19 @@ _DELIVERY_TIME, _SUBMIT_TIME, _REPORT_TIME = 0x0E06, 0x0039, 0x0032
 
 
 def is_outlook_message(head: bytes) -> bool:
-    """Whether the first bytes are of a compound file; whether it is a message shows only its directory."""
+    """Return whether a file begins as a compound file; only its directory shows whether it is a message."""
     return head.startswith(_MAGIC)
 
 
 def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """One record per recipient that a report tells of; a compound file that is no message gives nothing."""
+    """Yield one record per recipient of a report; nothing for a compound file that is no message."""
     data = stream.read(_LARGEST + 1)
     if _PROPERTY_STREAM.encode("utf-16-le") not in data:
         return
+    if len(data) > _LARGEST:
+        yield Loss(origin=source, reason=f"the message is larger than {_LARGEST} bytes", extent="what lies beyond")
     try:
-        # Here and not above: the library is an extra.
-        import olefile  # noqa: PLC0415
+        import olefile  # noqa: PLC0415  the library is an extra
     except ImportError:
         reason = "an Outlook message needs the extra 'msg': pip install evtx-analyzer[msg], or save it as .eml"
         yield Loss(origin=source, reason=reason, extent="the whole file")
@@ -57,6 +58,7 @@ def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | 
 
 
 def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Yield one record per recipient with a diagnostic text; the report's text is used where none holds 5.7.64."""
     common = {
         "Date": _time(ole),
         "Message-ID": _string(ole, "", _ORIGINAL_ID) or _string(ole, "", _IN_REPLY_TO),
@@ -80,7 +82,10 @@ def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow | Loss]:
 
 
 def _line_with_code(text: str) -> str:
-    """The first line that holds 5.7.64; empty where none does. One search: a line may be a page long."""
+    """Return the first line that holds 5.7.64; empty if none does.
+
+    The text is searched once, and not line by line: a line may be a page long.
+    """
     code = _CODE.search(text)
     if code is None:
         return ""
@@ -106,7 +111,10 @@ def _string(ole: olefile.OleFileIO, storage: str, tag: int) -> str:
 
 
 def _time(ole: olefile.OleFileIO) -> str:
-    """When the report was delivered, else sent, as RFC 3339 text: rows of 16 bytes after a header of 32."""
+    """Return when the report was delivered, else sent, in ISO 8601; empty if its properties do not say.
+
+    The stream of properties has a header of 32 bytes, then 16 bytes for each (MS-OXMSG 2.4).
+    """
     data = ole.openstream(_PROPERTY_STREAM).read() if ole.exists(_PROPERTY_STREAM) else b""
     times = {}
     for place in range(32, len(data) - 15, 16):

@@ -1,4 +1,4 @@
-"""Event logs in pieces, for a second reading: what a piece mentions can be asked before its records are decoded.
+"""Event logs in pieces for a second reading, which can be asked for what they mention before they are decoded.
 
 A piece is a chunk of an .evtx file (``read/evtx/pieces.py``), or about as many records of another export as a chunk
 holds.
@@ -14,7 +14,7 @@ from typing import Protocol
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import EventRecord
 
-_RECORDS = 32
+_RECORDS = 32  # in a piece; a chunk of a CAPI2 log holds about as many
 
 
 class Piece(Protocol):
@@ -34,14 +34,14 @@ class Piece(Protocol):
     def last(self) -> datetime | None: ...  # noqa: D102
 
     def mentions(self, names: frozenset[str]) -> bool:
-        """Whether one of the names may stand in it."""
+        """Return whether one of the names may stand in it."""
 
     def naming(self, names: frozenset[str]) -> Sequence[EventRecord | Loss]:
         """Return the records in which one of the names stands, in any case; a loss for each that cannot be decoded."""
 
 
 class RecordPiece:
-    """A piece of which all records are at hand."""
+    """A piece whose records are all decoded."""
 
     selected = True
 
@@ -50,16 +50,16 @@ class RecordPiece:
         self.first, self.last = (records[0].time, records[-1].time) if records else (None, None)
 
     def mentions(self, names: frozenset[str]) -> bool:
-        """Whether one of the names stands in a record."""
+        """Return whether one of the names stands in a record."""
         return any(name in text for _, text in self._records for name in names)
 
     def naming(self, names: frozenset[str]) -> Sequence[EventRecord]:
-        """The records in which one of the names stands."""
+        """Return the records in which one of the names stands."""
         return [record for record, text in self._records if any(name in text for name in names)]
 
 
-def record_pieces(things: Iterable[object]) -> Iterator[RecordPiece]:
-    """The records of an export that has no chunks, some in each piece."""
-    records = (thing for thing in things if isinstance(thing, EventRecord))
+def record_pieces(readables: Iterable[object]) -> Iterator[RecordPiece]:
+    """Yield the records of an export that has no chunks, some in each piece."""
+    records = (readable for readable in readables if isinstance(readable, EventRecord))
     while piece := list(islice(records, _RECORDS)):
         yield RecordPiece(piece)

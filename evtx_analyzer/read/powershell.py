@@ -1,14 +1,15 @@
-"""What PowerShell writes of Exchange's objects: Clixml (``Export-Clixml``) and list text (``Format-List``, ``| fl``).
+"""Exchange's objects as PowerShell writes them: Clixml (``Export-Clixml``) and list text (``Format-List``, ``| fl``).
 
 Clixml: MS-PSRP section 2.2.5; every object has ``Props`` or ``MS`` with named values, times as ISO 8601 with offset
-where the object knew its kind. List text: ``Name : value``, a value goes on in lines that are indented to the value's
-column; the console's width cuts it anywhere, between words where it can. Which object it is, its property names tell.
+where the object knew its kind. List text: ``Name : value``; a long value is continued on lines indented to the value's
+column, because the console breaks it at its width, between words where it can. The names of its properties tell which
+object it is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,21 +21,19 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
 from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
-from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines
+from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines, lost_lines
 
 if TYPE_CHECKING:
     from lxml import etree
 
 EVENT_EXPORT = "Get-EventLog"
-# Get-InboundConnector and its kin: the properties that tell them apart.
-CONFIGURATION = tuple((names, cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items())
-# Properties of which all must be there, and the name that the object gets.
+# The properties that an object must all have, and the name that its rows get.
 OBJECTS = (
     (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
     (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
     (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
     *((names, STORE_EXPORT) for names in STORE_PROPERTIES),
-    *CONFIGURATION,
+    *((names, cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )
 _NAMESPACE = "http://schemas.microsoft.com/powershell/2004/04"
 _OBJECT = f"{{{_NAMESPACE}}}Obj"
@@ -44,12 +43,12 @@ _SHORTEST_INDENT = 4
 
 
 def is_clixml(head: bytes) -> bool:
-    """Whether the first bytes are of an Export-Clixml file."""
+    """Return whether the first bytes are of an Export-Clixml file."""
     return "<Objs" in head_text(head)[:2000]
 
 
 def is_list_text(head: bytes) -> bool:
-    """Whether the first bytes hold a known object as list text."""
+    """Return whether the first bytes hold a known object as list text."""
     names: set[str] = set()
     for line in as_lines(head)[:200]:
         match = _PAIR.match(line)
@@ -59,7 +58,7 @@ def is_list_text(head: bytes) -> bool:
 
 
 def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Known objects of a Clixml file; a list is joined by ``;``; an unknown object is passed over."""
+    """Yield the known objects of a Clixml file; the members of a list are joined by ``;``."""
     from lxml import etree  # noqa: PLC0415  start-up cost: only where there is such a file
 
     place = 0
@@ -82,6 +81,7 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
             log = _known(values)
             if log is not None:
                 yield LogRow(origin=replace(source, line=element.sourceline), log=log, values={"#order": "", **values})
+            # Elements that were read would otherwise stay in memory up to the end of the file.
             element.clear()
             while element.getprevious() is not None:
                 del parent[0]
@@ -94,44 +94,49 @@ def _properties(element: etree._Element) -> dict[str, str]:
     values: dict[str, str] = {}
     for bag in element:
         if _local_name(bag) in ("Props", "MS"):
-            for item in bag:
-                name = item.get("N")
+            for member in bag:
+                name = member.get("N")
                 if name and name not in values:
-                    values[name] = _value(item)
+                    values[name] = _value(member)
     return values
 
 
 def _local_name(element: etree._Element) -> str:
-    """The name without its namespace; empty for a comment, which has none."""
+    """Return the name of an element without its namespace; empty for a comment."""
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _value(item: etree._Element) -> str:
-    """Text of a value; the members of a list joined, an object by its own text (``ToString``)."""
-    if _local_name(item) != "Obj":
-        return _unescaped(item.text or "")
-    members = [_value(member) for part in item if _local_name(part) in ("LST", "IE", "STK", "QUE") for member in part]
-    own = next((part.text or "" for part in item if _local_name(part) == "ToString"), "")
+def _value(element: etree._Element) -> str:
+    """Return the text of a value; members of a list are joined by ``;``, an object has its ``ToString``."""
+    if _local_name(element) != "Obj":
+        return _unescaped(element.text or "")
+    members = [
+        _value(member) for part in element if _local_name(part) in ("LST", "IE", "STK", "QUE") for member in part
+    ]
+    own = next((part.text or "" for part in element if _local_name(part) == "ToString"), "")
     return ";".join(members) or _unescaped(own)
 
 
 def _unescaped(text: str) -> str:
-    """Clixml writes what XML cannot hold as ``_x000D_``, also each half of a surrogate pair."""
+    """Return a text of Clixml, which writes what XML cannot hold as ``_x000D_``, surrogates one by one."""
     return whole_text(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text))
 
 
 def read_list_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Known objects of list text; an object ends where a name comes again."""
-    rows = list(_objects(stream, source))
+    """Yield the known objects of list text; an object ends where one of its names is repeated."""
+    text_lines = list(lines(stream))
+    yield from lost_lines(text_lines, source)
+    rows = list(_objects(text_lines, source))
     order: DateOrder = date_order(row.values.get(name, "") for row in rows for name in ("Timestamp", "NotAfter"))
     for row in rows:
         yield replace(row, values={"#order": order, **row.values})
 
 
-def _objects(stream: BinaryIO, source: Origin) -> Iterator[LogRow]:
+def _objects(text_lines: Iterable[tuple[int, int, str]], source: Origin) -> Iterator[LogRow]:
+    """Yield the known objects; a line that is indented continues the value above."""
     values: dict[str, list[str]] = {}
     origin, name = source, ""
-    for number, offset, line in lines(stream):
+    for number, offset, line in text_lines:
         pair = _PAIR.match(line)
         if pair is None or line.startswith(" " * _SHORTEST_INDENT):
             if name and line.startswith(" " * _SHORTEST_INDENT):
@@ -153,13 +158,14 @@ def _object(values: dict[str, list[str]], origin: Origin) -> Iterator[LogRow]:
 
 
 def _joined(parts: list[str]) -> str:
-    """A value from its lines: a line that fills the console was cut inside a word, a shorter one between words."""
+    """Return a value from its lines: one as wide as the console was broken inside a word, others at a blank."""
     pair = _PAIR.match(parts[0])
     assert pair is not None
     width = max(len(part) for part in parts)
     text = pair[2]
     for before, part in pairwise(parts):
         text += ("" if len(before) == width else " ") + part.strip()
+    # A list of one recipient status, which has braces of its own: {[{LED=...};{MSG=}]}.
     return text.strip().removeprefix("{").removesuffix("}") if text.strip().startswith("{[{") else text.strip()
 
 

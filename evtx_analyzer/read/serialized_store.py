@@ -25,12 +25,15 @@ _KEY_PROVIDER, _ARCHIVED = 2, 19
 
 
 def is_serialized_store(head: bytes) -> bool:
-    """Whether a file begins as a serialized store."""
+    """Return whether a file begins as a serialized store."""
     return head.startswith(MAGIC)
 
 
 def read_serialized_store(stream: BinaryIO, source: Origin) -> Iterator[StoreEntry | Loss]:
-    """A heading and every certificate of the store; one that cannot be parsed, and an end too early, is a Loss."""
+    """Yield a heading and every certificate of the store; a Loss for one that cannot be parsed.
+
+    A store that ends too early is a Loss, too. Archived certificates are left out.
+    """
     from evtx_analyzer.read.certificate_files import from_der  # noqa: PLC0415  start-up cost: only where there is one
 
     data = stream.read(LARGEST + 1)

@@ -1,8 +1,8 @@
 r"""Certificates of ``Get-ChildItem Cert:`` as PowerShell saves them: Clixml, JSON, CSV, list text.
 
 ``PSParentPath`` names the store: ``Microsoft.PowerShell.Security\Certificate::LocalMachine\CA`` (page
-about_Certificate_Provider). Export-Clixml keeps of a whole certificate its ``RawData`` (base64), of chosen properties
-their values; CSV writes ``System.Byte[]`` for bytes. Names of properties are never localized.
+about_Certificate_Provider). Export-Clixml keeps the ``RawData`` (base64) of a whole certificate, and only the values of
+selected properties; CSV writes ``System.Byte[]`` for bytes. Names of properties are never localized.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ _THUMBPRINT = re.compile(r"[0-9A-F]{40}")
 
 
 def is_store_row(row: LogRow) -> bool:
-    """Whether a row is a certificate of ``Get-ChildItem Cert:``."""
+    """Return whether a row is a certificate of ``Get-ChildItem Cert:``."""
     return _PARENT.match(row.values.get("PSParentPath", "")) is not None and bool(
         row.values.keys() & {"Thumbprint", "RawData"}
     )
 
 
 def store_entry(row: LogRow) -> StoreEntry | Loss:
-    """The certificate with its store; its bytes tell more than the properties, which are there for its key."""
+    """Return the certificate with its store; its bytes are preferred to its properties.
+
+    A Loss if neither shows a thumbprint. Only the properties say whether there is a private key.
+    """
     values = row.values
     parent = _PARENT.match(values["PSParentPath"])
     assert parent is not None
@@ -66,7 +69,7 @@ def store_entry(row: LogRow) -> StoreEntry | Loss:
 
 
 def _bytes(text: str) -> bytes:
-    """The bytes of a base64 text; empty where it is none (``System.Byte[]`` in CSV)."""
+    """Return the bytes of a base64 text; empty for any other text (``System.Byte[]`` in CSV)."""
     try:
         return base64.b64decode(text, validate=True) if len(text) > 40 else b""  # noqa: PLR2004  shorter is no certificate
     except (binascii.Error, ValueError):
@@ -74,13 +77,14 @@ def _bytes(text: str) -> bytes:
 
 
 def _key(values: dict[str, str], thumbprint: str) -> PrivateKey | None:
-    told = values.get("HasPrivateKey", "").casefold()
+    """Return what the properties say about the private key; None where they say nothing."""
+    has_key = values.get("HasPrivateKey", "").casefold()
     provider, spec = values.get("KeyProvider", ""), values.get("KeySpec", "")
-    if told not in ("true", "false") and not provider:
+    if has_key not in ("true", "false") and not provider:
         return None
     return PrivateKey(
         thumbprint=thumbprint,
-        present={"true": True, "false": False}.get(told),
+        present={"true": True, "false": False}.get(has_key),
         provider=provider,
         key_spec=_KEY_SPECS.get(spec.casefold(), spec),
     )

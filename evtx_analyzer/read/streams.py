@@ -1,4 +1,4 @@
-"""One way to fill a buffer from any stream, whether it has ``readinto`` or only ``read``."""
+"""Fill a buffer from any stream, whether it has ``readinto`` or only ``read``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 
 def read_into(stream: BinaryIO, view: memoryview) -> int:
-    """Read into a buffer, as much as comes at once; not every member of an archive can do it itself."""
+    """Read into a buffer, and return how many bytes came at once; some members of archives have no ``readinto``."""
     if hasattr(stream, "readinto"):
         size: int = stream.readinto(view)
         return size

@@ -1,9 +1,9 @@
-"""Tables that PowerShell shows (``Format-Table``, and what Get-ExchangeCertificate and its kin show by themselves).
+"""Tables that PowerShell shows: ``Format-Table``, and the default output of Get-ExchangeCertificate and other cmdlets.
 
-A table shows some properties of each object, and cuts what is wider than its column (``CN=mail.contoso.c...``, in
-PowerShell 7 ``…``): a value that is cut is left out, of a list its last entry, and ``#cut`` names the columns. Rows are
-cut at the places of the headers; where a copy has lost the blanks, at blanks. Which object it is, the headers tell: the
-same properties as in the other exports must be there, else what is missing is said.
+A table shows some properties of each object, and cuts values that are wider than their column
+(``CN=mail.contoso.c...``, in PowerShell 7 ``…``). Such a value is left out, or in a list its last entry, and ``#cut``
+names the columns. Rows are split where the headers begin; where a copy has lost the blanks, at blanks. The headers tell
+which object it is. They must include the properties that other exports have, else a loss names those that are missing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from evtx_analyzer.exchange import (
 )
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import as_lines, lines
+from evtx_analyzer.read.lines import as_lines, damaged_row, lines
 
-# Headers of which one tells the object, in order: those that the object alone has.
+# Sets of headers that only one cmdlet's objects have; the first cmdlet that fits is taken.
 _TELLING = (
     (EXCHANGE_CERTIFICATE, ({"Thumbprint", "Services", "Subject"},)),
     (ACCEPTED_DOMAIN, ({"DomainName", "DomainType"},)),
@@ -59,13 +59,13 @@ class _Table(Struct, frozen=True):
 
 
 def is_table_text(head: bytes) -> bool:
-    """Whether the first bytes hold the headers of a known object's table."""
+    """Return whether the first bytes hold the headers of a known object's table."""
     text = [*as_lines(head)[:200], ""]
     return any(_table(line.expandtabs(), below) is not None for line, below in pairwise(text))
 
 
 def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """One row per object, with the properties that the table shows whole."""
+    """Yield one row per object, with the properties that the table shows whole."""
     table: _Table | None = None
     last: LogRow | Loss | None = None
     previous = 0
@@ -93,12 +93,12 @@ def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]
 
 
 def _goes_on(line: str, table: _Table) -> bool:
-    """Whether a line goes on with the row above (``Format-Table -Wrap``): nothing stands in its first column."""
+    """Return whether a line continues the row above (``Format-Table -Wrap``): its first column is empty."""
     return line[: table.starts[1]].isspace()
 
 
 def _wrapped(row: LogRow, line: str, table: _Table) -> LogRow:
-    """A row without what goes on in the next line: where a word was wrapped, does not show."""
+    """Return a row without the values that continue on the next line: it does not show where a word was broken."""
     cells = _cells(line, table) or []
     wrapped = [name for name, cell in zip(table.columns, cells, strict=False) if cell]
     cut = filter(None, [*row.values["#cut"].split(";"), *wrapped])
@@ -115,7 +115,7 @@ def _without(cmdlet: str, missing: list[str], origin: Origin) -> Loss:
 
 
 def _table(line: str, below: str) -> _Table | None:
-    """The table that a line of headers begins, with or (as copies often have it) without dashes below."""
+    """Return the table that a line of headers begins; copies often lack the dashes below it."""
     if not _HEADER.match(line):
         return None
     columns = [(match[0], match.start()) for match in re.finditer(r"\w+", line)]
@@ -140,7 +140,7 @@ def _is_row(line: str, table: _Table) -> bool:
 def _row(line: str, table: _Table, origin: Origin) -> LogRow | Loss:
     cells = _cells(line, table)
     if cells is None:
-        return Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+        return damaged_row(line, origin)
     values, cut = {}, []
     for name, cell in zip(table.columns, cells, strict=True):
         whole = _whole(name, cell)
@@ -152,7 +152,7 @@ def _row(line: str, table: _Table, origin: Origin) -> LogRow | Loss:
 
 
 def _cells(line: str, table: _Table) -> list[str] | None:
-    """The cells at the places of the headers; where these lie inside of words, the words, the last of them the rest."""
+    """Return the cells of a row: split where the headers begin, or at blanks where that would cut words."""
     ends = (*table.starts[1:], len(line))
     if all(end >= len(line) or line[end - 1].isspace() for end in ends[:-1]):
         return [line[start:end].strip() for start, end in zip(table.starts, ends, strict=True)]
@@ -161,7 +161,7 @@ def _cells(line: str, table: _Table) -> list[str] | None:
 
 
 def _whole(name: str, cell: str) -> str | None:
-    """A cell as far as it is whole: None where nothing of it is; of a list that is cut, the entries before the cut."""
+    """Return the part of a cell that is whole: a list without its cut last entry; None if nothing is."""
     if name == "Thumbprint":
         return cell if re.fullmatch(rf"[0-9A-Fa-f]{{{_WHOLE_THUMBPRINT}}}", cell) else None
     # Dots of services stand for those that a certificate is not bound to.

@@ -1,8 +1,7 @@
 """W3C extended logs, as the SMTP service of IIS writes them.
 
 Source: W3C WD-logfile-960323, "Extended Log File Format". Cells are separated by blanks and not quoted; ``-`` stands
-for an absent value. The header block comes again at every start of the service, and the columns are bound anew each
-time.
+for an absent value. The header block is repeated at every start of the service, and each one may change the columns.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text, lines, too_long, without_nuls
+from evtx_analyzer.read.lines import damaged_row, head_text, lines, too_long, without_nuls
 
 W3C_LOG = "W3C"
 
@@ -36,8 +35,8 @@ def read_w3c_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 class W3cRows:
     """Reads a W3C extended log line by line; ``#date`` in a row is the day of the last ``#Date:`` directive.
 
-    Where rows have a time and no date, the day goes on at every midnight that they cross. Where they have neither,
-    ``#time`` is the directive's time: all that is known of them.
+    Where rows have a time and no date, the day is counted up at every midnight that they cross. Where they have none of
+    both, ``#time`` is the directive's time, the only one that is known.
     """
 
     def __init__(self, source: Origin) -> None:
@@ -61,7 +60,7 @@ class W3cRows:
         elif not columns:
             yield Loss(origin=origin, reason="a row stands before any #Fields row", extent="1 row")
         elif len(values) < len(columns):
-            yield Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
+            yield damaged_row(line, origin)
         else:
             if self._undated:
                 now = values[columns.index("time")]
@@ -91,8 +90,9 @@ class W3cRows:
 
 
 def _after(date: str, before: str, now: str) -> str:
-    """Return the day of a row: the next one where the clock fell back by more than half a day."""
+    """Return the day of a row: one later where its clock is more than twelve hours behind the row before."""
     start, end = clock.from_iso(f"{date} {before}"), clock.from_iso(f"{date} {now}")
+    # Less is no midnight: rows of sessions at the same time are a little out of order, and clocks are set back.
     if start is None or end is None or start - end < timedelta(hours=12):
         return date
     return f"{end + timedelta(days=1):%Y-%m-%d}"

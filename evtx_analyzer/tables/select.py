@@ -151,7 +151,7 @@ def extract(
     if not as_operations:
         items: list[Any] = [event for event in decoded if wanted.accepts(event)]
         return Extract(table=table, items=items, accounts=accounts)
-    hosts = identify_hosts(hosts_of(accounts), [account.item.source.path for account in accounts])
+    hosts = identify_hosts(hosts_of(accounts), [account.examined.source.path for account in accounts])
     made = operations((Match(event=event, signals=()) for event in decoded), hosts, coverage_of(accounts))
     items = [operation for operation in made if wanted.accepts_operation(operation)]
     return Extract(table=OPERATIONS, items=items, accounts=accounts)
@@ -160,10 +160,12 @@ def extract(
 def _chosen(every: Sequence[SourceAccount], kind: str) -> tuple[SourceAccount, ...]:
     """Return sources that may hold the kind, and those that cannot be opened; raises InputError where there is none."""
     right = is_event_log if kind == CAPI2 else is_text_log
-    chosen = tuple(account for account in every if right(account.item) or account.item.error)
+    chosen = tuple(account for account in every if right(account.examined) or account.examined.error)
     if chosen:
         return chosen
-    items = [(account.item.source.path, account.item.syntax or account.status().reason) for account in every[:3]]
+    items = [
+        (account.examined.source.path, account.examined.syntax or account.status().reason) for account in every[:3]
+    ]
     shown = "; ".join(f"{path}: {what}" for path, what in items)
     expected = "a CAPI2 Operational export (.evtx or XML)" if kind == CAPI2 else f"logs of kind {kind}"
     raise InputError(f"nothing of kind {kind} in the input ({shown or 'no file'}); expected {expected}")
@@ -171,7 +173,7 @@ def _chosen(every: Sequence[SourceAccount], kind: str) -> tuple[SourceAccount, .
 
 def _events(accounts: Iterable[SourceAccount], how: ReadingOptions, kind: str) -> Iterator[Timed]:
     for account in accounts:
-        for event in () if account.item.error else events(account, how):
+        for event in () if account.examined.error else events(account, how):
             if isinstance(event, Capi2Event):
                 found: Iterable[Timed] = (event,) if kind == CAPI2 else ()
             elif isinstance(event, SmtpEvent):

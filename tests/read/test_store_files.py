@@ -3,18 +3,26 @@ specification or by ``cryptography``, which is the independent reader."""
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import Any
 
 import certificates as made
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, pkcs12
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    pkcs7,
+    pkcs12,
+)
 
 from evtx_analyzer.model.events import CertificateFile
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize import normalize
-from evtx_analyzer.read import HEAD, read, recognize
+from evtx_analyzer.read import HEAD, certificate_files, read, recognize
 
 GERMAN = """C:\\>certutil -store My
 My "Eigene Zertifikate"
@@ -302,8 +310,6 @@ def test_bytes_that_are_no_certificate_leave_its_properties():
 
 
 def pfx(password):
-    from cryptography import x509
-
     certificate = x509.load_der_x509_certificate(made.make("leaf", "Root"))
     sealed = BestAvailableEncryption(password) if password else NoEncryption()
     return pkcs12.serialize_key_and_certificates(b"x", made.key("leaf"), certificate, None, sealed)
@@ -320,6 +326,49 @@ def test_a_pfx_without_a_password_gives_its_certificate_only():
     (found,) = records(pfx(b""), "certificate")
     assert isinstance(found, CertificateFile)
     assert found.certificate.subject.startswith("CN=leaf")
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_a_pkcs7_file_of_any_size(count):
+    """An export of all roots has more than 64 KiB: its length then takes three bytes (ITU-T X.690 8.1.3.5)."""
+    certificate = x509.load_der_x509_certificate(made.make("leaf", "Root"))
+    data = pkcs7.serialize_certificates([certificate] * count, Encoding.DER)
+    assert (len(data) > 0xFFFF) == (count > 1)
+    kept = records(data, "certificate")
+    assert {type(record) for record in kept} == {CertificateFile}
+    assert recognize(data[:HEAD]) == "certificate"
+
+
+def pem_of(label):
+    certificate = base64.encodebytes(made.make("leaf", "Root")).decode()
+    return f"-----BEGIN {label}-----\n{certificate}-----END {label}-----\n".encode()
+
+
+@pytest.mark.parametrize("label", ["CERTIFICATE", "X509 CERTIFICATE"])
+def test_labels_of_pem(label):
+    """RFC 7468 5.1: parsers may treat X509 CERTIFICATE like CERTIFICATE."""
+    assert recognize(b"Bag Attributes\n" + pem_of(label)) == "certificate"
+    (kept,) = records(pem_of(label), "certificate")
+    assert isinstance(kept, CertificateFile)
+
+
+@pytest.mark.parametrize("follows", [b"", pem_of("CERTIFICATE"), b"-----BEGIN PRIVATE KEY-----\n"])
+def test_a_pem_block_without_an_end_is_a_loss(follows):
+    cut = pem_of("CERTIFICATE")[:200] + b"\n"
+    first, loss, *others = records(pem_of("CERTIFICATE") + cut + follows, "certificate")
+    assert isinstance(first, CertificateFile)
+    assert isinstance(loss, Loss)
+    assert loss.origin.offset == len(pem_of("CERTIFICATE"))
+    assert len(others) == (b"CERTIFICATE" in follows)
+
+
+def test_what_lies_beyond_the_largest_file_is_a_loss(monkeypatch):
+    pem = pem_of("CERTIFICATE")
+    monkeypatch.setattr(certificate_files, "LARGEST", len(pem))
+    assert [type(record) for record in records(pem, "certificate")] == [CertificateFile]
+    loss, kept = records(pem * 2, "certificate")
+    assert loss.extent == "what lies beyond"
+    assert isinstance(kept, CertificateFile)
 
 
 @pytest.mark.parametrize("form", ["serialized-store", "clixml"])

@@ -11,6 +11,7 @@ import pytest
 from smtp_case import analyze, rejections
 
 import evtx_analyzer
+from evtx_analyzer.read import outlook
 from samples import capi2
 from samples.capi2 import PARTIAL_CHAIN, Recorder
 from samples.cases import HOST, KB_TIME, LEAF
@@ -141,6 +142,12 @@ TRACKING_CASES = {
         "03:09:55",
     ),
     "not a failure": ({"M.LOG": TRACKING + tracking_row(**{"event-id": "SEND"})}, {}, [], ""),
+    "CSV, columns in lower case": (
+        {"t.csv": EXPORT_HEADER.lower() + export_row("01.12.2016 04:09:55")},
+        {"tz": "Europe/Berlin"},
+        TRACKED,
+        "03:09:55",
+    ),
     "CSV, German": (
         {"t.csv": "#TYPE X\r\n" + EXPORT_HEADER + export_row("01.12.2016 04:09:55")},
         {"tz": "Europe/Berlin"},
@@ -400,6 +407,15 @@ def outlook_report(diagnostics, body):
         streams[f"{storage}/__substg1.0_39FE001F"] = address.encode("utf-16-le")
         streams[f"{storage}/__substg1.0_0C1B001E"] = diagnostic.encode()
     return compound(streams)
+
+
+def test_what_lies_beyond_the_largest_message_is_a_loss(tmp_path, monkeypatch):
+    pytest.importorskip("olefile")
+    data = outlook_report([("b@fabrikam.com", f"<x #5.7.64 smtp;{LED}>")], "")
+    monkeypatch.setattr(outlook, "_LARGEST", len(data))
+    assert not analyze(tmp_path, {"ndr.msg": data}).losses
+    report = analyze(tmp_path, {"ndr.msg": data + bytes(512)})
+    assert [loss.extent for loss in report.losses] == ["what lies beyond"]
 
 
 def test_a_report_saved_from_outlook_whose_text_alone_tells_the_refusal(tmp_path):

@@ -420,6 +420,15 @@ IIS_CASES = {
     ),
     "NCSA": ({"nc061011.log": NCSA_ROWS}, {}, [("2006-10-11T19:17:03", "", "b@fabrikam.com", "utc")]),
     "ODBC": ({"odbc.csv": ODBC_ROWS}, BERLIN, [("2016-12-01T03:09:56", "CORP-SMTP1", "b@fabrikam.com", "zone")]),
+    "ODBC, columns in lower case as of PostgreSQL": (
+        {
+            "odbc.csv": ODBC_ROWS.replace("2016-12-01", "01.12.2016")
+            .replace('"LogTime"', '"logtime"')
+            .replace("Host", "host")
+        },
+        BERLIN,
+        [("2016-12-01T03:09:56", "CORP-SMTP1", "b@fabrikam.com", "zone")],
+    ),
 }
 
 

@@ -175,3 +175,13 @@ def test_a_line_that_is_too_long_is_a_loss_and_costs_no_other(syntax, encoding):
     assert [item.origin.line for item in found] == [2, 3, 4, 5]
     data = text.encode(encoding)
     assert all(data[item.origin.offset :].startswith(row.encode(encoding)) for item in found if item is not loss)
+
+
+@pytest.mark.parametrize("syntax", ["iis-log", "ncsa-log", "csv-table", "console-text", "certutil-text"])
+def test_the_loss_of_a_line_that_is_too_long_has_its_size(syntax):
+    size = LONGEST_LINE + 99_999
+    text = '"Timestamp","EventId","MessageId"\r\n' + "x" * size + "\r\n"
+    found = read(syntax, io.BytesIO(text.encode()), Origin(source="x"))
+    (loss,) = [loss for loss in found if isinstance(loss, Loss) and loss.origin.line == 2]
+    assert "longer than" in loss.reason
+    assert loss.extent == f"1 line, {size + 1:,} bytes", "with the carriage return"

@@ -1,4 +1,4 @@
-"""One record's XML from its BinXML, for records that nothing else renders.
+"""One record's XML from its BinXML, for records that the ``evtx`` library cannot decode.
 
 Follows MS-EVEN6 2.2.12 ("BinXml") and libyal's "Windows XML Event Log (EVTX)". python-evtx frames the record and
 reads its names; its own nodes cannot render CAPI2, because they take three things for granted which real
@@ -11,7 +11,7 @@ reads its names; its own nodes cannot render CAPI2, because they take three thin
 Its nodes also follow the chunk's name and template tables on construction, and those may run in a circle where a
 chunk is damaged. So the tokens are walked here, and every name is read at the offset where it is used.
 
-The content is that of the ``evtx`` library: same elements, attributes and texts, absent values omitted, arrays
+The content is as from the ``evtx`` library: same elements, attributes and texts, absent values omitted, arrays
 as repeated elements, GUIDs in upper case without braces, binary as hexadecimal, times in ISO 8601. What differs:
 no indentation, no XML declaration, no processing instructions; characters that XML 1.0 forbids become U+FFFD
 (``evtx`` leaves them, and its output is then not well-formed); a float's exponent may be spelled otherwise; a time
@@ -55,14 +55,17 @@ _ENTITIES = ("amp", "lt", "gt", "quot", "apos")
 
 
 class Allowance:
-    """What the records of one chunk may unfold to, all together: crafted ones cannot hold the reader up for long."""
+    """How many bytes the records of one chunk may still unfold to: crafted ones cannot hold up the reader for long."""
 
     def __init__(self, left: int = _BUDGET) -> None:
         self.left = left
 
 
 def render(record: Record, allowance: Allowance | None = None) -> str:
-    """The record's XML on one line; raises python-evtx's ParseException, among others, where it is damaged."""
+    """Return the record's XML on one line.
+
+    Raises python-evtx's ParseException, among others, where the record is damaged.
+    """
     at, end = record.offset() + _HEAD, record.offset() + record.size() - 4
     allowance = allowance or Allowance()
     shared = _Shared(allowance.left)
@@ -90,7 +93,7 @@ _Part = _Element | str | tuple[str, ...]
 
 @dataclass
 class _Shared:
-    """What the fragments of one record share: the budget left, and the names read (text, bytes) by offset."""
+    """What the fragments of one record share: the budget that is left, and the names (text, bytes) by offset."""
 
     left: int
     names: dict[int, tuple[str, int]] = field(default_factory=dict)
@@ -116,7 +119,7 @@ class _Fragment:
     values: list[_Value] | None = None
 
     def content(self, *, last: int = TOKEN.EndOfStreamToken) -> list[_Part]:
-        """All parts up to the token ``last``: a close tag, or the end of the fragment, which may go unsaid."""
+        """Return all parts up to the token ``last``: a close tag, or the end, whose token may be missing."""
         parts: list[_Part] = []
         while last or self.at < self.end:
             token = self._token()
@@ -194,7 +197,10 @@ class _Fragment:
         return [_escaped(scalar(value.kind, data))]
 
     def template(self) -> list[_Part]:
-        """A template instance: the definition stands here on its first use in the chunk, else where it was."""
+        """Return the parts of a template instance.
+
+        Its definition stands here on its first use in the chunk, and later instances refer to that place.
+        """
         _, definition = self._take(5), self._number("<I")
         (length,) = struct.unpack_from("<I", self.buf, definition + 20)
         body = definition + _DEFINITION_HEAD
@@ -306,7 +312,7 @@ def _write_element(element: _Element, shared: _Shared) -> str:
 
 
 def _repeated(element: _Element) -> Iterator[_Element]:
-    """The element once per item of the first array in it, and so on for further arrays (MS-EVEN6 3.1.4.7.5)."""
+    """Yield the element once per item of the first array in it, and so on for further arrays (MS-EVEN6 3.1.4.7.5)."""
     lists = [element.children, *(value for _, value in element.attributes)]
     arrays = ((i, k, part) for i, parts in enumerate(lists) for k, part in enumerate(parts) if isinstance(part, tuple))
     i, k, array = next(arrays, (0, 0, ()))

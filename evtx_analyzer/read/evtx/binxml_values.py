@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def scalar(kind: int, data: bytes) -> str:
-    """The text of one value; no bytes are no text, whatever the type."""
+    """Return the text of one value; empty if it has no bytes, whatever its type."""
     read = _SCALARS.get(kind)
     if read is None:
         raise ParseException(f"BinXML values of type {kind:02X} are not known")
@@ -24,7 +24,7 @@ def scalar(kind: int, data: bytes) -> str:
 
 
 def items(kind: int, data: bytes) -> list[str]:
-    """An array's values (MS-EVEN6 3.1.4.7.5): strings end in NUL each, other types have one size each."""
+    """Return the values of an array (MS-EVEN6 3.1.4.7.5): strings end in NUL, other types have a fixed size."""
     if kind == TYPE.WSTRING:
         return data.decode("utf-16-le", "replace").removesuffix("\0").split("\0")
     if kind not in SIZES:
@@ -38,7 +38,7 @@ def _integer(form: str) -> Callable[[bytes], str]:
 
 
 def utf16(data: bytes) -> str:
-    """The text up to the first NUL, with U+FFFD for what is no UTF-16."""
+    """Return the text up to the first NUL, with U+FFFD for what is not UTF-16."""
     return data.decode("utf-16-le", "replace").partition("\0")[0]
 
 
@@ -59,6 +59,7 @@ def _binary(data: bytes) -> str:
 
 
 def _float(data: bytes) -> str:
+    # The shortest digits that mean the same 32 bits, as in evtx; Python's repr would show those of 64 bits.
     (number,) = struct.unpack("<f", data)
     digits = (f"{number:.{precision}g}" for precision in range(6, 10))
     return repr(float(next((text for text in digits if struct.pack("<f", float(text)) == data), number)))
@@ -89,7 +90,7 @@ def _iso(time: datetime) -> str:
 
 
 def _sid(data: bytes) -> str:
-    """MS-DTYP 2.4.2.2: revision, count, 48-bit big-endian authority, little-endian sub-authorities."""
+    """Return a SID (MS-DTYP 2.4.2.2): revision, count, 48-bit big-endian authority, little-endian sub-authorities."""
     authority = int.from_bytes(data[2:8], "big")
     subs = struct.unpack_from(f"<{data[1]}I", data, 8)
     return "-".join(map(str, ("S", data[0], authority, *subs)))

@@ -1,10 +1,10 @@
-r"""Which records a 64 KiB chunk of an EVTX file holds, and which it should hold: framing and accounting, no decoding.
+r"""Which records a 64 KiB chunk of an EVTX file holds, and which it should hold, without decoding any.
 
 A chunk has a 512 byte header and then records, back to back. A record is ``**\0\0``, its size, its id, a FILETIME,
 BinXML, and its size once more. The header says which ids follow and where free space begins, and has a checksum of
 itself and one of the records (libyal, "Windows XML Event Log (EVTX)"). It counts twice: record *numbers* run on
-through the file, record *ids* are the log's and have holes where an export was filtered. Only where both agree is
-an id that does not turn up a lost record.
+through the file, record *ids* are the log's and have holes where an export was filtered. Only where both agree does
+a missing id mean a lost record.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHUNK_SIZE = 0x10000
 HEADER_SIZE = 0x200
 _SMALLEST = 28  # a record's frame takes that much
 MOST_RECORDS = CHUNK_SIZE // _SMALLEST
-_MAGIC = b"ElfChnk\0"
+MAGIC = b"ElfChnk\0"
 RECORD_MAGIC = b"**\0\0"
 _RECORD = struct.Struct("<4sIQQ")
 _SIZE = struct.Struct("<I")
@@ -51,7 +51,7 @@ class Head(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A place in a chunk where records should be: bytes that are none, ids that did not turn up, or both."""
+    """A place in a chunk where records should be: bytes that are no records, ids that are missing, or both."""
 
     at: int
     size: int
@@ -72,7 +72,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk, accounted for. ``data`` is complete, with a header that leads a decoder to all the ``heads``."""
+    """One chunk that is accounted for; ``data`` is complete, with a header that leads a decoder to all ``heads``."""
 
     data: bytes
     promise: Promise
@@ -91,11 +91,11 @@ class Chunk:
 
 
 def account(raw: bytes) -> Chunk | None:
-    """Account for one chunk as it stands in the file; None where it was never used."""
-    if not raw.startswith(_MAGIC) and raw == _UNUSED[: len(raw)]:
+    """Return the account of one chunk as it stands in the file; None if it was never used."""
+    if not raw.startswith(MAGIC) and raw == _UNUSED[: len(raw)]:
         return None
-    intact = raw.startswith(_MAGIC) and len(raw) == CHUNK_SIZE
-    whole = raw if intact else _MAGIC + raw[len(_MAGIC) :].ljust(CHUNK_SIZE - len(_MAGIC), b"\0")
+    intact = raw.startswith(MAGIC) and len(raw) == CHUNK_SIZE
+    whole = raw if intact else MAGIC + raw[len(MAGIC) :].ljust(CHUNK_SIZE - len(MAGIC), b"\0")
     header = ChunkHeader(whole, 0)
     records = raw if intact else whole[: len(raw)]
     promise = _promise(header)
@@ -108,8 +108,9 @@ def account(raw: bytes) -> Chunk | None:
     if covered:
         heads = sorted([*heads, *covered], key=lambda head: head.at)
         faults.append("the size of a record reaches into the next one")
+    decodable = not faults and _header_fits(header, heads) and _sizes_fit(whole, heads)
     return Chunk(
-        data=whole if not faults and _says(header, heads) and _sized(whole, heads) else _repaired(whole, heads),
+        data=whole if decodable else _repaired(whole, heads),
         promise=promise,
         heads=heads,
         gaps=list(_gaps(heads, promise)),
@@ -119,8 +120,8 @@ def account(raw: bytes) -> Chunk | None:
 
 
 def counted_chunk(raw: bytes) -> Chunk | None:
-    """The same for a chunk that was found sound before: its checksums agreed, and its ids ran without holes."""
-    if len(raw) == CHUNK_SIZE and raw.startswith(_MAGIC):
+    """Return the account of a chunk that the first reading found sound, with ids that run without holes."""
+    if len(raw) == CHUNK_SIZE and raw.startswith(MAGIC):
         numbers, first, last, free = _SOUND_HEADER.unpack_from(raw)
         if first in ANY_ID and first <= last < first + MOST_RECORDS and free <= CHUNK_SIZE:
             ids, run = range(first, last + 1), range(numbers, numbers + last - first + 1)
@@ -132,6 +133,7 @@ def counted_chunk(raw: bytes) -> Chunk | None:
 
 
 def _promise(header: ChunkHeader) -> Promise:
+    """Return what the chunk header says; without ids and numbers where these are implausible."""
     first, last = header.log_first_record_number(), header.log_last_record_number()
     begin, end = header.file_first_record_number(), header.file_last_record_number()
     plausible = 0 < first <= last < ANY_ID.stop and 0 <= end - begin < MOST_RECORDS
@@ -146,7 +148,7 @@ def _promise(header: ChunkHeader) -> Promise:
 
 
 def _faults(raw: bytes, header: ChunkHeader, promise: Promise) -> Iterator[str]:
-    if not raw.startswith(_MAGIC):
+    if not raw.startswith(MAGIC):
         yield "the chunk's magic is damaged"
     if len(raw) < CHUNK_SIZE:
         yield f"only {len(raw):,} bytes of the chunk's {CHUNK_SIZE:,} are there"
@@ -160,10 +162,10 @@ def _faults(raw: bytes, header: ChunkHeader, promise: Promise) -> Iterator[str]:
 
 
 def _walk(data: bytes, promise: Promise) -> list[Head]:
-    """The records in order, found by their sizes, and by search after one that is damaged.
+    """Return the records in order: each follows from the size of the one before, and after damage from a search.
 
-    Behind free space a record counts only while the ids run on, as they do in a log that is still being written:
-    what stands there otherwise are remains of an older round of the ring.
+    Behind free space a record counts only while the ids run on, as they do in a log that is still being written: other
+    records there are remains of an older round of the ring.
     """
     end = promise.free if promise.trusted else len(data)
     ids = promise.ids if promise.trusted else _probable_ids(data)
@@ -176,7 +178,7 @@ def _walk(data: bytes, promise: Promise) -> list[Head]:
 
 
 def _unbroken(data: bytes, end: int, ids: range) -> list[Head]:
-    """The records up to the first irregularity, so mostly all: what ``_next`` would find, at a third of its price."""
+    """Return the records up to the first irregularity, as repeated ``_next`` would, in a third of the time."""
     heads: list[Head] = []
     at, last = HEADER_SIZE, ids.start - 1
     while at < end and (head := _head(data, at)) and last <= head[0] < ids.stop:
@@ -192,21 +194,21 @@ def _next(data: bytes, at: int, last: int, end: int, ids: range) -> Head | None:
         return head if head and at > HEADER_SIZE and head.id == last + 1 else None
     if head and head.id in ids and head.id >= last:
         return head
-    found = (_head(data, match.start()) for match in _RECORD_START.finditer(data, at + 1, end))
-    after = next((head for head in found if head and head.id in ids and head.id > last), None)
+    heads = (_head(data, match.start()) for match in _RECORD_START.finditer(data, at + 1, end))
+    after = next((head for head in heads if head and head.id in ids and head.id > last), None)
     return _head_up_to(data, at, last + 1, after.at if after else end) or after
 
 
 def _head_up_to(data: bytes, at: int, number: int, end: int) -> Head | None:
-    """A record whose first size is damaged, if its second size says that it ends where the next one begins."""
+    """Return a record whose first size is damaged, if its second size fits where the next record begins."""
     if end - at < _SMALLEST or end > len(data) or _SIZE.unpack_from(data, end - _SIZE.size)[0] != end - at:
         return None
-    magic, _, found, filetime = _RECORD.unpack_from(data, at)
-    return Head(number, at, end - at, filetime) if (magic, found) == (RECORD_MAGIC, number) else None
+    magic, _, record_id, filetime = _RECORD.unpack_from(data, at)
+    return Head(number, at, end - at, filetime) if (magic, record_id) == (RECORD_MAGIC, number) else None
 
 
 def _covered(data: bytes, heads: list[Head], promise: Promise) -> Iterator[Head]:
-    """Records that lie inside of the one before them, whose size is wrong: those with the ids that are missing."""
+    """Yield records with missing ids that lie inside the one before them, whose size is wrong."""
     if not promise.trusted or not promise.dense:
         return
     for before, after in pairwise([*heads, Head(promise.ids.stop, promise.free, 0, 0)]):
@@ -220,7 +222,7 @@ def _covered(data: bytes, heads: list[Head], promise: Promise) -> Iterator[Head]
 
 
 def _frame(data: bytes, at: int) -> Head | None:
-    """The record's frame at this place, if it lies in the chunk: the second size of one that is covered is gone."""
+    """Return a record's frame at this place, if its first size fits; the second one was overwritten."""
     if at + _RECORD.size > len(data):
         return None
     _, size, number, filetime = _RECORD.unpack_from(data, at)
@@ -228,7 +230,7 @@ def _frame(data: bytes, at: int) -> Head | None:
 
 
 def _head(data: bytes, at: int) -> Head | None:
-    """The record's frame at this place, if magic and both copies of the size say that there is one."""
+    """Return a record's frame at this place, if magic and both copies of the size are right."""
     if at + _RECORD.size > len(data):
         return None
     magic, size, number, filetime = _RECORD.unpack_from(data, at)
@@ -240,7 +242,7 @@ def _head(data: bytes, at: int) -> Head | None:
 
 
 def _head_with_one_size(data: bytes, at: int) -> Head | None:
-    """A record whose second size is damaged, if its first size leads to the next record."""
+    """Return a record whose second size is damaged, if its first size leads to the next record."""
     if at + _RECORD.size > len(data):
         return None
     magic, size, number, filetime = _RECORD.unpack_from(data, at)
@@ -251,7 +253,10 @@ def _head_with_one_size(data: bytes, at: int) -> Head | None:
 
 
 def _believable(data: bytes, promise: Promise) -> bool:
-    """Whether a sealed header speaks of these records: not so after a torn write, nor in some edited files."""
+    """Return whether a header with a correct checksum fits the records.
+
+    It does not after a torn write, and in some edited files.
+    """
     if not HEADER_SIZE <= promise.free <= CHUNK_SIZE:
         return False
     first = _head(data, HEADER_SIZE)
@@ -261,24 +266,24 @@ def _believable(data: bytes, promise: Promise) -> bool:
 
 
 def _probable_ids(data: bytes) -> range:
-    """The ids to expect where the header cannot say it: near the median of all that looks like a record."""
+    """Return the ids to expect where the header is damaged: those near the median of all likely records."""
     median = _median_id(data)
     return ANY_ID if median is None else range(max(1, median - MOST_RECORDS), median + MOST_RECORDS)
 
 
 def _median_id(data: bytes) -> int | None:
     starts = (match.start() for match in _RECORD_START.finditer(data, HEADER_SIZE))
-    found = sorted(head.id for at in starts if (head := _head(data, at)))
-    return found[len(found) // 2] if found else None
+    ids = sorted(head.id for at in starts if (head := _head(data, at)))
+    return ids[len(ids) // 2] if ids else None
 
 
 # ------------------------------------------------------------------------------------------------- accounting
 
 
 def _gaps(heads: list[Head], promise: Promise) -> Iterator[Gap]:
-    """Whatever lies between records that are neighbors, and before and behind them where the header is proven."""
+    """Yield what lies between adjacent records, and before and behind them where the header is trusted."""
     if _as_promised(heads, promise):
-        return  # what follows would find nothing either
+        return  # a short cut: what follows would find nothing
     for before, after in pairwise(_bounded(heads, promise)):
         size = max(0, after.at - before.end)
         ids = range(before.id + 1, after.id)
@@ -289,7 +294,8 @@ def _gaps(heads: list[Head], promise: Promise) -> Iterator[Gap]:
 
 
 def _as_promised(heads: list[Head], promise: Promise) -> bool:
-    """Each id once, in order, back to back; the range is measured first, since damage may make it astronomic."""
+    """Return whether the records have each promised id once, in order, back to back."""
+    # The length is compared first: damage may make the range astronomic, and too long for a list.
     return (
         promise.ids.stop - promise.ids.start == len(heads)
         and [head.id for head in heads] == list(promise.ids)
@@ -298,6 +304,7 @@ def _as_promised(heads: list[Head], promise: Promise) -> bool:
 
 
 def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
+    """Return the records between two empty ones, which stand where a trusted header says that they begin and end."""
     if not promise.trusted:
         return [Head(heads[0].id - 1, HEADER_SIZE, 0, 0), *heads] if heads else []
     first, last = (promise.ids[0], promise.ids[-1]) if promise.ids else (1, 0)
@@ -309,34 +316,34 @@ def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
     ]
 
 
-def _says(header: ChunkHeader, heads: list[Head]) -> bool:
-    """Whether the header leads a decoder to the last record: it stops at free space and at the last id."""
+def _header_fits(header: ChunkHeader, heads: list[Head]) -> bool:
+    """Return whether the header leads a decoder to the last record, for it stops at free space and the last id."""
     return not heads or (
         header.next_record_offset() == heads[-1].end and header.log_last_record_number() == heads[-1].id
     )
 
 
 def _repaired(whole: bytes, heads: list[Head]) -> bytes:
-    """The chunk with a header and sizes that say what was found, and without its tables of names and templates.
+    """Return the chunk with a header and sizes that fit the records found, without its name and template tables.
 
-    The tables are an index into the records, which is not needed to read them; ``evtx`` gives up all of a chunk for
-    one entry that leads to damage.
+    The tables are an index into the records, which is not needed to read them; ``evtx`` gives up a whole chunk for one
+    entry that leads to damage.
     """
     data = bytearray(up_to(whole, heads[-1] if heads else Head(0, HEADER_SIZE, 0, 0)))
-    data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)
+    data[128:HEADER_SIZE] = bytes(HEADER_SIZE - 128)  # both tables
     for head in heads:
         _SIZE.pack_into(data, head.at + 4, head.size)
     return bytes(data)
 
 
-def _sized(whole: bytes, heads: list[Head]) -> bool:
-    """Whether the first size of each record is the one that was found to be right."""
+def _sizes_fit(whole: bytes, heads: list[Head]) -> bool:
+    """Return whether the first size of each record is the one that was found to be right."""
     return all(_SIZE.unpack_from(whole, head.at + 4)[0] == head.size for head in heads)
 
 
 def up_to(whole: bytes, head: Head) -> bytes:
-    """The chunk with a header by which a decoder stops behind this record."""
+    """Return the chunk with a header that makes a decoder stop behind this record."""
     data = bytearray(whole)
-    struct.pack_into("<Q", data, 32, head.id)
-    struct.pack_into("<I", data, 48, head.end)
+    struct.pack_into("<Q", data, 32, head.id)  # last record id
+    struct.pack_into("<I", data, 48, head.end)  # where free space begins
     return bytes(data)

@@ -23,10 +23,10 @@ _CHECKSUMS = struct.Struct("<52xI68xI")  # of a chunk: of its records, of its he
 
 
 class LogAccount:
-    """What the file as a whole promises, and what its chunks were found to account for so far."""
+    """What the file as a whole promises, and what its chunks account for so far."""
 
     def __init__(self, source: Origin, raw_header: bytes, *, bare: bool = False) -> None:
-        """``bare`` says that chunks follow on the header, however short it is."""
+        """Begin with the file header; ``bare`` says that chunks follow it, however short it is."""
         self._source, self._bare = source, bare
         self._length = len(raw_header)
         self._header = FileHeader(raw_header.ljust(FILE_HEADER_SIZE, b"\0"), 0)
@@ -41,7 +41,7 @@ class LogAccount:
         self._newest: tuple[int, Loss | None] = (0, None)
 
     def header_losses(self) -> Iterator[Loss]:
-        """What is wrong with the file header."""
+        """Yield a loss if something is wrong with the file header."""
         if self._length < FILE_HEADER_SIZE and self._bare:
             reason = "the file header is cut or missing, as it is where chunks were carved from a disk"
             yield self._loss(0, reason, f"{self._length:,} of {FILE_HEADER_SIZE:,} bytes are there, 0 records lost")
@@ -53,20 +53,23 @@ class LogAccount:
         elif not self._sound:
             yield self._loss(0, "the file header's checksum is wrong", "0 records lost")
 
-    def holds(self, raw: bytes | memoryview) -> bool:
-        """Whether the same sound chunk came before: a copy, as an overwritten chunk holds it, counts once."""
+    def is_copy(self, raw: bytes | memoryview) -> bool:
+        """Return whether the same sound chunk came before; a copy is counted among the file's chunks here.
+
+        An overwritten chunk may hold a copy of another one, whose records count once.
+        """
         copied = len(raw) == CHUNK_SIZE and _identity(raw) in self._known and is_sound(raw)
         self._chunks += copied
         return copied
 
-    def sound(self, raw: bytes | memoryview) -> None:
-        """Keep a chunk in mind whose checksums were found right."""
+    def remember(self, raw: bytes | memoryview) -> None:
+        """Remember a chunk whose checksums are right."""
         self._known.add(_identity(raw))
 
     def chunk_losses(self, chunk: Chunk, offset: int, chunks: int = 1) -> Iterator[Loss]:
-        """The chunk's faults as one loss, and one more per gap between its records.
+        """Yield the chunk's faults as one loss, and one more per gap between its records.
 
-        A run of several ``chunks`` without a fault, whose ids run on, may be told as if it were one.
+        A run of several ``chunks`` without a fault, whose ids run on, may be passed as if it were one chunk.
         """
         self._chunks += chunks
         self._enter(chunk)
@@ -79,6 +82,7 @@ class LogAccount:
             yield self._gap(gap, offset)
 
     def _enter(self, chunk: Chunk) -> None:
+        """Add what a chunk accounts for: its record numbers, its ids, and how far these two are apart."""
         self._certain = self._certain and chunk.promise.trusted
         if chunk.promise.trusted and chunk.promise.numbers:
             self._numbers.append(chunk.promise.numbers)
@@ -90,9 +94,9 @@ class LogAccount:
             self._ranges.append(chunk.ids)
 
     def _unless_live(self, chunk: Chunk, loss: Loss | None) -> Iterator[Loss]:
-        """Hold back what is wrong with the newest chunk of a log that was copied while Windows wrote to it.
+        """Yield the loss, but hold back that of the newest chunk of a log which Windows was still writing.
 
-        Its checksums are brought up to date later; which chunk is the newest shows only at the end of the file.
+        Windows brings the checksums of that chunk up to date later. Which chunk is the newest shows only at the end.
         """
         if not self._dirty or not chunk.whole:
             if loss:
@@ -105,7 +109,7 @@ class LogAccount:
             yield loss
 
     def final_losses(self) -> Iterator[Loss]:
-        """The ids that no chunk accounts for, where chunks are missing or could not be trusted.
+        """Yield the ids that no chunk accounts for, where chunks are missing or could not be trusted.
 
         A hole is no loss by itself: a filtered export has them, and so has a log whose ring was turned.
         """
@@ -121,9 +125,9 @@ class LogAccount:
             yield self._loss(None, "no chunk holds these records", _count(len(hole)), hole)
 
     def _overwritten(self) -> Iterator[Loss]:
-        """Runs of record numbers that no chunk has, though all chunks are sound: others took their place.
+        """Yield losses for runs of record numbers that no chunk has though all chunks are sound: they were overwritten.
 
-        Numbers run on through the file, also where an export was filtered and ids do not.
+        Numbers run on through the file, also where an export was filtered and ids have holes.
         """
         if self._dirty:
             return
@@ -142,12 +146,13 @@ class LogAccount:
             yield self._loss(None, reason, _count(len(hole)), ids)
 
     def _holes(self) -> Iterator[range]:
+        """Yield the runs of ids that no chunk has, up to the next id that the file header names."""
         if len(self._shifts) > 1 or -1 in self._shifts:
             return  # a filtered export: ids that are missing were never in it
         end = self._header.next_record_number() if self._sound else 0
         end = end if end in ANY_ID else 0
         ranges = sorted(self._ranges, key=lambda ids: ids.start)
-        at = ranges[0].start if ranges else end  # where a ring began cannot be told without any chunk
+        at = ranges[0].start if ranges else end  # without any chunk it is not known where a ring began
         for ids in [*ranges, range(end, end)]:
             if ids.start > at:
                 yield range(at, ids.start)
@@ -165,13 +170,13 @@ class LogAccount:
 
 
 def _identity(raw: bytes | memoryview) -> int:
-    """What tells a sound chunk from all others: the checksums of its records and of its header, which has its ids."""
+    """Return a number that differs between sound chunks: their two checksums; that of the header covers its ids."""
     records, header = _CHECKSUMS.unpack_from(raw)
     return int(records << 32 | header)
 
 
 def _extent(chunk: Chunk) -> str:
-    """How much a damaged chunk cost, as far as that can be known without decoding it."""
+    """Return how much a damaged chunk cost, as far as that can be known without decoding it."""
     lost, read = sum(len(gap.ids) for gap in chunk.gaps), len(chunk.heads)
     if not read and not lost:
         return f"{CHUNK_SIZE:,} bytes, no record found"

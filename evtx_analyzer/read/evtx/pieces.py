@@ -26,7 +26,7 @@ _IDS = struct.Struct("<24xQQ")  # of a chunk: first and last record id
 
 
 class ChunkPiece:
-    """A chunk that was counted, so that its texts can be searched for without decoding it."""
+    """A counted chunk as a piece, whose texts can be searched for without decoding it."""
 
     def __init__(self, raw: memoryview, offset: int, source: Origin, *, selected: bool) -> None:
         self._raw, self._offset, self._source, self.selected = raw, offset, source, selected
@@ -46,16 +46,16 @@ class ChunkPiece:
         return clock.from_filetime(_TIME.unpack_from(self._raw, place)[0]) if inside else None
 
     def mentions(self, names: frozenset[str]) -> bool:
-        """Whether one of the names may stand in the chunk."""
+        """Return whether one of the names may stand in the chunk."""
         return bool(search_for(names).chunks(self._raw))
 
     def naming(self, names: frozenset[str]) -> Sequence[EventRecord | Loss]:
-        """Return the records in which one of the names stands; the chunk is decoded once."""
+        """Return the records in which one of the names stands; the chunk is decoded only once."""
         return [
             record(head, xml, self._offset, self._source)
             if isinstance(xml, str)
             else undecodable(head, self._offset, self._source, xml)
-            for head, xml in self._chunk.found(search_for(names))
+            for head, xml in self._chunk.matching(search_for(names))
         ]
 
     @cached_property
@@ -64,15 +64,16 @@ class ChunkPiece:
 
 
 def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted: bytes) -> Iterator[Piece]:
-    """The chunks of a file that was read before.
+    """Yield the chunks of a file that was read before.
 
     ``counted`` is what the first reading found (see ``ChunkSelection``): a chunk that was counted is ``selected`` if
-    the search finds it; all others are decoded. Without a search all chunks are. A log is a ring: where its first
-    chunk goes on from its last one, the first is given once more behind it.
+    the search finds it; all others are decoded. Without a search, all chunks are decoded. A log is a ring: where the
+    ids of its first chunk follow on those of its last one, the first chunk is yielded again at the end, so that a task
+    that crosses the seam is whole.
     """
-    header, rest = file_header(stream)
+    header, read_ahead = file_header(stream)
     number, opening, ending = 0, b"", b""
-    for block, offset in chunk_blocks(stream, rest, len(header), cycle([new_buffer() for _ in range(_BLOCKS)])):
+    for block, offset in chunk_blocks(stream, read_ahead, len(header), cycle([new_buffer() for _ in range(_BLOCKS)])):
         selected = search.chunks(block) if search is not None else ()
         for place, (raw, at) in enumerate(chunks_of(block, offset)):
             if search is not None and any(counted[number : number + 1]):
@@ -87,7 +88,7 @@ def evtx_pieces(stream: BinaryIO, source: Origin, search: Search | None, counted
 
 
 def _follows(chunk: bytes, other: bytes) -> bool:
-    """Whether the record ids of another chunk go on from those of this one."""
+    """Return whether the record ids of ``other`` follow directly on those of ``chunk``."""
     whole = len(chunk) == len(other) == CHUNK_SIZE
     return whole and bool(_IDS.unpack_from(other)[0] == _IDS.unpack_from(chunk)[1] + 1)
 

@@ -1,14 +1,14 @@
 """EVTX files: every record that is there, and a loss for every one that is not.
 
-The ``evtx`` library decodes; it is fast and gives no account of what it left out: the rest of a chunk behind one
-smashed record, a truncated last chunk, all chunks of a file whose magic is gone. So each chunk is framed and
-accounted for here (``chunk``), handed to ``evtx`` alone behind a file header of our own, and what does not
-come back is decoded one by one (``binxml``). Layout: libyal, "Windows XML Event Log (EVTX)".
+The ``evtx`` library decodes. It is fast, but does not say what it left out: the rest of a chunk behind one damaged
+record, a truncated last chunk, all chunks of a file whose magic is gone. So each chunk is framed and accounted for here
+(``chunk``) and handed to ``evtx`` alone, behind a file header of our own. Records that ``evtx`` does not return are
+decoded one by one (``binxml``). Layout: libyal, "Windows XML Event Log (EVTX)".
 
-Of a large log most chunks are not decoded at all. A sound chunk is counted from its record heads (``span``), and
-decoded only if it holds a text that is looked for (``search``). The file is read into one buffer that is used
-again. It is not mapped: members of archives cannot be, a mapped file that is cut off while it is read ends the process
-(SIGBUS), and on Windows it could not be moved or deleted meanwhile.
+Most chunks of a large log are not decoded at all. A sound chunk is counted from its record heads (``span``), and
+decoded only if it holds a text that is looked for (``search``). The file is read into one buffer again and again. It is
+not mapped: members of archives cannot be, a mapped file that is cut off while it is read ends the process (SIGBUS), and
+on Windows it could not be moved or deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -49,20 +49,21 @@ if TYPE_CHECKING:
 
     from evtx_analyzer.read.evtx.search import Search
 
+# Magic, first and last chunk, next record id, size, version 3.1, bytes in front of the chunks, number of chunks.
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, FILE_HEADER_SIZE, 1)
 _ONE_CHUNK_HEADER = _ONE_CHUNK.ljust(FILE_HEADER_SIZE, b"\0")
 
 
 @dataclass(frozen=True)
 class ChunkSelection:
-    """Which records of a log are given; the others are counted.
+    """Which records of a log are read one by one; the others are counted.
 
-    ``search`` finds chunks, and in them records, that may matter. ``countable`` is asked with provider and channel of
+    ``search`` finds chunks, and in them records, that may matter. ``countable`` is called with provider and channel of
     a chunk's records. ``counted`` has one byte for each chunk of the file in order, as far as it was read: 1 if the
-    chunk was counted, so that later readings may rely on a search of its bytes. ``concerns`` is asked with the XML of
-    a record of other channels: those that concern nobody are counted without a word of what they say. ``may_concern``
-    is asked with a chunk of other channels: a sound one that can hold no such record is not decoded. That it could be
-    decoded is taken for granted there, as in ``span``.
+    chunk was counted, so that later readings may rely on a search of its bytes. ``is_relevant`` is called with the XML
+    of a record of other channels: if False, the record is counted by its id only. ``may_be_relevant`` is called with a
+    chunk of other channels: if False, a sound chunk is not decoded. That it could be decoded is assumed, as in
+    ``span``.
     """
 
     search: Search
@@ -75,18 +76,18 @@ class ChunkSelection:
 def read_evtx(
     stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
-    """Read records in the order in which they stand, and losses beside them.
+    """Yield the records in the order in which they stand, and the losses.
 
     The stream is only read forwards. With a ``selection``, the records of a chunk are counted; if the search finds the
-    chunk it is decoded too, and those records are given whose text the search finds. Where they cannot be counted they
-    are decoded, and all those are given that concern anybody.
+    chunk it is decoded too, and yields the records in whose text the search finds something. A chunk that cannot be
+    counted is decoded, and yields all records that are relevant.
     """
-    raw_header, rest = file_header(stream)
-    log = LogAccount(source, raw_header, bare=bool(rest))
+    raw_header, read_ahead = file_header(stream)
+    log = LogAccount(source, raw_header, bare=bool(read_ahead))
     yield from log.header_losses()
-    if not rest and len(raw_header) < FILE_HEADER_SIZE:
+    if not read_ahead and len(raw_header) < FILE_HEADER_SIZE:
         return
-    blocks = chunk_blocks(stream, rest, len(raw_header), repeat(new_buffer()))
+    blocks = chunk_blocks(stream, read_ahead, len(raw_header), repeat(new_buffer()))
     if selection is None:
         for block, offset in blocks:
             for raw, at in chunks_of(block, offset):
@@ -106,7 +107,7 @@ def _selected(
     for block, offset in blocks:
         wanted = selection.search.chunks(block)
         for number, (raw, at) in enumerate(chunks_of(block, offset)):
-            if log.holds(raw):
+            if log.is_copy(raw):
                 selection.counted.append(False)
                 continue
             span = spans.span(raw)
@@ -117,33 +118,33 @@ def _selected(
                 yield from run.counted(log, source) if run is not None else ()
                 run = _Run(span, at) if span is not None else None
             if span is not None:
-                log.sound(raw)
+                log.remember(raw)
                 if number in wanted:
                     yield from _wanted(bytes(raw), at, source, selection.search)
                 continue
             chunk = account(bytes(raw))
             if chunk is not None:
                 if not chunk.faults:
-                    log.sound(raw)
+                    log.remember(raw)
                 yield from log.chunk_losses(chunk, at)
                 selection.counted[-1] = yield from _concerning(chunk, at, source, selection)
     yield from run.counted(log, source) if run is not None else ()
 
 
 def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
-    chunk = None if log.holds(raw) else account(raw)
+    chunk = None if log.is_copy(raw) else account(raw)
     if chunk is not None:
         if not chunk.faults:
-            log.sound(raw)
+            log.remember(raw)
         yield from log.chunk_losses(chunk, offset)
-        for thing in _records(chunk, offset, source):
-            assert not isinstance(thing, int)
-            yield thing
+        for readable in _records(chunk, offset, source):
+            assert not isinstance(readable, int)
+            yield readable
 
 
 def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator[EventRecord | Loss]:
-    """Of a chunk that was counted, the records that the search finds; and what of these cannot be decoded after all."""
-    for head, xml in CountedChunk(raw).found(search):
+    """Yield the records of a counted chunk that the search finds; a Loss for each that cannot be decoded after all."""
+    for head, xml in CountedChunk(raw).matching(search):
         if isinstance(xml, str):
             yield record(head, xml, offset, source, counted=True)
         else:
@@ -151,10 +152,9 @@ def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator
 
 
 class _Run:
-    """Chunks that follow on each other in place and in ids and bear the same names: counted as if they were one.
+    """Adjacent chunks with consecutive ids and the same names, which are counted as if they were one.
 
-    What an export covers is told by its runs of ids, by sums and by extremes, which are the same for a run as for its
-    chunks.
+    Coverage rests on runs of ids, on sums and on extremes, which are the same for a run as for its chunks.
     """
 
     def __init__(self, span: ChunkSpan, offset: int) -> None:
@@ -165,7 +165,7 @@ class _Run:
         self.add(span)
 
     def goes_on(self, span: ChunkSpan | None) -> bool:
-        """Whether a chunk goes on with the run."""
+        """Return whether a chunk continues the run."""
         end = self._end
         return span is not None and (end.last + 1, end.shift, end.names) == (span.first, span.shift, span.names)
 
@@ -177,7 +177,7 @@ class _Run:
         self._event_ids.update(span.event_ids)
 
     def counted(self, log: LogAccount, source: Origin) -> Iterator[CountedRecords | Loss]:
-        """The run as one, and what its end says of the log."""
+        """Yield the run as one count, after what the account of the log yields for it."""
         begin, end = self._begin, self._end
         ids, shift = range(begin.first, end.last + 1), end.shift
         numbers = range(ids.start - shift, ids.stop - shift)
@@ -200,18 +200,21 @@ class _Run:
 
 
 def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
-    """The records of a chunk as XML, with their heads; or why one cannot be decoded."""
+    """Yield the heads of a chunk's records, each with its XML or the error why it cannot be decoded."""
     decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
     for number, xml in _decoded(chunk.data):
         decoded[number].append(xml)
     allowance: list[Any] = []
     for head in chunk.heads:
-        given = decoded.get(head.id)
-        yield head, given.pop(0) if given else _recovered(chunk, head, allowance)
+        decoded_texts = decoded.get(head.id)
+        yield head, decoded_texts.pop(0) if decoded_texts else _recovered(chunk, head, allowance)
 
 
 class CountedChunk:
-    """A chunk that was counted, decoded as far as its records are asked for; with ``whole``, at once and only once."""
+    """A chunk that was counted, and whose records are decoded when they are asked for.
+
+    With ``whole``, all of them are decoded at the first request, so that later ones need not decode again.
+    """
 
     def __init__(self, raw: bytes, *, whole: bool = False) -> None:
         self._whole = whole
@@ -220,8 +223,8 @@ class CountedChunk:
         self._end = 0  # of the last record that was decoded
         self._allowance: list[Any] = []
 
-    def found(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
-        """The records in which the search finds something as XML, with their heads; or why one cannot be decoded."""
+    def matching(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
+        """Yield the head and XML of each record that the search finds, or the error why it cannot be decoded."""
         if self._chunk is None:
             return
         numbers = search.records(memoryview(self._raw), [head.end for head in self._chunk.heads])
@@ -236,7 +239,7 @@ class CountedChunk:
 
 
 def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool = False) -> EventRecord:
-    """A record of the chunk that begins at ``offset`` in the file."""
+    """Return a record of the chunk that begins at ``offset`` in the file."""
     return EventRecord(
         origin=msgspec.structs.replace(source, record=head.id, offset=offset + head.at),
         xml=xml,
@@ -249,7 +252,7 @@ def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool =
 def _records(
     chunk: Chunk, offset: int, source: Origin, is_relevant: Callable[[str], bool] | None = None
 ) -> Iterator[EventRecord | Loss | int]:
-    """The records of a chunk; of those that do not concern anybody only the id."""
+    """Yield the records of a chunk; only the ids of those that are not relevant."""
     for head, xml in texts(chunk):
         if not isinstance(xml, str):
             yield undecodable(head, offset, source, xml)
@@ -262,26 +265,27 @@ def _records(
 def _concerning(
     chunk: Chunk, offset: int, source: Origin, selection: ChunkSelection
 ) -> Generator[EventRecord | CountedRecords | Loss, None, bool]:
-    """The records of a chunk that concern anybody, the others in runs of ids; returns whether all were others."""
+    """Yield the relevant records of a chunk, the others as runs of ids; return whether all were others."""
     sound = chunk.promise.trusted and not chunk.faults and not chunk.gaps
+    # An id of 0 cannot be counted in a run of ids, which begin at 1.
     if sound and all(head.id for head in chunk.heads) and not selection.may_be_relevant(chunk.data):
-        found: Iterator[EventRecord | Loss | int] = (head.id for head in chunk.heads)
+        records: Iterator[EventRecord | Loss | int] = (head.id for head in chunk.heads)
     else:
-        found = _records(chunk, offset, source, selection.is_relevant)
+        records = _records(chunk, offset, source, selection.is_relevant)
     others: list[int] = []
-    none = True
-    for thing in found:
-        if isinstance(thing, int):
-            if others and thing != others[-1] + 1:
+    all_others = True
+    for record_or_id in records:
+        if isinstance(record_or_id, int):
+            if others and record_or_id != others[-1] + 1:
                 yield _others(others, source)
                 others = []
-            others.append(thing)
+            others.append(record_or_id)
         else:
-            none = none and isinstance(thing, Loss)
-            yield thing
+            all_others = all_others and isinstance(record_or_id, Loss)
+            yield record_or_id
     if others:
         yield _others(others, source)
-    return none
+    return all_others
 
 
 def _others(ids: list[int], source: Origin) -> CountedRecords:
@@ -292,31 +296,34 @@ def _others(ids: list[int], source: Origin) -> CountedRecords:
 
 
 def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
-    """The id and XML of all records that ``evtx`` gives, in order; of a chunk that may unfold without end, none."""
+    """Yield id and XML of all records that ``evtx`` decodes, in order; none if the chunk may unfold without end."""
     if unfolds(chunk):
         return
     records = evtx.PyEvtxParser(BytesIO(_ONE_CHUNK_HEADER + chunk), number_of_threads=1).records()
-    for _ in range(MOST_RECORDS):  # after an error it may go on, or give the same error for ever
+    for _ in range(MOST_RECORDS):  # after an error it may go on, or raise the same error for ever
         try:
-            given = cast("dict[str, Any]", next(records))
+            decoded_record = cast("dict[str, Any]", next(records))
         except StopIteration:
             break
         except (RuntimeError, OSError):
             continue
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # of Rust, cannot be imported, is no Exception
+            if type(error).__name__ != "PanicException":  # a panic in Rust: no Exception, and it cannot be imported
                 raise
             break
-        yield given["event_record_id"], given["data"]
+        yield decoded_record["event_record_id"], decoded_record["data"]
 
 
 def _first_text(chunk: bytes) -> str | None:
-    """The XML of the first record of a chunk, if ``evtx`` gives it."""
+    """Return the XML of the first record of a chunk; None if ``evtx`` cannot decode it."""
     return next((xml for _, xml in _decoded(chunk)), None)
 
 
 def _recovered(chunk: Chunk, head: Head, allowance: list[Any]) -> str | Exception:
-    """A record as our own decoder gives it, within what is left to its chunk (kept in ``allowance``), or why not."""
+    """Return a record as our own decoder renders it, or the error.
+
+    ``allowance`` holds what is left to the chunk's records; it is empty until the first of them needs our decoder.
+    """
     from evtx_analyzer.read.evtx import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
 
     try:

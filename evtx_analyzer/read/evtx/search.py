@@ -1,17 +1,17 @@
-r"""Which chunks of an EVTX file may hold certain texts, told from their bytes: only these need be decoded.
+r"""Which chunks of an EVTX file may hold certain texts, judged by their bytes: only these need be decoded.
 
-Sound where the values of an event are text in the record that they belong to, which ``span`` makes sure of: a bare
-element in UserData holds string values only (MS-EVEN6 2.2.12.2.3, ``StringType``), UTF-16LE, at odd or even places. A
-chunk for which that is not certain is decoded whatever it holds. The names of elements and attributes cannot be looked
-for (they stand once in a chunk), nor can what System keeps as numbers, GUIDs and SIDs.
+The search misses nothing where the values of an event are text in the record that they belong to, which ``span`` makes
+sure of: a bare element in UserData holds string values only (MS-EVEN6 2.2.12.2.3, ``StringType``), UTF-16LE, at odd or
+even places. A chunk for which that is not certain is decoded whatever it holds. The names of elements and attributes
+cannot be looked for (they stand once in a chunk), nor can what System keeps as numbers, GUIDs and SIDs.
 
-Not found are texts of which a part is written as an entity or character reference (``&``, ``<``, ``>`` and quotes are;
-the texts looked for hold none of them, and no known writer does it to letters and digits), and letters that only
-Unicode calls the same as ASCII ones (``ſ`` and ``s``, the Kelvin sign and ``k``). A text found in the remains of older
-records, across two values or in another event is no mistake: the chunk is decoded for nothing.
+It misses texts of which a part is written as an entity or character reference (``&``, ``<``, ``>`` and quotes are;
+the texts looked for hold none of them, and no known writer does it to letters and digits), and letters that equal ASCII
+ones only by Unicode's rules (``ſ`` and ``s``, the Kelvin sign and ``k``). A text in the remains of older records,
+across two values or in another event does no harm: the chunk is decoded in vain.
 
-StringZilla looks through megabytes for a part of each text in which at most one letter has two cases; around each
-place where it stands the whole text is compared without case.
+StringZilla searches megabytes for a part of each text in which at most one letter has two cases. Around each place
+where it finds the part, the whole text is compared without case.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import stringzilla
 CHUNK_SIZE = 0x10000  # as in chunk, which loads a decoder
 _UPPER = bytes(range(256)).upper()
 _SHORTEST = 4  # characters of a part; shorter ones stand in every chunk
-_CASELESS = 5  # characters; a part without letters of that length is rare, and looked for once instead of twice
+_CASELESS = 5  # characters; a part of that length without letters is rare enough, and needs one search instead of two
 _ALIKE = 6  # characters with which texts must begin alike to be looked for together
 _MOST_PARTS = 30  # each is one more pass through the bytes; so many cost as much as decoding
 _ONE_LETTER = re.compile(r"(?=([^A-Z]*[A-Z]?[^A-Z]*))")
@@ -38,30 +38,30 @@ _Parts = dict[bytes, _Texts]
 class Search:
     """Search for chunks and texts that may hold an event of one of several signals.
 
-    A signal is given as sets of ASCII texts: each of its events holds at least one text of each set, in any case.
+    A signal is passed as sets of ASCII texts: each of its events holds at least one text of each set, in any case.
     Every event may be of a signal without a set.
     """
 
     def __init__(self, signals: Iterable[Collection[frozenset[str]]]) -> None:
-        given = {frozenset(sets) for sets in signals}
+        signal_sets = {frozenset(sets) for sets in signals}
         self._signals = [
             [tuple(sorted(text.upper() for text in texts)) for texts in sets]
-            for sets in given
-            if not any(other < sets for other in given)
+            for sets in signal_sets
+            if not any(other < sets for other in signal_sets)
         ]
-        chosen = [min(filter(None, map(_parts, sets)), key=len, default=None) for sets in self._signals]
-        self._parts = None if None in chosen else _together(parts for parts in chosen if parts)
+        shortest = [min(filter(None, map(_parts, sets)), key=len, default=None) for sets in self._signals]
+        self._parts = None if None in shortest else _together(parts for parts in shortest if parts)
         self._any = not all(self._signals) or (self._parts is not None and len(self._parts) > _MOST_PARTS)
-        # Then a chunk in which a part stands is one that is looked for.
+        # With one set for each signal, a chunk that holds one of its texts needs no comparison with other sets.
         self._one_set = self._parts is not None and all(len(sets) == 1 for sets in self._signals)
 
     def in_text(self, text: str) -> bool:
-        """Whether a text may be that of an event looked for."""
+        """Return whether a text may be that of an event that is looked for."""
         upper = text.upper()
         return any(all(any(name in upper for name in names) for names in sets) for sets in self._signals)
 
     def chunks(self, block: memoryview) -> set[int]:
-        """Numbers of the chunks (64 KiB each, the first is 0) of a block that may hold an event looked for."""
+        """Return the numbers of the chunks of a block (64 KiB each, from 0) that may hold an event looked for."""
         every = range(-(-len(block) // CHUNK_SIZE))
         if self._any:
             return set(every)
@@ -71,13 +71,13 @@ class Search:
         return {at for at in candidates if self.in_text(_text(block[at * CHUNK_SIZE : (at + 1) * CHUNK_SIZE]))}
 
     def records(self, chunk: memoryview, ends: Sequence[int]) -> set[int]:
-        """Numbers of the records of a chunk that may hold an event looked for, by the places where each ends."""
-        found = {0} if self._any or self._parts is None else {bisect_right(ends, at) for at in self._places(chunk, 1)}
+        """Return the numbers of a chunk's records that may hold an event looked for; ``ends`` is where each ends."""
+        numbers = {0} if self._any or self._parts is None else {bisect_right(ends, at) for at in self._places(chunk, 1)}
         # The first record defines what all have in common: provider, channel and machine stand in no other.
-        return set(range(len(ends))) if 0 in found else found
+        return set(range(len(ends))) if 0 in numbers else numbers
 
     def _places(self, block: memoryview, unit: int) -> Iterator[int]:
-        """Places around which one of the texts stands, for each part one in as many bytes as the unit has."""
+        """Yield places where one of the texts stands, for each part at most one in every ``unit`` bytes."""
         for part, texts in (self._parts or {}).items():
             reach = 2 * max(map(len, texts))
             at = stringzilla.find(block, part)
@@ -92,23 +92,23 @@ class Search:
 
 @lru_cache(maxsize=64)
 def search_for(names: frozenset[str]) -> Search:
-    """Search for any of some names; all is found where one of them may be written in more than one way."""
+    """Return a search for any of some names; it finds everything if a name may be written in several ways."""
     return Search([[names] if all(_PLAIN.fullmatch(name) for name in names) else []])
 
 
 def _text(data: memoryview) -> str:
-    """What stands in bytes as UTF-16LE, where it is ASCII, in upper case."""
+    """Return the text of UTF-16LE bytes in upper case, as far as it is ASCII."""
     return bytes(data).translate(_UPPER, b"\0").decode("latin-1")
 
 
 def _parts(texts: _Texts) -> _Parts | None:
-    """The parts to look for, in UTF-16LE, with the texts that each may belong to; None where one has no good part."""
+    """Return the parts to look for, in UTF-16LE, each with the texts that hold it; None if a text has no good part."""
     beginning = _beginning(texts)
     groups = {beginning: texts} if len(beginning) >= _ALIKE else {text: (text,) for text in texts}
     parts = {text: _part(text) for text in groups}
     if min(map(len, parts.values())) < _SHORTEST:
         return None
-    # Without the last NUL: the search then ends on a byte that is rare.
+    # Without the last NUL, the part ends in a rare byte, by which StringZilla skips faster.
     return _together(
         {form.encode("utf-16-le")[:-1]: group}
         for text, group in groups.items()
@@ -117,7 +117,7 @@ def _parts(texts: _Texts) -> _Parts | None:
 
 
 def _together(several: Iterable[_Parts]) -> _Parts:
-    """All parts, each with all texts that it may belong to."""
+    """Return all parts, each with all the texts that hold it."""
     merged: dict[bytes, set[str]] = {}
     for parts in several:
         for part, texts in parts.items():
@@ -126,13 +126,13 @@ def _together(several: Iterable[_Parts]) -> _Parts:
 
 
 def _beginning(texts: _Texts) -> str:
-    """What all the texts begin with."""
+    """Return the characters with which all the texts begin."""
     first, last = min(texts), max(texts)
     same = [left == right for left, right in zip(first, last, strict=False)]
     return first[: [*same, False].index(False)]
 
 
 def _part(text: str) -> str:
-    """A part without letters if there is a good one, else the longest with one letter."""
+    """Return a part of the text without letters if one is long enough, else the longest with one letter."""
     without = max(re.split("[A-Z]+", text), key=len)
     return without if len(without) >= _CASELESS else max(_ONE_LETTER.findall(text), key=len)

@@ -1,6 +1,6 @@
 r"""What a sound chunk of an EVTX file spans, read from its record heads without decoding it.
 
-Most chunks of a large export hold nothing that is looked for. They are not decoded, and still counted: record ids,
+Most chunks of a large export hold nothing that is looked for. They are counted without being decoded: record ids,
 event ids, first and last time, provider, channel and machine come out as they would after decoding.
 
 Every record of a log that Windows wrote begins with the same template, which the chunk's first record defines in full:
@@ -8,14 +8,14 @@ Every record of a log that Windows wrote begins with the same template, which th
 (size and type), then the values (MS-EVEN6 2.2.12.2.4; libyal, "Windows XML Event Log (EVTX)"). The same definition at
 the same place means the same in every chunk, and the values that differ by record are numbers at known places.
 
-A definition is not parsed but tried: its first record gets numbers of our own and is decoded by ``evtx``. They must
-come out as event id, time and record id, and the definition itself must hold the three names. A chunk that is not as
-described (damaged, ids with holes, a second template, a record without UserData or with a template in it) has no span,
-and the caller accounts for it record by record.
+A definition is not parsed but tried: numbers of our own are written into its first record, which ``evtx`` then decodes.
+They must come out as event id, time and record id, and the definition itself must hold the three names. A chunk that is
+not as described (damaged, ids with holes, a second template, a record without UserData or with a template in it) has no
+span, and the caller accounts for it record by record.
 
-Two things are taken for granted: that BinXML which passes the chunk's checksums can be decoded, and that the two copies
-of a record's size agree. Only a chunk that was edited and sealed again can have it otherwise; its records are counted
-like their neighbors.
+Two things are assumed: that BinXML which passes the chunk's checksums can be decoded, and that the two copies of a
+record's size agree. They fail only in a chunk that was edited and given new checksums; its records are counted like
+their neighbors.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 
 from zlib_ng.zlib_ng import crc32  # five times as fast as zlib's
 
-from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, HEADER_SIZE, RECORD_MAGIC
+from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, HEADER_SIZE, MAGIC, RECORD_MAGIC
 
 _HEADER = struct.Struct("<8sQQQQ8xII68xI")  # magic, numbers, ids, (sizes), free space, checksums of records and header
-_MAGIC = b"ElfChnk\0"
 _RECORD = int.from_bytes(RECORD_MAGIC, "little")
 _FRAME = 24  # bytes: magic, size, id, FILETIME
 _PRELUDE = b"\x0f\x01\x01\x00\x0c\x01"  # and the template's id, and the place of its definition
@@ -90,7 +89,7 @@ class ChunkSpan(NamedTuple):
 class _Layout(NamedTuple):
     """Where the numbers of records with the same key (prelude and descriptors) stand.
 
-    ``unpack`` takes a buffer and a record's place in it, and gives magic, size, record id, key, size and type of
+    ``unpack`` takes a buffer and a record's place in it, and returns magic, size, record id, key, size and type of
     UserData, event id, time, record id once more, and the first byte of UserData. That byte is ``body`` bytes into the
     record; ``places`` are those of event id, time and record id behind the descriptors.
     """
@@ -101,27 +100,27 @@ class _Layout(NamedTuple):
 
 
 class Spans:
-    """The spans of chunks of one file; keeps what it learned of definitions and descriptors."""
+    """The spans of the chunks of one file; keeps what it learned of definitions and descriptors."""
 
     def __init__(self, countable: Callable[[str, str], bool], decode: Callable[[bytes], str | None]) -> None:
-        """``countable`` is asked for provider and channel; ``decode`` gives the XML of a chunk's first record."""
+        """``countable`` is called with provider and channel; ``decode`` returns the XML of a chunk's first record."""
         self._countable, self._decode = countable, decode
         self._names: dict[bytes, Names | None] = {}
         self._layouts: dict[bytes, _Layout | None] = {}
 
     def span(self, raw: memoryview) -> ChunkSpan | None:
-        """Return what a chunk spans, as it stands in the file; None where it must be accounted for record by record."""
+        """Return what a chunk spans, as it stands in the file; None if it must be accounted for record by record."""
         if len(raw) < CHUNK_SIZE:
             return None
         magic, number, last_number, first, last, free, data_crc, header_crc = _HEADER.unpack_from(raw)
-        if magic != _MAGIC or not 0 < first <= last < ANY_ID.stop or last - first != last_number - number:
+        if magic != MAGIC or not 0 < first <= last < ANY_ID.stop or last - first != last_number - number:
             return None
         if not _DEFINITION + _LENGTH.size < free <= CHUNK_SIZE or last - first > CHUNK_SIZE:
             return None
         if crc32(raw[128:HEADER_SIZE], crc32(raw[:120])) != header_crc or crc32(raw[HEADER_SIZE:free]) != data_crc:
             return None
         values = _DEFINITION + _LENGTH.size + _LENGTH.unpack_from(raw, _DEFINITION)[0]
-        names = self._named(raw, values)
+        names = self._countable_names(raw, values)
         columns = self._columns(raw, range(first, last + 1), free, values) if names else None
         if names is None or columns is None:
             return None
@@ -131,7 +130,7 @@ class Spans:
         return ChunkSpan(first, last, first - number, free, names, *columns, earliest, latest)
 
     def _columns(self, raw: memoryview, ids: range, free: int, values: int) -> tuple[list[int], list[int]] | None:
-        """Times and event ids of all records in order; None where a record is not as expected."""
+        """Return times and event ids of all records in order; None if a record is not as expected."""
         times: list[int] = []
         event_ids: list[int] = []
         try:
@@ -173,17 +172,18 @@ class Spans:
             at += size
         return at
 
-    def _named(self, raw: memoryview, values: int) -> Names | None:
-        """What the definition in a chunk's first record says, which ends at ``values``; None if it is not countable."""
+    def _countable_names(self, raw: memoryview, values: int) -> Names | None:
+        """Return the names in a chunk's first definition, which ends at ``values``; None if it is not countable."""
         definition = bytes(raw[_DEFINITION:values])
         if definition not in self._names:
             if len(self._names) >= _MOST_KNOWN:
                 self._names.clear()
-            names = self._tried(raw, definition)
+            names = self._probed_names(raw, definition)
             self._names[definition] = names if names and self._countable(names.provider, names.channel) else None
         return self._names[definition]
 
-    def _tried(self, raw: memoryview, definition: bytes) -> Names | None:
+    def _probed_names(self, raw: memoryview, definition: bytes) -> Names | None:
+        """Return the names in a definition; None if numbers of our own, written into its record, do not come out."""
         values = _DEFINITION + len(definition)
         layout = self._layout(_key(_opening(raw, values)[0], 0))
         if layout is None or values + layout.body > CHUNK_SIZE:
@@ -208,10 +208,10 @@ class Spans:
 
 
 def _opening(raw: memoryview, values: int) -> tuple[bytes, int]:
-    """The first record of a chunk as if the template were defined elsewhere, as it is for all others; and its size."""
+    """Return the first record without the template's definition, like all others in the chunk, and its true size."""
     (size,) = struct.unpack_from("<I", raw, HEADER_SIZE + 4)
-    rest = bytes(raw[HEADER_SIZE + 8 : _DEFINITION]) + bytes(raw[values : HEADER_SIZE + size])
-    return bytes(raw[HEADER_SIZE : HEADER_SIZE + 4]) + struct.pack("<I", len(rest) + 8) + rest, size
+    body = bytes(raw[HEADER_SIZE + 8 : _DEFINITION]) + bytes(raw[values : HEADER_SIZE + size])
+    return bytes(raw[HEADER_SIZE : HEADER_SIZE + 4]) + struct.pack("<I", len(body) + 8) + body, size
 
 
 def _key(buffer: bytes | memoryview, at: int) -> bytes:
@@ -219,6 +219,7 @@ def _key(buffer: bytes | memoryview, at: int) -> bytes:
 
 
 def _layout_of(key: bytes) -> _Layout | None:
+    """Return where the numbers stand in records with this key; None if it is not that of Windows' template."""
     if len(key) < _KEY.size:
         return None
     prelude, place, count, descriptors = _KEY.unpack(key)

@@ -1,10 +1,10 @@
-r"""Whether a chunk's records may unfold to far more text than they have bytes, told without decoding them.
+r"""Whether a chunk's records may unfold to far more text than they have bytes, judged without decoding them.
 
 A template may name one value thousands of times, a value may hold a template whose values hold templates, and an
 element with arrays is written once for each combination of their items (MS-EVEN6 2.2.12, 3.1.4.7.5). The ``evtx``
 library follows all of it and takes gigabytes, or ends the process. So each record's greatest size is estimated, too
 high rather than too low: its bytes and those of its templates, times how often a template names the same value, times
-the items of its arrays. Windows' own records come to less than a hundredth of what is let through here.
+the items of its arrays. Windows' own records come to less than a hundredth of the limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ENDLESS = 1 << 40
 
 
 def unfolds(chunk: bytes) -> bool:
-    """Whether the records of a chunk may unfold to more than ``evtx`` can be trusted with."""
+    """Return whether the records of a chunk may unfold to more than ``evtx`` can be trusted with."""
     instances = [(match.start(), int.from_bytes(match[1], "little")) for match in _INSTANCE.finditer(chunk)]
     definitions: dict[int, tuple[int, int] | None] = {}
     total = number = 0
@@ -56,44 +56,46 @@ def unfolds(chunk: bytes) -> bool:
 
 
 def _records(chunk: bytes) -> list[tuple[int, int]]:
-    """Where the records begin and end, as a decoder goes from one to the next; what is left over counts as one."""
-    found, at = [], HEADER_SIZE
+    """Return where the records begin and end, as a decoder goes through them; all that is left counts as one."""
+    bounds, at = [], HEADER_SIZE
     while chunk.startswith(RECORD_MAGIC, at) and at + 8 <= len(chunk):
         (size,) = _LENGTH.unpack_from(chunk, at + 4)
         if not size or at + size > len(chunk):
             break
-        found.append((at, at + size))
+        bounds.append((at, at + size))
         at += size
-    return [*found, (at, len(chunk))]
+    return [*bounds, (at, len(chunk))]
 
 
 def _definition(chunk: bytes, place: int, instances: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """The length of a template's definition, and how often it names the value that it names most often.
+    """Return the length of a template's definition, and how often it names the value that it names most often.
 
     None where no definition stands there, as behind the bytes of a text that look like a template instance.
     """
-    begin = place + _DEFINITION_HEAD
-    if begin > len(chunk):
+    content = _content(chunk, place)
+    if content is None:
         return None
-    end = begin + _LENGTH.unpack_from(chunk, begin - 4)[0]
-    if end > len(chunk) or not _is_content(chunk, begin, end):
-        return None
-    if any(begin <= at < end and _is_instance(chunk, other) for at, other in instances):
+    begin, end = content
+    if any(begin <= at < end and _content(chunk, other) for at, other in instances):
         return end - begin, _ENDLESS  # a template in a template's definition: Windows writes none
     named = Counter(match[1] for match in _SUBSTITUTION.finditer(chunk, begin, end))
     return end - begin, max(named.values(), default=1)
 
 
-def _is_instance(chunk: bytes, definition: int) -> bool:
+def _content(chunk: bytes, definition: int) -> tuple[int, int] | None:
+    """Return where the BinXML of a template's definition begins and ends; None where no definition stands."""
     begin = definition + _DEFINITION_HEAD
     if begin > len(chunk):
-        return False
+        return None
     end = begin + _LENGTH.unpack_from(chunk, begin - 4)[0]
-    return end <= len(chunk) and _is_content(chunk, begin, end)
+    return (begin, end) if end <= len(chunk) and _is_content(chunk, begin, end) else None
 
 
 def _is_content(chunk: bytes, begin: int, end: int) -> bool:
-    """Whether BinXML may begin here: a fragment header, an element whose size and name lie inside, text, a value."""
+    """Return whether BinXML may begin here.
+
+    It begins with a fragment header, an element whose size and name lie inside the chunk, a text or a value.
+    """
     first = chunk[begin] & ~_MORE if begin < end else 0
     if first == _OPEN and begin + _ELEMENT.size <= end:
         size, name = _ELEMENT.unpack_from(chunk, begin)
@@ -102,9 +104,9 @@ def _is_content(chunk: bytes, begin: int, end: int) -> bool:
 
 
 def _combinations(chunk: bytes, values: int, definition: int, length: int) -> int:
-    """How often an element with all arrays among the values of a template instance is written.
+    """Return how often an element is written that has all arrays among a template instance's values.
 
-    The values stand behind the instance, or behind the definition where it stands there: their number, the size and
+    The values stand behind the instance, or behind the definition where that stands there: their number, the size and
     type of each, then each.
     """
     if definition == values:
