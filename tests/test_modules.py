@@ -51,7 +51,6 @@ TESTED_BY = {
     "correlate/compared_mail.py": "correlate/test_session_facts.py",
     "correlate/excerpt.py": "smtp/test_folding.py",
     "correlate/folded_signals.py": "smtp/test_folding.py",
-    "correlate/handshake_facts.py": "handshakes/test_real_stacks.py",
     "correlate/handshake_links.py": "ingest/test_handshake_scan.py",
     "correlate/incidents.py": "correlate/test_session_facts.py",
     "correlate/operation_facts.py": "correlate/test_session_facts.py",
