@@ -51,7 +51,7 @@ _MACHINE = re.compile(
 )
 _SEPARATOR = re.compile(r"[_ .-]")
 _MOST_KNOWN = 4096
-_LOOPBACK = ("127.", "::1", "0.0.0.0")  # noqa: S104  compared, not bound
+_LOOPBACK = ("::1", "0.0.0.0")  # noqa: S104  compared, not bound
 
 
 class HostClue(Struct, frozen=True):
@@ -283,7 +283,7 @@ def address_of(endpoint: str) -> str:
         address = endpoint[1:].partition("]")[0]
     else:
         address = endpoint.partition(":")[0] if endpoint.count(":") == 1 else endpoint
-    return "" if address.startswith(_LOOPBACK) else address.casefold()
+    return "" if address in _LOOPBACK or address.startswith("127.") else address.casefold()
 
 
 def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:

@@ -9,6 +9,8 @@ value. A log's own text for a code is localized and is never used.
 
 from __future__ import annotations
 
+import re
+
 CAPI2_PROVIDER = "Microsoft-Windows-CAPI2"
 CAPI2_CHANNEL = "Microsoft-Windows-CAPI2/Operational"
 EXPORT_AGAIN = f"wevtutil epl {CAPI2_CHANNEL} capi2.evtx"
@@ -317,17 +319,13 @@ POLICIES: dict[int, str] = {
 POLICY_NUMBERS = {name: number for number, name in POLICIES.items()}
 
 
-_MOST_HEX = 18  # 0x and the digits of 64 bits
+_HEX = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{1,16}")  # at most 64 bits
 
 
 def from_hex(text: str | None) -> int | None:
     """Return the number in a CAPI2 ``@value``: hex of any case and width, with or without ``0x``; None if it is not."""
-    if not text or len(text) > _MOST_HEX:
-        return None
-    try:
-        return int(text.strip(), 16)
-    except ValueError:
-        return None
+    number = _HEX.fullmatch(text.strip()) if text else None
+    return int(number[0], 16) if number else None
 
 
 def as_hex(number: int | None) -> str:

@@ -13,7 +13,7 @@ from faults import FAULTS
 from smtp_case import analyze, rejections
 from worlds import completed, files, world
 
-from evtx_analyzer.hosts import HostClue, identify_hosts
+from evtx_analyzer.hosts import HostClue, address_of, identify_hosts
 
 
 def broken_chain():
@@ -153,3 +153,11 @@ def test_folders_called_alike_but_for_the_last_letter_are_machines(named, unname
     """Whatever the machine is called in its own rows: here MX-PROD."""
     hosts = identify_hosts([(named, "MX-PROD")], [named, unnamed], unnamed_logs=[(unnamed, "10.0.0.1")])
     assert hosts.resolve(HostClue(path=unnamed))[0] == ("" if several else "MX-PROD")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "address"),
+    [("[::1]:25", ""), ("127.0.0.1:25", ""), ("127.9.9.9:25", ""), ("0.0.0.0:25", ""), ("[::1a2b]:25", "::1a2b")],
+)
+def test_only_loopback_addresses_name_no_machine(endpoint, address):
+    assert address_of(endpoint) == address

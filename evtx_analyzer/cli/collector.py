@@ -11,6 +11,7 @@ from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.command import PlainCommand
 from evtx_analyzer.cli.streams import write_text
 from evtx_analyzer.errors import OptionError
+from evtx_analyzer.whole_files import write_whole
 
 
 @app.command(cls=PlainCommand)
@@ -34,7 +35,4 @@ def collector(
         return
     if output.suffix.casefold() != ".ps1":
         raise OptionError(f"-o {output}: expected a file that ends in .ps1, or PowerShell does not run it")
-    try:
-        output.write_bytes(script().encode("ascii"))
-    except OSError as error:
-        raise OptionError(f"-o {output}: cannot be written ({error.strerror or error})") from error
+    write_whole(output, script().encode("ascii"))

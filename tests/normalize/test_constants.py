@@ -103,6 +103,11 @@ def test_values_are_hex_whatever_their_width(text, number):
     assert constants.from_hex(text) == number
 
 
+@pytest.mark.parametrize("text", ["-1", "+1", "1_0", "0x", "0x-1", "1" * 17, "\uff11"])
+def test_what_int_would_take_and_no_log_writes_is_no_value(text):
+    assert constants.from_hex(text) is None
+
+
 @pytest.mark.parametrize("text", ["800B0109", "0x800b0109", "CERT_E_UNTRUSTEDROOT", "cert_e_untrustedroot"])
 def test_a_person_may_write_a_result_as_code_or_symbol(text):
     assert constants.result_number(text) == 0x800B0109
