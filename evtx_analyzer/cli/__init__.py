@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from evtx_analyzer.cli import analyze, batch, collector, events, rules, verify
+from evtx_analyzer.cli import analyze, batch, collector, conversation, events, rules, verify
 from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.ending import INTERNAL_ERROR, complain, interrupted, leave, note, unforeseen, usage_error
 from evtx_analyzer.cli.outputs import NOT_WRITTEN
@@ -49,4 +49,5 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001  the last boundary: an unforeseen error has a status of its own
         complain(unforeseen(error, sys.argv[1:2]))
         status = INTERNAL_ERROR
+    conversation.end()
     leave(status)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def set_up(*, quiet: bool, verbose: bool, log_file: Path | None) -> None:
 
     Raises OptionError if the log file cannot be written, or for ``-q`` with ``-v``.
     """
+    end()
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
     LOG.handlers = [_to_stderr(quiet=quiet, verbose=verbose)]
@@ -34,6 +36,15 @@ def set_up(*, quiet: bool, verbose: bool, log_file: Path | None) -> None:
         LOG.debug("evtx-analyzer %s, Python %s on %s", _version(), sys.version.split()[0], sys.platform)
     if quiet and verbose:
         raise OptionError("-q and -v contradict each other")
+
+
+def end() -> None:
+    """Close the log file of a run, if there is one, and send messages nowhere from now on."""
+    for handler in LOG.handlers:
+        # A full disk: the lines that were not written are dropped, as they were before.
+        with suppress(OSError):
+            handler.close()
+    LOG.handlers = []
 
 
 def _version() -> str:

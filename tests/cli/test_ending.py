@@ -59,8 +59,7 @@ def test_the_line_names_the_place_in_this_package(monkeypatch, capsys):
 
 def test_the_traceback_is_in_the_log_file_and_not_on_stderr(monkeypatch, capsys, tmp_path):
     assert run(monkeypatch, ValueError("odd"), "analyze", SAMPLE, "--log-file", tmp_path / "log.txt") == 4
-    for handler in logging.getLogger("evtx_analyzer").handlers:
-        handler.close()
+    assert logging.getLogger("evtx_analyzer").handlers == []
     text = (tmp_path / "log.txt").read_text("utf-8")
     assert "Traceback" in text
     assert "odd" in text
@@ -85,8 +84,7 @@ def test_names_of_files_do_not_reach_the_terminal_whatever_words_they_hold(monke
 
 def test_control_characters_in_a_traceback_do_not_reach_the_log_file(monkeypatch, tmp_path):
     assert run(monkeypatch, ValueError("\x1b[31m"), "analyze", SAMPLE, "--log-file", tmp_path / "log.txt") == 4
-    for handler in logging.getLogger("evtx_analyzer").handlers:
-        handler.close()
+    assert logging.getLogger("evtx_analyzer").handlers == []
     assert "\x1b" not in (tmp_path / "log.txt").read_text("utf-8")
 
 
@@ -217,8 +215,7 @@ def test_what_ends_a_run_early_stands_in_the_log_file_and_once_on_stderr(
     monkeypatch.setattr(sys, "argv", ["evtx-analyzer", *map(str, arguments), "--log-file", str(log)])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    for handler in logging.getLogger("evtx_analyzer").handlers:
-        handler.close()
+    assert logging.getLogger("evtx_analyzer").handlers == []
     assert end.value.code == 2
     (line,) = (line for line in log.read_text("utf-8").splitlines() if " ERROR " in line)
     assert text in line
@@ -232,6 +229,5 @@ def test_a_log_file_that_cannot_be_written_to_any_more_ends_nothing(monkeypatch,
     monkeypatch.setattr(logging.StreamHandler, "flush", full)
     assert run(monkeypatch, InputError("x: no such file"), "analyze", SAMPLE, "--log-file", tmp_path / "log.txt") == 2
     monkeypatch.undo()
-    for handler in logging.getLogger("evtx_analyzer").handlers:
-        handler.close()
+    assert logging.getLogger("evtx_analyzer").handlers == []
     assert "Logging error" not in capsys.readouterr().err
