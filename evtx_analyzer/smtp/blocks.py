@@ -20,10 +20,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, SessionRows
+from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome, SessionRows
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import LONGEST_LINE, line_text, lines, long_line, skip_line, without_nul_tail
-from evtx_analyzer.smtp.outcomes import Layout
+from evtx_analyzer.smtp.clock_skew import HEAD_LINES
+from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
 
 if TYPE_CHECKING:
     from evtx_analyzer.smtp.refused import RefusalReader
@@ -141,8 +142,8 @@ class Block:
 class BlockReader(ABC):
     """Reads one file; a subclass says below which header it can judge rows, and judges them."""
 
-    def __init__(self, source: Origin, layouts: Layouts, rows: RowReader) -> None:
-        self.source, self.layouts, self.rows = source, layouts, rows
+    def __init__(self, source: Origin, layouts: Layouts, rows: RowReader, outcomes: OutcomeReader) -> None:
+        self.source, self.layouts, self.rows, self.outcomes = source, layouts, rows, outcomes
         self.carried = Carried([], [], [])
         self.line_count = self.offset = 0
 
@@ -157,6 +158,10 @@ class BlockReader(ABC):
         ``read_rows`` maps the number of a row to what is yielded in its place; it comes with the irregular lines.
         Rows of open sessions are carried over to the next block (``carry``).
         """
+
+    @abstractmethod
+    def words(self, line: bytes) -> str:
+        """Return the text of a reply."""
 
     def unjudged(self, block: Block) -> None:  # noqa: B027  a hook: only some kinds of log need it
         """Note that all rows of a block are read one by one."""
@@ -216,6 +221,18 @@ class BlockReader(ABC):
         self.carried = block.carry(sorted(numbers))
         return True
 
+    def count(self, log: str, lines: Sequence[bytes], rows: int, host: str = "") -> Iterator[CountedRows]:
+        """Yield the count of ``rows``; ``lines`` are some of them, among which are the first and the last."""
+        if not lines:
+            return
+        size, time_of = self.outcomes.time_size, self.outcomes.time_of
+        first, last = (time_of(line[:size]) for line in (min(lines), max(lines)))
+        if first is None or last is None:  # a damaged row has a day or hour that does not exist
+            sound = [line for line in lines if time_of(line[:size]) is not None]
+            yield from self.count(log, sound, rows, host)
+        else:
+            yield CountedRows(origin=self.source, log=log, rows=rows, first=first, last=last, host=host)
+
     def _changes(self, block: Block, irregular: Iterable[int]) -> bool:
         """Return whether a line of the block changes the header."""
         probe = self.rows.copy()
@@ -226,6 +243,56 @@ class BlockReader(ABC):
                 if probe.header() != self.rows.header():
                     return True
         return False
+
+
+class Folded:
+    """The sessions of a block that were folded: their outcomes by connector and local address, and their rows."""
+
+    def __init__(self, reader: BlockReader, block: Block, log: str, host: str = "") -> None:
+        self._reader, self._block, self._log, self._host = reader, block, log, host
+        self._groups: dict[tuple[bytes, bytes], tuple[bytes, list[Outcome], list[Row]]] = {}
+        self._early = block.line(0) <= HEAD_LINES
+        self._rows, self._first, self._last = 0, b"~", b""
+
+    def count(self, rows: int, first: bytes, last: bytes) -> None:
+        """Count rows from a first time to a last one, as written."""
+        self._rows, self._first, self._last = self._rows + rows, min(self._first, first), max(self._last, last)
+
+    def add(self, outcome: Outcome, rows: Sequence[Row], layout: Layout, connector: bytes, local: bytes) -> None:
+        """Add a session, without counting its rows."""
+        group = self._groups.setdefault((connector, local.rpartition(b":")[0]), (local, [], []))
+        group[1].append(outcome)
+        if self._early:
+            group[2].extend([rows[at] for at in layout.banners])
+
+    def counted(self) -> Iterator[CountedSessions | CountedRows]:
+        """Yield the outcomes with the banners in the first lines of the file, and the count of all rows."""
+        time_size, time_of = self._reader.outcomes.time_size, self._reader.outcomes.time_of
+        for local, outcomes, banners in self._groups.values():
+            places = self._block.places(banners)
+            early = [row[0] for row in banners if self._block.line(places[id(row)]) <= HEAD_LINES]
+            times = [(time_of(line[:time_size]), line) for line in early]
+            yield CountedSessions(
+                origin=self._reader.source,
+                log=self._log,
+                local=local.decode("utf-8", "replace"),
+                outcomes=tuple(outcomes),
+                banners=tuple([(time, self._reader.words(line)) for time, line in times if time is not None]),
+                host=self._host,
+            )
+        if self._rows:
+            yield from self._reader.count(self._log, [self._first, self._last], self._rows, self._host)
+
+
+def by_session(rows: Iterable[Row]) -> dict[bytes, list[Row]]:
+    """Return rows by the key of their session."""
+    sessions: dict[bytes, list[Row]] = {}
+    for row in rows:
+        try:
+            sessions[row[1]].append(row)
+        except KeyError:
+            sessions[row[1]] = [row]
+    return sessions
 
 
 def _sizes(rows: list[Row]) -> Iterator[int]:

@@ -25,12 +25,11 @@ from typing import NamedTuple
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome
+from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.encoding import decode
 from evtx_analyzer.read.w3c_log import W3C_LOG, W3cRows
-from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
-from evtx_analyzer.smtp.clock_skew import HEAD_LINES
-from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
+from evtx_analyzer.smtp.blocks import Block, BlockReader, Folded, Layouts, Readable, Row, RowReader, by_session
+from evtx_analyzer.smtp.outcomes import OutcomeReader
 from evtx_analyzer.smtp.sessions import SAME_CONNECTION
 
 _NEEDED = ("c-ip", "cs-username", "s-sitename", "s-computername", "cs-method", "cs-uri-query", "time-taken")
@@ -51,8 +50,7 @@ class ConnectionReader(BlockReader):
     """Reads a W3C log of the IIS SMTP service."""
 
     def __init__(self, source: Origin, layouts: Layouts) -> None:
-        super().__init__(source, layouts, W3cRows(source))
-        self._outcome_reader = OutcomeReader(self._text, _moment, _USUAL)
+        super().__init__(source, layouts, W3cRows(source), OutcomeReader(self._text, _moment, _TIME_SIZE, _USUAL))
         self._latest = _NEVER
 
     def pattern(self, rows: RowReader, data: bytes) -> re.Pattern[bytes] | None:
@@ -70,27 +68,21 @@ class ConnectionReader(BlockReader):
 
     def judge(self, block: Block, read_rows: dict[int, Iterable[Readable]]) -> Iterator[Readable]:
         """Fold the connections of a known shape and read the others; segments without QUIT are carried over."""
-        outbound: dict[bytes, list[Row]] = {}
-        for row in block.rows:
-            try:
-                outbound[row[_ADDRESS]].append(row)
-            except KeyError:
-                outbound[row[_ADDRESS]] = [row]
+        outbound = by_session(block.rows)
         inbound = [row[_LINE] for row in outbound.pop(b"", ()) if row[_INBOUND]]
-        if inbound:
-            yield _counted(self.source, "", len(inbound), min(inbound), max(inbound))
+        yield from self.count("", inbound, len(inbound))
         self._note_latest(block)
         if read_rows:
             self.layouts.floor = self._latest
             read_rows.update({at: self.read(block, at) for at, row in enumerate(block.rows) if row[_TOKEN]})
             return
-        segments = _Segments(self, block)
+        segments = _Segments(self, block, *map(_name, self._machine))
         for address, rows in outbound.items():
             segments.add(address, rows)
         if not self.carry(block, segments.places(segments.waiting)):
             segments.read_waiting()
         read_rows.update({at: self.read(block, at) for at in segments.places(segments.to_read)})
-        yield from segments.counted(self._machine, self.source)
+        yield from segments.folded.counted()
 
     def unjudged(self, block: Block) -> None:
         """Note that connections which begin near the rows of this block must be read too."""
@@ -103,19 +95,9 @@ class ConnectionReader(BlockReader):
             self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
         return super().end(last_line)
 
-    def outcome(self, rows: Sequence[Row], began: bytes, layout: Layout) -> Outcome | None:
-        """Return the outcome of a segment that began at a time as written; None where an address is not certain."""
-        first = _moment(began)
-        accepted = self._outcome_reader.acceptances(rows, layout, _TIME_SIZE)
-        if first is None or accepted is None:
-            return None
-        return self._outcome_reader.outcome(rows, layout, _name(self._machine[0]), first, accepted)
-
-    def banner(self, row: Row) -> tuple[datetime, str]:
-        """Return time and text of a reply."""
-        time = _moment(row[_LINE][:_TIME_SIZE])
-        assert time is not None
-        return time, self._text(row[_LINE]).decode("utf-8", "replace").strip()
+    def words(self, line: bytes) -> str:
+        """Return the text of a reply."""
+        return self._text(line).decode("utf-8", "replace").strip()
 
     def _text(self, line: bytes) -> bytes:
         """Return the argument of a command, or the text of a reply; IIS writes a blank as ``+``."""
@@ -123,29 +105,25 @@ class ConnectionReader(BlockReader):
 
     def _note_latest(self, block: Block) -> None:
         times = {row[_LINE][:_TIME_SIZE] for row in block.rows}
-        self._latest = max([self._latest, *[_MILLISECONDS[time] for time in times]])
+        self._latest = max([self._latest, *[_milliseconds(time) for time in times]])
 
 
 class _Segments:
     """Judges the segments of a block: folded, ``waiting`` for the next block, or ``to_read``."""
 
-    def __init__(self, reader: ConnectionReader, block: Block) -> None:
-        self._reader, self._block, self._layouts = reader, block, reader.layouts
+    def __init__(self, reader: ConnectionReader, block: Block, site: str, computer: str) -> None:
+        self._reader, self._block, self._layouts, self._site = reader, block, reader.layouts, site
         self.to_read: list[Row] = []
         self.waiting: list[Row] = []
-        self._outcomes: list[Outcome] = []
-        self._banners: list[Row] = []
-        self._rows = 0
-        self._first, self._last = b"~", b""
-        self._early = block.line(0) <= HEAD_LINES
+        self.folded = Folded(reader, block, W3C_LOG, computer)
 
     def add(self, address: bytes, rows: list[Row]) -> None:
         """Judge all rows of one address."""
         tokens = [row[_TOKEN] for row in rows]
-        kinds = "".join(map(_KINDS.__getitem__, tokens))
+        kinds = "".join(map(_kind, tokens))
         taken = [int(row[_TAKEN]) for row in rows]
         times = [row[_LINE][:_TIME_SIZE] for row in rows]
-        starts = [_MILLISECONDS[time] - elapsed for time, elapsed in zip(times, taken, strict=True)]
+        starts = [_milliseconds(time) - elapsed for time, elapsed in zip(times, taken, strict=True)]
         heads = [match.start() for match in _HEAD.finditer(kinds)]
         newest = max(self._layouts.newest.get(address, _NEVER), self._layouts.floor)
         for first, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
@@ -162,29 +140,12 @@ class _Segments:
         self.to_read += self.waiting
         newest = self._layouts.newest
         for row in self.waiting:
-            start = _MILLISECONDS[row[_LINE][:_TIME_SIZE]] - int(row[_TAKEN])
+            start = _milliseconds(row[_LINE][:_TIME_SIZE]) - int(row[_TAKEN])
             newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
 
     def places(self, rows: Sequence[Row]) -> list[int]:
         """Return the numbers of some rows in the block."""
         return sorted(self._block.places(rows).values())
-
-    def counted(self, machine: tuple[bytes, bytes], source: Origin) -> Iterator[Readable]:
-        """Yield the outcomes that were folded, and the count of their rows."""
-        host = _name(machine[1])
-        places = self._block.places(self._banners)
-        banners = [row for row in self._banners if self._block.line(places[id(row)]) <= HEAD_LINES]
-        if self._outcomes:
-            yield CountedSessions(
-                origin=source,
-                log=W3C_LOG,
-                local="",
-                outcomes=tuple(self._outcomes),
-                banners=tuple([self._reader.banner(row) for row in banners]),
-                host=host,
-            )
-        if self._rows:
-            yield _counted(source, W3C_LOG, self._rows, self._first, self._last, host)
 
     def _judge(self, segment: _Segment, *, final: bool) -> bool:
         """Fold a segment, or let it wait; False where it must be read."""
@@ -193,7 +154,7 @@ class _Segments:
             # Replies to QUIT that come late belong to no session (see ``sessions``).
             late = not kinds.strip("y")
             if late:
-                self._count(segment)
+                self.folded.count(len(segment.rows), min(segment.times), max(segment.times))
             return late
         size = (kinds.find("q") + 1) or len(kinds)
         starts, elapsed = segment.starts[:size], segment.taken[:size]
@@ -207,7 +168,7 @@ class _Segments:
         # Two MAIL in a row are of two connections.
         if "mm" in kinds or not self._fold(segment, size):
             return False
-        self._count(segment)
+        self.folded.count(len(segment.rows), min(segment.times), max(segment.times))
         return True
 
     def _fold(self, segment: _Segment, size: int) -> bool:
@@ -222,18 +183,11 @@ class _Segments:
         # Refused connections are always read: without session ids, ``refused`` cannot take refusals from rows.
         if layout is None or layout.refused:
             return False
-        outcome = self._reader.outcome(rows, min(segment.times[:size]), layout)
+        outcome = self._reader.outcomes.outcome(rows, layout, self._site, min(segment.times[:size]))
         if outcome is None:
             return False
-        self._outcomes.append(outcome)
-        if self._early:
-            self._banners += [rows[at] for at in layout.banners]
+        self.folded.add(outcome, rows, layout, b"", b"")
         return True
-
-    def _count(self, segment: _Segment) -> None:
-        self._rows += len(segment.rows)
-        self._first = min(self._first, *segment.times)
-        self._last = max(self._last, *segment.times)
 
 
 class _Segment(NamedTuple):
@@ -247,30 +201,15 @@ class _Segment(NamedTuple):
     taken: list[int]
 
 
-class _Kinds(dict[bytes, str]):
-    """A letter for each token: b for code 220, y for 221, t for STARTTLS, q for QUIT, m for MAIL, ``-`` for others.
-
-    It is a cache of limited size.
-    """
-
-    def __missing__(self, token: bytes) -> str:
-        code = token.rstrip(b"+-")[-3:] if token[:1] == b"-" else b""
-        words = {b"STARTTLS": "t", b"QUIT": "q", b"MAIL": "m"}
-        kind = {b"220": "b", b"221": "y"}.get(code) or words.get(token.upper(), "-")
-        if len(self) < _MANY:
-            self[token] = kind
-        return kind
+@lru_cache(maxsize=_MANY)
+def _kind(token: bytes) -> str:
+    """Return a letter: b for code 220, y for 221, t for STARTTLS, q for QUIT, m for MAIL, ``-`` for other tokens."""
+    code = token.rstrip(b"+-")[-3:] if token[:1] == b"-" else b""
+    words = {b"STARTTLS": "t", b"QUIT": "q", b"MAIL": "m"}
+    return {b"220": "b", b"221": "y"}.get(code) or words.get(token.upper(), "-")
 
 
-_KINDS = _Kinds()
 _HEAD = re.compile(r"(?<!t)b")  # a banner that is not the answer to STARTTLS
-
-
-def _counted(source: Origin, log: str, rows: int, first: bytes, last: bytes, host: str = "") -> CountedRows:
-    times = _moment(first[:_TIME_SIZE]), _moment(last[:_TIME_SIZE])
-    assert times[0] is not None
-    assert times[1] is not None
-    return CountedRows(origin=source, log=log, rows=rows, first=times[0], last=times[1], host=host)
 
 
 def _name(written: bytes) -> str:
@@ -279,25 +218,17 @@ def _name(written: bytes) -> str:
     return "" if name == "-" else name
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MANY)
 def _moment(written: bytes) -> datetime | None:
     """Return a time as aware UTC; cached, for many rows have the same second."""
     return clock.from_iso(written.decode("ascii", "replace"))
 
 
-class _Milliseconds(dict[bytes, int]):
-    """Milliseconds since 1970 for each time as written; it is a cache of limited size."""
-
-    def __missing__(self, written: bytes) -> int:
-        time = _moment(written)
-        value = _NEVER if time is None else int(time.timestamp()) * 1000
-        if len(self) >= _MANY:
-            self.clear()
-        self[written] = value
-        return value
-
-
-_MILLISECONDS = _Milliseconds()
+@lru_cache(maxsize=_MANY)
+def _milliseconds(written: bytes) -> int:
+    """Return a time in milliseconds since 1970."""
+    time = _moment(written)
+    return _NEVER if time is None else int(time.timestamp()) * 1000
 
 
 def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:

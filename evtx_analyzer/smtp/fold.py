@@ -30,17 +30,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome, SessionRows
+from evtx_analyzer.model.records import LogRow, SessionRows
 from evtx_analyzer.read.encoding import decode
 from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_FIELDS, SEND_LOG, ExchangeRows
 from evtx_analyzer.read.lines import line_text, split_cells
-from evtx_analyzer.smtp.blocks import Block, BlockReader, Layouts, Readable, Row, RowReader
-from evtx_analyzer.smtp.clock_skew import HEAD_LINES
+from evtx_analyzer.smtp.blocks import Block, BlockReader, Folded, Layouts, Readable, Row, RowReader, by_session
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
-from evtx_analyzer.smtp.refused import TIME_SIZE, RefusalReader, RefusedInBlock
+from evtx_analyzer.smtp.refused import TIME_SIZE, moment
 
 _TIME = rb"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z"
 _CELL = rb"(?:\"[^\"\n]*+(?:\"\"[^\"\n]*+)*+\"|[^\",\n][^,\n]*+|)"
@@ -79,10 +77,9 @@ class ProtocolReader(BlockReader):
     """Reads the log of a Send or Receive connector of Exchange."""
 
     def __init__(self, source: Origin, layouts: Layouts) -> None:
-        super().__init__(source, layouts, ExchangeRows(source))
+        super().__init__(source, layouts, ExchangeRows(source), OutcomeReader(_data, moment, TIME_SIZE, _USUAL))
         self._pairs: set[tuple[bytes, bytes]] = set()
         self._connectors: dict[bytes, str] = {}
-        self._outcome_reader = OutcomeReader(_data, _moment, _USUAL)
         self._refusals = layouts.refusals
         if self._refusals is not None:
             self._refusals.begin(source)
@@ -96,18 +93,13 @@ class ProtocolReader(BlockReader):
         if _kind(self.rows) == RECEIVE_LOG:
             yield from self._receive(block, read_rows)
             return
-        sessions: dict[bytes, list[Row]] = {}
-        for row in block.rows:
-            try:
-                sessions[row[1]].append(row)
-            except KeyError:
-                sessions[row[1]] = [row]
+        sessions = by_session(block.rows)
         sessions.pop(b"", None)  # irregular lines: they are in ``read_rows``
-        odd, known, groups = self._odd(read_rows), self.layouts.known, _Groups(block, self.source)
+        odd, known, folded = self._odd(read_rows), self.layouts.known, Folded(self, block, SEND_LOG)
         unfolded: dict[bytes, list[Row]] = {}
         for key, rows in sessions.items():
             layout = known.get(tuple([row[2] for row in rows]))
-            if layout is None or key in odd or not self._fold(rows, layout, groups):
+            if layout is None or key in odd or not self._fold(rows, layout, folded):
                 unfolded[key] = rows
         waiting: list[int] = []
         places = block.places(row for rows in unfolded.values() for row in rows)
@@ -116,10 +108,16 @@ class ProtocolReader(BlockReader):
             if key in odd:
                 read_rows.update({at: self.read(block, at) for at in numbers})
             else:
-                waiting += self._in_parts(block, numbers, groups, read_rows)
+                waiting += self._in_parts(block, numbers, folded, read_rows)
         if not self.carry(block, waiting):
             read_rows.update({at: self.read(block, at) for at in waiting})
-        yield from groups.counted(self._refusals)
+        yield from folded.counted()
+        if self._refusals is not None:
+            yield from self._refusals.placed(block)
+
+    def words(self, line: bytes) -> str:
+        """Return the data of a row as text."""
+        return (split_cells(line_text(line, "utf-8")) or [""] * _CELLS)[_DATA]
 
     def _odd(self, read_rows: dict[int, Iterable[Readable]]) -> set[bytes]:
         """Return the ids of sessions that have an irregular row or began in an earlier file."""
@@ -128,14 +126,14 @@ class ProtocolReader(BlockReader):
         return {name.encode("utf-8", "replace") for name in names}
 
     def _in_parts(
-        self, block: Block, numbers: list[int], groups: _Groups, read_rows: dict[int, Iterable[Readable]]
+        self, block: Block, numbers: list[int], folded: Folded, read_rows: dict[int, Iterable[Readable]]
     ) -> list[int]:
         """Fold or read the rows of one session id up to each disconnect row; return the rows of an open session."""
         start = 0
         for place, at in enumerate(numbers):
             if block.rows[at][2] == _END:
                 part, start = numbers[start : place + 1], place + 1
-                if not self._learned(block, part, groups):
+                if not self._learned(block, part, folded):
                     read_rows[at] = self._whole(block, part)
         unended = numbers[start:]
         if unended and (start or _sequence(block.rows[unended[0]][0]) != b"0"):
@@ -144,7 +142,7 @@ class ProtocolReader(BlockReader):
             return []
         return unended
 
-    def _learned(self, block: Block, part: list[int], groups: _Groups) -> bool:
+    def _learned(self, block: Block, part: list[int], folded: Folded) -> bool:
         """Fold an ended session whose shape as written has no layout yet; False if it must be read.
 
         Its reduced shape leaves out what information rows say of other things than TLS. A layout is learned for the
@@ -168,57 +166,34 @@ class ProtocolReader(BlockReader):
             self.layouts.keep(shape, self.layouts.learn(log_rows))
         layout = known[shape]
         self.layouts.keep(written, layout)
-        if layout is None or self._fold(rows, layout, groups):
+        if layout is None or self._fold(rows, layout, folded):
             return layout is not None
         if not layout.refused or self._refusals is None:
             return False
         self._refusals.learn(rows, layout, lambda: self._rows(block, part))
-        return self._fold(rows, layout, groups)
+        return self._fold(rows, layout, folded)
 
     def _rows(self, block: Block, part: list[int]) -> list[LogRow]:
         """Return what the row reader makes of rows of a block, without losses."""
         return [row for at in part for row in self.read(block, at) if isinstance(row, LogRow)]
 
-    def _fold(self, rows: list[Row], layout: Layout, groups: _Groups) -> bool:
-        """Add the outcome of a session to its group; False where a row is not what the layout needs."""
+    def _fold(self, rows: list[Row], layout: Layout, folded: Folded) -> bool:
+        """Add a session to those that were folded; False where a row is not what the layout needs."""
         begin, connector, _, sequence, _ = rows[0][0].split(b",", 4)
         end, _, _, count, local, _ = rows[-1][0].split(b",", 5)
-        if sequence != b"0" or count != str(len(rows) - 1).encode():
-            return False
-        name, accepted = self._connector(connector), self._outcome_reader.acceptances(rows, layout, TIME_SIZE)
-        if name is None or accepted is None:
-            return False
         # All times have the same length and end in Z, so their texts sort in the order of time.
-        times = [begin, *[rows[message.accepted][0][:TIME_SIZE] for message in layout.messages], end]
-        first = _moment(begin)
-        if first is None or times != sorted(times):
+        times = [begin, *[rows[message.reply][0][:TIME_SIZE] for message in layout.messages], end]
+        name = self._connector(connector)
+        if sequence != b"0" or count != str(len(rows) - 1).encode() or times != sorted(times) or name is None:
             return False
-        if layout.refused and not self._take(rows, layout, begin, end):
+        outcome = self.outcomes.outcome(rows, layout, name, begin)
+        if outcome is None:
             return False
-        groups.add(
-            connector,
-            local,
-            self._outcome_reader.outcome(rows, layout, name, first, accepted),
-            rows,
-            layout.banners,
-            end,
-        )
+        if layout.refused and (self._refusals is None or not self._refusals.take(rows, layout)):
+            return False
+        folded.add(outcome, rows, layout, connector, local)
+        folded.count(len(rows), begin, end)
         return True
-
-    def _take(self, rows: list[Row], layout: Layout, begin: bytes, end: bytes) -> bool:
-        """Take the refusals of a session; False where a row is not what the layout needs."""
-        if self._refusals is None:
-            return False
-        replies = [rows[refused.reply][0][:TIME_SIZE] for refused in layout.refused]
-        handshake = [] if layout.handshake is None else [rows[layout.handshake][0][:TIME_SIZE]]
-        times = [begin, *handshake, *replies, end]
-        if times != sorted(times):
-            return False
-        reply_times = [_moment(time) for time in replies]
-        handshake_time = _moment(handshake[0]) if handshake else None
-        if None in reply_times or (handshake and handshake_time is None):
-            return False
-        return self._refusals.take(rows, layout, [*reply_times, handshake_time])
 
     def _connector(self, written: bytes) -> str | None:
         """Return the name of a connector; None where it is quoted, which only the row reader undoes."""
@@ -234,7 +209,7 @@ class ProtocolReader(BlockReader):
         cells = [row[:_CELLS] for row in rows if row is not None]
         ids = {row[_SESSION_ID] for row in cells if len(row) >= _CELLS}
         times = {line[:TIME_SIZE] for line in lines}
-        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in map(_moment, times):
+        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in map(moment, times):
             for at in part:
                 yield from self.read(block, at)
             return
@@ -259,78 +234,7 @@ class ProtocolReader(BlockReader):
             else:
                 self._pairs.add(pair)
                 read_rows[at] = self.read(block, at)
-        if counted:
-            first, last = _moment(min(counted)[:TIME_SIZE]), _moment(max(counted)[:TIME_SIZE])
-            assert first is not None
-            assert last is not None
-            yield CountedRows(origin=self.source, log=RECEIVE_LOG, rows=len(counted), first=first, last=last)
-
-
-class _Groups:
-    """The outcomes of a block by connector and local address, as ``CountedSessions`` need them."""
-
-    def __init__(self, block: Block, source: Origin) -> None:
-        self._block, self._source = block, source
-        self._groups: dict[tuple[bytes, bytes], tuple[bytes, list[Outcome], list[Row]]] = {}
-        self._early = block.line(0) <= HEAD_LINES
-        self._rows = 0
-        self._first: datetime | None = None
-        self._last = b""
-
-    def add(
-        self,
-        connector: bytes,
-        local: bytes,
-        outcome: Outcome,
-        rows: list[Row],
-        banners: tuple[int, ...],
-        last: bytes,
-    ) -> None:
-        """Add a session; ``banners`` are numbers of its rows with code 220, ``last`` is the time of its last row."""
-        _, outcomes, greetings = self._groups.setdefault((connector, local.rpartition(b":")[0]), (local, [], []))
-        outcomes.append(outcome)
-        if self._early:
-            greetings += [rows[at] for at in banners]
-        self._rows += len(rows)
-        self._first = outcome.first if self._first is None or outcome.first < self._first else self._first
-        self._last = max(self._last, last)
-
-    def counted(self, refusals: RefusalReader | None) -> Iterator[Readable]:
-        """Yield the groups with what ``refusals`` took from their sessions, and the count of all rows."""
-        refused = refusals.placed(self._block) if refusals is not None else {}
-        early = (
-            {id(row) for at, row in enumerate(self._block.rows) if self._block.line(at) <= HEAD_LINES}
-            if self._early
-            else set()
-        )
-        for where, (local, outcomes, greetings) in self._groups.items():
-            refused_here = refused.get(where, RefusedInBlock())
-            lines = [row[0] for row in greetings if id(row) in early]
-            yield CountedSessions(
-                origin=self._source,
-                log=SEND_LOG,
-                local=local.decode("utf-8", "replace"),
-                outcomes=tuple(outcomes),
-                banners=tuple(
-                    [(time, _text(line)) for line in lines if (time := _moment(line[:TIME_SIZE])) is not None]
-                ),
-                refused=refused_here.times,
-                skews=refused_here.skews,
-            )
-        if self._first is not None:
-            last = _moment(self._last) or self._first
-            yield CountedRows(origin=self._source, log=SEND_LOG, rows=self._rows, first=self._first, last=last)
-
-
-def _moment(written: bytes) -> datetime | None:
-    """Return the time of a row; None where there is no such day or hour.
-
-    ``_TIME`` has matched the text, and for such texts the standard library gives what ``clock`` gives.
-    """
-    try:
-        return datetime.fromisoformat(written.decode())  # with Z, so aware
-    except ValueError:
-        return None
+        yield from self.count(RECEIVE_LOG, counted, len(counted))
 
 
 def _sequence(line: bytes) -> bytes:
@@ -352,11 +256,6 @@ def _texts(lines: Sequence[bytes]) -> list[str]:
     if data.isascii() and b"\0" not in data:
         return [text.rstrip("\r") for text in data.decode().split("\n")]
     return [line_text(line, "utf-8") for line in lines]
-
-
-def _text(line: bytes) -> str:
-    """Return the data of a row as text."""
-    return (split_cells(line_text(line, "utf-8")) or [""] * _CELLS)[_DATA]
 
 
 def _is_refusal(line: bytes) -> bool:

@@ -10,9 +10,10 @@ numbers where it would return domains and times.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Match, SmtpEvent
 from evtx_analyzer.model.records import Acceptance, Outcome
 from evtx_analyzer.smtp.sessions import Session, build_session
-from evtx_analyzer.smtp.transaction import FAILED, Reply, verb_of
+from evtx_analyzer.smtp.transaction import FAILED, Reply, is_banner, verb_of
 
 _ACCEPTED = range(200, 300)
 _END_OF_MESSAGE = ("DATA", "BDAT", "end of data")
@@ -32,10 +33,9 @@ _ADDRESS = re.compile(rb"(?i:FROM|TO)\s*:\s*(?:<([^<>]*)>|<?([^>\s]*))")
 _HELLO = re.compile(rb"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _BANNER = re.compile(rb"220[ -](\S+)")
 _MOST_TEXTS = 10_000
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
+@lru_cache(maxsize=_MOST_TEXTS)
 def is_online(banner_name: str, received: Certificate | None) -> bool | None:
     """Return whether the remote side is Exchange Online, by the name in its banner and its certificate.
 
@@ -91,21 +91,13 @@ def _tls(session: Session) -> bool | None:
 # ------------------------------------------------------------------------------------------------ layouts
 
 
-class Message(Struct, frozen=True):
-    """The numbers (from 0) of the rows about one accepted message; ``sender`` is None where no row has the sender."""
-
-    accepted: int
-    sender: int | None
-    recipients: tuple[int, ...]
-
-
-class Refused(Struct, frozen=True):
-    """The numbers (from 0) of the rows about one refusal; None where there is no such row."""
+class MailRows(Struct, frozen=True):
+    """The numbers (from 0) of the rows about one accepted or refused message; None where there is no such row."""
 
     reply: int
     sender: int | None
     recipients: tuple[int, ...]
-    message_id: int | None
+    message_id: int | None = None
 
 
 class Layout(Struct, frozen=True, kw_only=True):
@@ -125,8 +117,8 @@ class Layout(Struct, frozen=True, kw_only=True):
     local: int
     banners: tuple[int, ...]
     hellos: tuple[int, ...]
-    messages: tuple[Message, ...]
-    refused: tuple[Refused, ...] = ()
+    messages: tuple[MailRows, ...]
+    refused: tuple[MailRows, ...] = ()
     handshake: int | None = None
     greetings: tuple[int, ...] = ()
 
@@ -147,23 +139,16 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
     if refused and not _is_plain(session, refused, rows[mail:]):
         return None
     places = {id(row): number for number, row in enumerate(numbered)}
-    acceptances = [reply for reply in session.replies if is_acceptance(reply)]
-    outcome = outcome_of(session)
     return Layout(
         sent=session.sent,
-        tls=outcome.tls,
+        tls=_tls(session),
         received=session.received,
-        own_names=outcome.own_names,
+        own_names=_own_names(session),
         local=next((number for number, row in enumerate(rows) if row.local), 0),
-        banners=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("220")]),
+        banners=tuple([n for n, row in enumerate(rows) if is_banner(row)]),
         hellos=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("250")]),
-        messages=tuple(
-            [
-                _message(places[id(reply.row)], acceptance)
-                for reply, acceptance in zip(acceptances, outcome.accepted, strict=True)
-            ]
-        ),
-        refused=tuple([_refused(places[id(reply.row)], reply) for reply in refused]),
+        messages=tuple([_mail_rows(places, reply) for reply in session.replies if is_acceptance(reply)]),
+        refused=tuple([_mail_rows(places, reply) for reply in refused]),
         handshake=_number_of(session.handshake_time) if refused else None,
         greetings=tuple(_greetings(rows[:mail])) if refused else (),
     )
@@ -190,11 +175,14 @@ def _greetings(before_mail: Sequence[SmtpEvent]) -> Iterator[int]:
             yield number
 
 
-def _refused(at: int, reply: Reply) -> Refused:
-    """Return the rows of a refusal, from a reply whose addresses and message id are row numbers."""
-    recipients = [int(number) for number in reply.rcpt_to.split("; ") if number]
-    message_id = int(reply.message_id.strip("<>")) if reply.message_id else None
-    return Refused(at, int(reply.mail_from) if reply.mail_from else None, tuple(recipients), message_id)
+def _mail_rows(places: Mapping[int, int], reply: Reply) -> MailRows:
+    """Return the rows about a message, from a reply whose addresses and message id are row numbers."""
+    return MailRows(
+        reply=places[id(reply.row)],
+        sender=int(reply.mail_from) if reply.mail_from else None,
+        recipients=tuple([int(number) for number in reply.rcpt_to.split("; ") if number]),
+        message_id=int(reply.message_id.strip("<>")) if reply.message_id else None,
+    )
 
 
 _MESSAGE_ID = re.compile(r"(InternetMessageId\s+)(?:<[^>]*>|\S+)")
@@ -215,58 +203,46 @@ def _number_of(time: datetime | None) -> int | None:
     return None if time is None else (time - _ZERO) // timedelta(seconds=1)
 
 
-def _message(accepted: int, acceptance: Acceptance) -> Message:
-    sender = int(acceptance.sender_domain) if acceptance.sender_domain else None
-    return Message(accepted, sender, tuple([int(number) for number in acceptance.recipient_domains]))
-
-
-class OutcomeReader:
-    """Makes outcomes from lines as bytes, by the layout of their session; a text that comes again is parsed once.
+class OutcomeReader(NamedTuple):
+    """Makes outcomes from lines as bytes, by the layout of their session.
 
     ``text_of`` returns the text of the command or reply in a line, or nothing where it is not certain: then there is no
-    outcome (None), and the session must be read row by row. ``time_of`` parses a time as the log writes it. ``usual``
-    finds the domain in a line of a MAIL or RCPT that is written as usual, which is faster than ``text_of``.
+    outcome (None), and the session must be read row by row. ``time_of`` parses a time as the log writes it, in the
+    first ``time_size`` bytes of a line. ``usual`` finds the domain in a line of a MAIL or RCPT that is written as
+    usual, which is faster than ``text_of``.
     """
 
-    def __init__(
-        self,
-        text_of: Callable[[bytes], bytes],
-        time_of: Callable[[bytes], datetime | None],
-        usual: re.Pattern[bytes],
-    ) -> None:
-        self._text_of, self._time_of, self._usual = text_of, time_of, usual
-        self._domains: dict[bytes, str] = {}
-        self._addresses: dict[bytes, str] = {}
-        self._online: dict[tuple[bytes, Certificate | None], bool | None] = {}
+    text_of: Callable[[bytes], bytes]
+    time_of: Callable[[bytes], datetime | None]
+    time_size: int
+    usual: re.Pattern[bytes]
 
-    def outcome(
-        self,
-        lines: Sequence[Sequence[bytes]],
-        layout: Layout,
-        connector: str,
-        first: datetime,
-        accepted: tuple[Acceptance, ...],
-    ) -> Outcome:
-        """Return the outcome of a session; ``lines`` are its rows, the line is the first value of each."""
+    def outcome(self, lines: Sequence[Sequence[bytes]], layout: Layout, connector: str, begun: bytes) -> Outcome | None:
+        """Return the outcome of a session that began at a time as written; None if a time or address is not certain.
+
+        ``lines`` are its rows, the line is the first value of each.
+        """
+        first, accepted = self.time_of(begun), self._acceptances(lines, layout)
+        if first is None or accepted is None:
+            return None
+        # One of the replies with code 250 is that to EHLO, and names the client's address.
+        addresses = (_greeted_address(self.text_of(lines[at][0])) for at in layout.hellos)
+        banner = _BANNER.match(self.text_of(lines[layout.banners[0]][0])) if layout.banners else None
         return Outcome(
             first=first,
             connector=connector,
             thumbprint=layout.sent.thumbprint if layout.sent else "",
             tls=layout.tls,
-            seen_address=self._seen_address(lines, layout.hellos),
-            online=self._known_online(lines, layout),
+            seen_address=next(filter(None, addresses), ""),
+            online=is_online(banner[1].decode("utf-8", "replace") if banner else "", layout.received),
             own_names=layout.own_names,
             accepted=accepted,
         )
 
-    def acceptances(self, lines: Sequence[Sequence[bytes]], layout: Layout, size: int) -> tuple[Acceptance, ...] | None:
-        """Return the accepted messages of a session; None if a time or an address is not certain.
-
-        The first ``size`` bytes of a line are its time.
-        """
+    def _acceptances(self, lines: Sequence[Sequence[bytes]], layout: Layout) -> tuple[Acceptance, ...] | None:
         accepted = []
         for message in layout.messages:
-            time = self._time_of(lines[message.accepted][0][:size])
+            time = self.time_of(lines[message.reply][0][: self.time_size])
             sender = None if message.sender is None else self._domain(lines[message.sender][0])
             domains = [self._domain(lines[at][0]) for at in message.recipients]
             if time is None or None in domains or (sender is None and message.sender is not None):
@@ -276,45 +252,19 @@ class OutcomeReader:
             accepted.append(Acceptance(time, sender, tuple(domains)))  # type: ignore[arg-type]
         return tuple(accepted)
 
-    def _seen_address(self, lines: Sequence[Sequence[bytes]], hellos: tuple[int, ...]) -> str:
-        """Return the client's address in the first reply that names one, which is a reply to EHLO."""
-        for at in hellos:
-            text = self._text_of(lines[at][0])
-            address = self._addresses.get(text)
-            if address is None:
-                match = _HELLO.match(text)
-                address = match[1].decode() if match else ""
-                _keep(self._addresses, text, address)
-            if address:
-                return address
-        return ""
-
-    def _known_online(self, lines: Sequence[Sequence[bytes]], layout: Layout) -> bool | None:
-        """Return whether the remote side is Exchange Online; decided once for each name and certificate."""
-        match = _BANNER.match(self._text_of(lines[layout.banners[0]][0])) if layout.banners else None
-        key = match[1] if match else b"", layout.received
-        if key not in self._online:
-            _keep(self._online, key, is_online(key[0].decode("utf-8", "replace"), layout.received))
-        return self._online[key]
-
     def _domain(self, line: bytes) -> str | None:
         """Return the domain of the address in a MAIL or RCPT command; None where it is not certain."""
-        match = self._usual.search(line) or _ADDRESS.search(self._text_of(line))
-        if match is None:
-            return None
-        address = match[match.lastindex or 1]
-        written = address.strip().replace(b" ", b"+").rpartition(b"@")[2]
-        domain = self._domains.get(written)
-        if domain is None:
-            if not line.isascii():
-                return None
-            domain = written.decode().casefold()
-            _keep(self._domains, written, domain)
-        return domain
+        match = self.usual.search(line) or _ADDRESS.search(self.text_of(line))
+        return _domain_of(match[match.lastindex or 1]) if match is not None and line.isascii() else None
 
 
-def _keep(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Add to a cache; empty it first where it is full."""
-    if len(known) >= _MOST_TEXTS:
-        known.clear()
-    known[key] = value
+@lru_cache(maxsize=_MOST_TEXTS)
+def _greeted_address(text: bytes) -> str:
+    match = _HELLO.match(text)
+    return match[1].decode() if match else ""
+
+
+@lru_cache(maxsize=_MOST_TEXTS)
+def _domain_of(address: bytes) -> str:
+    # IIS writes a blank as "+", so every "+" was turned into a blank: an address has no blanks.
+    return domain_of(address.strip().replace(b" ", b"+").decode())

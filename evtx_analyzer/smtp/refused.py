@@ -10,16 +10,17 @@ its refusals share (``learn``). Of all others only what differs is taken (``take
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
 from evtx_analyzer.hosts import HostClue
 from evtx_analyzer.model.alike import encode
 from evtx_analyzer.model.origin import Origin, display_name
-from evtx_analyzer.model.records import LogRow, RefusedTimes
-from evtx_analyzer.read.exchange_log import SEND_FIELDS
+from evtx_analyzer.model.records import CountedSessions, LogRow, RefusedTimes
+from evtx_analyzer.read.exchange_log import SEND_FIELDS, SEND_LOG
 from evtx_analyzer.read.lines import line_text, split_cells
 from evtx_analyzer.smtp.blocks import Block, Row
 from evtx_analyzer.smtp.folding import Folding, Group
@@ -40,8 +41,6 @@ _LOCAL, _DATA = (SEND_FIELDS.index(name) for name in ("local-endpoint", "data"))
 _Key = tuple[object, ...]
 SessionOf = Callable[[Sequence[LogRow]], Session | None]
 """Makes a session of all its rows; None where one of them cannot be normalized."""
-_Where = tuple[bytes, bytes]
-"""Connector and local address as the log writes them."""
 
 
 class _Reply(Struct, frozen=True, gc=False):
@@ -53,54 +52,26 @@ class _Reply(Struct, frozen=True, gc=False):
     clock: datetime | None
 
 
-class _Known(Struct, frozen=True):
-    """What sessions of one kind share: their layout and the sightings of the first one.
-
-    The layout is held because its ``id`` is in the key: as long as it lives, no other object gets this id.
-    """
-
-    layout: Layout
-    sightings: list[Sighting]
-
-
-class _Taken(Struct, frozen=True, gc=False):
-    """A refusal as it was taken from its rows: the row of its reply, and all that differs except its place."""
-
-    row: Row
-    group: Group
-    differing: tuple[object, ...]
-
-
-class RefusedInBlock(Struct, frozen=True):
-    """How often and when a block was refused, and by how many seconds the log's clock was ahead each time."""
-
-    times: tuple[RefusedTimes, ...] = ()
-    skews: tuple[float, ...] = ()
-
-
 class RefusalReader:
     """Takes refusals from the rows of sessions of one folder, file by file and block by block."""
 
     def __init__(self, folding: Folding, session_of: SessionOf) -> None:
         self._folding, self._session_of = folding, session_of
-        self._source = Origin(source="")
-        self._known: dict[_Key, _Known] = {}
-        self._replies: dict[bytes, _Reply] = {}
-        self._begin_file()
-
-    def _begin_file(self) -> None:
-        self._groups: dict[_Key, list[Group]] = {}
-        self._begin_block()
-
-    def _begin_block(self) -> None:
-        self._taken: list[_Taken] = []
-        self._times: dict[_Where, dict[str, list[datetime]]] = {}  # by thumbprint of the certificate sent
-        self._skews: dict[_Where, list[float]] = {}
+        # The layout is held because its ``id`` is in the key: as long as it lives, no other object gets this id.
+        self._known: dict[_Key, tuple[Layout, list[Sighting]]] = {}
+        self.begin(Origin(source=""))
 
     def begin(self, source: Origin) -> None:
         """Begin with another file."""
         self._source = source
-        self._begin_file()
+        self._groups: dict[_Key, list[Group]] = {}
+        self._begin_block()
+
+    def _begin_block(self) -> None:
+        # The row of the reply, its group, and all that differs except its place.
+        self._taken: list[tuple[Row, Group, tuple[object, ...]]] = []
+        # By connector and local address: the local endpoint, the times by certificate, and the skews of the clock.
+        self._refused: dict[tuple[bytes, bytes], tuple[bytes, dict[str, list[datetime]], list[float]]] = {}
 
     def learn(self, rows: Sequence[Row], layout: Layout, read: Callable[[], Sequence[LogRow]]) -> None:
         """Learn from a session what the refusals of its kind share, unless that is known; ``read`` reads its rows."""
@@ -108,7 +79,7 @@ class RefusalReader:
         if key is None or key in self._known:
             return
         if len(self._known) >= _MOST:
-            # The groups too: their keys hold ids of layouts that may now be used again (see ``_Known``).
+            # The groups too: their keys hold ids of layouts that may now be used again.
             self._known.clear()
             self._groups.clear()
         session = self._session_of(read())
@@ -118,23 +89,23 @@ class RefusalReader:
             # Codes are in a shape and texts are not: a reply that is a refusal by the layout may be another 550 here.
             if [numbers[id(reply.row)] for reply in refused_replies(session)] == [row.reply for row in layout.refused]:
                 sightings = list(rejections(session))
-        self._known[key] = _Known(layout, sightings)
+        self._known[key] = layout, sightings
 
-    def take(self, rows: Sequence[Row], layout: Layout, times: Sequence[datetime | None]) -> bool:
-        """Take the refusals of a session; False where a row is not certain or its kind was not learned yet.
-
-        ``times`` are those of the refusing replies, and last that of the handshake, or None.
-        """
-        key = self._key(rows, layout)
+    def take(self, rows: Sequence[Row], layout: Layout) -> bool:
+        """Take the refusals of a session; False where a row is not certain or its kind was not learned yet."""
+        replies = [rows[refused.reply][0][:TIME_SIZE] for refused in layout.refused]
+        handshake = [] if layout.handshake is None else [rows[layout.handshake][0][:TIME_SIZE]]
+        written = [rows[0][0][:TIME_SIZE], *handshake, *replies, rows[-1][0][:TIME_SIZE]]
+        key, times = self._key(rows, layout), [moment(time) for time in (*handshake, *replies)]
         groups = None if key is None else self._groups.get(key) or self._groups_of(key, rows[layout.local][0])
-        if not groups:
+        if not groups or None in times or written != sorted(written):
             return False
-        *reply_times, handshake_time = times
+        handshake_time = times.pop(0) if handshake else None
         _, connector, name, _, local, _ = rows[layout.local][0].split(b",", 5)
         session, endpoint = name.decode(), local.decode()
-        taken, refused_at, skews = [], [], []
-        for refused, group, time in zip(layout.refused, groups, reply_times, strict=True):
-            reply = self._reply(rows[refused.reply][0])
+        taken, skews = [], []
+        for refused, group, time in zip(layout.refused, groups, times, strict=True):
+            reply = _reply(rows[refused.reply][0])
             recipients = [_text(_ADDRESS, rows, at) for at in refused.recipients]
             sender = "" if refused.sender is None else _text(_ADDRESS, rows, refused.sender)
             message_id = "" if refused.message_id is None else _text(_MESSAGE_ID, rows, refused.message_id)
@@ -143,41 +114,46 @@ class RefusalReader:
             rcpt_to = "; ".join(recipients)  # type: ignore[arg-type]
             text = None if reply.text == group.alike.shared.reply else reply.text
             differing = (time, handshake_time, session, endpoint, sender, rcpt_to, message_id, text, reply.clock)
-            taken.append(_Taken(rows[refused.reply], group, differing))
-            refused_at.append(time)
+            taken.append((rows[refused.reply], group, differing))
             skews += [(time - reply.clock).total_seconds()] if reply.clock else []
         self._taken += taken
-        where = connector, local.rpartition(b":")[0]
-        sent = layout.sent.thumbprint if layout.sent else ""
-        self._times.setdefault(where, {}).setdefault(sent, []).extend(refused_at)
-        self._skews.setdefault(where, []).extend(skews)
+        _, by_sent, known_skews = self._refused.setdefault((connector, local.rpartition(b":")[0]), (local, {}, []))
+        by_sent.setdefault(layout.sent.thumbprint if layout.sent else "", []).extend(times)  # type: ignore[arg-type]
+        known_skews += skews
         if handshake_time is None:
-            self._folding.ended(datetime.fromisoformat(rows[-1][0][:TIME_SIZE].decode()))
+            self._folding.ended(datetime.fromisoformat(written[-1].decode()))
         return True
 
     def _groups_of(self, key: _Key, line: bytes) -> list[Group]:
         """Return the groups of this file to which refusals of a kind belong; empty where the kind is not known."""
-        known = self._known.get(key)
-        if known is None or not known.sightings:
-            return []
+        _, sightings = self._known.get(key, (None, []))
         clue = HostClue("", display_name(self._source), line.split(b",", 5)[_LOCAL].decode())
-        groups = self._groups[key] = [self._folding.group(sighting, clue) for sighting in known.sightings]
+        groups = [self._folding.group(sighting, clue) for sighting in sightings]
+        if groups:
+            self._groups[key] = groups
         return groups
 
-    def placed(self, block: Block) -> dict[_Where, RefusedInBlock]:
-        """Add what was taken from a block to its groups, with its places; return how often and when was refused."""
-        places = block.places(refusal.row for refusal in self._taken)
+    def placed(self, block: Block) -> Iterator[CountedSessions]:
+        """Add what was taken from a block to its groups, with its places; yield how often and when was refused."""
+        places = block.places(row for row, *_ in self._taken)
         file = self._folding.files.number(self._source) if self._taken else 0
-        for refusal in self._taken:
-            at = places[id(refusal.row)]
+        for row, group, differing in self._taken:
+            at = places[id(row)]
             place = (file, None, block.line(at), block.offset(at))
-            refusal.group.alike.rows.append(encode((*refusal.differing, (place,), "")))
-        refused = {
-            where: RefusedInBlock(_refused_times(where, by_thumbprint), tuple(self._skews[where]))
-            for where, by_thumbprint in self._times.items()
-        }
+            group.alike.rows.append(encode((*differing, (place,), "")))
+        for (connector, _), (local, by_sent, skews) in self._refused.items():
+            name = connector.decode("utf-8", "replace")
+            yield CountedSessions(
+                origin=self._source,
+                log=SEND_LOG,
+                local=local.decode("utf-8", "replace"),
+                outcomes=(),
+                refused=tuple(
+                    RefusedTimes(name, sent, len(times), min(times), max(times)) for sent, times in by_sent.items()
+                ),
+                skews=tuple(skews),
+            )
         self._begin_block()
-        return refused
 
     def _key(self, rows: Sequence[Row], layout: Layout) -> _Key | None:
         """Return what sessions of one kind have in common; None where that is not certain."""
@@ -189,7 +165,7 @@ class RefusalReader:
         banner = _BANNER_NAME.match(_data_and_context(rows[layout.banners[0]][0])) if layout.banners else None
         parts: list[object] = []
         for refused in layout.refused:
-            reply = self._reply(rows[refused.reply][0])
+            reply = _reply(rows[refused.reply][0])
             sender = "" if refused.sender is None else _text(_ADDRESS, rows, refused.sender)
             if reply is None or sender is None:
                 return None
@@ -197,27 +173,28 @@ class RefusalReader:
         greetings = [_data_and_context(rows[at][0]) for at in layout.greetings]
         return (id(layout), connector, local.rpartition(b":")[0], remote, banner and banner[1], *greetings, *parts)
 
-    def _reply(self, line: bytes) -> _Reply | None:
-        """Return the reply of a row; None where it is not plain ASCII."""
-        written = _data_and_context(line)
-        known = self._replies.get(written)
-        if known is None:
-            if not line.isascii():
-                return None
-            text = (split_cells(line_text(line, "utf-8")) or [""] * (_DATA + 1))[_DATA]
-            if len(self._replies) >= _MOST:
-                self._replies.clear()
-            remote = bracket(text)
-            known = self._replies[written] = _Reply(text, compared(text), remote.host, remote.clock)
-        return known
+
+def moment(written: bytes) -> datetime | None:
+    """Return the time of a row; None where there is no such day or hour.
+
+    The pattern of rows has matched the text, and for such texts the standard library gives what ``clock`` gives.
+    """
+    try:
+        return datetime.fromisoformat(written.decode())  # with Z, so aware
+    except ValueError:
+        return None
 
 
-def _refused_times(where: _Where, by_thumbprint: dict[str, list[datetime]]) -> tuple[RefusedTimes, ...]:
-    connector = where[0].decode("utf-8", "replace")
-    return tuple(
-        RefusedTimes(connector, thumbprint, len(times), min(times), max(times))
-        for thumbprint, times in by_thumbprint.items()
-    )
+def _reply(line: bytes) -> _Reply | None:
+    """Return the reply of a row; None where it is not plain ASCII."""
+    return _parsed_reply(_data_and_context(line)) if line.isascii() else None
+
+
+@lru_cache(maxsize=_MOST)
+def _parsed_reply(written: bytes) -> _Reply:
+    text = (split_cells(line_text(written, "utf-8")) or [""])[0]
+    remote = bracket(text)
+    return _Reply(text, compared(text), remote.host, remote.clock)
 
 
 def _text(pattern: re.Pattern[bytes], rows: Sequence[Row], at: int) -> str | None:

@@ -19,7 +19,7 @@ from evtx_analyzer.report.document import to_json
 from evtx_analyzer.smtp import blocks
 from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
-from evtx_analyzer.smtp.outcomes import Layout, Message
+from evtx_analyzer.smtp.outcomes import Layout, MailRows
 from samples import cases
 from samples.smtp import FRONT_END, REFUSAL, W3C_HEADER, iis_row
 
@@ -177,7 +177,7 @@ def test_what_is_alike_is_told_once_and_counted():
 
     def learn(rows):
         told.append(rows)
-        return layout(messages=(Message(9, 3, (5,)),))
+        return layout(messages=(MailRows(9, 3, (5,)),))
 
     given = found(lines, learn)
     assert len(told) == 1
@@ -205,3 +205,9 @@ def test_connections_to_one_address_that_overlap_are_given():
     assert sum(isinstance(item, LogRow) for item in given) == 24
     apart = found([*one[:6], *good(START, "216.32.181.2")[:12], *one[6:]], lambda _: layout())
     assert not [item for item in apart if isinstance(item, LogRow)]
+
+
+def test_an_inbound_row_of_a_month_that_does_not_exist_stops_no_log():
+    row = "2016-{}-01 03:09:55 10.0.0.9 app01 SMTPSVC1 EX01 10.0.0.1 0 HELO - +app01 250 0 50 10 0 SMTP - - - -\r\n"
+    (counted,) = found(map(row.format, ("11", "19", "12", "00")), lambda _: None)
+    assert (counted.first.month, counted.last.month, counted.rows) == (11, 12, 4)

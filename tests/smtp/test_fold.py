@@ -26,7 +26,7 @@ from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp import blocks, fold
 from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.fold import ProtocolReader
-from evtx_analyzer.smtp.outcomes import Layout, Message
+from evtx_analyzer.smtp.outcomes import Layout, MailRows
 from samples import cases
 from samples.smtp import REFUSAL, SEND_HEADER, SendSession, iso, send_log
 
@@ -335,7 +335,7 @@ def test_what_is_alike_is_told_once_and_counted():
 
     def learn(rows):
         told.append(rows)
-        return layout(messages=(Message(25, 20, (21,)),))
+        return layout(messages=(MailRows(25, 20, (21,)),))
 
     given = found(send_log(sessions), learn)
     assert len(told) == 1
@@ -444,3 +444,11 @@ def regular(line):
 def test_rows_of_which_anything_is_uncertain_are_not_regular(row):
     assert regular("2016-12-01T03:09:55.456Z,C,08D50D3D00000001,0,,,*,d,c")
     assert regular(row) is None
+
+
+def test_a_row_of_a_month_that_does_not_exist_stops_no_log_of_a_receive_connector():
+    row = "2016-{}-01T03:09:55.456Z,EX01\\Default,08D50D3D00000001,{},10.0.0.1:25,10.0.0.9:4711,<,NOOP,\r\n"
+    header = SEND_HEADER.format(date="2016-12-01T00:00:00.000Z").replace("SMTP Send", "SMTP Receive")
+    text = header + "".join(row.format(month, number) for number, month in enumerate(("11", "19", "12", "00", "10")))
+    (counted,) = [item for item in found(text, lambda _: None) if isinstance(item, CountedRows)]
+    assert (counted.first.month, counted.last.month, counted.rows) == (10, 12, 4)
