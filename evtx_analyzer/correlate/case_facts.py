@@ -74,6 +74,14 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
                 spans[key] = min(first, delivery.first_refused), max(last, delivery.last_refused)
         return spans
 
+    def refused_span(self, rejection: Rejection) -> tuple[datetime, datetime]:
+        """Return the first and last refusal with the same connector and certificate.
+
+        A refusal that the history does not hold is compared by its own time.
+        """
+        key = (*sender_key(rejection), sent_thumbprint(rejection))
+        return self.refused.get(key, (rejection.time, rejection.time))
+
     @cached_property
     def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
         """Return the failed TLS negotiations by connector, log kind and host."""

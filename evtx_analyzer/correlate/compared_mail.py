@@ -5,7 +5,7 @@ Only mail that Exchange Online took for recipients outside of the own tenant is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
-from evtx_analyzer.smtp.acceptances import Span, joined
+from evtx_analyzer.smtp.acceptances import MailState, Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 _MOST_SENDERS = 5
@@ -55,39 +55,37 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def here(self) -> list[AcceptedMail]:
         """Return the accepted mail of the same connector."""
-        return [
-            accepted_mail
-            for accepted_mail in self.mail
-            if accepted_mail.state.connector == self.session.rejection.connector
-        ]
+        return [row for row in self.mail if row.state.connector == self.session.rejection.connector]
 
     @cached_property
     def same(self) -> list[AcceptedMail]:
         """Return the mail of the connector with the same certificate, or without any like the refused mail."""
-        return [accepted_mail for accepted_mail in self.here if _same_security(accepted_mail, self.session, self.own)]
+        return [row for row in self.here if _same_security(row.state, self.session, self.own)]
 
     @cached_property
     def alike(self) -> list[AcceptedMail]:
-        """Return the mail of the connector that was sent in the same way, as far as the log shows it."""
-        return self.same or [
-            accepted_mail for accepted_mail in self.here if _same_as_shown(accepted_mail, self.session)
-        ]
+        """Return the mail of the connector that was sent in the same way, as far as the log shows it.
+
+        A log without certificates (IIS) shows no other difference than whether TLS was used.
+        """
+        shows_none = self.session.rejection.kind not in KINDS_WITH_CERTIFICATES and self.session.start_tls is True
+        return self.same or [row for row in self.here if shows_none and row.state.tls is True]
 
     @cached_property
     def refused_span(self) -> tuple[datetime, datetime]:
         """Return when mail of this connector with this certificate was refused first and last."""
-        rejection = self.session.rejection
-        key = (*sender_key(rejection), self.own)
-        return self.session.case.refused.get(key, (rejection.time, rejection.time))
+        return self.session.case.refused_span(self.session.rejection)
 
     @cached_property
     def same_address(self) -> list[AcceptedMail]:
         """Return mail of the connector that came from the address that Exchange Online saw."""
-        return [
-            accepted_mail
-            for accepted_mail in self.here
-            if self.seen_address and accepted_mail.state.seen_address == self.seen_address
-        ]
+        return [row for row in self.here if self.seen_address and row.state.seen_address == self.seen_address]
+
+    @cached_property
+    def refused_senders(self) -> frozenset[str | None]:
+        """Return the domains of the senders that are refused in the same state; "" is no sender, None is not known."""
+        rejection = self.session.rejection
+        return self.session.case.senders.get((rejection.host, rejection.kind, self.own), frozenset())
 
     @cached_property
     def senders(self) -> frozenset[str | None]:
@@ -95,13 +93,11 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
         Empty where the refused senders are not all known, or one of their domains was accepted too.
         """
-        rejection = self.session.rejection
-        refused = self.session.case.senders.get((rejection.host, rejection.kind, self.own), frozenset())
-        accepted = frozenset(accepted_mail.state.sender_domain for accepted_mail in self.alike)
-        if None in refused or refused & accepted:
+        accepted = frozenset(row.state.sender_domain for row in self.alike)
+        if None in self.refused_senders or self.refused_senders & accepted:
             return frozenset()
         # What was accepted before the first refusal only differs in time as well.
-        during = any(accepted_mail.times.between(self.refused_span[0], None) for accepted_mail in self.alike)
+        during = any(row.times.between(self.refused_span[0], None) for row in self.alike)
         return accepted if during else frozenset()
 
     @cached_property
@@ -112,21 +108,21 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def before(self) -> Span | None:
         """Return how often the certificate was accepted before it was refused first."""
-        rows = [accepted_mail for accepted_mail in self.here if self.own and accepted_mail.state.thumbprint == self.own]
-        return joined(_known(row.times.between(None, self.refused_span[0]) for row in rows))
+        rows = [row for row in self.here if self.own and row.state.thumbprint == self.own]
+        return joined(row.times.between(None, self.refused_span[0]) for row in rows)
 
     @cached_property
     def previous(self) -> tuple[str, list[AcceptedMail]] | None:
         """Return the certificate with which mail was accepted last before this one was refused, and all its mail."""
         first, last = self.refused_span
         others: dict[str, list[AcceptedMail]] = {}
-        for accepted_mail in self.here:
-            if accepted_mail.state.thumbprint not in ("", self.own):
-                others.setdefault(accepted_mail.state.thumbprint, []).append(accepted_mail)
+        for row in self.here:
+            if row.state.thumbprint not in ("", self.own):
+                others.setdefault(row.state.thumbprint, []).append(row)
         earlier = {
             thumbprint: span.last
             for thumbprint, rows in others.items()
-            if (span := joined(_known(row.times.between(None, first) for row in rows))) is not None
+            if (span := joined(row.times.between(None, first) for row in rows)) is not None
         }
         if not self.own or self.before is not None or not earlier:
             return None
@@ -155,46 +151,31 @@ def accepted_facts(session: RefusedSession) -> Fields:
     return answers[key]
 
 
-def _same_security(accepted_mail: AcceptedMail, session: RefusedSession, own: str) -> bool:
+def _same_security(mail: MailState, session: RefusedSession, own: str) -> bool:
     """Return whether mail was sent with the same certificate, or without any as the refused one."""
-    if own:
-        return accepted_mail.state.thumbprint == own
-    if accepted_mail.state.thumbprint:
-        return False
+    if own or mail.thumbprint:
+        return mail.thumbprint == own
     if session.start_tls is False:
-        return accepted_mail.state.tls is False
-    return session.certificate_sent is False and accepted_mail.state.tls is True
+        return mail.tls is False
+    return session.certificate_sent is False and mail.tls is True
 
 
-def _same_as_shown(accepted_mail: AcceptedMail, session: RefusedSession) -> bool:
-    """Return whether both used TLS in a log without certificates (IIS), which shows no other difference."""
-    shows_none = session.rejection.kind not in KINDS_WITH_CERTIFICATES
-    return shows_none and session.start_tls is True and accepted_mail.state.tls is True
-
-
-def _elsewhere(view: _Compared) -> set[str]:
+def _elsewhere(view: _Compared) -> list[str]:
     """Return the other connectors on which mail with the same certificate was accepted while this one was refused.
 
     What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
     """
-    return {
-        accepted_mail.state.connector
-        for accepted_mail in view.mail
-        if view.own
-        and accepted_mail.state.thumbprint == view.own
-        and accepted_mail.state.connector != view.session.rejection.connector
-        and accepted_mail.times.between(view.refused_span[0], None) is not None
-    }
+    own, here = view.own, view.session.rejection.connector
+    rows = [row for row in view.mail if own and row.state.thumbprint == own and row.state.connector != here]
+    return sorted({row.state.connector for row in rows if row.times.between(view.refused_span[0], None) is not None})
 
 
 def _other_addresses(view: _Compared) -> list[str]:
     """Return the public addresses from which mail was accepted, if none was accepted from the refused one's."""
     if not view.seen_address or view.same_address or is_private(view.seen_address):
         return []
-    others = sorted(
-        {accepted_mail.state.seen_address for accepted_mail in view.alike if accepted_mail.state.seen_address}
-    )
-    return [address for address in others if not is_private(address) and parse_address(address) is not None]
+    others = sorted({row.state.seen_address for row in view.alike})
+    return [address for address in others if parse_address(address) is not None and not is_private(address)]
 
 
 def _address_version(view: _Compared) -> str | None:
@@ -204,29 +185,18 @@ def _address_version(view: _Compared) -> str | None:
 
 def _same_sender(view: _Compared) -> list[str]:
     domain = view.session.sender_domain
-    return (
-        []
-        if domain is None
-        else messages_between(
-            [accepted_mail for accepted_mail in view.alike if accepted_mail.state.sender_domain == domain]
-        )
-    )
+    return [] if domain is None else messages_between([row for row in view.alike if row.state.sender_domain == domain])
 
 
 def _only_null_sender(view: _Compared) -> bool | None:
-    return True if view.senders and _refused_senders(view) == {""} else None
+    return True if view.senders and view.refused_senders == {""} else None
 
 
 def _only_other_senders(view: _Compared) -> bool | None:
     """Return True if only other senders are refused; None where the sender of any accepted mail is not known."""
-    if _refused_senders(view) == {""} or None in view.senders:
+    if view.refused_senders == {""} or None in view.senders:
         return None
     return True if view.known_senders else None
-
-
-def _refused_senders(view: _Compared) -> frozenset[str | None]:
-    rejection = view.session.rejection
-    return view.session.case.senders.get((rejection.host, rejection.kind, view.own), frozenset())
 
 
 def _previous_again(view: _Compared) -> list[str]:
@@ -297,7 +267,7 @@ FIELDS = (
     Field(
         "AcceptedOnAnotherConnector",
         "other connectors that had mail with this certificate accepted meanwhile",
-        lambda view: sorted(_elsewhere(view)),
+        _elsewhere,
     ),
 )
 
@@ -317,9 +287,7 @@ def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
         elif check.result == PASSED:
             until = check.time
             break
-    key = (*sender_key(rejection), sent_thumbprint(rejection))
-    _, last = case.refused.get(key, (rejection.time, rejection.time))
-    return None if began is None else (began, max(last, until))
+    return None if began is None else (began, max(case.refused_span(rejection)[1], until))
 
 
 def _expiry(session: RefusedSession) -> datetime | None:
@@ -332,16 +300,10 @@ def messages_between(
     mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None
 ) -> list[str]:
     """Return accepted mail as rules show it, ``14 messages, 2026-... UTC to 2026-... UTC``; an empty list for none."""
-    whole = joined(_known(accepted_mail.times.between(first, last) for accepted_mail in mail))
+    whole = joined(row.times.between(first, last) for row in mail)
     if whole is None:
         return []
-    unknown: list[TimeBasis] = [
-        accepted_mail.state.time_basis for accepted_mail in mail if not clock.is_known(accepted_mail.state.time_basis)
-    ]
-    basis = unknown[0] if unknown else "utc"
+    bases = (row.state.time_basis for row in mail)
+    basis: TimeBasis = next((basis for basis in bases if not clock.is_known(basis)), "utc")
     times = clock.between(Moment(whole.first, basis), Moment(whole.last, basis))
     return [f"1 message, {times}" if whole.count == 1 else f"{whole.count} messages, {times}"]
-
-
-def _known(spans: Iterable[Span | None]) -> Iterable[Span]:
-    return (span for span in spans if span is not None)

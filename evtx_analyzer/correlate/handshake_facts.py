@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key, sent_thumbprint
+from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.compared_mail import messages_between
 from evtx_analyzer.correlate.fields import Answer, Field, facts, verdict
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
@@ -109,16 +109,12 @@ def _accepted_since(wire: _Wire) -> list[str]:
     if rejection is None or wire.handshake.sent_chain.state == "not-seen":
         return []
     own = wire.leaf.thumbprint if wire.leaf else ""
-    key = (*sender_key(rejection), sent_thumbprint(rejection))
-    _, last = case.refused.get(key, (rejection.time, rejection.time))
     mail = [
-        accepted_mail
-        for accepted_mail in case.outside.get((rejection.host, rejection.kind), ())
-        if accepted_mail.state.connector == rejection.connector
-        and accepted_mail.state.thumbprint == own
-        and accepted_mail.state.tls is not False
+        row
+        for row in case.outside.get((rejection.host, rejection.kind), ())
+        if (row.state.connector, row.state.thumbprint) == (rejection.connector, own) and row.state.tls is not False
     ]
-    return messages_between(mail, wire.handshake.start, last)
+    return messages_between(mail, wire.handshake.start, case.refused_span(rejection)[1])
 
 
 # ------------------------------------------------------------------------------------------------ who the other side is

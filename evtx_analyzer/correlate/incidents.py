@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from msgspec import UNSET
-from msgspec.structs import replace
 
 from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.correlate.excerpt import Survey, excerpt, survey
@@ -23,7 +23,7 @@ from evtx_analyzer.model.evidence import (
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.folding import Key, incident_key
-from evtx_analyzer.smtp.reply_texts import joined, reply_texts
+from evtx_analyzer.smtp.reply_texts import joined, reply_text
 
 _MOST_REPLIES = 20
 
@@ -126,15 +126,11 @@ def _affected(group: Sequence[Rejection], surveys: Sequence[Survey]) -> tuple[se
 
 def _replies(group: Sequence[Rejection], surveys: Sequence[Survey]) -> list[ReplyText]:
     """Return the distinct replies of an incident in the order of their first time."""
-    if not surveys:
-        return reply_texts(sorted(group, key=_order))
-    rows = [(_order(rejection), reply) for rejection in group for reply in reply_texts([rejection])]
+    rows = [(_order(rejection), reply_text(rejection)) for rejection in group if rejection.reply]
     for of_group in surveys:
-        first, last = of_group.group.whole(of_group.first), of_group.group.whole(of_group.last)
-        rows += [
-            (_order(first), replace(reply, count=len(of_group.group), last=last.time)) for reply in reply_texts([first])
-        ]
-    return joined(reply for _, reply in sorted(rows, key=lambda row: row[0]))
+        first, last = of_group.group.whole(of_group.first), of_group.last.time
+        rows += [(_order(first), reply_text(first, len(of_group.group), last))] if first.reply else []
+    return joined(reply for _, reply in sorted(rows, key=itemgetter(0)))
 
 
 def _certificate(

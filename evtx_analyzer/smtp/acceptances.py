@@ -6,7 +6,7 @@ worked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -27,10 +27,6 @@ class Span(Struct, frozen=True):
     first: datetime
     last: datetime
 
-    def and_at(self, time: datetime) -> Span:
-        """Return this span with one more time."""
-        return Span(self.count + 1, min(self.first, time), max(self.last, time))
-
     def joined(self, other: Span) -> Span:
         """Return a span of both."""
         return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
@@ -48,12 +44,6 @@ class Spread:
         known = self._spans.get(number)
         self._spans[number] = span if known is None else known.joined(span)
 
-    def add_at(self, time: datetime) -> None:
-        """Count one time."""
-        number = (time - _EPOCH) // _BUCKET
-        known = self._spans.get(number)
-        self._spans[number] = Span(1, time, time) if known is None else known.and_at(time)
-
     def add_all(self, times: Sequence[datetime]) -> None:
         """Count times, at least one; faster where all are in the same ten minutes, as in most blocks of a log."""
         first, last = min(times), max(times)
@@ -61,7 +51,7 @@ class Spread:
             self.add(Span(len(times), first, last))
         else:
             for time in times:
-                self.add_at(time)
+                self.add(Span(1, time, time))
 
     def join(self, other: Spread) -> None:
         """Count everything that another spread has."""
@@ -81,8 +71,7 @@ class Spread:
 
         A span of ten minutes that a limit cuts counts as one, at its end that lies inside: only its ends are known.
         """
-        parts = (_clipped(span, first, last) for span in self._spans.values())
-        return joined(part for part in parts if part is not None)
+        return joined(_clipped(span, first, last) for span in self._spans.values())
 
 
 class MailState(Struct, frozen=True):
@@ -107,11 +96,12 @@ def span_of(times: Sequence[datetime]) -> Span | None:
     return Span(len(times), min(times), max(times)) if times else None
 
 
-def joined(spans: Iterable[Span]) -> Span | None:
-    """Return one span of all; None if there are none."""
+def joined(spans: Iterable[Span | None]) -> Span | None:
+    """Return one span of all; None if nothing happened in any."""
     result: Span | None = None
     for span in spans:
-        result = span if result is None else result.joined(span)
+        if span is not None:
+            result = span if result is None else result.joined(span)
     return result
 
 
@@ -124,18 +114,13 @@ def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Sc
     domains = [domain for domain in recipient_domains if domain]
     if not domains:
         return "unknown"
-    own = tuple(_plain(own_domains))
+    own = tuple([name.casefold().removeprefix("*.") for name in own_domains if name])  # as a certificate has it
     return "own" if all(is_initial_domain(domain) or _is_own(domain, own) for domain in domains) else "outside"
 
 
 def _is_own(domain: str, own: tuple[str, ...]) -> bool:
     """Return whether a domain is an own name or a parent of one: contoso.com is, where mail.contoso.com is own."""
     return any(domain == name or name.endswith("." + domain) for name in own)
-
-
-def _plain(domains: Iterable[str]) -> Iterator[str]:
-    """Yield domains in lower case, without the ``*.`` of a certificate's name."""
-    return (domain.casefold().removeprefix("*.") for domain in domains if domain)
 
 
 def _clipped(span: Span, first: datetime | None, last: datetime | None) -> Span | None:

@@ -39,18 +39,13 @@ class _Row:
 
     def join(self, other: _Row) -> None:
         """Add the counts of another row, except its path."""
-        self.sessions = both(self.sessions, other.sessions)
-        self.accepted = both(self.accepted, other.accepted)
-        self.refused = both(self.refused, other.refused)
+        self.sessions = joined((self.sessions, other.sessions))
+        self.accepted = joined((self.accepted, other.accepted))
+        self.refused = joined((self.refused, other.refused))
         for error, spread in other.tls_failed.items():
             self.tls_failed.setdefault(error, Spread()).join(spread)
         for state, spread in other.mail.items():
             self.mail.setdefault(state, Spread()).join(spread)
-
-
-def both(left: Span | None, right: Span | None) -> Span | None:
-    """Return one span of two; either may be None."""
-    return joined(span for span in (left, right) if span is not None)
 
 
 class AcceptedMail(Struct, frozen=True):
@@ -93,9 +88,9 @@ class History:
         row = self._row(clue, session.connector, session.kind, outcome.thumbprint)
         for reply in session.replies:
             if reply.signals:
-                row.refused = _counted(row.refused, reply.row.time)
+                row.refused = joined((row.refused, Span(1, reply.row.time, reply.row.time)))
         if session.tls_error:
-            row.tls_failed.setdefault(session.tls_error, Spread()).add_at(session.last)
+            row.tls_failed.setdefault(session.tls_error, Spread()).add(Span(1, session.last, session.last))
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Add a certificate that was sent; of several forms with one thumbprint the one that shows most stays."""
@@ -120,7 +115,8 @@ class History:
                     by_state.setdefault(self._state(outcome, message), []).append(message.time)
         for (connector, thumbprint), (began, accepted, by_state) in times_of.items():
             row = self._row(clue, connector, kind, thumbprint)
-            row.sessions, row.accepted = both(row.sessions, span_of(began)), both(row.accepted, span_of(accepted))
+            row.sessions = joined((row.sessions, span_of(began)))
+            row.accepted = joined((row.accepted, span_of(accepted)))
             for state, state_times in by_state.items():
                 row.mail.setdefault(state, Spread()).add_all(state_times)
 
@@ -128,7 +124,7 @@ class History:
         """Count the refusals of folded sessions of one machine."""
         for refused_times in refused:
             row = self._row(clue, refused_times.connector, kind, refused_times.thumbprint)
-            row.refused = both(row.refused, Span(refused_times.count, refused_times.first, refused_times.last))
+            row.refused = joined((row.refused, Span(refused_times.count, refused_times.first, refused_times.last)))
 
     def _state(self, outcome: Outcome, message: Acceptance) -> _State:
         sender = message.sender_domain
@@ -187,34 +183,34 @@ class History:
 
 def _delivery(key: tuple[str, str, str, str], row: _Row) -> Delivery:
     host, connector, kind, thumbprint = key
-    outside = joined(
-        span
-        for (_, _, _, scope, _), spread in row.mail.items()
-        if scope == "outside" and (span := spread.all()) is not None
-    )
+    outside = joined(spread.all() for (_, _, _, scope, _), spread in row.mail.items() if scope == "outside")
     failed = {error: span for error, spread in row.tls_failed.items() if (span := spread.all()) is not None}
-    all_failed = joined(failed.values())
+    sessions, first_session, last_session = _numbers(row.sessions)
+    accepted, first_accepted, last_accepted = _numbers(row.accepted)
+    refused, first_refused, last_refused = _numbers(row.refused)
+    tls_failures, first_tls_failure, last_tls_failure = _numbers(joined(failed.values()))
+    accepted_outside, first_accepted_outside, last_accepted_outside = _numbers(outside)
     return Delivery(
         host=host,
         connector=connector,
         kind=kind,
         thumbprint=thumbprint,
-        sessions=_count(row.sessions),
-        first_session=_first(row.sessions),
-        last_session=_last(row.sessions),
-        accepted=_count(row.accepted),
-        first_accepted=_first(row.accepted),
-        last_accepted=_last(row.accepted),
-        refused=_count(row.refused),
-        first_refused=_first(row.refused),
-        last_refused=_last(row.refused),
-        tls_failures=_count(all_failed),
-        first_tls_failure=_first(all_failed),
-        last_tls_failure=_last(all_failed),
+        sessions=sessions,
+        first_session=first_session,
+        last_session=last_session,
+        accepted=accepted,
+        first_accepted=first_accepted,
+        last_accepted=last_accepted,
+        refused=refused,
+        first_refused=first_refused,
+        last_refused=last_refused,
+        tls_failures=tls_failures,
+        first_tls_failure=first_tls_failure,
+        last_tls_failure=last_tls_failure,
         tls_error=max(failed, key=lambda error: (failed[error].last, error), default=""),
-        accepted_outside=_count(outside),
-        first_accepted_outside=_first(outside),
-        last_accepted_outside=_last(outside),
+        accepted_outside=accepted_outside,
+        first_accepted_outside=first_accepted_outside,
+        last_accepted_outside=last_accepted_outside,
     )
 
 
@@ -224,18 +220,5 @@ def _detail(certificate: Certificate) -> tuple[object, ...]:
     return certificate.not_after is not None, *(len(name) for name in names), *names
 
 
-def _counted(span: Span | None, time: datetime) -> Span:
-    """Return a span with one more time."""
-    return Span(1, time, time) if span is None else span.and_at(time)
-
-
-def _count(span: Span | None) -> int:
-    return 0 if span is None else span.count
-
-
-def _first(span: Span | None) -> datetime | None:
-    return None if span is None else span.first
-
-
-def _last(span: Span | None) -> datetime | None:
-    return None if span is None else span.last
+def _numbers(span: Span | None) -> tuple[int, datetime | None, datetime | None]:
+    return (0, None, None) if span is None else (span.count, span.first, span.last)

@@ -95,8 +95,9 @@ def merge(sightings: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Or
 
 # Time of the group's first sighting, number in the order of adding, time of this sighting, group.
 _Entry = tuple[datetime, int, datetime, Group]
-# Recipient; message id, session or empty; whether the time of the group's first sighting is known.
-_Key = tuple[str, str, bool]
+# What joins (message id, session, or recipient alone), its value, recipient, and whether the time of the group's first
+# sighting is known.
+_Key = tuple[str, str, str, bool]
 
 
 class _Index:
@@ -105,9 +106,7 @@ class _Index:
     def __init__(self, layer: str, placed: Iterable[tuple[Sighting, Group]], of_layer: Iterable[Sighting]) -> None:
         """``of_layer`` are the sightings of the layer, ``placed`` are those of the layers before with their groups."""
         self._layer = layer
-        self._messages: dict[_Key, list[_Entry]] = {}
-        self._sessions: dict[_Key, list[_Entry]] = {}
-        self._recipients: dict[_Key, list[_Entry]] = {}
+        self._entries: dict[_Key, list[_Entry]] = {}
         self._count, self._coarsest = 0, 0.0
         # Without a recipient a sighting may be of the same refusal as any other, even of its own layer.
         self._bare = any(not recipients_of(sighting.rejection.rcpt_to) for sighting in of_layer)
@@ -126,11 +125,9 @@ class _Index:
         self._coarsest = max(self._coarsest, rejection.resolution)
         known = first.time_basis in _KNOWN_TIMES
         names = recipients_of(first.rcpt_to) or {""}
-        for index, value in ((self._messages, message_key(rejection.message_id)), (self._sessions, rejection.session)):
-            for name in (*names, _ANY) if value else ():
-                insort(index.setdefault((name, value, known), []), entry)
-        for name in recipients_of(rejection.rcpt_to):
-            insort(self._recipients.setdefault((name, "", known), []), entry)
+        keys = [(by, value, name, known) for by, value in _ids(rejection) for name in (*names, _ANY)]
+        for key in (*keys, *(("", "", name, known) for name in recipients_of(rejection.rcpt_to))):
+            insort(self._entries.setdefault(key, []), entry)
 
     def find(self, sighting: Sighting) -> Group | None:
         """Return the group of the same refusal: by message, else by session, else by time; of several the nearest.
@@ -140,33 +137,30 @@ class _Index:
         rejection = sighting.rejection
         names = sorted(recipients_of(rejection.rcpt_to))
         wanted = [*names, ""] if names else [_ANY]
-        by_value = [(self._messages, message_key(rejection.message_id)), (self._sessions, rejection.session)]
-        for index, value in by_value:
-            if value and (group := self._nearest(sighting, index, value, wanted, _DAY)) is not None:
+        for by, value in _ids(rejection):
+            if (group := self._nearest(sighting, by, value, wanted, _DAY)) is not None:
                 return group
         if rejection.time_basis not in _KNOWN_TIMES:
             return None
         reach = _REPORT if rejection.kind in REPORT_KINDS else _CLOSE
-        return self._nearest(sighting, self._recipients, "", names, reach)
+        return self._nearest(sighting, "", "", names, reach)
 
-    def _nearest(
-        self, sighting: Sighting, index: dict[_Key, list[_Entry]], value: str, names: list[str], reach: timedelta
-    ) -> Group | None:
+    def _nearest(self, sighting: Sighting, by: str, value: str, names: list[str], reach: timedelta) -> Group | None:
         """Return the nearest group in time that a sighting may join; of equally near ones the one that came first."""
         rejection = sighting.rejection
         slack = timedelta(seconds=max(self._coarsest, rejection.resolution))
         best: tuple[timedelta, datetime, int, Group] | None = None
-        for name in names:
+        for name in (*names, "certificate_name", "certificate_verdict"):
             for known in (True, False):
-                entries = index.get((name, value, known), [])
+                entries = self._entries.get((by, value, name, known), [])
                 limit = reach + slack if known and rejection.time_basis in _KNOWN_TIMES else timedelta.max
                 for distance, entry in self._outward(entries, rejection.time, name):
                     if distance > (limit if best is None else min(limit, best[0])):
                         break
                     # Where only the time decides, the entry's own sighting must be near, not only its group's first.
-                    if index is self._recipients and abs(entry[2] - rejection.time) > reach:
+                    if not by and abs(entry[2] - rejection.time) > reach:
                         continue
-                    own_time = entry[2] if index is self._recipients else rejection.time
+                    own_time = rejection.time if by else entry[2]
                     candidate = (distance, own_time, entry[1], entry[3])
                     if (best is None or candidate[:3] < best[:3]) and _may_join(sighting, entry[3], reach):
                         best = candidate
@@ -201,19 +195,17 @@ def _strength(sighting: Sighting) -> tuple[object, ...]:
     return rank, rejection.kind in REPORT_KINDS, layer, rejection.time, sort_key(rejection.origin), rejection.id
 
 
+def _ids(rejection: Rejection) -> list[tuple[str, str]]:
+    """Return what names the message or session of a refusal, the surest first."""
+    ids = ("message", message_key(rejection.message_id)), ("session", rejection.session)
+    return [(by, value) for by, value in ids if value]
+
+
 def _copy_key(sighting: Sighting) -> tuple[object, ...]:
     """Return what a row and its copy in another file have in common."""
     rejection = sighting.rejection
-    return (
-        sighting.layer,
-        rejection.host,
-        rejection.session,
-        rejection.time,
-        rejection.remote_endpoint,
-        rejection.rcpt_to,
-        rejection.message_id,
-        rejection.reply,
-    )
+    wire = rejection.host, rejection.session, rejection.time, rejection.remote_endpoint
+    return sighting.layer, *wire, rejection.rcpt_to, rejection.message_id, rejection.reply
 
 
 def message_key(message_id: str) -> str:
@@ -307,17 +299,8 @@ def _null_sender(rejection: Rejection) -> bool | None:
 
 def _filled(members: list[Rejection]) -> Iterator[tuple[str, str]]:
     """Yield the fields that are empty in the first member, with the first value that another member has."""
-    names = (
-        "connector",
-        "session",
-        "remote_name",
-        "rcpt_to",
-        "message_id",
-        "remote_host",
-        "certificate_name",
-        "certificate_verdict",
-    )
-    for name in names:
+    names = ("connector", "session", "remote_name", "rcpt_to", "message_id", "remote_host")
+    for name in (*names, "certificate_name", "certificate_verdict"):
         value = getattr(members[0], name)
         if not value:
             value = next((value for member in members[1:] if (value := getattr(member, name))), "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
 
@@ -15,7 +16,7 @@ from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
 from evtx_analyzer.model.evidence import HostBasis, Rejection
 from evtx_analyzer.model.origin import display_name, identify
 from evtx_analyzer.normalize import send_log
-from evtx_analyzer.smtp.replies import ReplyVerdict, attribution, bracket, has_code, verdict_of
+from evtx_analyzer.smtp.replies import attribution, bracket, has_code, verdict_of
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.smtp.transaction import Reply
 
@@ -51,14 +52,11 @@ def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sightin
     host, basis = hosts.resolve(session_clue(session)) if hosts is not None else _UNKNOWN
     internal = session.kind == send_log.KIND and session.remote.endswith(_INTERNAL_PORTS)
     for reply in refused_replies(session):
-        text, row = reply.row.text, reply.row
-        remote, verdict = bracket(text), _verdict(text)
         rejection = Rejection(
-            id=identify("R", row.origin, text),
-            time=row.time,
+            **_shown(reply.row, reply.row.text),
+            id=identify("R", reply.row.origin, reply.row.text),
             host=host,
             host_basis=basis,
-            kind=session.kind,
             connector=session.connector,
             session=session.id,
             local_endpoint=session.local,
@@ -75,24 +73,11 @@ def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sightin
             rcpt_to=reply.rcpt_to,
             message_id=reply.message_id,
             stage=reply.command,
-            reply=text,
-            attribution=_attribution(text),
-            untrusted_root_hint="untrustedroot" in text.casefold(),
-            resolution=row.resolution,
             signals=reply.signals,
-            origin=row.origin,
-            origins=(row.origin,),
-            kinds=(session.kind,),
             seen_address=session.seen_address,
-            remote_host=remote.host,
-            remote_clock=remote.clock,
             tls_error=session.tls_error,
-            time_basis=row.time_basis,
-            other_time=row.other_time,
             null_sender=reply.null_sender,
             ehlo=session.ehlo,
-            certificate_name=verdict.name,
-            certificate_verdict=verdict.verdict,
         )
         yield Sighting(rejection, INTERNAL if internal else session.kind)
 
@@ -107,13 +92,11 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
     host, basis = _UNKNOWN if event.by_exchange_online else hosts.resolve(clue(event))
     refused = [recipient for recipient in event.recipients if has_code(recipient.text)] or list(event.recipients[:1])
     for status in refused:
-        remote, verdict = bracket(status.text), _verdict(status.text)
         rejection = Rejection(
+            **_shown(event, status.text),
             id=identify("R", event.origin, f"{status.address} {status.text}"),
-            time=event.time,
             host=host,
             host_basis=basis,
-            kind=event.kind,
             connector=event.connector,
             session=event.session,
             local_endpoint=event.address,
@@ -129,32 +112,37 @@ def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:
             rcpt_to=status.address,
             message_id=event.message_id,
             stage="",
-            reply=status.text,
-            attribution=_attribution(status.text),
-            untrusted_root_hint="untrustedroot" in status.text.casefold(),
-            resolution=event.resolution,
             signals=match.signals,
-            origin=event.origin,
-            origins=(event.origin,),
-            kinds=(event.kind,),
-            remote_host=remote.host,
-            remote_clock=remote.clock,
-            time_basis=event.time_basis,
-            other_time=event.other_time,
             null_sender=event.null_sender,
-            certificate_name=verdict.name,
-            certificate_verdict=verdict.verdict,
         )
         yield Sighting(rejection, event.layer)
 
 
 _UNKNOWN: tuple[str, HostBasis] = ("", "unknown")
-_NO_VERDICT = ReplyVerdict("", "")
 
 
-def _verdict(text: str) -> ReplyVerdict:
+def _shown(event: SmtpEvent | MessageEvent, text: str) -> dict[str, Any]:
+    """Return what a row or message and a reply in it show, whatever kind of log it is."""
+    remote = bracket(text)
     # Few replies have a verdict: a plain search is cheaper than the expression.
-    return (verdict_of(text) if " is" in text or "+is" in text else None) or _NO_VERDICT
+    verdict = verdict_of(text) if " is" in text or "+is" in text else None
+    return {
+        "time": event.time,
+        "kind": event.kind,
+        "reply": text,
+        "attribution": _attribution(text),
+        "untrusted_root_hint": "untrustedroot" in text.casefold(),
+        "resolution": event.resolution,
+        "origin": event.origin,
+        "origins": (event.origin,),
+        "kinds": (event.kind,),
+        "remote_host": remote.host,
+        "remote_clock": remote.clock,
+        "time_basis": event.time_basis,
+        "other_time": event.other_time,
+        "certificate_name": verdict.name if verdict else "",
+        "certificate_verdict": verdict.verdict if verdict else "",
+    }
 
 
 def _attribution(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -35,47 +36,37 @@ def compared(text: str) -> str:
     return " ".join("<mailbox>" if "@" in word else word for word in plain.strip("# \r\n\t").split())
 
 
-def reply_texts(rejections: Iterable[Rejection]) -> list[ReplyText]:
-    """Return the distinct replies in the order in which they came; the first text of each stands as it is written."""
-    groups: dict[str, list[Rejection]] = {}
-    for rejection in rejections:
-        if rejection.reply:
-            groups.setdefault(compared(rejection.reply), []).append(rejection)
-    return [_reply_text(group) for group in groups.values()]
-
-
-def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
-    """Return the distinct replies of several incidents in the order of their first times."""
-    groups: dict[str, ReplyText] = {}
-    for reply in sorted(replies, key=lambda reply_text: reply_text.first):
-        key = compared(reply.text)
-        groups[key] = _together(groups[key], reply) if key in groups else reply
-    return list(groups.values())
-
-
-def _together(left: ReplyText, right: ReplyText) -> ReplyText:
-    firsts = (Moment(reply_text.first, reply_text.first_basis) for reply_text in (left, right))
-    lasts = (Moment(reply_text.last, reply_text.last_basis) for reply_text in (left, right))
-    first, last = limits([*firsts, *lasts])
-    return replace(
-        left,
-        count=left.count + right.count,
-        first=first.time,
-        last=last.time,
-        first_basis=first.basis,
-        last_basis=last.basis,
-        unknown_zone_count=left.unknown_zone_count + right.unknown_zone_count,
+def reply_text(rejection: Rejection, count: int = 1, last: datetime | None = None) -> ReplyText:
+    """Return the reply of a refusal as that of ``count`` refusals up to ``last`` which say the same."""
+    time, basis = rejection.time, rejection.time_basis
+    return ReplyText(
+        text=rejection.reply,
+        count=count,
+        first=time,
+        last=last or time,
+        first_basis=basis,
+        last_basis=basis,
+        unknown_zone_count=0 if is_known(basis) else count,
     )
 
 
-def _reply_text(group: Sequence[Rejection]) -> ReplyText:
-    first, last = limits(Moment(rejection.time, rejection.time_basis) for rejection in group)
-    return ReplyText(
-        text=group[0].reply,
-        count=len(group),
+def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
+    """Return the distinct replies in the order of their first times; the first text of each stands as it is written."""
+    groups: dict[str, list[ReplyText]] = {}
+    for reply in sorted(replies, key=lambda reply: reply.first):
+        groups.setdefault(compared(reply.text), []).append(reply)
+    return [_together(group) for group in groups.values()]
+
+
+def _together(group: Sequence[ReplyText]) -> ReplyText:
+    firsts = [Moment(reply.first, reply.first_basis) for reply in group]
+    first, last = limits([*firsts, *(Moment(reply.last, reply.last_basis) for reply in group)])
+    return replace(
+        group[0],
+        count=sum(reply.count for reply in group),
         first=first.time,
         last=last.time,
         first_basis=first.basis,
         last_basis=last.basis,
-        unknown_zone_count=sum(not is_known(rejection.time_basis) for rejection in group),
+        unknown_zone_count=sum(reply.unknown_zone_count for reply in group),
     )

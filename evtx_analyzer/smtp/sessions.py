@@ -30,6 +30,7 @@ SAME_CONNECTION = timedelta(seconds=2)
 _TLS_FAILED = re.compile(r"TLS negotiation failed with error (\w+)", re.IGNORECASE)
 # Where the banner is not in the log, the reply to STARTTLS looks like one: "220 2.0.0 SMTP server ready" has no name.
 _BANNER_NAME = re.compile(r"220[ -](?!\d\.\d+\.\d+(?:\s|$))(\S+)")
+# What Exchange Online writes there is the address by which it attributes the connection, behind any translation.
 _HELLO = re.compile(r"250[ -]\s*\S+ Hello \[([0-9A-Fa-f.:]+)\]")
 _REPLY_GOES_ON = re.compile(r"\d{3}-")
 _STATUS = re.compile(r"250 \d\.\d+\.\d+")  # of a reply to another command; that to EHLO has none (RFC 2034 4)
@@ -162,21 +163,15 @@ def _last_row(session: _Open) -> SmtpEvent | None:
 def _repeats_mail(session: _Open, row: SmtpEvent) -> bool:
     """Return whether a row would be a second MAIL right after the first: the two are of two connections."""
     last = _last_row(session)
-    return last is not None and _is_mail(row) and _is_mail(last)
-
-
-def _is_mail(row: SmtpEvent) -> bool:
-    return row.direction == ">" and verb_of(row.text) == "MAIL"
+    return last is not None and all(shown.direction == ">" and verb_of(shown.text) == "MAIL" for shown in (last, row))
 
 
 def _awaits(session: _Open, row: SmtpEvent) -> bool:
     """Return whether it is this row's turn: a reply after a command, or a command after a reply."""
     last = _last_row(session)
-    if last is None:
-        return True
-    if is_banner(row):
+    if last is not None and is_banner(row):
         return _awaits_tls(session)
-    return (row.direction == "<") == (last.direction == ">")
+    return last is None or (row.direction == "<") == (last.direction == ">")
 
 
 def _awaits_tls(session: _Open) -> bool:
@@ -219,7 +214,7 @@ def build_session(matches: Sequence[Match]) -> Session:
         remote=next((row.remote for row in rows if row.remote), ""),
         remote_name=_remote_name(banner),
         helo=_helo(commands),
-        seen_address=_seen_address(reply_rows),
+        seen_address=next((match[1] for row in reply_rows if (match := _HELLO.match(row.text))), ""),
         whole=_is_whole(rows, replies),
         starttls=any(verb_of(row.text) in TLS_VERBS for row in commands),
         handshake_time=_handshake(rows),
@@ -300,14 +295,6 @@ def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
     greeting, *keyword_lines = lines
     keywords = _GREETING.sub("", greeting).split() + [line[4:].partition(" ")[0] for line in keyword_lines]
     return tuple(word.upper() for word in keywords)
-
-
-def _seen_address(reply_rows: Sequence[SmtpEvent]) -> str:
-    """Return the client's address as the remote side writes it in its reply to EHLO: ``250 HOST Hello [203.0.113.7]``.
-
-    This is the address by which Exchange Online attributes the connection, behind any address translation.
-    """
-    return next((match[1] for row in reply_rows if (match := _HELLO.match(row.text))), "")
 
 
 def _once(matches: Sequence[Match]) -> Sequence[Match]:

@@ -73,7 +73,7 @@ class _Transaction:
     def __init__(self) -> None:
         self._waiting: deque[_Command] = deque()
         self._accepted: list[str] = []
-        self._lines: list[Match] = []
+        self.lines: list[Match] = []
         self._sender: str | None = None
 
     def command(self, row: SmtpEvent, message_id: str) -> None:
@@ -91,19 +91,14 @@ class _Transaction:
             verb = _CHUNK
         self._waiting.append(_Command(verb, address, message_id, row.elapsed_ms))
 
-    def line(self, match: Match, *, goes_on: bool) -> Reply | None:
-        """Add one row of a reply; return the reply if this is its last row and it is of interest (see ``finish``)."""
-        self._lines.append(match)
-        return None if goes_on else self.finish()
-
     def finish(self) -> Reply | None:
         """Return the reply that the rows added so far make, even if its last line is not in the log.
 
         None if there is no such row, or if the reply neither answers a mail command nor failed nor has a signal.
         """
-        if not self._lines:
+        if not self.lines:
             return None
-        matches, self._lines = self._lines, []
+        matches, self.lines = self.lines, []
         shown = matches[-1] if len(matches) == 1 else next((match for match in matches if match.signals), matches[-1])
         row = shown.event
         assert isinstance(row, SmtpEvent)
@@ -166,7 +161,8 @@ def replies_of(matches: Sequence[Match]) -> Iterator[Reply]:
             reply = transaction.finish()
             transaction.command(row, message_id)
         elif row.direction == "<" and (line := _REPLY.match(row.text)) is not None:
-            reply = transaction.line(match, goes_on=line[1] == "-")
+            transaction.lines.append(match)
+            reply = transaction.finish() if line[1] != "-" else None
         if reply is not None:
             yield reply
     last = transaction.finish()

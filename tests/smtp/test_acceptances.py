@@ -422,7 +422,7 @@ def test_times_counted_together_are_as_those_counted_one_by_one(seconds):
     together, one_by_one = Spread(), Spread()
     together.add_all(times)
     for time in times:
-        one_by_one.add_at(time)
+        one_by_one.add(Span(1, time, time))
     assert together.edges() == one_by_one.edges()
     assert together.all() == one_by_one.all() == span_of(times) == Span(len(times), min(times), max(times))
 

@@ -13,7 +13,7 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report import language
 from evtx_analyzer.report.redact import redacted
-from evtx_analyzer.smtp.reply_texts import compared, joined, reply_texts
+from evtx_analyzer.smtp.reply_texts import compared, joined, reply_text
 
 DENIED = "550 5.7.64 TenantAttribution; Relay Access Denied"
 NAMED = f"{DENIED} app01 is untrustedroot."
@@ -26,7 +26,8 @@ def answered(text, number=1, **changes):
 
 
 def texts_of(*replies):
-    return [(reply.text, reply.count) for reply in reply_texts(answered(*pair[::-1]) for pair in enumerate(replies))]
+    (made,) = incidents([answered(*pair[::-1]) for pair in enumerate(replies)], [], {})
+    return [(reply.text, reply.count) for reply in made.replies]
 
 
 SAME = {
@@ -90,10 +91,8 @@ def test_an_incident_holds_twenty_texts_and_counts_the_others():
 
 
 def test_incidents_with_one_text_show_it_once():
-    first, second = (
-        reply_texts([answered(f"{DENIED} [{host}.outlook.com]", number)]) for number, host in ((2, "b"), (1, "a"))
-    )
-    (whole,) = joined([*first, *second])
+    replies = [reply_text(answered(f"{DENIED} [{host}.outlook.com]", number)) for number, host in ((2, "b"), (1, "a"))]
+    (whole,) = joined(replies)
     assert (whole.text, whole.count) == (f"{DENIED} [a.outlook.com]", 2)
     assert ((whole.first - HANDSHAKE).seconds, (whole.last - HANDSHAKE).seconds) == (1, 2)
 
