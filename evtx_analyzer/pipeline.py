@@ -12,10 +12,10 @@ from typing import NamedTuple, Unpack
 from msgspec.structs import replace
 
 from evtx_analyzer.capi2.operations import operations
-from evtx_analyzer.correlate.case_facts import CaseFacts, case_facts
+from evtx_analyzer.correlate.case_facts import CaseFacts, known_certificates
 from evtx_analyzer.correlate.common import common_traits
 from evtx_analyzer.correlate.correlation import Correlation, correlate
-from evtx_analyzer.correlate.recorded import recorded_times
+from evtx_analyzer.correlate.handshake_facts import recorded_times
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.diagnose.verdict import verdict
@@ -30,7 +30,7 @@ from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
 from evtx_analyzer.ingest.streams import Progress, silent
-from evtx_analyzer.model.events import Event
+from evtx_analyzer.model.events import Event, Setting
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
@@ -137,19 +137,20 @@ def events(inputs: Inputs) -> Iterator[Event]:
 
 def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequence[Operation]) -> CaseFacts:
     """Gather what refusals are compared with: exports, checks, the delivery history, other errors and events."""
-    tallies = evidence.tallies
-    return case_facts(
-        tallies.exported,
-        checks,
-        tallies.history.deliveries(hosts),
+    tallies, handshakes = evidence.tallies, tuple(evidence.wire.handshakes)
+    exported, shown = tallies.exported, tallies.history.certificates
+    return CaseFacts(
+        settings=tuple(event for event in exported if isinstance(event, Setting)),
+        certificates=known_certificates(exported, shown, checks, handshakes),
+        deliveries=tallies.history.deliveries(hosts),
         accepted_mail=tallies.history.accepted_mail(hosts),
         tls_failures=tallies.history.tls_failures(hosts),
-        shown=tallies.history.certificates,
+        operations=tuple(checks),
         context=tallies.contexts.rows(hosts),
         other_errors=tallies.errors.rows(hosts),
         rejections=refused.rejections,
         alike=refused.alike,
-        handshakes=evidence.wire.handshakes,
+        handshakes=handshakes,
     )
 
 

@@ -54,7 +54,6 @@ TESTED_BY = {
     "correlate/handshake_links.py": "ingest/test_handshake_scan.py",
     "correlate/incidents.py": "correlate/test_session_facts.py",
     "correlate/operation_facts.py": "correlate/test_session_facts.py",
-    "correlate/recorded.py": "correlate/test_session_facts.py",
     "correlate/refused_session.py": "correlate/test_session_facts.py",
     "correlate/settings.py": "correlate/test_session_facts.py",
     "diagnose/grade.py": "diagnose/test_diagnose.py",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
+from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
 from evtx_analyzer.exchange_online import parse_address
@@ -19,6 +22,9 @@ from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize.supporting import SCHANNEL
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
+
+Row = TypeVar("Row")
+Key = TypeVar("Key")
 
 
 class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
@@ -39,29 +45,20 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     alike: tuple[Alike, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
 
-    def places(self) -> dict[str, Origin]:
-        """Return where the first exported object of each cmdlet stands."""
-        places: dict[str, Origin] = {}
-        for setting in sorted(self.settings, key=lambda setting: sort_key(setting.origin)):
-            places.setdefault(setting.cmdlet, setting.origin)
-        return places
-
     @cached_property
     def objects(self) -> Mapping[str, list[Setting]]:
         """Return the exported objects by cmdlet."""
-        objects: dict[str, list[Setting]] = {}
-        for setting in self.settings:
-            objects.setdefault(setting.cmdlet, []).append(setting)
-        return objects
+        return grouped(self.settings, attrgetter("cmdlet"))
+
+    def places(self) -> dict[str, Origin]:
+        """Return where the first exported object of each cmdlet stands."""
+        return {name: min((setting.origin for setting in of), key=sort_key) for name, of in self.objects.items()}
 
     @cached_property
     def outside(self) -> Mapping[tuple[str, str], list[AcceptedMail]]:
         """Return the mail that Exchange Online took for recipients outside of the own tenant, by host and log kind."""
-        outside: dict[tuple[str, str], list[AcceptedMail]] = {}
-        for mail in self.accepted_mail:
-            if mail.state.scope == "outside":
-                outside.setdefault((mail.state.host, mail.state.kind), []).append(mail)
-        return outside
+        outside = (mail for mail in self.accepted_mail if mail.state.scope == "outside")
+        return grouped(outside, lambda mail: (mail.state.host, mail.state.kind))
 
     @cached_property
     def refused(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
@@ -85,19 +82,13 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:
         """Return the failed TLS negotiations by connector, log kind and host."""
-        failures: dict[tuple[str, ...], list[TlsFailures]] = {}
-        for failure in self.tls_failures:
-            failures.setdefault((failure.connector, failure.kind, failure.host), []).append(failure)
-        return failures
+        return grouped(self.tls_failures, sender_key)
 
     @cached_property
     def checks(self) -> Mapping[tuple[str, str], list[Operation]]:
         """Return the checks under a policy whose result is known, in order of time, by host and thumbprint."""
-        checks: dict[tuple[str, str], list[Operation]] = {}
-        for operation in self.operations:
-            if operation.policy and operation.thumbprint and operation.result:
-                checks.setdefault((operation.host, operation.thumbprint), []).append(operation)
-        return checks
+        known = (check for check in self.operations if check.policy and check.thumbprint and check.result)
+        return grouped(known, lambda check: (check.host, check.thumbprint))
 
     @cached_property
     def checked_until(self) -> Mapping[str, datetime]:
@@ -110,11 +101,8 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def schannel(self) -> Mapping[str, list[Context]]:
         """Return the Schannel events by the machine that wrote them."""
-        by_host: dict[str, list[Context]] = {}
-        for context in self.context:
-            if context.kind == SCHANNEL and context.host:
-                by_host.setdefault(context.host, []).append(context)
-        return by_host
+        events = (event for event in self.context if event.kind == SCHANNEL and event.host)
+        return grouped(events, attrgetter("host"))
 
     @cached_property
     def hosts_called_untrusted(self) -> frozenset[str]:
@@ -125,111 +113,71 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def senders(self) -> Mapping[tuple[str, str, str], frozenset[str | None]]:
         """Return domains of refused senders by host, log kind and thumbprint; "" is no sender, None is not known."""
-        senders: dict[tuple[str, str, str], set[str | None]] = {}
         # Refusals that are alike have the same sender domain.
-        for rejection in (*self.rejections, *(next(group.rejections()) for group in self.alike)):
-            senders.setdefault((rejection.host, rejection.kind, sent_thumbprint(rejection)), set()).add(
-                sender_domain_of(rejection)
-            )
-        return {key: frozenset(domains) for key, domains in senders.items()}
+        refused = (*self.rejections, *(next(group.rejections()) for group in self.alike))
+        by_sender = grouped(refused, lambda rejection: (rejection.host, rejection.kind, sent_thumbprint(rejection)))
+        return {key: frozenset(map(sender_domain_of, same)) for key, same in by_sender.items()}
 
     @cached_property
     def wire(self) -> Mapping[str, list[Handshake]]:
         """Return the handshakes of refused connections themselves that show what the client sent, by refusal."""
-        by_refusal: dict[str, list[Handshake]] = {}
-        for handshake in self.handshakes:
-            if (
-                handshake.rejection
-                and handshake.join in PROOF
-                and is_conclusive(handshake)
-                and handshake.requested is not None
-            ):
-                by_refusal.setdefault(handshake.rejection, []).append(handshake)
-        return by_refusal
+        own = (shown for shown in self.handshakes if shown.rejection and shown.join in PROOF and is_conclusive(shown))
+        return grouped((shown for shown in own if shown.requested is not None), attrgetter("rejection"))
 
     @cached_property
     def failed_handshakes(self) -> Mapping[tuple[object, object], list[Handshake]]:
         """Return the handshakes that ended with a fatal alert, by the addresses of both sides."""
-        by_addresses: dict[tuple[object, object], list[Handshake]] = {}
-        for handshake in self.handshakes:
-            if handshake.alert:
-                ends = parse_address(handshake.local), parse_address(handshake.remote)
-                by_addresses.setdefault(ends, []).append(handshake)
-        return by_addresses
+        failed = (shown for shown in self.handshakes if shown.alert)
+        return grouped(failed, lambda shown: (parse_address(shown.local), parse_address(shown.remote)))
 
     @cached_property
     def answers(self) -> dict[object, Fields]:
         """Return the facts made so far, by all that they depend on; refusals in the same state share them."""
         return {}
 
+    def completed(self, sent: Certificate | None) -> Certificate | None:
+        """Return the certificate as the log shows it, completed with what only other inputs show of it."""
+        known = self.certificates.get(sent.thumbprint) if sent is not None and sent.thumbprint else None
+        if sent is None or known is None:
+            return sent
+        names = ("subject", "issuer", "serial", "not_before", "not_after", "alternate_names")
+        return replace(known, **{name: value for name in names if (value := getattr(sent, name))})
 
-def case_facts(
+
+def known_certificates(
     exported: Iterable[Event],
+    shown: Mapping[str, Certificate],
     operations: Iterable[Operation],
-    deliveries: tuple[Delivery, ...],
-    *,
-    accepted_mail: tuple[AcceptedMail, ...] = (),
-    tls_failures: tuple[TlsFailures, ...] = (),
-    shown: Mapping[str, Certificate] | None = None,
-    context: Iterable[Context] = (),
-    other_errors: Iterable[OtherError] = (),
-    rejections: Iterable[Rejection] = (),
-    alike: Iterable[Alike] = (),
-    handshakes: Iterable[Handshake] = (),
-) -> CaseFacts:
-    """Return the facts of a case from exported objects, certificate files, CAPI2, deliveries and other events.
+    handshakes: Iterable[Handshake],
+) -> Mapping[str, Certificate]:
+    """Return the certificates of a case by thumbprint; ``shown`` are those of Send logs.
 
-    ``shown`` are the certificates of Send logs by thumbprint. A file or a handshake shows more of a certificate than
-    event 90, and that more than a Send log: of each certificate the fullest one is kept.
+    A file or a handshake shows more of a certificate than event 90, and that more than a Send log: of each certificate
+    the fullest one is kept.
     """
-    exports, checked, on_wire = list(exported), tuple(operations), tuple(handshakes)
-    events = [operation.certificate for operation in checked if operation.certificate]
+    exports = list(exported)
+    events = [operation.certificate for operation in operations if operation.certificate]
     files = [event.certificate for event in exports if isinstance(event, CertificateFile)]
-    stored = [event for event in exports if isinstance(event, StoreEntry) and event.certificate is not None]
+    stored = [event for event in exports if isinstance(event, StoreEntry)]
     # A list that certutil prints shows less than an event does; the bytes of a certificate show all.
     listed = [entry.certificate for entry in stored if entry.certificate and not entry.encoded]
     files += [entry.certificate for entry in stored if entry.certificate and entry.encoded]
-    return CaseFacts(
-        settings=tuple(event for event in exports if isinstance(event, Setting)),
-        certificates={
-            certificate.thumbprint: certificate
-            for certificate in (*listed, *(shown or {}).values(), *events, *wire_certificates(on_wire), *files)
-            if certificate.thumbprint and certificate.subject
-        },
-        deliveries=deliveries,
-        accepted_mail=accepted_mail,
-        tls_failures=tls_failures,
-        operations=checked,
-        context=tuple(context),
-        other_errors=tuple(other_errors),
-        rejections=tuple(rejections),
-        alike=tuple(alike),
-        handshakes=on_wire,
-    )
+    return {
+        certificate.thumbprint: certificate
+        for certificate in (*listed, *shown.values(), *events, *wire_certificates(handshakes), *files)
+        if certificate.thumbprint and certificate.subject
+    }
 
 
-def completed(sent: Certificate | None, background: CaseFacts) -> Certificate | None:
-    """Return the certificate as the log shows it, completed with what only other inputs show of it."""
-    if sent is None or not sent.thumbprint:
-        return sent
-    known = background.certificates.get(sent.thumbprint)
-    if known is None:
-        return sent
-    return Certificate(
-        thumbprint=sent.thumbprint,
-        subject=sent.subject or known.subject,
-        issuer=sent.issuer or known.issuer,
-        serial=sent.serial or known.serial,
-        not_before=sent.not_before or known.not_before,
-        not_after=sent.not_after or known.not_after,
-        alternate_names=sent.alternate_names or known.alternate_names,
-        subject_key_id=known.subject_key_id,
-        authority_key_id=known.authority_key_id,
-        issuer_urls=known.issuer_urls,
-    )
+def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """Return rows by key, in their order."""
+    groups: dict[Key, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
-def sender_key(sent: Delivery | Rejection) -> tuple[str, ...]:
+def sender_key(sent: Delivery | Rejection | TlsFailures) -> tuple[str, ...]:
     """Return who sent: connector, kind of log, host."""
     return sent.connector, sent.kind, sent.host
 

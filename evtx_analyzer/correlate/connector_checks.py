@@ -14,7 +14,7 @@ it is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from msgspec import Struct
@@ -74,32 +74,14 @@ class _Inbound(Struct, frozen=True, dict=True):
     connectors: Sequence[Setting]
 
     @cached_property
-    def relaying(self) -> list[Setting]:
-        """Return the connectors of type OnPremises."""
-        return [connector for connector in self.connectors if _relays(connector)]
-
-    @cached_property
     def working(self) -> list[Setting]:
-        """Return the OnPremises connectors that are enabled."""
-        return [connector for connector in self.relaying if _enabled(connector)]
+        """Return the connectors of type OnPremises that are enabled."""
+        return [connector for connector in self.connectors if _relays(connector) and _enabled(connector)]
 
     @cached_property
     def unclear(self) -> list[Setting]:
         """Return enabled connectors of a type that the export does not show: a table may leave ConnectorType out."""
         return [connector for connector in self.connectors if _relays(connector) is None and _enabled(connector)]
-
-    @cached_property
-    def any_partner(self) -> bool | None:
-        """Return whether a connector of type Partner is there; None where a type is not shown."""
-        return verdict(
-            _is(connector, "ConnectorType", "Partner") if named_value(connector, "ConnectorType") else None
-            for connector in self.connectors
-        )
-
-    @cached_property
-    def any_disabled(self) -> bool | None:
-        """Return whether an OnPremises connector is disabled; None where a disabled one does not show its type."""
-        return verdict(not _enabled(connector) and _relays(connector) for connector in self.connectors)
 
     @cached_property
     def names(self) -> list[str]:
@@ -140,6 +122,20 @@ class _Inbound(Struct, frozen=True, dict=True):
         return names, allowed
 
 
+def _any_partner(view: _Inbound) -> bool | None:
+    """Return whether a connector of type Partner is there; None where a type is not shown."""
+    return verdict(_is_of_type(connector, "Partner") for connector in view.connectors)
+
+
+def _any_disabled(view: _Inbound) -> bool | None:
+    """Return whether an OnPremises connector is disabled; None where a disabled one does not show its type."""
+    return verdict(not _enabled(connector) and _relays(connector) for connector in view.connectors)
+
+
+def _names_of(connectors: Iterable[Setting]) -> list[str]:
+    return [connector.values.get("Name", "") for connector in connectors]
+
+
 def _names_match(view: _Inbound) -> bool | None:
     return verdict(match.name for match in view.matched if _connector_name(match.connector))
 
@@ -155,21 +151,9 @@ INBOUND_FIELDS = (
         "whether an enabled connector of type OnPremises is there",
         lambda view: bool(view.working) if view.working or not view.unclear else None,
     ),
-    Field(
-        "InboundConnector.Name",
-        "their names",
-        lambda view: [connector.values.get("Name", "") for connector in view.working],
-    ),
-    Field(
-        "InboundConnector.Partner",
-        "whether a connector of type Partner is there",
-        lambda view: view.any_partner,
-    ),
-    Field(
-        "InboundConnector.Disabled",
-        "whether one of type OnPremises is disabled",
-        lambda view: view.any_disabled,
-    ),
+    Field("InboundConnector.Name", "their names", lambda view: _names_of(view.working)),
+    Field("InboundConnector.Partner", "whether a connector of type Partner is there", _any_partner),
+    Field("InboundConnector.Disabled", "whether one of type OnPremises is disabled", _any_disabled),
     Field("InboundConnector.CertificateName", "TlsSenderCertificateName of those that work", lambda view: view.names),
     Field("InboundConnector.Address", "SenderIPAddresses of those that work", lambda view: view.scopes),
     Field(
@@ -185,7 +169,7 @@ INBOUND_FIELDS = (
     Field(
         "InboundConnector.MatchingName",
         "names of connectors whose certificate name the certificate that was sent has",
-        lambda view: [match.connector.values.get("Name", "") for match in view.matched if match.name],
+        lambda view: _names_of(match.connector for match in view.matched if match.name),
     ),
     Field("InboundConnector.CertificateMatches", "whether there is one", _names_match),
     Field("InboundConnector.AddressMatches", "whether one holds the address that was seen", _addresses_match),
@@ -204,7 +188,12 @@ INBOUND_FIELDS = (
 
 def _relays(setting: Setting) -> bool | None:
     """Return whether a connector is of type OnPremises, the only one that relays; None if its type is not shown."""
-    return _is(setting, "ConnectorType", "OnPremises") if named_value(setting, "ConnectorType") else None
+    return _is_of_type(setting, "OnPremises")
+
+
+def _is_of_type(setting: Setting, name: str) -> bool | None:
+    shown = named_value(setting, "ConnectorType")
+    return same_text(shown, name) if shown else None
 
 
 def _match(setting: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
@@ -248,11 +237,8 @@ class _Sender(Struct, frozen=True, dict=True):
     @cached_property
     def own(self) -> list[Setting]:
         """Return the exports of the session's connector; there are several if it was exported again after a change."""
-        return [
-            connector
-            for connector in self.connectors
-            if same_text(connector.values.get("Name", ""), self.rejection.connector)
-        ]
+        name = self.rejection.connector
+        return [setting for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
 
     @cached_property
     def wanted(self) -> list[tuple[str, str]]:
@@ -266,12 +252,9 @@ class _Sender(Struct, frozen=True, dict=True):
 
         That there is none shows nothing: the export may be another server's, or older than the certificate.
         """
-        thumbprint = self.sent.thumbprint if self.sent else ""
-        return [
-            certificate
-            for certificate in self.certificates
-            if self.sent and same_text(certificate.values.get("Thumbprint", ""), thumbprint)
-        ]
+        sent = self.sent.thumbprint if self.sent else ""
+        same = [setting for setting in self.certificates if same_text(setting.values.get("Thumbprint", ""), sent)]
+        return same if self.sent else []
 
 
 def _certificate_set(view: _Sender) -> bool | None:
@@ -314,13 +297,9 @@ def _values_of_sent(view: _Sender, name: str) -> list[str]:
 def _fitting(view: _Sender) -> list[str]:
     """Return the certificates that fit one TlsCertificateName; none unless several do."""
     for wanted in reversed(view.wanted):
-        fitting = {
-            certificate.values.get("Thumbprint", "").upper()
-            for certificate in view.certificates
-            if _fits(certificate, wanted)
-        }
-        if len(fitting) > 1:
-            return sorted(fitting)
+        fitting = [setting for setting in view.certificates if _fits(setting, wanted)]
+        if len(thumbprints := {setting.values.get("Thumbprint", "").upper() for setting in fitting}) > 1:
+            return sorted(thumbprints)
     return []
 
 
@@ -350,10 +329,6 @@ SENDER_FIELDS = (
 def _fits(setting: Setting, wanted: tuple[str, str]) -> bool:
     issuer, subject = setting.values.get("Issuer", ""), setting.values.get("Subject", "")
     return bool(issuer and subject) and same_name(wanted[0], issuer) and same_name(wanted[1], subject)
-
-
-def _is(setting: Setting, name: str, value: str) -> bool:
-    return same_text(setting.values.get(name, ""), value)
 
 
 def _enabled(setting: Setting) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from evtx_analyzer.correlate.case_facts import CaseFacts, completed, sender_key, sent_thumbprint
+from evtx_analyzer.correlate.case_facts import CaseFacts, sender_key, sent_thumbprint
 from evtx_analyzer.correlate.refused_session import RECENT
 from evtx_analyzer.correlate.session_facts import session_facts
 from evtx_analyzer.model.alike import Alike, Differing
@@ -37,7 +37,7 @@ def with_view_signals(groups: Iterable[Alike], signals: Sequence[Signal], facts:
 def _parts(
     group: Alike, signals: Sequence[Signal], looked_at: frozenset[str], changes: set[datetime], facts: CaseFacts
 ) -> Iterator[Alike]:
-    sent = completed(group.shared.sent, facts)
+    sent = facts.completed(group.shared.sent)
     limits = [time for time in (sent.not_before, sent.not_after) if time] if sent else []
     times = sorted({*changes, *limits})
     # Where the delivery history does not hold the refusals, each is compared by its own time.

@@ -5,15 +5,16 @@ A field is absent where the trace does not show it: hidden, resumed or cut. Abse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.compared_mail import messages_between
 from evtx_analyzer.correlate.fields import Answer, Field, facts, verdict
-from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive
+from evtx_analyzer.correlate.handshake_links import PROOF, SAME_CONNECTION, is_conclusive
+from evtx_analyzer.correlate.refused_session import RECENT
 from evtx_analyzer.distinguished_names import same_name, sorted_names
 from evtx_analyzer.exchange_online import is_host_name, is_service_name
 from evtx_analyzer.model.certificate import Certificate
@@ -49,6 +50,17 @@ class _Wire(Struct, frozen=True):
 def handshake_facts(handshake: Handshake, rejection: Rejection | None, background: CaseFacts) -> Fields:
     """Return the view of one handshake."""
     return facts(FIELDS, _Wire(handshake, rejection, background))
+
+
+def recorded_times(handshakes: Iterable[Handshake]) -> Iterator[tuple[datetime, datetime]]:
+    """Yield from when to when a refusal may be of a handshake, or follows one that failed (``WireTlsFailure``).
+
+    No refusal of such a time is folded.
+    """
+    apart = timedelta(seconds=SAME_CONNECTION)
+    for handshake in handshakes:
+        first, last = handshake.opened or handshake.start, handshake.end or handshake.start
+        yield first - apart, max(last + apart, handshake.start + RECENT if handshake.alert else last)
 
 
 # -------------------------------------------------------------------------------------------- what the client sent

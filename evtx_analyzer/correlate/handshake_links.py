@@ -59,11 +59,8 @@ def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> 
         by_ends.setdefault(both, []).append(place)
     free: list[_Session] = []
     for session in sessions:
-        near = [
-            place
-            for place in by_ends.get((session.local, session.remote), ())
-            if _apart(ordered[place], session) <= SAME_CONNECTION
-        ]
+        places = by_ends.get((session.local, session.remote), ())
+        near = [place for place in places if _apart(ordered[place], session) <= SAME_CONNECTION]
         recordings = [ordered[place] for place in near]
         # The trace may hold two recordings of one connection; they must not differ in what they show.
         if near and all(_agree(handshake, session) for handshake in recordings) and _alike(recordings):
@@ -84,20 +81,16 @@ def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> 
                 pairs[place] = (session, join)
         # A session with several candidates is not tried by weaker means: it is one of those, and which is not known.
         free = [session for session in free if not degrees[1][session.rejection.id]]
-    return [_with(handshake, pairs.get(place)) for place, handshake in enumerate(ordered)]
+    for place, (session, join) in pairs.items():
+        offset = round((ordered[place].start - session.time).total_seconds(), 6)
+        ordered[place] = replace(ordered[place], rejection=session.rejection.id, join=join, time_offset=offset)
+    return ordered
 
 
 def with_certificates(rejections: Iterable[Rejection], handshakes: Iterable[Handshake]) -> list[Rejection]:
     """Return the refusals; one whose log does not show what was sent gets the certificate of its handshake."""
-    sent = {
-        handshake.rejection: handshake.sent[0]
-        for handshake in handshakes
-        if handshake.rejection
-        and handshake.join in PROOF
-        and handshake.sent
-        and handshake.flight == "whole"
-        and not handshake.sent[0].fault
-    }
+    own = [shown for shown in handshakes if shown.rejection and shown.join in PROOF and shown.flight == "whole"]
+    sent = {shown.rejection: shown.sent[0] for shown in own if shown.sent and not shown.sent[0].fault}
     completed = []
     for rejection in rejections:
         leaf = sent.get(rejection.id)
@@ -133,11 +126,6 @@ def is_conclusive(handshake: Handshake) -> bool:
     return handshake.flight == "whole" and handshake.completed and not handshake.renegotiated
 
 
-def seconds_apart(handshake: Handshake, time: datetime) -> float:
-    """Return the handshake's time minus another one, in seconds."""
-    return (handshake.start - time).total_seconds()
-
-
 def _between(starts: Sequence[datetime], time: datetime) -> range:
     """Return the places of the handshakes that may belong to a session of this time."""
     return range(bisect_left(starts, time - _BEFORE), bisect_right(starts, time + _AFTER))
@@ -149,21 +137,10 @@ def _sessions(rejections: Iterable[Rejection]) -> list[_Session]:
         if not is_known(rejection.time_basis) or not rejection.remote_endpoint:
             continue
         time = rejection.handshake_time or rejection.time
-        key = (
-            rejection.kind,
-            rejection.host,
-            rejection.local_endpoint,
-            rejection.remote_endpoint,
-            rejection.session or time,
-        )
-        session = _Session(
-            rejection,
-            time,
-            _endpoint(rejection.local_endpoint),
-            _endpoint(rejection.remote_endpoint),
-            rejection.sent.thumbprint if rejection.sent else "",
-        )
-        sessions.setdefault(key, session)
+        local, remote, sent = rejection.local_endpoint, rejection.remote_endpoint, rejection.sent
+        key = (rejection.kind, rejection.host, local, remote, rejection.session or time)
+        thumbprint = sent.thumbprint if sent else ""
+        sessions.setdefault(key, _Session(rejection, time, _endpoint(local), _endpoint(remote), thumbprint))
     return list(sessions.values())
 
 
@@ -192,17 +169,13 @@ def _agree(handshake: Handshake, session: _Session) -> bool:
 
 def _alike(handshakes: Sequence[Handshake]) -> bool:
     """Return whether several recordings can be of one connection."""
-    whole = {
-        tuple(part.thumbprint for part in handshake.sent) for handshake in handshakes if handshake.flight == "whole"
-    }
-    return len(whole) <= 1
+    whole = [handshake.sent for handshake in handshakes if handshake.flight == "whole"]
+    return len({tuple(part.thumbprint for part in sent) for sent in whole}) <= 1
 
 
 def _same_certificate(handshake: Handshake, session: _Session) -> bool:
-    sent = handshake.sent
-    return (
-        bool(sent and session.thumbprint) and handshake.flight == "whole" and sent[0].thumbprint == session.thumbprint
-    )
+    shown = handshake.sent[0].thumbprint if handshake.flight == "whole" and handshake.sent else ""
+    return bool(session.thumbprint) and shown == session.thumbprint
 
 
 _Ends = tuple[tuple[str, int], tuple[str, int]]
@@ -236,11 +209,3 @@ _WEAKER: tuple[tuple[Join, Callable[[Handshake, _Ends, _Session], bool]], ...] =
     ("thumbprint", _by_thumbprint),
     ("address", _by_address),
 )
-
-
-def _with(handshake: Handshake, pair: tuple[_Session, Join] | None) -> Handshake:
-    if pair is None:
-        return handshake
-    session, join = pair
-    offset = round(seconds_apart(handshake, session.time), 6)
-    return replace(handshake, rejection=session.rejection.id, join=join, time_offset=offset)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 
+from evtx_analyzer.correlate.case_facts import grouped, sent_thumbprint
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import LINK_BASES, PASSED, HostRelation, Link, Operation, Rejection
@@ -44,21 +45,18 @@ def links(
         wanted = frozenset(rule.rejection_signals)
         checks = _Checks(rule, operations)
         before, after = _window(rule, window)
-        folded = (
-            rejection
-            for group in alike
-            if not wanted.isdisjoint(group.shared.signals)
-            for rejection in group.rejections()
-        )
+        having = [group for group in alike if not wanted.isdisjoint(group.shared.signals)]
+        folded = chain.from_iterable(group.rejections() for group in having)
         for rejection in chain(rejections, folded) if checks.any else ():
             if rejection.time_basis not in ("utc", "zone") or wanted.isdisjoint(rejection.signals):
                 continue
             anchor = rejection.handshake_time or rejection.time
             first, last = anchor - timedelta(seconds=before), anchor + timedelta(seconds=after + _slack(rejection))
             fitting = list(_fitting(rule, rejection, checks.near(rejection, anchor, first, last)))
-            for operation, hosts in _nearest(rule, rejection, fitting):
-                made.append(_link(rule, rejection, operation, hosts, successes))
-    return sorted(_strongest(made), key=lambda link: (link.rejection, link.rule, link.operation))
+            made += [_link(rule, rejection, *pair, successes) for pair in _nearest(rule, rejection, fitting)]
+    # Of each pair the link of the strongest rule: a weaker rule adds nothing about the same pair.
+    strongest = {(link.rejection, link.operation): link for link in reversed(made)}
+    return sorted(strongest.values(), key=lambda link: (link.rejection, link.rule, link.operation))
 
 
 class _Alike:
@@ -118,14 +116,6 @@ class _Checks:
         return [check for group in groups.values() for check in group.nearest(anchor, first, last)]
 
 
-def _strongest(made: Sequence[Link]) -> list[Link]:
-    """Return one link per pair, that of the strongest rule: a weaker rule adds nothing about the same pair."""
-    pairs: dict[tuple[str, str], Link] = {}
-    for link in made:
-        pairs.setdefault((link.rejection, link.operation), link)
-    return list(pairs.values())
-
-
 def _strength(rule: LinkRule) -> tuple[int, float, str]:
     """Return the order of rules: thumbprint before subject before time, then the narrower window."""
     return LINK_BASES.index(rule.basis), rule.before + rule.after, rule.name
@@ -144,19 +134,15 @@ def _slack(rejection: Rejection) -> float:
 def _fitting(
     rule: LinkRule, rejection: Rejection, candidates: Iterable[Operation]
 ) -> Iterator[tuple[Operation, HostRelation]]:
+    sent = sent_thumbprint(rejection)
     for operation in candidates:
         hosts = relation(rejection.host, rejection.host_basis, operation.host)
         if hosts in ("unknown", "different") and rule.basis != "thumbprint":
             continue
-        if rule.basis == "subject" and _other_certificate(rejection, operation):
+        if rule.basis == "subject" and sent and operation.thumbprint and sent != operation.thumbprint:
             continue
         if all(_share(operation, left, rejection, right) for left, right in rule.fields):
             yield operation, hosts
-
-
-def _other_certificate(rejection: Rejection, operation: Operation) -> bool:
-    sent = rejection.sent.thumbprint if rejection.sent else ""
-    return bool(sent and operation.thumbprint and sent != operation.thumbprint)
 
 
 def _share(operation: Operation, left: str, rejection: Rejection, right: str) -> bool:
@@ -226,18 +212,12 @@ def _successes(operations: Iterable[Operation]) -> dict[tuple[str, ...], list[tu
     Another process has another user's stores: that an engineer's shell builds a chain shows nothing about the service.
     A check that passed although its chain has errors passed because its flags ignore them.
     """
-    table: dict[tuple[str, ...], list[tuple[datetime, Origin]]] = {}
-    for operation in operations:
-        if (
-            operation.kind == "chain"
-            and operation.result == PASSED
-            and operation.thumbprint
-            and not set(operation.chain_status) & _BROKEN
-        ):
-            table.setdefault((operation.host, operation.thumbprint, operation.policy, operation.process), []).append(
-                (operation.time, operation.origin)
-            )
-    return {key: sorted(rows, key=_moment) for key, rows in table.items()}
+    chains = [check for check in operations if check.kind == "chain" and check.result == PASSED and check.thumbprint]
+    sound = [check for check in chains if not set(check.chain_status) & _BROKEN]
+    by_process = grouped(sound, lambda check: (check.host, check.thumbprint, check.policy, check.process))
+    return {
+        key: sorted([(check.time, check.origin) for check in same], key=_moment) for key, same in by_process.items()
+    }
 
 
 def _moment(row: tuple[datetime, Origin]) -> tuple[datetime, int]:

@@ -7,12 +7,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.case_facts import (
-    CaseFacts,
-    completed,
-    sender_domain_of,
-    sender_key,
-)
+from evtx_analyzer.correlate.case_facts import CaseFacts, sender_domain_of, sender_key
 from evtx_analyzer.distinguished_names import certificate_names
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
@@ -23,11 +18,15 @@ RECENT = timedelta(minutes=10)
 
 
 class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
-    """A refusal and the facts of its case; ``sent`` is the certificate with all that any input shows of it."""
+    """A refusal and the facts of its case."""
 
     rejection: Rejection
-    sent: Certificate | None
     case: CaseFacts
+
+    @cached_property
+    def sent(self) -> Certificate | None:
+        """Return the certificate that was sent, with all that any input shows of it."""
+        return self.case.completed(self.rejection.sent)
 
     @cached_property
     def moment(self) -> datetime:
@@ -78,8 +77,3 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
         failures = self.case.failures.get(sender_key(self.rejection), ())
         time = self.rejection.time
         return sorted({failure.error for failure in failures if failure.times.between(time - RECENT, time)})
-
-
-def refused_session(rejection: Rejection, case: CaseFacts) -> RefusedSession:
-    """Return a refusal as a session, its certificate completed from event 90 and certificate files."""
-    return RefusedSession(rejection=rejection, sent=completed(rejection.sent, case), case=case)

@@ -15,7 +15,7 @@ from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_c
 from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.compared_mail import accepted_facts
 from evtx_analyzer.correlate.fields import Field, facts
-from evtx_analyzer.correlate.refused_session import RECENT, RefusedSession, refused_session
+from evtx_analyzer.correlate.refused_session import RECENT, RefusedSession
 from evtx_analyzer.correlate.settings import inside, same_text
 from evtx_analyzer.distinguished_names import (
     certificate_names,
@@ -39,7 +39,7 @@ _MASKED = re.compile(r"X{4,}[A-Z]?")
 
 def session_facts(rejection: Rejection, background: CaseFacts) -> Fields:
     """Return the view of one refused session."""
-    session = refused_session(rejection, background)
+    session = RefusedSession(rejection=rejection, case=background)
     return {**facts(SESSION_FIELDS, session), **accepted_facts(session), **_configuration(session)}
 
 
@@ -271,10 +271,7 @@ SESSION_FIELDS = (
 
 
 class _Fitting(Struct, frozen=True):
-    """What the exports say of a session, and the mail of its host that was accepted on other Send connectors.
-
-    A server that sends for two tenants has a connector for each: the exports may be the other tenant's.
-    """
+    """What the exports say of a session; a server that sends for two tenants has a connector for each."""
 
     session: RefusedSession
     checked: Fields

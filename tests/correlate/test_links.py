@@ -161,7 +161,7 @@ def plainly(rejections, operations, window):
             fitting = list(links_module._fitting(rule, item, inside))
             nearest = links_module._nearest(rule, item, fitting)
             found += [links_module._link(rule, item, check, hosts, table) for check, hosts in nearest]
-    kept = links_module._strongest(found)
+    kept = {(link.rejection, link.operation): link for link in reversed(found)}.values()
     return sorted(kept, key=lambda link: (link.rejection, link.rule, link.operation))
 
 
