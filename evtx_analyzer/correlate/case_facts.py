@@ -190,3 +190,20 @@ def sent_thumbprint(rejection: Rejection) -> str:
 def sender_domain_of(rejection: Rejection) -> str | None:
     """Return the sender's domain; empty for MAIL FROM:<>, None where the log does not show MAIL FROM."""
     return None if rejection.null_sender is None else rejection.mail_from.rpartition("@")[2].casefold()
+
+
+def expired_at(certificate: Certificate | None, time: datetime) -> bool | None:
+    """Return whether a certificate had expired at a time; None unless both of its dates are known."""
+    dates = _dates(certificate)
+    return None if dates is None else dates[1] < time
+
+
+def not_yet_valid_at(certificate: Certificate | None, time: datetime) -> bool | None:
+    """Return whether a certificate was not yet valid at a time; None unless both of its dates are known."""
+    dates = _dates(certificate)
+    return None if dates is None else dates[0] > time
+
+
+def _dates(certificate: Certificate | None) -> tuple[datetime, datetime] | None:
+    before, after = (certificate.not_before, certificate.not_after) if certificate else (None, None)
+    return (before, after) if before and after else None

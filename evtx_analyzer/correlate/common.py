@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
+from evtx_analyzer.correlate.case_facts import sent_thumbprint
 from evtx_analyzer.exchange_online import is_private
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import CommonTrait, Rejection
@@ -35,10 +36,7 @@ def common_traits(
     if not refused:
         return ()
     own = frozenset(own_domains)
-    accepted = [
-        (accepted_mail.state, 0 if (span := accepted_mail.times.all()) is None else span.count)
-        for accepted_mail in mail
-    ]
+    accepted = [(row.state, span.count if (span := row.times.all()) else 0) for row in mail]
     outside = [(state, messages) for state, messages in accepted if state.scope == "outside"]
     traits = list(_shared(refused, count, outside))
     if all(scope == "outside" for scope in _scopes(listed, folded, own)):
@@ -77,24 +75,7 @@ def _shared(
 _HAS, _HAS_NOT = "\0has", "\0has not"
 
 
-def _null_sender(sender_domain: str | None) -> str | None:
-    """Return whether accepted mail has no sender (``_HAS``), None if that is not known."""
-    return None if sender_domain is None else _HAS_NOT if sender_domain else _HAS
-
-
-def _rejected_null_sender(rejection: Rejection) -> str | None:
-    return _HAS if rejection.null_sender else None
-
-
-def _rejected_sender(rejection: Rejection) -> str | None:
-    return rejection.mail_from.rpartition("@")[2].casefold() or None
-
-
-def _rejected_certificate(rejection: Rejection) -> str | None:
-    return (rejection.sent.thumbprint or None) if rejection.sent else None
-
-
-def _rejected_plain(rejection: Rejection) -> str | None:
+def _plain(rejection: Rejection) -> str | None:
     """Return ``_HAS`` if no TLS was used: only a whole session without STARTTLS and TLS shows that."""
     return _HAS if rejection.from_start and not rejection.starttls and not rejection.tls else None
 
@@ -104,10 +85,18 @@ def _address(text: str) -> str | None:
 
 
 _TRAITS: tuple[_Trait, ...] = (
-    ("null-sender", _rejected_null_sender, lambda state: _null_sender(state.sender_domain)),
-    ("sender-domain", _rejected_sender, lambda state: state.sender_domain),
-    ("certificate", _rejected_certificate, lambda state: state.thumbprint),
-    ("no-tls", _rejected_plain, lambda state: None if state.tls is None else _HAS_NOT if state.tls else _HAS),
+    (
+        "null-sender",
+        lambda rejection: _HAS if rejection.null_sender else None,
+        lambda state: None if state.sender_domain is None else _HAS_NOT if state.sender_domain else _HAS,
+    ),
+    (
+        "sender-domain",
+        lambda rejection: rejection.mail_from.rpartition("@")[2].casefold() or None,
+        lambda state: state.sender_domain,
+    ),
+    ("certificate", lambda rejection: sent_thumbprint(rejection) or None, lambda state: state.thumbprint),
+    ("no-tls", _plain, lambda state: None if state.tls is None else _HAS_NOT if state.tls else _HAS),
     ("seen-address", lambda rejection: _address(rejection.seen_address), lambda state: _address(state.seen_address)),
     ("connector", lambda rejection: rejection.connector or None, lambda state: state.connector),
     ("host", lambda rejection: rejection.host or None, lambda state: state.host or None),
@@ -118,11 +107,7 @@ def _scopes(listed: Iterable[Rejection], folded: Iterable[Alike], own: frozenset
     """Yield the scope of each refusal, found once for refusals with the same domains."""
     known: dict[tuple[str, ...], Scope] = {}
     named = [(rejection.rcpt_to, rejection.mail_from, rejection.helo) for rejection in listed]
-    rows = (
-        (differing.rcpt_to, differing.mail_from, group.shared.helo)
-        for group in folded
-        for differing in group.differing()
-    )
+    rows = ((row.rcpt_to, row.mail_from, group.shared.helo) for group in folded for row in group.differing())
     for rcpt_to, mail_from, helo in chain(named, rows):
         domains = tuple([name.strip().rpartition("@")[2].casefold() for name in rcpt_to.split(";")])
         key = (mail_from.rpartition("@")[2], helo, *domains)

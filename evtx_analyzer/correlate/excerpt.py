@@ -15,7 +15,7 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evtx_analyzer.correlate.case_facts import sender_domain_of
+from evtx_analyzer.correlate.case_facts import grouped, sender_domain_of
 from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.model.alike import Alike, Differing
 from evtx_analyzer.model.evidence import Incident, Link, Rejection
@@ -80,11 +80,8 @@ def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Reje
     folded: list[Alike] = []
     for number, of_group in enumerate(surveys):
         group, places = of_group.group, chosen.get(number, set())
-        taken = {
-            place
-            for place, differing in (enumerate(group.differing()) if paired else ())
-            if group.whole(differing).id in paired
-        } | places
+        shown = enumerate(group.differing()) if paired else ()
+        taken = places | {place for place, differing in shown if group.whole(differing).id in paired}
         rows = group.rows
         picked = replace(group, rows=[rows[place] for place in sorted(taken)])
         whole += picked.rejections()
@@ -102,11 +99,9 @@ def _chosen(surveys: Sequence[Survey]) -> Mapping[int, set[int]]:
     for of_group in surveys:
         for name in of_group.group.shared.signals:
             signals.setdefault(name, []).append(of_group)
-        for firsts, key in (
-            (replies, compared(of_group.group.shared.reply)),
-            (kinds, kind_of(of_group.group.whole(of_group.first))),
-        ):
-            firsts[key] = min(firsts.get(key, of_group.early[0]), of_group.early[0])
+        reply, kind = compared(of_group.group.shared.reply), kind_of(of_group.group.whole(of_group.first))
+        replies[reply] = min(replies.get(reply, of_group.early[0]), of_group.early[0])
+        kinds[kind] = min(kinds.get(kind, of_group.early[0]), of_group.early[0])
     rows: list[_Row] = [min(survey.early[0] for survey in surveys), max(survey.end for survey in surveys)]
     for same in signals.values():
         rows += heapq.nsmallest(FIRST, chain.from_iterable(of_group.early for of_group in same))
@@ -140,11 +135,6 @@ def holds_every_kind(incident: Incident) -> bool:
 
 def _paired(links: Iterable[Link]) -> frozenset[str]:
     """Return the ids of the refusals in the nearest pairs of each rule."""
-    pairs: dict[tuple[str, bool], list[Link]] = {}
-    for link in links:
-        pairs.setdefault((link.rule, link.broken_by is None), []).append(link)
-    return frozenset(
-        link.rejection
-        for same in pairs.values()
-        for link in heapq.nsmallest(FIRST, same, key=lambda link: abs(link.delta_seconds))
-    )
+    pairs = grouped(links, lambda link: (link.rule, link.broken_by is None)).values()
+    nearest = (heapq.nsmallest(FIRST, same, key=lambda link: abs(link.delta_seconds)) for same in pairs)
+    return frozenset(link.rejection for link in chain.from_iterable(nearest))

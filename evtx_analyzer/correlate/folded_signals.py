@@ -24,6 +24,8 @@ from evtx_analyzer.sigma.match import Signal, with_signals
 # Fields of the view that differ between refusals that are alike.
 _DIFFERING = ("MailFrom", "Reply")
 _VIEW = "smtp-session"
+_Judged = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]
+"""The signals of a refusal, and its view without what differs between refusals that are alike."""
 
 
 def with_view_signals(groups: Iterable[Alike], signals: Sequence[Signal], facts: CaseFacts) -> list[Alike]:
@@ -43,23 +45,16 @@ def _parts(
     # Where the delivery history does not hold the refusals, each is compared by its own time.
     alone = (*sender_key(group.shared), sent_thumbprint(group.shared)) not in facts.refused
     mail_from, reply = (bool(looked_at & {name, ALL_FIELDS}) for name in _DIFFERING)
-    known: dict[tuple[object, ...], tuple[object, ...]] = {}
-    rows: dict[tuple[object, ...], list[bytes]] = {}
-    signals_of: dict[tuple[object, ...], tuple[str, ...]] = {}
+    known: dict[tuple[object, ...], _Judged] = {}
+    rows: dict[_Judged, list[bytes]] = {}
     for differing, row in zip(group.differing(), group.rows, strict=True):
-        own = (
-            differing.time if alone else None,
-            differing.mail_from if mail_from else "",
-            differing.reply if reply else "",
-        )
+        own = differing.time if alone else None, mail_from and differing.mail_from, reply and differing.reply
         state = (*_between(times, differing), *own)
         if state not in known:
-            names, view = _judged(group.whole(differing), signals, facts)
-            known[state] = (names, *view)
-            signals_of[known[state]] = names
+            known[state] = _judged(group.whole(differing), signals, facts)
         rows.setdefault(known[state], []).append(row)
-    for key, part in rows.items():
-        yield replace(group, shared=replace(group.shared, signals=signals_of[key]), rows=part)
+    for (names, _), part in rows.items():
+        yield replace(group, shared=replace(group.shared, signals=names), rows=part)
 
 
 def _between(times: Sequence[datetime], differing: Differing) -> tuple[int, ...]:
@@ -75,13 +70,10 @@ def _between(times: Sequence[datetime], differing: Differing) -> tuple[int, ...]
     )
 
 
-def _judged(
-    rejection: Rejection, signals: Sequence[Signal], facts: CaseFacts
-) -> tuple[tuple[str, ...], list[tuple[str, tuple[str, ...]]]]:
-    """Return the signals of a refusal, and its view without what differs between refusals that are alike."""
+def _judged(rejection: Rejection, signals: Sequence[Signal], facts: CaseFacts) -> _Judged:
     view = session_facts(rejection, facts)
     names = with_signals(rejection, signals, _VIEW, view).signals
-    return names, sorted((name, values) for name, values in view.items() if name not in _DIFFERING)
+    return names, tuple(sorted((name, values) for name, values in view.items() if name not in _DIFFERING))
 
 
 def _changes(facts: CaseFacts) -> set[datetime]:
@@ -95,9 +87,7 @@ def _changes(facts: CaseFacts) -> set[datetime]:
     for checks in facts.checks.values():
         passed = [check.result == PASSED for check in checks]
         # Only a check that gives another result than the one before it changes the answer.
-        times |= {
-            check.time
-            for number, check in enumerate(checks)
-            if number == 0 or passed[number] != passed[number - 1] or check.time == checks[number - 1].time
-        }
+        for number, check in enumerate(checks):
+            if number == 0 or passed[number] != passed[number - 1] or check.time == checks[number - 1].time:
+                times.add(check.time)
     return times

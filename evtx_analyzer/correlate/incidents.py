@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from msgspec import UNSET
 
 from evtx_analyzer.clock import Moment, is_known, limits
+from evtx_analyzer.correlate.case_facts import grouped
 from evtx_analyzer.correlate.excerpt import Survey, excerpt, survey
 from evtx_analyzer.model.alike import Alike, in_order
-from evtx_analyzer.model.evidence import (
-    Folded,
-    Incident,
-    IncidentCertificate,
-    Link,
-    Operation,
-    Rejection,
-    ReplyText,
-)
+from evtx_analyzer.model.evidence import Folded, Incident, IncidentCertificate, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.folding import Key, incident_key
@@ -38,15 +31,10 @@ def incidents(
 
     ``alike`` are folded refusals of large incidents.
     """
-    links_of: dict[str, list[Link]] = {}
-    for link in links:
-        links_of.setdefault(link.rejection, []).append(link)
-    groups: dict[Key, tuple[list[Rejection], list[Alike]]] = {}
-    for rejection in rejections:
-        groups.setdefault(incident_key(rejection), ([], []))[0].append(rejection)
-    for group in alike:
-        groups.setdefault(incident_key(group.shared), ([], []))[1].append(group)
-    made = [_incident(key, whole, folded, links_of, operations) for key, (whole, folded) in groups.items()]
+    links_of = grouped(links, attrgetter("rejection"))
+    whole, folded = grouped(rejections, incident_key), grouped(alike, lambda group: incident_key(group.shared))
+    keys = dict.fromkeys([*whole, *folded])
+    made = [_incident(key, whole.get(key, []), folded.get(key, []), links_of, operations) for key in keys]
     return sorted(made, key=lambda incident: (incident.start, incident.id))
 
 
@@ -63,11 +51,8 @@ def _incident(
     rejections = tuple(sorted([*group, *listed], key=_order))
     count = len(rejections) + sum(map(len, unlisted))
     own = {rejection.id for rejection in rejections} if unlisted else set[str]()
-    limiting = [
-        *group,
-        *(of_group.group.whole(edge) for of_group in surveys for edge in (of_group.first, of_group.last)),
-    ]
-    start, end = limits(Moment(rejection.time, rejection.time_basis) for rejection in limiting)
+    edges = [of_group.group.whole(edge) for of_group in surveys for edge in (of_group.first, of_group.last)]
+    start, end = limits(Moment(rejection.time, rejection.time_basis) for rejection in (*group, *edges))
     replies = _replies(group, surveys)
     senders, recipients = _affected(group, surveys)
     host, kind, connector, _ = key

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.case_facts import CaseFacts, expired_at, not_yet_valid_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.exchange_online import is_service_name
 from evtx_analyzer.model.certificate import Certificate
@@ -34,21 +34,14 @@ class _Check(Struct, frozen=True, dict=True):
         return sorted({error for element in self.operation.elements[1:] for error in element.errors})
 
     @cached_property
-    def has_dates(self) -> bool:
-        """Return whether both ends of the certificate's validity are known."""
-        return bool(self.certificate and self.certificate.not_after and self.certificate.not_before)
-
-    @cached_property
     def expired(self) -> bool | None:
         """Return whether the certificate was expired at the time of the check."""
-        after = self.certificate.not_after if self.certificate and self.has_dates else None
-        return None if after is None else after < self.operation.time
+        return expired_at(self.certificate, self.operation.time)
 
     @cached_property
     def not_yet_valid(self) -> bool | None:
         """Return whether the certificate was not yet valid at the time of the check."""
-        before = self.certificate.not_before if self.certificate and self.has_dates else None
-        return None if before is None else before > self.operation.time
+        return not_yet_valid_at(self.certificate, self.operation.time)
 
 
 def _out_of_date(check: _Check) -> str | None:
@@ -64,7 +57,7 @@ def _out_of_date(check: _Check) -> str | None:
     index = check.operation.element_index
     if index is not None and index >= 0:
         return "issuer" if index else "leaf"
-    return "issuer" if check.has_dates else None
+    return "issuer" if check.expired is False else None  # both of its dates are known
 
 
 def _element_index(check: _Check) -> str | None:

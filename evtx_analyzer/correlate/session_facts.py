@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_checks
-from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.case_facts import CaseFacts, expired_at, not_yet_valid_at
 from evtx_analyzer.correlate.compared_mail import accepted_facts
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RECENT, RefusedSession
@@ -109,20 +109,6 @@ def _remote_private(session: RefusedSession) -> bool | None:
 def _self_signed(session: RefusedSession) -> bool | None:
     sent = session.sent
     return same_name(sent.subject, sent.issuer) if sent and sent.subject and sent.issuer else None
-
-
-def _has_dates(session: RefusedSession) -> bool:
-    return bool(session.sent and session.sent.not_after and session.sent.not_before)
-
-
-def _expired(session: RefusedSession) -> bool | None:
-    after = session.sent.not_after if session.sent and _has_dates(session) else None
-    return None if after is None else after < session.moment
-
-
-def _not_yet_valid(session: RefusedSession) -> bool | None:
-    before = session.sent.not_before if session.sent and _has_dates(session) else None
-    return None if before is None else before > session.moment
 
 
 def _private_issuer(session: RefusedSession) -> str | None:
@@ -235,8 +221,16 @@ SESSION_FIELDS = (
         lambda session: session.sent and sorted_names(session.sent.subject, session.sent.alternate_names),
     ),
     Field("SentSelfSigned", "whether its subject is its issuer", _self_signed),
-    Field("SentExpired", "whether it was expired at the handshake", _expired),
-    Field("SentNotYetValid", "whether it was not yet valid then", _not_yet_valid),
+    Field(
+        "SentExpired",
+        "whether it was expired at the handshake",
+        lambda session: expired_at(session.sent, session.moment),
+    ),
+    Field(
+        "SentNotYetValid",
+        "whether it was not yet valid then",
+        lambda session: not_yet_valid_at(session.sent, session.moment),
+    ),
     Field("SentIssuerPrivate", "what shows that a company's own authority issued it", _private_issuer),
     Field(
         "TlsFailedBefore",
