@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Unpack
 
-from msgspec.structs import replace
-
 from evtx_analyzer.capi2.operations import operations
 from evtx_analyzer.correlate.case_facts import CaseFacts, known_certificates
 from evtx_analyzer.correlate.common import common_traits
@@ -35,7 +33,7 @@ from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
-from evtx_analyzer.repair.later import Later, later_evidence
+from evtx_analyzer.repair.later import Later
 from evtx_analyzer.report.document import SCHEMA_VERSION, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.smtp.folding import Recorded
@@ -93,11 +91,10 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     chains = store_chains(joined.incidents, stores, evidence.tallies.exported, facts, rules.signals)
     case = _case(joined, account, options, chains, evidence.manifests.uncollected())
     findings, incidents = diagnose(joined.incidents, rules.causes, case)
-    later = later_evidence(facts)
     # Exports have no time of their own: what they show is not later than the refusals of the same input.
     judged = repair_of(
         RepairCase(incidents=incidents, findings=findings, operations=joined.operations, causes=rules.causes),
-        replace(later, objects={}),
+        Later(facts=facts),
         lossy=refused.left_out > 0 or lost_in_smtp_logs(account.losses, account.sources),
     )
     report = Report(
@@ -125,7 +122,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         # Nobody asked whether a fix worked where no fix is in the logs.
         repair=judged.repair if judged.fixed else None,
     )
-    return Analyzed(report, later)
+    return Analyzed(report, Later(facts=facts, objects=facts.objects))
 
 
 def events(inputs: Inputs) -> Iterator[Event]:

@@ -20,7 +20,7 @@ from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.repair.later import Later, between, outside_mail, same_host
-from evtx_analyzer.repair.refused_state import FailedCheck, RefusedState
+from evtx_analyzer.repair.refused_state import RefusedState
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -59,13 +59,17 @@ def changes(state: RefusedState, later: Later) -> list[Change]:
 
 def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """Yield the failed checks that pass later on the same machine, in the same process and under the same policy."""
-    received = {rejection.received.thumbprint for rejection in (state.sample,) if rejection.received}
+    received = {state.sample.received.thumbprint} if state.sample.received else set()
     for failed in state.failed:
         name = "remote-check-passes" if failed.thumbprint in received - state.thumbprints else "check-passes"
+        # The failed check made again later, on the same machine.
         same = later.checks_of.get((failed.thumbprint, failed.policy, failed.process), ())
-        again = [operation for operation in same if _is_again(operation, failed)]
-        # Only what follows the last failure counts: a check that fails at the end does not pass.
-        until = max((operation.time for operation in again if not _is_sound(operation)), default=failed.time)
+        known = (check for check in same if check.result and check.time > failed.time)
+        again = [check for check in known if same_host(check.host, failed.host)]
+        # Only what follows the last failure counts: a check that fails at the end does not pass. One whose chain has
+        # errors passed because its flags ignore them.
+        bad = (check.time for check in again if check.result != PASSED or check.chain_status)
+        until = max(bad, default=failed.time)
         passed = [operation for operation in again if operation.time > until]
         if not passed:
             continue
@@ -77,38 +81,23 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
         yield _change(state, name, text, first, _with_same_certificate(state, mail))
 
 
-def _is_again(operation: Operation, failed: FailedCheck) -> bool:
-    """Return whether a check of the same certificate, policy and process is the failed one, made again later."""
-    return operation.result != "" and same_host(operation.host, failed.host) and operation.time > failed.time
-
-
-def _is_sound(operation: Operation) -> bool:
-    """Return whether a check passed; one whose chain has errors passed because its flags ignore them."""
-    return operation.result == PASSED and not operation.chain_status
-
-
 def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """Yield what sessions that were accepted after the last refusal do in another way than the refused ones."""
     if state.thumbprints:
-        others = [
-            accepted_mail
-            for accepted_mail in mail
-            if accepted_mail.state.thumbprint and accepted_mail.state.thumbprint not in state.thumbprints
-        ]
-        names = ", ".join(sorted({accepted_mail.state.thumbprint for accepted_mail in _after(others, state.end)}))
+        others = [row for row in mail if row.state.thumbprint and row.state.thumbprint not in state.thumbprints]
+        names = ", ".join(sorted({row.state.thumbprint for row in _after(others, state.end)}))
         yield from _by_mail(state, "another-certificate", f"Another certificate is sent: {names}", others)
     if state.certificate_sent is False:
-        shown = [accepted_mail for accepted_mail in mail if accepted_mail.state.thumbprint]
-        names = ", ".join(sorted({accepted_mail.state.thumbprint for accepted_mail in _after(shown, state.end)}))
+        shown = [row for row in mail if row.state.thumbprint]
+        names = ", ".join(sorted({row.state.thumbprint for row in _after(shown, state.end)}))
         yield from _by_mail(state, "certificate-sent", f"A certificate is sent now: {names}", shown)
     if state.tls is False:
-        yield from _by_mail(
-            state, "tls-used", "TLS is used now", [accepted_mail for accepted_mail in mail if accepted_mail.state.tls]
-        )
+        yield from _by_mail(state, "tls-used", "TLS is used now", [row for row in mail if row.state.tls])
     # A refusal whose address is not known may have come from the one that seems to be another.
     if state.addresses and state.every_address:
-        moved = [accepted_mail for accepted_mail in mail if _is_other_address(accepted_mail.state.seen_address, state)]
-        names = ", ".join(sorted({accepted_mail.state.seen_address for accepted_mail in _after(moved, state.end)}))
+        known = [row for row in mail if row.state.seen_address and not is_private(row.state.seen_address)]
+        moved = [row for row in known if row.state.seen_address not in state.addresses]
+        names = ", ".join(sorted({row.state.seen_address for row in _after(moved, state.end)}))
         yield from _by_mail(state, "another-address", f"Exchange Online sees another address: {names}", moved)
     if state.online is False:
         yield from _by_mail(state, "exchange-online-reached", "The sessions end at Exchange Online itself now", mail)
@@ -129,9 +118,7 @@ def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedM
     span = between(mail, state.end, None)
     if span is not None and between(mail, state.start, state.end) is None:
         since = f"{text}, since {clock.as_text(span.first)}."
-        alone = any(
-            _differs(accepted_mail.state, state) <= {*_DIFFERS[name]} for accepted_mail in _after(mail, state.end)
-        )
+        alone = any(_differs(row.state, state) <= {*_DIFFERS[name]} for row in _after(mail, state.end))
         yield Change(name=name, text=since, time=span.first, origin=None, accepted=span, alone=alone)
 
 
@@ -139,15 +126,14 @@ def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) ->
     """Yield exports made after the fix that fit the refused session; its cause says that the earlier ones did not."""
     if not later.objects:
         return
-    known = later.certificates.get(next(iter(sorted(state.thumbprints)), ""))
+    known = later.facts.certificates.get(min(state.thumbprints, default=""))
     facts = connector_checks.check(state.sample, known or state.sample.sent, later.objects)
     for name, field in _EXPORTED.items():
         if facts.get(field) == _TRUE:
             cmdlet = "Get-AcceptedDomain" if name == "domain-accepted" else "Get-InboundConnector"
             origin = min((setting.origin for setting in later.objects.get(cmdlet, ())), key=str, default=None)
             text = f"{cmdlet} fits the refused session now ({field})."
-            fitting = _with_same_certificate(state, mail)
-            yield _change(state, name, text, None, fitting, origin)
+            yield _change(state, name, text, None, _with_same_certificate(state, mail), origin)
 
 
 def _change(
@@ -165,7 +151,7 @@ def _change(
     accepted = None if before is not None or state.accepted_meanwhile else between(mail, since, None)
     # Where mail was refused after the change, something else may have ended the refusals.
     ended = shown is None or shown.time >= state.end
-    alone = ended and any(not _differs(accepted_mail.state, state) for accepted_mail in _after(mail, since))
+    alone = ended and any(not _differs(row.state, state) for row in _after(mail, since))
     return Change(
         name=name,
         text=text,
@@ -179,9 +165,9 @@ def _change(
 def _with_same_certificate(state: RefusedState, mail: Sequence[AcceptedMail]) -> list[AcceptedMail]:
     """Return the mail that was not sent with another certificate, as far as its log shows; IIS SMTP logs show none."""
     return [
-        accepted_mail
-        for accepted_mail in mail
-        if "certificate" not in _differs(accepted_mail.state, state) or _shows_none(accepted_mail.state)
+        row
+        for row in mail
+        if row.state.kind not in KINDS_WITH_CERTIFICATES or "certificate" not in _differs(row.state, state)
     ]
 
 
@@ -201,13 +187,5 @@ def _differs(mail: MailState, state: RefusedState) -> set[Part]:
     return parts
 
 
-def _shows_none(mail: MailState) -> bool:
-    return mail.kind not in KINDS_WITH_CERTIFICATES
-
-
-def _is_other_address(seen: str, state: RefusedState) -> bool:
-    return bool(seen) and not is_private(seen) and seen not in state.addresses
-
-
 def _after(mail: Iterable[AcceptedMail], time: datetime) -> list[AcceptedMail]:
-    return [accepted_mail for accepted_mail in mail if accepted_mail.times.between(time, None) is not None]
+    return [row for row in mail if row.times.between(time, None) is not None]

@@ -15,15 +15,7 @@ from msgspec.structs import replace
 from evtx_analyzer import clock
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED
 from evtx_analyzer.model.evidence import Delivery, Incident, Operation
-from evtx_analyzer.model.findings import (
-    Evidence,
-    Finding,
-    IncidentRepair,
-    Missing,
-    Repair,
-    RepairResult,
-    SourceStatus,
-)
+from evtx_analyzer.model.findings import Evidence, Finding, IncidentRepair, Missing, Repair, RepairResult, SourceStatus
 from evtx_analyzer.model.origin import Loss, display_name
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.repair.changes import Change, changes
@@ -99,12 +91,10 @@ def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
     # The sort is stable: findings keep their order but for those that are confirmed now.
     findings.sort(key=lambda finding: finding.grade != "confirmed")
     proven = {proof.incident.id: proof.repair.cause for proof in proofs}
-    incidents = [
-        replace(incident, grades={**incident.grades, proven[incident.id]: "confirmed"})
-        if incident.id in proven
-        else incident
-        for incident in case.incidents
-    ]
+    incidents = list(case.incidents)
+    for place, incident in enumerate(incidents):
+        if incident.id in proven:
+            incidents[place] = replace(incident, grades={**incident.grades, proven[incident.id]: "confirmed"})
     return Judgment(repair=repair, findings=findings, incidents=incidents)
 
 
@@ -138,7 +128,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
         changed=tuple(Evidence(text=change.text, origin=change.origin, time=change.time) for change in named),
         accepted=_accepted(state, working.accepted if working else accepted),
         refused=_refused(state, refused),
-        missing=tuple(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy))
+        missing=(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy),)
         if result == "not-shown"
         else (),
     )
@@ -158,12 +148,9 @@ def _worked(change: Change, refused: LaterRefusals | None) -> bool:
 
 def _cause_of(incident: Incident, findings: Iterable[Finding]) -> str:
     """Return the best supported cause of an incident; findings are in the order of their support."""
-    best = [
-        finding.cause
-        for finding in findings
-        if RANK[incident.grades.get(finding.cause, "no-evidence")] >= RANK["possible"]
-    ]
-    return max(best, key=lambda name: RANK[incident.grades[name]], default=UNEXPLAINED)
+    rank = {finding.cause: RANK[incident.grades.get(finding.cause, "no-evidence")] for finding in findings}
+    best = (cause for cause in rank if rank[cause] >= RANK["possible"])
+    return max(best, key=rank.__getitem__, default=UNEXPLAINED)
 
 
 def _accepted(state: RefusedState, mail: Span | None) -> tuple[Evidence, ...]:
@@ -200,39 +187,37 @@ def _missing(
     *,
     timed: bool,
     lossy: bool,
-) -> Iterable[Missing]:
+) -> Missing:
     sender, end = _sender(state), clock.as_text(state.end)
+    collect: tuple[str, ...] = ()
     if not timed:
         text = f"The refusals of {sender} have no UTC time, so nothing can be shown to be later. Analyze with --tz."
-        yield Missing(text=text, collect=())
     elif lossy:
         text = "Parts of the later logs could not be read, and a refusal could stand in them. Collect them again."
-        yield Missing(text=text, collect=())
     elif accepted is None and unnamed_mail(state, later):
         text = (
             f"The later SMTP logs name no machine, and a Send connector is shared by servers. If {state.host} wrote "
             f"them, verify again with --host {state.host}."
         )
-        yield Missing(text=text, collect=())
     elif accepted is None:
         text = (
             f"No log shows mail of {sender} to outside recipients that was accepted after {end}. Send a message to a "
             "mailbox outside of the tenant, and collect the SMTP log of this time: mail to the own tenant is always "
             "accepted and shows nothing."
         )
-        yield Missing(text=text, collect=())
     elif not named:
         text = (
             f"Mail of {sender} to outside recipients was accepted after {end}, and no log shows what was changed. "
             "Collect what shows the state that the cause names."
         )
-        yield Missing(text=text, collect=tuple(verify))
+        collect = tuple(verify)
     else:
         text = (
             f"A change is shown, and mail of {sender} was accepted before it or in another state: the logs do not show "
             "that the change did it."
         )
-        yield Missing(text=text, collect=tuple(verify))
+        collect = tuple(verify)
+    return Missing(text=text, collect=collect)
 
 
 def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
@@ -240,9 +225,7 @@ def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
     own = [proof.repair for proof in proofs if proof.repair.cause == finding.cause]
     if not own:
         return finding
-    evidence = dict.fromkeys(
-        part for incident_repair in own for part in (*incident_repair.changed, *incident_repair.accepted)
-    )
+    evidence = dict.fromkeys(part for repair in own for part in (*repair.changed, *repair.accepted))
     return replace(finding, grade="confirmed", supports=(*finding.supports, *evidence))
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TypeVar
 
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.case_facts import CaseFacts, grouped
 from evtx_analyzer.model.alike import Alike
-from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.model.origin import sort_key
@@ -21,8 +19,6 @@ from evtx_analyzer.repair.refused_state import RefusedState
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
-T = TypeVar("T")
-Table = Mapping[Hashable, Sequence[T]]
 _ZONES = timedelta(hours=26)
 """How far digits of one clock may be from those of another: zones reach from UTC-12 to UTC+14."""
 
@@ -33,58 +29,33 @@ class Later(Struct, frozen=True, kw_only=True, dict=True):
     Thousands of incidents look into it, so its tables are made once (``dict=True`` lets the struct keep them).
     """
 
-    rejections: Sequence[Rejection] = ()
-    alike: Sequence[Alike] = ()
-    accepted: Sequence[AcceptedMail] = ()
-    operations: Sequence[Operation] = ()
+    facts: CaseFacts
     objects: Mapping[str, Sequence[Setting]] = {}
-    certificates: Mapping[str, Certificate] = {}
 
     @cached_property
-    def refused_by(self) -> Table[Rejection]:
+    def refused_by(self) -> Mapping[tuple[str, str], Sequence[Rejection]]:
         """Return the refusals by sender."""
-        return _table(self.rejections, lambda rejection: sender(rejection.host, rejection.connector))
+        return grouped(self.facts.rejections, lambda rejection: sender(rejection.host, rejection.connector))
 
     @cached_property
-    def alike_by(self) -> Table[Alike]:
+    def alike_by(self) -> Mapping[tuple[str, str], Sequence[Alike]]:
         """Return the folded refusals by sender."""
-        return _table(self.alike, lambda group: sender(group.shared.host, group.shared.connector))
+        return grouped(self.facts.alike, lambda group: sender(group.shared.host, group.shared.connector))
 
     @cached_property
-    def accepted_by(self) -> Table[AcceptedMail]:
+    def accepted_by(self) -> Mapping[tuple[str, str], Sequence[AcceptedMail]]:
         """Return the accepted mail by sender."""
-        return _table(
-            self.accepted, lambda accepted_mail: sender(accepted_mail.state.host, accepted_mail.state.connector)
-        )
+        return grouped(self.facts.accepted_mail, lambda mail: sender(mail.state.host, mail.state.connector))
 
     @cached_property
-    def checks_of(self) -> Table[Operation]:
+    def checks_of(self) -> Mapping[tuple[str, str, str], Sequence[Operation]]:
         """Return the certificate checks by certificate, policy and process."""
-        return _table(self.operations, lambda operation: (operation.thumbprint, operation.policy, operation.process))
+        return grouped(self.facts.operations, lambda check: (check.thumbprint, check.policy, check.process))
 
 
 def sender(host: str, connector: str) -> tuple[str, str]:
     """Return a key that is the same for all ways to write the names of one machine and connector."""
     return host.casefold().partition(".")[0], connector.casefold()
-
-
-def _table(rows: Iterable[T], key: Callable[[T], Hashable]) -> Table[T]:
-    table: dict[Hashable, list[T]] = {}
-    for row in rows:
-        table.setdefault(key(row), []).append(row)
-    return table
-
-
-def later_evidence(facts: CaseFacts) -> Later:
-    """Return what the logs of a case show that may be later than the refusals of this or another case."""
-    return Later(
-        rejections=facts.rejections,
-        alike=facts.alike,
-        accepted=facts.accepted_mail,
-        operations=facts.operations,
-        objects=facts.objects,
-        certificates=facts.certificates,
-    )
 
 
 class LaterRefusals(Struct, frozen=True):
@@ -97,24 +68,16 @@ class LaterRefusals(Struct, frozen=True):
 
 def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
     """Return the refusals of the same machine and connector after a time, also the folded ones; None without any."""
-    # Message tracking and reports may name no connector.
-    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    senders = _senders(state)
     same = (rejection for name in senders for rejection in later.refused_by.get(name, ()))
-    listed = [
-        rejection
-        for rejection in same
-        if rejection.time > time and clock.is_known(rejection.time_basis) and _refused_same(rejection, state)
-    ]
-    firsts, count, last = list(listed), len(listed), max((rejection.time for rejection in listed), default=time)
+    known = (rejection for rejection in same if rejection.time > time and clock.is_known(rejection.time_basis))
+    firsts = [rejection for rejection in known if _refused_same(rejection, state)]
+    count, last = len(firsts), max((rejection.time for rejection in firsts), default=time)
     for group in (group for name in senders for group in later.alike_by.get(name, ())):
-        later_refusals = (
-            [differing for differing in group.differing() if differing.time > time]
-            if _refused_same(group.shared, state)
-            else []
-        )
-        if later_refusals:
-            firsts.append(group.whole(min(later_refusals, key=group.order)))
-            count, last = count + len(later_refusals), max(last, *(differing.time for differing in later_refusals))
+        rows = [row for row in group.differing() if row.time > time] if _refused_same(group.shared, state) else []
+        if rows:
+            firsts.append(group.whole(min(rows, key=group.order)))
+            count, last = count + len(rows), max(last, *(row.time for row in rows))
     if not firsts:
         return None
     return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
@@ -122,15 +85,19 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
 
 def undated_refusal(state: RefusedState, later: Later) -> bool:
     """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known."""
-    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
     return any(
         # Rows behind a #Date heading have no time: only that they are not older than it.
         (rejection.time_basis == "heading" or rejection.time + _ZONES > state.end)
         and not clock.is_known(rejection.time_basis)
         and _refused_same(rejection, state)
-        for name in senders
+        for name in _senders(state)
         for rejection in later.refused_by.get(name, ())
     )
+
+
+def _senders(state: RefusedState) -> list[tuple[str, str]]:
+    # Message tracking and reports may name no connector.
+    return list(dict.fromkeys((sender(state.host, state.connector), sender(state.host, ""))))
 
 
 def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
@@ -139,13 +106,14 @@ def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
 
 def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
     """Return the mail that Exchange Online took from the same machine and connector for outside recipients."""
+    kinds = (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
     return [
-        accepted_mail
-        for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
-        if accepted_mail.state.scope == "outside"
-        and accepted_mail.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
-        and clock.is_known(accepted_mail.state.time_basis)
-        and _same_sender(accepted_mail.state.host, accepted_mail.state.connector, state)
+        mail
+        for mail in later.accepted_by.get(sender(state.host, state.connector), ())
+        if mail.state.scope == "outside"
+        and mail.state.kind in kinds
+        and clock.is_known(mail.state.time_basis)
+        and _same_sender(mail.state.host, mail.state.connector, state)
     ]
 
 
@@ -161,8 +129,7 @@ def accepted_after(state: RefusedState, later: Later, time: datetime) -> Span | 
 
 def between(mail: Iterable[AcceptedMail], first: datetime, last: datetime | None) -> Span | None:
     """Return how much of the mail was accepted between two times; None for the last one means without end."""
-    spans = (accepted_mail.times.between(first, last) for accepted_mail in mail)
-    return joined(span for span in spans if span is not None)
+    return joined(row.times.between(first, last) for row in mail)
 
 
 def _same_sender(host: str, connector: str, state: RefusedState) -> bool:

@@ -30,9 +30,9 @@ class RefusedState(Struct, frozen=True, kw_only=True):
 
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
-    of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
-    ``complete`` is False where some refusals are only counted and may have been in another state than all others,
-    ``every_address`` where it is or where the log of some shows no address.
+    of all refusals: those that are only counted may have been in another state than all others. ``every_address`` is
+    False where there are such, or where the log of some shows no address. ``timed`` is False where the UTC time of a
+    refusal is not known: then nothing is later than it.
     """
 
     host: str
@@ -41,7 +41,6 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     start: datetime
     end: datetime
     timed: bool
-    complete: bool
     thumbprints: frozenset[str]
     addresses: frozenset[str]
     every_address: bool
@@ -66,9 +65,7 @@ def refused_state(
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
     tls = {_tls(rejection) for rejection in rejections}
     certificates = {_certificate_sent(rejection) for rejection in rejections}
-    online = {
-        is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint) for rejection in rejections
-    }
+    online = {is_remote_side(each.remote_name, each.received, each.remote_endpoint) for each in rejections}
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     failed = {
@@ -83,7 +80,6 @@ def refused_state(
         start=incident.start,
         end=incident.end,
         timed=clock.is_known(incident.end_basis) and not incident.unknown_zone_count,
-        complete=complete,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
         every_address=complete and all(rejection.seen_address for rejection in rejections),
@@ -92,9 +88,7 @@ def refused_state(
         certificate_sent=_agreed(certificates) if complete else None,
         online=_agreed(online) if complete else None,
         accepted_meanwhile=any(_accepted_meanwhile(delivery, incident) for delivery in deliveries),
-        failed=tuple(
-            sorted(failed, key=lambda failed_check: (failed_check.time, failed_check.thumbprint, failed_check.policy))
-        ),
+        failed=tuple(sorted(failed, key=lambda check: (check.time, check.thumbprint, check.policy))),
         sample=incident.rejections[-1],
     )
 

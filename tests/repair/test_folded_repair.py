@@ -126,7 +126,7 @@ def test_one_folded_refusal_after_the_accepted_mail_means_that_the_fix_did_not_w
     assert grade(report) == "probable"
     # It is one of those that are never listed one by one.
     later = analyze_with_evidence(tmp_path / "after", analysis_options(host=HOST)).later
-    assert (len(later.rejections), sum(map(len, later.alike))) == (0, MANY + 1)
+    assert (len(later.facts.rejections), sum(map(len, later.facts.alike))) == (0, MANY + 1)
 
 
 def test_one_folded_refusal_before_the_accepted_mail_and_after_the_check_confirms_nothing(verified):
