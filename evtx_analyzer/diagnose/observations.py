@@ -9,7 +9,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from evtx_analyzer.clock import is_known
-from evtx_analyzer.diagnose.scene import Case, Fact, Scene
+from evtx_analyzer.diagnose.scene import Fact, Scene
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Operation
 from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
@@ -35,47 +35,41 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
 
     ``identified`` are the checks that support the cause and are joined by more than time.
     """
+    facts: Sequence[Fact]
+    folded: Sequence[Alike] = ()
     if rule.kind in ("link", "broken-link"):
         facts, free = scene.paired(rule.of, rule.kind)
-        return Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
-    if rule.kind in ("handshake", "some-handshakes", "every-handshake"):
-        facts, sure = scene.on_wire(rule.of, rule.kind)
+    elif rule.kind in ("handshake", "some-handshakes", "every-handshake"):
+        facts, free = scene.on_wire(rule.of, rule.kind)
         # A handshake that may belong to another connection does not contradict a cause.
-        held = facts and (sure or not rule.contradicts)
-        return Seen(observation=rule, scene=scene, facts=facts, capped=not sure) if held else None
-    if rule.kind == "operation":
-        operations = [operation for operation in identified if rule.of in operation.signals]
-        if rule.contradicts and {operation.thumbprint for operation in identified} - {
-            operation.thumbprint for operation in operations
-        }:
-            # There is another certificate with the server's name, for which this does not hold.
-            return None
-        facts = [
-            Fact(
-                origin=operation.chain_origin or operation.origin,
-                time=operation.chain_time or operation.time,
-                operation=operation,
-            )
-            for operation in operations
-        ]
-        capped = not any(operation.id in scene.free for operation in operations)
-        return Seen(observation=rule, scene=scene, facts=facts, capped=capped) if operations else None
-    if rule.kind == "rejection":
-        facts = scene.refused(rule.of, rule.shown_by)
-        folded = scene.folded(rule.of)
+        facts = facts if free or not rule.contradicts else ()
+    elif rule.kind == "operation":
+        facts, free = _checks(rule, scene, identified)
+    elif rule.kind == "rejection":
+        facts, folded = scene.refused(rule.of, rule.shown_by), scene.folded(rule.of)
         # What holds for some refusals only does not explain the others.
-        capped = len(facts) + sum(map(len, folded)) < scene.incident.rejection_count
-        return (
-            Seen(observation=rule, scene=scene, facts=facts, capped=capped, folded=folded) if facts or folded else None
-        )
-    if rule.kind == "store":
+        free = len(facts) + sum(map(len, folded)) >= scene.incident.rejection_count
+    elif rule.kind == "store":
         facts, free = scene.stored(rule.of)
-        return Seen(observation=rule, scene=scene, facts=facts, capped=not free) if facts else None
-    if not _absent(rule, scene):
+    elif _absent(rule, scene):
+        shown = (Fact(),) if rule.supports or rule.contradicts else ()
+        return Seen(observation=rule, scene=scene, facts=shown, capped=False)
+    else:
         return None
-    return Seen(
-        observation=rule, scene=scene, facts=(Fact(),) if rule.supports or rule.contradicts else (), capped=False
-    )
+    return Seen(observation=rule, scene=scene, facts=facts, capped=not free, folded=folded) if facts or folded else None
+
+
+def _checks(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> tuple[Sequence[Fact], bool]:
+    """Return the checks with a signal as facts, and whether one of them may carry any grade."""
+    checks = [check for check in identified if rule.of in check.signals]
+    if rule.contradicts and {check.thumbprint for check in identified} - {check.thumbprint for check in checks}:
+        # There is another certificate with the server's name, for which this does not hold.
+        return (), False
+    facts = [
+        Fact(origin=check.chain_origin or check.origin, time=check.chain_time or check.time, operation=check)
+        for check in checks
+    ]
+    return facts, any(check.id in scene.free for check in checks)
 
 
 def _absent(rule: Observation, scene: Scene) -> bool:
@@ -85,11 +79,9 @@ def _absent(rule: Observation, scene: Scene) -> bool:
         return rule.of in scene.case.cut
     if rule.kind == "unread-source":
         return rule.of in scene.case.unread
-    return _no_source(rule.of, scene.case) if rule.kind == "no-source" else _outside(rule.of, scene)
-
-
-def _no_source(kind: str, case: Case) -> bool:
-    return not (case.kinds | case.unread) & (set(REFUSAL_KINDS) if kind == "smtp" else {kind})
+    if rule.kind == "no-source":
+        return not (scene.case.kinds | scene.case.unread) & (set(REFUSAL_KINDS) if rule.of == "smtp" else {rule.of})
+    return _outside(rule.of, scene)
 
 
 def _outside(kind: str, scene: Scene) -> bool:

@@ -128,17 +128,9 @@ class Scene:
     def anchors(self) -> list[datetime]:
         """Times of the handshakes, in order; both readings of a time in the hour that a clock showed twice."""
         rejections = self.incident.rejections
-        late = [
-            rejection.other_time
-            for rejection in rejections
-            if rejection.time_basis == "ambiguous" and rejection.other_time
-        ]
-        folded = (
-            differing.handshake_time or differing.time
-            for group in self.incident.alike
-            for differing in group.differing()
-        )
-        return sorted([*(rejection.handshake_time or rejection.time for rejection in rejections), *late, *folded])
+        late = [each.other_time for each in rejections if each.time_basis == "ambiguous" and each.other_time]
+        folded = (row.handshake_time or row.time for group in self.incident.alike for row in group.differing())
+        return sorted([*(each.handshake_time or each.time for each in rejections), *late, *folded])
 
     @cached_property
     def handshakes(self) -> tuple[Handshake, ...]:
@@ -149,9 +141,7 @@ class Scene:
     @cached_property
     def shown(self) -> tuple[Handshake, ...]:
         """The handshakes of refused connections themselves that show all that the client sent."""
-        return tuple(
-            handshake for handshake in self.handshakes if self._holds(handshake, "RefusedConnection", "Conclusive")
-        )
+        return tuple(shown for shown in self.handshakes if self._holds(shown, "RefusedConnection", "Conclusive"))
 
     def _holds(self, handshake: Handshake, *fields: str) -> bool:
         facts = self.case.wire_facts.get(handshake.id, {})
@@ -165,18 +155,13 @@ class Scene:
         """
         rejections = {rejection.id: rejection for rejection in self.incident.rejections}
         among = self.handshakes if kind == "handshake" else self.shown
-        having = tuple(handshake for handshake in among if signal in handshake.signals)
+        having = [shown for shown in among if signal in shown.signals]
         if kind != "handshake" and (len(having) == len(among)) != (kind == "every-handshake"):
             return [], False
-        sure = [handshake for handshake in having if self._holds(handshake, "RefusedConnection")]
+        sure = [shown for shown in having if self._holds(shown, "RefusedConnection")]
         facts = [
-            Fact(
-                origin=handshake.origin,
-                time=handshake.start,
-                rejection=rejections[handshake.rejection or ""],
-                handshake=handshake,
-            )
-            for handshake in sure or having
+            Fact(origin=one.origin, time=one.start, rejection=rejections[one.rejection or ""], handshake=one)
+            for one in sure or having
         ]
         return facts, bool(sure)
 
@@ -196,16 +181,14 @@ class Scene:
             return Fact(rejection=rejection)
         if shown_by == "schannel" and (event := self._nearest_event(rejection)) is not None:
             return Fact(origin=event.origin, time=event.first, rejection=rejection)
-        return Fact(
-            origin=self.case.settings.get(shown_by) or rejection.origin, time=rejection.time, rejection=rejection
-        )
+        origin = self.case.settings.get(shown_by) or rejection.origin
+        return Fact(origin=origin, time=rejection.time, rejection=rejection)
 
     def _nearest_event(self, rejection: Rejection) -> Context | None:
         """Return the Schannel events of the refused machine that begin nearest to the handshake."""
         moment = rejection.handshake_time or rejection.time
-        timed = [
-            (abs(event.first - moment), event) for event in self.case.schannel.get(rejection.host, ()) if event.first
-        ]
+        events = self.case.schannel.get(rejection.host, ())
+        timed = [(abs(event.first - moment), event) for event in events if event.first]
         return min(timed, key=lambda pair: (pair[0], pair[1].code), default=(None, None))[1]
 
     def folded(self, signal: str) -> list[Alike]:
@@ -222,17 +205,12 @@ class Scene:
             wanted = sound if kind == "link" else ([] if sound else links)
             nearest = _nearest_per_operation(wanted)
             rejections = self._by_id({link.rejection for link in nearest})
-            facts = [
-                Fact(
-                    origin=link.broken_by if kind == "broken-link" else operation.origin,
-                    time=operation.time,
-                    link=link,
-                    operation=operation,
-                    rejection=rejections[link.rejection],
-                )
-                for link in nearest
-                for operation in (self.case.operations[link.operation],)
-            ]
+            facts = []
+            for link in nearest:
+                check = self.case.operations[link.operation]
+                place = link.broken_by if kind == "broken-link" else check.origin
+                refused = rejections[link.rejection]
+                facts.append(Fact(origin=place, time=check.time, link=link, operation=check, rejection=refused))
             free = any(link.basis == "thumbprint" and link.host in PAIRED for link in wanted)
             self._paired[key] = facts, free
         return self._paired[key]

@@ -13,18 +13,15 @@ from msgspec.structs import replace
 
 from evtx_analyzer.commands import Place, applies, instructions, sentence
 from evtx_analyzer.diagnose.grade import RANK, UNEXPLAINED, grade_of
+from evtx_analyzer.diagnose.missing import asked
 from evtx_analyzer.diagnose.observations import Seen, see
 from evtx_analyzer.diagnose.scene import PAIRED, Case, Scene
 from evtx_analyzer.diagnose.sentences import sentences
-from evtx_analyzer.diagnose.time_zones import zone_asked
-from evtx_analyzer.diagnose.unknown_hosts import host_asked
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.evidence import PASSED, HostBasis, Incident, Link, Operation
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Remedy
 from evtx_analyzer.normalize.kinds import SERVERS
 from evtx_analyzer.rules.definitions import Cause, MissingRule
-
-_SIDES = ("supports", "contradicts")
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):
@@ -56,14 +53,12 @@ def diagnose(
     explained = any(RANK[finding.grade] >= RANK["possible"] for finding in findings)
     kept = [finding for finding in findings if finding.cause != UNEXPLAINED or not explained]
     kept.sort(key=lambda finding: (finding.cause != UNEXPLAINED, -RANK[finding.grade], order[finding.cause]))
-    grades: list[dict[str, Grade]] = [{} for _ in incidents]
-    for cause in causes:
-        for of_incident, weighing in zip(grades, weighed[cause.id], strict=True):
-            if weighing.grade != "no-evidence":
-                of_incident[cause.id] = weighing.grade
-    return kept, [
-        replace(incident, grades=of_incident) for incident, of_incident in zip(incidents, grades, strict=True)
-    ]
+    graded = []
+    for number, incident in enumerate(incidents):
+        grades = {cause.id: weighed[cause.id][number].grade for cause in causes}
+        shown = {cause: grade for cause, grade in grades.items() if grade != "no-evidence"}
+        graded.append(replace(incident, grades=shown))
+    return kept, graded
 
 
 def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
@@ -75,12 +70,8 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     # Accepted mail shows that a cause does not decide alone, and a store what it held later: where nothing speaks for
     # the cause, neither is worth a sentence.
     supported = RANK[best.grade] >= RANK["coincident"]
-    against = [
-        observed
-        for weighing in weighed
-        for observed in weighing.seen
-        if supported or not (observed.observation.caps or observed.observation.weak)
-    ]
+    every = (observed for weighing in weighed for observed in weighing.seen)
+    against = [one for one in every if supported or not (one.observation.caps or one.observation.weak)]
     names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
     return Finding(
@@ -97,12 +88,8 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
         ),
         # What a weaker incident lacks is not missing where another one shows it.
         missing=(
-            *zone_asked(incidents, best.scene.case.tz),
-            *host_asked(incidents, best.scene.case),
-            *_uncollected(incidents, best.scene.case.uncollected),
-            *_missing(
-                cause.missing, _best_by_server(weighing for weighing in relevant if weighing.grade == best.grade)
-            ),
+            *asked(incidents, best.scene.case),
+            *_missing(cause.missing, _best_by_server(each for each in relevant if each.grade == best.grade)),
         ),
         remedy=Remedy(
             # A cause that is not even possible gets checks only: its fix must not be printed as the answer.
@@ -232,44 +219,30 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
 
     A failed check of another certificate (the remote side's) shows nothing about this one.
     """
+    linked = [observation for observation in cause.observations if observation.kind == "link"]
+    rules = {observation.of for observation in linked if observation.contradicts}
+    against = [link for link in scene.sound if link.rule in rules and link.basis == "thumbprint"]
+    passed = [link for link in against if scene.case.operations[link.operation].result == PASSED]
+    return _supporting(cause, scene), [link for link in passed if link.host in PAIRED]
+
+
+def _supporting(cause: Cause, scene: Scene) -> list[Link]:
+    """Return the sound links that support the cause."""
     rules = {
-        side: {
-            observation.of
-            for observation in cause.observations
-            if observation.kind == "link" and getattr(observation, side)
-        }
-        for side in _SIDES
+        observation.of for observation in cause.observations if observation.kind == "link" and observation.supports
     }
-    against = [link for link in scene.sound if link.rule in rules["contradicts"] and link.basis == "thumbprint"]
-    operations = scene.case.operations
-    return [link for link in scene.sound if link.rule in rules["supports"]], [
-        link for link in against if link.host in PAIRED and operations[link.operation].result == PASSED
-    ]
+    return [link for link in scene.sound if link.rule in rules]
 
 
 def _identified(cause: Cause, scene: Scene) -> list[Operation]:
     """Return the checks that support the cause and are joined by more than time: observations look at their chains."""
-    rules = {
-        observation.of for observation in cause.observations if observation.kind == "link" and observation.supports
-    }
-    ids = dict.fromkeys(link.operation for link in scene.sound if link.rule in rules)
+    ids = dict.fromkeys(link.operation for link in _supporting(cause, scene))
     return [scene.case.operations[operation_id] for operation_id in ids]
 
 
 def _missing(rules: Iterable[MissingRule], weighed: Sequence[_Weighed]) -> Iterator[Missing]:
     places = _places(weighed)
     for rule in rules:
-        asked = [place for place in places if applies(rule, place)]
-        if asked:
-            yield Missing(text=sentence(rule.text, asked[0].names), collect=instructions(rule.collect, asked))
-
-
-_COLLECT_AGAIN = ("Run the collection script again on that server, in an elevated PowerShell.",)
-
-
-def _uncollected(incidents: Sequence[Incident], steps: Sequence[tuple[str, str]]) -> Iterator[Missing]:
-    """Yield, machine by machine, what the collection script could not collect."""
-    hosts = {incident.host for incident in incidents}
-    for host in sorted(hosts & {host for host, _ in steps} - {""}):
-        failed = "; ".join(step for other, step in steps if other == host)
-        yield Missing(text=f"The collector could not take on {host}: {failed}.", collect=_COLLECT_AGAIN)
+        here = [place for place in places if applies(rule, place)]
+        if here:
+            yield Missing(text=sentence(rule.text, here[0].names), collect=instructions(rule.collect, here))

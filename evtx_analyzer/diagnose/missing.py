@@ -1,20 +1,30 @@
-"""What to ask for where refusals have no UTC time, so that nothing can be joined with them by time."""
+"""What to ask for whatever the cause: the zone of local times, the machine of a log, what was not collected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evtx_analyzer.diagnose.scene import Case
 from evtx_analyzer.model.evidence import Incident, Rejection
 from evtx_analyzer.model.findings import Missing
 
 # Seconds: a quarter of an hour, and how far a reply may be logged from the time that is written in it.
 _QUARTER, _NEAR = 900, 120
 _WITH_ZONE = ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",)
+_WITH_HOST = ("> evtx-analyzer analyze INPUT --host SEND*.LOG=EX01",)
+_COLLECT_AGAIN = ("Run the collection script again on that server, in an elevated PowerShell.",)
 _EXPORT_WITH_ZONE = ("> Get-MessageTrackingLog -EventId FAIL -ResultSize Unlimited | Export-Clixml tracking.xml",)
 
 
-def zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
-    """Yield what to ask for where refusals have no UTC time; ``tz`` is the zone of ``--tz``, None without that option.
+def asked(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]:
+    """Yield what the case lacks for these incidents."""
+    yield from _zone_asked(incidents, case.tz)
+    yield from _host_asked(incidents, case)
+    yield from _uncollected(incidents, case)
+
+
+def _zone_asked(incidents: Sequence[Incident], tz: str | None) -> Iterator[Missing]:
+    """Yield what to ask for where refusals have no UTC time, so that nothing can be joined with them by time.
 
     Rows after a ``#Date`` heading have no time of their own, so no zone can help them.
     """
@@ -73,3 +83,24 @@ def _as_text(minutes: int) -> str:
 
 def _times_of(count: int) -> str:
     return "The time of 1 refusal is" if count == 1 else f"The times of {count} refusals are"
+
+
+def _host_asked(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]:
+    """Yield the request for ``--host`` where refusals name no machine and certificate checks name some."""
+    count = sum(incident.rejection_count for incident in incidents if not incident.host)
+    known = sorted({operation.host for operation in case.operations.values() if operation.host})
+    if count and known:
+        refusals = "1 refusal" if count == 1 else f"{count} refusals"
+        text = (
+            f"No log names the machine of {refusals}, and it may be another one than {', '.join(known)}. "
+            "Say with --host which machine wrote the SMTP log, and analyze again."
+        )
+        yield Missing(text=text, collect=_WITH_HOST)
+
+
+def _uncollected(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]:
+    """Yield, machine by machine, what the collection script could not collect."""
+    hosts = {incident.host for incident in incidents}
+    for host in sorted(hosts & {host for host, _ in case.uncollected} - {""}):
+        failed = "; ".join(step for other, step in case.uncollected if other == host)
+        yield Missing(text=f"The collector could not take on {host}: {failed}.", collect=_COLLECT_AGAIN)
