@@ -219,8 +219,7 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
 
     A failed check of another certificate (the remote side's) shows nothing about this one.
     """
-    linked = [observation for observation in cause.observations if observation.kind == "link"]
-    rules = {observation.of for observation in linked if observation.contradicts}
+    rules = {rule.of for rule in cause.observations if rule.kind == "link" and rule.contradicts}
     against = [link for link in scene.sound if link.rule in rules and link.basis == "thumbprint"]
     passed = [link for link in against if scene.case.operations[link.operation].result == PASSED]
     return _supporting(cause, scene), [link for link in passed if link.host in PAIRED]
@@ -228,9 +227,7 @@ def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:
 
 def _supporting(cause: Cause, scene: Scene) -> list[Link]:
     """Return the sound links that support the cause."""
-    rules = {
-        observation.of for observation in cause.observations if observation.kind == "link" and observation.supports
-    }
+    rules = {rule.of for rule in cause.observations if rule.kind == "link" and rule.supports}
     return [link for link in scene.sound if link.rule in rules]
 
 
