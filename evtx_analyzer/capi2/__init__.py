@@ -2,5 +2,5 @@
 
 ``neighborhoods`` looks for the events of a task in a large log, ``same_log`` joins exports of one log, ``task_tree``
 puts the events of a task in their order, ``operations`` makes the operations, and ``issuers`` adds to incomplete chains
-what is missing. ``excerpt`` and ``summaries`` say what of an operation the report lists, and in which words.
+what is missing. ``summaries`` says in which words the report lists their events.
 """

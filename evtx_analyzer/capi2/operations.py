@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 
-from evtx_analyzer.capi2.excerpt import MOST_CERTIFICATE_EVENTS, MOST_HOLES, excerpt, left_out
 from evtx_analyzer.capi2.issuers import with_roles
 from evtx_analyzer.capi2.same_log import distinct, record_id
 from evtx_analyzer.capi2.summaries import step
@@ -29,6 +28,14 @@ from evtx_analyzer.model.origin import identify, sort_key
 from evtx_analyzer.wincrypt import TRUST_ERRORS, as_hex, flag_names, result_name
 
 BUILD_CHAIN = 11
+# A real operation has up to forty events. In a damaged or forged log the same id of a task or chain may come again and
+# again; all events with it would be in each operation that has it.
+MOST_EVENTS = 200
+"""At most so many events of an operation are listed."""
+MOST_CERTIFICATE_EVENTS = 20
+"""At most so many events 90 of a task are listed; every operation of the task has them."""
+MOST_HOLES = 10
+"""At most so many holes in the numbering of an operation are named."""
 _Key = tuple[str, int | None, str]
 """Log, process id, and TaskId or chainRef."""
 
@@ -76,14 +83,14 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
     tasks = _tasks(matches)
     spans = {span.source: span for span in coverage if span.kind == "capi2"}
     drafts = list(_drafts(tasks))
-    parents = {id(draft.node): draft for draft in drafts if draft.node.kind == "trust"}
-    owners = {id(inner): id(draft.node) for draft in parents.values() for inner, _ in draft.node.walk()}
-    by_ref = {
-        (draft.task.key[:2], ref): draft for draft in parents.values() for ref in capi2(draft.node.main).chain_refs
-    }
+    trust = [draft for draft in drafts if draft.node.kind == "trust"]
+    # The signature check (WinVerifyTrust) in which an operation lies, else the one that names its chain.
+    owners = {id(inner): draft for draft in trust for inner, _ in draft.node.walk()}
+    by_ref = {(draft.task.key[:2], ref): draft for draft in trust for ref in capi2(draft.node.main).chain_refs}
     result = []
     for draft in drafts:
-        parent = _parent(draft, parents, owners, by_ref)
+        ref = draft.task.key[:2], capi2(draft.node.main).chain_ref
+        parent = None if draft.node.kind == "trust" else owners.get(id(draft.node)) or by_ref.get(ref)
         result.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
     return with_roles(sorted(result, key=lambda operation: (operation.time, sort_key(operation.origin))))
 
@@ -130,25 +137,8 @@ def _all(task: _Task) -> Iterator[Node]:
 def _others(task: _Task) -> Iterator[Node]:
     """Yield the outermost nodes that are neither a chain nor an event 30; no event 90 that chains of its task have."""
     has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
-    for node in task.nodes:
-        if node.id in (BUILD_CHAIN, POLICY) or (node.id == CERTIFICATES and has_chain):
-            continue
-        yield node
-
-
-def _parent(
-    draft: _Draft,
-    parents: Mapping[int, _Draft],
-    owners: Mapping[int, int],
-    by_ref: Mapping[tuple[tuple[str, int | None], str], _Draft],
-) -> _Draft | None:
-    """Return the signature check (WinVerifyTrust) in which an operation lies, else the one that names its chain."""
-    if draft.node.kind == "trust":
-        return None
-    owner = owners.get(id(draft.node))
-    if owner is not None:
-        return parents[owner]
-    return by_ref.get((draft.task.key[:2], capi2(draft.node.main).chain_ref))
+    left_out = (BUILD_CHAIN, POLICY, CERTIFICATES) if has_chain else (BUILD_CHAIN, POLICY)
+    return (node for node in task.nodes if node.id not in left_out)
 
 
 def _identity(draft: _Draft) -> str:
@@ -164,7 +154,7 @@ def _parts(draft: _Draft) -> tuple[list[MatchAtDepth], int]:
     inner = draft.chain.all_events if draft.chain else ()
     policy = [(draft.policy, 0)] if draft.policy else []
     own = inner if inner or policy else draft.node.all_events
-    parts = [*excerpt(own), *policy]
+    parts = [*_excerpt(own), *policy]
     inside = {match.event.origin for match, _ in parts}
     tasks = {id(task): task for task in (draft.chain_task, draft.task) if task}.values()
     named = sum(capi2(match).event_id == CERTIFICATES for match, _ in own)
@@ -176,16 +166,25 @@ def _parts(draft: _Draft) -> tuple[list[MatchAtDepth], int]:
     return sorted(parts, key=lambda part: _written(part[0])), count
 
 
+def _excerpt(events: Sequence[MatchAtDepth]) -> list[MatchAtDepth]:
+    """Return the first events of an operation, the first of each kind and result, and the last ones, in their order."""
+    if len(events) <= MOST_EVENTS:
+        return list(events)
+    kinds: dict[tuple[object, ...], int] = {}
+    for place, (match, _) in enumerate(events):
+        event = capi2(match)
+        kinds.setdefault((event.event_id, event.result), place)
+    share = MOST_EVENTS // 3
+    places = {*range(share), *list(kinds.values())[:share], *range(len(events) - share, len(events))}
+    return [events[place] for place in sorted(places)]
+
+
 def _naming(draft: _Draft, task: _Task) -> list[Match]:
     """Return the events 90 of a task; of very many those that name a certificate of the chain, then the first ones."""
     if len(task.certificates) <= MOST_CERTIFICATE_EVENTS:
         return task.certificates
     events = [capi2(match) for match in (draft.policy, draft.chain.end if draft.chain else None) if match]
-    names = [
-        name
-        for event in events
-        for name in (event.thumbprint, *(chain_element.thumbprint for chain_element in event.chain))
-    ]
+    names = [name for event in events for name in (event.thumbprint, *(link.thumbprint for link in event.chain))]
     of_chain = [task.naming[name] for name in dict.fromkeys(names) if name in task.naming]
     return [*of_chain, *task.certificates[:MOST_CERTIFICATE_EVENTS]][:MOST_CERTIFICATE_EVENTS]
 
@@ -202,13 +201,17 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
     main = capi2(draft.policy or draft.node.main)
     chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
     checked = chain if chain is not None and not main.thumbprint else main
-    certificates = {
-        certificate.thumbprint: certificate
-        for event in events
-        for certificate in event.certificates
-        if certificate.thumbprint
-    }
+    shown = (certificate for event in events for certificate in event.certificates)
+    certificates = {certificate.thumbprint: certificate for certificate in shown if certificate.thumbprint}
+    # The last element of an incomplete chain says which certificate would have to come next, and where it is published
+    # (RFC 5280 4.2.2.1), if an event 90 shows that element.
+    stops = chain is not None and bool(chain.chain) and not chain.chain[-1].self_signed
+    last = certificates.get(chain.chain[-1].thumbprint) if chain is not None and stops else None
     missing, notes = _missing(draft, spans)
+    listed = (
+        f"of its {count:,} events {len(parts)} are listed: the first, the last, and the first of each kind and result"
+    )
+    left_out = (listed,) if len(parts) < count else ()
     named = [f"record {event.origin.record}: {note}" for event in events for note in event.notes]
     return Operation(
         id=_identity(draft),
@@ -228,8 +231,8 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         elements=chain.chain if chain else (),
         server_name=main.server_name,
         certificate=certificates.get(checked.thumbprint),
-        missing_issuer=_missing_issuer(chain, certificates),
-        missing_issuer_urls=_missing_issuer_urls(chain, certificates),
+        missing_issuer=Certificate(subject=last.issuer, subject_key_id=last.authority_key_id) if last else None,
+        missing_issuer_urls=last.issuer_urls if last else (),
         element_index=main.status[1],
         missing_events=missing,
         signals=tuple(sorted({name for match, _ in parts for name in match.signals})),
@@ -239,7 +242,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
         origins=tuple(sorted({event.origin for event in events}, key=sort_key)),
         kind="chain" if draft.policy or draft.chain else draft.node.kind,
         complete=not missing and not notes,
-        notes=(*notes, *named, *left_out(len(parts), count)),
+        notes=(*notes, *named, *left_out),
         parent=parent,
         user=main.user,
         target=main.target,
@@ -257,27 +260,6 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
     )
 
 
-def _missing_issuer(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> Certificate | None:
-    """Return subject and key id of the certificate that would have to come next in an incomplete chain.
-
-    None where the chain is complete, or where no event 90 shows its last element.
-    """
-    last = _last_of_incomplete(chain, certificates)
-    return None if last is None else Certificate(subject=last.issuer, subject_key_id=last.authority_key_id)
-
-
-def _missing_issuer_urls(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> tuple[str, ...]:
-    """Return where the last element of an incomplete chain says that its issuer is published (RFC 5280 4.2.2.1)."""
-    last = _last_of_incomplete(chain, certificates)
-    return () if last is None else last.issuer_urls
-
-
-def _last_of_incomplete(chain: Capi2Event | None, certificates: dict[str, Certificate]) -> Certificate | None:
-    if chain is None or not chain.chain or chain.chain[-1].self_signed:
-        return None
-    return certificates.get(chain.chain[-1].thumbprint)
-
-
 def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the ids of events that must have been written and are not in the export, with a note on them and holes."""
     root = draft.chain if draft.policy else draft.node
@@ -286,7 +268,8 @@ def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, .
     if not missing and not holes:
         return (), ()
     main = capi2(draft.policy or draft.node.main)
-    what = [f"event {number}" for number in missing] + [f"SeqNumber {_run(*hole)}" for hole in holes[:MOST_HOLES]]
+    what = [f"event {number}" for number in missing]
+    what += [f"SeqNumber {first}" + (f"-{last}" if last > first else "") for first, last in holes[:MOST_HOLES]]
     if len(holes) > MOST_HOLES:
         what.append(f"{len(holes) - MOST_HOLES} more runs of SeqNumbers")
     return missing, (f"not in the export: {', '.join(what)}; {_reason(main, spans.get(main.origin.source))}",)
@@ -303,10 +286,6 @@ def _holes(draft: _Draft, root: Node | None) -> list[tuple[int, int]]:
     # The first and the last number are in the export, so no hole goes beyond them.
     low, high = bisect_left(task.holes, (first,)), bisect_right(task.holes, last, key=itemgetter(0))
     return task.holes[low:high]
-
-
-def _run(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def _reason(event: Capi2Event, span: Coverage | None) -> str:

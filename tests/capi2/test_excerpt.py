@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from capi2_events import CHAIN, ISSUER, LEAF, chain, log, normalized, objects, policy, retrieval, start
 
-from evtx_analyzer.capi2 import excerpt, operations
+from evtx_analyzer.capi2 import operations
 from evtx_analyzer.hosts import identify_hosts
 from evtx_analyzer.model.events import Match
 from samples.capi2 import guid
@@ -15,7 +15,7 @@ MOST = 30
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(excerpt, "MOST_EVENTS", MOST)
+    monkeypatch.setattr(operations, "MOST_EVENTS", MOST)
     monkeypatch.setattr(operations, "MOST_CERTIFICATE_EVENTS", 3)
 
 
