@@ -178,7 +178,6 @@ TESTED_BY = {
     "smtp/other_errors.py": "smtp/test_messages.py",
     "smtp/refusals.py": "smtp/test_folding.py",
     "smtp/rejections.py": "smtp/test_unzoned_times.py",
-    "smtp/reply_texts.py": "smtp/test_folding.py",
     "smtp/sessions.py": "smtp/test_smtp.py",
     "smtp/transaction.py": "smtp/test_smtp.py",
     "stores/assemble.py": "stores/test_views.py",

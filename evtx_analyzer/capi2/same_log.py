@@ -28,15 +28,7 @@ def distinct(events: Iterable[Capi2Event]) -> list[tuple[str, Capi2Event]]:
     known: dict[tuple[object, ...], tuple[str, Capi2Event]] = {}
     for event in ordered:
         log = logs[event.host.casefold(), _source(event.origin)]
-        identity = (
-            log,
-            record_id(event),
-            event.time,
-            event.event_id,
-            event.task_id,
-            event.sequence,
-            event.chain_ref,
-        )
+        identity = (log, record_id(event), event.time, event.event_id, event.task_id, event.sequence, event.chain_ref)
         known.setdefault(identity, (log, event))
     return sorted(known.values(), key=lambda pair: (pair[1].time, record_id(pair[1]) or 0, sort_key(pair[1].origin)))
 

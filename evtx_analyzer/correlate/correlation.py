@@ -66,12 +66,7 @@ def correlate(
     grouped = incidents(refused, links(refused, checks, rules.links, window, alike), by_id, alike)
     handshakes, wire_facts = _handshakes(facts, rules)
     return Correlation(
-        facts=facts,
-        views=views,
-        operations=by_id,
-        incidents=grouped,
-        handshakes=handshakes,
-        wire_facts=wire_facts,
+        facts=facts, views=views, operations=by_id, incidents=grouped, handshakes=handshakes, wire_facts=wire_facts
     )
 
 

@@ -19,7 +19,7 @@ from evtx_analyzer.correlate.case_facts import grouped, sender_domain_of
 from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.model.alike import Alike, Differing
 from evtx_analyzer.model.evidence import Incident, Link, Rejection
-from evtx_analyzer.smtp.reply_texts import compared
+from evtx_analyzer.smtp.replies import compared
 
 FIRST = 5
 """How many refusals with a signal, and pairs of a rule, are listed; as many sentences of evidence are shown."""

@@ -16,7 +16,7 @@ from evtx_analyzer.model.evidence import Folded, Incident, IncidentCertificate, 
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.folding import Key, incident_key
-from evtx_analyzer.smtp.reply_texts import joined, reply_text
+from evtx_analyzer.smtp.replies import joined, reply_text
 
 _MOST_REPLIES = 20
 

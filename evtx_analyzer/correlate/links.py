@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 
 from evtx_analyzer.correlate.case_facts import grouped, sent_thumbprint
 from evtx_analyzer.hosts import relation
@@ -25,6 +26,7 @@ from evtx_analyzer.model.evidence import LINK_BASES, PASSED, HostRelation, Link,
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.rules.definitions import LinkRule
 
+_time = attrgetter("time")
 _BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}
 
 
@@ -59,29 +61,6 @@ def links(
     return sorted(strongest.values(), key=lambda link: (link.rejection, link.rule, link.operation))
 
 
-class _Alike:
-    """Checks that differ only in time for a rule: those of one host, certificate and fields, in the order of time."""
-
-    __slots__ = ("checks", "times")
-
-    def __init__(self) -> None:
-        self.checks: list[Operation] = []
-        self.times: list[datetime] = []
-
-    def add(self, check: Operation) -> None:
-        self.checks.append(check)
-        self.times.append(check.time)
-
-    def nearest(self, anchor: datetime, first: datetime, last: datetime) -> Iterator[Operation]:
-        """Yield the last before the anchor (of equal times the first record) and the first after it, in the window."""
-        low, high = bisect_left(self.times, first), bisect_right(self.times, last)
-        middle = min(max(bisect_right(self.times, anchor), low), high)
-        if middle > low:
-            yield self.checks[max(bisect_left(self.times, self.times[middle - 1]), low)]
-        if middle < high:
-            yield self.checks[middle]
-
-
 class _Checks:
     """The checks that a rule is about, indexed: thousands of refusals need not be compared with thousands of checks.
 
@@ -92,16 +71,16 @@ class _Checks:
     def __init__(self, rule: LinkRule, operations: Iterable[Operation]) -> None:
         checks = [operation for operation in operations if rule.operation_signal in operation.signals]
         self._checks = sorted(checks, key=lambda check: (check.time, sort_key(check.origin)))
-        self._times = [check.time for check in self._checks]
         self.any = bool(self._checks)
-        alike: dict[tuple[object, ...], _Alike] = {}
-        self._by_value: dict[str, dict[int, _Alike]] = {}
+        # Checks that differ only in time: those of one host, certificate and fields, in the order of time.
+        alike: dict[tuple[object, ...], list[Operation]] = {}
+        self._by_value: dict[str, dict[int, list[Operation]]] = {}
         for check in self._checks:
             values = operation_values(check)
             shared = tuple(frozenset(values.get(left, ())) for left, _ in rule.fields)
             same = (check.thumbprint, not check.missing_events) if rule.basis != "time" else ()
-            group = alike.setdefault((check.host, shared, same), _Alike())
-            group.add(check)
+            group = alike.setdefault((check.host, shared, same), [])
+            group.append(check)
             for value in shared[0] if shared else ("",):
                 self._by_value.setdefault(value, {})[id(group)] = group
         self._field = rule.fields[0][1] if rule.fields else ""
@@ -110,10 +89,26 @@ class _Checks:
         """Return the checks in the window, leaving out those of which a nearer one differs only in time."""
         values = rejection_values(rejection).get(self._field, set()) if self._field else {""}
         groups = {key: group for value in values for key, group in self._by_value.get(value, {}).items()}
-        low, high = bisect_left(self._times, first), bisect_right(self._times, last)
+        low, high = _window_of(self._checks, first, last)
         if high - low <= len(groups):
             return self._checks[low:high]
-        return [check for group in groups.values() for check in group.nearest(anchor, first, last)]
+        return [check for group in groups.values() for check in _nearest_alike(group, anchor, first, last)]
+
+
+def _window_of(checks: Sequence[Operation], first: datetime, last: datetime) -> tuple[int, int]:
+    return bisect_left(checks, first, key=_time), bisect_right(checks, last, key=_time)
+
+
+def _nearest_alike(
+    checks: Sequence[Operation], anchor: datetime, first: datetime, last: datetime
+) -> Iterator[Operation]:
+    """Yield the last before the anchor (of equal times the first record) and the first after it, in the window."""
+    low, high = _window_of(checks, first, last)
+    middle = min(max(bisect_right(checks, anchor, key=_time), low), high)
+    if middle > low:
+        yield checks[max(bisect_left(checks, checks[middle - 1].time, key=_time), low)]
+    if middle < high:
+        yield checks[middle]
 
 
 def _strength(rule: LinkRule) -> tuple[int, float, str]:

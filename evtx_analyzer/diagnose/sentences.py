@@ -11,15 +11,12 @@ from msgspec.structs import replace
 from evtx_analyzer.diagnose.observations import Seen
 from evtx_analyzer.diagnose.scene import Fact
 from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders
-from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.findings import Evidence
-from evtx_analyzer.model.origin import Origin, TimeBasis, sort_key
+from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.rules.definitions import SHOWN_ELSEWHERE
 
 _MOST_EVIDENCE = 5
-# Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
-_OWN_PLACES = SESSION_KINDS
 
 
 def sentences(seen: Iterable[Seen], side: str) -> tuple[Evidence, ...]:
@@ -41,18 +38,14 @@ def sentences(seen: Iterable[Seen], side: str) -> tuple[Evidence, ...]:
                 text=observed.scene.worded(_text(observed), fact),
                 origin=fact.origin,
                 time=fact.time,
-                time_basis=_basis(fact),
+                # A fact about a certificate check has the check's time, which is UTC.
+                time_basis=fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc",
             )
             for observed, fact in heapq.nsmallest(_MOST_EVIDENCE, distinct, key=_when_and_where)
         ]
         if more > 0:
             kept.append(Evidence(text=f"... and {more} more of the same kind", origin=None))
     return tuple(kept)
-
-
-def _basis(fact: Fact) -> TimeBasis:
-    """Return the time basis of the refusal; a fact about a certificate check has the check's time, which is UTC."""
-    return fact.rejection.time_basis if fact.rejection and fact.operation is None else "utc"
 
 
 def _text(seen: Seen) -> str:
@@ -68,18 +61,16 @@ def _unfolded(seen: Seen) -> Seen:
     """
     rule, scene = seen.observation, seen.scene
     exported = rule.shown_by in scene.case.settings or rule.shown_by in SHOWN_ELSEWHERE
-    if not seen.folded or (not exported and all(group.shared.kind in _OWN_PLACES for group in seen.folded)):
+    # Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
+    if not seen.folded or (not exported and all(group.shared.kind in SESSION_KINDS for group in seen.folded)):
         return seen
     if exported and OF_EACH.isdisjoint(_placeholders(_text(seen))):
         folded = [group.whole(max(group.differing(), key=group.order)) for group in seen.folded]
     else:
         folded = [rejection for group in seen.folded for rejection in group.rejections()]
-    rejections = sorted([*(fact.rejection for fact in seen.facts if fact.rejection), *folded], key=_by_time)
+    refused = [*(fact.rejection for fact in seen.facts if fact.rejection), *folded]
+    rejections = sorted(refused, key=lambda rejection: (rejection.time, sort_key(rejection.origin)))
     return replace(seen, facts=[scene.fact(rejection, rule.shown_by) for rejection in rejections], folded=())
-
-
-def _by_time(rejection: Rejection) -> tuple[object, ...]:
-    return rejection.time, sort_key(rejection.origin)
 
 
 def _distinct(same: Sequence[Seen]) -> list[tuple[Seen, Fact]]:

@@ -15,7 +15,7 @@ from evtx_analyzer.report.merged import place_text
 from evtx_analyzer.report.pairs import Pair
 from evtx_analyzer.report.timeline import Lane
 from evtx_analyzer.report.times import clock_time, difference, limit_cells, moment, span_times, when
-from evtx_analyzer.smtp.reply_texts import joined
+from evtx_analyzer.smtp.replies import joined
 
 COMMON_TITLES = ("trait", "refusals", "accepted messages with it", "what it says")
 HANDSHAKE_TITLES = ("time (UTC)", "connection", "TLS", "certificate asked for", "sent", "received", "alert", "refusal")

@@ -66,10 +66,7 @@ class Layouts:
     """
 
     def __init__(
-        self,
-        learn: Learn,
-        begun: Callable[[], Iterable[str]] = tuple,
-        refusals: RefusalReader | None = None,
+        self, learn: Learn, begun: Callable[[], Iterable[str]] = tuple, refusals: RefusalReader | None = None
     ) -> None:
         """``refusals`` folds the refusals of sessions; without it all rows of refused sessions are read."""
         self.learn, self.begun, self.refusals = learn, begun, refusals

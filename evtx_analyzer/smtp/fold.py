@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow, SessionRows
@@ -79,7 +80,6 @@ class ProtocolReader(BlockReader):
     def __init__(self, source: Origin, layouts: Layouts) -> None:
         super().__init__(source, layouts, ExchangeRows(source), OutcomeReader(_data, moment, TIME_SIZE, _USUAL))
         self._pairs: set[tuple[bytes, bytes]] = set()
-        self._connectors: dict[bytes, str] = {}
         self._refusals = layouts.refusals
         if self._refusals is not None:
             self._refusals.begin(source)
@@ -183,7 +183,7 @@ class ProtocolReader(BlockReader):
         end, _, _, count, local, _ = rows[-1][0].split(b",", 5)
         # All times have the same length and end in Z, so their texts sort in the order of time.
         times = [begin, *[rows[message.reply][0][:TIME_SIZE] for message in layout.messages], end]
-        name = self._connector(connector)
+        name = _connector(connector)
         if sequence != b"0" or count != str(len(rows) - 1).encode() or times != sorted(times) or name is None:
             return False
         outcome = self.outcomes.outcome(rows, layout, name, begin)
@@ -194,13 +194,6 @@ class ProtocolReader(BlockReader):
         folded.add(outcome, rows, layout, connector, local)
         folded.count(len(rows), begin, end)
         return True
-
-    def _connector(self, written: bytes) -> str | None:
-        """Return the name of a connector; None where it is quoted, which only the row reader undoes."""
-        name = self._connectors.get(written)
-        if name is None and b'"' not in written:
-            name = self._connectors[written] = decode(written, "utf-8")
-        return name
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
         """Yield the rows of an ended session as one ``SessionRows``, or one by one where a cell or time is missing."""
@@ -235,6 +228,12 @@ class ProtocolReader(BlockReader):
                 self._pairs.add(pair)
                 read_rows[at] = self.read(block, at)
         yield from self.count(RECEIVE_LOG, counted, len(counted))
+
+
+@lru_cache(maxsize=256)
+def _connector(written: bytes) -> str | None:
+    """Return the name of a connector; None where it is quoted, which only the row reader undoes."""
+    return None if b'"' in written else decode(written, "utf-8")
 
 
 def _sequence(line: bytes) -> bytes:

@@ -25,7 +25,7 @@ from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.smtp.clock_skew import session_clock
 from evtx_analyzer.smtp.merge import message_key, recipients_of, wire_layer
 from evtx_analyzer.smtp.rejections import Sighting, rejections, session_clue
-from evtx_analyzer.smtp.reply_texts import compared
+from evtx_analyzer.smtp.replies import compared
 from evtx_analyzer.smtp.sessions import Session
 
 FEW = 300

@@ -26,8 +26,7 @@ from evtx_analyzer.smtp.blocks import Block, Row
 from evtx_analyzer.smtp.folding import Folding, Group
 from evtx_analyzer.smtp.outcomes import Layout
 from evtx_analyzer.smtp.rejections import Sighting, refused_replies, rejections
-from evtx_analyzer.smtp.replies import bracket
-from evtx_analyzer.smtp.reply_texts import compared
+from evtx_analyzer.smtp.replies import bracket, compared
 from evtx_analyzer.smtp.sessions import Session
 
 _MOST = 10_000

@@ -1,4 +1,4 @@
-"""Parse the text of one reply: code, attribution, host and clock of the remote side, verdict on the certificate.
+"""Parse the text of replies: code, attribution, host and clock of the remote side, verdict; count the distinct ones.
 
 Exchange Online ends a reply with its host name in brackets; since about 2023 its clock and a session id follow there:
 ``550 5.7.64 TenantAttribution; Relay Access Denied ATTR36. [HOST 2025-01-29T19:07:30.476Z 08DD3F...]``.
@@ -7,11 +7,15 @@ Exchange Online ends a reply with its host name in brackets; since about 2023 it
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
+from evtx_analyzer.clock import Moment, is_known, limits
+from evtx_analyzer.model.evidence import Rejection, ReplyText
 
 ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
 REPLY_CODE = re.compile(r"\s*+#?(?:<[^>]*>)?\s*+#?([45]\d\d)\b")
@@ -85,3 +89,62 @@ def attribution(text: str) -> str:
     """Return ``ATTR36`` or ``TenantAttribution`` as the reply writes it; empty where it has neither."""
     match = _ATTRIBUTION.search(text)
     return match[0] if match else ""
+
+
+# Thousands of refusals often have the same reply, but for what differs from message to message:
+#
+#   550 5.7.64 TenantAttribution; Relay Access Denied [BL2NAM02FT011.mail.protection.outlook.com]
+#   550 5.7.64 TenantAttribution; Relay Access Denied [AM5EUR02FT030.mail.protection.outlook.com]      the same text
+#
+# Host, clock and session id of Exchange Online (see ``bracket``); not an IP address in brackets.
+_ANY_BRACKET = re.compile(r"\[(?!(?:IPv6:)?[0-9A-Fa-f.:]+\])[^\[\]]*\]")
+# A non-delivery report has the reply as ``smtp;550 5.7.64 ...`` (RFC 3464 2.3.6), one of Exchange as
+# ``#550 5.7.64 ...##``.
+_WRAPPER = re.compile(r"\s*smtp\s*;", re.IGNORECASE)
+
+
+def compared(text: str) -> str:
+    """Return a reply in the form in which replies are compared, without the bracket and the wrapping of reports.
+
+    The whole bracket is removed, for message tracking often leaves it out. A word with ``@`` is a mailbox or a message
+    id, and becomes ``<mailbox>``.
+    """
+    wrapper = _WRAPPER.match(text)
+    plain = _ANY_BRACKET.sub(" ", text[wrapper.end() :] if wrapper else text)
+    return " ".join("<mailbox>" if "@" in word else word for word in plain.strip("# \r\n\t").split())
+
+
+def reply_text(rejection: Rejection, count: int = 1, last: datetime | None = None) -> ReplyText:
+    """Return the reply of a refusal as that of ``count`` refusals up to ``last`` which say the same."""
+    time, basis = rejection.time, rejection.time_basis
+    return ReplyText(
+        text=rejection.reply,
+        count=count,
+        first=time,
+        last=last or time,
+        first_basis=basis,
+        last_basis=basis,
+        unknown_zone_count=0 if is_known(basis) else count,
+    )
+
+
+def joined(replies: Iterable[ReplyText]) -> list[ReplyText]:
+    """Return the distinct replies in the order of their first times; the first text of each stands as it is written."""
+    groups: dict[str, list[ReplyText]] = {}
+    for reply in sorted(replies, key=lambda reply: reply.first):
+        groups.setdefault(compared(reply.text), []).append(reply)
+    return [_together(group) for group in groups.values()]
+
+
+def _together(group: Sequence[ReplyText]) -> ReplyText:
+    firsts = [Moment(reply.first, reply.first_basis) for reply in group]
+    first, last = limits([*firsts, *(Moment(reply.last, reply.last_basis) for reply in group)])
+    return replace(
+        group[0],
+        count=sum(reply.count for reply in group),
+        first=first.time,
+        last=last.time,
+        first_basis=first.basis,
+        last_basis=last.basis,
+        unknown_zone_count=sum(reply.unknown_zone_count for reply in group),
+    )

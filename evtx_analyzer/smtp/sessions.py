@@ -72,11 +72,11 @@ class Session(Struct, frozen=True, kw_only=True):
 class _Open:
     """The rows of a session that has not ended; ``elapsed`` is the time-taken of its last row in milliseconds."""
 
-    __slots__ = ("elapsed", "ended", "matches", "newest", "start")
+    __slots__ = ("elapsed", "ended", "last", "matches", "start")
 
-    def __init__(self, start: datetime) -> None:
+    def __init__(self, start: datetime, row: SmtpEvent) -> None:
         self.matches: list[Match] = []
-        self.start = self.newest = start
+        self.start, self.last = start, row
         self.elapsed = 0
         self.ended = False
 
@@ -107,7 +107,7 @@ def sessions(matches: Iterable[Match], open_sessions: OpenSessions | None = None
         if current is None:
             continue
         current.matches.append(match)
-        current.newest = row.time
+        current.last = row
         if current.ended:
             of_key.remove(current)
             yield build_session(current.matches)
@@ -124,7 +124,7 @@ def _session_of(row: SmtpEvent, of_key: list[_Open]) -> _Open | None:
     """Return the open session that a row belongs to, begun where there is none; None for a late reply to QUIT."""
     if row.session:
         if not of_key:
-            of_key.append(_Open(row.time))
+            of_key.append(_Open(row.time, row))
         of_key[0].ended = row.direction == "-"
         return of_key[0]
     start = row.time - timedelta(milliseconds=row.elapsed_ms or 0)
@@ -140,7 +140,7 @@ def _session_of(row: SmtpEvent, of_key: list[_Open]) -> _Open | None:
     if current is None and row.direction == "<" and row.text.startswith("221"):
         return None
     if current is None or (is_banner(row) and not _awaits_tls(current)):
-        current = _Open(start)
+        current = _Open(start, row)
         of_key.append(current)
     current.elapsed = row.elapsed_ms or current.elapsed
     # IIS always logs QUIT, and its reply not always: QUIT ends the session.
@@ -155,35 +155,25 @@ def _fits(session: _Open, row: SmtpEvent, start: datetime) -> bool:
     return abs(session.start - start) <= SAME_CONNECTION and row.elapsed_ms >= session.elapsed
 
 
-def _last_row(session: _Open) -> SmtpEvent | None:
-    last = session.matches[-1].event if session.matches else None
-    return last if isinstance(last, SmtpEvent) else None
-
-
 def _repeats_mail(session: _Open, row: SmtpEvent) -> bool:
     """Return whether a row would be a second MAIL right after the first: the two are of two connections."""
-    last = _last_row(session)
-    return last is not None and all(shown.direction == ">" and verb_of(shown.text) == "MAIL" for shown in (last, row))
+    return all(shown.direction == ">" and verb_of(shown.text) == "MAIL" for shown in (session.last, row))
 
 
 def _awaits(session: _Open, row: SmtpEvent) -> bool:
     """Return whether it is this row's turn: a reply after a command, or a command after a reply."""
-    last = _last_row(session)
-    if last is not None and is_banner(row):
-        return _awaits_tls(session)
-    return last is None or (row.direction == "<") == (last.direction == ">")
+    return _awaits_tls(session) if is_banner(row) else (row.direction == "<") == (session.last.direction == ">")
 
 
 def _awaits_tls(session: _Open) -> bool:
     """Return whether the last row is STARTTLS, to which the reply has the code of a banner."""
-    last = _last_row(session)
-    return last is not None and last.direction == ">" and last.text[:8].upper() == "STARTTLS"
+    return session.last.direction == ">" and session.last.text[:8].upper() == "STARTTLS"
 
 
 def _idle(open_sessions: OpenSessions, before: datetime) -> Iterator[Session]:
     """Yield open sessions whose last row is older than ``before``: the log was cut, or the service stopped."""
     for key, of_key in list(open_sessions.items()):
-        for session in [session for session in of_key if session.newest < before]:
+        for session in [session for session in of_key if session.last.time < before]:
             of_key.remove(session)
             yield build_session(session.matches)
         if not of_key:
@@ -201,7 +191,7 @@ def build_session(matches: Sequence[Match]) -> Session:
     times = [row.time for row in rows]
     sent, received = certificates(information)
     replies = tuple(replies_of(ordered))
-    banner = next((row.text for row in reply_rows if is_banner(row)), "")
+    banner = _BANNER_NAME.match(next((row.text for row in reply_rows if is_banner(row)), ""))
     return Session(
         rows=tuple(rows),
         first=min(times),
@@ -212,7 +202,7 @@ def build_session(matches: Sequence[Match]) -> Session:
         id=rows[0].session,
         local=next((row.local for row in rows if row.local), ""),
         remote=next((row.remote for row in rows if row.remote), ""),
-        remote_name=_remote_name(banner),
+        remote_name=banner[1] if banner else "",
         helo=_helo(commands),
         seen_address=next((match[1] for row in reply_rows if (match := _HELLO.match(row.text))), ""),
         whole=_is_whole(rows, replies),
@@ -239,7 +229,7 @@ def _is_whole(rows: Sequence[SmtpEvent], replies: Sequence[Reply]) -> bool:
     if needed[0].sequence is not None:
         return [row.sequence for row in needed] == list(range(len(needed)))
     # A first row with 220 but without a name is the reply to a STARTTLS that is not in the log.
-    if not (is_banner(needed[0]) and _remote_name(needed[0].text)):
+    if not (is_banner(needed[0]) and _BANNER_NAME.match(needed[0].text)):
         return False
     return _has_all_commands(needed[1:]) and not _has_reply_without_command(needed[1:])
 
@@ -315,12 +305,6 @@ def _once(matches: Sequence[Match]) -> Sequence[Match]:
         if row.sequence is None or seen.setdefault(key, file) == file:
             unique.append(match)
     return unique
-
-
-def _remote_name(banner: str) -> str:
-    """Return the host name of the remote side in its banner; empty where the text has none."""
-    match = _BANNER_NAME.match(banner)
-    return match[1] if match else ""
 
 
 def _helo(commands: Sequence[SmtpEvent]) -> str:

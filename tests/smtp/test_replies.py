@@ -13,7 +13,7 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report import language
 from evtx_analyzer.report.redact import redacted
-from evtx_analyzer.smtp.reply_texts import compared, joined, reply_text
+from evtx_analyzer.smtp.replies import compared, joined, reply_text
 
 DENIED = "550 5.7.64 TenantAttribution; Relay Access Denied"
 NAMED = f"{DENIED} app01 is untrustedroot."
