@@ -16,12 +16,12 @@ from evtx_analyzer.clock import Moment
 from evtx_analyzer.diagnose.wording import (
     _FROM_VIEW,
     _OF_REJECTION,
-    _delta,
-    _issuer_text,
-    _operation_names,
-    _placeholders,
+    delta,
     fill,
     handshake_names,
+    issuer_text,
+    operation_names,
+    placeholders_of,
     store_names,
 )
 from evtx_analyzer.model.alike import Alike
@@ -33,6 +33,7 @@ from evtx_analyzer.model.origin import Fields, Origin
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.rules.definitions import ObservationKind
+from evtx_analyzer.rules.placeholders import PLACEHOLDERS
 
 IDENTITY = ("thumbprint", "subject")
 PAIRED = ("same", "assumed")
@@ -242,7 +243,7 @@ class Scene:
         others = (fact.handshake, fact.link, fact.operation, fact.store)
         if fact.rejection is None or any(other is not None for other in others):
             return fill(text, self.names(fact))
-        used = _placeholders(text)
+        used = placeholders_of(text)
         values = [get(fact.rejection, {}) for name, get in _OF_REJECTION.items() if name in used]
         key = (text, *values, () if used.isdisjoint(_FROM_VIEW) else self._of_view(fact.rejection))
         if key not in self._texts:
@@ -274,22 +275,22 @@ class Scene:
         certificate = self.incident.certificate
         known = self.case.certificates.get(certificate.thumbprint) if certificate else None
         view = self.case.view_of(rejection)
+        # Without one of its own, a fact has the first handshake and the first chain of the incident.
+        shown = (fact.handshake if fact else None) or next(iter(self.handshakes), None)
+        store = (fact.store if fact else None) or next(iter(self.stores), None)
         return {
+            **dict.fromkeys(PLACEHOLDERS, "?"),
+            "accepted_since_handshake": "no message",
             **self._of_incident,
             **{name: get(rejection, view) for name, get in _OF_REJECTION.items()},
-            **_operation_names(operation),
-            "missing_issuer": _issuer_text(
+            **(operation_names(operation) if operation else {}),
+            "missing_issuer": issuer_text(
                 operation, self._last_element(operation) or known, certificate.issuer if certificate else ""
             ),
-            "delta": _delta(link, operation),
-            **self._of_handshake(fact.handshake if fact else None),
-            **store_names((fact.store if fact else None) or next(iter(self.stores), None)),
+            **({"delta": delta(link, operation)} if link else {}),
+            **(handshake_names(shown, self.case.wire_facts.get(shown.id, {})) if shown else {}),
+            **(store_names(store) if store else {}),
         }
-
-    def _of_handshake(self, handshake: Handshake | None) -> dict[str, str]:
-        """Return what sentences name of a handshake; without one, of the first handshake of the incident."""
-        shown = handshake or next(iter(self.handshakes), None)
-        return handshake_names(shown, self.case.wire_facts.get(shown.id, {}) if shown else {})
 
     def _last_element(self, operation: Operation | None) -> Certificate | None:
         """Return the certificate at which a chain stops, with all that files and other events show of it."""

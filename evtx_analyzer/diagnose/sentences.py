@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.diagnose.observations import Seen
 from evtx_analyzer.diagnose.scene import Fact
-from evtx_analyzer.diagnose.wording import OF_EACH, _placeholders
+from evtx_analyzer.diagnose.wording import OF_EACH, placeholders_of
 from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.model.origin import Origin, sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
@@ -64,7 +64,7 @@ def _unfolded(seen: Seen) -> Seen:
     # Each refusal of a session has a row of its own; one row of message tracking or one report may hold several.
     if not seen.folded or (not exported and all(group.shared.kind in SESSION_KINDS for group in seen.folded)):
         return seen
-    if exported and OF_EACH.isdisjoint(_placeholders(_text(seen))):
+    if exported and OF_EACH.isdisjoint(placeholders_of(_text(seen))):
         folded = [group.whole(max(group.differing(), key=group.order)) for group in seen.folded]
     else:
         folded = [rejection for group in seen.folded for rejection in group.rejections()]

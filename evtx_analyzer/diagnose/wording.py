@@ -23,7 +23,8 @@ def fill(text: str, names: Mapping[str, str]) -> str:
 
 
 @cache
-def _placeholders(text: str) -> frozenset[str]:
+def placeholders_of(text: str) -> frozenset[str]:
+    """Return the placeholders in a sentence."""
     return frozenset(string.Template(text).get_identifiers())
 
 
@@ -87,11 +88,8 @@ def _validity(certificate: Certificate | None) -> str:
     return f"{certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
 
 
-def store_names(chain: StoreChain | None) -> dict[str, str]:
+def store_names(chain: StoreChain) -> dict[str, str]:
     """Return what sentences name of a chain that was built from stores."""
-    if chain is None:
-        names = ("elsewhere", "host", "intermediates", "issuer", "key", "root", "same_name", "subject", "thumbprint")
-        return {f"store_{name}": "?" for name in (*names, "time")}
     missing, key = chain.missing_issuer, chain.key
     between = sorted({store for element in chain.elements[1:] for store in element.stores})
     hosts = {"unknown": "; the exports do not name their machine", "assumed": "; one host is assumed for both"}
@@ -119,10 +117,8 @@ def _key_text(key: PrivateKey | None) -> str:
     return ", ".join(part for part in parts if part) or "no provider"
 
 
-def _operation_names(operation: Operation | None) -> dict[str, str]:
-    if operation is None:
-        names = ("result", "result_name", "process", "operation_time", "chain_status", "last_element", "blamed_element")
-        return dict.fromkeys(names, "?")
+def operation_names(operation: Operation) -> dict[str, str]:
+    """Return what sentences name of a check."""
     return {
         "result": operation.result,
         "result_name": operation.result_name,
@@ -138,12 +134,8 @@ _MOST_NAMED = 5
 _SURE, _NOT_SURE = "of the refused connection", "of a connection that may be another one than the refused one"
 
 
-def handshake_names(handshake: Handshake | None, facts: Fields) -> dict[str, str]:
+def handshake_names(handshake: Handshake, facts: Fields) -> dict[str, str]:
     """Return what sentences name of a handshake in a network trace."""
-    if handshake is None:
-        names = ("alert", "authorities", "client", "count", "issuer", "join", "missing_issuer", "received", "sent")
-        unknown = dict.fromkeys((f"wire_{name}" for name in (*names, "server", "time")), "?")
-        return {**unknown, "accepted_since_handshake": "no message"}
     chain, received = handshake.sent_chain, handshake.received
     return {
         "wire_alert": handshake.alert or "no alert",
@@ -179,7 +171,7 @@ def _out_of_date(operation: Operation) -> str:
     return "a certificate above it" if blamed is None or blamed > 0 else operation.subject
 
 
-def _issuer_text(operation: Operation | None, last: Certificate | None, issuer: str) -> str:
+def issuer_text(operation: Operation | None, last: Certificate | None, issuer: str) -> str:
     """Return the name and, as far as they are known, the key id and the address of the missing issuer.
 
     ``last`` is the last element of the chain, or the leaf where no chain is known: it alone names the missing issuer,
@@ -201,9 +193,8 @@ def _with_place(subject: str, key_id: str, urls: Sequence[str]) -> str:
     return f"{text}, published at {', '.join(urls)}" if urls else text
 
 
-def _delta(link: Link | None, operation: Operation | None = None) -> str:
-    if link is None:
-        return "?"
+def delta(link: Link, operation: Operation | None) -> str:
+    """Return how far a check is from its anchor."""
     event = "the start of the TLS handshake" if link.anchor == "handshake" else "the refusal"
     hosts = {
         "same": "",

@@ -152,7 +152,10 @@ class _Segments:
         kinds = segment.kinds
         if kinds[0] != "b":
             # Replies to QUIT that come late belong to no session (see ``sessions``).
-            return not kinds.strip("y") and self._count(segment)
+            late = not kinds.strip("y")
+            if late:
+                self.folded.count(len(segment.rows), min(segment.times), max(segment.times))
+            return late
         size = (kinds.find("q") + 1) or len(kinds)
         starts, elapsed = segment.starts[:size], segment.taken[:size]
         if max(starts) - starts[0] > _SAME_CONNECTION or starts[0] - min(starts) > _SAME_CONNECTION:
@@ -163,9 +166,8 @@ class _Segments:
             self.waiting += segment.rows if final else []
             return final
         # Two MAIL in a row are of two connections.
-        return "mm" not in kinds and self._fold(segment, size) and self._count(segment)
-
-    def _count(self, segment: _Segment) -> bool:
+        if "mm" in kinds or not self._fold(segment, size):
+            return False
         self.folded.count(len(segment.rows), min(segment.times), max(segment.times))
         return True
 

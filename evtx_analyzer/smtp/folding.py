@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -48,24 +49,22 @@ class Recorded:
     """The times at which a network trace shows connections: a refusal at such a time may be one, and is not folded."""
 
     def __init__(self, spans: Iterable[tuple[datetime, datetime]] = ()) -> None:
-        self._starts: list[datetime] = []
-        self._ends: list[datetime] = []
+        self._spans: list[tuple[datetime, datetime]] = []
         for start, end in sorted(spans):
-            if self._ends and start <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], end)
+            if self._spans and start <= self._spans[-1][1]:
+                self._spans[-1] = self._spans[-1][0], max(self._spans[-1][1], end)
             else:
-                self._starts.append(start)
-                self._ends.append(end)
+                self._spans.append((start, end))
 
     def holds(self, refusal: Rejection | Differing) -> bool:
         """Return whether a refusal or its handshake lies at such a time."""
-        return bool(self._starts) and (
+        return bool(self._spans) and (
             self._is_within(refusal.time) or self._is_within(refusal.handshake_time or refusal.time)
         )
 
     def _is_within(self, time: datetime) -> bool:
-        place = bisect_right(self._starts, time)
-        return place > 0 and time <= self._ends[place - 1]
+        place = bisect_right(self._spans, time, key=itemgetter(0))
+        return place > 0 and time <= self._spans[place - 1][1]
 
 
 NOTHING_RECORDED = Recorded()
@@ -131,10 +130,8 @@ class Folding:
 
     def certificates(self) -> Iterator[Certificate]:
         """Yield the certificates that refused sessions sent or received."""
-        for group in self._groups.values():
-            yield from (
-                certificate for certificate in (group.alike.shared.sent, group.alike.shared.received) if certificate
-            )
+        shared = (group.alike.shared for group in self._groups.values())
+        yield from filter(None, (side for refusal in shared for side in (refusal.sent, refusal.received)))
 
     def resolved(
         self, hosts: Hosts, others: Sequence[Sighting], recorded: Recorded = NOTHING_RECORDED

@@ -42,18 +42,18 @@ class Group:
     __slots__ = ("copies", "layers", "members")
 
     def __init__(self, sighting: Sighting) -> None:
-        self.members = [sighting]
+        self.members = [sighting.rejection]
         self.layers = _layers_of(sighting)
         self.copies: list[Origin] = []
 
     @property
     def first(self) -> Rejection:
         """Return the strongest sighting's rejection."""
-        return self.members[0].rejection
+        return self.members[0]
 
     def join(self, sighting: Sighting) -> None:
         """Add a sighting of the same refusal."""
-        self.members.append(sighting)
+        self.members.append(sighting.rejection)
         self.layers |= _layers_of(sighting)
 
 
@@ -257,8 +257,7 @@ def _hours_apart(left: Rejection, right: Rejection) -> int:
 
 def _merged(group: Group) -> Rejection:
     """Return the one rejection of all sightings of a group."""
-    members = [sighting.rejection for sighting in group.members]
-    first = members[0]
+    members, first = group.members, group.first
     if len(members) == 1 and not group.copies and list(first.signals) == sorted(set(first.signals)):
         return first
     host = min(members, key=lambda member: HOST_BASES.index(member.host_basis))

@@ -111,7 +111,7 @@ def plainly(found):
         else:
             hours = merging._hours_apart(item.rejection, group.first)
             offsets += [(item.rejection.origin, hours)] if hours else []
-            group.members.append(item)
+            group.members.append(item.rejection)
             group.layers |= merging._layers_of(item)
         rows.append((key, file, group))
     merged = [merging._merged(group) for group in groups]
@@ -160,7 +160,7 @@ def in_order(groups, rows):
     """Members with their groups in the order in which they were told."""
     at = dict.fromkeys(map(id, groups), 0)
     for _, _, group in rows:
-        yield group.members[at[id(group)]].rejection, group
+        yield group.members[at[id(group)]], group
         at[id(group)] += 1
 
 
