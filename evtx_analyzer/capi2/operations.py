@@ -74,6 +74,16 @@ class _Draft:
     chain: Node | None = None
     chain_task: _Task | None = None
 
+    @property
+    def main(self) -> Capi2Event:
+        """The event that gives the operation its time, host and result."""
+        return capi2(self.policy or self.node.main)
+
+    @property
+    def id(self) -> str:
+        """The id of the operation."""
+        return identify("O", self.main.origin, self.main.chain_ref)
+
 
 def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Coverage] = ()) -> list[Operation]:
     """Return the operations by time: policy checks with their chains, chains without a check, and everything else.
@@ -91,7 +101,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
     for draft in drafts:
         ref = draft.task.key[:2], capi2(draft.node.main).chain_ref
         parent = None if draft.node.kind == "trust" else owners.get(id(draft.node)) or by_ref.get(ref)
-        result.append(_operation(draft, hosts, spans, None if parent is None else _identity(parent)))
+        result.append(_operation(draft, hosts, spans, None if parent is None else parent.id))
     return with_roles(sorted(result, key=lambda operation: (operation.time, sort_key(operation.origin))))
 
 
@@ -139,11 +149,6 @@ def _others(task: _Task) -> Iterator[Node]:
     has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
     left_out = (BUILD_CHAIN, POLICY, CERTIFICATES) if has_chain else (BUILD_CHAIN, POLICY)
     return (node for node in task.nodes if node.id not in left_out)
-
-
-def _identity(draft: _Draft) -> str:
-    main = capi2(draft.policy or draft.node.main)
-    return identify("O", main.origin, main.chain_ref)
 
 
 def _parts(draft: _Draft) -> tuple[list[MatchAtDepth], int]:
@@ -198,7 +203,7 @@ def _written(match: Match) -> tuple[object, ...]:
 def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], parent: str | None) -> Operation:
     parts, count = _parts(draft)
     events = [capi2(match) for match, _ in parts]
-    main = capi2(draft.policy or draft.node.main)
+    main = draft.main
     chain = capi2(draft.chain.end) if draft.chain and draft.chain.end else None
     checked = chain if chain is not None and not main.thumbprint else main
     shown = (certificate for event in events for certificate in event.certificates)
@@ -214,7 +219,7 @@ def _operation(draft: _Draft, hosts: Hosts, spans: Mapping[str, Coverage], paren
     left_out = (listed,) if len(parts) < count else ()
     named = [f"record {event.origin.record}: {note}" for event in events for note in event.notes]
     return Operation(
-        id=_identity(draft),
+        id=draft.id,
         host=hosts.label(main.host),
         process=main.process,
         process_id=main.process_id,
@@ -267,7 +272,7 @@ def _missing(draft: _Draft, spans: Mapping[str, Coverage]) -> tuple[tuple[int, .
     holes = _holes(draft, root)
     if not missing and not holes:
         return (), ()
-    main = capi2(draft.policy or draft.node.main)
+    main = draft.main
     what = [f"event {number}" for number in missing]
     what += [f"SeqNumber {first}" + (f"-{last}" if last > first else "") for first, last in holes[:MOST_HOLES]]
     if len(holes) > MOST_HOLES:

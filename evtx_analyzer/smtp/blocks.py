@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome, SessionRows
 from evtx_analyzer.read.encoding import guess
+from evtx_analyzer.read.exchange_log import ExchangeRows
 from evtx_analyzer.read.lines import LONGEST_LINE, line_text, lines, long_line, skip_line, without_nul_tail
+from evtx_analyzer.read.w3c_log import W3cRows
 from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
 
@@ -43,17 +45,8 @@ _MOST_GROUPS = 8  # more than any pattern has
 _LINE_OF = itemgetter(0)
 
 
-class RowReader(Protocol):
-    """Reads a log line by line; its state is the header that applies to the next row."""
-
-    def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
-        """Yield the row of one line, or a loss; nothing for a header."""
-
-    def header(self) -> Any:  # noqa: ANN401  compared only
-        """Return the header that applies to the next row."""
-
-    def copy(self) -> RowReader:
-        """Return another reader in the same state."""
+RowReader = ExchangeRows | W3cRows
+"""Reads a log line by line; its state is the header that applies to the next row."""
 
 
 class Layouts:
@@ -81,12 +74,8 @@ class Layouts:
         self.known[shape] = layout
 
 
-class Carried(NamedTuple):
-    """Rows that wait for the next block, with their line numbers and byte offsets in the file."""
-
-    rows: list[Row]
-    lines: list[int]
-    offsets: list[int]
+Carried = list[tuple[Row, int, int]]
+"""Rows that wait for the next block, each with its line number and byte offset in the file."""
 
 
 class Block:
@@ -94,20 +83,20 @@ class Block:
 
     def __init__(self, carried: Carried, fresh: list[Row], number: int, offset: int) -> None:
         """``number`` lines and ``offset`` bytes of the file come before the fresh rows."""
-        self.rows = carried.rows + fresh
+        self.rows = [row for row, *_ in carried] + fresh
         self._carried, self._number, self._offset, self._fresh = carried, number, offset, fresh
-        self._carried_count = len(carried.rows)
+        self._carried_count = len(carried)
 
     def line(self, at: int) -> int:
         """Return the line number of a row in the file, from 1."""
         if at < self._carried_count:
-            return self._carried.lines[at]
+            return self._carried[at][1]
         return self._number + 1 + at - self._carried_count
 
     def offset(self, at: int) -> int:
         """Return the byte offset of a row in the file."""
         if at < self._carried_count:
-            return self._carried.offsets[at]
+            return self._carried[at][2]
         # Each line before it has one byte more: its line end.
         return self._offsets[at - self._carried_count] + at - self._carried_count
 
@@ -129,19 +118,13 @@ class Block:
                 left -= 1
         return places
 
-    def carry(self, numbers: Sequence[int]) -> Carried:
-        """Return some rows with their places in the file, for the next block."""
-        return Carried(
-            [self.rows[at] for at in numbers], [self.line(at) for at in numbers], [self.offset(at) for at in numbers]
-        )
-
 
 class BlockReader(ABC):
     """Reads one file; a subclass says below which header it can judge rows, and judges them."""
 
     def __init__(self, source: Origin, layouts: Layouts, rows: RowReader, outcomes: OutcomeReader) -> None:
         self.source, self.layouts, self.rows, self.outcomes = source, layouts, rows, outcomes
-        self.carried = Carried([], [], [])
+        self.carried: Carried = []
         self.line_count = self.offset = 0
 
     @abstractmethod
@@ -183,8 +166,8 @@ class BlockReader(ABC):
         # Where a row is cut, a match may run on into the next line: then there are more lines than rows.
         if not pattern or sum(_sizes(rows)) + len(rows) != size or count(data, b"\n", 0, size) != len(rows):
             rows = _one_by_one(pattern, data[:size])
-            irregular = [at + len(self.carried.rows) for at, row in enumerate(rows) if not any(row[1:])]
-        block, self.carried = Block(self.carried, rows, self.line_count, self.offset), Carried([], [], [])
+            irregular = [at + len(self.carried) for at, row in enumerate(rows) if not any(row[1:])]
+        block, self.carried = Block(self.carried, rows, self.line_count, self.offset), []
         self.line_count, self.offset = self.line_count + len(rows), self.offset + size
         if not pattern or self._changes(block, irregular):
             # The pattern is that of the header before the block, and does not fit the rows below another one.
@@ -199,8 +182,8 @@ class BlockReader(ABC):
 
     def end(self, last_line: bytes) -> Iterator[LogRow | Loss]:
         """Yield the rows that were carried over, and a last line without a line end."""
-        carried, self.carried = self.carried, Carried([], [], [])
-        for row, line, offset in zip(*carried, strict=True):
+        carried, self.carried = self.carried, []
+        for row, line, offset in carried:
             yield from self.rows.read(line, offset, line_text(row[0], "utf-8"))
         text = line_text(last_line, "utf-8")
         if text:
@@ -215,7 +198,7 @@ class BlockReader(ABC):
         """Carry rows over to the next block; False where they take too much memory."""
         if sum(len(block.rows[at][0]) for at in numbers) > _MOST_CARRIED:
             return False
-        self.carried = block.carry(sorted(numbers))
+        self.carried = [(block.rows[at], block.line(at), block.offset(at)) for at in sorted(numbers)]
         return True
 
     def count(self, log: str, lines: Sequence[bytes], rows: int, host: str = "") -> Iterator[CountedRows]:

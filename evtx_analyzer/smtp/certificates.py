@@ -78,7 +78,9 @@ def one_row(data: str) -> Certificate:
     if not places:
         return Certificate(subject=data.strip())
     place = places[-1]
-    dates, alternate_names = _leading_dates(words[place + 1 :])
+    after = words[place + 1 :]
+    count = next((number for number, word in enumerate(after) if clock.from_iso(word) is None), len(after))
+    dates, alternate_names = after[:count], after[count:]
     serial = words[place - 1] if place and _SERIAL.fullmatch(words[place - 1]) else ""
     names = words[: place - 1] if serial else words[:place]
     subject, issuer = split_names(" ".join(names).strip())
@@ -123,11 +125,6 @@ def _from_attributes(values: dict[str, str]) -> Certificate:
         serial=values.get("serial", ""),
         alternate_names=_names(values.get("alternate_names", "")),
     )
-
-
-def _leading_dates(words: list[str]) -> tuple[list[str], list[str]]:
-    count = next((number for number, word in enumerate(words) if clock.from_iso(word) is None), len(words))
-    return words[:count], words[count:]
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class ConnectionReader(BlockReader):
 
     def end(self, last_line: bytes) -> Iterator[LogRow | Loss]:
         """Yield the rows that were carried over; connections of the next file that begin near them are read too."""
-        if self.carried.rows or last_line:
+        if self.carried or last_line:
             self.layouts.floor = max(self.layouts.floor, self._latest + _SLACK)
         return super().end(last_line)
 
