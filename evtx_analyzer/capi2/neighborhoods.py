@@ -54,7 +54,8 @@ class Neighborhoods:
 
     def _of_piece(self, place: _Place, piece: Piece) -> Iterator[Capi2Event]:
         self._events.clear()
-        named = list(self._naming(piece))
+        mentioning = self._mentioning(piece, self._certificates)
+        named = [event for event in mentioning if _thumbprints(event) & self._certificates]
         # In a damaged log an event may lack its TaskId: it belongs to no task.
         tasks = {event.task_id for event in named} - {""}
         new = frozenset(tasks - self._open.keys())
@@ -75,11 +76,6 @@ class Neighborhoods:
                 events = list(self._of_tasks(piece, tasks))
                 yield from events
                 place = earlier if events else place
-
-    def _naming(self, piece: Piece) -> Iterator[Capi2Event]:
-        for event in self._mentioning(piece, self._certificates):
-            if _thumbprints(event) & self._certificates:
-                yield event
 
     def _of_tasks(self, piece: Piece, tasks: frozenset[str]) -> Iterator[Capi2Event]:
         return (event for event in self._mentioning(piece, tasks) if event.task_id in tasks)

@@ -72,7 +72,7 @@ def joined(handshakes: Iterable[Handshake], rejections: Iterable[Rejection]) -> 
         edges = [
             (place, session)
             for session in free
-            for place in _between(starts, session.time)
+            for place in range(bisect_left(starts, session.time - _BEFORE), bisect_right(starts, session.time + _AFTER))
             if place not in pairs and fits(ordered[place], ends[place], session)
         ]
         degrees = Counter(place for place, _ in edges), Counter(session.rejection.id for _, session in edges)
@@ -124,11 +124,6 @@ def certificate_of(shown: WireCertificate) -> Certificate:
 def is_conclusive(handshake: Handshake) -> bool:
     """Return whether a handshake shows all that the client sent: nothing is cut or hidden, and no other followed."""
     return handshake.flight == "whole" and handshake.completed and not handshake.renegotiated
-
-
-def _between(starts: Sequence[datetime], time: datetime) -> range:
-    """Return the places of the handshakes that may belong to a session of this time."""
-    return range(bisect_left(starts, time - _BEFORE), bisect_right(starts, time + _AFTER))
 
 
 def _sessions(rejections: Iterable[Rejection]) -> list[_Session]:

@@ -129,19 +129,16 @@ def _slack(rejection: Rejection) -> float:
 def _fitting(
     rule: LinkRule, rejection: Rejection, candidates: Iterable[Operation]
 ) -> Iterator[tuple[Operation, HostRelation]]:
-    sent = sent_thumbprint(rejection)
+    sent, own = sent_thumbprint(rejection), rejection_values(rejection)
     for operation in candidates:
         hosts = relation(rejection.host, rejection.host_basis, operation.host)
         if hosts in ("unknown", "different") and rule.basis != "thumbprint":
             continue
         if rule.basis == "subject" and sent and operation.thumbprint and sent != operation.thumbprint:
             continue
-        if all(_share(operation, left, rejection, right) for left, right in rule.fields):
+        values = operation_values(operation) if rule.fields else {}
+        if all(values.get(left, set()) & own.get(right, set()) for left, right in rule.fields):
             yield operation, hosts
-
-
-def _share(operation: Operation, left: str, rejection: Rejection, right: str) -> bool:
-    return bool(operation_values(operation).get(left, set()) & rejection_values(rejection).get(right, set()))
 
 
 def operation_values(operation: Operation) -> Mapping[str, set[str]]:

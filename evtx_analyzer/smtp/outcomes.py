@@ -149,7 +149,8 @@ def layout_of(matches: Sequence[Match]) -> Layout | None:
         hellos=tuple([n for n, row in enumerate(rows) if row.direction == "<" and row.text.startswith("250")]),
         messages=tuple([_mail_rows(places, reply) for reply in session.replies if is_acceptance(reply)]),
         refused=tuple([_mail_rows(places, reply) for reply in refused]),
-        handshake=_number_of(session.handshake_time) if refused else None,
+        # ``_numbered`` gave each row the time of its number.
+        handshake=(began - _ZERO) // timedelta(seconds=1) if refused and (began := session.handshake_time) else None,
         greetings=tuple(_greetings(rows[:mail])) if refused else (),
     )
 
@@ -196,11 +197,6 @@ def _numbered(row: SmtpEvent, number: int) -> SmtpEvent:
     text = f"{verb} {'FROM' if verb == _MAIL else 'TO'}:<{number}>" if verb in (_MAIL, _RCPT) else row.text
     context = _MESSAGE_ID.sub(rf"\g<1><{number}>", row.context) if row.direction == "*" else row.context
     return replace(row, text=text, context=context, time=_ZERO + timedelta(seconds=number))
-
-
-def _number_of(time: datetime | None) -> int | None:
-    """Return the number of the row to which ``_numbered`` gave a time."""
-    return None if time is None else (time - _ZERO) // timedelta(seconds=1)
 
 
 class OutcomeReader(NamedTuple):

@@ -50,13 +50,9 @@ _BRACKET = re.compile(r"\[([A-Za-z0-9.-]{1,255})(?:\s{1,9}(\S{1,64}Z))?(?:\s{1,9
 
 def bracket(text: str) -> Bracket:
     """Return the last bracket of a reply that holds a host name; an empty one if there is none."""
-    brackets = [match for match in _BRACKET.finditer(text) if _is_host(match[1])]
+    # A letter follows a dot of a host's name: an IPv4 address has none.
+    brackets = [match for match in _BRACKET.finditer(text) if any(map(str.isalpha, match[1][1:].partition(".")[2]))]
     return Bracket(brackets[-1][1], clock.from_iso(brackets[-1][2] or "")) if brackets else Bracket()
-
-
-def _is_host(name: str) -> bool:
-    """Return whether a letter follows a dot of the name: an IPv4 address has none."""
-    return any(char.isalpha() for char in name[1:].partition(".")[2])
 
 
 class ReplyVerdict(Struct, frozen=True):
