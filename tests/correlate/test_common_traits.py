@@ -123,7 +123,7 @@ def test_an_excerpt_is_said_once_per_incident_with_the_way_to_the_whole():
     cut = [rejection(id=f"R-{number}", from_start=False) for number in range(3)]
     whole = rejection(id="R-9", from_start=True)
     made = excerpted(*cut, whole)
-    assert [item.excerpt_count for item in made.incidents] == [3]
+    assert [incident.excerpt_count for incident in made.incidents] == [3]
     for suffix in READABLE:
         text = output(made, suffix)
         assert text.count("an excerpt: rows of the session are missing (3 of 4 refusals)") == 1

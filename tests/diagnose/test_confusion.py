@@ -76,7 +76,7 @@ def analyzed(made, folder):
 def wrong(report, names, form):
     """What is wrong in a report, in words."""
     acting, most = truth(names, form)
-    named = {item.cause: item.grade for item in report.findings if item.cause != "unexplained"}
+    named = {finding.cause: finding.grade for finding in report.findings if finding.cause != "unexplained"}
     # Only a fault that acts, and whose own verdict it is, may be confirmed.
     proven = {cause for item in acting for cause in item.verdicts if most[cause] == "probable"}
     most |= dict.fromkeys(proven, "confirmed")
@@ -147,9 +147,11 @@ def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, 
     for minutes in (-30, 3, 30):
         after = timedelta(minutes=minutes)
         made.mails.append(replace(refused, after=after, recipient="z@outside.example", reply="250 2.1.5 Recipient OK"))
-    named = {item.cause: item.grade for item in analyzed(made, tmp_path).findings}
+    named = {finding.cause: finding.grade for finding in analyzed(made, tmp_path).findings}
     capped = {
-        cause.id for cause in rules().causes if any(item.name == "accepted-meanwhile" for item in cause.observations)
+        cause.id
+        for cause in rules().causes
+        if any(observation.name == "accepted-meanwhile" for observation in cause.observations)
     }
     assert [cause for cause, grade in named.items() if grade == "probable" and cause in capped] == []
     assert not {"certificate-replaced", "attributed-to-another-tenant"} & {
@@ -202,10 +204,10 @@ def test_two_machines_with_a_fault_each(tmp_path, one, other):
     where = {incident.id: incident.host for incident in report.incidents}
     allowed = {host: set(most) for host, most in hosts}
     wrong_doors = [
-        (item.cause, item.grade, where[incident])
-        for item in report.findings
-        if item.cause != "unexplained" and RANK[item.grade] >= STRONG
-        for incident in item.incidents
-        if item.cause not in allowed[where[incident]]
+        (finding.cause, finding.grade, where[incident])
+        for finding in report.findings
+        if finding.cause != "unexplained" and RANK[finding.grade] >= STRONG
+        for incident in finding.incidents
+        if finding.cause not in allowed[where[incident]]
     ]
     assert wrong_doors == []

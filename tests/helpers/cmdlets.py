@@ -175,7 +175,7 @@ def calls(tree: Node) -> list[Call]:
     for node in nodes(tree, "command"):
         name, *rest = (child for child in node.children if child.type in ("command_name", "command_elements"))
         elements = [item for part in rest for item in part.children if item.type != "command_argument_sep"]
-        words = [(item.text or b"").decode() for item in elements]
+        words = [(element.text or b"").decode() for element in elements]
         made.append(
             Call(
                 name=(name.text or b"").decode(),

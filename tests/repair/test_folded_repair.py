@@ -57,7 +57,7 @@ def before(sessions):
 
 
 def counted(report):
-    return sum(item.folded_count for item in report.incidents)
+    return sum(incident.folded_count for incident in report.incidents)
 
 
 def saved(report, folder):
@@ -68,7 +68,7 @@ def saved(report, folder):
 
 def told(report):
     """What a report says of a repair, with the grades that follow from it."""
-    grades = {item.cause: item.grade for item in report.findings}
+    grades = {finding.cause: finding.grade for finding in report.findings}
     return msgspec.to_builtins((report.repair, report.verdict.cause, report.verdict.grade)), grades
 
 
@@ -171,9 +171,9 @@ def test_a_saved_report_that_does_not_list_each_kind_confirms_nothing(sender, tm
 
 def changed(earlier, folder):
     (incident,) = earlier.incidents
-    state = refused_state(incident, {item.id: item for item in earlier.operations})
+    state = refused_state(incident, {operation.id: operation for operation in earlier.operations})
     later = analyze_with_evidence(folder, analysis_options(host=HOST)).later
-    return [item.name for item in changes(state, later)]
+    return [change.name for change in changes(state, later)]
 
 
 def test_no_address_is_another_one_where_a_refusal_shows_none(tmp_path):

@@ -28,7 +28,7 @@ STEPS = (0.0, 0.001, 1.0, 1.999, 2.0, 2.001, 2.999, 3.0, 59.999, 60.0, 60.999, 6
 
 def told(number, layer, seconds, *, rcpt="b@x", host="", message="", session="", basis="utc", resolution=0.001, file=0):
     """A refusal in file ``file``; ``number`` is its line."""
-    item = Rejection(
+    rejection = Rejection(
         id=f"R-{number:06}",
         time=START + timedelta(seconds=seconds),
         host=host,
@@ -59,7 +59,7 @@ def told(number, layer, seconds, *, rcpt="b@x", host="", message="", session="",
         kinds=(layer.split(" ")[0],),
         time_basis=basis,
     )
-    return Sighting(item, layer)
+    return Sighting(rejection, layer)
 
 
 def some(chance, count):
