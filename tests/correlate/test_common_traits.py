@@ -108,7 +108,7 @@ def test_values_of_traits_are_redacted_and_the_words_stay():
         text = output(hidden, suffix).casefold()
         kept = [name for name in ("fabrikam", "payroll7", "to the bank", "c0ffee", "203.0.113.77") if name in text]
         assert not kept, suffix
-    assert [item.trait for item in hidden.common] == [item.trait for item in made.common]
+    assert [common_trait.trait for common_trait in hidden.common] == [item.trait for item in made.common]
     assert "C0FFEE" in redacted(made)[0].common[3].value, "thumbprints stay where only names are hidden"
 
 

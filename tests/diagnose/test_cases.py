@@ -83,7 +83,7 @@ def test_without_event_11_the_grade_falls_to_possible(kb_case):
     (kb_case / CAPI2_FILE).write_bytes(write_evtx(kept))
     report = ea.analyze(kb_case)
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
-    assert any("Event 11" in item.text for item in report.findings[0].missing)
+    assert any("Event 11" in missing.text for missing in report.findings[0].missing)
 
 
 def test_without_the_send_log_it_is_possible(kb_case):
@@ -122,7 +122,7 @@ def test_without_capi2_it_is_unexplained_and_says_what_to_collect(kb_case):
     (kb_case / CAPI2_FILE).unlink()
     report = ea.analyze(kb_case)
     assert (report.verdict.cause, report.verdict.grade) == ("unexplained", "no-evidence")
-    wanted = " ".join(command for item in report.findings[0].missing for command in item.collect)
+    wanted = " ".join(command for missing in report.findings[0].missing for command in missing.collect)
     assert "wevtutil sl Microsoft-Windows-CAPI2/Operational /e:true" in wanted
     assert "wevtutil epl Microsoft-Windows-CAPI2/Operational" in wanted
     assert "CAPI2 Operational log" in report.findings[0].missing[0].text

@@ -37,12 +37,14 @@ def silent(one, other):
 def truth(names, form):
     """Faults that act, and causes that may be named for them, and how strongly."""
     chosen = [FAULTS[name] for name in names]
-    acting = [item for item in chosen if not any(silent(other, item) for other in chosen)]
-    most = {cause: "probable" for item in acting for cause in (*item.verdicts, *item.also)}
+    acting = [fault for fault in chosen if not any(silent(other, fault) for other in chosen)]
+    most = {cause: "probable" for fault in acting for cause in (*fault.verdicts, *fault.also)}
     if form in ("tracking", "ndr"):
         # No session shows that no certificate was sent: what fails at that time is possible.
-        most |= {cause: "possible" for item in chosen if item not in acting for cause in (*item.verdicts, *item.also)}
-    if any("remote" in item.touches and form in item.shown_in for item in acting):
+        most |= {
+            cause: "possible" for fault in chosen if fault not in acting for cause in (*fault.verdicts, *fault.also)
+        }
+    if any("remote" in fault.touches and form in fault.shown_in for fault in acting):
         # Behind a gateway nothing that this server sent reached Exchange Online.
         most = {cause: "probable" if cause == "not-exchange-online" else "possible" for cause in most}
     if set(names) & {"address_changed", "null_sender"}:
@@ -180,7 +182,7 @@ def test_what_is_accepted_until_the_chain_breaks_is_no_sender_s_fault(tmp_path, 
     assert wrong(analyzed(completed(made), tmp_path), (name,), "C") == []
 
 
-ALONE = [name for name, item in FAULTS.items() if not item.touches & {"inbound", "send", "domains"}]
+ALONE = [name for name, fault in FAULTS.items() if not fault.touches & {"inbound", "send", "domains"}]
 MACHINES = list(zip(ALONE, ALONE[7:] + ALONE[:7], strict=True))
 
 

@@ -44,7 +44,7 @@ def grades(operations, rejections=None, rules=RULES):
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
     case = Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
-    return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)[0]}
+    return {finding.cause: finding.grade for finding in diagnose.diagnose(grouped, rules.causes, case)[0]}
 
 
 def grade(operations, rejections=None, cause="missing-intermediate"):

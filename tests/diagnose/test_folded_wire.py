@@ -32,11 +32,11 @@ def analyzed(request, tmp_path, monkeypatch):
         (tmp_path / SEND_FILE).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / SEND_FILE).write_bytes(send(*(refused(number) for number in range(MANY))))
         (tmp_path / TRACE_FILE).write_bytes(traces.trace(*talks))
-        found = []
+        reports = []
         for limit in (1_000_000, folding.FEW, 0):
             monkeypatch.setattr(folding, "FEW", limit)
-            found.append(ea.analyze(tmp_path))
-        return found
+            reports.append(ea.analyze(tmp_path))
+        return reports
 
     return run
 

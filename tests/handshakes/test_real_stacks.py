@@ -351,7 +351,7 @@ def test_a_real_capture_of_a_real_session(parties, tmp_path):
         listener.close()
     report = ea.analyze(path)
     (shown,) = report.handshakes
-    assert [item.thumbprint for item in shown.sent] == [
+    assert [wire_certificate.thumbprint for wire_certificate in shown.sent] == [
         parties["client"].thumbprint,
         parties["intermediate"].thumbprint,
     ]

@@ -163,7 +163,7 @@ def parsed(line: str) -> Node | None:
     if "<" in _QUOTED.sub("", line):
         return None
     quoted = outside_of_quotes(
-        line, lambda part: _WORDS.sub(lambda found: "'" + found[0].replace(",", "','") + "'", part)
+        line, lambda part: _WORDS.sub(lambda match: "'" + match[0].replace(",", "','") + "'", part)
     )
     tree = _PARSER.parse(quoted.encode())
     return None if tree.root_node.has_error else tree.root_node

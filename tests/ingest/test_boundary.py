@@ -148,7 +148,7 @@ def test_a_source_that_fails_when_it_is_searched_for_the_code_is_a_loss():
             raise OSError(5, "Input/output error")
         return BytesIO(data)
 
-    item = examine.ExaminedSource(
+    source = examine.ExaminedSource(
         source=Source(origin=Origin(source="a.log"), size=len(data), open=opened),
         sha256="",
         size=len(data),
@@ -156,7 +156,7 @@ def test_a_source_that_fails_when_it_is_searched_for_the_code_is_a_loss():
         holds_code=None,
     )
     times += [0, 0, 0]
-    account = SourceAccount(item)
+    account = SourceAccount(source)
     assert [loss.reason for loss in account.losses()] == ["reading stopped: Input/output error"]
 
 

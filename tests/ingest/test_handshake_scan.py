@@ -118,7 +118,7 @@ def test_packets_of_many_connections_in_any_order_of_files(tmp_path):
         made = talk([LEAF_DER], start=START + timedelta(hours=number), local=("10.0.0.1", 2000 + number))
         (tmp_path / f"{2 - number}.pcap").write_bytes(wire.pcap(wire.frames(made)))
     shown = ea.analyze(tmp_path).handshakes
-    assert [item.local for item in shown] == [f"10.0.0.1:{2000 + number}" for number in range(3)]
+    assert [handshake.local for handshake in shown] == [f"10.0.0.1:{2000 + number}" for number in range(3)]
 
 
 def test_a_limit_on_handshakes_is_told(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def records(data, syntax):
     data = data if isinstance(data, bytes) else data.replace("\n", "\r\n").encode()
     assert recognize(data[:HEAD]) == syntax
     found: list[Any] = list(read(syntax, io.BytesIO(data), Origin(source="x")))
-    return [item if isinstance(item, Loss) else normalize(item)[1] for item in found]
+    return [loss if isinstance(loss, Loss) else normalize(loss)[1] for loss in found]
 
 
 def entries(data, syntax="certutil-text"):
@@ -386,7 +386,7 @@ def test_a_certificate_of_no_version_costs_itself(form, version):
     )
     found = records(data, form)
     shown = [item for item in found if isinstance(item, StoreEntry) and item.certificate]
-    assert [item.certificate.thumbprint for item in shown] == [made.thumbprint(root)]
+    assert [entry.certificate.thumbprint for entry in shown] == [made.thumbprint(root)]
     assert any(isinstance(item, Loss) for item in found)
     assert not [item for item in found if isinstance(item, Loss) and "please report" in item.reason]
 

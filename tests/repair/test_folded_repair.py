@@ -78,14 +78,14 @@ def verified(tmp_path, folded_above):
 
     def run(first, after):
         folders = written(tmp_path / "before", first), written(tmp_path / "after", after)
-        found = []
+        reports = []
         for limit in LIMITS:
             folded_above(limit)
             earlier = ea.analyze(folders[0], host=HOST)
             assert bool(counted(earlier)) is (limit != NO_LIMIT)
-            found += [ea.verify(item, folders[1], host=HOST) for item in (earlier, saved(earlier, tmp_path))]
-        assert all(told(item) == told(found[0]) for item in found)
-        return found[-1]
+            reports += [ea.verify(item, folders[1], host=HOST) for item in (earlier, saved(earlier, tmp_path))]
+        assert all(told(report) == told(reports[0]) for report in reports)
+        return reports[-1]
 
     return run
 
@@ -95,12 +95,12 @@ def together(tmp_path, folded_above):
     """One input with the outage and what came after, with and without folding; both say the same."""
 
     def run(files):
-        folder, found = written(tmp_path / "all", files), []
+        folder, reports = written(tmp_path / "all", files), []
         for limit in LIMITS:
             folded_above(limit)
-            found.append(ea.analyze(folder, host=HOST))
-        assert all(told(item) == told(found[0]) for item in found)
-        return found[-1]
+            reports.append(ea.analyze(folder, host=HOST))
+        assert all(told(report) == told(reports[0]) for report in reports)
+        return reports[-1]
 
     return run
 

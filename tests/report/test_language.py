@@ -75,8 +75,8 @@ def rule_texts():
         yield from (
             text for observation in cause.observations for text in (observation.supports, observation.contradicts)
         )
-        yield from (item.text for item in cause.missing)
-        yield from (step.text for item in cause.missing for step in item.collect)
+        yield from (missing_rule.text for missing_rule in cause.missing)
+        yield from (step.text for missing_rule in cause.missing for step in missing_rule.collect)
         # A title that has no English word in it is a name: ``KB 3212877``, ``New-InboundConnector``.
         titles = (reference(text, language.ENGLISH).text for text in cause.references)
         yield from (title for title in titles if re.search(r"\b[a-z]{3,}\b", title))

@@ -31,7 +31,11 @@ def edit(path, old, new):
 def test_our_rules_load_from_the_installed_package():
     rules = Rules.load()
     assert {"missing-intermediate", "untrusted-root", "unexplained"} <= {cause.id for cause in rules.causes}
-    names = {item.name for item in builtin_rules().joinpath("causes").iterdir() if item.name.endswith(".yml")}
+    names = {
+        traversable.name
+        for traversable in builtin_rules().joinpath("causes").iterdir()
+        if traversable.name.endswith(".yml")
+    }
     assert names == {f"{cause.id}.yml" for cause in rules.causes}
 
 
@@ -184,8 +188,14 @@ def test_own_commands_override_ours_everywhere(tmp_path):
     text = "title: Ours\nsteps:\n  - Ask the operators for the export.\n"
     (tmp_path / "commands/inbound-connectors.yml").write_text(text, encoding="utf-8")
     causes = Rules.load(tmp_path).causes
-    told = [step.text for cause in causes for item in cause.missing for step in item.collect]
-    lines = [line for cause in causes for item in cause.missing for step in item.collect for line in step.lines]
+    told = [step.text for cause in causes for missing_rule in cause.missing for step in missing_rule.collect]
+    lines = [
+        line
+        for cause in causes
+        for missing_rule in cause.missing
+        for step in missing_rule.collect
+        for line in step.lines
+    ]
     assert told.count("Ask the operators for the export.") > 3
     assert not any("Get-InboundConnector" in line for line in lines)
 

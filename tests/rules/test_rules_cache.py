@@ -187,7 +187,7 @@ def test_a_changed_rule_is_a_new_entry(place, own):
     after = Rules.load(own)
     assert len(entries(place)) == 2
     changed = {
-        item.name for item, other in zip(after.signals, before.signals, strict=True) if item.title != other.title
+        signal.name for signal, other in zip(after.signals, before.signals, strict=True) if signal.title != other.title
     }
     assert changed == {"chain_built"}
 
@@ -424,5 +424,5 @@ def test_texts_match_as_the_regular_expression_that_they_stand_for(parts, cased,
 
 def test_every_shape_of_a_rule_set_comes_back():
     texts = rule_texts(rule_folders(None))
-    found = parsing.parse(texts)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=RuleSet) == found
+    rule_set = parsing.parse(texts)
+    assert msgspec.json.decode(msgspec.json.encode(rule_set), type=RuleSet) == rule_set

@@ -348,8 +348,8 @@ def test_what_is_alike_is_told_once_and_counted():
     (first,) = min(outcomes, key=lambda item: item.first).accepted
     assert first == Acceptance(sessions[0].start + timedelta(milliseconds=1110), "servername.com", ("fabrikam.com",))
     counted = [item for item in given if isinstance(item, CountedRows)]
-    assert sum(item.rows for item in counted) == 50 * 29
-    assert max(item.last for item in counted) == sessions[-1].start + timedelta(milliseconds=1386)
+    assert sum(counted_rows.rows for counted_rows in counted) == 50 * 29
+    assert max(counted_rows.last for counted_rows in counted) == sessions[-1].start + timedelta(milliseconds=1386)
     assert not [item for item in given if isinstance(item, LogRow | SessionRows)]
 
 

@@ -277,11 +277,11 @@ def test_json_holds_the_listed_refusals_and_the_count_of_the_others(tmp_path):
     again = load(tmp_path / "report.json")
     assert '"folded"' not in to_json(report)
     assert '"folded"' not in json_schema()
-    for item, known in zip(again.incidents, report.incidents, strict=True):
-        assert item.rejections == known.rejections
-        assert item.folded_count == known.folded_count
-        ids = {rejection.id for rejection in item.rejections}
-        assert {link.rejection for link in item.links} <= ids
+    for incident, known in zip(again.incidents, report.incidents, strict=True):
+        assert incident.rejections == known.rejections
+        assert incident.folded_count == known.folded_count
+        ids = {rejection.id for rejection in incident.rejections}
+        assert {link.rejection for link in incident.links} <= ids
     text = " ".join(shown("x.txt", again).split())
     assert "tables and time lines hold the listed refusals only" in text
 
@@ -316,14 +316,14 @@ def test_a_folded_refusal_is_whole_again(tmp_path):
     (incident,) = pipeline.analyze(tmp_path, rules=rules()).incidents
     other = Origin(source="other.csv", member="M.LOG", line=4)
     numbers = Files()
-    found = [
+    rejections = [
         replace(rejection, origins=(rejection.origin, other), id="R-of-its-own") for rejection in incident.rejections
     ]
-    shared = shared_part(found[0], found[0].reply)
-    group = Alike(shared, [differing_part(item, shared.reply, numbers) for item in found], numbers.origins)
-    assert list(group.rejections()) == found
+    shared = shared_part(rejections[0], rejections[0].reply)
+    group = Alike(shared, [differing_part(item, shared.reply, numbers) for item in rejections], numbers.origins)
+    assert list(group.rejections()) == rejections
     assert len(group) == 3
-    assert list(in_order([], [group])) == found
+    assert list(in_order([], [group])) == rejections
     assert max(map(len, group.rows)) < 250
     assert isinstance(next(group.differing()), Differing)
 

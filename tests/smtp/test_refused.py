@@ -40,7 +40,7 @@ def analyzed(folder, made):
     (folder / "SEND.LOG").write_text(send_log(made), encoding="utf-8", newline="")
     fast = pipeline.analyze(folder, rules=rules())
     plain = pipeline.analyze(folder, rules=rules(), prefilter=False)
-    read = sum(item.read or 0 for item in fast.coverage)
+    read = sum(coverage.read or 0 for coverage in fast.coverage)
 
     def without_read(report):
         return replace(report, coverage=tuple(replace(item, read=None) for item in report.coverage))

@@ -314,7 +314,7 @@ def test_logs_of_other_channels_give_the_same_report(tmp_path):
     plain = to_json(ea.analyze(tmp_path, prefilter=False))
     fast = ea.analyze(tmp_path)
     assert to_json(fast) == plain
-    assert {item.code for item in fast.context} == {"36888", "36874"}
+    assert {context.code for context in fast.context} == {"36888", "36874"}
 
 
 def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
