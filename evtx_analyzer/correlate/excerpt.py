@@ -11,6 +11,7 @@ import heapq
 from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -51,11 +52,11 @@ def survey(group: Alike, number: int) -> Survey:
         senders.add(differing.mail_from)
         recipients.update(differing.rcpt_to.split("; "))
         if len(early) < FIRST or differing.time <= early[-1][1].time:
-            insort(early, ((*group.order(differing), number, place), differing), key=_order)
+            insort(early, ((*group.order(differing), number, place), differing), key=itemgetter(0))
             del early[FIRST:]
         if end is None or differing.time >= end[1].time:
             entry = (*group.order(differing), number, place), differing
-            end = entry if end is None else max(end, entry, key=_order)
+            end = entry if end is None else max(end, entry, key=itemgetter(0))
     assert end is not None, "no group is empty"
     return Survey(
         group=group,
@@ -66,10 +67,6 @@ def survey(group: Alike, number: int) -> Survey:
         senders=frozenset(senders),
         recipients=frozenset(recipients) - {""},
     )
-
-
-def _order(entry: tuple[_Row, Differing]) -> _Row:
-    return entry[0]
 
 
 def excerpt(surveys: Sequence[Survey], links: Iterable[Link]) -> tuple[list[Rejection], tuple[Alike, ...]]:

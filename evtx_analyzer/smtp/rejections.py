@@ -6,7 +6,6 @@ A rejection from one log is a ``Sighting``; ``merge`` joins the sightings of one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -130,7 +129,7 @@ def _shown(event: SmtpEvent | MessageEvent, text: str) -> dict[str, Any]:
         "time": event.time,
         "kind": event.kind,
         "reply": text,
-        "attribution": _attribution(text),
+        "attribution": attribution(text),
         "untrusted_root_hint": "untrustedroot" in text.casefold(),
         "resolution": event.resolution,
         "origin": event.origin,
@@ -143,12 +142,3 @@ def _shown(event: SmtpEvent | MessageEvent, text: str) -> dict[str, Any]:
         "certificate_name": verdict.name if verdict else "",
         "certificate_verdict": verdict.verdict if verdict else "",
     }
-
-
-def _attribution(text: str) -> str:
-    """Return what ``replies.attribution`` does; cached for the text before the bracket, which most replies share."""
-    head, bracket_, tail = text.partition("[")
-    return _cached_attribution(head) or (attribution(bracket_ + tail) if bracket_ else "")
-
-
-_cached_attribution = lru_cache(maxsize=256)(attribution)
