@@ -26,10 +26,7 @@ def with_roles(operations: Sequence[Operation]) -> list[Operation]:
     if not any(_stops(operation) for operation in operations):
         return list(operations)
     known = _Known(operations)
-    return [
-        replace(operation, missing_issuer_role=known.role(operation)) if _stops(operation) else operation
-        for operation in operations
-    ]
+    return [replace(check, missing_issuer_role=known.role(check)) if _stops(check) else check for check in operations]
 
 
 def _stops(operation: Operation) -> bool:
@@ -74,9 +71,5 @@ class _Known:
 
     def _is_signed_by_other(self, missing: Certificate) -> bool:
         """Return whether a certificate with this subject is known that another issuer signed."""
-        return any(
-            same_name(certificate.subject, missing.subject)
-            and certificate.issuer
-            and not same_name(certificate.subject, certificate.issuer)
-            for certificate in self._certificates.values()
-        )
+        same = [shown for shown in self._certificates.values() if same_name(shown.subject, missing.subject)]
+        return any(shown.issuer and not same_name(shown.subject, shown.issuer) for shown in same)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import NamedTuple
 
 from evtx_analyzer.model.events import Capi2Event, Event
@@ -99,6 +100,5 @@ def _reaches(earlier: _Place, later: _Place) -> bool:
 
 def _thumbprints(event: Capi2Event) -> frozenset[str]:
     """Return the thumbprints of all certificates that an event names in any of its elements."""
-    return frozenset(
-        thumbprint(value) for name, values in event.fields.items() if name.endswith(".fileRef") for value in values
-    )
+    named = (values for name, values in event.fields.items() if name.endswith(".fileRef"))
+    return frozenset(map(thumbprint, chain.from_iterable(named)))

@@ -119,11 +119,8 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         for row in self.here:
             if row.state.thumbprint not in ("", self.own):
                 others.setdefault(row.state.thumbprint, []).append(row)
-        earlier = {
-            thumbprint: span.last
-            for thumbprint, rows in others.items()
-            if (span := joined(row.times.between(None, first) for row in rows)) is not None
-        }
+        spans = {name: joined(row.times.between(None, first) for row in rows) for name, rows in others.items()}
+        earlier = {name: span.last for name, span in spans.items() if span is not None}
         if not self.own or self.before is not None or not earlier:
             return None
         newest = max(earlier.values())

@@ -49,8 +49,7 @@ def correlate(
     shown = tuple(with_certificates(facts.rejections, on_wire))
     facts = replace(facts, handshakes=tuple(on_wire), rejections=shown)
     checks = [
-        with_signals(operation, signals, "chain-operation", operation_facts(operation, facts))
-        for operation in facts.operations
+        with_signals(check, signals, "chain-operation", operation_facts(check, facts)) for check in facts.operations
     ]
     refused: list[Rejection] = []
     views: dict[str, Fields] = {}

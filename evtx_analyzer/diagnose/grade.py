@@ -48,14 +48,12 @@ def grade_of(cause: Cause, observed: AbstractSet[str], capped: AbstractSet[str] 
                 grade = candidate
                 break
             grade = "possible"
-    against = [
-        observation for observation in cause.observations if observation.contradicts and observation.name in observed
-    ]
-    if any(observation.caps for observation in against):
+    against = [rule for rule in cause.observations if rule.contradicts and rule.name in observed]
+    if any(rule.caps for rule in against):
         grade = min(grade, "possible", key=RANK.__getitem__)
     excluded = any(set(group) <= observed for group in cause.grades.get("contradicted", ()))
     # Accepted mail shows that a cause does not decide alone, a store what it held later: neither contradicts a cause.
-    opposed = any(not (observation.caps or observation.weak) for observation in against)
-    if excluded or any(observation.excludes for observation in against) or (opposed and RANK[grade] < RANK["possible"]):
+    opposed = any(not (rule.caps or rule.weak) for rule in against)
+    if excluded or any(rule.excludes for rule in against) or (opposed and RANK[grade] < RANK["possible"]):
         return "contradicted"
     return grade

@@ -65,10 +65,8 @@ def _checks(rule: Observation, scene: Scene, identified: Sequence[Operation]) ->
     if rule.contradicts and {check.thumbprint for check in identified} - {check.thumbprint for check in checks}:
         # There is another certificate with the server's name, for which this does not hold.
         return (), False
-    facts = [
-        Fact(origin=check.chain_origin or check.origin, time=check.chain_time or check.time, operation=check)
-        for check in checks
-    ]
+    timed = [(check.chain_origin or check.origin, check.chain_time or check.time, check) for check in checks]
+    facts = [Fact(origin=origin, time=time, operation=check) for origin, time, check in timed]
     return facts, any(check.id in scene.free for check in checks)
 
 

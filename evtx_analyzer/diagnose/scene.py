@@ -327,9 +327,6 @@ def _nearest_per_operation(links: Sequence[Link]) -> list[Link]:
 
 
 def _coverage_text(case: Case) -> str:
-    spans = [
-        clock.between(Moment(coverage.first), Moment(coverage.last))
-        for coverage in case.coverage
-        if coverage.kind == capi2.KIND and coverage.first is not None and coverage.last is not None
-    ]
-    return "; ".join(spans) or "no CAPI2 record"
+    spans = [(span.first, span.last) for span in case.coverage if span.kind == capi2.KIND]
+    texts = [clock.between(Moment(first), Moment(last)) for first, last in spans if first and last]
+    return "; ".join(texts) or "no CAPI2 record"

@@ -92,10 +92,10 @@ def _claim(best: Finding, repair: Repair | None) -> str:
     if best.cause == UNEXPLAINED:
         return "No cause is supported well enough to be named; what to collect next is listed."
     if best.grade == "confirmed":
-        worked = repair is not None and any(
-            incident.result == "fixed" and incident.cause == best.cause for incident in repair.incidents
+        fixed = {incident.cause for incident in repair.incidents if incident.result == "fixed"} if repair else set()
+        shown = (
+            "by a fix of it that worked" if best.cause in fixed else "by the network trace of the refused connection"
         )
-        shown = "by a fix of it that worked" if worked else "by the network trace of the refused connection"
         return f"This cause is shown {shown}."
     if best.grade == "probable":
         return "This cause is the best supported explanation; it is not proven until the fix has worked."

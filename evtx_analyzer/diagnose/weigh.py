@@ -184,9 +184,8 @@ _HOW_KNOWN: dict[HostBasis, str] = {
 def _is_capped(weighed: Sequence[_Weighed]) -> bool:
     """Return whether an observation that caps the cause holds in every incident in which it reaches its best grade."""
     best = max(RANK[weighing.grade] for weighing in weighed)
-    return all(
-        any(seen.observation.caps for seen in weighing.seen) for weighing in weighed if RANK[weighing.grade] == best
-    )
+    reaching = [weighing for weighing in weighed if RANK[weighing.grade] == best]
+    return all(any(seen.observation.caps for seen in weighing.seen) for weighing in reaching)
 
 
 def _weigh(cause: Cause, scene: Scene) -> _Weighed:

@@ -68,11 +68,8 @@ def refused_state(
     online = {is_remote_side(each.remote_name, each.received, each.remote_endpoint) for each in rejections}
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
-    failed = {
-        FailedCheck(check.host, check.process, check.policy, check.thumbprint, check.time)
-        for check in checks
-        if check.result not in ("", PASSED)
-    }
+    bad = [check for check in checks if check.result not in ("", PASSED)]
+    failed = {FailedCheck(check.host, check.process, check.policy, check.thumbprint, check.time) for check in bad}
     return RefusedState(
         host=incident.host,
         connector=incident.connector,

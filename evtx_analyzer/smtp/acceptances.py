@@ -124,9 +124,8 @@ def _is_own(domain: str, own: tuple[str, ...]) -> bool:
 
 
 def _clipped(span: Span, first: datetime | None, last: datetime | None) -> Span | None:
-    inside = [
-        time for time in (span.first, span.last) if (first is None or time >= first) and (last is None or time <= last)
-    ]
+    ends = (span.first, span.last)
+    inside = [time for time in ends if (first is None or time >= first) and (last is None or time <= last)]
     if len(inside) == 2:  # noqa: PLR2004  both ends
         return span
     return Span(1, inside[0], inside[0]) if inside else None

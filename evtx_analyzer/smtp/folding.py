@@ -210,9 +210,8 @@ def split(
     for key in {**whole, **folded}:
         count = len(whole.get(key, ())) + sum(map(len, folded.get(key, ())))
         if count <= FEW:
-            whole.setdefault(key, []).extend(
-                rejection for group in folded.pop(key, ()) for rejection in group.rejections()
-            )
+            for group in folded.pop(key, ()):
+                whole.setdefault(key, []).extend(group.rejections())
         elif foldable := [rejection for rejection in whole.get(key, ()) if _is_foldable(rejection, recorded)]:
             whole[key] = [rejection for rejection in whole[key] if not _is_foldable(rejection, recorded)]
             folded.setdefault(key, []).extend(fold(foldable, files))
