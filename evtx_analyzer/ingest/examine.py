@@ -20,15 +20,17 @@ from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
+from evtx_analyzer.read.lines import head_text
 
 NEEDLE = "5.7.64"
 OWN_REPORT = "a report that this program made: it is no evidence"
 # A saved report as JSON or HTML. Reports hold the text 5.7.64, and often lie in the folder of their logs.
 _OWN_REPORT = re.compile(
-    rb'(?:\xef\xbb\xbf)?(?:\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
-    rb'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer)',
+    r'\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
+    r'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer',
     re.IGNORECASE,
 )
+_BEGINNING = 4096
 _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
@@ -95,7 +97,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
         with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    own = _OWN_REPORT.match(block) is not None
+                    own = _OWN_REPORT.match(head_text(block[:_BEGINNING])) is not None
                     syntax = None if own else recognize(block[:HEAD])
                     remarks = (OWN_REPORT,) if own else notes(syntax, block)
                     looks = not own and syntax not in _NO_TEXT_LOGS

@@ -43,7 +43,7 @@ _QUOTED = frozenset(',+"\\<>;=\n')
 
 def is_certificate_file(head: bytes) -> bool:
     """Return whether a file begins as DER or holds PEM."""
-    return _is_binary(head) or _PEM_BEGIN.search(head) is not None
+    return _is_binary(head) or _PEM_BEGIN.search(_one_byte_each(head)) is not None
 
 
 def _is_binary(head: bytes) -> bool:
@@ -60,12 +60,20 @@ def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[Certific
     if _is_binary(data):
         yield from _binary(data, source)
         return
-    for begin in _PEM_BEGIN.finditer(data):
-        origin, block = replace(source, offset=begin.start()), _PEM.match(data, begin.start())
+    text = _one_byte_each(data)
+    for begin in _PEM_BEGIN.finditer(text):
+        offset = begin.start() * (1 if text is data else 2)
+        origin, block = replace(source, offset=offset), _PEM.match(text, begin.start())
         if block is None:
             yield Loss(origin=origin, reason="a PEM block is cut: it has no end", extent="1 certificate")
         else:
             yield from _pem(block[0], origin)
+
+
+def _one_byte_each(data: bytes) -> bytes:
+    """Return PEM in UTF-16, as Windows PowerShell's ``>`` writes it, without its NULs; any other bytes as they are."""
+    forms = (data, data[::2], data[1::2])  # of UTF-16, little and big endian, the bytes that ASCII has
+    return next((form for form in forms if _PEM_BEGIN.search(form)), data)
 
 
 def from_der(data: bytes) -> Certificate | None:

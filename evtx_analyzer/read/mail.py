@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
+from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.lines import head_text
 
 NDR = "NDR"
-_LARGEST = 64 << 20
+_LARGEST, _SAMPLE = 64 << 20, 1024
 _HEADER = re.compile(r"\A(?:From [^\r\n]*\r?\n)?[!-9;-~]+:[ \t]?[^\r\n]*\r?\n")
 _REPORT = re.compile(r"report-type=\"?delivery-status|message/(?:global-)?delivery-status", re.IGNORECASE)
 
@@ -35,8 +36,9 @@ def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss
     data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
-    # The mail parser would take a byte order mark for a part of the first header's name.
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    # The mail parser would take a byte order mark for a part of the first header's name, and it cannot read UTF-16.
+    encoding, mark = guess(data[:_SAMPLE])
+    data = data[mark:] if encoding == "utf-8" else data[mark:].decode(encoding, "replace").encode()
     try:
         rows, reports = list(recipients(data)), unattributed(data)
     except RecursionError:
