@@ -188,10 +188,10 @@ def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
     decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
     for number, xml in _decoded(chunk.data):
         decoded[number].append(xml)
-    allowance: list[Any] = []
+    shared: list[Any] = []
     for head in chunk.heads:
         decoded_texts = decoded.get(head.id)
-        yield head, decoded_texts.pop(0) if decoded_texts else _recovered(chunk, head, allowance)
+        yield head, decoded_texts.pop(0) if decoded_texts else _recovered(chunk, head, shared)
 
 
 class CountedChunk:
@@ -205,7 +205,7 @@ class CountedChunk:
         self._raw, self._chunk = raw, counted_chunk(raw)
         self._texts: dict[int, str] = {}
         self._end = 0  # of the last record that was decoded
-        self._allowance: list[Any] = []
+        self._shared: list[Any] = []
 
     def matching(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
         """Yield the head and XML of each record that the search finds, or the error why it cannot be decoded."""
@@ -217,7 +217,7 @@ class CountedChunk:
             last = self._chunk.heads[-1] if self._whole else heads[-1]
             self._texts, self._end = dict(_decoded(up_to(self._chunk.data, last))), last.end
         for head in heads:
-            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head, self._allowance)
+            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head, self._shared)
             if not isinstance(xml, str) or search.in_text(xml):
                 yield head, xml
 
@@ -300,15 +300,15 @@ def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
         yield decoded_record["event_record_id"], decoded_record["data"]
 
 
-def _recovered(chunk: Chunk, head: Head, allowance: list[Any]) -> str | Exception:
+def _recovered(chunk: Chunk, head: Head, shared: list[Any]) -> str | Exception:
     """Return a record as our own decoder renders it, or the error.
 
-    ``allowance`` holds what is left to the chunk's records; it is empty until the first of them needs our decoder.
+    ``shared`` holds what the chunk's records share; it is empty until the first of them needs our decoder.
     """
     from evtx_analyzer.read.evtx import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
 
     try:
-        allowance[:] = allowance or [binxml.Allowance()]
-        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)), *allowance)
+        shared[:] = shared or [binxml.Shared()]
+        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)), *shared)
     except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary
         return error
