@@ -20,7 +20,7 @@ from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
-from evtx_analyzer.read.lines import head_text
+from evtx_analyzer.read.encoding import as_text
 
 NEEDLE = "5.7.64"
 OWN_REPORT = "a report that this program made: it is no evidence"
@@ -97,7 +97,7 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
         with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    own = _OWN_REPORT.match(head_text(block[:_BEGINNING])) is not None
+                    own = _OWN_REPORT.match(as_text(block[:_BEGINNING])) is not None
                     syntax = None if own else recognize(block[:HEAD])
                     remarks = (OWN_REPORT,) if own else notes(syntax, block)
                     looks = not own and syntax not in _NO_TEXT_LOGS

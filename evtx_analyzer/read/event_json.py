@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.read.csv_export import whole_rows
-from evtx_analyzer.read.encoding import guess
-from evtx_analyzer.read.event_forms import ECMD_COLUMNS, Converted, converted
+from evtx_analyzer.read.encoding import as_text, guess
+from evtx_analyzer.read.event_forms import ECMD_COLUMNS, converted
 from evtx_analyzer.read.event_xml import event_record
-from evtx_analyzer.read.lines import as_lines, damaged_row, head_text, lines, split_cells
+from evtx_analyzer.read.lines import as_lines, damaged_row, lines, split_cells
 from evtx_analyzer.wincrypt import CAPI2_PROVIDER, EXPORT_AGAIN
 
 _BLOCK = 1 << 20
@@ -31,7 +31,7 @@ _LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"
 
 def is_event_json(head: bytes) -> bool:
     """Return whether a file begins with a Windows event in JSON, alone, in a list, or after ``Record N``."""
-    text = head_text(head)
+    text = as_text(head)
     start = _VALUE.search(text) if _BEGINS.match(text) else None
     if start is None:
         return False
@@ -57,12 +57,12 @@ def read_event_json(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | 
         if isinstance(events, Loss):
             yield events
             continue
-        for number, event in enumerate(events):
+        for number, xml in enumerate(events):
             # Events are told apart by their origin, so each of several in one value needs an offset of its own.
             place = replace(origin, offset=(origin.offset or 0) + number)
-            if event.xml:
-                yield event_record(event.xml, place)
-            lost += not event.xml
+            if xml:
+                yield event_record(xml, place)
+            lost += not xml
     yield from _without_facts(lost, "JSON", source)
 
 
@@ -81,12 +81,12 @@ def read_event_csv(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
             if isinstance(events, Loss):
                 yield events
                 continue
-            yield from (event_record(event.xml, origin) for event in events if event.xml)
-            lost += sum(not event.xml for event in events)
+            yield from (event_record(xml, origin) for xml in events if xml)
+            lost += events.count("")
     yield from _without_facts(lost, "CSV", source)
 
 
-def _events(value: object, origin: Origin) -> list[Converted] | Loss:
+def _events(value: object, origin: Origin) -> list[str] | Loss:
     try:
         return list(converted(value))
     except RecursionError:

@@ -21,7 +21,8 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
 from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
-from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines, lost_lines
+from evtx_analyzer.read.encoding import as_text
+from evtx_analyzer.read.lines import as_lines, date_order, lines, lost_lines
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -44,7 +45,7 @@ _SHORTEST_INDENT = 4
 
 def is_clixml(head: bytes) -> bool:
     """Return whether the first bytes are of an Export-Clixml file."""
-    return "<Objs" in head_text(head)[:2000]
+    return "<Objs" in as_text(head)[:2000]
 
 
 def is_list_text(head: bytes) -> bool:

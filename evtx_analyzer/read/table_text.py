@@ -80,7 +80,8 @@ def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]
             table, previous = (None if missing else header), number
             yield from (last,) if last is not None else ()
             last = _without(header.cmdlet, missing, origin) if missing else None
-        elif table is not None and adjoins and isinstance(last, LogRow) and _goes_on(line, table):
+        elif table is not None and adjoins and isinstance(last, LogRow) and line[: table.starts[1]].isspace():
+            # A line with an empty first column continues the row above (``Format-Table -Wrap``).
             last, previous = _wrapped(last, line, table), number
         elif table is not None and (adjoins or table.cmdlet == EXCHANGE_CERTIFICATE):
             previous = number
@@ -90,11 +91,6 @@ def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]
         else:
             table = None
     yield from (last,) if last is not None else ()
-
-
-def _goes_on(line: str, table: _Table) -> bool:
-    """Return whether a line continues the row above (``Format-Table -Wrap``): its first column is empty."""
-    return line[: table.starts[1]].isspace()
 
 
 def _wrapped(row: LogRow, line: str, table: _Table) -> LogRow:
