@@ -392,6 +392,13 @@ def test_a_password_file_in_the_encodings_of_powershell(tmp_path, encoding):
     assert read_password(tmp_path / "pw.txt") == "Grün 1".encode()
 
 
+@pytest.mark.parametrize("name", ["1:SEND1.LOG", ":SEND1.LOG"])
+def test_a_member_of_a_7z_with_a_colon_is_read(put, name):
+    """It was not unpacked, and taken for an empty file."""
+    (source,) = discover([put("case.7z", sevenzipped({name: CASE[SEND_FILE]}))])
+    assert (source.fault, source.open().read()) == ("", CASE[SEND_FILE])
+
+
 def test_encrypted_7z(put):
     path = put("case.7z", sevenzipped({"SEND1.LOG": CASE[SEND_FILE]}, password="geheim"))
     with pytest.raises(ea.InputError, match="encrypted"):

@@ -7,7 +7,7 @@ only be unpacked from its start. A cab is unpacked in memory. ``formats`` lists 
 
 from __future__ import annotations
 
-import re
+import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.discover.archive.formats import KINDS, archive_kind
 from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, no_room, reason
-from evtx_analyzer.discover.archive.member import Entry, Found
+from evtx_analyzer.discover.archive.member import Entry, Found, slashes, unsafe
 from evtx_analyzer.discover.archive.zip_members import OFFICE_DOCUMENT, UNPACK
 from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.model.origin import Origin
@@ -29,7 +29,6 @@ _HEAD = 1024
 _BLOCK = 1 << 20
 _IN_MEMORY = 16 << 20
 _KEPT_OPEN = 6
-_DRIVE = re.compile(r"[A-Za-z]:")
 _COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
 
 
@@ -57,7 +56,7 @@ class _Archive:
         try:
             for entry_or_fault in contents:
                 if isinstance(entry_or_fault, Entry):
-                    self.entries[self._unique(_slashes(entry_or_fault.name))] = entry_or_fault
+                    self.entries[self._unique(slashes(entry_or_fault.name))] = entry_or_fault
                 else:
                     self.faults.append(entry_or_fault)
         except Exception as error:  # noqa: BLE001  the boundary of an archive: libraries raise any kind on damage
@@ -129,7 +128,7 @@ class Archives:
     def _member(self, node: _Node, kind: str, name: str, entry: Entry) -> Iterator[Source]:
         """Yield the sources of one member: itself, or what is in it where it is an archive."""
         origin = _below(node, name)
-        fault = entry.fault or _unsafe(name)
+        fault = entry.fault or unsafe(name)
         if fault:
             yield faulty(origin, entry.size, fault)
             return
@@ -176,9 +175,7 @@ class Archives:
         """Return a file in which the reader can seek, and the faults of unpacking it."""
         if not node.depth:
             return node.open(), []
-        from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where an archive is read
-
-        spool = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
+        spool = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
         with closing(node.open()) as stream:
             try:
                 while block := stream.read(_BLOCK):
@@ -207,19 +204,3 @@ def _head(node: _Node) -> tuple[bytes, str]:
 def _below(node: _Node, name: str) -> Origin:
     inside = node.origin.member
     return Origin(source=node.origin.source, member=name if inside is None else f"{inside}!{name}")
-
-
-def _slashes(name: str) -> str:
-    """Return the name of a member with forward slashes, and without characters that UTF-8 cannot encode."""
-    name = name.replace("\\", "/").removeprefix("./")
-    return name.encode("utf-8", "replace").decode()
-
-
-def _unsafe(name: str) -> str:
-    """Return what is wrong with the name of a member, empty if nothing is.
-
-    No member is ever written, but an archive with names that lead out of its folder was made to do harm.
-    """
-    if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
-        return "its name leads out of the archive's folder; it is not read"
-    return "" if name.strip() else "it has no name"
