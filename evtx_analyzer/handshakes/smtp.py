@@ -18,7 +18,7 @@ _CODE = re.compile(r"\b5\.7\.64\b")
 class Dialog(Struct, frozen=True, kw_only=True):
     """The clear text of one connection.
 
-    ``starttls`` is ``accepted``, ``refused`` (by ``reply``), ``unanswered``, ``not-used``, or empty where the
+    ``starttls`` is ``accepted``, ``refused``, ``unanswered``, ``not-used``, or empty where the
     connection is TLS from its first byte. ``client_end`` and ``server_end`` are the byte offsets at which the clear
     text ends in both directions, and TLS begins where it was accepted. ``refusal`` is a reply with 5.7.64 in clear
     text.
@@ -27,9 +27,7 @@ class Dialog(Struct, frozen=True, kw_only=True):
     banner: str = ""
     ehlo: str = ""
     seen_address: str = ""
-    keywords: tuple[str, ...] = ()
     starttls: str = ""
-    reply: str = ""
     refusal: str = ""
     client_end: int = 0
     server_end: int = 0
@@ -46,11 +44,10 @@ def dialog(client: bytes, server: bytes) -> Dialog:
         reply, reply_end = replies[number] if number < len(replies) else ("", 0)
         if verb.upper() in ("EHLO", "HELO"):
             seen = _SEEN.search(reply)
-            keywords = tuple(line[4:].strip() for line in reply.splitlines()[1:])
-            talk = replace(talk, ehlo=argument.strip(), seen_address=seen[1] if seen else "", keywords=keywords)
+            talk = replace(talk, ehlo=argument.strip(), seen_address=seen[1] if seen else "")
         elif verb.upper() == "STARTTLS":
             state = "accepted" if reply.startswith("220") else "refused" if reply else "unanswered"
-            return replace(talk, starttls=state, reply=reply, refusal="", client_end=end, server_end=reply_end)
+            return replace(talk, starttls=state, refusal="", client_end=end, server_end=reply_end)
         elif verb.upper() in ("DATA", "BDAT"):
             break
     return talk
