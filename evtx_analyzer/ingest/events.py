@@ -22,8 +22,7 @@ from evtx_analyzer.model.records import (
     SessionRows,
 )
 from evtx_analyzer.normalize import is_relevant, may_be_relevant, normalize, send_log
-from evtx_analyzer.normalize.capi2 import is_capi2_channel
-from evtx_analyzer.normalize.log_cleared import log_notice
+from evtx_analyzer.normalize.capi2 import is_capi2_channel, log_notice
 from evtx_analyzer.read import Record, pieces, read
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.read.exchange_log import SEND_LOG

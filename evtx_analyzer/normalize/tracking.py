@@ -24,23 +24,14 @@ from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize.ndr import null_sender
 
 KIND = "message-tracking"
-_LOG_TYPE = "message tracking log"
 _EXPORT = "Get-MessageTrackingLog"
-_EXPORTED = {
-    "clientip": "client-ip",
-    "clienthostname": "client-hostname",
-    "serverip": "server-ip",
-    "serverhostname": "server-hostname",
-    "sourcecontext": "source-context",
-    "connectorid": "connector-id",
-    "source": "source",
-    "eventid": "event-id",
-    "messageid": "message-id",
+_NAMES = (
+    *("client-ip", "client-hostname", "server-ip", "server-hostname", "source-context", "connector-id", "source"),
+    *("event-id", "message-id", "recipient-status", "reference", "return-path"),
+)
+_EXPORTED = {name.replace("-", ""): name for name in _NAMES} | {
     "recipients": "recipient-address",
-    "recipientstatus": "recipient-status",
-    "reference": "reference",
     "sender": "sender-address",
-    "returnpath": "return-path",
 }
 _NOT_EXPORTED = ("System.String[]", "Microsoft.Exchange.Data")
 _SENDING = ("SEND", "SENDEXTERNAL", "FAIL", "DEFER")
@@ -51,14 +42,12 @@ _NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
 _SESSION = re.compile(r"\b[0-9A-F]{16}\b")
 
 
-def is_tracking(row: LogRow) -> bool:
-    """Return whether a row is of message tracking, as a log or as an export."""
-    return row.log == _EXPORT or row.log.casefold() == _LOG_TYPE
-
-
 def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:
     """Return the typed row; a Loss where its time cannot be read or the export dropped what failed."""
-    values = _log_names(row)
+    values = row.values
+    if row.log == _EXPORT:
+        known = ((_EXPORTED.get(name.casefold()), value) for name, value in values.items())
+        values = {name: value for name, value in known if name}
     local_time = _time(row, zone)
     if local_time is None:
         return Loss(origin=row.origin, reason="the row's time cannot be read", extent="1 row")
@@ -133,12 +122,6 @@ def _status(text: str) -> Mapping[str, str]:
     """Return the parts of a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
     parts = {name: value.strip() for name, value in _PART.findall(text)}
     return parts or {"LED": text.strip()}
-
-
-def _log_names(row: LogRow) -> dict[str, str]:
-    if row.log != _EXPORT:
-        return row.values
-    return {_EXPORTED[name.casefold()]: value for name, value in row.values.items() if name.casefold() in _EXPORTED}
 
 
 def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:

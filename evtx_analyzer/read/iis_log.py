@@ -65,9 +65,8 @@ def read_iis_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield the rows in Microsoft IIS format, and a Loss for each that has too few fields."""
     rows = lines(stream)
     first = list(itertools.islice(rows, _SAMPLE))
-    order = _order(
-        PurePath(source.member or source.source).name, [" ".join(line.split(", ", 4)[2:4]) for _, _, line in first]
-    )
+    dates = [" ".join(line.split(", ", 4)[2:4]) for _, _, line in first]
+    order = _order(PurePath(source.member or source.source).name, dates)
     for number, offset, line in itertools.chain(first, rows):
         origin = replace(source, line=number, offset=offset)
         text, lost = without_nuls(line, origin)

@@ -53,15 +53,11 @@ def read_serialized_store(stream: BinaryIO, source: Origin) -> Iterator[StoreEnt
                 reason = f"certificate {count} of the serialized store cannot be parsed"
                 yield Loss(origin=origin, reason=reason, extent=f"1 certificate, {size} bytes")
             elif _ARCHIVED not in properties:
-                key = (
-                    PrivateKey(thumbprint=certificate.thumbprint, present=True) if _KEY_PROVIDER in properties else None
-                )
+                known = PrivateKey(thumbprint=certificate.thumbprint, present=True)
+                key = known if _KEY_PROVIDER in properties else None
                 entry = StoreEntry(origin=origin, store="", listing="0", number=count, key=key)
                 yield replace(entry, certificate=certificate, encoded=value)
             count += 1
         properties = set() if kind in (_CERTIFICATE, *_LISTS) else properties | {kind}
-    reason, extent = (
-        "the serialized store ends too early: the file is cut",
-        f"what follows its first {count} certificates",
-    )
-    yield Loss(origin=replace(source, offset=place), reason=reason, extent=extent)
+    origin, extent = replace(source, offset=place), f"what follows its first {count} certificates"
+    yield Loss(origin=origin, reason="the serialized store ends too early: the file is cut", extent=extent)
