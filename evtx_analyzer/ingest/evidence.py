@@ -13,7 +13,9 @@ from evtx_analyzer.hosts import HostOverrides, Hosts, identify_hosts
 from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.case_account import (
+    bounded,
     coverage_of,
+    cut_exports,
     hosts_of,
     local_notes_of,
     losses_of,
@@ -21,14 +23,12 @@ from evtx_analyzer.ingest.case_account import (
     sorted_losses,
     unread_of,
 )
-from evtx_analyzer.ingest.cut_exports import cut_exports
 from evtx_analyzer.ingest.events import ReadingOptions
 from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
 from evtx_analyzer.ingest.handshake_scan import Wire, handshakes, unseen_refusals
 from evtx_analyzer.ingest.manifests import Manifests, read_manifests
 from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
-from evtx_analyzer.ingest.source_list import bounded
 from evtx_analyzer.ingest.streams import Progress
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Match
