@@ -48,9 +48,8 @@ def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[Collec
         return
     host = _text(manifest.get("host"))
     if not _MACHINE.fullmatch(host):
-        reason = "the manifest of the collector names no machine"
+        host, reason = "", "the manifest of the collector names no machine"
         yield Loss(origin=source, reason=reason, extent="the name of the machine")
-        host = ""
     ended = clock.from_iso(_text(manifest.get("ended")))
     tz = _zone(manifest.get("timeZone"), ended)
     if not tz:

@@ -50,11 +50,7 @@ def is_clixml(head: bytes) -> bool:
 
 def is_list_text(head: bytes) -> bool:
     """Return whether the first bytes hold a known object as list text."""
-    names: set[str] = set()
-    for line in as_lines(head)[:200]:
-        match = _PAIR.match(line)
-        if match is not None:
-            names.add(match[1])
+    names = {match[1] for line in as_lines(head)[:200] if (match := _PAIR.match(line))}
     return any(wanted <= names for wanted, _ in OBJECTS)
 
 
@@ -64,16 +60,9 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 
     place = 0
     try:
-        context = etree.iterparse(
-            stream,
-            events=("end",),
-            tag=_OBJECT,
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            huge_tree=False,
-        )
-        for _, element in context:
+        # It fetches, expands and validates nothing.
+        safe = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+        for _, element in etree.iterparse(stream, events=("end",), tag=_OBJECT, **safe):
             parent = element.getparent()
             if parent is None or parent.tag != f"{{{_NAMESPACE}}}Objs":
                 continue
@@ -93,12 +82,10 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 
 def _properties(element: etree._Element) -> dict[str, str]:
     values: dict[str, str] = {}
-    for bag in element:
-        if _local_name(bag) in ("Props", "MS"):
-            for member in bag:
-                name = member.get("N")
-                if name and name not in values:
-                    values[name] = _value(member)
+    for member in (member for bag in element if _local_name(bag) in ("Props", "MS") for member in bag):
+        name = member.get("N")
+        if name and name not in values:
+            values[name] = _value(member)
     return values
 
 
