@@ -142,7 +142,8 @@ class Flows:
 
     def add(self, segment: Segment) -> Iterator[Flow]:
         """Add a segment; yield the connections that end with it."""
-        key = _key(segment)
+        ends = segment.source, segment.target
+        key = ends if ends[0] < ends[1] else ends[::-1]
         flow = self._open.get(key) or self._begun.get(key)
         if segment.flags & SYN and flow is not None and _begins_anew(flow, segment):
             yield from self._close(key)
@@ -198,11 +199,6 @@ class Flows:
         if flow is not None:
             self._bytes -= flow.size
             yield flow
-
-
-def _key(segment: Segment) -> tuple[Endpoint, Endpoint]:
-    source, target = segment.source, segment.target
-    return (source, target) if source < target else (target, source)
 
 
 def _begins_anew(flow: Flow, segment: Segment) -> bool:

@@ -98,10 +98,10 @@ class Handshake(Struct, frozen=True, kw_only=True):
 
     ``requested`` is whether the server asked for a certificate, None where it cannot be seen. ``sent`` and ``received``
     are DER certificates in the order of the wire. ``flight`` is how far the client's answer to the server can be seen:
-    ``whole`` up to its ChangeCipherSpec. ``proved`` is whether the client sent CertificateVerify, ``hidden`` whether
-    the version is TLS 1.3. ``completed`` is whether both sides sent an encrypted record that ends a handshake
-    (Finished). ``renegotiated`` is whether another handshake followed inside the encrypted connection, which cannot be
-    seen. ``hello_at`` and ``certificate_at`` are offsets in the client's stream.
+    ``whole`` up to its ChangeCipherSpec. ``proved`` is whether the client sent CertificateVerify.
+    ``completed`` is whether both sides sent an encrypted record that ends a handshake (Finished). ``renegotiated`` is
+    whether another handshake followed inside the encrypted connection, which cannot be seen. ``hello_at`` and
+    ``certificate_at`` are offsets in the client's stream.
     """
 
     version: str = ""
@@ -113,8 +113,6 @@ class Handshake(Struct, frozen=True, kw_only=True):
     sent: tuple[bytes, ...] = ()
     received: tuple[bytes, ...] = ()
     proved: bool = False
-    resumed: bool = False
-    hidden: bool = False
     flight: Flight = "none"
     completed: bool = False
     renegotiated: bool = False
@@ -140,7 +138,7 @@ def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int)
     known |= {"version": VERSIONS.get(version, f"0x{version:04X}"), "cipher": CIPHERS.get(cipher, f"0x{cipher:04X}")}
     if version >= _TLS_1_3 or retry:
         done = ours.data and theirs.data
-        return Handshake(**known, hidden=True, flight="hidden", completed=done)  # type: ignore[arg-type]
+        return Handshake(**known, flight="hidden", completed=done)  # type: ignore[arg-type]
     shown, request = theirs.first(_SERVER_DONE) is not None, theirs.first(_REQUEST)
     certificate = theirs.first(_CERTIFICATE)
     resumed = not shown and certificate is None and theirs.changed
@@ -155,7 +153,6 @@ def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int)
         sent=sent or (),
         received=received or (),
         proved=ours.first(_VERIFY) is not None,
-        resumed=resumed,
         flight="cut" if sent is None and flight == "whole" else flight,
         completed=not alert and bool(ours.encrypted and theirs.encrypted),
         renegotiated=ours.encrypted > 1 or theirs.encrypted > 1,

@@ -105,25 +105,17 @@ class SourceAccount:
             # Only .evtx files are counted; there all channels share one numbering.
             self.other_ids.add_run(run.origin.record, run.last_record)
 
-    def count_rows(self, kind: str, rows: CountedRows) -> None:
-        """Count rows of a protocol log that are not read one by one; without a ``kind``, of an unknown log."""
+    def count_rows(self, kind: str, rows: CountedRows, read: int = 0) -> None:
+        """Count rows of which ``read`` are read, not only counted; without a ``kind``, they are of an unknown log."""
         self.records += rows.rows
         if kind:
-            self._span(kind).add_rows(rows)
-
-    def count_session(self, kind: str, rows: CountedRows) -> None:
-        """Count rows that the reader yields as one session."""
-        self.records += rows.rows
-        self._span(kind).add_session_rows(rows)
+            self._span(kind).add_rows(rows, read)
 
     def count_packets(self, rows: CountedRows | None, read: int, note: str) -> None:
         """Count the packets of a network trace, of which ``read`` were read whole; ``note`` is a remark on them."""
-        span = self._span(CAPTURE)
-        span.notes.append(note)
+        self._span(CAPTURE).notes.append(note)
         if rows is not None:
-            self.records += rows.rows
-            span.add_session_rows(rows)
-            span.counted = rows.rows - read
+            self.count_rows(CAPTURE, rows, read)
 
     def _span(self, kind: str) -> Span:
         span = self.spans.get(kind)

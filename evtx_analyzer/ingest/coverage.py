@@ -105,13 +105,9 @@ class Span:
         self._event_ids.update(run.event_ids)
         self._ids.add_run(run.origin.record, run.last_record)
 
-    def add_rows(self, rows: CountedRows) -> None:
-        """Count rows of a text log that were not read one by one."""
-        self.counted += rows.rows
-        self.add_session_rows(rows)
-
-    def add_session_rows(self, rows: CountedRows) -> None:
-        """Count rows that were read as one session."""
+    def add_rows(self, rows: CountedRows, read: int) -> None:
+        """Count rows of which ``read`` were read, and not only counted."""
+        self.counted += rows.rows - read
         self.records += rows.rows - 1
         self.add(rows.first, host=rows.host)
         self._add_time(rows.last)

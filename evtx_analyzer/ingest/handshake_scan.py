@@ -12,9 +12,8 @@ from evtx_analyzer import clock
 from evtx_analyzer.handshakes.flows import Flows
 from evtx_analyzer.handshakes.observe import GIVEN_UP, ClearRefusal, Observed, is_over, moment, observe
 from evtx_analyzer.ingest.account import SourceAccount
-from evtx_analyzer.ingest.events import ReadingOptions, watched
+from evtx_analyzer.ingest.events import Reading, ReadingOptions, watched
 from evtx_analyzer.ingest.examine import is_network_trace
-from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.handshake import Handshake
@@ -44,12 +43,9 @@ def handshakes(reading: Reading) -> Wire:
     accounts = [account for account in reading.accounts if is_network_trace(account.examined)]
     kept = [observed for account in accounts for observed in _read(account, reading.options)]
     shown = [observed.handshake for observed in kept if observed.handshake is not None]
-    return Wire(
-        handshakes=tuple(
-            sorted(shown, key=lambda handshake: (handshake.start, handshake.local, sort_key(handshake.origin)))
-        ),
-        refusals=tuple(observed.refusal for observed in kept if observed.refusal is not None),
-    )
+    shown.sort(key=lambda handshake: (handshake.start, handshake.local, sort_key(handshake.origin)))
+    refusals = tuple(observed.refusal for observed in kept if observed.refusal is not None)
+    return Wire(handshakes=tuple(shown), refusals=refusals)
 
 
 def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence[Alike] = ()) -> list[Loss]:

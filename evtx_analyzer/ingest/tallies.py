@@ -15,7 +15,7 @@ from evtx_analyzer.exchange import ACCEPTED_DOMAIN
 from evtx_analyzer.hosts import HostClue, Hosts, address_of
 from evtx_analyzer.model.events import ContextEvent, Event, Match, MessageEvent, Setting, SmtpEvent, WholeSession
 from evtx_analyzer.model.evidence import Context
-from evtx_analyzer.model.origin import Loss, Origin, display_name, sort_key
+from evtx_analyzer.model.origin import Loss, display_name, sort_key
 from evtx_analyzer.model.records import CountedSessions
 from evtx_analyzer.normalize import iis_smtp, send_log
 from evtx_analyzer.normalize.kinds import RECEIVED_KINDS
@@ -132,33 +132,28 @@ class Contexts:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, HostClue, str, str, str], _Row] = {}
+        self._rows: dict[tuple[str, HostClue, str, str, str], Context] = {}
 
     def add(self, event: ContextEvent) -> None:
         """Count an event."""
         origin = event.origin
-        path = display_name(origin)
-        key = (event.kind, HostClue(event.host, path), event.code, event.title, event.text)
+        key = (event.kind, HostClue(event.host, display_name(origin)), event.code, event.title, event.text)
         if key not in self._rows and len(self._rows) >= _MOST:
             key = (*key[:4], "")  # new texts are no longer kept apart
-        self._rows.setdefault(key, _Row(event.origin)).add(event)
+        row = self._rows.get(key)
+        if row is None:
+            kind, _, code, title, text = key
+            row = Context(
+                kind=kind, host="", code=code, title=title, text=text, count=0, first=None, last=None, origin=origin
+            )
+        known = event.time if clock.is_known(event.time_basis) else None
+        times = [time for time in (row.first, row.last, known) if time is not None]
+        first, last = min(times, default=None), max(times, default=None)
+        self._rows[key] = replace(row, count=row.count + 1, first=first, last=last)
 
     def rows(self, hosts: Hosts) -> tuple[Context, ...]:
         """Return the events, sorted by kind, host and code."""
-        rows = [
-            Context(
-                kind=kind,
-                host=hosts.resolve(clue)[0],
-                code=code,
-                title=title,
-                text=text,
-                count=row.count,
-                first=row.first,
-                last=row.last,
-                origin=row.origin,
-            )
-            for (kind, clue, code, title, text), row in self._rows.items()
-        ]
+        rows = [replace(row, host=hosts.resolve(clue)[0]) for (_, clue, *_), row in self._rows.items()]
         return tuple(sorted(rows, key=lambda row: (row.kind, row.host, row.code, row.text, sort_key(row.origin))))
 
     def losses(self) -> list[Loss]:
@@ -166,21 +161,6 @@ class Contexts:
         reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
         return [
             Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")
-            for (kind, _, _, _, text), row in self._rows.items()
-            if kind == QUEUE and has_code(text)
+            for row in self._rows.values()
+            if row.kind == QUEUE and has_code(row.text)
         ]
-
-
-class _Row:
-    """How often an event came, when first and last (where a time is known), and where the first one stands."""
-
-    def __init__(self, origin: Origin) -> None:
-        self.count, self.origin = 0, origin
-        self.first: datetime | None = None
-        self.last: datetime | None = None
-
-    def add(self, event: ContextEvent) -> None:
-        self.count += 1
-        if event.time is not None and clock.is_known(event.time_basis):
-            self.first = event.time if self.first is None or event.time < self.first else self.first
-            self.last = event.time if self.last is None or event.time > self.last else self.last

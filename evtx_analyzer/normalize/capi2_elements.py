@@ -5,7 +5,6 @@ Flags are decoded from ``@value``; the named attributes next to it are copies th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -184,8 +183,9 @@ def correct_flags(body: etree._Element, event_id: int) -> tuple[bool, tuple[str,
     disagreement.
     """
     changed, notes = False, []
-    for element, table in _flagged(body, event_id):
-        value = from_hex(attribute(element, "value"))
+    tables = {name: table for (number, name), table in FLAG_ELEMENTS.items() if number in (0, event_id)}
+    for element in body.iter(*(f"{{*}}{name}" for name in tables)):
+        table, value = tables[local_name(element)], from_hex(attribute(element, "value"))
         if value is None:
             continue
         meant = {name for bit, name in table.items() if value & bit}
@@ -200,12 +200,6 @@ def correct_flags(body: etree._Element, event_id: int) -> tuple[bool, tuple[str,
         for name in sorted(meant):
             element.set(name, "true")
     return changed, tuple(notes)
-
-
-def _flagged(body: etree._Element, event_id: int) -> Iterator[tuple[etree._Element, dict[int, str]]]:
-    tables = {name: table for (number, name), table in FLAG_ELEMENTS.items() if number in (0, event_id)}
-    for element in body.iter(*(f"{{*}}{name}" for name in tables)):
-        yield element, tables[local_name(element)]
 
 
 def _disagreement(element: etree._Element, value: int, named: set[str], meant: set[str]) -> str:

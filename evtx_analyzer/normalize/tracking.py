@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer import clock
@@ -105,23 +106,14 @@ def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
     texts = groups or [part.strip() for part in _NEXT_REPLY.split(status) if part.strip()]
     if len(texts) == 1:
         texts = texts * max(len(names), 1)
-    parts = [_status(text) for text in texts]
-    count = max(len(names), len(parts))
-    return tuple(
-        RecipientStatus(
-            address=names[number] if number < len(names) else "",
-            text=parts[number].get("LED", "") if number < len(parts) else "",
-            remote_name=parts[number].get("FQDN", "") if number < len(parts) else "",
-            remote=parts[number].get("IP", "") if number < len(parts) else "",
-        )
-        for number in range(count)
-    )
+    return tuple(_status(name, text) for name, text in zip_longest(names, texts, fillvalue=""))
 
 
-def _status(text: str) -> Mapping[str, str]:
-    """Return the parts of a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
-    parts = {name: value.strip() for name, value in _PART.findall(text)}
-    return parts or {"LED": text.strip()}
+def _status(name: str, text: str) -> RecipientStatus:
+    """Return a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
+    parts = {part: value.strip() for part, value in _PART.findall(text)} or {"LED": text.strip()}
+    led, fqdn, ip = (parts.get(part, "") for part in ("LED", "FQDN", "IP"))
+    return RecipientStatus(address=name, text=led, remote_name=fqdn, remote=ip)
 
 
 def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:

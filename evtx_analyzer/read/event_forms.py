@@ -136,18 +136,18 @@ def _as_evtxecmd(value: Object) -> str | None:
             return ""
         payload = payload if isinstance(payload, dict) else {}
     time = str(value["TimeCreated"]).strip().replace(" ", "T")
-    return _event_xml(
-        _children(payload),
-        provider=value["Provider"],
-        channel=value["Channel"],
-        event_id=value["EventId"],
-        record_id=value["EventRecordId"],
-        computer=value["Computer"],
-        level=_LEVELS.get(str(value.get("Level", "")).casefold(), "0"),
-        process=value.get("ProcessId"),
-        thread=value.get("ThreadId"),
-        time=time if re.search(r"(Z|[+-]\d\d:?\d\d)$", time) else f"{time}Z",
-    )
+    system = {
+        "provider": value["Provider"],
+        "channel": value["Channel"],
+        "event_id": value["EventId"],
+        "event_record_id": value["EventRecordId"],
+        "computer": value["Computer"],
+        "level": _LEVELS.get(str(value.get("Level", "")).casefold(), "0"),
+        "process_id": value.get("ProcessId"),
+        "thread_id": value.get("ThreadId"),
+        "time_created": time if re.search(r"(Z|[+-]\d\d:?\d\d)$", time) else f"{time}Z",
+    }
+    return _event_xml(system, _children(payload))
 
 
 def _as_catalog(value: Object) -> str | None:
@@ -156,22 +156,11 @@ def _as_catalog(value: Object) -> str | None:
     if not isinstance(system, dict) or not {"provider", "event_id", "channel"} <= system.keys():
         return None
     lost = _is_capi2(system["provider"], system["channel"])
-    return "" if lost else _with_data(system, value.get("event_data"))
+    return "" if lost else _event_xml(system, _whole_data(value.get("event_data")))
 
 
-def _with_data(system: Object, data: object) -> str:
-    return _event_xml(
-        f"<EventData>{_event_data(data)}</EventData>" if isinstance(data, dict) else "",
-        provider=system["provider"],
-        channel=system["channel"],
-        event_id=system["event_id"],
-        record_id=system.get("event_record_id"),
-        computer=system.get("computer"),
-        level=system.get("level"),
-        process=system.get("process_id"),
-        thread=system.get("thread_id"),
-        time=system.get("time_created"),
-    )
+def _whole_data(data: object) -> str:
+    return f"<EventData>{_event_data(data)}</EventData>" if isinstance(data, dict) else ""
 
 
 def _as_winlogbeat(value: Object) -> str | None:
@@ -189,27 +178,30 @@ def _as_winlogbeat(value: Object) -> str | None:
         "computer": winlog.get("computer_name"),
         "time_created": winlog.get("time_created") or value.get("@timestamp"),
     }
-    return _with_data(system, winlog.get("event_data"))
+    return _event_xml(system, _whole_data(winlog.get("event_data")))
 
 
 # ------------------------------------------------------------------------------------------------------------ as XML
 
 
-def _event_xml(body: str, **system: object) -> str:
-    """Return an event of these System values and the XML of its data; values that are absent are left out."""
+def _event_xml(system: Object, body: str) -> str:
+    """Return an event of System values, by the names of an event catalog, and the XML of its data.
+
+    Values that are absent are left out.
+    """
     known = {name: _escaped(value) for name, value in system.items() if value not in (None, "")}
     parts = {
         "provider": '<Provider Name="{}"/>',
         "event_id": "<EventID>{}</EventID>",
         "level": "<Level>{}</Level>",
-        "time": '<TimeCreated SystemTime="{}"/>',
-        "record_id": "<EventRecordID>{}</EventRecordID>",
+        "time_created": '<TimeCreated SystemTime="{}"/>',
+        "event_record_id": "<EventRecordID>{}</EventRecordID>",
         "channel": "<Channel>{}</Channel>",
         "computer": "<Computer>{}</Computer>",
     }
     written = "".join(form.format(known[name]) for name, form in parts.items() if name in known)
-    if "process" in known:
-        written += f'<Execution ProcessID="{known["process"]}" ThreadID="{known.get("thread", "")}"/>'
+    if "process_id" in known:
+        written += f'<Execution ProcessID="{known["process_id"]}" ThreadID="{known.get("thread_id", "")}"/>'
     return f"<Event><System>{written}</System>{body}</Event>"
 
 
