@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Capi2Event
 from evtx_analyzer.model.origin import Fields, Loss, Origin
 from evtx_analyzer.model.records import EventRecord, LogNotice
@@ -113,7 +112,9 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
         result=from_hex(attribute(child(body, "Result"), "value")),
         chain=parts.chain_elements(chain),
         chain_error=None if chain is None else parts.status_of(chain, "ErrorStatus"),
-        certificates=_certificates(body) if event_id == X509_OBJECTS else (),
+        certificates=tuple(map(parts.certificate_of, children(body, "Certificate")))
+        if event_id == X509_OBJECTS
+        else (),
         fields=fields,
         name=local_name(body),
         channel=event.channel,
@@ -162,10 +163,6 @@ def _policy(policy: etree._Element | None) -> tuple[int | None, tuple[str, ...]]
     if known is None or number is None or known in (number, _decimal(written)):
         return (number if known is None else known), ()
     return known, (f"Policy constant {written} disagrees with its type {name}; the type is believed",)
-
-
-def _certificates(body: etree._Element) -> tuple[Certificate, ...]:
-    return tuple(parts.certificate_of(child) for child in children(body, "Certificate"))
 
 
 def _chain_refs(body: etree._Element) -> tuple[str, ...]:
