@@ -23,7 +23,7 @@ from evtx_analyzer.discover import discover
 from evtx_analyzer.discover.log_collector import collector_bundles
 from evtx_analyzer.hosts import Hosts, host_text
 from evtx_analyzer.ingest.account import SourceAccount
-from evtx_analyzer.ingest.cut_exports import cut_properties
+from evtx_analyzer.ingest.case_account import cut_properties
 from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies

@@ -13,7 +13,7 @@ import re
 import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from evtx_analyzer.discover.archive.expand import Archives
 from evtx_analyzer.discover.archive.limits import Limits
@@ -150,8 +150,9 @@ def _files(top: Path) -> Iterator[tuple[Path, str]]:
 
 def _origin(path: Path, root: Path | None) -> Origin:
     full = path.absolute() if os.path.islink(path) else real_path(path)
-    name = full.relative_to(root) if root is not None and full.is_relative_to(root) else _without_drive(full)
-    return Origin(source=_text(PurePath(name).as_posix()))
+    name = full.relative_to(root if root is not None and full.is_relative_to(root) else full.anchor).as_posix()
+    # Python keeps undecodable bytes as surrogates, which cannot be written as UTF-8.
+    return Origin(source=os.fsencode(name).decode("utf-8", "replace"))
 
 
 def _file_source(path: Path, root: Path | None) -> Source:
@@ -163,15 +164,6 @@ def _file_source(path: Path, root: Path | None) -> Source:
     if not stat.S_ISREG(status.st_mode):
         return faulty(origin, 0, "not a file that can be read to its end (a device or a pipe)")
     return Source(origin=origin, size=status.st_size, open=lambda: path.open("rb"))
-
-
-def _text(name: str) -> str:
-    """Return a name without the surrogates by which Python keeps undecodable bytes: they cannot be written as UTF-8."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _without_drive(path: Path) -> PurePath:
-    return path.relative_to(path.anchor)
 
 
 def _stdin_source() -> Source:

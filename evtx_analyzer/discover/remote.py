@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import posixpath
+import tempfile
 import weakref
 from typing import IO, Any, BinaryIO, cast
 
-from evtx_analyzer.discover.source import Source
+from evtx_analyzer.discover.source import Source, View
 from evtx_analyzer.errors import InputError
 from evtx_analyzer.model.origin import Origin
 
@@ -87,18 +88,13 @@ def remote_sources(url: str) -> list[Source]:
     if not objects:
         raise InputError(f"{url}: no object lies there; check the address")
     names = [name for name, _ in objects]
-    top = posixpath.dirname(names[0]) if len(names) == 1 else _common(names)
-    return [_source(name, size, name[len(top) :].lstrip("/")) for name, size in objects]
-
-
-def _common(urls: list[str]) -> str:
-    """Return the folder that holds all; commonpath leaves only one of the two slashes behind the protocol."""
-    return posixpath.commonpath([posixpath.dirname(url) for url in urls]).replace(":/", "://", 1)
-
-
-def _source(url: str, size: int, name: str) -> Source:
-    fetched = _Fetched(url)
-    return Source(origin=Origin(source=name), size=size, open=fetched.open)
+    # commonpath leaves only one of the two slashes behind the protocol.
+    common = posixpath.commonpath([posixpath.dirname(name) for name in names]).replace(":/", "://", 1)
+    top = posixpath.dirname(names[0]) if len(names) == 1 else common
+    return [
+        Source(origin=Origin(source=name[len(top) :].lstrip("/")), size=size, open=_Fetched(name).open)
+        for name, size in objects
+    ]
 
 
 def _system(url: str) -> tuple[Any, str]:
@@ -133,13 +129,11 @@ class _Fetched:
         if self._file is None:
             self._file = self._fetch()
             weakref.finalize(self, self._file.close).atexit = False
-        return cast("BinaryIO", io.BufferedReader(_View(self._file, self)))
+        return cast("BinaryIO", io.BufferedReader(View(self._file, self)))
 
     def _fetch(self) -> IO[bytes]:
         system, path = _system(self._url)
-        from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where a URL is read
-
-        spool: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with this object
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed with this object
         try:
             with system.open(path, "rb") as stream:
                 while block := stream.read(_BLOCK):
@@ -148,31 +142,3 @@ class _Fetched:
             spool.close()
             raise OSError(f"the object cannot be fetched: {_line(error)}") from error
         return spool
-
-
-class _View(io.RawIOBase):
-    """A stream over a fetched object with a position of its own; while it is open, the object is not freed."""
-
-    def __init__(self, file: IO[bytes], owner: _Fetched) -> None:
-        self._file, self._owner, self._position = file, owner, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  any writable buffer, as io has it
-        self._file.seek(self._position)
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
-        self._position = (self._file.seek(0, io.SEEK_END) if base is None else base) + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import IO, Any, BinaryIO
 
 from msgspec import Struct
 
@@ -32,8 +33,41 @@ class Source(Struct, frozen=True, kw_only=True):
 
 def faulty(origin: Origin, size: int, fault: str, extent: str = "the whole file") -> Source:
     """Return a source that cannot be read; its ``open`` raises OSError with the fault."""
-    return Source(origin=origin, size=size, open=lambda: cast("BinaryIO", _refuse(fault)), fault=fault, extent=extent)
+
+    def refuse() -> BinaryIO:
+        raise OSError(fault)
+
+    return Source(origin=origin, size=size, open=refuse, fault=fault, extent=extent)
 
 
-def _refuse(fault: str) -> None:
-    raise OSError(fault)
+class View(io.RawIOBase):
+    """A stream over a file that others read too, with a position of its own; while it is open, ``owner`` lives."""
+
+    def __init__(self, file: IO[bytes], owner: object = None) -> None:
+        self._file, self._owner, self._position = file, owner, 0
+
+    def readable(self) -> bool:
+        """Return True: it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True: it can be moved."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  any writable buffer, as io has it
+        """Fill a buffer, and return how many bytes came."""
+        self._file.seek(self._position)
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move to a place, and return it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
+        self._position = (self._file.seek(0, io.SEEK_END) if base is None else base) + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._position

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from evtx_analyzer.model.handshake import ChainState, WireCertificate, WireChain
@@ -62,21 +62,10 @@ def parse(der: bytes) -> Parsed:
     except Exception as error:  # noqa: BLE001  the library raises many kinds, most of them no ValueError
         # SHA-1 names a certificate in Windows; nothing is secured by it.
         thumbprint = hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
-        return Parsed(
-            shown=WireCertificate(thumbprint=thumbprint, subject="", issuer="", fault=str(error) or "unreadable"),
-            whole=None,
-        )
-    shown = WireCertificate(
-        thumbprint=known.thumbprint,
-        subject=known.subject,
-        issuer=known.issuer,
-        not_before=known.not_before,
-        not_after=known.not_after,
-        serial=known.serial,
-        alternate_names=known.alternate_names,
-        subject_key_id=known.subject_key_id,
-        authority_key_id=known.authority_key_id,
-        issuer_urls=known.issuer_urls,
+        unread = WireCertificate(thumbprint=thumbprint, subject="", issuer="", fault=str(error) or "unreadable")
+        return Parsed(shown=unread, whole=None)
+    shown = replace(
+        convert(known, WireCertificate, from_attributes=True),
         issuer_is_public_root=_by_name_and_key(known.issuer, known.authority_key_id),
         self_signed=_verifies(whole, whole) is True,
         publicly_logged=_publicly_logged(whole),
@@ -102,16 +91,11 @@ def chain(parsed: Sequence[Parsed]) -> WireChain:
     last = parsed[best[-1]].shown
     others = {certificate.shown.thumbprint for certificate in parsed} - {leaf.shown.thumbprint}
     state = _state(best, last, alone=not others)
+    wire_chain = WireChain(state=state, path=best, ordered=best == tuple(range(len(best))))
     if state in ("complete", "private-root", "self-signed"):
-        return WireChain(state=state, path=best, ordered=best == tuple(range(len(best))))
-    return WireChain(
-        state=state,
-        path=best,
-        ordered=best == tuple(range(len(best))),
-        missing_issuer=last.issuer,
-        missing_key_id=last.authority_key_id,
-        missing_issuer_urls=last.issuer_urls,
-    )
+        return wire_chain
+    key_id, urls = last.authority_key_id, last.issuer_urls
+    return replace(wire_chain, missing_issuer=last.issuer, missing_key_id=key_id, missing_issuer_urls=urls)
 
 
 def _state(path: tuple[int, ...], last: WireCertificate, *, alone: bool) -> ChainState:

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from msgspec import Struct, field
+
 from evtx_analyzer.read.capture_headers import ACK, FIN, PORTS, RST, SYN, Segment
 
 Endpoint = tuple[bytes, int]
@@ -35,24 +37,24 @@ class Mark(NamedTuple):
     time: int
 
 
-class Stream:
-    """One direction of a connection; ``base`` is the sequence number of its first byte."""
+class Stream(Struct):
+    """One direction of a connection; ``base`` is the sequence number of its first byte.
 
-    __slots__ = ("_pending", "base", "conflict", "data", "ended", "marks")
+    ``conflict`` is set where the same bytes came twice and differed: what came later is not used. ``pending`` are
+    segments that came before the bytes in front of them.
+    """
 
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.marks: list[Mark] = []
-        self.base: int | None = None
-        self.ended = False
-        self.conflict = False
-        """True where the same bytes came twice and differed: what came later is not used."""
-        self._pending: dict[int, Segment] = {}
+    data: bytearray = field(default_factory=bytearray)
+    marks: list[Mark] = []
+    base: int | None = None
+    ended: bool = False
+    conflict: bool = False
+    pending: dict[int, Segment] = {}
 
     @property
     def hole(self) -> bool:
         """True where bytes are not in the trace, so that ``data`` ends before the stream does."""
-        return self.conflict or bool(self._pending)
+        return self.conflict or bool(self.pending)
 
     def mark(self, at: int) -> Mark | None:
         """Return the mark of the packet that brought a byte; None where no packet did."""
@@ -72,8 +74,8 @@ class Stream:
 
     def _next(self) -> Segment | None:
         """Return a waiting segment that continues the data or repeats a part of it, and let it wait no longer."""
-        place = next((place for place in self._pending if place <= len(self.data)), None)
-        return None if place is None else self._pending.pop(place)
+        place = next((place for place in self.pending if place <= len(self.data)), None)
+        return None if place is None else self.pending.pop(place)
 
     def _take(self, segment: Segment) -> None:
         assert self.base is not None
@@ -83,8 +85,8 @@ class Stream:
             place -= _HALF * 2
         payload = segment.payload
         if place > size:
-            if len(self._pending) < _MOST_PENDING and place < size + _MOST_OF_A_DIRECTION:
-                self._pending.setdefault(place, segment)
+            if len(self.pending) < _MOST_PENDING and place < size + _MOST_OF_A_DIRECTION:
+                self.pending.setdefault(place, segment)
             return
         known, new = self.data[max(place, 0) : place + len(payload)], payload[size - place :]
         # A keep-alive probe repeats one byte, which may have any value (RFC 9293 3.8.4): it is no conflict.
@@ -96,23 +98,25 @@ class Stream:
             self.data += new
         if segment.cut:
             # The recording cut the packet (snap length): a hole begins here, even if no packet follows.
-            self._pending.setdefault(len(self.data) + segment.cut, segment._replace(payload=b"", cut=0))
+            self.pending.setdefault(len(self.data) + segment.cut, segment._replace(payload=b"", cut=0))
 
 
-class Flow:
-    """One connection; ``started`` is True where its SYN is in the trace, times are nanoseconds since 1970."""
+class Flow(Struct):
+    """One connection; ``started`` is True where its SYN is in the trace, times are nanoseconds since 1970.
 
-    __slots__ = ("client", "client_end", "finished", "first", "given_up", "last", "server", "server_end", "started")
+    ``finished`` is set where its handshake is over and no more data is needed, ``given_up`` where it was closed before
+    its end because too many were open.
+    """
 
-    def __init__(self, client: Endpoint, server: Endpoint, time: int, *, started: bool) -> None:
-        self.client_end, self.server_end = client, server
-        self.client, self.server = Stream(), Stream()
-        self.first = self.last = time
-        self.started = started
-        self.finished = False
-        """True where its handshake is over and no more data is needed."""
-        self.given_up = False
-        """True where it was closed before its end because too many were open."""
+    client_end: Endpoint
+    server_end: Endpoint
+    first: int
+    last: int
+    started: bool
+    client: Stream = field(default_factory=Stream)
+    server: Stream = field(default_factory=Stream)
+    finished: bool = False
+    given_up: bool = False
 
     @property
     def size(self) -> int:
@@ -142,7 +146,8 @@ class Flows:
 
     def add(self, segment: Segment) -> Iterator[Flow]:
         """Add a segment; yield the connections that end with it."""
-        key = _key(segment)
+        ends = segment.source, segment.target
+        key = ends if ends[0] < ends[1] else ends[::-1]
         flow = self._open.get(key) or self._begun.get(key)
         if segment.flags & SYN and flow is not None and _begins_anew(flow, segment):
             yield from self._close(key)
@@ -200,11 +205,6 @@ class Flows:
             yield flow
 
 
-def _key(segment: Segment) -> tuple[Endpoint, Endpoint]:
-    source, target = segment.source, segment.target
-    return (source, target) if source < target else (target, source)
-
-
 def _begins_anew(flow: Flow, segment: Segment) -> bool:
     """Return whether a SYN begins a new connection between the same ports, and does not repeat that of the old one."""
     stream = flow.client if segment.source == flow.client_end else flow.server
@@ -219,7 +219,7 @@ def _new_flow(segment: Segment) -> Flow | None:
     source, target, payload = segment.source, segment.target, segment.payload
     if segment.flags & SYN:
         client, server = (target, source) if segment.flags & ACK else (source, target)
-        return Flow(client, server, segment.time, started=True)
+        return Flow(client, server, segment.time, segment.time, started=True)
     to_server = target[1].to_bytes(2) in PORTS
     if payload[:2] == _HANDSHAKE_RECORD and len(payload) > 5 and payload[5] in (_CLIENT_HELLO, _SERVER_HELLO):  # noqa: PLR2004  behind the head of the record
         to_server = payload[5] == _CLIENT_HELLO
@@ -228,4 +228,4 @@ def _new_flow(segment: Segment) -> Flow | None:
     elif not payload.startswith(_OPENING):
         return None
     client, server = (source, target) if to_server else (target, source)
-    return Flow(client, server, segment.time, started=False)
+    return Flow(client, server, segment.time, segment.time, started=False)

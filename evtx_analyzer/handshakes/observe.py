@@ -33,13 +33,12 @@ _SEQUENCE, _SET, _LONG, _BMP = 0x30, 0x31, 0x80, 0x1E
 _STRINGS = (0x0C, 0x13, 0x14, 0x16, _BMP)  # UTF-8, printable, T.61, IA5 and BMP strings
 
 
-class ClearRefusal(Struct, frozen=True, kw_only=True):
+class ClearRefusal(Struct, frozen=True):
     """A refusal with 5.7.64 that the trace shows in clear text: the session used no TLS."""
 
     time: datetime
     local: str
     remote: str
-    reply: str
     origin: Origin
 
 
@@ -66,7 +65,8 @@ def observe(flow: Flow, source: Origin) -> Observed | None:
     talk, client_at, server_at = _beginning(flow)
     place = _origin(flow.client, 0, source)
     if talk.refusal:
-        return Observed(origin=place, refusal=_refusal(flow, talk, place))
+        local, remote = endpoint_text(flow.client_end), endpoint_text(flow.server_end)
+        return Observed(origin=place, refusal=ClearRefusal(moment(flow.last), local, remote, place))
     lost = flow.client.hole or flow.server.hole
     if talk.starttls in ("not-used", "refused", "unanswered"):
         # A session without TLS has no handshake to show; but where packets are missing, STARTTLS may have been in them.
@@ -132,16 +132,6 @@ def _handshake(flow: Flow, talk: Dialog, handshake: tls.Handshake, origin: Origi
         ehlo=talk.ehlo,
         seen_address=talk.seen_address,
         rejection=None,
-        origin=origin,
-    )
-
-
-def _refusal(flow: Flow, talk: Dialog, origin: Origin) -> ClearRefusal:
-    return ClearRefusal(
-        time=moment(flow.last),
-        local=endpoint_text(flow.client_end),
-        remote=endpoint_text(flow.server_end),
-        reply=talk.refusal,
         origin=origin,
     )
 

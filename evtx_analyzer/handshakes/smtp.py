@@ -18,7 +18,7 @@ _CODE = re.compile(r"\b5\.7\.64\b")
 class Dialog(Struct, frozen=True, kw_only=True):
     """The clear text of one connection.
 
-    ``starttls`` is ``accepted``, ``refused`` (by ``reply``), ``unanswered``, ``not-used``, or empty where the
+    ``starttls`` is ``accepted``, ``refused``, ``unanswered``, ``not-used``, or empty where the
     connection is TLS from its first byte. ``client_end`` and ``server_end`` are the byte offsets at which the clear
     text ends in both directions, and TLS begins where it was accepted. ``refusal`` is a reply with 5.7.64 in clear
     text.
@@ -27,9 +27,7 @@ class Dialog(Struct, frozen=True, kw_only=True):
     banner: str = ""
     ehlo: str = ""
     seen_address: str = ""
-    keywords: tuple[str, ...] = ()
     starttls: str = ""
-    reply: str = ""
     refusal: str = ""
     client_end: int = 0
     server_end: int = 0
@@ -37,42 +35,30 @@ class Dialog(Struct, frozen=True, kw_only=True):
 
 def dialog(client: bytes, server: bytes) -> Dialog:
     """Return the clear text of both streams until TLS begins; replies and commands are paired by their order."""
-    replies = list(_replies(server))
+    replies = [(text.replace("\r", "").rstrip("\n"), end) for text, end in _whole(_WHOLE_REPLY, server)]
     refusal = next((text for text, _ in replies if _CODE.search(text)), "")
     talk = Dialog(banner=replies[0][0] if replies else "", starttls="not-used", refusal=refusal)
     # The banner is reply 0, so that of the first command is reply 1.
-    for number, (command, end) in enumerate(_commands(client), start=1):
-        verb, _, argument = command.partition(" ")
+    for number, (command, end) in enumerate(_whole(_COMMAND, client), start=1):
+        verb, _, argument = command.strip().partition(" ")
         reply, reply_end = replies[number] if number < len(replies) else ("", 0)
         if verb.upper() in ("EHLO", "HELO"):
             seen = _SEEN.search(reply)
-            keywords = tuple(line[4:].strip() for line in reply.splitlines()[1:])
-            talk = replace(talk, ehlo=argument.strip(), seen_address=seen[1] if seen else "", keywords=keywords)
+            talk = replace(talk, ehlo=argument.strip(), seen_address=seen[1] if seen else "")
         elif verb.upper() == "STARTTLS":
             state = "accepted" if reply.startswith("220") else "refused" if reply else "unanswered"
-            return replace(talk, starttls=state, reply=reply, refusal="", client_end=end, server_end=reply_end)
+            return replace(talk, starttls=state, refusal="", client_end=end, server_end=reply_end)
         elif verb.upper() in ("DATA", "BDAT"):
             break
     return talk
 
 
-def _replies(data: bytes) -> Iterator[tuple[str, int]]:
-    """Yield each reply, of one line or several, and the offset at which it ends."""
+def _whole(pattern: re.Pattern[bytes], data: bytes) -> Iterator[tuple[str, int]]:
+    """Yield each whole reply, of one line or several, or each whole command, and the offset at which it ends."""
     at = 0
     for _ in range(_MOST_COMMANDS):
-        match = _WHOLE_REPLY.match(data, at)
+        match = pattern.match(data, at)
         if match is None:
             return
         at = match.end()
-        yield match[0].decode("utf-8", "replace").replace("\r", "").rstrip("\n"), at
-
-
-def _commands(data: bytes) -> Iterator[tuple[str, int]]:
-    """Yield each line of the client and the offset at which it ends."""
-    at = 0
-    for _ in range(_MOST_COMMANDS):
-        match = _COMMAND.match(data, at)
-        if match is None:
-            return
-        at = match.end()
-        yield match[0].decode("utf-8", "replace").strip(), at
+        yield match[0].decode("utf-8", "replace"), at

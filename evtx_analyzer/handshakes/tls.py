@@ -33,7 +33,7 @@ class Message(Struct, frozen=True):
     at: int
 
 
-class Side(Struct, frozen=True, kw_only=True):
+class Side:
     """What one side sent before it began to encrypt, and whether it did.
 
     ``changed`` is whether it sent ChangeCipherSpec, ``encrypted`` counts its encrypted handshake records after that.
@@ -41,12 +41,19 @@ class Side(Struct, frozen=True, kw_only=True):
     ends inside a record or message, or goes on as something else than TLS.
     """
 
-    messages: tuple[Message, ...] = ()
-    changed: bool = False
-    encrypted: int = 0
-    alert: tuple[int, int] | None = None
-    data: bool = False
-    broken: bool = False
+    def __init__(self, data: bytes, at: int) -> None:
+        """Read the records from the offset ``at`` on."""
+        self.messages: list[Message] = []
+        self.changed = self.data = self.broken = False
+        self.encrypted = 0
+        self.alert: tuple[int, int] | None = None
+        # A message may cross records, and a record may hold several.
+        self._waiting, self._waiting_at = bytearray(), 0
+        end = at
+        for kind, body, place in _records(data, at):
+            end = place + 5 + len(body)
+            self._take(kind, body, place + 5)
+        self.broken = self.broken or bool(self._waiting) or len(data) > end
 
     def first(self, kind: int) -> Message | None:
         """Return the first message of a type; None if there is none."""
@@ -56,16 +63,45 @@ class Side(Struct, frozen=True, kw_only=True):
         """Return the number of messages of a type."""
         return sum(message.kind == kind for message in self.messages)
 
+    def _take(self, kind: int, body: bytes, at: int) -> None:
+        """Take a record; ``at`` is the offset of its body."""
+        if kind == _CHANGE:
+            # TLS 1.3 sends one without a meaning (RFC 8446 D.4); there the ServerHello shows the version.
+            self.changed = True
+            self.broken = self.broken or bool(self._waiting)
+            self._waiting.clear()
+        elif kind == _DATA:
+            self.data = True
+        elif kind == _HANDSHAKE and self.changed:
+            self.encrypted += 1
+        elif kind == _HANDSHAKE:
+            self._add(body, at)
+        elif kind == _ALERT and not self.changed and len(body) == 2:  # noqa: PLR2004  level and description
+            self.alert = self.alert or (body[0], body[1])
+
+    def _add(self, body: bytes, at: int) -> None:
+        """Add the messages that end with a record."""
+        if not self._waiting:
+            self._waiting_at = at
+        self._waiting += body
+        while len(self._waiting) >= 4:  # noqa: PLR2004  type and length
+            size = 4 + int.from_bytes(self._waiting[1:4])
+            if len(self._waiting) < size:
+                return
+            self.messages.append(Message(self._waiting[0], bytes(self._waiting[4:size]), self._waiting_at))
+            del self._waiting[:size]
+            self._waiting_at = at
+
 
 class Handshake(Struct, frozen=True, kw_only=True):
     """One handshake as the wire shows it.
 
     ``requested`` is whether the server asked for a certificate, None where it cannot be seen. ``sent`` and ``received``
     are DER certificates in the order of the wire. ``flight`` is how far the client's answer to the server can be seen:
-    ``whole`` up to its ChangeCipherSpec. ``proved`` is whether the client sent CertificateVerify, ``hidden`` whether
-    the version is TLS 1.3. ``completed`` is whether both sides sent an encrypted record that ends a handshake
-    (Finished). ``renegotiated`` is whether another handshake followed inside the encrypted connection, which cannot be
-    seen. ``hello_at`` and ``certificate_at`` are offsets in the client's stream.
+    ``whole`` up to its ChangeCipherSpec. ``proved`` is whether the client sent CertificateVerify.
+    ``completed`` is whether both sides sent an encrypted record that ends a handshake (Finished). ``renegotiated`` is
+    whether another handshake followed inside the encrypted connection, which cannot be seen. ``hello_at`` and
+    ``certificate_at`` are offsets in the client's stream.
     """
 
     version: str = ""
@@ -77,8 +113,6 @@ class Handshake(Struct, frozen=True, kw_only=True):
     sent: tuple[bytes, ...] = ()
     received: tuple[bytes, ...] = ()
     proved: bool = False
-    resumed: bool = False
-    hidden: bool = False
     flight: Flight = "none"
     completed: bool = False
     renegotiated: bool = False
@@ -90,7 +124,7 @@ class Handshake(Struct, frozen=True, kw_only=True):
 
 def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int) -> Handshake | None:
     """Return the handshake that begins at these offsets of both streams; None where the client sent no ClientHello."""
-    ours, theirs = side(client, client_at), side(server, server_at)
+    ours, theirs = Side(client, client_at), Side(server, server_at)
     hello = ours.first(_CLIENT_HELLO)
     if hello is None:
         return None
@@ -104,7 +138,7 @@ def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int)
     known |= {"version": VERSIONS.get(version, f"0x{version:04X}"), "cipher": CIPHERS.get(cipher, f"0x{cipher:04X}")}
     if version >= _TLS_1_3 or retry:
         done = ours.data and theirs.data
-        return Handshake(**known, hidden=True, flight="hidden", completed=done)  # type: ignore[arg-type]
+        return Handshake(**known, flight="hidden", completed=done)  # type: ignore[arg-type]
     shown, request = theirs.first(_SERVER_DONE) is not None, theirs.first(_REQUEST)
     certificate = theirs.first(_CERTIFICATE)
     resumed = not shown and certificate is None and theirs.changed
@@ -119,7 +153,6 @@ def read_handshake(client: bytes, client_at: int, server: bytes, server_at: int)
         sent=sent or (),
         received=received or (),
         proved=ours.first(_VERIFY) is not None,
-        resumed=resumed,
         flight="cut" if sent is None and flight == "whole" else flight,
         completed=not alert and bool(ours.encrypted and theirs.encrypted),
         renegotiated=ours.encrypted > 1 or theirs.encrypted > 1,
@@ -138,64 +171,6 @@ def _flight(ours: Side, theirs: Side, *, resumed: bool, same_session: bool) -> F
     if ours.first(_KEY_EXCHANGE) is not None and ours.changed:
         return "whole"
     return "cut" if ours.broken or ours.first(_CERTIFICATE) or ours.first(_KEY_EXCHANGE) else "none"
-
-
-def side(data: bytes, at: int) -> Side:
-    """Return what one direction holds from the offset ``at`` on."""
-    state = _Reading()
-    end = at
-    for kind, body, place in _records(data, at):
-        end = place + 5 + len(body)
-        state.take(kind, body, place + 5)
-    unread = len(data) > end
-    return Side(
-        messages=tuple(state.messages),
-        changed=state.changed,
-        encrypted=state.encrypted,
-        alert=state.alert,
-        data=state.data,
-        broken=state.broken or bool(state.waiting) or unread,
-    )
-
-
-class _Reading:
-    """Takes the records of one direction in their order; a message may cross records, a record may hold several."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.waiting = bytearray()
-        self._waiting_at = 0
-        self.changed = self.data = self.broken = False
-        self.encrypted = 0
-        self.alert: tuple[int, int] | None = None
-
-    def take(self, kind: int, body: bytes, at: int) -> None:
-        """Take a record; ``at`` is the offset of its body."""
-        if kind == _CHANGE:
-            # TLS 1.3 sends one without a meaning (RFC 8446 D.4); there the ServerHello shows the version.
-            self.changed = True
-            self.broken = self.broken or bool(self.waiting)
-            self.waiting.clear()
-        elif kind == _DATA:
-            self.data = True
-        elif kind == _HANDSHAKE and self.changed:
-            self.encrypted += 1
-        elif kind == _HANDSHAKE:
-            self._messages(body, at)
-        elif kind == _ALERT and not self.changed and len(body) == 2:  # noqa: PLR2004  level and description
-            self.alert = self.alert or (body[0], body[1])
-
-    def _messages(self, body: bytes, at: int) -> None:
-        if not self.waiting:
-            self._waiting_at = at
-        self.waiting += body
-        while len(self.waiting) >= 4:  # noqa: PLR2004  type and length
-            size = 4 + int.from_bytes(self.waiting[1:4])
-            if len(self.waiting) < size:
-                return
-            self.messages.append(Message(self.waiting[0], bytes(self.waiting[4:size]), self._waiting_at))
-            del self.waiting[:size]
-            self._waiting_at = at
 
 
 def _records(data: bytes, at: int) -> Iterator[tuple[int, bytes, int]]:

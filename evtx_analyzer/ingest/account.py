@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from evtx_analyzer.capi2.same_log import record_id
 from evtx_analyzer.errors import is_unforeseen, unforeseen
-from evtx_analyzer.ingest.absence import empty_log
 from evtx_analyzer.ingest.coverage import RecordIds, Span
 from evtx_analyzer.ingest.examine import (
     EVENT_LOG,
@@ -36,9 +35,17 @@ from evtx_analyzer.normalize import capi2
 from evtx_analyzer.read import CAPTURE
 
 _NO_FORMAT = "holds the text 5.7.64 but is in no format that is read"
+_NO_CAPI2 = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
 _HOLDS_CODE = "; it holds the text 5.7.64"
 # Names of the log's file in Windows, and of exports as people call them.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]{0,255}\.(?:evtx|xml)$", re.IGNORECASE)
+_LOG_FILE = re.compile(
+    r"\.(?:evtx?|log|xml|csv|jsonl?|eml|msg|zip|7z|cab|tar|tgz|gz|bz2|xz)$"
+    r"|(?:^|[/!\\])(?:SmtpSend|SmtpReceive|ProtocolLog|MessageTracking|Connectivity|SMTPSVC\d{1,5}|TransportRoles|winevt)"
+    r"[/\\]",
+    re.IGNORECASE,
+)
+_EVENT_LOG_FILE = re.compile(r"\.evtx$", re.IGNORECASE)
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
     "{} no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
@@ -67,7 +74,8 @@ class SourceAccount:
         self.counted_chunks = bytearray()
         self._losses: dict[Loss, None] = {}
         self._bases: dict[str, Counter[str]] = {}
-        self._other_ids: RecordIds | None = None
+        self.other_ids = RecordIds()
+        """The ids of records of other kinds in the same file, which are no holes."""
         self._first_read: Contents | None = None
         self._failures = 0
 
@@ -97,32 +105,17 @@ class SourceAccount:
             # Only .evtx files are counted; there all channels share one numbering.
             self.other_ids.add_run(run.origin.record, run.last_record)
 
-    def count_rows(self, kind: str, rows: CountedRows) -> None:
-        """Count rows of a protocol log that are not read one by one; without a ``kind``, of an unknown log."""
+    def count_rows(self, kind: str, rows: CountedRows, read: int = 0) -> None:
+        """Count rows of which ``read`` are read, not only counted; without a ``kind``, they are of an unknown log."""
         self.records += rows.rows
         if kind:
-            self._span(kind).add_rows(rows)
-
-    def count_session(self, kind: str, rows: CountedRows) -> None:
-        """Count rows that the reader yields as one session."""
-        self.records += rows.rows
-        self._span(kind).add_session_rows(rows)
+            self._span(kind).add_rows(rows, read)
 
     def count_packets(self, rows: CountedRows | None, read: int, note: str) -> None:
         """Count the packets of a network trace, of which ``read`` were read whole; ``note`` is a remark on them."""
-        span = self._span(CAPTURE)
-        span.notes.append(note)
+        self._span(CAPTURE).notes.append(note)
         if rows is not None:
-            self.records += rows.rows
-            span.add_session_rows(rows)
-            span.counted = rows.rows - read
-
-    @property
-    def other_ids(self) -> RecordIds:
-        """The ids of records of other kinds in the same file, which are no holes."""
-        if self._other_ids is None:
-            self._other_ids = RecordIds()
-        return self._other_ids
+            self.count_rows(CAPTURE, rows, read)
 
     def _span(self, kind: str) -> Span:
         span = self.spans.get(kind)
@@ -210,8 +203,8 @@ class SourceAccount:
     @property
     def is_capi2_log(self) -> bool:
         """Whether it is a log of CAPI2, by its name or by what it shows, readable or not."""
-        named_so = bool(_CAPI2_FILE.search(self.examined.source.path))
-        by_name = named_so and (bool(self._losses) or self.examined.syntax is None)
+        unread = self._losses or self.examined.syntax is None
+        by_name = bool(unread and _CAPI2_FILE.search(self.examined.source.path))
         # Forms without facts are known by their provider: only CAPI2's are recognized.
         without_facts = any("CAPI2 event" in loss.reason for loss in self._losses)
         return by_name or without_facts or self.examined.syntax == WITHOUT_FACTS or capi2.KIND in self.spans
@@ -219,20 +212,15 @@ class SourceAccount:
     def losses(self) -> list[Loss]:
         """Return all losses; a source that could not be read at all is one."""
         source, origin = self.examined, self.examined.source.origin
-        if source.error:
-            whole = [Loss(origin=origin, reason=source.error, extent=source.source.extent)]
-        elif not source.duplicate_of and not self.spans and self._holds_code:
+        reason, extent = source.error, source.source.extent
+        if not reason and not source.duplicate_of and not self.spans and self._holds_code:
             return self._with_code(origin, f"the whole file, {source.size} bytes")
-        elif reason := empty_log(source):
-            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {source.size:,} bytes")]
-        elif (
-            source.syntax is None and source.size and not source.duplicate_of and _CAPI2_FILE.search(source.source.path)
-        ):
-            reason = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
-            whole = [Loss(origin=origin, reason=reason, extent=f"the whole file, {source.size} bytes")]
-        else:
-            whole = []
-        return [*self._losses, *whole]
+        if not reason and (reason := empty_log(source)):
+            extent = f"the whole file, {source.size:,} bytes"
+        unknown = source.syntax is None and source.size and not source.duplicate_of
+        if not reason and unknown and _CAPI2_FILE.search(source.source.path):
+            reason, extent = _NO_CAPI2, f"the whole file, {source.size} bytes"
+        return [*self._losses, *([Loss(origin=origin, reason=reason, extent=extent)] if reason else [])]
 
     def _with_code(self, origin: Origin, extent: str) -> list[Loss]:
         """Return the losses of a source that holds a refusal and of which no row was understood.
@@ -247,7 +235,7 @@ class SourceAccount:
 
     def coverage(self) -> list[tuple[Span, Coverage]]:
         """Return the span that each kind of log in it covers."""
-        return [(span, self._with_basis(span.coverage(self._losses, self._other_ids))) for span in self.spans.values()]
+        return [(span, self._with_basis(span.coverage(self._losses, self.other_ids))) for span in self.spans.values()]
 
     def _with_basis(self, coverage: Coverage) -> Coverage:
         """Return the coverage with the time basis that its limits have where UTC times of rows are unknown."""
@@ -329,3 +317,21 @@ def _why_unrecognized(source: ExaminedSource) -> str:
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
     return reason + (_HOLDS_CODE if source.holds_code else "")
+
+
+def empty_log(source: ExaminedSource) -> str:
+    """Return why a source that was not recognized counts as a lost log; empty where it does not.
+
+    A crash, a sparse copy or a failed transfer leaves files that should hold a log and hold nothing. Only logs that
+    were read show that no refusal is in the input: such a file counts where name or folder says that it is a log.
+    """
+    if source.syntax is not None or source.error:
+        return ""
+    if _LOG_FILE.search(source.source.path):
+        if not source.size:
+            return "the file is empty (0 bytes), and named as a log: nothing was exported, or nothing was transferred"
+        if source.zeroed:
+            return "the file begins with zeros only, as a crash or a copy that failed leaves it; copy it again"
+    if source.size and _EVENT_LOG_FILE.search(source.source.path):
+        return "named as an event log (.evtx), and holds none: its beginning is damaged or overwritten"
+    return ""

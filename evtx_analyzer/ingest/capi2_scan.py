@@ -12,16 +12,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
+from typing import BinaryIO, cast
 
 from evtx_analyzer.capi2.neighborhoods import Neighborhoods
 from evtx_analyzer.ingest.account import SourceAccount
-from evtx_analyzer.ingest.events import ReadingOptions, Selection, event_pieces, events, typed, watched
+from evtx_analyzer.ingest.events import Reading, ReadingOptions, Selection, events, typed, watched
 from evtx_analyzer.ingest.examine import is_event_log
-from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.events import Event, Match
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.normalize.capi2 import KIND
+from evtx_analyzer.read import pieces
 from evtx_analyzer.read.evtx.search import Search, search_for
 from evtx_analyzer.sigma.match import matches
 
@@ -95,9 +96,11 @@ def _of_certificates(
 
     evidence: list[Event] = []
     unchanged = True
-    stream = watched(account, options)
+    syntax, origin, stream = account.examined.syntax, account.examined.source.origin, watched(account, options)
+    assert syntax is not None
     with account.reading(stream), closing(stream):
-        for event in Neighborhoods(certificates, type_record).events(event_pieces(account, stream, search)):
+        log = pieces(syntax, cast("BinaryIO", stream), origin, search, bytes(account.counted_chunks))
+        for event in Neighborhoods(certificates, type_record).events(log):
             evidence.append(event)  # noqa: PERF402  what came before an error is kept
         unchanged = account.compare(stream)
     return evidence if unchanged else []

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from evtx_analyzer.errors import InputError
+from evtx_analyzer.exchange import COMPARED
 from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.coverage import joined, with_notices
-from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.model.events import Event, Setting
+from evtx_analyzer.model.findings import Coverage, SourceStatus
 from evtx_analyzer.model.origin import Loss, sort_key
 from evtx_analyzer.normalize import capi2
+
+MOST_UNRECOGNIZED = 1_000
+"""Files of no known kind that are listed one by one; 20,000 of them would take 10 MB in a report."""
+_CUT = "the export is cut, so what it does not show of this is not known: export it again with Export-Clixml"
 
 
 def losses_of(accounts: Iterable[SourceAccount]) -> list[Loss]:
@@ -60,3 +66,34 @@ def require_readable(accounts: Sequence[SourceAccount]) -> None:
 def sorted_losses(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     """Return the losses sorted by place, each once."""
     return tuple(sorted(set(losses), key=lambda loss: (sort_key(loss.origin), loss.reason, loss.extent)))
+
+
+def bounded(statuses: Iterable[SourceStatus]) -> tuple[SourceStatus, ...]:
+    """Return the sources in their order, with an entry for the number of unrecognized ones beyond the limit.
+
+    A folder may hold thousands of files that are no logs. All other sources are always listed.
+    """
+    listed: list[SourceStatus] = []
+    unlisted: list[SourceStatus] = []
+    unrecognized = 0
+    for source in statuses:
+        unrecognized += source.status == "unrecognized"
+        (unlisted if source.status == "unrecognized" and unrecognized > MOST_UNRECOGNIZED else listed).append(source)
+    if unlisted:
+        reason = f"{len(unlisted):,} more files that are no log of a known kind; they are not listed one by one"
+        size = sum(source.size for source in unlisted)
+        path, kind = "(more files)", "unknown"
+        listed.append(SourceStatus(path=path, kind=kind, sha256="", size=size, status="unrecognized", reason=reason))
+    return tuple(listed)
+
+
+def cut_properties(setting: Setting) -> list[str]:
+    """Return the properties of an exported object that are compared with refusals and not shown whole."""
+    return [name for name in COMPARED.get(setting.cmdlet, ()) if name in setting.cut]
+
+
+def cut_exports(exported: Iterable[Event]) -> Iterator[Loss]:
+    """Yield a loss for each exported object of which a property that matters is cut."""
+    for setting in exported:
+        if isinstance(setting, Setting) and (names := cut_properties(setting)):
+            yield Loss(origin=setting.origin, reason=_CUT, extent=f"{setting.cmdlet}: {', '.join(names)}")

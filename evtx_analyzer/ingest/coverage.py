@@ -9,6 +9,7 @@ each other's ids.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -24,6 +25,8 @@ from evtx_analyzer.wincrypt import CAPI2_EVENTS
 
 _MOST_GAPS = 50
 _FEW_IDS = 5
+# Of an .evtx file in which chunks were overwritten.
+_TWICE = "record ids that stand in it more than once count once ({:,}), but in the counts by event id"
 _Runs = list[tuple[int, int]]
 
 
@@ -70,7 +73,7 @@ class Span:
         self.notes: list[str] = []
         self.collected = False
         self._hosts: dict[str, None] = {}
-        self._event_ids: dict[int, int] = {}
+        self._event_ids: Counter[int] = Counter()
         self._first: datetime | None = None
         self._last: datetime | None = None
         self._ids = RecordIds()
@@ -83,7 +86,7 @@ class Span:
         if host:
             self._hosts[host] = None
         if event_id is not None:
-            self._event_ids[event_id] = self._event_ids.get(event_id, 0) + 1
+            self._event_ids[event_id] += 1
         self._add_time(time)
         if record is not None:
             self._ids.add(record)
@@ -99,17 +102,12 @@ class Span:
         self.records += run.last_record - run.origin.record
         self.add(run.first, host=run.host)
         self._add_time(run.last)
-        for event_id, count in run.event_ids.items():
-            self._event_ids[event_id] = self._event_ids.get(event_id, 0) + count
+        self._event_ids.update(run.event_ids)
         self._ids.add_run(run.origin.record, run.last_record)
 
-    def add_rows(self, rows: CountedRows) -> None:
-        """Count rows of a text log that were not read one by one."""
-        self.counted += rows.rows
-        self.add_session_rows(rows)
-
-    def add_session_rows(self, rows: CountedRows) -> None:
-        """Count rows that were read as one session."""
+    def add_rows(self, rows: CountedRows, read: int) -> None:
+        """Count rows of which ``read`` were read, and not only counted."""
+        self.counted += rows.rows - read
         self.records += rows.rows - 1
         self.add(rows.first, host=rows.host)
         self._add_time(rows.last)
@@ -135,8 +133,12 @@ class Span:
         ]
         runs = self.runs()
         whole = _merged([*runs, *(others.runs() if others else [])]) if runs else []
-        holes = [(first, last) for first, last in _holes(whole) if first > runs[0][0] and last < runs[-1][1]]
-        gaps = [Gap(first_record=first, last_record=last, kind=_gap_kind(first, last, lost)) for first, last in holes]
+        holes = [(left[1] + 1, right[0] - 1) for left, right in pairwise(whole)]
+        gaps = [
+            Gap(first_record=first, last_record=last, kind=_gap_kind(first, last, lost))
+            for first, last in holes
+            if first > runs[0][0] and last < runs[-1][1]
+        ]
         twice = max(0, self.records - sum(last - first + 1 for first, last in runs)) if self.ring else 0
         return Coverage(
             source=self.source,
@@ -148,7 +150,7 @@ class Span:
             gaps=tuple(gaps[:_MOST_GAPS]),
             first_record=runs[0][0] if runs else None,
             last_record=runs[-1][1] if runs else None,
-            notes=(*self._notes(runs, gaps), *_twice(twice)),
+            notes=(*self._notes(runs, gaps), *([_TWICE.format(twice)] if twice else [])),
             hosts=tuple(self._hosts),
             event_ids=dict(sorted(self._event_ids.items())),
             per_minute=self._per_minute(),
@@ -192,21 +194,12 @@ class Span:
             yield f"it holds only the event ids {', '.join(map(str, sorted(self._event_ids)))}"
 
 
-def _twice(count: int) -> Iterator[str]:
-    """Yield a note if an .evtx file holds records more than once, as it does where chunks were overwritten."""
-    if count:
-        yield f"record ids that stand in it more than once count once ({count:,}), but in the counts by event id"
-
-
 def joined(spans: Sequence[tuple[Span, Coverage]]) -> list[Coverage]:
     """Return the coverage of all sources, with notes on what exports of one log share, continue or leave out."""
     result = {id(span): coverage for span, coverage in spans}
+    logs = [pair for pair in spans if pair[0].kind == capi2.KIND and not pair[0].collected]
     ordered = sorted(
-        (
-            pair
-            for pair in spans
-            if pair[0].kind == capi2.KIND and not pair[0].collected and pair[1].first_record is not None
-        ),
+        (pair for pair in logs if pair[1].first_record is not None),
         key=lambda pair: (pair[1].first_record or 0, pair[1].last_record or 0, pair[1].source),
     )
     for number, (span, coverage) in enumerate(ordered):
@@ -233,14 +226,13 @@ def _joined(span: Span, coverage: Coverage, earlier: Sequence[tuple[Span, Covera
 def with_notices(coverage: Sequence[Coverage], notices: Sequence[LogNotice]) -> list[Coverage]:
     """Return the coverage, with what the System log of the same machine says about CAPI2 logs in the notes."""
     ordered = sorted(notices, key=lambda notice: (notice.time, sort_key(notice.origin)))
-    return [replace(covered, notes=(*covered.notes, *_notice_texts(covered, ordered))) for covered in coverage]
-
-
-def _notice_texts(coverage: Coverage, notices: Sequence[LogNotice]) -> Iterator[str]:
-    names = {name.casefold() for name in coverage.hosts}
-    for notice in notices if coverage.kind == capi2.KIND else ():
-        if notice.host.casefold() in names:
-            yield f"{notice.text} ({notice.origin.source} record {notice.origin.record})"
+    result = []
+    for covered in coverage:
+        names = {name.casefold() for name in covered.hosts} if covered.kind == capi2.KIND else set()
+        about = [notice for notice in ordered if notice.host.casefold() in names]
+        texts = (f"{notice.text} ({notice.origin.source} record {notice.origin.record})" for notice in about)
+        result.append(replace(covered, notes=(*covered.notes, *texts)))
+    return result
 
 
 def _same_log(left: Coverage, right: Coverage) -> bool:
@@ -274,10 +266,6 @@ def _merged(runs: Iterable[tuple[int, int]]) -> _Runs:
         else:
             merged.append((first, last))
     return merged
-
-
-def _holes(runs: _Runs) -> _Runs:
-    return [(left[1] + 1, right[0] - 1) for left, right in pairwise(runs)]
 
 
 def _gap_kind(first: int, last: int, lost: Sequence[tuple[int, int]]) -> Literal["filtered-or-cleared", "lost"]:

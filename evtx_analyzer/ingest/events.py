@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
-from typing import BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer.errors import is_unforeseen
 from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.streams import Progress, WatchedStream, silent
-from evtx_analyzer.ingest.tallies import BULK_KINDS
+from evtx_analyzer.ingest.tallies import BULK_KINDS, Tallies
 from evtx_analyzer.model.events import Event, WholeSession
 from evtx_analyzer.model.origin import Loss
-from evtx_analyzer.model.records import (
-    CountedRecords,
-    CountedRows,
-    CountedSessions,
-    EventRecord,
-    SessionRows,
-)
+from evtx_analyzer.model.records import CountedRecords, CountedRows, CountedSessions, EventRecord, SessionRows
 from evtx_analyzer.normalize import is_relevant, may_be_relevant, normalize, send_log
-from evtx_analyzer.normalize.capi2 import is_capi2_channel
-from evtx_analyzer.normalize.log_cleared import log_notice
-from evtx_analyzer.read import Record, pieces, read
+from evtx_analyzer.normalize.capi2 import is_capi2_channel, log_notice
+from evtx_analyzer.read import Record, read
 from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.read.exchange_log import SEND_LOG
-from evtx_analyzer.read.pieces import Piece
 from evtx_analyzer.smtp.blocks import Layouts, read_blocks
 from evtx_analyzer.smtp.connections import ConnectionReader
 from evtx_analyzer.smtp.fold import ProtocolReader
+
+if TYPE_CHECKING:
+    from evtx_analyzer.rules import Rules
 
 _LARGE = 1 << 20
 
 
 class Selection(NamedTuple):
-    """Which records of a source one reading wants, and whether it counts them, as the first reading does.
+    """Which records of a source one reading wants.
 
-    Only records that are ``wanted`` are typed. ``search`` finds the chunks of an .evtx file that may hold what is
+    Only records that are ``wanted`` are typed; without that, all are, and are counted, as the first reading does.
+    ``search`` finds the chunks of an .evtx file that may hold what is
     looked for: in other chunks, records that nothing else needs are only counted. With ``layouts``, sessions of large
     logs that went well are yielded together as ``CountedSessions``, others as ``WholeSession`` where all their rows
     stand in one file.
     """
 
-    wanted: Callable[[Record], bool] = lambda _: True
-    counting: bool = True
+    wanted: Callable[[Record], bool] | None = None
     search: Search | None = None
     layouts: Layouts | None = None
 
@@ -68,6 +63,16 @@ class ReadingOptions(NamedTuple):
 PLAIN = ReadingOptions()
 
 
+class Reading(NamedTuple):
+    """What all readings of a case share; with ``prefilter``, records that no rule matches are counted only."""
+
+    accounts: Sequence[SourceAccount]
+    rules: Rules
+    tallies: Tallies
+    options: ReadingOptions
+    prefilter: bool
+
+
 def events(account: SourceAccount, options: ReadingOptions = PLAIN, select: Selection = EVERYTHING) -> Iterator[Event]:
     """Yield the typed events of a source that are selected, in the order in which they stand.
 
@@ -85,13 +90,6 @@ def events(account: SourceAccount, options: ReadingOptions = PLAIN, select: Sele
 def watched(account: SourceAccount, options: ReadingOptions) -> WatchedStream:
     """Return the bytes of a source for one more reading."""
     return WatchedStream(account.examined.source, account.examined.size, options.progress, ahead=options.ahead)
-
-
-def event_pieces(account: SourceAccount, stream: WatchedStream, search: Search | None) -> Iterator[Piece]:
-    """Yield the pieces of an event log that was read before; those that the search finds are ``selected``."""
-    syntax, origin = account.examined.syntax, account.examined.source.origin
-    assert syntax is not None
-    return pieces(syntax, cast("BinaryIO", stream), origin, search, bytes(account.counted_chunks))
 
 
 def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, counting: bool = False) -> Event | None:
@@ -129,8 +127,8 @@ def _event(account: SourceAccount, readable: object, select: Selection, options:
             return _session(account, readable)
         case Loss():
             account.lose(readable)
-        case _ if select.wanted(cast("Record", readable)):
-            counting = select.counting and not getattr(readable, "counted", False)
+        case _ if select.wanted is None or select.wanted(cast("Record", readable)):
+            counting = select.wanted is None and not getattr(readable, "counted", False)
             account.records += counting
             return typed(account, cast("Record", readable), options, counting=counting)
     return None
@@ -151,7 +149,7 @@ def _session(account: SourceAccount, rows: SessionRows) -> WholeSession:
     event = send_log.normalize_session(rows)
     times = [row.time for row in event.rows]
     counted = CountedRows(origin=rows.origin, log=SEND_LOG, rows=len(times), first=min(times), last=max(times))
-    account.count_session(send_log.KIND, counted)
+    account.count_rows(send_log.KIND, counted, read=len(times))
     return event
 
 

@@ -13,7 +13,9 @@ from evtx_analyzer.hosts import HostOverrides, Hosts, identify_hosts
 from evtx_analyzer.ingest.account import SourceAccount
 from evtx_analyzer.ingest.capi2_scan import evidence_for, failures
 from evtx_analyzer.ingest.case_account import (
+    bounded,
     coverage_of,
+    cut_exports,
     hosts_of,
     local_notes_of,
     losses_of,
@@ -21,14 +23,11 @@ from evtx_analyzer.ingest.case_account import (
     sorted_losses,
     unread_of,
 )
-from evtx_analyzer.ingest.cut_exports import cut_exports
-from evtx_analyzer.ingest.events import ReadingOptions
+from evtx_analyzer.ingest.events import Reading, ReadingOptions
 from evtx_analyzer.ingest.examine import examine, is_event_log, without_copies
 from evtx_analyzer.ingest.handshake_scan import Wire, handshakes, unseen_refusals
 from evtx_analyzer.ingest.manifests import Manifests, read_manifests
-from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.ingest.smtp_scan import connections, smtp_sessions
-from evtx_analyzer.ingest.source_list import bounded
 from evtx_analyzer.ingest.streams import Progress
 from evtx_analyzer.ingest.tallies import Tallies
 from evtx_analyzer.model.events import Match
@@ -70,8 +69,9 @@ class CaseEvidence(Struct, frozen=True, kw_only=True):
         """Return the machines of the case; all sources that may name one were read."""
         accounts, tallies = self.reading.accounts, self.tallies
         paths = [account.examined.source.path for account in accounts]
-        stated, _ = self.manifests.hosts(hosts_of(accounts))
-        return identify_hosts(hosts_of(accounts), paths, tallies.owners(), overrides, tallies.unnamed_logs, stated)
+        named = hosts_of(accounts)
+        stated, _ = self.manifests.hosts(named)
+        return identify_hosts(named, paths, tallies.owners(), overrides, tallies.unnamed_logs, stated)
 
     def read_connections(self, sessions: Iterable[str]) -> None:
         """Read connectivity logs for what they say about the sessions that were refused."""
@@ -117,16 +117,13 @@ def ingest(sources: Sequence[Source], rules: Rules, options: AnalysisOptions, pr
             refused.add(session)
     anchors = sorted(refused.anchors() + reading.tallies.message_times()) if any(map(is_event_log, examined)) else []
     checks = list(failures(reading, anchors))
-    checks += evidence_for(reading, _certificates(checks, refused) | options.certificates, checks)
+    failed = (getattr(match.event, "thumbprint", "") for match in checks)
+    of_sessions = (certificate.thumbprint for certificate in refused.certificates())
+    certificates = frozenset({*failed, *of_sessions} - {""}) | options.certificates
+    checks += evidence_for(reading, certificates, checks)
     wire = handshakes(reading)
     for account in accounts:
         account.settle()
     if not options.anyway:
         require_readable(accounts)
     return CaseEvidence(reading=reading, refused=refused, checks=tuple(checks), manifests=manifests, wire=wire)
-
-
-def _certificates(checks: Iterable[Match], refused: Folding) -> frozenset[str]:
-    """Return the thumbprints of certificates that failed, and of those that refused sessions sent or received."""
-    failed = (getattr(match.event, "thumbprint", "") for match in checks)
-    return frozenset({*failed, *(certificate.thumbprint for certificate in refused.certificates())} - {""})

@@ -20,15 +20,17 @@ from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
+from evtx_analyzer.read.encoding import as_text
 
 NEEDLE = "5.7.64"
 OWN_REPORT = "a report that this program made: it is no evidence"
 # A saved report as JSON or HTML. Reports hold the text 5.7.64, and often lie in the folder of their logs.
 _OWN_REPORT = re.compile(
-    rb'(?:\xef\xbb\xbf)?(?:\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
-    rb'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer)',
+    r'\{\s*"schema_version":\s*\d+,\s*"tool":\s*\{\s*"name":\s*"evtx-analyzer"'
+    r'|<!doctype html>(?s:.{0,600})<meta name="generator" content="evtx-analyzer',
     re.IGNORECASE,
 )
+_BEGINNING = 4096
 _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
@@ -88,35 +90,21 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
     """Return a source that was read to its end, or to its beginning only where its digest is ``pending``."""
-    digest, size, holds, syntax, tail, head, crc = hashlib.sha256(), 0, False, None, b"", 0, 0
-    zeroed = looks = False
-    remarks: tuple[str, ...] = ()
+    digest, size, holds, tail, crc = hashlib.sha256(), 0, False, b"", 0
+    known = ExaminedSource(source=source, sha256="", size=0, syntax=None, holds_code=False)
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
             while block := stream.read(_BLOCK):
                 if not size:
-                    own = _OWN_REPORT.match(block) is not None
-                    syntax = None if own else recognize(block[:HEAD])
-                    remarks = (OWN_REPORT,) if own else notes(syntax, block)
-                    looks = not own and syntax not in _NO_TEXT_LOGS
-                    head = zlib.crc32(block[:HEAD])
-                    zeroed = syntax is None and not block[:HEAD].strip(b"\0")
-                    if digests and syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
-                        return ExaminedSource(
-                            source=source,
-                            sha256="",
-                            size=source.size,
-                            syntax=syntax,
-                            holds_code=None,
-                            notes=remarks,
-                            pending=digests.begin(source),
-                            head=head,
-                        )
+                    known = _recognized(source, block[:HEAD])
+                    if digests and known.syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
+                        return replace(known, pending=digests.begin(source))
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
 
                 # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
+                looks = known.syntax not in _NO_TEXT_LOGS and OWN_REPORT not in known.notes
                 holds = holds or (looks and _holds_code(tail + block))
                 tail = block[-2 * len(NEEDLE) :]
                 progress(source.path, len(block))
@@ -124,18 +112,23 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
     except OSError as error:
         return _unreadable(source, size, error)
     # A log that ends in damage is read up to there, and the loss is recorded by that reading.
-    error_text = f"{ended} (after {size:,} bytes)" if ended and syntax is None else ""
+    error_text = f"{ended} (after {size:,} bytes)" if ended and known.syntax is None else ""
+    return replace(known, sha256=digest.hexdigest(), size=size, holds_code=holds, error=error_text, crc=crc)
+
+
+def _recognized(source: Source, head: bytes) -> ExaminedSource:
+    """Return a source of which only the beginning was looked at."""
+    own = _OWN_REPORT.match(as_text(head[:_BEGINNING])) is not None
+    syntax = None if own else recognize(head)
     return ExaminedSource(
         source=source,
-        sha256=digest.hexdigest(),
-        size=size,
+        sha256="",
+        size=source.size,
         syntax=syntax,
-        holds_code=holds,
-        error=error_text,
-        notes=remarks,
-        head=head,
-        zeroed=zeroed,
-        crc=crc,
+        holds_code=None,
+        notes=(OWN_REPORT,) if own else notes(syntax, head),
+        head=zlib.crc32(head),
+        zeroed=syntax is None and not head.strip(b"\0"),
     )
 
 

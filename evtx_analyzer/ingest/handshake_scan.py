@@ -12,19 +12,22 @@ from evtx_analyzer import clock
 from evtx_analyzer.handshakes.flows import Flows
 from evtx_analyzer.handshakes.observe import GIVEN_UP, ClearRefusal, Observed, is_over, moment, observe
 from evtx_analyzer.ingest.account import SourceAccount
-from evtx_analyzer.ingest.events import ReadingOptions, watched
+from evtx_analyzer.ingest.events import Reading, ReadingOptions, watched
 from evtx_analyzer.ingest.examine import is_network_trace
-from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Loss, Origin, sort_key
 from evtx_analyzer.model.records import CountedRows
 from evtx_analyzer.read import CAPTURE
-from evtx_analyzer.read.capture import CaptureReader, Reach
+from evtx_analyzer.read.capture import CaptureReader
 from evtx_analyzer.read.capture_headers import Segment
 
 _MOST = 20_000
+_UNSEEN = (
+    "the trace shows a refusal with 5.7.64 in clear text, and no log in the input shows it: add the SMTP log of the "
+    "server that sent it"
+)
 _TOO_MANY = f"the trace holds more than {_MOST:,} TLS handshakes of SMTP: those after them are not kept"
 
 
@@ -40,30 +43,22 @@ def handshakes(reading: Reading) -> Wire:
     accounts = [account for account in reading.accounts if is_network_trace(account.examined)]
     kept = [observed for account in accounts for observed in _read(account, reading.options)]
     shown = [observed.handshake for observed in kept if observed.handshake is not None]
-    return Wire(
-        handshakes=tuple(
-            sorted(shown, key=lambda handshake: (handshake.start, handshake.local, sort_key(handshake.origin)))
-        ),
-        refusals=tuple(observed.refusal for observed in kept if observed.refusal is not None),
-    )
+    shown.sort(key=lambda handshake: (handshake.start, handshake.local, sort_key(handshake.origin)))
+    refusals = tuple(observed.refusal for observed in kept if observed.refusal is not None)
+    return Wire(handshakes=tuple(shown), refusals=refusals)
 
 
 def unseen_refusals(wire: Wire, rejections: Sequence[Rejection], alike: Sequence[Alike] = ()) -> list[Loss]:
     """Return losses for refusals that a trace shows in clear text and no log shows; ``alike`` are folded ones."""
     if not wire.refusals:
         return []
-    known = {rejection.remote_endpoint for rejection in rejections} | {
-        rejection.local_endpoint for rejection in rejections
-    }
+    known = {end for rejection in rejections for end in (rejection.remote_endpoint, rejection.local_endpoint)}
     for group in alike:
         known |= {group.shared.remote_endpoint, *(differing.local_endpoint for differing in group.differing())}
     return [
         Loss(
             origin=refusal.origin,
-            reason=(
-                "the trace shows a refusal with 5.7.64 in clear text, and no log in the input shows it: "
-                "add the SMTP log of the server that sent it"
-            ),
+            reason=_UNSEEN,
             extent=f"1 session, {refusal.local} -> {refusal.remote} (at {clock.in_sentence(refusal.time, 'utc')})",
         )
         for refusal in wire.refusals
@@ -84,7 +79,12 @@ def _read(account: SourceAccount, options: ReadingOptions) -> list[Observed]:
     # Connections that were read before an archive turned out to be damaged still count.
     with account.reading():
         tally.end(flows)
-    account.count_packets(_packets(source, reader.reach), tally.segments, tally.note())
+    packets, first, last = reader.reach
+    counted = None
+    if first is not None and last is not None:
+        earliest, latest = sorted((moment(first), moment(last)))
+        counted = CountedRows(origin=source, log=CAPTURE, rows=packets, first=earliest, last=latest)
+    account.count_packets(counted, tally.segments, tally.note())
     for loss in tally.losses():
         account.lose(loss)
     return tally.kept
@@ -135,22 +135,12 @@ class _Tally:
         """Keep what a connection showed, and count its faults."""
         if observed is None:
             return
-        for reason in observed.faults:
-            self._count(reason, observed.origin)
-        if observed.handshake is None and observed.refusal is None:
-            return
-        if len(self.kept) < _MOST:
-            self.kept.append(observed)
-        else:
-            self._count(_TOO_MANY, observed.origin)
-
-    def _count(self, reason: str, origin: Origin) -> None:
-        first, count = self._faults.get(reason, (origin, 0))
-        self._faults[reason] = (first, count + 1)
-
-
-def _packets(source: Origin, reach: Reach) -> CountedRows | None:
-    if reach.first is None or reach.last is None:
-        return None
-    first, last = sorted((moment(reach.first), moment(reach.last)))
-    return CountedRows(origin=source, log=CAPTURE, rows=reach.packets, first=first, last=last)
+        faults = observed.faults
+        if observed.handshake is not None or observed.refusal is not None:
+            if len(self.kept) < _MOST:
+                self.kept.append(observed)
+            else:
+                faults = (*faults, _TOO_MANY)
+        for reason in faults:
+            first, count = self._faults.get(reason, (observed.origin, 0))
+            self._faults[reason] = (first, count + 1)

@@ -26,8 +26,6 @@ SYNTAX = "collector-manifest"
 _PARTS = re.compile(
     r"(?:SmtpSend-(?:Hub|Edge|FrontEnd)|SMTPSVC\d*|events|stores|configuration|machine|trace)", re.IGNORECASE
 )
-_STORES = "stores"
-_NAMED = ("events",)
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
@@ -60,7 +58,7 @@ class Manifests(Struct, frozen=True, kw_only=True):
             for bundle in self.bundles
             if bundle.manifest.ended
             for path, part in bundle.parts.items()
-            if part.casefold() == _STORES
+            if part.casefold() == "stores"
         }
 
     def hosts(self, named: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[Loss]]:
@@ -76,7 +74,7 @@ class Manifests(Struct, frozen=True, kw_only=True):
         losses: list[Loss] = []
         for bundle in self.bundles:
             host = bundle.manifest.host
-            rows = [names[path] for path, part in bundle.parts.items() if part.casefold() in _NAMED and path in names]
+            rows = [names[path] for path, part in bundle.parts.items() if part.casefold() == "events" and path in names]
             others = sorted({name for written in rows if host not in written for name in written})
             if host and others:
                 reason = (

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from evtx_analyzer.discover import folders
-from evtx_analyzer.ingest.events import Selection, events
+from evtx_analyzer.ingest.events import Reading, Selection, events
 from evtx_analyzer.ingest.examine import is_text_log
-from evtx_analyzer.ingest.reading import Reading
 from evtx_analyzer.model.events import ContextEvent, Match, SmtpEvent
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize import iis_smtp, normalize, send_log
@@ -98,7 +97,7 @@ def connections(reading: Reading, sessions_refused: Iterable[str]) -> None:
     def wanted(record: Record) -> bool:
         return getattr(record, "values", {}).get("session", "") in refused
 
-    select = Selection(wanted=wanted, counting=False)
+    select = Selection(wanted=wanted)
     for account in logs if refused else ():
         for event in events(account, reading.options, select):
             if isinstance(event, ContextEvent):

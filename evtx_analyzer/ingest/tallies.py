@@ -10,15 +10,16 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from evtx_analyzer import clock
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
-from evtx_analyzer.hosts import HostClue, address_of
-from evtx_analyzer.ingest.supporting import Contexts
+from evtx_analyzer.hosts import HostClue, Hosts, address_of
 from evtx_analyzer.model.events import ContextEvent, Event, Match, MessageEvent, Setting, SmtpEvent, WholeSession
-from evtx_analyzer.model.origin import display_name
+from evtx_analyzer.model.evidence import Context
+from evtx_analyzer.model.origin import Loss, display_name, sort_key
 from evtx_analyzer.model.records import CountedSessions
 from evtx_analyzer.normalize import iis_smtp, send_log
 from evtx_analyzer.normalize.kinds import RECEIVED_KINDS
-from evtx_analyzer.normalize.supporting import CONNECTIVITY
+from evtx_analyzer.normalize.supporting import CONNECTIVITY, QUEUE
 from evtx_analyzer.read.exchange_log import RECEIVE_LOG, SEND_LOG
 from evtx_analyzer.read.w3c_log import W3C_LOG
 from evtx_analyzer.smtp.clock_skew import Clocks
@@ -30,6 +31,7 @@ from evtx_analyzer.smtp.sessions import Session
 
 # The logs that are counted in bulk (``smtp/blocks.py``), by the name that their readers give.
 BULK_KINDS = {SEND_LOG: send_log.KIND, RECEIVE_LOG: send_log.RECEIVE_KIND, W3C_LOG: iis_smtp.KIND}
+_MOST = 500
 
 
 class Tallies:
@@ -121,3 +123,44 @@ class Tallies:
         address = address_of(endpoint)
         if address and host:
             self._owners.setdefault(address, set()).add(host)
+
+
+class Contexts:
+    """Supporting events, which the report lists next to the refusals: they prove nothing alone.
+
+    They are counted by kind, host, code and text; of more than 500 different ones, those to come without text.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, HostClue, str, str, str], Context] = {}
+
+    def add(self, event: ContextEvent) -> None:
+        """Count an event."""
+        origin = event.origin
+        key = (event.kind, HostClue(event.host, display_name(origin)), event.code, event.title, event.text)
+        if key not in self._rows and len(self._rows) >= _MOST:
+            key = (*key[:4], "")  # new texts are no longer kept apart
+        row = self._rows.get(key)
+        if row is None:
+            kind, _, code, title, text = key
+            row = Context(
+                kind=kind, host="", code=code, title=title, text=text, count=0, first=None, last=None, origin=origin
+            )
+        known = event.time if clock.is_known(event.time_basis) else None
+        times = [time for time in (row.first, row.last, known) if time is not None]
+        first, last = min(times, default=None), max(times, default=None)
+        self._rows[key] = replace(row, count=row.count + 1, first=first, last=last)
+
+    def rows(self, hosts: Hosts) -> tuple[Context, ...]:
+        """Return the events, sorted by kind, host and code."""
+        rows = [replace(row, host=hosts.resolve(clue)[0]) for (_, clue, *_), row in self._rows.items()]
+        return tuple(sorted(rows, key=lambda row: (row.kind, row.host, row.code, row.text, sort_key(row.origin))))
+
+    def losses(self) -> list[Loss]:
+        """Return a loss for queues whose last error is the refusal, for they name neither message nor time."""
+        reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
+        return [
+            Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")
+            for row in self._rows.values()
+            if row.kind == QUEUE and has_code(row.text)
+        ]

@@ -58,6 +58,6 @@ def normalize(
     if not is_relevant(record.xml):
         return None
     for event_kind in EVENT_KINDS:
-        if event_kind.recognizes(record) and (typed := event_kind.typed(record)) is not None:
+        if (typed := event_kind.typed(record)) is not None:
             return event_kind.name, typed
     return None

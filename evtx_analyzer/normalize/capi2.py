@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Capi2Event
 from evtx_analyzer.model.origin import Fields, Loss, Origin
-from evtx_analyzer.model.records import EventRecord
+from evtx_analyzer.model.records import EventRecord, LogNotice
 from evtx_analyzer.normalize import capi2_elements as parts
-from evtx_analyzer.normalize.capi2_flags import correct_flags, decoded
 from evtx_analyzer.normalize.windows_event import (
     WindowsEvent,
     add_element,
@@ -50,12 +48,8 @@ KIND = "capi2"
 X509_OBJECTS = 90
 """Event id of the certificates of a chain, written as XML."""
 _CHANNELS = (CAPI2_CHANNEL.casefold(), "forwardedevents")
+_LOG_SERVICE = "Microsoft-Windows-Eventlog"
 _RETRIEVALS = {51: "cache", 53: "network"}
-
-
-def is_capi2(record: EventRecord) -> bool:
-    """Return whether a record may be CAPI2 and is worth parsing as XML."""
-    return CAPI2_PROVIDER in record.xml
 
 
 def is_capi2_channel(provider: str, channel: str) -> bool:
@@ -65,7 +59,7 @@ def is_capi2_channel(provider: str, channel: str) -> bool:
 
 def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
     """Return the typed event; None for an event of another channel; a Loss for one that cannot be read."""
-    if not is_capi2(record):
+    if CAPI2_PROVIDER not in record.xml:
         return None
     event = parse(record.xml)
     if event is None:
@@ -118,14 +112,16 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
         result=from_hex(attribute(child(body, "Result"), "value")),
         chain=parts.chain_elements(chain),
         chain_error=None if chain is None else parts.status_of(chain, "ErrorStatus"),
-        certificates=_certificates(body) if event_id == X509_OBJECTS else (),
+        certificates=tuple(map(parts.certificate_of, children(body, "Certificate")))
+        if event_id == X509_OBJECTS
+        else (),
         fields=fields,
         name=local_name(body),
         channel=event.channel,
         user=attribute(process, "impersonateToken"),
         chain_refs=_chain_refs(body),
-        flags=decoded(child(body, "Flags"), event_id),
-        ignore_flags=decoded(None if ssl is None else child(ssl, "IgnoreFlags"), event_id),
+        flags=parts.decoded(child(body, "Flags"), event_id),
+        ignore_flags=parts.decoded(None if ssl is None else child(ssl, "IgnoreFlags"), event_id),
         auth_type=attribute(ssl, "authType"),
         status=(_decimal(attribute(status, "chainIndex")), _decimal(attribute(status, "elementIndex"))),
         engine=attribute(child(body, "ChainEngineInfo"), "context"),
@@ -140,7 +136,7 @@ def _typed(event: WindowsEvent, body: etree._Element, time: datetime, origin: Or
 
 def _checked(event: WindowsEvent, body: etree._Element) -> tuple[Fields, tuple[str, ...]]:
     """Return the flat view with flags corrected by their values, and a note for each contradiction in the event."""
-    changed, notes = correct_flags(body, event.event_id)
+    changed, notes = parts.correct_flags(body, event.event_id)
     expected = CAPI2_EVENTS.get(event.event_id)
     if expected is None:
         notes += (
@@ -169,10 +165,6 @@ def _policy(policy: etree._Element | None) -> tuple[int | None, tuple[str, ...]]
     return known, (f"Policy constant {written} disagrees with its type {name}; the type is believed",)
 
 
-def _certificates(body: etree._Element) -> tuple[Certificate, ...]:
-    return tuple(parts.certificate_of(child) for child in children(body, "Certificate"))
-
-
 def _chain_refs(body: etree._Element) -> tuple[str, ...]:
     """Return every chain that the event names, in order; event 81 names those of signer and time stamp."""
     named = (attribute(element, "chainRef").upper() for element in body)
@@ -193,3 +185,28 @@ def _target(body: etree._Element) -> str:
 def _decimal(value: str) -> int | None:
     number = whole_number(value.removeprefix("-"))
     return number if number is None or not value.startswith("-") else -number
+
+
+def log_notice(record: EventRecord) -> LogNotice | None:
+    """Return what a record of the System log says about the CAPI2 log; None for any other record.
+
+    The event log service (UserData ``LogFileCleared``, event 104, and ``AutoBackup``, event 105) names the ``Channel``
+    of a log that was cleared or moved into an archive, which tells such a log from one that has wrapped.
+    """
+    if CAPI2_CHANNEL not in record.xml or _LOG_SERVICE not in record.xml:
+        return None
+    event = parse(record.xml)
+    if event is None or event.user_data is None or event.provider != _LOG_SERVICE:
+        return None
+    body, time = event.user_data, event.time or record.time
+    if time is None or text(child(body, "Channel")).casefold() != CAPI2_CHANNEL.casefold():
+        return None
+    if local_name(body) == "LogFileCleared":
+        user = "\\".join(filter(None, (text(child(body, "SubjectDomainName")), text(child(body, "SubjectUserName")))))
+        notice = f"the log was cleared at {clock.as_text(time)}{f' by {user}' if user else ''}"
+    elif local_name(body) == "AutoBackup":
+        name = text(child(body, "BackupPath")).rpartition("\\")[2]
+        notice = f"the log was full at {clock.as_text(time)} and was put into {name or 'an archive'}"
+    else:
+        return None
+    return LogNotice(origin=record.origin, host=event.computer, time=time, text=notice)

@@ -71,71 +71,62 @@ IIS_ROWS = Table(
     _smtp_message,
 )
 
-_MESSAGE_TIME = (
-    Column("time", "time", "time of the event, UTC", lambda row: shown_time(row.event.time, row.event.time_basis)),
-    Column("time_basis", "text", _BASIS, lambda row: row.event.time_basis),
-)
-_MESSAGE_PLACE = (
-    Column("line", "number", "line in the file", lambda row: row.event.origin.line),
-    *origin_columns(lambda row: row.event.origin),
-)
 
-MESSAGE_ROWS = Table(
-    (
-        *_MESSAGE_TIME,
-        Column("host", "text", "server that wrote the row", lambda row: row.event.host),
-        Column("event", "text", "what the row tells of", lambda row: row.event.layer),
-        Column("message_id", "text", "id of the message", lambda row: row.event.message_id),
-        Column("sender", "text", "sender", lambda row: row.event.sender),
-        Column("recipient", "text", "recipient", lambda row: row.recipient.address),
-        Column("status", "text", "reply for this recipient", lambda row: row.recipient.text),
-        Column("remote_name", "text", "remote server", lambda row: row.recipient.remote_name or row.event.remote_name),
-        Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
-        *_MESSAGE_PLACE,
-    ),
-    lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
+def _messages(*columns: Column) -> Table:
+    """Return a table with one row for each recipient of a message; ``columns`` stand between time and place."""
+    return Table(
+        (
+            Column(
+                "time", "time", "time of the event, UTC", lambda row: shown_time(row.event.time, row.event.time_basis)
+            ),
+            Column("time_basis", "text", _BASIS, lambda row: row.event.time_basis),
+            *columns,
+            Column("line", "number", "line in the file", lambda row: row.event.origin.line),
+            *origin_columns(lambda row: row.event.origin),
+        ),
+        lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
+    )
+
+
+MESSAGE_ROWS = _messages(
+    Column("host", "text", "server that wrote the row", lambda row: row.event.host),
+    Column("event", "text", "what the row tells of", lambda row: row.event.layer),
+    Column("message_id", "text", "id of the message", lambda row: row.event.message_id),
+    Column("sender", "text", "sender", lambda row: row.event.sender),
+    Column("recipient", "text", "recipient", lambda row: row.recipient.address),
+    Column("status", "text", "reply for this recipient", lambda row: row.recipient.text),
+    Column("remote_name", "text", "remote server", lambda row: row.recipient.remote_name or row.event.remote_name),
+    Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
 )
 """For a kind without columns of its own."""
 
-TRACKING_ROWS = Table(
-    (
-        *_MESSAGE_TIME,
-        Column("host", "text", "server that wrote the row", lambda row: row.event.host),
-        Column("event", "text", "source and event-id", lambda row: row.event.layer.removeprefix("message-tracking ")),
-        Column("event-id", "text", "event-id as written", lambda row: "".join(row.event.fields.get("event-id", ()))),
-        Column("message-id", "text", "id of the message", lambda row: row.event.message_id, ("message_id",)),
-        Column("sender", "text", "return-path, else sender-address", lambda row: row.event.sender),
-        Column("recipient-address", "text", "recipient", lambda row: row.recipient.address, ("recipient",)),
-        Column("recipient-status", "text", "reply for this recipient", lambda row: row.recipient.text, ("status",)),
-        Column("remote_name", "text", "remote server", lambda row: row.recipient.remote_name or row.event.remote_name),
-        Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
-        Column("connector-id", "text", "connector", lambda row: row.event.connector, ("connector",)),
-        Column("session", "text", "session id in source-context", lambda row: row.event.session),
-        *_MESSAGE_PLACE,
-    ),
-    lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
+TRACKING_ROWS = _messages(
+    Column("host", "text", "server that wrote the row", lambda row: row.event.host),
+    Column("event", "text", "source and event-id", lambda row: row.event.layer.removeprefix("message-tracking ")),
+    Column("event-id", "text", "event-id as written", lambda row: "".join(row.event.fields.get("event-id", ()))),
+    Column("message-id", "text", "id of the message", lambda row: row.event.message_id, ("message_id",)),
+    Column("sender", "text", "return-path, else sender-address", lambda row: row.event.sender),
+    Column("recipient-address", "text", "recipient", lambda row: row.recipient.address, ("recipient",)),
+    Column("recipient-status", "text", "reply for this recipient", lambda row: row.recipient.text, ("status",)),
+    Column("remote_name", "text", "remote server", lambda row: row.recipient.remote_name or row.event.remote_name),
+    Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
+    Column("connector-id", "text", "connector", lambda row: row.event.connector, ("connector",)),
+    Column("session", "text", "session id in source-context", lambda row: row.event.session),
 )
 
-NDR_ROWS = Table(
-    (
-        *_MESSAGE_TIME,
-        Column("host", "text", "server that reported; empty for Exchange Online", lambda row: row.event.host),
-        Column("event", "text", "ndr", lambda row: row.event.layer),
-        Column(
-            "Message-ID", "text", "id of the message that failed", lambda row: row.event.message_id, ("message_id",)
-        ),
-        Column("sender", "text", "Return-Path of that message, else From", lambda row: row.event.sender),
-        Column("Final-Recipient", "text", "recipient", lambda row: row.recipient.address, ("recipient",)),
-        Column("Diagnostic-Code", "text", "reply for this recipient", lambda row: row.recipient.text, ("status",)),
-        Column(
-            "Remote-MTA",
-            "text",
-            "remote server",
-            lambda row: row.recipient.remote_name or row.event.remote_name,
-            ("remote_name",),
-        ),
-        Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
-        *_MESSAGE_PLACE,
+NDR_ROWS = _messages(
+    Column("host", "text", "server that reported; empty for Exchange Online", lambda row: row.event.host),
+    Column("event", "text", "ndr", lambda row: row.event.layer),
+    Column("Message-ID", "text", "id of the message that failed", lambda row: row.event.message_id, ("message_id",)),
+    Column("sender", "text", "Return-Path of that message, else From", lambda row: row.event.sender),
+    Column("Final-Recipient", "text", "recipient", lambda row: row.recipient.address, ("recipient",)),
+    Column("Diagnostic-Code", "text", "reply for this recipient", lambda row: row.recipient.text, ("status",)),
+    Column(
+        "Remote-MTA",
+        "text",
+        "remote server",
+        lambda row: row.recipient.remote_name or row.event.remote_name,
+        ("remote_name",),
     ),
-    lambda row: f"{row.event.layer}: {row.recipient.address} {row.recipient.text}",
+    Column("remote", "text", "remote address", lambda row: row.recipient.remote or row.event.remote),
 )

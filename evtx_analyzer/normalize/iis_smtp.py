@@ -10,6 +10,7 @@ address as the client, the verb as the method. Their status is always 0. No row 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from evtx_analyzer import clock
 from evtx_analyzer.clock import DateOrder, LocalTime
 from evtx_analyzer.model.events import SmtpEvent
-from evtx_analyzer.model.origin import Loss, folder
+from evtx_analyzer.model.origin import Loss, TimeBasis, folder
 from evtx_analyzer.model.records import LogRow
 
 KIND = "iis-smtp"
@@ -56,7 +57,7 @@ def _direction(user: str) -> str:
 def normalize_iis_smtp(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:
     """Return the typed row; a Loss where neither the row nor a directive gives it a date."""
     values = _named(row)
-    local_time = _TIMES[row.log](values, zone)
+    local_time = _time(row.log, values, zone)
     if local_time is None:
         return Loss(
             origin=row.origin,
@@ -99,44 +100,25 @@ def _named(row: LogRow) -> dict[str, str]:
     return {_ODBC.get(name.casefold(), name): value for name, value in row.values.items()}
 
 
-def _w3c_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  always UTC
-    """Return the time in UTC; a row without one has that of the last directive, with the basis ``heading``."""
-    date = values.get("date") or values.get("#date", "")
-    return _utc(date, values["time"]) if values.get("time") else _of_directive(date, values.get("#time", ""))
+def _time(log: str, values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
+    """Return the time of a row: that of W3C is UTC, that of NCSA has an offset, the others are local."""
+    if log == "W3C":
+        date, time = values.get("date") or values.get("#date", ""), values.get("time")
+        # A row without a time has that of the last directive.
+        return _utc(f"{date} {time}", "utc") if time else _utc(f"{date} {values.get('#time', '')}", "heading")
+    if log == "NCSA":
+        day, _, time = values["time"].partition(":")
+        instant = clock.from_mail(f"{day.replace('/', ' ')} {time}")
+        return None if instant is None else LocalTime(instant, None, "utc")
+    written = f"{values['date']} {values['time']}" if log == "IIS" else values.get("time", "")
+    return clock.from_local(written, cast("DateOrder", values.get("#order", "")), zone)
 
 
 @lru_cache(maxsize=256)
-def _utc(date: str, time: str) -> LocalTime | None:
-    """Return the time of a row with a date; cached, because many rows share their second."""
-    instant = clock.from_iso(f"{date} {time}")
-    return None if instant is None else LocalTime(instant, None, "utc")
-
-
-def _of_directive(date: str, time: str) -> LocalTime | None:
-    instant = clock.from_iso(f"{date} {time}")
-    return None if instant is None else LocalTime(instant, None, "heading")
-
-
-def _iis_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
-    return clock.from_local(f"{values['date']} {values['time']}", _order(values), zone)
-
-
-def _ncsa_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:  # noqa: ARG001  has an offset
-    day, _, time = values["time"].partition(":")
-    instant = clock.from_mail(f"{day.replace('/', ' ')} {time}")
-    return None if instant is None else LocalTime(instant, None, "utc")
-
-
-def _odbc_time(values: dict[str, str], zone: ZoneInfo | None) -> LocalTime | None:
-    return clock.from_local(values.get("time", ""), _order(values), zone)
-
-
-_TIMES = {"W3C": _w3c_time, "IIS": _iis_time, "NCSA": _ncsa_time, "ODBC": _odbc_time}
-
-
-def _order(values: dict[str, str]) -> DateOrder:
-    order: DateOrder = values.get("#order", "")  # type: ignore[assignment]
-    return order
+def _utc(text: str, basis: TimeBasis) -> LocalTime | None:
+    """Return a time of a W3C log; cached, because many rows share their second."""
+    instant = clock.from_iso(text)
+    return None if instant is None else LocalTime(instant, None, basis)
 
 
 def _text(values: dict[str, str], *, plus: bool) -> str:

@@ -50,7 +50,7 @@ class LogKind(Struct, frozen=True, kw_only=True):
 
 
 class EventKind(Struct, frozen=True, kw_only=True):
-    """A kind of Windows event.
+    """A kind of Windows event; ``typed`` returns None for a record of another kind, or one that says nothing of use.
 
     ``word`` stands in the XML of each of its records, in lower case; ``searched`` are byte strings of which one stands
     in each chunk of an .evtx file that holds such a record, in upper case and without NULs. Some names are compared
@@ -58,18 +58,22 @@ class EventKind(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    recognizes: Callable[[EventRecord], bool]
     typed: Callable[[EventRecord], Event | Loss | None]
     word: str
     searched: tuple[bytes, ...]
     log_source: tuple[str, str] | None = None
 
 
+def _named(*logs: str) -> Callable[[LogRow], bool]:
+    """Return whether a row is of a log with one of these names, in any case."""
+    return lambda row: row.log.casefold() in logs
+
+
 # The first that recognizes a row takes it. Where several logs show one refusal, the first of them has the most to say.
 ROW_KINDS = (
     LogKind(
         name=send_log.KIND,
-        recognizes=send_log.is_send_log,
+        recognizes=_named("smtp send protocol log"),
         typed=send_log.normalize_send_log,
         rows="sessions",
         log_source=("exchange", "smtp-send"),
@@ -79,7 +83,7 @@ ROW_KINDS = (
     ),
     LogKind(
         name=send_log.RECEIVE_KIND,
-        recognizes=send_log.is_receive_log,
+        recognizes=_named("smtp receive protocol log"),
         typed=send_log.normalize_receive_log,
         rows="received",
         table=CONNECTOR_ROWS,
@@ -100,7 +104,7 @@ ROW_KINDS = (
     ),
     LogKind(
         name=tracking.KIND,
-        recognizes=tracking.is_tracking,
+        recognizes=_named("message tracking log", "get-messagetrackinglog"),
         typed=tracking.normalize_tracking,
         rows="messages",
         log_source=("exchange", "message-tracking"),
@@ -109,7 +113,7 @@ ROW_KINDS = (
     ),
     LogKind(
         name=ndr.KIND,
-        recognizes=ndr.is_ndr,
+        recognizes=_named("ndr"),
         typed=ndr.normalize_ndr,
         rows="messages",
         log_source=("exchange", "ndr"),
@@ -118,20 +122,19 @@ ROW_KINDS = (
     ),
     LogKind(
         name=supporting.CONNECTIVITY,
-        recognizes=supporting.is_connectivity,
+        recognizes=_named("transport connectivity log"),
         typed=supporting.normalize_connectivity,
     ),
-    LogKind(name=supporting.QUEUE, recognizes=supporting.is_queue, typed=supporting.normalize_queue),
+    LogKind(name=supporting.QUEUE, recognizes=_named("get-queue"), typed=supporting.normalize_queue),
     LogKind(
         name=supporting.EVENT_LIST,
-        recognizes=supporting.is_event_entry,
+        recognizes=_named("get-eventlog"),
         typed=supporting.normalize_event_entry,
     ),
 )
 EVENT_KINDS = (
     EventKind(
         name=capi2.KIND,
-        recognizes=capi2.is_capi2,
         typed=capi2.normalize_capi2,
         word="capi2",
         searched=(b"CAPI2",),
@@ -139,14 +142,12 @@ EVENT_KINDS = (
     ),
     EventKind(
         name=supporting.SCHANNEL,
-        recognizes=supporting.is_schannel,
         typed=supporting.normalize_schannel,
         word="schannel",
         searched=(b"SCHANNEL", b"\x7f\x01CHANNEL"),
     ),
     EventKind(
         name=supporting.TRANSPORT,
-        recognizes=supporting.is_transport,
         typed=supporting.normalize_transport,
         word="msexchangetransport",
         searched=(b"EXCHANGETRAN",),  # the longest part without an S

@@ -18,15 +18,9 @@ from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.records import LogRow
 
 KIND = "ndr"
-_LOG = "NDR"
 _COMMENT = re.compile(r"(?<!\s)\s*\([^()]*\)")
 _TYPE = re.compile(r"^\s*[\w.-]+\s*;\s*")
 _ONLINE = (".outlook.com", ".office365.com")
-
-
-def is_ndr(row: LogRow) -> bool:
-    """Return whether a record is one recipient of a delivery status report."""
-    return row.log == _LOG
 
 
 def normalize_ndr(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:  # noqa: ARG001  has an offset

@@ -23,18 +23,6 @@ KIND = "send-connector"
 RECEIVE_KIND = "receive-connector"
 _FAILURES = ("4", "5")
 _NO_VALUES: dict[str, str] = {}
-_SEND_TYPE = "smtp send protocol log"
-_RECEIVE_TYPE = "smtp receive protocol log"
-
-
-def is_send_log(row: LogRow) -> bool:
-    """Return whether a row is of a Send connector log."""
-    return row.log.casefold() == _SEND_TYPE
-
-
-def is_receive_log(row: LogRow) -> bool:
-    """Return whether a row is of a Receive connector log."""
-    return row.log.casefold() == _RECEIVE_TYPE
 
 
 def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent | Loss:  # noqa: ARG001  always UTC
@@ -43,7 +31,6 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
     time = clock.from_iso(values.get("date-time", ""))
     if time is None:
         return Loss(origin=row.origin, reason="the row's date-time cannot be read", extent="1 row")
-    sequence = values.get("sequence-number", "")
     return SmtpEvent(
         origin=row.origin,
         kind=KIND,
@@ -54,7 +41,7 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
         context=values.get("context", ""),
         connector=values.get("connector-id", ""),
         session=values.get("session-id", ""),
-        sequence=whole_number(sequence),
+        sequence=whole_number(values.get("sequence-number", "")),
         local=values.get("local-endpoint", ""),
         remote=values.get("remote-endpoint", ""),
         values=values,

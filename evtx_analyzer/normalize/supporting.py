@@ -19,7 +19,6 @@ from evtx_analyzer.plain_text import whole_number
 
 SCHANNEL, TRANSPORT, CONNECTIVITY, QUEUE = "schannel", "exchange-transport", "connectivity", "queue"
 EVENT_LIST = "event-log-export"
-_CONNECTIVITY_TYPE = "transport connectivity log"
 
 # "Schannel Events", learn.microsoft.com dn786445.
 SCHANNEL_EVENTS = {
@@ -54,20 +53,12 @@ _PROVIDERS = {
     "schannel": (SCHANNEL, SCHANNEL_EVENTS),
     "msexchangetransport": (TRANSPORT, TRANSPORT_EVENTS),
 }
-_SCHANNEL_NAME = re.compile(r"""Name=["'](?:Microsoft-Windows-)?Schannel(?:-Events)?["']""", re.IGNORECASE)
-_TRANSPORT_NAME = re.compile(r"""Name=["']MSExchangeTransport["']""", re.IGNORECASE)
+_NAMES = {
+    SCHANNEL: re.compile(r"""Name=["'](?:Microsoft-Windows-)?Schannel(?:-Events)?["']""", re.IGNORECASE),
+    TRANSPORT: re.compile(r"""Name=["']MSExchangeTransport["']""", re.IGNORECASE),
+}
 _REPLY = re.compile(r"(?<![\d.])([245]\d\d)[ -]+#?(?:\d{3} )?#?([245]\.\d{1,3}\.\d{1,3})?")
 _CODE_DIGITS = 0xFFFF
-
-
-def is_schannel(record: EventRecord) -> bool:
-    """Return whether a record may be of Schannel and is worth parsing as XML."""
-    return _SCHANNEL_NAME.search(record.xml) is not None
-
-
-def is_transport(record: EventRecord) -> bool:
-    """Return whether a record may be of MSExchangeTransport and is worth parsing as XML."""
-    return _TRANSPORT_NAME.search(record.xml) is not None
 
 
 def normalize_schannel(record: EventRecord) -> ContextEvent | Loss | None:
@@ -81,6 +72,8 @@ def normalize_transport(record: EventRecord) -> ContextEvent | Loss | None:
 
 
 def _windows_event(record: EventRecord, kind: str, titles: dict[int, str]) -> ContextEvent | Loss | None:
+    if not _NAMES[kind].search(record.xml):
+        return None
     event = parse(record.xml)
     if event is None:
         return Loss(origin=record.origin, reason="the event's XML cannot be parsed", extent="1 event")
@@ -107,11 +100,6 @@ def _windows_event(record: EventRecord, kind: str, titles: dict[int, str]) -> Co
     )
 
 
-def is_event_entry(row: LogRow) -> bool:
-    """Return whether a row is an entry of Get-EventLog."""
-    return row.log == "Get-EventLog"
-
-
 def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss | None:
     """Return an exported entry with a known provider and id, else None; its time is local without an offset."""
     values = row.values
@@ -136,11 +124,6 @@ def normalize_event_entry(row: LogRow, zone: ZoneInfo | None = None) -> ContextE
     )
 
 
-def is_connectivity(row: LogRow) -> bool:
-    """Return whether a row is of a connectivity log."""
-    return row.log.casefold() == _CONNECTIVITY_TYPE
-
-
 def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | Loss:  # noqa: ARG001  UTC
     """Return the typed row; a Loss where its time cannot be read.
 
@@ -161,11 +144,6 @@ def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> Context
         session=values.get("session", ""),
         fields={name: (value,) for name, value in row.values.items() if value},
     )
-
-
-def is_queue(row: LogRow) -> bool:
-    """Return whether a row is an exported queue."""
-    return row.log == "Get-Queue"
 
 
 def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
 from evtx_analyzer import clock
@@ -24,23 +25,14 @@ from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize.ndr import null_sender
 
 KIND = "message-tracking"
-_LOG_TYPE = "message tracking log"
 _EXPORT = "Get-MessageTrackingLog"
-_EXPORTED = {
-    "clientip": "client-ip",
-    "clienthostname": "client-hostname",
-    "serverip": "server-ip",
-    "serverhostname": "server-hostname",
-    "sourcecontext": "source-context",
-    "connectorid": "connector-id",
-    "source": "source",
-    "eventid": "event-id",
-    "messageid": "message-id",
+_NAMES = (
+    *("client-ip", "client-hostname", "server-ip", "server-hostname", "source-context", "connector-id", "source"),
+    *("event-id", "message-id", "recipient-status", "reference", "return-path"),
+)
+_EXPORTED = {name.replace("-", ""): name for name in _NAMES} | {
     "recipients": "recipient-address",
-    "recipientstatus": "recipient-status",
-    "reference": "reference",
     "sender": "sender-address",
-    "returnpath": "return-path",
 }
 _NOT_EXPORTED = ("System.String[]", "Microsoft.Exchange.Data")
 _SENDING = ("SEND", "SENDEXTERNAL", "FAIL", "DEFER")
@@ -51,14 +43,12 @@ _NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
 _SESSION = re.compile(r"\b[0-9A-F]{16}\b")
 
 
-def is_tracking(row: LogRow) -> bool:
-    """Return whether a row is of message tracking, as a log or as an export."""
-    return row.log == _EXPORT or row.log.casefold() == _LOG_TYPE
-
-
 def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEvent | Loss:
     """Return the typed row; a Loss where its time cannot be read or the export dropped what failed."""
-    values = _log_names(row)
+    values = row.values
+    if row.log == _EXPORT:
+        known = ((_EXPORTED.get(name.casefold()), value) for name, value in values.items())
+        values = {name: value for name, value in known if name}
     local_time = _time(row, zone)
     if local_time is None:
         return Loss(origin=row.origin, reason="the row's time cannot be read", extent="1 row")
@@ -116,29 +106,14 @@ def statuses(addresses: str, status: str) -> tuple[RecipientStatus, ...]:
     texts = groups or [part.strip() for part in _NEXT_REPLY.split(status) if part.strip()]
     if len(texts) == 1:
         texts = texts * max(len(names), 1)
-    parts = [_status(text) for text in texts]
-    count = max(len(names), len(parts))
-    return tuple(
-        RecipientStatus(
-            address=names[number] if number < len(names) else "",
-            text=parts[number].get("LED", "") if number < len(parts) else "",
-            remote_name=parts[number].get("FQDN", "") if number < len(parts) else "",
-            remote=parts[number].get("IP", "") if number < len(parts) else "",
-        )
-        for number in range(count)
-    )
+    return tuple(_status(name, text) for name, text in zip_longest(names, texts, fillvalue=""))
 
 
-def _status(text: str) -> Mapping[str, str]:
-    """Return the parts of a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
-    parts = {name: value.strip() for name, value in _PART.findall(text)}
-    return parts or {"LED": text.strip()}
-
-
-def _log_names(row: LogRow) -> dict[str, str]:
-    if row.log != _EXPORT:
-        return row.values
-    return {_EXPORTED[name.casefold()]: value for name, value in row.values.items() if name.casefold() in _EXPORTED}
+def _status(name: str, text: str) -> RecipientStatus:
+    """Return a recipient's status; plain text is taken for the reply (``LED``, last enhanced DSN code)."""
+    parts = {part: value.strip() for part, value in _PART.findall(text)} or {"LED": text.strip()}
+    led, fqdn, ip = (parts.get(part, "") for part in ("LED", "FQDN", "IP"))
+    return RecipientStatus(address=name, text=led, remote_name=fqdn, remote=ip)
 
 
 def _time(row: LogRow, zone: ZoneInfo | None) -> LocalTime | None:

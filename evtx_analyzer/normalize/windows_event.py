@@ -53,13 +53,10 @@ def parse(xml: str) -> WindowsEvent | None:
     fields: dict[str, list[str]] = {}
     _add_system(system, fields)
     event_data, user_data = child(root, "EventData"), child(root, "UserData")
-    if event_data is not None:
-        _add_event_data(event_data, fields)
-    body = (
-        next((element for element in user_data if isinstance(element.tag, str)), None)
-        if user_data is not None
-        else None
-    )
+    for number, element in enumerate(children(event_data, "Data") if event_data is not None else ()):
+        fields.setdefault(element.get("Name") or f"Data{number}", []).append(text(element))
+    inside = user_data if user_data is not None else ()
+    body = next((element for element in inside if isinstance(element.tag, str)), None)
     if body is not None:
         add_element(body, "", fields)
     flat = {name: tuple(values) for name, values in fields.items()}
@@ -151,11 +148,6 @@ def _add_system(system: etree._Element, fields: dict[str, list[str]]) -> None:
             fields.setdefault(name, []).append(text(element))
         for key, value in element.attrib.items():
             fields.setdefault(f"{name}_{key!s}", []).append(str(value))
-
-
-def _add_event_data(data: etree._Element, fields: dict[str, list[str]]) -> None:
-    for number, element in enumerate(children(data, "Data")):
-        fields.setdefault(element.get("Name") or f"Data{number}", []).append(text(element))
 
 
 def add_element(element: etree._Element, prefix: str, fields: dict[str, list[str]]) -> None:

@@ -66,11 +66,6 @@ def _read_evtx(stream: BinaryIO, source: Origin, selection: ChunkSelection | Non
     return read_evtx(stream, source, selection)
 
 
-def _is_console_text(head: bytes) -> bool:
-    """Return whether the first bytes hold a known object as PowerShell shows it, as a list or in a table."""
-    return is_list_text(head) or is_table_text(head)
-
-
 def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
     """Yield the objects of a copy from a console, which often holds both lists and tables."""
     data = stream.read()
@@ -78,16 +73,12 @@ def _read_console_text(stream: BinaryIO, source: Origin) -> Iterator[Readable]:
     yield from read_table_text(BytesIO(data), source)
 
 
-def _read_capture(stream: BinaryIO, source: Origin) -> Iterator[Readable]:  # noqa: ARG001  the signature of a reader
-    """Yield nothing: ``ingest/handshake_scan.py`` reads network traces, which have no records to normalize."""
-    return iter(())
-
-
 # The first that recognizes a file takes it, so the most certain come first: magic numbers, then events, lists of them
 # and mail, then headers that any text may quote, then rows without a header.
 SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("evtx", _is_evtx, _read_evtx),
-    (CAPTURE, is_capture, _read_capture),
+    # ``ingest/handshake_scan.py`` reads network traces, which have no records to normalize.
+    (CAPTURE, is_capture, lambda *_: iter(())),
     ("etl", is_etl, read_etl),
     ("serialized-store", is_serialized_store, read_serialized_store),
     ("outlook-message", is_outlook_message, read_outlook_message),
@@ -107,7 +98,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("ncsa-log", is_ncsa_log, read_ncsa_log),
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
-    ("console-text", _is_console_text, _read_console_text),
+    ("console-text", lambda head: is_list_text(head) or is_table_text(head), _read_console_text),
 )
 
 

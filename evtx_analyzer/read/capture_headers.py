@@ -136,11 +136,5 @@ def _tcp(packet: bytes, at: int, end: int, source: bytes, target: bytes) -> Segm
     source_port, target_port, sequence, _ = _TCP_HEAD.unpack_from(packet, at)
     data = at + (packet[at + 12] >> 4) * 4
     payload = packet[data:end] if data <= end else b""
-    return Segment(
-        source=(source, source_port),
-        target=(target, target_port),
-        sequence=sequence,
-        flags=packet[at + 13],
-        payload=payload,
-        cut=max(0, end - data - len(payload)),
-    )
+    cut = max(0, end - data - len(payload))
+    return Segment((source, source_port), (target, target_port), sequence, packet[at + 13], payload, cut)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from msgspec.structs import replace
@@ -21,8 +21,11 @@ from evtx_analyzer.model.origin import Loss, Origin
 
 if TYPE_CHECKING:
     from cryptography import x509 as types
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
 
 LARGEST = 16 << 20
+without_warnings = partial(warnings.catch_warnings, action="ignore")
+"""Silences what the library says about other people's certificates, such as a serial number of zero."""
 # X509 CERTIFICATE is what older OpenSSL writes (RFC 7468 5.1).
 _PEM_BEGIN = re.compile(rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|PKCS7)-----")
 _PEM = re.compile(_PEM_BEGIN.pattern + rb"(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
@@ -43,7 +46,7 @@ _QUOTED = frozenset(',+"\\<>;=\n')
 
 def is_certificate_file(head: bytes) -> bool:
     """Return whether a file begins as DER or holds PEM."""
-    return _is_binary(head) or _PEM_BEGIN.search(head) is not None
+    return _is_binary(head) or _PEM_BEGIN.search(_one_byte_each(head)) is not None
 
 
 def _is_binary(head: bytes) -> bool:
@@ -54,18 +57,25 @@ def read_certificate_file(stream: BinaryIO, source: Origin) -> Iterator[Certific
     """Yield every certificate of the file, and a Loss for each that cannot be parsed."""
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
-        yield Loss(
-            origin=source, reason=f"the certificate file is larger than {LARGEST} bytes", extent="what lies beyond"
-        )
+        reason = f"the certificate file is larger than {LARGEST} bytes"
+        yield Loss(origin=source, reason=reason, extent="what lies beyond")
     if _is_binary(data):
         yield from _binary(data, source)
         return
-    for begin in _PEM_BEGIN.finditer(data):
-        origin, block = replace(source, offset=begin.start()), _PEM.match(data, begin.start())
+    text = _one_byte_each(data)
+    for begin in _PEM_BEGIN.finditer(text):
+        offset = begin.start() * (1 if text is data else 2)
+        origin, block = replace(source, offset=offset), _PEM.match(text, begin.start())
         if block is None:
             yield Loss(origin=origin, reason="a PEM block is cut: it has no end", extent="1 certificate")
         else:
             yield from _pem(block[0], origin)
+
+
+def _one_byte_each(data: bytes) -> bytes:
+    """Return PEM in UTF-16, as Windows PowerShell's ``>`` writes it, without its NULs; any other bytes as they are."""
+    forms = (data, data[::2], data[1::2])  # of UTF-16, little and big endian, the bytes that ASCII has
+    return next((form for form in forms if _PEM_BEGIN.search(form)), data)
 
 
 def from_der(data: bytes) -> Certificate | None:
@@ -77,14 +87,6 @@ def from_der(data: bytes) -> Certificate | None:
             return describe(x509.load_der_x509_certificate(data))
     except Exception:  # noqa: BLE001  the library raises many kinds, such as InvalidVersion, that are no ValueError
         return None
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Silence what the library says about other people's certificates, such as a serial number of zero."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -107,16 +109,12 @@ def _binary(data: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
             continue
         yield from (_described(certificate, source) for certificate in certificates)
         return
-    if _PKCS12.match(data):
-        yield Loss(origin=source, reason=_REFUSED, extent="the whole file")
-        return
-    yield Loss(origin=source, reason=f"no certificate can be read ({'; '.join(reasons)})", extent="the whole file")
+    reason = _REFUSED if _PKCS12.match(data) else f"no certificate can be read ({'; '.join(reasons)})"
+    yield Loss(origin=source, reason=reason, extent="the whole file")
 
 
-def _pkcs12(bag: object) -> list[types.Certificate]:
-    own = getattr(bag, "cert", None)
-    others = getattr(bag, "additional_certs", [])
-    return [entry.certificate for entry in ([own] if own else []) + list(others)]
+def _pkcs12(bag: PKCS12KeyAndCertificates) -> list[types.Certificate]:
+    return [entry.certificate for entry in (bag.cert, *bag.additional_certs) if entry]
 
 
 def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
@@ -138,18 +136,15 @@ def _pem(block: bytes, source: Origin) -> Iterator[CertificateFile | Loss]:
 
 def _described(certificate: types.Certificate, source: Origin) -> CertificateFile | Loss:
     """Return a parsed certificate as an event; a Loss if a name or date in it, decoded only now, is invalid."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415  as above
+
     try:
         with without_warnings():
-            return CertificateFile(origin=source, certificate=describe(certificate), encoded=_der(certificate))
+            encoded = certificate.public_bytes(Encoding.DER)
+            return CertificateFile(origin=source, certificate=describe(certificate), encoded=encoded)
     except Exception as error:  # noqa: BLE001  as above
         reason = f"a certificate has a part that cannot be read: {error}"
         return Loss(origin=source, reason=reason, extent="1 certificate")
-
-
-def _der(certificate: types.Certificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415  as above
-
-    return certificate.public_bytes(Encoding.DER)
 
 
 def describe(certificate: types.Certificate) -> Certificate:
@@ -160,10 +155,8 @@ def describe(certificate: types.Certificate) -> Certificate:
 
     extensions = _extensions(certificate)
     names = extensions.get(x509.SubjectAlternativeName.oid)
-    own_key, issuer_key = (
-        extensions.get(x509.SubjectKeyIdentifier.oid),
-        extensions.get(x509.AuthorityKeyIdentifier.oid),
-    )
+    own_key = extensions.get(x509.SubjectKeyIdentifier.oid)
+    issuer_key = extensions.get(x509.AuthorityKeyIdentifier.oid)
     access = extensions.get(x509.AuthorityInformationAccess.oid) or ()
     return Certificate(
         # SHA-1 names a certificate in Windows; nothing is secured by it.

@@ -196,14 +196,14 @@ def _entry(
     """Return one entry of a store; a Loss if it is cut, None if its certificate is archived."""
     texts = _unfolded([text for _, _, text in text_lines], width)
     block = "\n".join(texts)
-    hashes = [_without_blanks(value) for value in _HASH.findall(block)]
-    # With -v, names have hashes too, which stand before that of the certificate; only the signature's comes after it.
-    certificate_hash = _certificate_hash(texts) or (hashes[-1] if hashes else "")
-    if not certificate_hash:
+    # With -v, names and signatures have hashes too, on lines that are indented.
+    own = [value[1] for text in texts if text[:1] not in (" ", "\t") and (value := _HASH.search(text))]
+    if not (hashes := own or _HASH.findall(block)):
         reason = f"entry {number} of a certificate store is cut: it has no hash"
         return Loss(origin=origin, reason=reason, extent="1 certificate")
     if any(_ARCHIVED.match(text) for text in texts):
         return None
+    certificate_hash = _without_blanks(hashes[-1])
     issuer, subject = _names(texts)
     dates = [value[1].strip() for text in texts if (value := _DATED.match(text))][:2]
     of_extensions = _extensions(texts)
@@ -250,12 +250,6 @@ def _unfolded(texts: Sequence[str], width: int) -> list[str]:
             whole.append(text)
         cut = len(text) == width
     return whole
-
-
-def _certificate_hash(texts: Sequence[str]) -> str:
-    """Return the SHA-1 hash on a line that is not indented; those of names and signatures differ in form."""
-    matches = [value for text in texts if text[:1] not in (" ", "\t") and (value := _HASH.search(text))]
-    return _without_blanks(matches[-1][1]) if matches else ""
 
 
 def _without_blanks(text: str) -> str:

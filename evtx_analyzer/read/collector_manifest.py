@@ -20,8 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from evtx_analyzer import clock
 from evtx_analyzer.model.manifest import CollectorManifest, ManifestStep
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.read.encoding import decode, guess
-from evtx_analyzer.read.lines import head_text
+from evtx_analyzer.read.encoding import as_text
 
 COLLECTOR = "evtx-analyzer collector"
 LARGEST = 4 << 20
@@ -29,20 +28,18 @@ _MOST_STEPS, _LONGEST = 200, 500
 _MARK = re.compile(r"^\s*\{\s*\"collector\"\s*:\s*\"evtx-analyzer collector\"")
 # A NetBIOS or DNS label (RFC 1123 2.1); Windows takes at most 15 letters as a machine's name.
 _MACHINE = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_HOUR = timedelta(hours=1)
 
 
 def is_collector_manifest(head: bytes) -> bool:
     """Return whether a file begins as a manifest of the collection script."""
-    return _MARK.match(head_text(head[:1024])) is not None
+    return _MARK.match(as_text(head[:1024])) is not None
 
 
 def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[CollectorManifest | Loss]:
     """Yield the manifest, and a Loss for each part that cannot be used; one for all of it if it is cut."""
     data = stream.read(LARGEST + 1)
-    encoding, mark = guess(data[:1024])
     try:
-        manifest = json.loads(decode(data[mark:], encoding)) if len(data) <= LARGEST else None
+        manifest = json.loads(as_text(data)) if len(data) <= LARGEST else None
     except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict):
@@ -51,9 +48,8 @@ def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[Collec
         return
     host = _text(manifest.get("host"))
     if not _MACHINE.fullmatch(host):
-        reason = "the manifest of the collector names no machine"
+        host, reason = "", "the manifest of the collector names no machine"
         yield Loss(origin=source, reason=reason, extent="the name of the machine")
-        host = ""
     ended = clock.from_iso(_text(manifest.get("ended")))
     tz = _zone(manifest.get("timeZone"), ended)
     if not tz:
@@ -65,7 +61,11 @@ def read_collector_manifest(stream: BinaryIO, source: Origin) -> Iterator[Collec
         tz=tz,
         ended=ended,
         completed=manifest.get("state") == "completed",
-        steps=tuple(_steps(manifest.get("steps"))),
+        steps=tuple(
+            ManifestStep(name=name, status=_text(step.get("status")), detail=_text(step.get("detail")))
+            for step in _listed(manifest.get("steps"))
+            if isinstance(step, dict) and (name := _text(step.get("name")))
+        ),
         left_changed=tuple(_text(command) for command in _listed(manifest.get("notPutBack"))),
     )
 
@@ -76,12 +76,6 @@ def _text(value: object) -> str:
 
 def _listed(value: object) -> list[object]:
     return value[:_MOST_STEPS] if isinstance(value, list) else []
-
-
-def _steps(value: object) -> Iterator[ManifestStep]:
-    for step in _listed(value):
-        if isinstance(step, dict) and (name := _text(step.get("name"))):
-            yield ManifestStep(name=name, status=_text(step.get("status")), detail=_text(step.get("detail")))
 
 
 def _zone(value: object, ended: datetime | None) -> str:
@@ -100,7 +94,7 @@ def _zone(value: object, ended: datetime | None) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return ""
     year = (ended or datetime(2026, 1, 1, tzinfo=UTC)).year
-    offsets = {_offset(zone, year, month) for month in range(1, 13)}
+    offsets = {datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta(0) for month in range(1, 13)}
     # The standard offset is the smallest of the year: daylight saving adds to it.
     if min(offsets) != timedelta(minutes=base):
         return ""
@@ -109,7 +103,3 @@ def _zone(value: object, ended: datetime | None) -> str:
     # Daylight saving is turned off on this machine. Names of fixed zones have the sign reversed: Etc/GMT-1 is UTC+1.
     hours, minutes = divmod(base, 60)
     return "" if minutes else f"Etc/GMT{-hours:+d}" if hours else "Etc/UTC"
-
-
-def _offset(zone: ZoneInfo, year: int, month: int) -> timedelta:
-    return datetime(year, month, 1, tzinfo=zone).utcoffset() or timedelta(0)

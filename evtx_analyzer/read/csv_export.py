@@ -7,7 +7,7 @@ the table of IIS ODBC logging, exported from its database. The delimiter is that
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -46,14 +46,11 @@ def read_csv_table(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield the rows by column name; ``#order`` is the order of day and month, as far as the rows show it."""
     rows = _rows(stream, source)
     first = list(itertools.islice(rows, _SAMPLE))
-    folded = [_folded(row.values) for row in first if isinstance(row, LogRow)]
-    order = date_order(values.get(name, "") for values in folded for name in _DATES)
+    samples = [row.values.items() for row in first if isinstance(row, LogRow)]
+    dates = [{name.casefold(): value for name, value in cells} for cells in samples]
+    order = date_order(values.get(name, "") for values in dates for name in _DATES)
     for row in itertools.chain(first, rows):
         yield replace(row, values={"#order": order, **row.values}) if isinstance(row, LogRow) else row
-
-
-def _folded(values: Mapping[str, str]) -> dict[str, str]:
-    return {name.casefold(): value for name, value in values.items()}
 
 
 def _rows(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:

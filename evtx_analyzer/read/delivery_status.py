@@ -52,20 +52,17 @@ _FOLD = re.compile(r"\r?\n[ \t]+")
 _SPLIT_CODE = re.compile(r"(?<![\d.])([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})(?![\d.])")
 
 
-def recipients(data: bytes) -> Iterator[dict[str, str]]:
-    """Yield the fields of every recipient of every delivery status in the mail."""
+def recipients(data: bytes) -> tuple[list[dict[str, str]], int]:
+    """Return the fields of every recipient of every delivery status in the mail.
+
+    Also how many of the reports hold 5.7.64 in their text and do not say for which recipient.
+    """
+    rows, unattributed = [], 0
     for report, status in _reports(message_from_bytes(data, policy=policy.compat32)):
-        yield from _with_transcript(list(_recipients(report, status)), report)
-
-
-def unattributed(data: bytes) -> int:
-    """Return how many reports in the mail hold 5.7.64 in their text and do not say for which recipient."""
-    reports = _reports(message_from_bytes(data, policy=policy.compat32))
-    return sum(
-        _CODE.search(_prose(report)) is not None
-        and not any(_holds_code(fields) for fields in _with_transcript(list(_recipients(report, status)), report))
-        for report, status in reports
-    )
+        of_report = _with_transcript(list(_recipients(report, status)), report)
+        rows += of_report
+        unattributed += _CODE.search(_prose(report)) is not None and not any(map(_holds_code, of_report))
+    return rows, unattributed
 
 
 def _holds_code(fields: Mapping[str, str]) -> bool:
@@ -147,7 +144,6 @@ def _parts(part: Message) -> list[Message]:
 
 def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
     """Yield the fields of each recipient, with those of its message and of the headers that were returned."""
-    blocks = _blocks(status)
     returned = _returned(report)
     common = {"Date": _text(report.get("Date"))} | {
         name: _text(returned.get(name))
@@ -155,7 +151,7 @@ def _recipients(report: Message, status: Message) -> Iterator[dict[str, str]]:
         if returned is not None and returned.get(name)
     }
     # Without a Final-Recipient a block is about the message; there may be several such blocks, or none.
-    for block in blocks:
+    for block in _blocks(status):
         fields = {_SPELLING.get(name.casefold(), name): _text(value) for name, value in block.raw_items()}
         if "Status" in fields:
             fields["Status"] = without_comments(fields["Status"])

@@ -16,6 +16,7 @@ _MARKS = (
 )
 _ENOUGH = 0.3  # share of NULs among every other byte: text of Western languages has nearly 1, in UTF-8 none
 _HIGH = re.compile(rb"[\x80-\xff]+")
+_SAMPLE = 1024
 _SEVERAL = 4  # bytes, two Chinese letters
 
 
@@ -28,7 +29,7 @@ def guess(head: bytes) -> tuple[str, int]:
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name, len(mark)
-    sample = head[:1024].rstrip(b"\0")
+    sample = head[:_SAMPLE].rstrip(b"\0")
     if len(sample) > 1:
         if sample[1::2].count(0) > _ENOUGH * len(sample) / 2:
             return "utf-16-le", 0
@@ -69,3 +70,9 @@ def decode(data: bytes, encoding: str) -> str:
         return data.decode("cp1252")
     except UnicodeDecodeError:
         return data.decode("cp850", errors="replace")
+
+
+def as_text(data: bytes) -> str:
+    """Return a file, or its first bytes, as text without byte order mark."""
+    encoding, mark = guess(data[:_SAMPLE])
+    return decode(data[mark:], encoding).lstrip("\ufeff")

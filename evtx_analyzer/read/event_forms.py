@@ -23,8 +23,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from evtx_analyzer.wincrypt import CAPI2_CHANNEL, CAPI2_PROVIDER
 
 Object = Mapping[str, Any]
@@ -39,23 +37,20 @@ _LEVELS = {"critical": "1", "error": "2", "warning": "3", "info": "4", "informat
 ECMD_COLUMNS = frozenset({"EventRecordId", "TimeCreated", "EventId", "Provider", "Channel", "Computer"})
 
 
-class Converted(Struct, frozen=True):
-    """The XML of an event; empty where its form has lost what UserData holds of a CAPI2 event."""
-
-    xml: str
-
-
 # ------------------------------------------------------------------------------------------------- forms of an event
 
 
-def converted(value: object) -> Iterator[Converted]:
-    """Yield every event in a value of any of the forms; nothing for a value that holds no event."""
+def converted(value: object) -> Iterator[str]:
+    """Yield the XML of every event in a value of any of the forms; nothing for a value that holds no event.
+
+    It is empty for an event whose form has lost what UserData holds of a CAPI2 event.
+    """
     if isinstance(value, list):
         for member in value:
             yield from converted(member)
     elif isinstance(value, str):
         if _is_xml(value):
-            yield Converted(value)
+            yield value
         elif value.startswith("{"):
             yield from converted(_parsed(value))
     elif isinstance(value, dict):
@@ -67,18 +62,17 @@ def converted(value: object) -> Iterator[Converted]:
                 yield from converted(value.get(name))
 
 
-def _event(value: Object) -> Converted | None:
-    """Return the event that an object is; None if it is no event."""
+def _event(value: Object) -> str | None:
+    """Return the XML of the event that an object is, empty if facts are lost; None if it is no event."""
     whole = next((text for text in _texts(value) if _is_xml(text)), None)
     if whole is not None:
-        return Converted(whole)
+        return whole
     for form in (_as_tree, _as_evtxecmd, _as_catalog, _as_winlogbeat):
-        xml = form(value)
-        if xml is not None:
-            return Converted(xml)
+        if (xml := form(value)) is not None:
+            return xml
     provider = value.get("ProviderName") or value.get("SourceName") or value.get("Provider")
     channel = value.get("LogName") or value.get("Channel") or CAPI2_CHANNEL
-    return Converted("") if _is_capi2(provider, channel) else None
+    return "" if _is_capi2(provider, channel) else None
 
 
 def _is_capi2(provider: object, channel: object) -> bool:
@@ -142,18 +136,18 @@ def _as_evtxecmd(value: Object) -> str | None:
             return ""
         payload = payload if isinstance(payload, dict) else {}
     time = str(value["TimeCreated"]).strip().replace(" ", "T")
-    return _event_xml(
-        _children(payload),
-        provider=value["Provider"],
-        channel=value["Channel"],
-        event_id=value["EventId"],
-        record_id=value["EventRecordId"],
-        computer=value["Computer"],
-        level=_LEVELS.get(str(value.get("Level", "")).casefold(), "0"),
-        process=value.get("ProcessId"),
-        thread=value.get("ThreadId"),
-        time=time if re.search(r"(Z|[+-]\d\d:?\d\d)$", time) else f"{time}Z",
-    )
+    system = {
+        "provider": value["Provider"],
+        "channel": value["Channel"],
+        "event_id": value["EventId"],
+        "event_record_id": value["EventRecordId"],
+        "computer": value["Computer"],
+        "level": _LEVELS.get(str(value.get("Level", "")).casefold(), "0"),
+        "process_id": value.get("ProcessId"),
+        "thread_id": value.get("ThreadId"),
+        "time_created": time if re.search(r"(Z|[+-]\d\d:?\d\d)$", time) else f"{time}Z",
+    }
+    return _event_xml(system, _children(payload))
 
 
 def _as_catalog(value: Object) -> str | None:
@@ -162,26 +156,11 @@ def _as_catalog(value: Object) -> str | None:
     if not isinstance(system, dict) or not {"provider", "event_id", "channel"} <= system.keys():
         return None
     lost = _is_capi2(system["provider"], system["channel"])
-    return "" if lost else _with_data(system, value.get("event_data"))
+    return "" if lost else _event_xml(system, _whole_data(value.get("event_data")))
 
 
-def _with_data(system: Object, data: object) -> str:
-    return _with_body(system, f"<EventData>{_event_data(data)}</EventData>" if isinstance(data, dict) else "")
-
-
-def _with_body(system: Object, body: str) -> str:
-    return _event_xml(
-        body,
-        provider=system["provider"],
-        channel=system["channel"],
-        event_id=system["event_id"],
-        record_id=system.get("event_record_id"),
-        computer=system.get("computer"),
-        level=system.get("level"),
-        process=system.get("process_id"),
-        thread=system.get("thread_id"),
-        time=system.get("time_created"),
-    )
+def _whole_data(data: object) -> str:
+    return f"<EventData>{_event_data(data)}</EventData>" if isinstance(data, dict) else ""
 
 
 def _as_winlogbeat(value: Object) -> str | None:
@@ -199,33 +178,31 @@ def _as_winlogbeat(value: Object) -> str | None:
         "computer": winlog.get("computer_name"),
         "time_created": winlog.get("time_created") or value.get("@timestamp"),
     }
-    return _with_data(system, winlog.get("event_data"))
+    return _event_xml(system, _whole_data(winlog.get("event_data")))
 
 
 # ------------------------------------------------------------------------------------------------------------ as XML
 
 
-def _event_xml(body: str, **system: object) -> str:
-    """Return an event of these System values and the XML of its data; values that are absent are left out."""
+def _event_xml(system: Object, body: str) -> str:
+    """Return an event of System values, by the names of an event catalog, and the XML of its data.
+
+    Values that are absent are left out.
+    """
     known = {name: _escaped(value) for name, value in system.items() if value not in (None, "")}
     parts = {
         "provider": '<Provider Name="{}"/>',
         "event_id": "<EventID>{}</EventID>",
         "level": "<Level>{}</Level>",
-        "time": '<TimeCreated SystemTime="{}"/>',
-        "record_id": "<EventRecordID>{}</EventRecordID>",
+        "time_created": '<TimeCreated SystemTime="{}"/>',
+        "event_record_id": "<EventRecordID>{}</EventRecordID>",
         "channel": "<Channel>{}</Channel>",
         "computer": "<Computer>{}</Computer>",
     }
-    execution = (
-        f'<Execution ProcessID="{known["process"]}" ThreadID="{known.get("thread", "")}"/>'
-        if "process" in known
-        else ""
-    )
-    return (
-        f"<Event><System>{''.join(form.format(known[name]) for name, form in parts.items() if name in known)}"
-        f"{execution}</System>{body}</Event>"
-    )
+    written = "".join(form.format(known[name]) for name, form in parts.items() if name in known)
+    if "process_id" in known:
+        written += f'<Execution ProcessID="{known["process_id"]}" ThreadID="{known.get("thread_id", "")}"/>'
+    return f"<Event><System>{written}</System>{body}</Event>"
 
 
 def _object(value: object) -> dict[str, Any]:

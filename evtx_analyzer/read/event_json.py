@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from msgspec.structs import replace
@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.read.csv_export import whole_rows
-from evtx_analyzer.read.encoding import guess
-from evtx_analyzer.read.event_forms import ECMD_COLUMNS, Converted, converted
+from evtx_analyzer.read.encoding import as_text, guess
+from evtx_analyzer.read.event_forms import ECMD_COLUMNS, converted
 from evtx_analyzer.read.event_xml import event_record
-from evtx_analyzer.read.lines import as_lines, damaged_row, head_text, lines, split_cells
+from evtx_analyzer.read.lines import as_lines, damaged_row, lines, split_cells
 from evtx_analyzer.wincrypt import CAPI2_PROVIDER, EXPORT_AGAIN
 
 _BLOCK = 1 << 20
@@ -31,7 +31,7 @@ _LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"
 
 def is_event_json(head: bytes) -> bool:
     """Return whether a file begins with a Windows event in JSON, alone, in a list, or after ``Record N``."""
-    text = head_text(head)
+    text = as_text(head)
     start = _VALUE.search(text) if _BEGINS.match(text) else None
     if start is None:
         return False
@@ -51,55 +51,50 @@ def is_event_csv(head: bytes) -> bool:
 
 def read_event_json(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
     """Yield every event as XML; a Loss for each value that is no JSON, and one for CAPI2 events without facts."""
-    lost = 0
-    for origin, value in _values(stream, source):
-        events = value if isinstance(value, Loss) else _events(value, origin)
-        if isinstance(events, Loss):
-            yield events
-            continue
-        for number, event in enumerate(events):
-            # Events are told apart by their origin, so each of several in one value needs an offset of its own.
-            place = replace(origin, offset=(origin.offset or 0) + number)
-            if event.xml:
-                yield event_record(event.xml, place)
-            lost += not event.xml
-    yield from _without_facts(lost, "JSON", source)
+    return _read(_values(stream, source), "JSON", source)
 
 
 def read_event_csv(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
     """Yield every event of EvtxECmd's CSV as XML; one Loss for all CAPI2 events without Payload."""
+    return _read(_rows(stream, source), "CSV", source)
+
+
+def _rows(stream: BinaryIO, source: Origin) -> Iterator[tuple[Origin, dict[str, str] | Loss]]:
+    """Yield every row by the names of its columns, with its place; a Loss for a damaged one."""
     columns: list[str] = []
-    lost = 0
     for number, offset, line in whole_rows(lines(stream)):
         cells, origin = split_cells(line), replace(source, line=number, offset=offset)
         if cells is not None and set(cells) >= ECMD_COLUMNS:
             columns = cells
         elif cells is None or len(cells) < len(columns):
-            yield damaged_row(line, origin)
+            yield origin, damaged_row(line, origin)
         else:
-            events = _events(dict(zip(columns, cells, strict=False)), origin)
-            if isinstance(events, Loss):
-                yield events
-                continue
-            yield from (event_record(event.xml, origin) for event in events if event.xml)
-            lost += sum(not event.xml for event in events)
-    yield from _without_facts(lost, "CSV", source)
+            yield origin, dict(zip(columns, cells, strict=False))
 
 
-def _events(value: object, origin: Origin) -> list[Converted] | Loss:
-    try:
-        return list(converted(value))
-    except RecursionError:
-        return Loss(origin=origin, reason="an event's JSON is nested too deeply", extent="1 event")
-
-
-def _without_facts(count: int, form: str, source: Origin) -> Iterator[Loss]:
-    if count:
+def _read(values: Iterable[tuple[Origin, Any]], form: str, source: Origin) -> Iterator[EventRecord | Loss]:
+    """Yield the events in values of a ``form``, which are Losses where they could not be read."""
+    lost = 0
+    for origin, value in values:
+        events: list[str] = []
+        try:
+            if isinstance(value, Loss):
+                yield value
+            else:
+                events = list(converted(value))
+        except RecursionError:
+            yield Loss(origin=origin, reason="an event's JSON is nested too deeply", extent="1 event")
+        for number, xml in enumerate(events):
+            # Events are told apart by their origin, so each of several in one value needs an offset of its own.
+            if xml:
+                yield event_record(xml, replace(origin, offset=(origin.offset or 0) + number))
+            lost += not xml
+    if lost:
         reason = (
             f"CAPI2 events as {form} without the elements and attributes of their UserData, which hold all facts; "
             f"export again on the server with: {EXPORT_AGAIN}"
         )
-        yield Loss(origin=source, reason=reason, extent=f"{count} event{'s' if count > 1 else ''}")
+        yield Loss(origin=source, reason=reason, extent=f"{lost} event{'s' if lost > 1 else ''}")
 
 
 # ------------------------------------------------------------------------------------------------- values of a file

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
-from evtx_analyzer.read.encoding import decode, guess
+from evtx_analyzer.read.encoding import as_text
 from evtx_analyzer.wincrypt import EXPORT_AGAIN
 
 _BLOCK = 1 << 20
@@ -81,8 +81,7 @@ def read_message_export(stream: BinaryIO, source: Origin) -> Iterator[EventRecor
 
 
 def _form(head: bytes) -> _Form | None:
-    encoding, mark = guess(head)
-    text = decode(head[mark:], encoding).replace("\r\n", "\n")
+    text = as_text(head).replace("\r\n", "\n")
     if "CAPI2" not in text:
         return None
     matching_form = next((form for form in _FORMS if form.pattern.search(text)), None)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
-from evtx_analyzer.read.encoding import decode, guess
+from evtx_analyzer.read.encoding import as_text, decode, guess
 
 _BLOCK = 1 << 20
 _LARGEST_EVENT = 4 << 20
@@ -27,8 +27,7 @@ _STARTS_EVENT = re.compile(r"<Event[\s>]")
 
 def is_event_xml(head: bytes) -> bool:
     """Return whether a file's first bytes hold the start of a Windows event."""
-    encoding, mark = guess(head)
-    text = decode(head[mark:], encoding)
+    text = as_text(head)
     return bool(_STARTS_EVENT.search(text)) or ("<Events" in text and "<?xml" in text[:200])
 
 

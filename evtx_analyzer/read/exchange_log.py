@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import damaged_row, head_text, lines, split_cells, too_long, without_nuls
+from evtx_analyzer.read.encoding import as_text
+from evtx_analyzer.read.lines import damaged_row, lines, split_cells, too_long, without_nuls
 
 SEND_FIELDS = (
     "date-time",
@@ -30,13 +32,14 @@ SEND_FIELDS = (
 SEND_LOG = "SMTP Send Protocol Log"
 RECEIVE_LOG = "SMTP Receive Protocol Log"
 _CODE = "5.7.64"
+_LOG_TYPE = re.compile(r"^#Log-type:[^\r\n]", re.MULTILINE | re.IGNORECASE)
 _HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
 
 
 def is_exchange_log(head: bytes) -> bool:
     """Return whether the first bytes are of an Exchange log with comma separated fields, with or without a header."""
-    text = head_text(head)
-    return _log_type(text) is not None or any(_HEADLESS_SEND.match(line) for line in text.splitlines()[:50])
+    text = as_text(head)
+    return _LOG_TYPE.search(text) is not None or any(_HEADLESS_SEND.match(line) for line in text.splitlines()[:50])
 
 
 def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
@@ -88,9 +91,7 @@ class ExchangeRows:
 
     def copy(self) -> ExchangeRows:
         """Return another reader in the same state."""
-        other = ExchangeRows(self._source)
-        other.columns, other.log = self.columns, self.log
-        return other
+        return copy(self)
 
     def _header(self, line: str) -> None:
         name, _, value = line[1:].partition(":")
@@ -98,8 +99,3 @@ class ExchangeRows:
             self.columns = tuple(value.strip().split(","))
         elif name.casefold() == "log-type":
             self.log = value.strip()
-
-
-def _log_type(text: str) -> str | None:
-    match = re.search(r"^#Log-type:[ \t]*([^\r\n]+)", text, re.MULTILINE | re.IGNORECASE)
-    return match[1].strip() if match else None

@@ -65,7 +65,8 @@ def read_iis_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield the rows in Microsoft IIS format, and a Loss for each that has too few fields."""
     rows = lines(stream)
     first = list(itertools.islice(rows, _SAMPLE))
-    order = _order(PurePath(source.member or source.source).name, [_date(line) for _, _, line in first])
+    dates = [" ".join(line.split(", ", 4)[2:4]) for _, _, line in first]
+    order = _order(PurePath(source.member or source.source).name, dates)
     for number, offset, line in itertools.chain(first, rows):
         origin = replace(source, line=number, offset=offset)
         text, lost = without_nuls(line, origin)
@@ -101,10 +102,6 @@ def read_ncsa_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
             "sc-bytes": match["bytes"],
         }
         yield LogRow(origin=origin, log=NCSA_LOG, values=values)
-
-
-def _date(line: str) -> str:
-    return " ".join(line.split(", ", 4)[2:4])
 
 
 def _order(name: str, dates: list[str]) -> DateOrder:

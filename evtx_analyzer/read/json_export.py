@@ -14,27 +14,25 @@ from typing import BinaryIO
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
-from evtx_analyzer.read.encoding import decode, guess
+from evtx_analyzer.read.encoding import as_text
 
 LARGEST = 64 << 20
 
 
 def is_json(head: bytes) -> bool:
     """Return whether a file begins as a JSON object or array of objects."""
-    encoding, mark = guess(head)
-    text = decode(head[mark : mark + 512], encoding).lstrip("\ufeff \t\r\n")
+    text = as_text(head[:512]).lstrip(" \t\r\n")
     return text.startswith("{") or (text.startswith("[") and text[1:].lstrip().startswith("{"))
 
 
 def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield one row per object, named by its properties; ``log`` is empty for an object of no known kind."""
     data = stream.read(LARGEST + 1)
-    encoding, mark = guess(data[:1024])
     if len(data) > LARGEST:
         yield Loss(origin=source, reason=f"the JSON is longer than {LARGEST} bytes", extent="the whole file")
         return
     try:
-        exported = json.loads(decode(data[mark:], encoding))
+        exported = json.loads(as_text(data))
         members = exported if isinstance(exported, list) else [exported]
         objects = [member for member in members if isinstance(member, dict)]
         rows = [{whole_text(name): _text(value) for name, value in member.items()} for member in objects]

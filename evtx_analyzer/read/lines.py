@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.model.origin import Loss, Origin
-from evtx_analyzer.read.encoding import decode, guess
+from evtx_analyzer.read.encoding import as_text, decode, guess
 
 _BLOCK = 1 << 20
 _MARK = "\ufeff"
@@ -154,15 +154,9 @@ def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
         return None
 
 
-def head_text(head: bytes) -> str:
-    """Return the first bytes of a file as text."""
-    encoding, mark = guess(head)
-    return decode(head[mark:], encoding).lstrip(_MARK)
-
-
 def as_lines(head: bytes) -> list[str]:
     """Return the lines that are not empty among the first bytes of a file; the last one may be cut."""
-    return [line for line in head_text(head).splitlines() if line.strip("\0 \t")]
+    return [line for line in as_text(head).splitlines() if line.strip("\0 \t")]
 
 
 _DATE = re.compile(r"\b(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})\b")

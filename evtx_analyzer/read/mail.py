@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import head_text
+from evtx_analyzer.read.encoding import as_text, guess
 
 NDR = "NDR"
 _LARGEST = 64 << 20
@@ -24,21 +24,22 @@ _REPORT = re.compile(r"report-type=\"?delivery-status|message/(?:global-)?delive
 
 def is_mail_report(head: bytes) -> bool:
     """Return whether the first bytes are of a mail that carries a delivery status report."""
-    text = head_text(head)
+    text = as_text(head)
     return bool(_HEADER.match(text)) and bool(_REPORT.search(text))
 
 
 def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     """Yield one record per recipient of every delivery status in the mail, and what was lost."""
-    from evtx_analyzer.read.delivery_status import recipients, unattributed  # noqa: PLC0415  start-up cost: a parser of mail
+    from evtx_analyzer.read.delivery_status import recipients  # noqa: PLC0415  start-up cost: a parser of mail
 
     data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
-    # The mail parser would take a byte order mark for a part of the first header's name.
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    # The mail parser would take a byte order mark for a part of the first header's name, and it cannot read UTF-16.
+    encoding, mark = guess(data)
+    data = data[mark:] if encoding == "utf-8" else as_text(data).encode()
     try:
-        rows, reports = list(recipients(data)), unattributed(data)
+        rows, reports = recipients(data)
     except RecursionError:
         yield Loss(origin=source, reason="the parts of the mail lie too deeply in each other", extent="the whole file")
         return

@@ -21,7 +21,8 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
 from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
-from evtx_analyzer.read.lines import as_lines, date_order, head_text, lines, lost_lines
+from evtx_analyzer.read.encoding import as_text
+from evtx_analyzer.read.lines import as_lines, date_order, lines, lost_lines
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -44,16 +45,12 @@ _SHORTEST_INDENT = 4
 
 def is_clixml(head: bytes) -> bool:
     """Return whether the first bytes are of an Export-Clixml file."""
-    return "<Objs" in head_text(head)[:2000]
+    return "<Objs" in as_text(head)[:2000]
 
 
 def is_list_text(head: bytes) -> bool:
     """Return whether the first bytes hold a known object as list text."""
-    names: set[str] = set()
-    for line in as_lines(head)[:200]:
-        match = _PAIR.match(line)
-        if match is not None:
-            names.add(match[1])
+    names = {match[1] for line in as_lines(head)[:200] if (match := _PAIR.match(line))}
     return any(wanted <= names for wanted, _ in OBJECTS)
 
 
@@ -63,16 +60,9 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 
     place = 0
     try:
-        context = etree.iterparse(
-            stream,
-            events=("end",),
-            tag=_OBJECT,
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            huge_tree=False,
-        )
-        for _, element in context:
+        # It fetches, expands and validates nothing.
+        safe = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+        for _, element in etree.iterparse(stream, events=("end",), tag=_OBJECT, **safe):
             parent = element.getparent()
             if parent is None or parent.tag != f"{{{_NAMESPACE}}}Objs":
                 continue
@@ -92,12 +82,10 @@ def read_clixml(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
 
 def _properties(element: etree._Element) -> dict[str, str]:
     values: dict[str, str] = {}
-    for bag in element:
-        if _local_name(bag) in ("Props", "MS"):
-            for member in bag:
-                name = member.get("N")
-                if name and name not in values:
-                    values[name] = _value(member)
+    for member in (member for bag in element if _local_name(bag) in ("Props", "MS") for member in bag):
+        name = member.get("N")
+        if name and name not in values:
+            values[name] = _value(member)
     return values
 
 

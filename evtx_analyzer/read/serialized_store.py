@@ -8,7 +8,6 @@ CERT_KEY_PROV_INFO_PROP_ID (wincrypt.h): Windows knows a private key. The file d
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -54,20 +53,11 @@ def read_serialized_store(stream: BinaryIO, source: Origin) -> Iterator[StoreEnt
                 reason = f"certificate {count} of the serialized store cannot be parsed"
                 yield Loss(origin=origin, reason=reason, extent=f"1 certificate, {size} bytes")
             elif _ARCHIVED not in properties:
-                key = PrivateKey(thumbprint=hashlib.sha1(value).hexdigest().upper(), present=True)  # noqa: S324  its name
-                has_key = _KEY_PROVIDER in properties
-                yield StoreEntry(
-                    origin=origin,
-                    store="",
-                    listing="0",
-                    certificate=certificate,
-                    encoded=value,
-                    number=count,
-                    key=key if has_key else None,
-                )
+                known = PrivateKey(thumbprint=certificate.thumbprint, present=True)
+                key = known if _KEY_PROVIDER in properties else None
+                entry = StoreEntry(origin=origin, store="", listing="0", number=count, key=key)
+                yield replace(entry, certificate=certificate, encoded=value)
             count += 1
         properties = set() if kind in (_CERTIFICATE, *_LISTS) else properties | {kind}
-    reason = "the serialized store ends too early: the file is cut"
-    yield Loss(
-        origin=replace(source, offset=place), reason=reason, extent=f"what follows its first {count} certificates"
-    )
+    origin, extent = replace(source, offset=place), f"what follows its first {count} certificates"
+    yield Loss(origin=origin, reason="the serialized store ends too early: the file is cut", extent=extent)

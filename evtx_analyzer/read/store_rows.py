@@ -28,9 +28,8 @@ _THUMBPRINT = re.compile(r"[0-9A-F]{40}")
 
 def is_store_row(row: LogRow) -> bool:
     """Return whether a row is a certificate of ``Get-ChildItem Cert:``."""
-    return _PARENT.match(row.values.get("PSParentPath", "")) is not None and bool(
-        row.values.keys() & {"Thumbprint", "RawData"}
-    )
+    known = row.values.keys() & {"Thumbprint", "RawData"}
+    return bool(known) and _PARENT.match(row.values.get("PSParentPath", "")) is not None
 
 
 def store_entry(row: LogRow) -> StoreEntry | Loss:
@@ -52,9 +51,8 @@ def store_entry(row: LogRow) -> StoreEntry | Loss:
             serial=values.get("SerialNumber", "").lstrip("0"),
         )
     if not _THUMBPRINT.fullmatch(certificate.thumbprint):
-        return Loss(
-            origin=row.origin, reason="a certificate of a store has no readable thumbprint", extent="1 certificate"
-        )
+        reason = "a certificate of a store has no readable thumbprint"
+        return Loss(origin=row.origin, reason=reason, extent="1 certificate")
     return StoreEntry(
         origin=row.origin,
         store=_NAMES.get(parent[2].casefold(), parent[2]),

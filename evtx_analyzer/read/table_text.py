@@ -27,20 +27,17 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.lines import as_lines, damaged_row, lines
 
-# Sets of headers that only one cmdlet's objects have; the first cmdlet that fits is taken.
+# Headers that only one cmdlet's objects have; the first cmdlet that fits is taken.
 _TELLING = (
-    (EXCHANGE_CERTIFICATE, ({"Thumbprint", "Services", "Subject"},)),
-    (ACCEPTED_DOMAIN, ({"DomainName", "DomainType"},)),
-    (
-        INBOUND_CONNECTOR,
-        (
-            {"TlsSenderCertificateName"},
-            {"SenderIPAddresses"},
-            {"SenderDomains", "ConnectorType"},
-            {"AssociatedAcceptedDomains"},
-        ),
-    ),
-    (SEND_CONNECTOR, ({"TlsCertificateName"}, {"AddressSpaces"}, {"SourceTransportServers"})),
+    ({"Thumbprint", "Services", "Subject"}, EXCHANGE_CERTIFICATE),
+    ({"DomainName", "DomainType"}, ACCEPTED_DOMAIN),
+    ({"TlsSenderCertificateName"}, INBOUND_CONNECTOR),
+    ({"SenderIPAddresses"}, INBOUND_CONNECTOR),
+    ({"SenderDomains", "ConnectorType"}, INBOUND_CONNECTOR),
+    ({"AssociatedAcceptedDomains"}, INBOUND_CONNECTOR),
+    ({"TlsCertificateName"}, SEND_CONNECTOR),
+    ({"AddressSpaces"}, SEND_CONNECTOR),
+    ({"SourceTransportServers"}, SEND_CONNECTOR),
 )
 _HEADER = re.compile(r"\s*[A-Za-z]\w*(?:\s+[A-Za-z]\w*)+\s*$")
 _DASHES = re.compile(r"\s*-+(?:\s+-+)*\s*$")
@@ -80,21 +77,18 @@ def read_table_text(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]
             table, previous = (None if missing else header), number
             yield from (last,) if last is not None else ()
             last = _without(header.cmdlet, missing, origin) if missing else None
-        elif table is not None and adjoins and isinstance(last, LogRow) and _goes_on(line, table):
+        elif table is not None and adjoins and isinstance(last, LogRow) and line[: table.starts[1]].isspace():
+            # A line with an empty first column continues the row above (``Format-Table -Wrap``).
             last, previous = _wrapped(last, line, table), number
         elif table is not None and (adjoins or table.cmdlet == EXCHANGE_CERTIFICATE):
             previous = number
-            if _is_row(line, table):
+            certificates = table.cmdlet == EXCHANGE_CERTIFICATE and table.columns[0] == "Thumbprint"
+            if _CERTIFICATE_ROW.match(line) if certificates else not _DASHES.match(line):
                 yield from (last,) if last is not None else ()
                 last = _row(line, table, origin)
         else:
             table = None
     yield from (last,) if last is not None else ()
-
-
-def _goes_on(line: str, table: _Table) -> bool:
-    """Return whether a line continues the row above (``Format-Table -Wrap``): its first column is empty."""
-    return line[: table.starts[1]].isspace()
 
 
 def _wrapped(row: LogRow, line: str, table: _Table) -> LogRow:
@@ -121,20 +115,11 @@ def _table(line: str, below: str) -> _Table | None:
     columns = [(match[0], match.start()) for match in re.finditer(r"\w+", line)]
     names = {name for name, _ in columns}
     names |= {"Name"} if "Identity" in names else set()
-    cmdlet = next((cmdlet for cmdlet, sets in _TELLING if any(telling <= names for telling in sets)), None)
+    cmdlet = next((cmdlet for telling, cmdlet in _TELLING if telling <= names), None)
     if cmdlet is None or not (_DASHES.match(below) or _CERTIFICATE_ROW.match(below)):
         return None
-    return _Table(
-        cmdlet,
-        tuple("Name" if name == "Identity" and "Name" not in line.split() else name for name, _ in columns),
-        tuple(start for _, start in columns),
-    )
-
-
-def _is_row(line: str, table: _Table) -> bool:
-    if table.cmdlet == EXCHANGE_CERTIFICATE and table.columns[0] == "Thumbprint":
-        return _CERTIFICATE_ROW.match(line) is not None
-    return not _DASHES.match(line)
+    shown = ("Name" if name == "Identity" and "Name" not in line.split() else name for name, _ in columns)
+    return _Table(cmdlet, tuple(shown), tuple(start for _, start in columns))
 
 
 def _row(line: str, table: _Table, origin: Origin) -> LogRow | Loss:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from datetime import timedelta
 from typing import BinaryIO
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import damaged_row, head_text, lines, too_long, without_nuls
+from evtx_analyzer.read.encoding import as_text
+from evtx_analyzer.read.lines import damaged_row, lines, too_long, without_nuls
 
 W3C_LOG = "W3C"
 
 
 def is_w3c_log(head: bytes) -> bool:
     """Return whether the first bytes hold a ``#Fields:`` row with columns separated by blanks."""
-    match = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
+    match = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", as_text(head), re.MULTILINE | re.IGNORECASE)
     return match is not None and len(match[1].split()) > 1
 
 
@@ -75,10 +77,7 @@ class W3cRows:
 
     def copy(self) -> W3cRows:
         """Return another reader in the same state."""
-        other = W3cRows(self._source)
-        other.columns, other._undated = self.columns, self._undated
-        other._date, other._time = self._date, self._time
-        return other
+        return copy(self)
 
     def _header(self, line: str) -> None:
         name, _, value = line[1:].partition(":")

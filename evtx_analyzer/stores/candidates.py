@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
-
+from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.distinguished_names import certificate_names, connector_covers, issuer_and_subject
 from evtx_analyzer.exchange import SEND_CONNECTOR
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import HostRelation, Incident, Operation
 from evtx_analyzer.model.stores import ChainBasis
 from evtx_analyzer.normalize import iis_smtp
 from evtx_analyzer.stores.assemble import StoreContents
 from evtx_analyzer.stores.chain import Held, Pool, name_key
 
-
-class Known(Struct, frozen=True):
-    """What else the input has about certificates.
-
-    ``files`` are those of files and stores, with DER bytes, and ``shown`` those of logs, both by thumbprint;
-    ``operations`` are the checks of CAPI2, and ``settings`` the exported configuration.
-    """
-
-    files: Mapping[str, tuple[Certificate, bytes]]
-    shown: Mapping[str, Certificate]
-    operations: Sequence[Operation]
-    settings: Sequence[Setting]
+Files = Mapping[str, tuple[Certificate, bytes]]
+"""Certificates of files and stores by thumbprint, with their DER bytes."""
 
 
 def of_host(
@@ -48,7 +36,7 @@ def of_host(
     return list(contents), "unknown"
 
 
-def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[ChainBasis, Held]]:
+def candidates(incident: Incident, stores: Pool, files: Files, case: CaseFacts) -> list[tuple[ChainBasis, Held]]:
     """Return the certificates in question, and why they are.
 
     That is the one that was sent or checked; else those that the Send connector names; else, for IIS SMTP, those with
@@ -57,23 +45,18 @@ def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[Cha
     certificate = incident.certificate
     if certificate is not None and certificate.thumbprint:
         sent = any(rejection.sent and rejection.sent.thumbprint for rejection in incident.rejections)
-        from_log = Certificate(
-            thumbprint=certificate.thumbprint, subject=certificate.subject, issuer=certificate.issuer
-        )
-        return [("sent" if sent else "check", _completed(from_log, stores, known))]
+        names = Certificate(thumbprint=certificate.thumbprint, subject=certificate.subject, issuer=certificate.issuer)
+        return [("sent" if sent else "check", _completed(names, stores, files, case))]
     of_connector = [
         parts
-        for setting in known.settings
+        for setting in case.settings
         if setting.cmdlet == SEND_CONNECTOR
         and setting.values.get("Name", "").casefold() == incident.connector.casefold()
         if (parts := issuer_and_subject(setting.values.get("TlsCertificateName", ""))) is not None
     ]
     wanted = {(name_key(issuer), name_key(subject)) for issuer, subject in of_connector}
-    configured = [
-        held
-        for held in stores.in_my()
-        if (name_key(held.certificate.issuer), name_key(held.certificate.subject)) in wanted
-    ]
+    own = [(held, held.certificate) for held in stores.in_my()]
+    configured = [held for held, shown in own if (name_key(shown.issuer), name_key(shown.subject)) in wanted]
     if configured:
         return [("connector", held) for held in configured]
     if incident.kind != iis_smtp.KIND:
@@ -83,17 +66,17 @@ def candidates(incident: Incident, stores: Pool, known: Known) -> list[tuple[Cha
     own_names = {rejection.helo for rejection in rejections if rejection.helo}
     return [
         ("name", held)
-        for held in stores.in_my()
-        if any(connector_covers(name, own) for name in certificate_names(held.certificate) for own in own_names)
+        for held, shown in own
+        if any(connector_covers(name, helo) for name in certificate_names(shown) for helo in own_names)
     ]
 
 
-def _completed(from_log: Certificate, stores: Pool, known: Known) -> Held:
+def _completed(from_log: Certificate, stores: Pool, files: Files, case: CaseFacts) -> Held:
     """Return a certificate of a log with what a store, a file or CAPI2 has of it; a Send log has only its names."""
     held = stores.of(from_log.thumbprint)
     if held is not None and held.certificate.issuer:
         return held
-    certificate, encoded = known.files.get(from_log.thumbprint, (from_log, b""))
+    certificate, encoded = files.get(from_log.thumbprint, (from_log, b""))
     if not certificate.issuer:
-        certificate = known.shown.get(from_log.thumbprint) or from_log
+        certificate = case.certificates.get(from_log.thumbprint) or from_log
     return Held(certificate=certificate, encoded=encoded, stores=held.stores if held else ())

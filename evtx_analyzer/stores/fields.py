@@ -113,18 +113,11 @@ def _expired(held: Held, incident: Incident) -> bool | None:
 def _last_check(view: StoreView) -> str | None:
     """Return how the last check of the certificate on this machine up to the last refusal ended; None without one."""
     chain, end = view.chain, view.incident.end
-    checks = [
-        operation
-        for operation in view.operations
-        if operation.policy
-        and operation.result
-        and operation.thumbprint == chain.thumbprint
-        and operation.host == chain.host
-        and operation.time <= end
-    ]
-    if not checks:
+    of_machine = (check for check in view.operations if check.host == chain.host and check.time <= end)
+    of_leaf = [check for check in of_machine if check.thumbprint == chain.thumbprint and check.policy and check.result]
+    if not of_leaf:
         return None
-    return "passed" if max(checks, key=lambda check: check.time).result == PASSED else "failed"
+    return "passed" if max(of_leaf, key=lambda check: check.time).result == PASSED else "failed"
 
 
 def _is_public(held: Held | None) -> bool:
@@ -178,7 +171,7 @@ FIELDS = (
     Field(
         "MissingIssuerName",
         "subject of the missing issuer",
-        lambda view: view.chain.missing_issuer.subject if view.chain.missing_issuer else None,
+        lambda view: getattr(view.chain.missing_issuer, "subject", None),
     ),
     Field("MissingIssuerPrivate", "`true` where its name may be that of a company's own root", _private),
     Field("MissingIssuerElsewhere", "stores of a user that hold it", lambda view: view.chain.elsewhere),
@@ -199,22 +192,12 @@ FIELDS = (
     Field(
         "Expired", "whether it had expired before the first refusal", lambda view: _expired(view.leaf, view.incident)
     ),
+    Field("HasPrivateKey", "whether there is a private key", lambda view: getattr(view.chain.key, "present", None)),
     Field(
-        "HasPrivateKey",
-        "whether there is a private key",
-        lambda view: view.chain.key.present if view.chain.key else None,
+        "KeyTest", "`passed`, `failed`: certutil's test of the key", lambda view: getattr(view.chain.key, "test", None)
     ),
-    Field(
-        "KeyTest",
-        "`passed`, `failed`: certutil's test of the key",
-        lambda view: view.chain.key.test if view.chain.key else None,
-    ),
-    Field("KeyProvider", "provider of the key", lambda view: view.chain.key.provider if view.chain.key else None),
-    Field(
-        "KeySpec",
-        "`AT_KEYEXCHANGE`, `AT_SIGNATURE`, `0`",
-        lambda view: view.chain.key.key_spec if view.chain.key else None,
-    ),
+    Field("KeyProvider", "provider of the key", lambda view: getattr(view.chain.key, "provider", None)),
+    Field("KeySpec", "`AT_KEYEXCHANGE`, `AT_SIGNATURE`, `0`", lambda view: getattr(view.chain.key, "key_spec", None)),
     Field("Root", "subject of the root", lambda view: view.root.certificate.subject if view.root else None),
     Field("RootPublic", "`true` where it is a public root", lambda view: _is_public(view.root) or None),
     Field("RootTrusted", "whether Root or AuthRoot holds it; both exported whole where not", _trusted),

@@ -18,7 +18,7 @@ from evtx_analyzer.model.stores import ChainBasis, PrivateKey, StoreChain, Store
 from evtx_analyzer.public_roots import is_public_root
 from evtx_analyzer.sigma.match import Signal, with_signals
 from evtx_analyzer.stores.assemble import MACHINE, StoreContents, known_certificates
-from evtx_analyzer.stores.candidates import Known, candidates, of_host
+from evtx_analyzer.stores.candidates import Files, candidates, of_host
 from evtx_analyzer.stores.chain import (
     Held,
     Pool,
@@ -48,26 +48,29 @@ def store_chains(
     if not contents:
         return ()
     files = known_certificates(exported)
-    known = Known(files, facts_of_case.certificates, facts_of_case.operations, facts_of_case.settings)
-    views = [view for incident in incidents for view in _of_incident(incident, contents, known)]
+    views = [view for incident in incidents for view in _of_incident(incident, contents, files, facts_of_case)]
     return tuple(with_signals(view.chain, signals, VIEW, facts(FIELDS, view)) for view in views)
 
 
-def _of_incident(incident: Incident, contents: Sequence[StoreContents], known: Known) -> Iterator[StoreView]:
-    of_machine, hosts = of_host(incident, contents, known.operations)
+def _of_incident(
+    incident: Incident, contents: Sequence[StoreContents], files: Files, case: CaseFacts
+) -> Iterator[StoreView]:
+    of_machine, hosts = of_host(incident, contents, case.operations)
     if not of_machine:
         return
     stores = pool(of_machine)
     machine = StoresOfMachine(incident, hosts, of_machine, stores)
-    leaves = candidates(incident, stores, known)
+    leaves = candidates(incident, stores, files, case)
     for basis, leaf in leaves:
-        yield _view(machine, basis, leaf, known, only=len(leaves) == 1)
+        yield _view(machine, basis, leaf, files, case, only=len(leaves) == 1)
 
 
 # ------------------------------------------------------------------------------------------------------------- chains
 
 
-def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known, *, only: bool) -> StoreView:
+def _view(
+    machine: StoresOfMachine, basis: ChainBasis, leaf: Held, files: Files, case: CaseFacts, *, only: bool
+) -> StoreView:
     """Build the chain of a certificate, and return its view."""
     stores = machine.stores
     chain = path(leaf, stores.machine)
@@ -84,13 +87,13 @@ def _view(machine: StoresOfMachine, basis: ChainBasis, leaf: Held, known: Known,
         elements=tuple(_element(held, above) for held, above in zip(chain, [*chain[1:], None], strict=True)),
         origin=_origin(machine.contents, "CA" if missing else "My"),
         missing_issuer=missing,
-        missing_issuer_role=_role(chain, missing, known) if missing else None,
+        missing_issuer_role=_role(chain, missing, files, case) if missing else None,
         elsewhere=tuple(sorted({store for held in elsewhere for store in held.stores})),
         key=_key(machine.contents, leaf.certificate.thumbprint),
         same_name=tuple(held.certificate.thumbprint for held in _namesakes(leaf, stores)),
         exported=machine.exported,
     )
-    return StoreView(chain=store_chain, held=tuple(chain), machine=machine, operations=known.operations, only=only)
+    return StoreView(chain=store_chain, held=tuple(chain), machine=machine, operations=case.operations, only=only)
 
 
 def _missing(last: Held) -> Certificate | None:
@@ -115,21 +118,23 @@ def _result(
     return "issuer-absent" if absent and name_key(chain[-1].certificate.issuer) else "unknown"
 
 
-def _role(chain: Sequence[Held], missing: Certificate, known: Known) -> Literal["root", "intermediate", "unknown"]:
+def _role(
+    chain: Sequence[Held], missing: Certificate, files: Files, case: CaseFacts
+) -> Literal["root", "intermediate", "unknown"]:
     """Return what the missing issuer is by the list of public roots, else by known certificates, else by CAPI2."""
     if not missing.subject:
         return "unknown"
     if is_public_root(missing.subject, missing.subject_key_id):
         return "root"
     wanted = name_key(missing.subject)
-    for certificate in (*(certificate for certificate, _ in known.files.values()), *known.shown.values()):
+    for certificate in (*(certificate for certificate, _ in files.values()), *case.certificates.values()):
         same_name = certificate.issuer and name_key(certificate.subject) == wanted
         if same_name and not has_other_key(missing, certificate):
             return "root" if is_self_signed(certificate) else "intermediate"
     last = chain[-1].certificate.thumbprint
     roles = {
         operation.missing_issuer_role
-        for operation in known.operations
+        for operation in case.operations
         if operation.missing_issuer_role and operation.elements and operation.elements[-1].thumbprint == last
     }
     return next(iter(roles)) if len(roles) == 1 else "unknown"

@@ -18,7 +18,7 @@ import pytest
 
 import evtx_analyzer as ea
 from evtx_analyzer.discover import discover, folders
-from evtx_analyzer.discover.archive.limits import Limits
+from evtx_analyzer.discover.archive.limits import Limits, read_password
 from evtx_analyzer.discover.archive.zip_members import oem_name
 from samples.build import CASES
 from samples.cases import CAPI2_FILE, SEND_FILE
@@ -383,6 +383,20 @@ def test_an_encrypted_zip_needs_its_password_and_only_a_file_or_the_environment_
     with pytest.raises(ea.InputError, match="not its password"):
         ea.analyze(path, password=b"wrong")
     assert "--password " not in " ".join(sys.argv)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_password_file_in_the_encodings_of_powershell(tmp_path, encoding):
+    """``'Grün 1' > pw.txt`` in Windows PowerShell writes UTF-16 with a byte order mark."""
+    (tmp_path / "pw.txt").write_bytes("Grün 1\r\n".encode(encoding))
+    assert read_password(tmp_path / "pw.txt") == "Grün 1".encode()
+
+
+@pytest.mark.parametrize("name", ["1:SEND1.LOG", ":SEND1.LOG"])
+def test_a_member_of_a_7z_with_a_colon_is_read(put, name):
+    """It was not unpacked, and taken for an empty file."""
+    (source,) = discover([put("case.7z", sevenzipped({name: CASE[SEND_FILE]}))])
+    assert (source.fault, source.open().read()) == ("", CASE[SEND_FILE])
 
 
 def test_encrypted_7z(put):

@@ -27,6 +27,18 @@ def test_a_saved_report_is_known_and_lowers_nothing(name, case):
     assert (report.verdict, report.incidents, report.findings) == (before.verdict, before.incidents, before.findings)
 
 
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_report_is_known_in_the_encodings_of_powershell(name, encoding, case):
+    before = ea.analyze(case)
+    before.save(case / name)
+    (case / name).write_bytes((case / name).read_text(encoding="utf-8").encode(encoding))
+    report = ea.analyze(case)
+    assert report.losses == ()
+    (status,) = [item for item in report.sources if item.path == name]
+    assert "this program made" in status.reason
+
+
 def test_absence_is_shown_with_an_old_report_in_the_folder(case, tmp_path):
     ea.analyze(case).save(tmp_path / "old.json")
     clean = shutil.copytree(case / "SmtpSend", tmp_path / "clean")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import evtx_analyzer as ea
-from evtx_analyzer.ingest.source_list import MOST_UNRECOGNIZED, bounded
+from evtx_analyzer.ingest.case_account import MOST_UNRECOGNIZED, bounded
 from evtx_analyzer.model.findings import SourceStatus
 from evtx_analyzer.report.document import to_json
 

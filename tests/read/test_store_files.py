@@ -354,6 +354,35 @@ def test_labels_of_pem(label):
     assert isinstance(kept, CertificateFile)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "bom-utf-16-le", "bom-utf-16-be"])
+@pytest.mark.parametrize("before", ["", "Bag Attributes\r\n  friendlyName: Z\u00fcrich \u6771 \U0001f4e7\r\n"])
+def test_pem_in_the_encodings_of_powershell(encoding, before):
+    """``Get-Content a.cer > b.cer`` in Windows PowerShell writes UTF-16 with a byte order mark."""
+    name = encoding.removeprefix("bom-")
+    mark = "\ufeff" if name != encoding else ""
+    pem = pem_of("CERTIFICATE")
+    data = (mark + before + pem.decode().replace("\n", "\r\n") * 2).encode(name)
+    assert recognize(data[:HEAD]) == "certificate"
+    first, second = records(data, "certificate")
+    assert first.certificate == second.certificate == records(pem, "certificate")[0].certificate
+    for kept in (first, second):
+        assert data[kept.origin.offset :].startswith("-----BEGIN".encode(name.removesuffix("-sig")))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_cut_pem_block_in_utf_16_is_a_loss_at_its_place(encoding):
+    whole, cut = pem_of("CERTIFICATE").decode(), pem_of("CERTIFICATE").decode()[:200]
+    first, loss = records(("\ufeff" + whole + cut).encode(encoding), "certificate")
+    assert isinstance(first, CertificateFile)
+    assert isinstance(loss, Loss)
+    assert loss.origin.offset == 2 * (1 + len(whole))
+
+
+def test_other_text_in_utf_16_is_no_certificate():
+    text = "\ufeff-----BEGIN PRIVATE KEY-----\r\nCERTIFICATE\r\n-----END PRIVATE KEY-----"
+    assert recognize(text.encode("utf-16-le")) is None
+
+
 @pytest.mark.parametrize("follows", [b"", pem_of("CERTIFICATE"), b"-----BEGIN PRIVATE KEY-----\n"])
 def test_a_pem_block_without_an_end_is_a_loss(follows):
     cut = pem_of("CERTIFICATE")[:200] + b"\n"

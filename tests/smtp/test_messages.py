@@ -288,6 +288,14 @@ def test_a_report_made_by_exchange_online_names_no_sending_host(tmp_path):
     assert (found.host, found.host_basis) == ("", "unknown")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_report_that_powershell_wrote_anew(tmp_path, encoding):
+    """``Get-Content a.eml > b.eml`` writes UTF-16 with a byte order mark."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (found,) = rejections(analyze(tmp_path, {"ndr.eml": (mark + ndr()).encode(encoding)}))
+    assert (found.host, found.host_basis) == ("CORP-SMTP1", "row")
+
+
 def test_a_forwarded_report_is_found(tmp_path):
     inner = ndr().replace("\r\n", "\n")
     outer = (

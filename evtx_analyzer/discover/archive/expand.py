@@ -7,10 +7,10 @@ only be unpacked from its start. A cab is unpacked in memory. ``formats`` lists 
 
 from __future__ import annotations
 
-import re
+import tempfile
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
 from typing import BinaryIO, cast
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.discover.archive.formats import KINDS, archive_kind
 from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, no_room, reason
-from evtx_analyzer.discover.archive.member import Entry, Found
+from evtx_analyzer.discover.archive.member import Entry, Found, slashes, unsafe
 from evtx_analyzer.discover.archive.zip_members import OFFICE_DOCUMENT, UNPACK
 from evtx_analyzer.discover.source import Source, faulty
 from evtx_analyzer.model.origin import Origin
@@ -29,20 +29,16 @@ _HEAD = 1024
 _BLOCK = 1 << 20
 _IN_MEMORY = 16 << 20
 _KEPT_OPEN = 6
-_DRIVE = re.compile(r"[A-Za-z]:")
 _COMPRESSED_ALONE = ("gzip", "bzip2", "xz")
 
 
-class _Node(Struct, frozen=True, kw_only=True):
-    """A run of bytes that may be an archive: ``key`` is unique in the case, ``outer`` is the outermost file."""
+class _Node(Struct, frozen=True):
+    """A source that may be an archive: ``key`` is unique in the case, ``outer`` is the outermost file."""
 
-    origin: Origin
+    source: Source
     key: str
-    size: int
-    open: Callable[[], BinaryIO]
     depth: int
-    outer: str
-    outer_size: int
+    outer: Source
 
 
 class _Archive:
@@ -57,7 +53,7 @@ class _Archive:
         try:
             for entry_or_fault in contents:
                 if isinstance(entry_or_fault, Entry):
-                    self.entries[self._unique(_slashes(entry_or_fault.name))] = entry_or_fault
+                    self.entries[self._unique(slashes(entry_or_fault.name))] = entry_or_fault
                 else:
                     self.faults.append(entry_or_fault)
         except Exception as error:  # noqa: BLE001  the boundary of an archive: libraries raise any kind on damage
@@ -83,76 +79,62 @@ class Archives:
 
     def expand(self, source: Source) -> Iterator[Source]:
         """Yield the members of a source that is an archive, else the source itself."""
-        path = source.path
-        yield from self._walk(
-            _Node(
-                origin=source.origin,
-                key=path,
-                size=source.size,
-                open=source.open,
-                depth=0,
-                outer=path,
-                outer_size=source.size,
-            )
-        )
+        yield from self._walk(_Node(source, source.path, 0, source))
 
     def _walk(self, node: _Node) -> Iterator[Source]:
         """Yield all sources of a node: of an archive its members, and theirs."""
-        head, fault = _head(node)
+        source = node.source
+        head, fault = _head(source)
         kind = archive_kind(head)
         if kind is None:
-            yield Source(origin=node.origin, size=node.size, open=node.open, fault="" if head else fault)
+            yield source if head else replace(source, fault=fault)
             return
         if node.depth >= self._limits.depth:
-            yield faulty(node.origin, node.size, f"{node.depth + 1} archives lie in each other (--max-depth); {UNPACK}")
+            too_deep = f"{node.depth + 1} archives lie in each other (--max-depth); {UNPACK}"
+            yield faulty(source.origin, source.size, too_deep)
             return
         archive = self._archive(node, kind)
         if archive.faults == [OFFICE_DOCUMENT]:
-            yield Source(origin=node.origin, size=node.size, open=node.open)
+            yield source
             return
         if archive.faults:
             extent = "members of it that are not listed" if archive.entries else "the whole archive"
-            yield faulty(node.origin, node.size, "; ".join(archive.faults), extent)
+            yield faulty(source.origin, source.size, "; ".join(archive.faults), extent)
         elif not archive.entries:
-            yield faulty(node.origin, node.size, "an archive without any member")
+            yield faulty(source.origin, source.size, "an archive without any member")
         for name, entry in archive.entries.items():
             try:
                 self._budget.enter(name)
             except LimitError as error:
                 if "members" in str(error):
-                    yield faulty(node.origin, node.size, f"stopped: {error}", "members of it that are not listed")
+                    yield faulty(source.origin, source.size, f"stopped: {error}", "members of it that are not listed")
                     return
-                yield faulty(_below(node, name[:100] + "..."), entry.size, f"stopped: {error}")
+                yield faulty(_below(source.origin, name[:100] + "..."), entry.size, f"stopped: {error}")
                 continue
             yield from self._member(node, kind, name, entry)
 
     def _member(self, node: _Node, kind: str, name: str, entry: Entry) -> Iterator[Source]:
         """Yield the sources of one member: itself, or what is in it where it is an archive."""
-        origin = _below(node, name)
-        fault = entry.fault or _unsafe(name)
+        origin = _below(node.source.origin, name)
+        fault = entry.fault or unsafe(name)
         if fault:
             yield faulty(origin, entry.size, fault)
             return
         key = f"{node.key}!{name}"
-        child = replace(
-            node,
-            origin=origin,
-            key=key,
-            size=entry.size,
-            open=lambda: cast("BinaryIO", self._stream(node, kind, name, key)),
-            depth=node.depth + 1,
+        member = Source(
+            origin=origin, size=entry.size, open=lambda: cast("BinaryIO", self._stream(node, kind, name, key))
         )
-        if kind in _COMPRESSED_ALONE and archive_kind(_head(child)[0]) is not None:
+        if kind in _COMPRESSED_ALONE and archive_kind(_head(member)[0]) is not None:
             # ``logs.tar.gz!SRV1/SEND1.LOG``: the name in between, ``logs.tar``, is left out.
-            child = replace(child, origin=node.origin)
-        yield from self._walk(child)
+            member = replace(member, origin=node.source.origin)
+        yield from self._walk(_Node(member, key, node.depth + 1, node.outer))
 
     def _stream(self, node: _Node, kind: str, name: str, key: str) -> MemberStream:
         archive = self._archive(node, kind)
         entry = archive.entries[name]
 
         def charge(position: int) -> None:
-            self._budget.charge(key, position, entry.packed, node.outer, node.outer_size)
+            self._budget.charge(key, position, entry.packed, node.outer.path, node.outer.size)
 
         stream = MemberStream(entry.open, charge, entry.crc)
         weakref.finalize(stream, _let_go, archive).atexit = False
@@ -164,7 +146,8 @@ class Archives:
         if archive is None:
             file, faults = self._seekable(node)
             reader = next(reader for name, _, reader in KINDS if name == kind)
-            name = (node.origin.member or node.origin.source).rpartition("!")[2]
+            origin = node.source.origin
+            name = (origin.member or origin.source).rpartition("!")[2]
             archive = _Archive(file, reader(file, name, self._limits, self._password), faults)
             self._open[node.key] = archive
             if len(self._open) > _KEPT_OPEN:
@@ -175,11 +158,9 @@ class Archives:
     def _seekable(self, node: _Node) -> tuple[BinaryIO, list[str]]:
         """Return a file in which the reader can seek, and the faults of unpacking it."""
         if not node.depth:
-            return node.open(), []
-        from tempfile import SpooledTemporaryFile  # noqa: PLC0415  start-up cost: only where an archive is read
-
-        spool = cast("BinaryIO", SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
-        with closing(node.open()) as stream:
+            return node.source.open(), []
+        spool = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115  closed with its archive
+        with closing(node.source.open()) as stream:
             try:
                 while block := stream.read(_BLOCK):
                     spool.write(block)
@@ -194,32 +175,15 @@ def _let_go(archive: _Archive) -> None:
     """Do nothing: as the argument of a finalizer, the archive lives as long as the stream does."""
 
 
-def _head(node: _Node) -> tuple[bytes, str]:
+def _head(source: Source) -> tuple[bytes, str]:
     """Return the first bytes, or why there are none."""
     try:
-        with closing(node.open()) as stream:
+        with closing(source.open()) as stream:
             return stream.read(_HEAD), getattr(stream, "failure", "")
     except OSError:
         # A file that cannot be opened becomes a loss when it is examined (``ingest/examine.py``).
         return b"", ""
 
 
-def _below(node: _Node, name: str) -> Origin:
-    inside = node.origin.member
-    return Origin(source=node.origin.source, member=name if inside is None else f"{inside}!{name}")
-
-
-def _slashes(name: str) -> str:
-    """Return the name of a member with forward slashes, and without characters that UTF-8 cannot encode."""
-    name = name.replace("\\", "/").removeprefix("./")
-    return name.encode("utf-8", "replace").decode()
-
-
-def _unsafe(name: str) -> str:
-    """Return what is wrong with the name of a member, empty if nothing is.
-
-    No member is ever written, but an archive with names that lead out of its folder was made to do harm.
-    """
-    if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
-        return "its name leads out of the archive's folder; it is not read"
-    return "" if name.strip() else "it has no name"
+def _below(origin: Origin, name: str) -> Origin:
+    return replace(origin, member=name if origin.member is None else f"{origin.member}!{name}")

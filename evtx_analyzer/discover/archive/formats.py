@@ -6,15 +6,19 @@ ustar (the checksum of a tar header), MS-CAB 2.3; zip and 7z have modules of the
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import posixpath
 import struct
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from evtx_analyzer.discover.archive.limits import GRACE, Limits, Raw, reason
 from evtx_analyzer.discover.archive.member import Entry, Found
 from evtx_analyzer.discover.archive.zip_members import ENCRYPTED, UNPACK, is_zip, zip_entries
+from evtx_analyzer.discover.source import View
 
 if TYPE_CHECKING:
     import tarfile
@@ -28,7 +32,7 @@ _TAR_HEADER, _CHECKSUM, _BINARY = 512, slice(148, 156), 0x80
 _MISSING = "needs a library: pip install 'evtx-analyzer[archives]'; or unpack it and give the folder"
 
 
-def _single(opener: Callable[[IO[bytes]], Any], suffix: str) -> Reader:
+def _single(opener: Callable[[Any], object], suffix: str) -> Reader:
     """Return the reader of a single compressed file; its one member has the name of the file without the suffix."""
 
     def entries(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
@@ -37,34 +41,9 @@ def _single(opener: Callable[[IO[bytes]], Any], suffix: str) -> Reader:
         known = {suffix: stem, ".t" + suffix[1:]: stem + ".tar", ".tbz": stem + ".tar"}
         inner = known.get(extension.lower(), posixpath.basename(name))
         size = file.seek(0, io.SEEK_END)
-        yield Entry(
-            name=inner, size=size, packed=size, open=lambda: cast("Raw", opener(cast("IO[bytes]", _Shared(file))))
-        )
+        yield Entry(name=inner, size=size, packed=size, open=lambda: cast("Raw", opener(View(file))))
 
     return entries
-
-
-def _gzip(file: IO[bytes]) -> object:
-    import gzip  # noqa: PLC0415  start-up cost: only where an archive is read
-
-    return gzip.GzipFile(fileobj=file)
-
-
-def _bzip2(file: IO[bytes]) -> object:
-    import bz2  # noqa: PLC0415  start-up cost: only where an archive is read
-
-    return bz2.BZ2File(file)
-
-
-def _xz(file: IO[bytes]) -> object:
-    import lzma  # noqa: PLC0415  start-up cost: only where an archive is read
-
-    return lzma.LZMAFile(file)
-
-
-def _zip(file: BinaryIO, name: str, limits: Limits, password: bytes | None) -> Iterator[Found]:
-    del name
-    return zip_entries(file, limits, password)
 
 
 def _is_tar(head: bytes) -> bool:
@@ -175,10 +154,10 @@ def _unread(what: str) -> Reader:
 
 # By magic number; tar is last, for it is recognized by a checksum only.
 KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
-    ("zip", is_zip, _zip),
-    ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(_gzip, ".gz")),
-    ("bzip2", lambda head: head.startswith(b"BZh") and head[4:10] == b"1AY&SY", _single(_bzip2, ".bz2")),
-    ("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), _single(_xz, ".xz")),
+    ("zip", is_zip, lambda file, _, limits, password: zip_entries(file, limits, password)),
+    ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(lambda file: gzip.GzipFile(fileobj=file), ".gz")),
+    ("bzip2", lambda head: head.startswith(b"BZh") and head[4:10] == b"1AY&SY", _single(bz2.BZ2File, ".bz2")),
+    ("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), _single(lzma.LZMAFile, ".xz")),
     ("7z", lambda head: head.startswith(b"7z\xbc\xaf\x27\x1c"), _7z),
     ("cab", lambda head: head.startswith(b"MSCF\0\0\0\0"), _cab),
     ("rar", lambda head: head.startswith(b"Rar!\x1a\x07"), _unread("a RAR archive")),
@@ -190,30 +169,3 @@ KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
 def archive_kind(head: bytes) -> str | None:
     """Return the kind of archive that begins with ``head`` (512 bytes, if it has so many); None if it is no archive."""
     return next((name for name, recognizes, _ in KINDS if recognizes(head)), None)
-
-
-class _Shared:
-    """A view of a file with a position of its own, for readers that never seek."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._position = file, 0
-
-    def read(self, size: int = -1) -> bytes:
-        self._file.seek(self._position)
-        data = self._file.read(size)
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        assert whence == io.SEEK_SET
-        self._position = offset
-        return offset
-
-    def tell(self) -> int:
-        return self._position
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True

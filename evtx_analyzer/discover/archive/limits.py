@@ -7,6 +7,7 @@ it at the same byte in the next one, for bytes that were counted do not count ag
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import zlib
@@ -58,9 +59,13 @@ def read_password(file: str | Path | None) -> bytes | None:
         password = os.environ.get(PASSWORD_VARIABLE)
         return password.encode() if password else None
     try:
-        lines = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+        written = Path(file).read_bytes()
     except OSError as error:
         raise OptionError(f"--password-file {file}: cannot be read ({error.strerror})") from None
+    # Windows PowerShell's > and Notepad write byte order marks, and the former UTF-16.
+    if written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        written = written.decode("utf-16", "replace").encode()
+    lines = written.removeprefix(codecs.BOM_UTF8).splitlines()
     if not lines or not lines[0]:
         raise OptionError(f"--password-file {file}: the first line is empty; it must hold the password")
     return lines[0]

@@ -15,7 +15,7 @@ import py7zr
 from py7zr.io import Py7zIO, WriterFactory
 
 from evtx_analyzer.discover.archive.limits import GRACE, LimitError, Limits, Raw, reason
-from evtx_analyzer.discover.archive.member import Entry, Found
+from evtx_analyzer.discover.archive.member import Entry, Found, slashes, unsafe
 
 _IN_MEMORY = 16 << 20
 
@@ -29,7 +29,7 @@ def sevenzip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> 
             raise py7zr.exceptions.PasswordRequired
         links = {member.filename for member in archive.files if member.is_symlink or member.is_junction}
         infos = [info for info in archive.list() if not info.is_directory]
-        wanted = {info.filename for info in infos if info.filename not in links and _inside(info.filename)}
+        wanted = {info.filename for info in infos if info.filename not in links and not unsafe(slashes(info.filename))}
         arena = _Arena(min(limits.total_bytes, max(GRACE, limits.ratio * packed)))
         fault = ""
         try:
@@ -40,11 +40,6 @@ def sevenzip_entries(file: BinaryIO, limits: Limits, password: bytes | None) -> 
         yield _entry(arena, info, fault, linked=info.filename in links, wanted=info.filename in wanted)
     if fault:
         yield fault
-
-
-def _inside(name: str) -> bool:
-    """Return whether a name stays inside of the archive's folder: only such members are unpacked."""
-    return not name.startswith(("/", "\\")) and ".." not in name.replace("\\", "/").split("/") and ":" not in name[:2]
 
 
 def _entry(arena: _Arena, info: py7zr.FileInfo, fault: str, *, linked: bool, wanted: bool) -> Entry:

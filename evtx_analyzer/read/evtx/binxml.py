@@ -22,21 +22,17 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from Evtx.BinaryParser import ParseException
+from Evtx.Evtx import ChunkHeader, Record
 from Evtx.Nodes import NODE_TYPES as TYPE
 from Evtx.Nodes import SYSTEM_TOKENS as TOKEN
 from Evtx.Nodes import NameStringNode
 
 from evtx_analyzer.read.evtx.binxml_values import SIZES, items, scalar, utf16
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from Evtx.Evtx import ChunkHeader, Record
 
 _HEAD = 24  # bytes of a record before its BinXML
 _DEFINITION_HEAD = 24  # bytes of a template definition before its fragment: next, GUID, length
@@ -54,29 +50,35 @@ _ESCAPES = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&q
 _ENTITIES = ("amp", "lt", "gt", "quot", "apos")
 
 
-class Allowance:
-    """How many bytes the records of one chunk may still unfold to: crafted ones cannot hold up the reader for long."""
+@dataclass
+class Shared:
+    """What the records of one chunk share: how many bytes they may still unfold to, and names (text, bytes) by offset.
 
-    def __init__(self, left: int = _BUDGET) -> None:
-        self.left = left
+    Crafted records cannot hold up the reader for long.
+    """
+
+    left: int = _BUDGET
+    names: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    def pay(self, cost: int) -> None:
+        """Take some of what is left; raises ParseException where there is not enough."""
+        self.left -= cost
+        if self.left < 0:
+            raise ParseException("the record unfolds to more than a record can mean")
 
 
-def render(record: Record, allowance: Allowance | None = None) -> str:
+def render(record: Record, shared: Shared | None = None) -> str:
     """Return the record's XML on one line.
 
     Raises python-evtx's ParseException, among others, where the record is damaged.
     """
     at, end = record.offset() + _HEAD, record.offset() + record.size() - 4
-    allowance = allowance or Allowance()
-    shared = _Shared(allowance.left)
+    shared = shared or Shared()
     fragment = _Fragment(record._buf, record._chunk, at, end, shared)  # noqa: SLF001  it has no accessor
-    try:
-        parts = [part for part in fragment.content() if part]
-        if len(parts) != 1 or not isinstance(parts[0], _Element):
-            raise ParseException("the record does not hold exactly one element")
-        return _write(parts[0], shared)
-    finally:
-        allowance.left = max(0, shared.left)
+    parts = [part for part in fragment.content() if part]
+    if len(parts) != 1 or not isinstance(parts[0], _Element):
+        raise ParseException("the record does not hold exactly one element")
+    return _write(parts[0], shared)
 
 
 @dataclass
@@ -92,19 +94,6 @@ _Part = _Element | str | tuple[str, ...]
 
 
 @dataclass
-class _Shared:
-    """What the fragments of one record share: the budget that is left, and the names (text, bytes) by offset."""
-
-    left: int
-    names: dict[int, tuple[str, int]] = field(default_factory=dict)
-
-    def pay(self, cost: int) -> None:
-        self.left -= cost
-        if self.left < 0:
-            raise ParseException("the record unfolds to more than a record can mean")
-
-
-@dataclass
 class _Fragment:
     """A run of tokens in the chunk ``buf``, with a read position; all offsets count from the start of the chunk.
 
@@ -115,7 +104,7 @@ class _Fragment:
     chunk: ChunkHeader
     at: int
     end: int
-    shared: _Shared
+    shared: Shared
     values: list[_Value] | None = None
 
     def content(self, *, last: int = TOKEN.EndOfStreamToken) -> list[_Part]:
@@ -213,13 +202,11 @@ class _Fragment:
         return parts
 
     def _values(self) -> list[_Value]:
-        described = struct.iter_unpack("<HBx", self._take(4 * self._number("<I")))
-        return [self._value(kind, size) for size, kind in described]
-
-    def _value(self, kind: int, size: int) -> _Value:
-        value = _Value(kind, self.at, size)
-        self._take(size)
-        return value
+        values = []
+        for size, kind in struct.iter_unpack("<HBx", self._take(4 * self._number("<I"))):
+            values.append(_Value(kind, self.at, size))
+            self._take(size)
+        return values
 
     def _name(self) -> str:
         offset = self._number("<I")
@@ -257,8 +244,7 @@ class _Fragment:
         return taken
 
 
-@dataclass(frozen=True)
-class _Value:
+class _Value(NamedTuple):
     """Where a template instance holds one of its values."""
 
     kind: int
@@ -295,7 +281,7 @@ def _escaped(text: str) -> str:
     return _FORBIDDEN.sub("\ufffd", text).translate(_ESCAPES)
 
 
-def _write(part: _Part, shared: _Shared) -> str:
+def _write(part: _Part, shared: Shared) -> str:
     if isinstance(part, _Element):
         return "".join(_write_element(element, shared) for element in _repeated(part))
     text = part if isinstance(part, str) else ",".join(part)
@@ -303,7 +289,7 @@ def _write(part: _Part, shared: _Shared) -> str:
     return text
 
 
-def _write_element(element: _Element, shared: _Shared) -> str:
+def _write_element(element: _Element, shared: Shared) -> str:
     shared.pay(_TOKEN_COST)
     attributes = [(name, "".join(_write(part, shared) for part in value)) for name, value in element.attributes]
     head = "".join(f' {name}="{value}"' for name, value in attributes if value)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from Evtx.BinaryParser import ParseException
 from Evtx.Nodes import NODE_TYPES as TYPE
 
 from evtx_analyzer import clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def scalar(kind: int, data: bytes) -> str:
@@ -33,7 +30,7 @@ def items(kind: int, data: bytes) -> list[str]:
     return [scalar(kind, data[at : at + size]) for at in range(0, len(data), size)]
 
 
-def _integer(form: str) -> Callable[[bytes], str]:
+def _number(form: str) -> Callable[[bytes], str]:
     return lambda data: str(struct.unpack(form, data)[0])
 
 
@@ -42,20 +39,8 @@ def utf16(data: bytes) -> str:
     return data.decode("utf-16-le", "replace").partition("\0")[0]
 
 
-def _ansi(data: bytes) -> str:
-    return data.decode("cp1252", "replace").partition("\0")[0]
-
-
-def _boolean(data: bytes) -> str:
-    return "true" if any(data) else "false"
-
-
 def _hexadecimal(data: bytes) -> str:
     return f"{int.from_bytes(data, 'little'):#x}"
-
-
-def _binary(data: bytes) -> str:
-    return data.hex().upper()
 
 
 def _float(data: bytes) -> str:
@@ -63,10 +48,6 @@ def _float(data: bytes) -> str:
     (number,) = struct.unpack("<f", data)
     digits = (f"{number:.{precision}g}" for precision in range(6, 10))
     return repr(float(next((text for text in digits if struct.pack("<f", float(text)) == data), number)))
-
-
-def _double(data: bytes) -> str:
-    return repr(struct.unpack("<d", data)[0])
 
 
 def _guid(data: bytes) -> str:
@@ -96,22 +77,24 @@ def _sid(data: bytes) -> str:
     return "-".join(map(str, ("S", data[0], authority, *subs)))
 
 
-_SCALARS: dict[int, Callable[[bytes], str]] = {
+_NUMBERS = {
+    TYPE.SIGNED_BYTE: "<b",
+    TYPE.UNSIGNED_BYTE: "<B",
+    TYPE.SIGNED_WORD: "<h",
+    TYPE.UNSIGNED_WORD: "<H",
+    TYPE.SIGNED_DWORD: "<i",
+    TYPE.UNSIGNED_DWORD: "<I",
+    TYPE.SIGNED_QWORD: "<q",
+    TYPE.UNSIGNED_QWORD: "<Q",
+    TYPE.DOUBLE: "<d",
+}
+_SCALARS: dict[int, Callable[[bytes], str]] = {kind: _number(form) for kind, form in _NUMBERS.items()} | {
     TYPE.NULL: lambda _: "",
     TYPE.WSTRING: utf16,
-    TYPE.STRING: _ansi,
-    TYPE.SIGNED_BYTE: _integer("<b"),
-    TYPE.UNSIGNED_BYTE: _integer("<B"),
-    TYPE.SIGNED_WORD: _integer("<h"),
-    TYPE.UNSIGNED_WORD: _integer("<H"),
-    TYPE.SIGNED_DWORD: _integer("<i"),
-    TYPE.UNSIGNED_DWORD: _integer("<I"),
-    TYPE.SIGNED_QWORD: _integer("<q"),
-    TYPE.UNSIGNED_QWORD: _integer("<Q"),
+    TYPE.STRING: lambda data: data.decode("cp1252", "replace").partition("\0")[0],
     TYPE.FLOAT: _float,
-    TYPE.DOUBLE: _double,
-    TYPE.BOOLEAN: _boolean,
-    TYPE.BINARY: _binary,
+    TYPE.BOOLEAN: lambda data: "true" if any(data) else "false",
+    TYPE.BINARY: lambda data: data.hex().upper(),
     TYPE.GUID: _guid,
     TYPE.SIZE: _hexadecimal,
     TYPE.FILETIME: _filetime,
@@ -120,17 +103,8 @@ _SCALARS: dict[int, Callable[[bytes], str]] = {
     TYPE.HEX32: _hexadecimal,
     TYPE.HEX64: _hexadecimal,
 }
-SIZES: dict[int, int] = {
-    TYPE.SIGNED_BYTE: 1,
-    TYPE.UNSIGNED_BYTE: 1,
-    TYPE.SIGNED_WORD: 2,
-    TYPE.UNSIGNED_WORD: 2,
-    TYPE.SIGNED_DWORD: 4,
-    TYPE.UNSIGNED_DWORD: 4,
-    TYPE.SIGNED_QWORD: 8,
-    TYPE.UNSIGNED_QWORD: 8,
+SIZES: dict[int, int] = {kind: struct.calcsize(form) for kind, form in _NUMBERS.items()} | {
     TYPE.FLOAT: 4,
-    TYPE.DOUBLE: 8,
     TYPE.BOOLEAN: 4,
     TYPE.GUID: 16,
     TYPE.FILETIME: 8,

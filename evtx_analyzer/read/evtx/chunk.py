@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from Evtx.Evtx import ChunkHeader
 from zlib_ng.zlib_ng import crc32
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FILE_HEADER_SIZE = 0x1000
 CHUNK_SIZE = 0x10000
@@ -108,7 +106,7 @@ def account(raw: bytes) -> Chunk | None:
     if covered:
         heads = sorted([*heads, *covered], key=lambda head: head.at)
         faults.append("the size of a record reaches into the next one")
-    decodable = not faults and _header_fits(header, heads) and _sizes_fit(whole, heads)
+    decodable = not faults and _leads_to(heads, header, whole)
     return Chunk(
         data=whole if decodable else _repaired(whole, heads),
         promise=promise,
@@ -124,12 +122,17 @@ def counted_chunk(raw: bytes) -> Chunk | None:
     if len(raw) == CHUNK_SIZE and raw.startswith(MAGIC):
         numbers, first, last, free = _SOUND_HEADER.unpack_from(raw)
         if first in ANY_ID and first <= last < first + MOST_RECORDS and free <= CHUNK_SIZE:
-            ids, run = range(first, last + 1), range(numbers, numbers + last - first + 1)
-            promise = Promise(ids, run, shift=first - numbers, dense=True, free=free, trusted=True)
+            promise = dense_promise(first, last, first - numbers, free)
             heads = _unbroken(raw, free, promise.ids)
             if _as_promised(heads, promise):
                 return Chunk(data=raw, promise=promise, heads=heads, gaps=[], faults=[], whole=True)
     return account(raw)  # it has changed meanwhile
+
+
+def dense_promise(first: int, last: int, shift: int, free: int) -> Promise:
+    """Return the promise of a sound chunk, or of several that follow each other, whose ids run without holes."""
+    ids, numbers = range(first, last + 1), range(first - shift, last + 1 - shift)
+    return Promise(ids, numbers, shift, dense=True, free=free, trusted=True)
 
 
 def _promise(header: ChunkHeader) -> Promise:
@@ -243,13 +246,9 @@ def _head(data: bytes, at: int) -> Head | None:
 
 def _head_with_one_size(data: bytes, at: int) -> Head | None:
     """Return a record whose second size is damaged, if its first size leads to the next record."""
-    if at + _RECORD.size > len(data):
-        return None
-    magic, size, number, filetime = _RECORD.unpack_from(data, at)
-    after = _head(data, at + size)
-    if magic != RECORD_MAGIC or size < _SMALLEST or after is None or after.id != number + 1:
-        return None
-    return Head(number, at, size, filetime)
+    head = _frame(data, at) if data.startswith(RECORD_MAGIC, at) else None
+    after = _head(data, head.end) if head else None
+    return head if head and after and after.id == head.id + 1 else None
 
 
 def _believable(data: bytes, promise: Promise) -> bool:
@@ -316,11 +315,11 @@ def _bounded(heads: list[Head], promise: Promise) -> list[Head]:
     ]
 
 
-def _header_fits(header: ChunkHeader, heads: list[Head]) -> bool:
-    """Return whether the header leads a decoder to the last record, for it stops at free space and the last id."""
-    return not heads or (
-        header.next_record_offset() == heads[-1].end and header.log_last_record_number() == heads[-1].id
-    )
+def _leads_to(heads: list[Head], header: ChunkHeader, whole: bytes) -> bool:
+    """Return whether sizes lead a decoder to each record, and the header to the last: free space and last id end it."""
+    if heads and (header.next_record_offset(), header.log_last_record_number()) != (heads[-1].end, heads[-1].id):
+        return False
+    return all(_SIZE.unpack_from(whole, head.at + 4)[0] == head.size for head in heads)
 
 
 def _repaired(whole: bytes, heads: list[Head]) -> bytes:
@@ -334,11 +333,6 @@ def _repaired(whole: bytes, heads: list[Head]) -> bytes:
     for head in heads:
         _SIZE.pack_into(data, head.at + 4, head.size)
     return bytes(data)
-
-
-def _sizes_fit(whole: bytes, heads: list[Head]) -> bool:
-    """Return whether the first size of each record is the one that was found to be right."""
-    return all(_SIZE.unpack_from(whole, head.at + 4)[0] == head.size for head in heads)
 
 
 def up_to(whole: bytes, head: Head) -> bytes:

@@ -5,21 +5,17 @@ Layout of the file header: libyal, "Windows XML Event Log (EVTX)".
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
-import msgspec
 from Evtx.Evtx import FileHeader
+from msgspec.structs import replace
 
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.read.evtx.aligned import is_sound
-from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, FILE_HEADER_SIZE, Chunk, Gap
+from evtx_analyzer.read.evtx.chunk import ANY_ID, CHUNK_SIZE, FILE_HEADER_SIZE, Chunk, account
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_CHECKSUMS = struct.Struct("<52xI68xI")  # of a chunk: of its records, of its header
+_OVERWRITTEN = "a chunk was overwritten: the record numbers before and after it show that these records are missing"
 
 
 class LogAccount:
@@ -36,7 +32,7 @@ class LogAccount:
         self._certain = True
         self._shifts: set[int] = set()
         self._numbers: list[range] = []
-        self._known: set[int] = set()
+        self._known: set[bytes] = set()
         self._ranges: list[range] = []
         self._newest: tuple[int, Loss | None] = (0, None)
 
@@ -66,6 +62,13 @@ class LogAccount:
         """Remember a chunk whose checksums are right."""
         self._known.add(_identity(raw))
 
+    def account(self, raw: bytes) -> Chunk | None:
+        """Return the account of a chunk, and remember it if it is sound; None if it was never used."""
+        chunk = account(raw)
+        if chunk is not None and not chunk.faults:
+            self.remember(raw)
+        return chunk
+
     def chunk_losses(self, chunk: Chunk, offset: int, chunks: int = 1) -> Iterator[Loss]:
         """Yield the chunk's faults as one loss, and one more per gap between its records.
 
@@ -73,37 +76,33 @@ class LogAccount:
         """
         self._chunks += chunks
         self._enter(chunk)
-        if chunk.faults:
-            loss = self._loss(offset, "; ".join(chunk.faults), _extent(chunk))
-            yield from self._unless_live(chunk, loss)
-        elif self._dirty:
-            yield from self._unless_live(chunk, None)
+        loss = self._loss(offset, "; ".join(chunk.faults), _extent(chunk)) if chunk.faults else None
+        yield from self._unless_live(chunk, loss)
         for gap in chunk.gaps:
-            yield self._gap(gap, offset)
+            reason = "damaged bytes between records" if gap.size else "records are missing"
+            records = _count(len(gap.ids)) if gap.ids else "no whole record known"
+            yield self._loss(offset + gap.at, reason, f"{records}, {gap.size:,} bytes", gap.ids)
 
     def _enter(self, chunk: Chunk) -> None:
         """Add what a chunk accounts for: its record numbers, its ids, and how far these two are apart."""
-        self._certain = self._certain and chunk.promise.trusted
-        if chunk.promise.trusted and chunk.promise.numbers:
-            self._numbers.append(chunk.promise.numbers)
-        if chunk.promise.trusted:
-            self._shifts.add(chunk.promise.shift if chunk.promise.dense else -1)
-        if chunk.ids and self._ranges and self._ranges[-1].stop == chunk.ids.start:
-            self._ranges[-1] = range(self._ranges[-1].start, chunk.ids.stop)
-        elif chunk.ids:
-            self._ranges.append(chunk.ids)
+        promise, ids = chunk.promise, chunk.ids
+        self._certain = self._certain and promise.trusted
+        if promise.trusted and promise.numbers:
+            self._numbers.append(promise.numbers)
+        if promise.trusted:
+            self._shifts.add(promise.shift if promise.dense else -1)
+        if ids and self._ranges and self._ranges[-1].stop == ids.start:
+            self._ranges[-1] = range(self._ranges[-1].start, ids.stop)
+        elif ids:
+            self._ranges.append(ids)
 
     def _unless_live(self, chunk: Chunk, loss: Loss | None) -> Iterator[Loss]:
         """Yield the loss, but hold back that of the newest chunk of a log which Windows was still writing.
 
         Windows brings the checksums of that chunk up to date later. Which chunk is the newest shows only at the end.
         """
-        if not self._dirty or not chunk.whole:
-            if loss:
-                yield loss
-            return
         newest, held = self._newest
-        if chunk.ids.stop > newest:
+        if self._dirty and chunk.whole and chunk.ids.stop > newest:
             self._newest, loss = (chunk.ids.stop, loss), held
         if loss:
             yield loss
@@ -117,11 +116,10 @@ class LogAccount:
         if not missing and self._certain:
             yield from self._overwritten()
             return
-        holes = list(self._holes())
         if missing:
             lost = f"{missing} of {self._header.chunk_count()} chunks, {missing * CHUNK_SIZE:,} bytes"
             yield self._loss(None, "the file holds fewer chunks than its header says", lost)
-        for hole in holes:
+        for hole in self._holes():
             yield self._loss(None, "no chunk holds these records", _count(len(hole)), hole)
 
     def _overwritten(self) -> Iterator[Loss]:
@@ -136,14 +134,10 @@ class LogAccount:
         ends = accumulate((numbers.stop for numbers in ordered), max)
         for end, after in zip(ends, ordered[1:], strict=False):
             hole = range(end, after.start)
-            if not hole:
-                continue
-            reason = (
-                "a chunk was overwritten: the record numbers before and after it show that these records are missing"
-            )
-            (shift,) = self._shifts if len(self._shifts) == 1 and -1 not in self._shifts else (None,)
-            ids = range(0) if shift is None else range(hole.start + shift, hole.stop + shift)
-            yield self._loss(None, reason, _count(len(hole)), ids)
+            if hole:
+                (shift,) = self._shifts if len(self._shifts) == 1 and -1 not in self._shifts else (None,)
+                ids = range(0) if shift is None else range(hole.start + shift, hole.stop + shift)
+                yield self._loss(None, _OVERWRITTEN, _count(len(hole)), ids)
 
     def _holes(self) -> Iterator[range]:
         """Yield the runs of ids that no chunk has, up to the next id that the file header names."""
@@ -158,21 +152,15 @@ class LogAccount:
                 yield range(at, ids.start)
             at = max(at, ids.stop)
 
-    def _gap(self, gap: Gap, offset: int) -> Loss:
-        reason = "damaged bytes between records" if gap.size else "records are missing"
-        records = _count(len(gap.ids)) if gap.ids else "no whole record known"
-        return self._loss(offset + gap.at, reason, f"{records}, {gap.size:,} bytes", gap.ids)
-
     def _loss(self, offset: int | None, reason: str, extent: str, ids: range = range(0)) -> Loss:
         first, last = (ids[0], ids[-1]) if ids else (None, None)
-        origin = msgspec.structs.replace(self._source, record=first, offset=offset)
+        origin = replace(self._source, record=first, offset=offset)
         return Loss(origin=origin, reason=reason, extent=extent, first_record=first, last_record=last)
 
 
-def _identity(raw: bytes | memoryview) -> int:
-    """Return a number that differs between sound chunks: their two checksums; that of the header covers its ids."""
-    records, header = _CHECKSUMS.unpack_from(raw)
-    return int(records << 32 | header)
+def _identity(raw: bytes | memoryview) -> bytes:
+    """Return what differs between sound chunks: the checksums of records and header; the latter covers the ids."""
+    return bytes(raw[52:56]) + bytes(raw[124:128])
 
 
 def _extent(chunk: Chunk) -> str:
@@ -180,13 +168,10 @@ def _extent(chunk: Chunk) -> str:
     lost, read = sum(len(gap.ids) for gap in chunk.gaps), len(chunk.heads)
     if not read and not lost:
         return f"{CHUNK_SIZE:,} bytes, no record found"
-    if chunk.promise.trusted or (not chunk.gaps and _complete(chunk)):
+    complete = not chunk.gaps and chunk.promise.ids == range(chunk.heads[0].id, chunk.heads[-1].id + 1)
+    if chunk.promise.trusted or complete:
         return f"{lost} of {read + lost} records lost"
     return f"{read} records found, {lost} known to be lost"
-
-
-def _complete(chunk: Chunk) -> bool:
-    return chunk.promise.ids == range(chunk.heads[0].id, chunk.heads[-1].id + 1)
 
 
 def _count(records: int) -> str:

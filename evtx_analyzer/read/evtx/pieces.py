@@ -14,7 +14,7 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import EventRecord
 from evtx_analyzer.read.evtx.aligned import chunk_blocks, chunks_of, file_header, new_buffer
 from evtx_analyzer.read.evtx.chunk import CHUNK_SIZE, HEADER_SIZE, account
-from evtx_analyzer.read.evtx.reader import CountedChunk, record, texts, undecodable
+from evtx_analyzer.read.evtx.reader import CountedChunk, record, texts
 from evtx_analyzer.read.evtx.search import Search, search_for
 from evtx_analyzer.read.pieces import Piece, RecordPiece
 
@@ -51,12 +51,7 @@ class ChunkPiece:
 
     def naming(self, names: frozenset[str]) -> Sequence[EventRecord | Loss]:
         """Return the records in which one of the names stands; the chunk is decoded only once."""
-        return [
-            record(head, xml, self._offset, self._source)
-            if isinstance(xml, str)
-            else undecodable(head, self._offset, self._source, xml)
-            for head, xml in self._chunk.matching(search_for(names))
-        ]
+        return [record(head, xml, self._offset, self._source) for head, xml in self._chunk.matching(search_for(names))]
 
     @cached_property
     def _chunk(self) -> CountedChunk:
@@ -95,5 +90,5 @@ def _follows(chunk: bytes, other: bytes) -> bool:
 
 def _decoded(raw: bytes, offset: int, source: Origin) -> RecordPiece:
     chunk = account(raw)
-    decoded = texts(chunk) if chunk is not None else ()
-    return RecordPiece([record(head, xml, offset, source) for head, xml in decoded if isinstance(xml, str)])
+    records = [record(head, xml, offset, source) for head, xml in texts(chunk)] if chunk is not None else []
+    return RecordPiece([decoded for decoded in records if isinstance(decoded, EventRecord)])

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import evtx
-import msgspec
 from Evtx.Evtx import ChunkHeader, Record
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
@@ -35,19 +35,14 @@ from evtx_analyzer.read.evtx.chunk import (
     MOST_RECORDS,
     Chunk,
     Head,
-    Promise,
-    account,
     counted_chunk,
+    dense_promise,
     up_to,
 )
 from evtx_analyzer.read.evtx.losses import LogAccount
+from evtx_analyzer.read.evtx.search import Search
 from evtx_analyzer.read.evtx.span import ChunkSpan, Spans
 from evtx_analyzer.read.evtx.unfolding import unfolds
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
-
-    from evtx_analyzer.read.evtx.search import Search
 
 # Magic, first and last chunk, next record id, size, version 3.1, bytes in front of the chunks, number of chunks.
 _ONE_CHUNK = struct.pack("<8sQQQIHHHH", b"ElfFile\0", 0, 0, 1, 128, 1, 3, FILE_HEADER_SIZE, 1)
@@ -102,7 +97,7 @@ def _selected(
     log: LogAccount, blocks: Iterable[tuple[memoryview, int]], source: Origin, selection: ChunkSelection
 ) -> Iterator[EventRecord | CountedRecords | Loss]:
     """Count the chunks of a file and decode those that must be."""
-    spans = Spans(selection.countable, _first_text)
+    spans = Spans(selection.countable, _decoded)
     run: _Run | None = None
     for block, offset in blocks:
         wanted = selection.search.chunks(block)
@@ -122,33 +117,24 @@ def _selected(
                 if number in wanted:
                     yield from _wanted(bytes(raw), at, source, selection.search)
                 continue
-            chunk = account(bytes(raw))
+            chunk = log.account(bytes(raw))
             if chunk is not None:
-                if not chunk.faults:
-                    log.remember(raw)
                 yield from log.chunk_losses(chunk, at)
                 selection.counted[-1] = yield from _concerning(chunk, at, source, selection)
     yield from run.counted(log, source) if run is not None else ()
 
 
 def _decode(log: LogAccount, raw: bytes, offset: int, source: Origin) -> Iterator[EventRecord | Loss]:
-    chunk = None if log.is_copy(raw) else account(raw)
+    chunk = None if log.is_copy(raw) else log.account(raw)
     if chunk is not None:
-        if not chunk.faults:
-            log.remember(raw)
         yield from log.chunk_losses(chunk, offset)
-        for readable in _records(chunk, offset, source):
-            assert not isinstance(readable, int)
-            yield readable
+        yield from (record(head, xml, offset, source) for head, xml in texts(chunk))
 
 
 def _wanted(raw: bytes, offset: int, source: Origin, search: Search) -> Iterator[EventRecord | Loss]:
     """Yield the records of a counted chunk that the search finds; a Loss for each that cannot be decoded after all."""
     for head, xml in CountedChunk(raw).matching(search):
-        if isinstance(xml, str):
-            yield record(head, xml, offset, source, counted=True)
-        else:
-            yield undecodable(head, offset, source, xml)
+        yield record(head, xml, offset, source, counted=True)
 
 
 class _Run:
@@ -179,13 +165,11 @@ class _Run:
     def counted(self, log: LogAccount, source: Origin) -> Iterator[CountedRecords | Loss]:
         """Yield the run as one count, after what the account of the log yields for it."""
         begin, end = self._begin, self._end
-        ids, shift = range(begin.first, end.last + 1), end.shift
-        numbers = range(ids.start - shift, ids.stop - shift)
-        promise = Promise(ids, numbers, shift, dense=True, free=end.free, trusted=True)
+        promise = dense_promise(begin.first, end.last, end.shift, end.free)
         chunk = Chunk(data=b"", promise=promise, heads=[], gaps=[], faults=[], whole=True)
         yield from log.chunk_losses(chunk, self._offset, self._chunks)
         yield CountedRecords(
-            origin=msgspec.structs.replace(source, record=begin.first, offset=self._offset + HEADER_SIZE),
+            origin=replace(source, record=begin.first, offset=self._offset + HEADER_SIZE),
             last_record=end.last,
             provider=end.names.provider,
             channel=end.names.channel,
@@ -204,10 +188,10 @@ def texts(chunk: Chunk) -> Iterator[tuple[Head, str | Exception]]:
     decoded: dict[int, list[str]] = defaultdict(list)  # an id may stand twice in a damaged chunk
     for number, xml in _decoded(chunk.data):
         decoded[number].append(xml)
-    allowance: list[Any] = []
+    shared: list[Any] = []
     for head in chunk.heads:
         decoded_texts = decoded.get(head.id)
-        yield head, decoded_texts.pop(0) if decoded_texts else _recovered(chunk, head, allowance)
+        yield head, decoded_texts.pop(0) if decoded_texts else _recovered(chunk, head, shared)
 
 
 class CountedChunk:
@@ -221,7 +205,7 @@ class CountedChunk:
         self._raw, self._chunk = raw, counted_chunk(raw)
         self._texts: dict[int, str] = {}
         self._end = 0  # of the last record that was decoded
-        self._allowance: list[Any] = []
+        self._shared: list[Any] = []
 
     def matching(self, search: Search) -> Iterator[tuple[Head, str | Exception]]:
         """Yield the head and XML of each record that the search finds, or the error why it cannot be decoded."""
@@ -233,33 +217,35 @@ class CountedChunk:
             last = self._chunk.heads[-1] if self._whole else heads[-1]
             self._texts, self._end = dict(_decoded(up_to(self._chunk.data, last))), last.end
         for head in heads:
-            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head, self._allowance)
+            xml = self._texts[head.id] if head.id in self._texts else _recovered(self._chunk, head, self._shared)
             if not isinstance(xml, str) or search.in_text(xml):
                 yield head, xml
 
 
-def record(head: Head, xml: str, offset: int, source: Origin, *, counted: bool = False) -> EventRecord:
-    """Return a record of the chunk that begins at ``offset`` in the file."""
-    return EventRecord(
-        origin=msgspec.structs.replace(source, record=head.id, offset=offset + head.at),
-        xml=xml,
-        record_id=head.id,
-        time=clock.from_filetime(head.filetime),
-        counted=counted,
+def record(
+    head: Head, xml: str | Exception, offset: int, source: Origin, *, counted: bool = False
+) -> EventRecord | Loss:
+    """Return a record of the chunk that begins at ``offset`` in the file; a Loss if it cannot be decoded."""
+    origin = replace(source, record=head.id, offset=offset + head.at)
+    if isinstance(xml, str):
+        time = clock.from_filetime(head.filetime)
+        return EventRecord(origin=origin, xml=xml, record_id=head.id, time=time, counted=counted)
+    return Loss(
+        origin=origin,
+        reason=f"the record cannot be decoded ({type(xml).__name__})",
+        extent=f"1 record, {head.size:,} bytes",
+        first_record=head.id,
+        last_record=head.id,
     )
 
 
-def _records(
-    chunk: Chunk, offset: int, source: Origin, is_relevant: Callable[[str], bool] | None = None
+def _relevant(
+    chunk: Chunk, offset: int, source: Origin, is_relevant: Callable[[str], bool]
 ) -> Iterator[EventRecord | Loss | int]:
     """Yield the records of a chunk; only the ids of those that are not relevant."""
     for head, xml in texts(chunk):
-        if not isinstance(xml, str):
-            yield undecodable(head, offset, source, xml)
-        elif is_relevant is not None and head.id and not is_relevant(xml):
-            yield head.id
-        else:
-            yield record(head, xml, offset, source)
+        other = isinstance(xml, str) and head.id and not is_relevant(xml)
+        yield head.id if other else record(head, xml, offset, source)
 
 
 def _concerning(
@@ -271,28 +257,28 @@ def _concerning(
     if sound and all(head.id for head in chunk.heads) and not selection.may_be_relevant(chunk.data):
         records: Iterator[EventRecord | Loss | int] = (head.id for head in chunk.heads)
     else:
-        records = _records(chunk, offset, source, selection.is_relevant)
-    others: list[int] = []
+        records = _relevant(chunk, offset, source, selection.is_relevant)
+    others = range(0)
     all_others = True
     for record_or_id in records:
-        if isinstance(record_or_id, int):
-            if others and record_or_id != others[-1] + 1:
-                yield _others(others, source)
-                others = []
-            others.append(record_or_id)
-        else:
+        if not isinstance(record_or_id, int):
             all_others = all_others and isinstance(record_or_id, Loss)
             yield record_or_id
-    if others:
-        yield _others(others, source)
+        elif others and record_or_id == others.stop:
+            others = range(others.start, record_or_id + 1)
+        else:
+            yield from _others(others, source)
+            others = range(record_or_id, record_or_id + 1)
+    yield from _others(others, source)
     return all_others
 
 
-def _others(ids: list[int], source: Origin) -> CountedRecords:
-    origin = msgspec.structs.replace(source, record=ids[0])
-    return CountedRecords(
-        origin=origin, last_record=ids[-1], provider="", channel="", host="", first=None, last=None, event_ids={}
-    )
+def _others(ids: range, source: Origin) -> Iterator[CountedRecords]:
+    if ids:
+        origin, last = replace(source, record=ids[0]), ids[-1]
+        yield CountedRecords(
+            origin=origin, last_record=last, provider="", channel="", host="", first=None, last=None, event_ids={}
+        )
 
 
 def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
@@ -314,31 +300,15 @@ def _decoded(chunk: bytes) -> Iterator[tuple[int, str]]:
         yield decoded_record["event_record_id"], decoded_record["data"]
 
 
-def _first_text(chunk: bytes) -> str | None:
-    """Return the XML of the first record of a chunk; None if ``evtx`` cannot decode it."""
-    return next((xml for _, xml in _decoded(chunk)), None)
-
-
-def _recovered(chunk: Chunk, head: Head, allowance: list[Any]) -> str | Exception:
+def _recovered(chunk: Chunk, head: Head, shared: list[Any]) -> str | Exception:
     """Return a record as our own decoder renders it, or the error.
 
-    ``allowance`` holds what is left to the chunk's records; it is empty until the first of them needs our decoder.
+    ``shared`` holds what the chunk's records share; it is empty until the first of them needs our decoder.
     """
     from evtx_analyzer.read.evtx import binxml  # noqa: PLC0415  start-up cost: only where records are damaged
 
     try:
-        allowance[:] = allowance or [binxml.Allowance()]
-        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)), *allowance)
+        shared[:] = shared or [binxml.Shared()]
+        return binxml.render(Record(chunk.data, head.at, ChunkHeader(chunk.data, 0)), *shared)
     except Exception as error:  # noqa: BLE001  python-evtx raises any kind on damage, and this is the record's boundary
         return error
-
-
-def undecodable(head: Head, offset: int, source: Origin, error: Exception) -> Loss:
-    """Return the loss of a record of the chunk that begins at ``offset`` in the file."""
-    return Loss(
-        origin=msgspec.structs.replace(source, record=head.id, offset=offset + head.at),
-        reason=f"the record cannot be decoded ({type(error).__name__})",
-        extent=f"1 record, {head.size:,} bytes",
-        first_record=head.id,
-        last_record=head.id,
-    )

@@ -20,6 +20,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from os.path import commonprefix
 
 import stringzilla
 
@@ -103,7 +104,7 @@ def _text(data: memoryview) -> str:
 
 def _parts(texts: _Texts) -> _Parts | None:
     """Return the parts to look for, in UTF-16LE, each with the texts that hold it; None if a text has no good part."""
-    beginning = _beginning(texts)
+    beginning = commonprefix(texts)  # noqa: RUF071  texts, and no paths
     groups = {beginning: texts} if len(beginning) >= _ALIKE else {text: (text,) for text in texts}
     parts = {text: _part(text) for text in groups}
     if min(map(len, parts.values())) < _SHORTEST:
@@ -123,13 +124,6 @@ def _together(several: Iterable[_Parts]) -> _Parts:
         for part, texts in parts.items():
             merged.setdefault(part, set()).update(texts)
     return {part: tuple(sorted(texts)) for part, texts in merged.items()}
-
-
-def _beginning(texts: _Texts) -> str:
-    """Return the characters with which all the texts begin."""
-    first, last = min(texts), max(texts)
-    same = [left == right for left, right in zip(first, last, strict=False)]
-    return first[: [*same, False].index(False)]
 
 
 def _part(text: str) -> str:

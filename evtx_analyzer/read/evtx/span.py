@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from zlib_ng.zlib_ng import crc32  # five times as fast as zlib's
@@ -100,13 +101,14 @@ class _Layout(NamedTuple):
 
 
 class Spans:
-    """The spans of the chunks of one file; keeps what it learned of definitions and descriptors."""
+    """The spans of the chunks of one file; keeps what it learned of definitions."""
 
-    def __init__(self, countable: Callable[[str, str], bool], decode: Callable[[bytes], str | None]) -> None:
-        """``countable`` is called with provider and channel; ``decode`` returns the XML of a chunk's first record."""
+    def __init__(
+        self, countable: Callable[[str, str], bool], decode: Callable[[bytes], Iterator[tuple[int, str]]]
+    ) -> None:
+        """``countable`` is called with provider and channel; ``decode`` yields id and XML of a chunk's records."""
         self._countable, self._decode = countable, decode
         self._names: dict[bytes, Names | None] = {}
-        self._layouts: dict[bytes, _Layout | None] = {}
 
     def span(self, raw: memoryview) -> ChunkSpan | None:
         """Return what a chunk spans, as it stands in the file; None if it must be accounted for record by record."""
@@ -150,7 +152,7 @@ class Spans:
         None where a record is not as expected. Every record of an export passes this loop, so it calls no function.
         """
         key = _key(buffer, at)
-        layout = self._layout(key)
+        layout = _layout(key)
         if layout is None:
             return None if ids else at
         unpack, body = layout.unpack, layout.body
@@ -158,7 +160,7 @@ class Spans:
             magic, size, record, same, length, kind, event_id, time, again, first = unpack(buffer, at)
             if same != key:
                 key = same
-                layout = self._layout(key)
+                layout = _layout(key)
                 if layout is None:
                     return None
                 unpack, body = layout.unpack, layout.body
@@ -185,26 +187,19 @@ class Spans:
     def _probed_names(self, raw: memoryview, definition: bytes) -> Names | None:
         """Return the names in a definition; None if numbers of our own, written into its record, do not come out."""
         values = _DEFINITION + len(definition)
-        layout = self._layout(_key(_opening(raw, values)[0], 0))
+        layout = _layout(_key(_opening(raw, values)[0], 0))
         if layout is None or values + layout.body > CHUNK_SIZE:
             return None
         probe = bytearray(raw)
         for (form, number), place in zip(_PROBES, layout.places, strict=True):
             struct.pack_into(form, probe, values + 4 + 4 * _VALUES + place, number)
-        system = (self._decode(bytes(probe)) or "").partition("</System>")[0]
+        system = next((xml for _, xml in self._decode(bytes(probe))), "").partition("</System>")[0]
         if not all(pattern.search(system) for pattern in _PROBED):
             return None
         names = [match[1] for pattern in _NAMES if (match := pattern.search(system))]
         if len(names) != len(_NAMES) or any(name.encode("utf-16-le") not in definition for name in names):
             return None
         return Names(*names)
-
-    def _layout(self, key: bytes) -> _Layout | None:
-        if key not in self._layouts:
-            if len(self._layouts) >= _MOST_KNOWN:
-                self._layouts.clear()
-            self._layouts[key] = _layout_of(key)
-        return self._layouts[key]
 
 
 def _opening(raw: memoryview, values: int) -> tuple[bytes, int]:
@@ -218,7 +213,8 @@ def _key(buffer: bytes | memoryview, at: int) -> bytes:
     return bytes(buffer[at + _FRAME : at + _FRAME + _KEY.size])
 
 
-def _layout_of(key: bytes) -> _Layout | None:
+@lru_cache(maxsize=_MOST_KNOWN)
+def _layout(key: bytes) -> _Layout | None:
     """Return where the numbers stand in records with this key; None if it is not that of Windows' template."""
     if len(key) < _KEY.size:
         return None

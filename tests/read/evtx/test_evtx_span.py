@@ -44,7 +44,7 @@ def sealed(data, start):
 
 
 def spans(body):
-    made = Spans(lambda *_: True, evtx._first_text)
+    made = Spans(lambda *_: True, evtx._decoded)
     return [made.span(memoryview(bytes(body))[at : at + CHUNK]) for at in range(0, len(body), CHUNK)]
 
 
