@@ -25,7 +25,7 @@ from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.options import AnalysisOptions
 from evtx_analyzer.pipeline import analyze_case
-from evtx_analyzer.report import language, rendered
+from evtx_analyzer.report import language, render_for
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
@@ -266,7 +266,7 @@ def _write(task: Task, known: Record | None, report: Report) -> dict[str, str]:
     say = language.load(outputs.lang, task.settings.rules)
     for suffix in wanted:
         path = folder / f"{task.name}{suffix}"
-        data = rendered(report, path, say)
+        data = render_for(path)(report, say)
         try:
             write_whole(path, data)
         except ReportError as error:

@@ -152,7 +152,7 @@ def _write_stdout(report: Report, wanted: Outputs) -> tuple[int, str]:
 
     if wanted.format is not Format.terminal:
         suffix = SUFFIX_OF.get(wanted.format, wanted.format.value)
-        text = str(render_for(f"stdout.{suffix}")(report, wanted.say))
+        text = render_for(f"stdout.{suffix}")(report, wanted.say).decode()
         write_text(text) if wanted.format is Format.markdown else write_document(text)
         return _TO_STDOUT
     import shutil
