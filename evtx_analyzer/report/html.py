@@ -22,9 +22,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template, pass_c
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.plain_text import clean, clip
-from evtx_analyzer.report import language, outline, timeline, times
+from evtx_analyzer.report import outline, timeline, times
 from evtx_analyzer.report import shared as tables
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
@@ -67,20 +66,17 @@ def to_html(report: Report, say: Language = ENGLISH) -> str:
 def _values(report: Report, say: Language) -> dict[str, Any]:
     """Return the values that the template shows."""
     style = resources.files("evtx_analyzer.report").joinpath("templates", "style.css").read_text("utf-8")
-    findings = [language.finding(finding, say) for finding in report.findings[: MOST["causes"]]]
-    pictures = (("close-up", timeline.close_up(report)), ("overview", timeline.overview(report)))
+    best = report.findings[0] if report.findings else None
+    marks = timeline.marks(report)
+    pictures = (("close-up", timeline.close_up(report, marks)), ("overview", timeline.overview(report, marks)))
     return {
         "report": report,
-        "verdict_title": say.sentence(report.verdict.title),
-        "verdict_summary": say.sentence(report.verdict.summary),
-        "best": findings[0] if findings else None,
+        "best": best,
         "opening": outline.opening(report, say),
         "clock_texts": tables.clock_texts(report, say),
         "other_refusals": other_refusals(report, say),
-        "remedy": report.findings[0].remedy if findings else None,
-        "missing": report.findings[0].missing if findings else (),
-        "sides": [merged(side, say) for side in _sides(report)],
-        "others": findings[1:],
+        "sides": [merged(side, say) for side in (best.supports, best.contradicts)] if best else [],
+        "others": report.findings[1 : MOST["causes"]],
         "more_text": lambda shown, count: tables.more_text(shown, count, say),
         "not_listed": tables.not_listed_texts(report, say),
         "limits": times.verdict_limits(report, say) if report.incidents else (),
@@ -96,16 +92,10 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "bundle_texts": tables.bundle_texts(report, say),
         "spans": tables.spans(report),
         "pictures": [(kind, picture) for kind, picture in pictures if picture is not None],
-        "marks": timeline.marks(report),
+        "marks": marks,
         "style": Markup(style),  # noqa: S704  our own file
         "style_hash": base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     }
-
-
-def _sides(report: Report) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
-    """Return the evidence for and against the best cause, in English."""
-    best = report.findings[0] if report.findings else None
-    return (best.supports, best.contradicts) if best else ((), ())
 
 
 @cache

@@ -168,7 +168,7 @@ def test_parquet_has_no_utc_time_where_none_is_known(tmp_path):
 def test_the_time_line_has_no_place_for_a_local_time_and_says_so(tmp_path):
     made = case(tmp_path, FORMS["tracking as a list"])
     assert {mark.lane for mark in timeline.marks(made)} <= {"failures", "successes"}
-    line = timeline.overview(made)
+    line = timeline.overview(made, timeline.marks(made))
     assert line is not None
     assert [lane.count for lane in line.lanes if lane.name == "refusals"] == [0]
     assert all(lane.covered == () for lane in line.lanes if lane.name == "refusals")
