@@ -15,7 +15,7 @@ from typing import Self
 
 import msgspec
 
-from evtx_analyzer.batch.index import Index, believed, complete, signature
+from evtx_analyzer.batch.index import Index, believed, missing, signature
 from evtx_analyzer.batch.outcome import Failed, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv, to_json, to_jsonl
@@ -74,7 +74,7 @@ class OutputFolder:
             record, outputs = self.index.records.get(task.name), task.outputs
             if record is None or not record.signature or record.signature != signature(task.bundle):
                 continue
-            whole = complete(self.reports, record, outputs.suffixes, outputs.lang)
+            whole = record.lang == outputs.lang and not missing(self.reports, record, outputs.suffixes)
             if whole and (report := believed(self.reports, record, task.key)):
                 yield task.name, filed(task, report)
 

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.index import Record, believed, missing, signature
-from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, why_unwritten
+from evtx_analyzer.batch.outcome import UnwrittenError, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.discover import files
 from evtx_analyzer.discover.archive.limits import read_password
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.errors import PROGRAM_FAILED, AnalyzerError, InputError, OptionError, ReportError, unforeseen
+from evtx_analyzer.errors import PROGRAM_FAILED, InputError, OptionError, ReportError
 from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.options import AnalysisOptions
@@ -128,8 +128,7 @@ def report_on(task: Task) -> Report:
 def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
     """Return the report on a bundle, its record if it was written, and the originals by alias.
 
-    A bundle that cannot be read has a report that says so. Raises BundleError if this program failed on the bundle,
-    UnwrittenError if the report cannot be written.
+    A bundle that cannot be read has a report that says so. Raises UnwrittenError if the report cannot be written.
     """
     # Taken before anything is read, so that a file that changes during the analysis is read again the next time.
     before = signature(task.bundle) if task.folder else ""
@@ -205,10 +204,6 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
         report = analyze_case(sources, options)
     except InputError as error:
         return not_read(task, "not-read", str(error), entry)
-    except (AnalyzerError, MemoryError):
-        raise
-    except Exception as error:  # the boundary of a bundle: the others must go on
-        raise BundleError(unforeseen(task.label, error)) from error
     return _judged(report, entry)
 
 
