@@ -20,7 +20,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.columns import Column, Table
+from evtx_analyzer.columns import Column, Table, joined, of_part
 from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.model.origin import describe_origin
@@ -152,15 +152,13 @@ OPERATIONS = ReportTable(
         Column("chain_ref", "text", "chainRef", attrgetter("chain_ref")),
         Column("task_id", "text", "TaskId", attrgetter("task_id")),
         Column("chain_result", "text", "result of event 11, hex", attrgetter("chain_result")),
-        Column("chain_status", "text", "ErrorStatus of the chain", lambda check: " ".join(check.chain_status)),
+        Column("chain_status", "text", "ErrorStatus of the chain", joined("chain_status")),
         Column(
             "elements", "text", "chain, leaf first", lambda check: " > ".join(part.subject for part in check.elements)
         ),
-        Column(
-            "missing_issuer", "text", "issuer not found", lambda check: getattr(check.missing_issuer, "subject", "")
-        ),
+        Column("missing_issuer", "text", "issuer not found", of_part("missing_issuer", "subject")),
         Column("server_name", "text", "serverName", attrgetter("server_name")),
-        Column("signals", "text", "signals that it matches", lambda check: " ".join(check.signals)),
+        Column("signals", "text", "signals that it matches", joined("signals")),
         Column(
             "missing_events",
             "text",
