@@ -12,8 +12,8 @@ from evtx_analyzer.cli.config import ConfiguredCommand
 from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.meter import Meter, ProgressForm
-from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_case_options
-from evtx_analyzer.cli.outputs import NOT_WRITTEN
+from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_groups
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, require_redaction
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError, OptionError
 
@@ -28,7 +28,7 @@ _MOST_UNREAD = 5
 
 
 @app.command(epilog=EPILOG, cls=ConfiguredCommand)
-@with_case_options
+@with_groups
 def batch(
     inputs: Annotated[
         list[str],
@@ -112,10 +112,8 @@ def batch(
     limits = _limits(memory_limit, time_limit)
     pairs = wanted(fail_on, case.rules) if fail_on else []
     earlier = load_summary(compare) if compare else None
-    for path in (output, redact_map) if redact_map else (output,):
-        require_writable(path)
-    if redact_map is not None and redact is None:
-        raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    require_writable(output)
+    require_redaction(redact, redact_map)
     if verify_contents and not resume:
         raise OptionError("--verify-contents needs --resume, for without it all is analyzed anew")
     bundles = _bundles(inputs, output)
