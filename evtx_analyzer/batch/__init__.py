@@ -30,21 +30,6 @@ from evtx_analyzer.report.document import Report
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
 
-__all__ = [
-    "Bundle",
-    "IncompleteError",
-    "Outputs",
-    "Progress",
-    "Settings",
-    "Summary",
-    "WorkerLimits",
-    "analyze_many",
-    "bundles",
-    "merge",
-    "outputs_for",
-    "run",
-]
-
 R = TypeVar("R")
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]
 _SUFFIX_NAMES = {"markdown": "md", "text": "txt"}

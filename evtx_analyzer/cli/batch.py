@@ -16,10 +16,12 @@ from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, R
 from evtx_analyzer.cli.outputs import NOT_WRITTEN, require_redaction
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError, OptionError
+from evtx_analyzer.plain_text import clean
 
 if TYPE_CHECKING:
-    from evtx_analyzer.batch import Bundle, Summary, WorkerLimits
-    from evtx_analyzer.batch.summary import Row
+    from evtx_analyzer.batch.bundles import Bundle
+    from evtx_analyzer.batch.outcome import WorkerLimits
+    from evtx_analyzer.batch.summary import Row, Summary
     from evtx_analyzer.report.language import Language
 
 _LEAST_MEMORY = 300 << 20
@@ -100,8 +102,9 @@ def batch(
     evtx-analyzer batch cases -o out --resume --format html --compare out/summary.json
     """
     # Imported here, so that --help does not wait for parsers.
-    from evtx_analyzer.batch import IncompleteError, outputs_for, run, settings_for
+    from evtx_analyzer.batch import outputs_for, run, settings_for
     from evtx_analyzer.batch.compare import load_summary
+    from evtx_analyzer.batch.outcome import IncompleteError
     from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.report import language
 
@@ -137,7 +140,9 @@ def batch(
         except IncompleteError as error:
             summary, problem = error.summary, str(error)
         except KeyboardInterrupt:
-            raise typer.Exit(_interrupted(meter)) from None
+            done = f"{meter.done} of {meter.total} bundles are done"
+            complain(f"interrupted; {done}: the same command with --resume does the rest")
+            raise typer.Exit(130) from None
     write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
     if problem:
         complain(problem)
@@ -151,7 +156,7 @@ def batch(
 
 
 def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
-    from evtx_analyzer.batch import bundles
+    from evtx_analyzer.batch.bundles import bundles
     from evtx_analyzer.discover import real_path
 
     # The results of an earlier run, written into the folder of the bundles, are no bundle.
@@ -163,7 +168,7 @@ def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
 
 
 def _limits(memory: str, seconds: int) -> WorkerLimits:
-    from evtx_analyzer.batch import WorkerLimits
+    from evtx_analyzer.batch.outcome import WorkerLimits
 
     size = size_of("--memory-limit", memory) or 0
     if 0 < size < _LEAST_MEMORY:
@@ -176,7 +181,6 @@ def _lines(summary: Summary, say: Language) -> list[str]:
     from evtx_analyzer.batch.compare import words
     from evtx_analyzer.batch.summary import OUTCOME_NAMES
     from evtx_analyzer.batch.summary_page import headline
-    from evtx_analyzer.plain_text import clean
 
     lines = [headline(summary, say)]
     for cause in summary.causes:
@@ -204,12 +208,4 @@ def _lines(summary: Summary, say: Language) -> list[str]:
 
 def _reason(row: Row, say: Language) -> str:
     """Return why a bundle was not read, without its name, with which the text of an error begins."""
-    from evtx_analyzer.plain_text import clean
-
     return clean(say.sentence(row.reason).removeprefix(f"{row.bundle}: "))
-
-
-def _interrupted(meter: Meter) -> int:
-    done = f"{meter.done} of {meter.total} bundles are done"
-    complain(f"interrupted; {done}: the same command with --resume does the rest")
-    return 130

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from places import CHECKOUT
 
 import evtx_analyzer as ea
-from evtx_analyzer.batch import bundles, run, settings_for
+from evtx_analyzer.batch import run, settings_for
+from evtx_analyzer.batch.bundles import bundles
 from evtx_analyzer.batch.cluster import mismatches
 from evtx_analyzer.batch.summary import Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv, to_json

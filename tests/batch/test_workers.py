@@ -20,7 +20,8 @@ import pytest
 from killing import Killer, descendants, is_worker, parents, wait_until
 
 import evtx_analyzer as ea
-from evtx_analyzer.batch import bundles, run, settings_for
+from evtx_analyzer.batch import run, settings_for
+from evtx_analyzer.batch.bundles import bundles
 from evtx_analyzer.batch.cluster import _answers
 from evtx_analyzer.batch.local import Attempt, run_local
 from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, Failed, WorkerLimits, overdue
