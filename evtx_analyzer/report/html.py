@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -77,7 +78,6 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "other_refusals": other_refusals(report, say),
         "sides": [merged(side, say) for side in (best.supports, best.contradicts)] if best else [],
         "others": report.findings[1 : MOST["causes"]],
-        "more_text": lambda shown, count: tables.more_text(shown, count, say),
         "not_listed": tables.not_listed_texts(report, say),
         "limits": times.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
@@ -112,38 +112,28 @@ def _template() -> Template:
 
 
 def _functions(say: Language) -> dict[str, Any]:
-    """Return the functions that the template calls, bound to a language."""
-    functions: dict[str, Any] = {}
-    functions.update(
-        _=say,
-        say=say.sentence,
-        lang=say.code,
-        place=partial(place_text, say=say),
-        when=partial(times.when, say=say),
-        span_cells=partial(times.span_cells, say=say),
-        limit_cells=partial(times.limit_cells, say=say),
-        count_cell=partial(tables.count_cell, say=say),
-        reply_times=partial(times.reply_times, say=say),
-        common_cells=partial(tables.common_cells, say=say),
-        handshake_cells=partial(tables.handshake_cells, say=say),
-        handshake_titles=tables.HANDSHAKE_TITLES,
-        store_cells=partial(tables.store_cells, say=say),
-        store_titles=tables.STORE_TITLES,
-        repairs=tables.REPAIRS,
-        lane_title=partial(tables.lane_title, say=say),
-        merged=partial(merged, say=say),
-        number=say.number,
-        reference=partial(outline.reference, say=say),
-        common_titles=tables.COMMON_TITLES,
-        machine_time=times.machine_time,
-        moment=times.moment,
-        clock_time=times.clock_time,
-        difference=partial(times.difference, say=say),
-        steps=partial(steps, say=say),
-        other_error_text=partial(tables.other_error_text, say=say),
-        context_text=partial(tables.context_text, say=say),
+    """Return the functions that the template calls, those that word something bound to a language."""
+    wording: tuple[Callable[..., Any], ...] = (
+        *(times.when, times.span_cells, times.limit_cells, times.reply_times, times.difference),
+        *(tables.count_cell, tables.common_cells, tables.handshake_cells, tables.store_cells, tables.lane_title),
+        *(tables.other_error_text, tables.context_text, tables.more_text),
+        *(merged, outline.reference, steps),
     )
-    return functions
+    return {
+        **{function.__name__: partial(function, say=say) for function in wording},
+        "_": say,
+        "say": say.sentence,
+        "lang": say.code,
+        "number": say.number,
+        "place": partial(place_text, say=say),
+        "handshake_titles": tables.HANDSHAKE_TITLES,
+        "store_titles": tables.STORE_TITLES,
+        "common_titles": tables.COMMON_TITLES,
+        "repairs": tables.REPAIRS,
+        "machine_time": times.machine_time,
+        "moment": times.moment,
+        "clock_time": times.clock_time,
+    }
 
 
 @pass_context
