@@ -12,7 +12,7 @@ from evtx_analyzer.cli.config import ConfiguredCommand
 from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.meter import Meter, ProgressForm
-from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_groups
+from evtx_analyzer.cli.options import CaseOptions, Lang, Redaction, RedactMap, size_of, with_groups
 from evtx_analyzer.cli.outputs import NOT_WRITTEN, require_redaction
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError, OptionError
@@ -110,7 +110,7 @@ def batch(
 
     read_password(case.password_file)
     settings = settings_for(case.options, rules=case.rules, password_file=case.password_file)
-    outputs = outputs_for([SUFFIX_OF.get(name, name) for name in format_ or ()], lang, redact.value if redact else "")
+    outputs = outputs_for(format_ or (), lang, redact.value if redact else "")
     say = language.load(lang, case.rules)
     limits = _limits(memory_limit, time_limit)
     pairs = wanted(fail_on, case.rules) if fail_on else []
