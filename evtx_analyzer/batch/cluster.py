@@ -119,17 +119,18 @@ def _prepared(client: Client, address: str, plugin: BundleProcesses) -> int:
     A worker that dies meanwhile is started again by its nanny; then all are checked again. Raises OptionError as
     ``_checked`` does.
     """
-    for _ in range(_TRIES):
+    tries = 0
+    while True:
+        tries += 1
         try:
             threads = _checked(client, address)
             client.register_plugin(plugin)
         except (OSError, _AbsentError):
+            if tries > _TRIES:
+                raise
             time.sleep(_PAUSE_SECONDS)
         else:
             return threads
-    threads = _checked(client, address)
-    client.register_plugin(plugin)
-    return threads
 
 
 class _AbsentError(OptionError):

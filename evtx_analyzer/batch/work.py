@@ -117,12 +117,7 @@ def filed(task: Task, report: Report) -> Summary:
 
 def encoded(task: Task) -> bytes:
     """Analyze a bundle and return the whole report as JSON, which the parent decodes."""
-    return msgspec.json.encode(report_on(task))
-
-
-def report_on(task: Task) -> Report:
-    """Return the report on one bundle; raises as ``_worked`` does."""
-    return _worked(task)[0]
+    return msgspec.json.encode(_worked(task)[0])
 
 
 def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
@@ -160,12 +155,10 @@ def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Repo
         return report, {}
     from evtx_analyzer.report.redact import redacted  # noqa: PLC0415  seldom asked for
 
-    # The bundle has its alias already (``Task.label``), which must not get another one.
-    entry = report.batch
     clean, originals = redacted(report, everything=redact == "all")
-    if entry is not None:
-        reason = clean.batch.reason if clean.batch else ""
-        clean = replace(clean, batch=replace(entry, reason=reason))
+    if report.batch is not None and clean.batch is not None:
+        # The bundle has its alias already (``Task.label``), which must not get another one.
+        clean = replace(clean, batch=replace(report.batch, reason=clean.batch.reason))
     return clean, originals
 
 

@@ -257,7 +257,13 @@ def case_options(
         tz=tz,
         since=time_of("--since", since),
         until=time_of("--until", until),
-        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+        limits=_limits(
+            total_bytes=size_of("--max-unpacked", max_unpacked),
+            ratio=max_ratio,
+            depth=max_depth,
+            members=max_members,
+            name_length=max_name,
+        ),
         prefilter=not every_row,
         config=from_config,
     )
@@ -292,20 +298,11 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _limits(
-    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
-) -> Limits:
+def _limits(**values: int | None) -> Limits:
     """Return the limits of unpacking; None keeps the default."""
     from evtx_analyzer.discover.archive.limits import Limits
 
-    values = {
-        "total_bytes": size_of("--max-unpacked", unpacked),
-        "ratio": ratio,
-        "depth": depth,
-        "members": members,
-        "name_length": name,
-    }
-    return Limits(**{key: value for key, value in values.items() if value is not None})
+    return Limits(**{name: value for name, value in values.items() if value is not None})
 
 
 def size_of(option: str, text: str | None) -> int | None:
