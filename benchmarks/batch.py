@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from evtx_analyzer.batch import Progress, bundles, run, settings_for
-from evtx_analyzer.batch.bundles import Bundle
+from evtx_analyzer.batch import Progress, run, settings_for
+from evtx_analyzer.batch.bundles import Bundle, bundles
 from evtx_analyzer.batch.summary import Summary
 from evtx_analyzer.batch.work import Finished, Task, summarize
 from samples.fleet import DAMAGES, write_fleet

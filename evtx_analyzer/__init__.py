@@ -63,48 +63,25 @@ if TYPE_CHECKING:
 _LAZY = {
     name: module
     for module, names in {
-        "batch": ("analyze_many",),
-        "batch.bundles": ("Bundle",),
-        "batch.summary": ("Summary", "merge"),
-        "discover.archive.limits": ("Limits",),
-        "errors": ("AnalyzerError", "InputError", "OptionError", "ReportError", "RuleError", "RuleSetError"),
-        "model.certificate": ("Attempt", "Certificate", "ChainElement", "Retrieval", "Revocation"),
-        "model.events": ("Capi2Event", "ContextEvent", "MessageEvent", "RecipientStatus", "SmtpEvent"),
-        "model.evidence": (
-            "ClockSkew",
-            "CommonTrait",
-            "Context",
-            "Delivery",
-            "Incident",
-            "IncidentCertificate",
-            "Link",
-            "Operation",
-            "OtherError",
-            "Rejection",
-            "ReplyText",
-            "Step",
-        ),
-        "model.findings": (
-            "CollectorBundle",
-            "Coverage",
-            "Evidence",
-            "Finding",
-            "Gap",
-            "IncidentRepair",
-            "Missing",
-            "Remedy",
-            "Repair",
-            "SourceStatus",
-            "Verdict",
-        ),
-        "model.origin": ("Loss", "Origin"),
-        "pipeline": ("analyze", "events"),
-        "report.document": ("BatchEntry", "Options", "Report", "Tool", "load"),
-        "rules": ("Rules",),
-        "tables.frames": ("read_capi2", "read_iis_smtp", "read_ndr", "read_send_log", "read_tracking"),
-        "verification": ("verify",),
+        "batch": "analyze_many",
+        "batch.bundles": "Bundle",
+        "batch.summary": "Summary merge",
+        "discover.archive.limits": "Limits",
+        "errors": "AnalyzerError InputError OptionError ReportError RuleError RuleSetError",
+        "model.certificate": "Attempt Certificate ChainElement Retrieval Revocation",
+        "model.events": "Capi2Event ContextEvent MessageEvent RecipientStatus SmtpEvent",
+        "model.evidence": "ClockSkew CommonTrait Context Delivery Incident IncidentCertificate Link Operation "
+        "OtherError Rejection ReplyText Step",
+        "model.findings": "CollectorBundle Coverage Evidence Finding Gap IncidentRepair Missing Remedy Repair "
+        "SourceStatus Verdict",
+        "model.origin": "Loss Origin",
+        "pipeline": "analyze events",
+        "report.document": "BatchEntry Options Report Tool load",
+        "rules": "Rules",
+        "tables.frames": "read_capi2 read_iis_smtp read_ndr read_send_log read_tracking",
+        "verification": "verify",
     }.items()
-    for name in names
+    for name in names.split()
 }
 
 __all__ = [

@@ -87,3 +87,13 @@ def origin_columns(take: Callable[[Any], Origin]) -> tuple[Column, ...]:
         Column("member", "text", "member of an archive", lambda entry: take(entry).member or ""),
         Column("offset", "number", "byte offset in the file", lambda entry: take(entry).offset),
     )
+
+
+def of_part(part: str, name: str, absent: Cell = "") -> Callable[[Any], Cell]:
+    """Return a function that takes a field of a part that an entry may lack."""
+    return lambda entry: getattr(getattr(entry, part), name, absent)
+
+
+def joined(name: str, sign: str = " ") -> Callable[[Any], str]:
+    """Return a function that takes the members of a field as one text."""
+    return lambda entry: sign.join(map(str, getattr(entry, name)))

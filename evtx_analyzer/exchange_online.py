@@ -8,6 +8,7 @@ mx.microsoft. A tenant always has its initial domain, ``NAME.onmicrosoft.com`` o
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 from evtx_analyzer.distinguished_names import certificate_names
 from evtx_analyzer.model.certificate import Certificate
@@ -26,7 +27,7 @@ _INITIAL = ("onmicrosoft.com", "onmicrosoft.us", "onmicrosoft.de", "partner.onms
 
 def is_service_name(name: str) -> bool:
     """Return whether a host or certificate name is one of Exchange Online's own."""
-    return _below(name, _SERVICE)
+    return below(name, _SERVICE)
 
 
 def is_host_name(name: str) -> bool:
@@ -36,7 +37,7 @@ def is_host_name(name: str) -> bool:
 
 def is_initial_domain(domain: str) -> bool:
     """Return whether a domain is one that every tenant gets (``contoso.onmicrosoft.com``) or lies below it."""
-    return _below(domain, _INITIAL)
+    return below(domain, _INITIAL)
 
 
 def is_remote_side(banner_name: str, received: Certificate | None, remote: str) -> bool | None:
@@ -97,8 +98,7 @@ _PRIVATE = tuple(
 )
 
 
-def _below(name: str, domains: tuple[str, ...]) -> bool:
+def below(name: str, domains: Iterable[str]) -> bool:
+    """Return whether a name, perhaps a pattern (``*.outlook.com``), is one of the domains or lies below one."""
     folded = name.strip().rstrip(".").casefold()
-    return folded.startswith(tuple(f"*.{domain}" for domain in domains)) or any(
-        folded == domain or folded.endswith("." + domain) for domain in domains
-    )
+    return any(f".{folded}".endswith(f".{domain}") for domain in domains)

@@ -305,17 +305,13 @@ def host_overrides(names: HostNames | None) -> HostOverrides:
     if isinstance(names, Mapping):
         pairs = list(names.items())
     else:
-        pairs = [_pair(text) for text in ([names] if isinstance(names, str) else names)]
+        parts = [text.partition("=") for text in ([names] if isinstance(names, str) else names)]
+        pairs = [(before, name) if equals else ("", before) for before, equals, name in parts]
     pairs = [(pattern.strip(), name.strip()) for pattern, name in pairs]
     unnamed = next((pattern for pattern, name in pairs if not name), None)
     if unnamed is not None:
         raise OptionError(f"--host {unnamed}=: expected NAME, or PATTERN=NAME with the name of a machine")
     return tuple(pairs)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    pattern, equals, name = text.partition("=")
-    return (pattern, name) if equals else ("", text)
 
 
 def host_text(overrides: HostOverrides) -> str | None:

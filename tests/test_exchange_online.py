@@ -28,6 +28,7 @@ from evtx_analyzer.model.certificate import Certificate
         ("x.partner.outlook.cn", True),
         ("x.mail.protection.outlook.de", True),
         ("outlook.com.evil.example", False),
+        ("*.outlook.com.evil.example", False),
         ("notoutlook.com", False),
         ("mx.microsoft.com", False),
         ("microsoft.com", False),

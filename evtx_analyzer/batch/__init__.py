@@ -30,24 +30,9 @@ from evtx_analyzer.report.document import Report
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
 
-__all__ = [
-    "Bundle",
-    "IncompleteError",
-    "Outputs",
-    "Progress",
-    "Settings",
-    "Summary",
-    "WorkerLimits",
-    "analyze_many",
-    "bundles",
-    "merge",
-    "outputs_for",
-    "run",
-]
-
 R = TypeVar("R")
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]
-_SUFFIX_NAMES = {"markdown": "md", "text": "txt"}
+_SUFFIX_NAMES = {"markdown": "md", "text": "txt", "timesketch": "timesketch.jsonl"}
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -171,17 +156,8 @@ def _counted(
         part = output_folder.take(task, result)
         count, size = count + 1, size + task.bundle.size
         if progress is not None:
-            row = part.rows[0]
-            progress(
-                Progress(
-                    done=count,
-                    total=len(tasks),
-                    done_bytes=size,
-                    total_bytes=total,
-                    bundle=row.bundle,
-                    outcome=row.outcome,
-                )
-            )
+            row, of = part.rows[0], {"total": len(tasks), "total_bytes": total}
+            progress(Progress(done=count, done_bytes=size, bundle=row.bundle, outcome=row.outcome, **of))
         yield part
 
 

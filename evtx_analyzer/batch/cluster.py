@@ -17,9 +17,9 @@ from importlib import metadata
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evtx_analyzer.batch.local import Attempt, settled
-from evtx_analyzer.batch.outcome import Failed, WorkerLimits
-from evtx_analyzer.batch.worker import Absent, Answer, Died, Done
+from evtx_analyzer.batch.local import Attempt, results
+from evtx_analyzer.batch.outcome import NO_WORKERS, Failed, WorkerLimits
+from evtx_analyzer.batch.worker import Answer, Died
 from evtx_analyzer.errors import OptionError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _LOOK_SECONDS, _ABSENT_SECONDS = 5.0, 600.0
 
 
 def run_cluster(
-    function: Callable[[T], R], tasks: Iterable[T], address: str, limits: WorkerLimits | None = None
+    function: Callable[[T], R], tasks: Iterable[T], address: str, limits: WorkerLimits
 ) -> Iterator[tuple[T, R | Failed]]:
     """Yield each task with its result, in the order in which they are done; only a few wait in Dask at any time.
 
@@ -59,21 +59,8 @@ def run_cluster(
             "expected an address such as tcp://HOST:8786"
         ) from None
     with client:
-        limits = limits or WorkerLimits()
         most_waiting = _prepared(client, address, BundleProcesses(limits)) * _WAITING_PER_THREAD
-        queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
-        while queue or alone:
-            with_others = bool(queue)
-            if not with_others:
-                queue.append(alone.popleft())
-            for attempt, answer in _answers(client, function, queue, most_waiting):
-                final = settled(attempt, answer, limits)
-                if final is not None:
-                    yield attempt.task, final.result if isinstance(final, Done) else final
-                elif with_others and attempt.may_run_with_others:
-                    queue.append(attempt)
-                else:
-                    alone.append(attempt)
+        yield from results(tasks, lambda queue: _answers(client, function, queue, most_waiting))
 
 
 def _answers(
@@ -94,7 +81,7 @@ def _answers(
         future = _next_done(done, client)
         if future is None:
             # The tasks that wait in Dask are lost with the workers, and nobody is there for the others.
-            yield from ((attempt, Absent()) for attempt in (*owners.values(), *queue))
+            yield from ((attempt, Failed(NO_WORKERS)) for attempt in (*owners.values(), *queue))
             queue.clear()
             return
         attempt = owners.pop(future.key)
@@ -132,17 +119,18 @@ def _prepared(client: Client, address: str, plugin: BundleProcesses) -> int:
     A worker that dies meanwhile is started again by its nanny; then all are checked again. Raises OptionError as
     ``_checked`` does.
     """
-    for _ in range(_TRIES):
+    tries = 0
+    while True:
+        tries += 1
         try:
             threads = _checked(client, address)
             client.register_plugin(plugin)
         except (OSError, _AbsentError):
+            if tries > _TRIES:
+                raise
             time.sleep(_PAUSE_SECONDS)
         else:
             return threads
-    threads = _checked(client, address)
-    client.register_plugin(plugin)
-    return threads
 
 
 class _AbsentError(OptionError):

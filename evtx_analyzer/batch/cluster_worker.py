@@ -14,7 +14,7 @@ from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin
 
 from evtx_analyzer.batch.outcome import WorkerLimits
-from evtx_analyzer.batch.worker import BUNDLES_PER_PROCESS, Answer, Died, Done, Ready, Worker
+from evtx_analyzer.batch.worker import BUNDLES_PER_PROCESS, Answer, Done, Ready, Worker
 
 
 class BundleProcesses(WorkerPlugin):
@@ -48,7 +48,7 @@ class BundleProcesses(WorkerPlugin):
         answer = worker.answer()
         if isinstance(answer, Done) and worker.tasks < BUNDLES_PER_PROCESS:
             self.idle.put(worker)
-        elif not isinstance(answer, Died):
+        else:
             worker.end()
         return answer
 

@@ -10,12 +10,13 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from evtx_analyzer.batch.index import Index, believed, complete, signature
+from evtx_analyzer.batch.index import Index, believed, missing, signature
 from evtx_analyzer.batch.outcome import Failed, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv, to_json, to_jsonl
@@ -74,7 +75,7 @@ class OutputFolder:
             record, outputs = self.index.records.get(task.name), task.outputs
             if record is None or not record.signature or record.signature != signature(task.bundle):
                 continue
-            whole = complete(self.reports, record, outputs.suffixes, outputs.lang)
+            whole = record.lang == outputs.lang and not missing(self.reports, record, outputs.suffixes)
             if whole and (report := believed(self.reports, record, task.key)):
                 yield task.name, filed(task, report)
 
@@ -95,16 +96,18 @@ class OutputFolder:
         """Write the summary in all formats; one that cannot be written does not cost the others."""
         self._reserve.unlink(missing_ok=True)
         say = language.load(outputs.lang, rules)
-        renderers: dict[str, Callable[[], bytes]] = {
-            "json": lambda: to_json(summary).encode("utf-8", "replace"),
-            "html": lambda: to_html(summary, say).encode("utf-8", "replace"),
-            "csv": lambda: to_csv(summary).encode("utf-8", "replace"),
-            "jsonl": lambda: to_jsonl(summary).encode("utf-8", "replace"),
+        renderers: dict[str, Callable[[Summary], str]] = {
+            "json": to_json,
+            "html": partial(to_html, say=say),
+            "csv": to_csv,
+            "jsonl": to_jsonl,
         }
-        if ".parquet" in outputs.suffixes:
-            renderers["parquet"] = lambda: _parquet(summary)
         for suffix, render in renderers.items():
-            self._write(self._top / f"summary.{suffix}", render())
+            self._write(self._top / f"summary.{suffix}", render(summary).encode("utf-8", "replace"))
+        if ".parquet" in outputs.suffixes:
+            out = io.BytesIO()
+            summary.to_pandas().to_parquet(out, index=False)
+            self._write(self._top / "summary.parquet", out.getvalue())
 
     def write_map(self, path: Path, bundles: dict[str, str], resume: bool) -> None:
         """Write which alias stands for what in each bundle; with ``resume`` an earlier run's aliases are kept."""
@@ -157,9 +160,3 @@ class OutputFolder:
         for path in (*parts, self._reserve):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _parquet(summary: Summary) -> bytes:
-    out = io.BytesIO()
-    summary.to_pandas().to_parquet(out, index=False)
-    return out.getvalue()

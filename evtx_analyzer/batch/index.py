@@ -92,11 +92,6 @@ def believed(folder: Path, record: Record, settings: str) -> Report | None:
         return None
 
 
-def complete(folder: Path, record: Record, suffixes: Iterable[str], lang: str) -> bool:
-    """Return whether all files of a report are there as they were written, in this language."""
-    return record.lang == lang and not missing(folder, record, suffixes)
-
-
 def missing(folder: Path, record: Record, suffixes: Iterable[str]) -> tuple[str, ...]:
     """Return the suffixes whose files are gone or have changed since they were written."""
     # A file that cannot be read has the digest "", so the default must be another text.

@@ -16,20 +16,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, Failed, WorkerLimits, overdue
-from evtx_analyzer.batch.worker import (
-    BUNDLES_PER_PROCESS,
-    Absent,
-    Answer,
-    Died,
-    Done,
-    Overdue,
-    Ready,
-    Stopped,
-    Unwritten,
-    Worker,
-    Wrong,
-)
+from evtx_analyzer.batch.outcome import DIED, KILLED, NO_WORKERS, Failed, WorkerLimits
+from evtx_analyzer.batch.worker import BUNDLES_PER_PROCESS, Answer, Died, Done, Ready, Stopped, Worker, Wrong
 from evtx_analyzer.errors import OptionError
 
 T = TypeVar("T")
@@ -49,56 +37,50 @@ class Attempt(Struct, Generic[T]):
     crashes: int = 0
     kills: int = 0
 
-    @property
-    def may_run_with_others(self) -> bool:
-        """Return whether the next try may run at the same time as other bundles."""
-        return not self.crashes and self.kills < _KILLS_WITH_OTHERS
-
 
 def run_local(
-    function: Callable[[T], R], tasks: Iterable[T], workers: int | None, limits: WorkerLimits | None = None
+    function: Callable[[T], R], tasks: Iterable[T], workers: int | None, limits: WorkerLimits
 ) -> Iterator[tuple[T, R | Failed]]:
     """Yield each task with its result, in the order in which they are done."""
-    queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
-    crew = _Crew(function, limits or WorkerLimits(), workers or os.cpu_count() or 1)
+    crew = _Crew(function, limits, workers or os.cpu_count() or 1)
     try:
-        while queue or alone:
-            with_others = bool(queue)
-            if not with_others:
-                # The only process on the machine, and a new one, has the most memory.
-                crew.end()
-                queue.append(alone.popleft())
-            for attempt, answer in crew.answers(queue):
-                final = settled(attempt, answer, crew.limits)
-                if final is not None:
-                    yield attempt.task, final.result if isinstance(final, Done) else final
-                elif with_others and attempt.may_run_with_others:
-                    queue.append(attempt)
-                else:
-                    alone.append(attempt)
-    except _NoWorkersError:
-        for attempt in (*queue, *alone):
-            yield attempt.task, Failed(NO_WORKERS)
+        # The only process on the machine, and a new one, has the most memory.
+        yield from results(tasks, crew.answers, before_alone=crew.end)
     finally:
         crew.end()
 
 
-def settled(attempt: Attempt[T], answer: Answer, limits: WorkerLimits) -> Done | Failed | None:
+def results(
+    tasks: Iterable[T],
+    answers: Callable[[deque[Attempt[T]]], Iterator[tuple[Attempt[T], Answer]]],
+    before_alone: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[T, R | Failed]]:
+    """Yield each task with its result; ``answers`` yields an answer for each attempt of a queue, which may grow."""
+    queue, alone = deque(Attempt(task) for task in tasks), deque[Attempt[T]]()
+    while queue or alone:
+        with_others = bool(queue)
+        if not with_others:
+            before_alone()
+            queue.append(alone.popleft())
+        for attempt, answer in answers(queue):
+            final = _settled(attempt, answer)
+            if final is not None:
+                yield attempt.task, final.result if isinstance(final, Done) else final
+            elif with_others and not attempt.crashes and attempt.kills < _KILLS_WITH_OTHERS:
+                queue.append(attempt)
+            else:
+                alone.append(attempt)
+
+
+def _settled(attempt: Attempt[T], answer: Answer) -> Done | Failed | None:
     """Return the final result of a task; None if it is to be tried again.
 
     Raises OptionError for an answer that no task of the batch can do better than (other rules, a wrong option).
     """
     if isinstance(answer, Stopped):
         raise OptionError(answer.reason)
-    if isinstance(answer, Done):
+    if isinstance(answer, Done | Failed):
         return answer
-    if isinstance(answer, Absent):
-        return Failed(NO_WORKERS)
-    if isinstance(answer, Unwritten):
-        return Failed(answer.reason, answer.full)
-    if isinstance(answer, Overdue):
-        # A second try would take as long.
-        return Failed(overdue(limits.seconds or 0))
     if isinstance(answer, Died) and answer.killed:
         attempt.kills += 1
         return Failed(KILLED) if attempt.kills >= _KILLS else None
@@ -116,20 +98,23 @@ class _Crew(Generic[T, R]):
     """Up to ``size`` worker processes; one that is gone is replaced if there is work for another."""
 
     def __init__(self, function: Callable[[T], R], limits: WorkerLimits, size: int) -> None:
-        self.limits = limits
-        self._function, self._size = function, size
+        self._function, self._limits, self._size = function, limits, size
         self._workers: list[Worker] = []
         self._bad_starts, self._any_ready, self._start_at = 0, False, 0.0
 
     def answers(self, queue: deque[Attempt[T]]) -> Iterator[tuple[Attempt[T], Answer]]:
         """Yield each attempt with its answer until none is left; the caller may add to the queue meanwhile."""
-        while queue or self._busy():
-            self._start(len(queue))
-            for worker in self._workers:
-                if queue and worker.ready and worker.attempt is None:
-                    attempt = queue.popleft()
-                    worker.give(self._function, attempt.task, attempt)
-            yield from self._heard()
+        try:
+            while queue or self._busy():
+                self._start(len(queue))
+                for worker in self._workers:
+                    if queue and worker.ready and worker.attempt is None:
+                        attempt = queue.popleft()
+                        worker.give(self._function, attempt.task, attempt)
+                yield from self._heard()
+        except _NoWorkersError:
+            yield from ((attempt, Failed(NO_WORKERS)) for attempt in queue)
+            queue.clear()
 
     def end(self) -> None:
         """End all processes."""
@@ -144,7 +129,7 @@ class _Crew(Generic[T, R]):
         wanted = min(self._size, self._busy() + waiting)
         while len(self._workers) < wanted and time.monotonic() >= self._start_at:
             try:
-                self._workers.append(Worker(self.limits))
+                self._workers.append(Worker(self._limits))
             except OSError:
                 self._not_started(Died(0))
 
@@ -178,7 +163,7 @@ class _Crew(Generic[T, R]):
         self._workers.remove(worker)
         if isinstance(answer, Died) and not worker.ready:
             self._not_started(answer)
-        elif not isinstance(answer, Died | Overdue):
+        else:
             worker.end()
 
     def _not_started(self, answer: Died) -> None:

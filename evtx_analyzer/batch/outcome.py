@@ -30,10 +30,6 @@ class WorkerLimits(Struct, frozen=True, kw_only=True):
     seconds: float | None = 3600.0
 
 
-class BundleError(Exception):
-    """Raised in a worker if this program failed on the bundle; it is tried once more, for the error may not recur."""
-
-
 class UnwrittenError(Exception):
     """Raised in a worker if the report cannot be written; ``full`` says that no other report can be written either."""
 

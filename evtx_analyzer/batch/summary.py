@@ -163,17 +163,11 @@ class Summary(Struct, frozen=True, kw_only=True):
             CauseCount(outcome=outcome, cause=cause, grade=grade, bundles=len(counts), rejections=sum(counts))
             for (outcome, cause, grade), counts in rejections.items()
         ]
-        return tuple(
-            sorted(
-                causes,
-                key=lambda count: (
-                    -count.bundles,
-                    count.cause or "",
-                    _GRADES.index(count.grade),
-                    OUTCOMES.index(count.outcome),
-                ),
-            )
-        )
+
+        def order(count: CauseCount) -> tuple[int, str, int, int]:
+            return -count.bundles, count.cause or "", _GRADES.index(count.grade), OUTCOMES.index(count.outcome)
+
+        return tuple(sorted(causes, key=order))
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -233,8 +227,10 @@ def _row(report: Report) -> Row:
     entry, verdict = report.batch, report.verdict
     status = entry.status if entry else ("partial" if report.losses else "read")
     first, last = _limits(report.incidents)
+    # A report that no batch made is named by its first input.
+    named = report.sources[0].path.partition("!")[0] if report.sources else ""
     return Row(
-        bundle=entry.bundle if entry else _named(report),
+        bundle=entry.bundle if entry else named,
         status=status,
         cause=verdict.cause,
         grade=verdict.grade,
@@ -286,11 +282,6 @@ def _time_note(report: Report, first: Moment | None, last: Moment | None) -> str
     if clock.is_known(first.basis):
         return f"{unknown} of {report.rejection_count} refusals at a time that is not known in UTC"
     return clock.span_text(first, last)
-
-
-def _named(report: Report) -> str:
-    """Return a name for a report that no batch made: the path of its first input."""
-    return report.sources[0].path.partition("!")[0] if report.sources else ""
 
 
 def _incident(incident: Incident, bundle: str, report: Report) -> FleetIncident:

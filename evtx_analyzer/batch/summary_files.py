@@ -34,8 +34,7 @@ def to_csv(summary: Summary) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(Row.__struct_fields__)
-    for row in summary.rows:
-        writer.writerow([csv_cell(value) for value in cells(row).values()])
+    writer.writerows([csv_cell(value) for value in cells(row).values()] for row in summary.rows)
     return out.getvalue()
 
 

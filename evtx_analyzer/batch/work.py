@@ -15,17 +15,17 @@ from msgspec.structs import replace
 
 from evtx_analyzer.batch.bundles import Bundle
 from evtx_analyzer.batch.index import Record, believed, missing, signature
-from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, why_unwritten
+from evtx_analyzer.batch.outcome import UnwrittenError, why_unwritten
 from evtx_analyzer.batch.summary import REPORTS, Summary, merge
 from evtx_analyzer.discover import files
 from evtx_analyzer.discover.archive.limits import read_password
 from evtx_analyzer.discover.source import Source
-from evtx_analyzer.errors import PROGRAM_FAILED, AnalyzerError, InputError, OptionError, ReportError, unforeseen
+from evtx_analyzer.errors import PROGRAM_FAILED, InputError, OptionError, ReportError
 from evtx_analyzer.model.findings import Verdict
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.options import AnalysisOptions
 from evtx_analyzer.pipeline import analyze_case
-from evtx_analyzer.report import language, rendered
+from evtx_analyzer.report import language, render_for
 from evtx_analyzer.report.document import SCHEMA_VERSION, BatchEntry, Options, Report, Tool
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
@@ -117,19 +117,13 @@ def filed(task: Task, report: Report) -> Summary:
 
 def encoded(task: Task) -> bytes:
     """Analyze a bundle and return the whole report as JSON, which the parent decodes."""
-    return msgspec.json.encode(report_on(task))
-
-
-def report_on(task: Task) -> Report:
-    """Return the report on one bundle; raises as ``_worked`` does."""
-    return _worked(task)[0]
+    return msgspec.json.encode(_worked(task)[0])
 
 
 def _worked(task: Task) -> tuple[Report, Record | None, dict[str, str]]:
     """Return the report on a bundle, its record if it was written, and the originals by alias.
 
-    A bundle that cannot be read has a report that says so. Raises BundleError if this program failed on the bundle,
-    UnwrittenError if the report cannot be written.
+    A bundle that cannot be read has a report that says so. Raises UnwrittenError if the report cannot be written.
     """
     # Taken before anything is read, so that a file that changes during the analysis is read again the next time.
     before = signature(task.bundle) if task.folder else ""
@@ -161,12 +155,10 @@ def _redacted(report: Report, redact: Literal["", "names", "all"]) -> tuple[Repo
         return report, {}
     from evtx_analyzer.report.redact import redacted  # noqa: PLC0415  seldom asked for
 
-    # The bundle has its alias already (``Task.label``), which must not get another one.
-    entry = report.batch
     clean, originals = redacted(report, everything=redact == "all")
-    if entry is not None:
-        reason = clean.batch.reason if clean.batch else ""
-        clean = replace(clean, batch=replace(entry, reason=reason))
+    if report.batch is not None and clean.batch is not None:
+        # The bundle has its alias already (``Task.label``), which must not get another one.
+        clean = replace(clean, batch=replace(report.batch, reason=clean.batch.reason))
     return clean, originals
 
 
@@ -205,10 +197,6 @@ def _analyzed(task: Task, sources: list[Source], entry: BatchEntry) -> Report:
         report = analyze_case(sources, options)
     except InputError as error:
         return not_read(task, "not-read", str(error), entry)
-    except (AnalyzerError, MemoryError):
-        raise
-    except Exception as error:  # the boundary of a bundle: the others must go on
-        raise BundleError(unforeseen(task.label, error)) from error
     return _judged(report, entry)
 
 
@@ -266,7 +254,7 @@ def _write(task: Task, known: Record | None, report: Report) -> dict[str, str]:
     say = language.load(outputs.lang, task.settings.rules)
     for suffix in wanted:
         path = folder / f"{task.name}{suffix}"
-        data = rendered(report, path, say)
+        data = render_for(path)(report, say)
         try:
             write_whole(path, data)
         except ReportError as error:

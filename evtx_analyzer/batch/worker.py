@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from evtx_analyzer.batch.memory import limit_memory
-from evtx_analyzer.batch.outcome import BundleError, UnwrittenError, WorkerLimits, out_of_memory
+from evtx_analyzer.batch.outcome import Failed, UnwrittenError, WorkerLimits, out_of_memory, overdue
 from evtx_analyzer.errors import AnalyzerError, unforeseen
 
 BUNDLES_PER_PROCESS = 200
@@ -47,13 +47,6 @@ class Wrong(Struct, frozen=True):
     reason: str
 
 
-class Unwritten(Struct, frozen=True):
-    """The report cannot be written."""
-
-    reason: str
-    full: bool
-
-
 class Stopped(Struct, frozen=True):
     """No task can be done, because the worker has other rules or an option cannot be used."""
 
@@ -73,15 +66,7 @@ class Died(Struct, frozen=True):
         return -self.exit_code in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
-class Overdue(Struct, frozen=True):
-    """The process was ended by the time limit."""
-
-
-class Absent(Struct, frozen=True):
-    """There are no workers any more."""
-
-
-Answer = Ready | Done | Wrong | Unwritten | Stopped | Died | Overdue | Absent
+Answer = Ready | Done | Failed | Wrong | Stopped | Died
 
 
 class Worker:
@@ -127,7 +112,7 @@ class Worker:
             return self._gone()
         if time.monotonic() >= self.deadline:
             self.end()
-            return Overdue() if self.ready else Died(-int(signal.SIGTERM))
+            return Failed(overdue(self._limits.seconds or 0)) if self.ready else Died(-int(signal.SIGTERM))
         return None
 
     def answer(self) -> Answer:
@@ -139,7 +124,7 @@ class Worker:
                 return answer
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it does; if it has ended already, nothing happens."""
         self._process.kill()
         self._gone()
 
@@ -183,10 +168,8 @@ def serve(connection: Connection, memory: int | None) -> None:
 def _answer(function: Callable[[Any], Any], task: Any, memory: int | None) -> Answer:  # noqa: ANN401  any task
     try:
         return Done(function(task))
-    except BundleError as error:
-        return Wrong(str(error))
     except UnwrittenError as error:
-        return Unwritten(error.reason, error.full)
+        return Failed(error.reason, error.full)
     except AnalyzerError as error:
         return Stopped(str(error))
     except MemoryError:

@@ -12,32 +12,20 @@ from evtx_analyzer.cli.app import EPILOG, app
 from evtx_analyzer.cli.config import ConfiguredCommand
 from evtx_analyzer.cli.conversation import LOG, reading
 from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
-from evtx_analyzer.cli.options import (
-    BareRedact,
-    CaseOptions,
-    Format,
-    Full,
-    Lang,
-    Output,
-    Redaction,
-    RedactMap,
-    Stdout,
-    with_case_options,
-)
-from evtx_analyzer.cli.outputs import NOT_WRITTEN, STDOUT, deliver, outputs
+from evtx_analyzer.cli.options import STDOUT, BareRedact, CaseOptions, Outputs, with_groups
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, checked, deliver
 from evtx_analyzer.cli.streams import progress_on_stderr, write_document
 
 
 @app.command(epilog=EPILOG, cls=ConfiguredCommand)
-@with_case_options
+@with_groups
 def analyze(
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT...", help="Files, folders, archives, or - for standard input; read as one case."),
     ],
     *,
-    output: Output = None,
-    format_: Stdout = Format.terminal,
+    to: Outputs,
     case: CaseOptions,
     jobs: Annotated[
         int | None,
@@ -50,10 +38,6 @@ def analyze(
     ] = None,
     fail_on: FailOn = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Turn exit status 1 and 3 into 0.")] = False,
-    lang: Lang = "en",
-    full: Full = False,
-    redact: Redaction = None,
-    redact_map: RedactMap = None,
 ) -> None:
     """Analyze one case: CAPI2 Operational exports, Send connector logs, IIS SMTP logs.
 
@@ -66,27 +50,15 @@ def analyze(
     evtx-analyzer analyze case-4711 --redact -o for-the-vendor.html --redact-map keep-this.json
     """
     # Imported here, so that --help does not wait for parsers.
-    from msgspec.structs import replace
-
-    from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.pipeline import analyze_case
-    from evtx_analyzer.rules import Rules
 
-    to = outputs(
-        output, format_, lang, full=full, redact=redact, redact_map=redact_map, rules=case.rules, inputs=inputs
-    )
+    say = checked(to, rules=case.rules, inputs=inputs)
     pairs = wanted(fail_on, case.rules) if fail_on else []
-    options = replace(
-        case.options,
-        rules=Rules.load(case.rules) if case.rules else None,
-        password=read_password(case.password_file),
-        leave_out=tuple(map(str, output or ())),
-        jobs=jobs,
-    )
+    options = case.here(leave_out=tuple(map(str, to.files)), jobs=jobs)
     with progress_on_stderr() as progress:
         report = analyze_case(list(inputs), options, reading(progress))
     LOG.debug("%s sources, %s losses: %s", len(report.sources), len(report.losses), report.verdict.title)
-    if not deliver(report, to):
+    if not deliver(report, to, say):
         raise typer.Exit(NOT_WRITTEN)
     findings = (f"{finding.cause}:{finding.grade}" for finding in report.findings)
     code = exit_status(report.exit_code, pairs, findings, lost=bool(report.losses))
@@ -94,16 +66,13 @@ def analyze(
 
 
 @app.command(cls=BareRedact)
+@with_groups
 def render(
     saved: Annotated[
         Path, typer.Argument(metavar="REPORT.json", help="A report saved with -o report.json, or - for standard input.")
     ],
-    output: Output = None,
-    format_: Stdout = Format.terminal,
-    lang: Lang = "en",
-    full: Full = False,
-    redact: Redaction = None,
-    redact_map: RedactMap = None,
+    *,
+    to: Outputs,
 ) -> None:
     """Render a saved report again, without its inputs; exits with 0, or with 5 where an output cannot be written.
 
@@ -111,9 +80,9 @@ def render(
     """
     from evtx_analyzer.report.document import load, loads
 
-    to = outputs(output, format_, lang, full=full, redact=redact, redact_map=redact_map)
+    say = checked(to)
     report = loads(sys.stdin.buffer.read(), "standard input") if saved == STDOUT else load(saved)
-    if not deliver(report, to):
+    if not deliver(report, to, say):
         raise typer.Exit(NOT_WRITTEN)
 
 

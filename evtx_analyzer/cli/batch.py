@@ -12,14 +12,16 @@ from evtx_analyzer.cli.config import ConfiguredCommand
 from evtx_analyzer.cli.ending import complain
 from evtx_analyzer.cli.fail_on import FailOn, exit_status, wanted
 from evtx_analyzer.cli.meter import Meter, ProgressForm
-from evtx_analyzer.cli.options import SUFFIX_OF, CaseOptions, Lang, Redaction, RedactMap, size_of, with_case_options
-from evtx_analyzer.cli.outputs import NOT_WRITTEN
+from evtx_analyzer.cli.options import CaseOptions, Lang, Redaction, RedactMap, size_of, with_groups
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, require_redaction
 from evtx_analyzer.cli.streams import require_writable, write_text
 from evtx_analyzer.errors import InputError, OptionError
+from evtx_analyzer.plain_text import clean
 
 if TYPE_CHECKING:
-    from evtx_analyzer.batch import Bundle, Summary, WorkerLimits
-    from evtx_analyzer.batch.summary import Row
+    from evtx_analyzer.batch.bundles import Bundle
+    from evtx_analyzer.batch.outcome import WorkerLimits
+    from evtx_analyzer.batch.summary import Row, Summary
     from evtx_analyzer.report.language import Language
 
 _LEAST_MEMORY = 300 << 20
@@ -28,7 +30,7 @@ _MOST_UNREAD = 5
 
 
 @app.command(epilog=EPILOG, cls=ConfiguredCommand)
-@with_case_options
+@with_groups
 def batch(
     inputs: Annotated[
         list[str],
@@ -100,22 +102,21 @@ def batch(
     evtx-analyzer batch cases -o out --resume --format html --compare out/summary.json
     """
     # Imported here, so that --help does not wait for parsers.
-    from evtx_analyzer.batch import IncompleteError, outputs_for, run, settings_for
+    from evtx_analyzer.batch import outputs_for, run, settings_for
     from evtx_analyzer.batch.compare import load_summary
+    from evtx_analyzer.batch.outcome import IncompleteError
     from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.report import language
 
     read_password(case.password_file)
     settings = settings_for(case.options, rules=case.rules, password_file=case.password_file)
-    outputs = outputs_for([SUFFIX_OF.get(name, name) for name in format_ or ()], lang, redact.value if redact else "")
+    outputs = outputs_for(format_ or (), lang, redact.value if redact else "")
     say = language.load(lang, case.rules)
     limits = _limits(memory_limit, time_limit)
     pairs = wanted(fail_on, case.rules) if fail_on else []
     earlier = load_summary(compare) if compare else None
-    for path in (output, redact_map) if redact_map else (output,):
-        require_writable(path)
-    if redact_map is not None and redact is None:
-        raise OptionError("--redact-map needs --redact, for without it there are no aliases")
+    require_writable(output)
+    require_redaction(redact, redact_map)
     if verify_contents and not resume:
         raise OptionError("--verify-contents needs --resume, for without it all is analyzed anew")
     bundles = _bundles(inputs, output)
@@ -139,7 +140,9 @@ def batch(
         except IncompleteError as error:
             summary, problem = error.summary, str(error)
         except KeyboardInterrupt:
-            raise typer.Exit(_interrupted(meter)) from None
+            done = f"{meter.done} of {meter.total} bundles are done"
+            complain(f"interrupted; {done}: the same command with --resume does the rest")
+            raise typer.Exit(130) from None
     write_text("".join(f"{line}\n" for line in _lines(summary, say)) + f"{output / 'summary.html'}\n")
     if problem:
         complain(problem)
@@ -153,7 +156,7 @@ def batch(
 
 
 def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
-    from evtx_analyzer.batch import bundles
+    from evtx_analyzer.batch.bundles import bundles
     from evtx_analyzer.discover import real_path
 
     # The results of an earlier run, written into the folder of the bundles, are no bundle.
@@ -165,7 +168,7 @@ def _bundles(inputs: list[str], output: Path) -> list[Bundle]:
 
 
 def _limits(memory: str, seconds: int) -> WorkerLimits:
-    from evtx_analyzer.batch import WorkerLimits
+    from evtx_analyzer.batch.outcome import WorkerLimits
 
     size = size_of("--memory-limit", memory) or 0
     if 0 < size < _LEAST_MEMORY:
@@ -178,7 +181,6 @@ def _lines(summary: Summary, say: Language) -> list[str]:
     from evtx_analyzer.batch.compare import words
     from evtx_analyzer.batch.summary import OUTCOME_NAMES
     from evtx_analyzer.batch.summary_page import headline
-    from evtx_analyzer.plain_text import clean
 
     lines = [headline(summary, say)]
     for cause in summary.causes:
@@ -206,12 +208,4 @@ def _lines(summary: Summary, say: Language) -> list[str]:
 
 def _reason(row: Row, say: Language) -> str:
     """Return why a bundle was not read, without its name, with which the text of an error begins."""
-    from evtx_analyzer.plain_text import clean
-
     return clean(say.sentence(row.reason).removeprefix(f"{row.bundle}: "))
-
-
-def _interrupted(meter: Meter) -> int:
-    done = f"{meter.done} of {meter.total} bundles are done"
-    complain(f"interrupted; {done}: the same command with --resume does the rest")
-    return 130

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from evtx_analyzer.errors import OptionError
+from evtx_analyzer.plain_text import clean
+from evtx_analyzer.version import VERSION
 
 LOG = logging.getLogger("evtx_analyzer")
 
@@ -33,7 +35,7 @@ def set_up(*, quiet: bool, verbose: bool, log_file: Path | None) -> None:
     LOG.handlers = [_to_stderr(quiet=quiet, verbose=verbose)]
     if log_file is not None:
         LOG.addHandler(_to_file(log_file))
-        LOG.debug("evtx-analyzer %s, Python %s on %s", _version(), sys.version.split()[0], sys.platform)
+        LOG.debug("evtx-analyzer %s, Python %s on %s", VERSION, sys.version.split()[0], sys.platform)
     if quiet and verbose:
         raise OptionError("-q and -v contradict each other")
 
@@ -45,12 +47,6 @@ def end() -> None:
         with suppress(OSError):
             handler.close()
     LOG.handlers = []
-
-
-def _version() -> str:
-    from evtx_analyzer.version import VERSION
-
-    return VERSION
 
 
 def _to_stderr(*, quiet: bool, verbose: bool) -> logging.Handler:
@@ -85,14 +81,10 @@ class _Plain(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
         """Return the message on one line, so that a name in it can neither act on a terminal nor fake a line."""
-        from evtx_analyzer.plain_text import clean
-
         return clean(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401  logging's own name and type
         """Return a traceback with its lines cleaned, because the texts of errors hold names too."""
-        from evtx_analyzer.plain_text import clean
-
         return "\n".join(clean(line) for line in super().formatException(ei).split("\n"))
 
 

@@ -7,6 +7,9 @@ import sys
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
+from evtx_analyzer.plain_text import clean
+from evtx_analyzer.version import VERSION
+
 INTERNAL_ERROR = 4
 """Exit status of an unforeseen error. Python's own would be 1, which means here that refusals were found."""
 
@@ -18,8 +21,6 @@ def complain(text: str) -> None:
 
     Control characters are replaced, so that names of files and members in it cannot act on the terminal.
     """
-    from evtx_analyzer.plain_text import clean
-
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"evtx-analyzer: {clean(text)}\n")
         sys.stderr.flush()
@@ -63,7 +64,7 @@ def unforeseen(error: BaseException, command: list[str]) -> str:
     name = " ".join(word for word in command if not word.startswith("-"))
     return (
         f"unforeseen error in {f'the command {name}' if name else 'the program'}, {_place(error)}: {text}. Nothing was "
-        f"diagnosed. This is a mistake of the program: please report this line and the version ({_version()})"
+        f"diagnosed. This is a mistake of the program: please report this line and the version ({VERSION})"
     )
 
 
@@ -76,12 +77,6 @@ def _place(error: BaseException) -> str:
             place = f"at {inside}:{trace.tb_lineno}, {trace.tb_frame.f_code.co_name}"
         trace = trace.tb_next
     return place
-
-
-def _version() -> str:
-    from evtx_analyzer.version import VERSION
-
-    return VERSION
 
 
 def leave(status: int) -> NoReturn:

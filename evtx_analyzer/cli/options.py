@@ -61,30 +61,6 @@ class BareRedact(PlainCommand):
         return super().parse_args(ctx, ["--redact=names" if arg == "--redact" else arg for arg in args])
 
 
-Output = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
-        ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl; - is "
-        "stdout. Repeatable.",
-    ),
-]
-Stdout = Annotated[
-    Format,
-    typer.Option(
-        "--format",
-        metavar="NAME",
-        help="What stdout carries: terminal, json, html, markdown, csv or timesketch (md, text and txt mean the "
-        "same as markdown and terminal).",
-    ),
-]
-Full = Annotated[
-    bool,
-    typer.Option("--full", help="Print the whole report, also with -o (where only its first block is printed)."),
-]
 Lang = Annotated[
     str,
     typer.Option(
@@ -108,6 +84,59 @@ RedactMap = Annotated[
 ]
 
 
+STDOUT = Path("-")
+
+
+class Outputs(NamedTuple):
+    """The outputs of a report: its files (``-`` is stdout), the format of stdout, the language, and aliases."""
+
+    files: tuple[Path, ...]
+    format: Format
+    lang: str
+    full: bool
+    redact: Redact | None
+    redact_map: Path | None
+
+    @property
+    def whole(self) -> bool:
+        """Return whether stdout gets the whole report, not only its first block."""
+        return self.full or STDOUT in self.files or not self.files
+
+
+def output_options(
+    *,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the report; the suffix picks the format: .html, .md, .json, .txt, .csv (refusals), "
+            ".operations.csv, .links.csv, .replies.csv, .common.csv, the same with .parquet, .timesketch.jsonl; - is "
+            "stdout. Repeatable.",
+        ),
+    ] = None,
+    format_: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="What stdout carries: terminal, json, html, markdown, csv or timesketch (md, text and txt mean the "
+            "same as markdown and terminal).",
+        ),
+    ] = Format.terminal,
+    lang: Lang = "en",
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Print the whole report, also with -o (where only its first block is printed)."),
+    ] = False,
+    redact: Redaction = None,
+    redact_map: RedactMap = None,
+) -> Outputs:
+    """Gather the options of ``analyze``, ``verify`` and ``render`` that say where the report goes, and in what form."""
+    return Outputs(tuple(output or ()), format_.plain, lang, full, redact, redact_map)
+
+
 class CaseOptions(NamedTuple):
     """The options that ``analyze``, ``verify`` and ``batch`` share.
 
@@ -117,6 +146,16 @@ class CaseOptions(NamedTuple):
     options: AnalysisOptions
     rules: Path | None
     password_file: Path | None
+
+    def here(self, **more: Any) -> AnalysisOptions:  # noqa: ANN401  fields of the options
+        """Return the options of an analysis in this process, with its rules and password, and more."""
+        from msgspec.structs import replace
+
+        from evtx_analyzer.discover.archive.limits import read_password
+        from evtx_analyzer.rules import Rules
+
+        rules = Rules.load(self.rules) if self.rules else None
+        return replace(self.options, rules=rules, password=read_password(self.password_file), **more)
 
 
 def case_options(
@@ -218,47 +257,52 @@ def case_options(
         tz=tz,
         since=time_of("--since", since),
         until=time_of("--until", until),
-        limits=_limits(max_unpacked, max_ratio, max_depth, max_members, max_name),
+        limits=_limits(
+            total_bytes=size_of("--max-unpacked", max_unpacked),
+            ratio=max_ratio,
+            depth=max_depth,
+            members=max_members,
+            name_length=max_name,
+        ),
         prefilter=not every_row,
         config=from_config,
     )
     return CaseOptions(options, rules, password_file)
 
 
-def with_case_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with the options of ``case_options``, which it takes as one value for its parameter ``case``."""
+_GROUPS: dict[str, Callable[..., Any]] = {"case": case_options, "to": output_options}
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options of ``case_options`` and ``output_options``.
+
+    It takes those as one value each, for its parameters ``case`` and ``to``.
+    """
     own = inspect.signature(command, eval_str=True).parameters
-    shared = inspect.signature(case_options, eval_str=True).parameters
+    groups = {name: inspect.signature(_GROUPS[name], eval_str=True).parameters for name in own if name in _GROUPS}
 
     @wraps(command)
     def run(**values: Any) -> None:  # noqa: ANN401  what typer made of the arguments
-        command(case=case_options(**{name: values.pop(name) for name in shared}), **values)
+        made = {
+            name: _GROUPS[name](**{option: values.pop(option) for option in group}) for name, group in groups.items()
+        }
+        command(**made, **values)
 
-    declared = {name: {name: parameter} if name != "case" else shared for name, parameter in own.items()}
     parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for group in declared.values()
-        for parameter in group.values()
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.items()
+        for option in groups.get(name, {name: parameter}).values()
     ]
     # typer reads a command's options from its signature.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
 
-def _limits(
-    unpacked: str | None, ratio: int | None, depth: int | None, members: int | None, name: int | None
-) -> Limits:
+def _limits(**values: int | None) -> Limits:
     """Return the limits of unpacking; None keeps the default."""
     from evtx_analyzer.discover.archive.limits import Limits
 
-    values = {
-        "total_bytes": size_of("--max-unpacked", unpacked),
-        "ratio": ratio,
-        "depth": depth,
-        "members": members,
-        "name_length": name,
-    }
-    return Limits(**{key: value for key, value in values.items() if value is not None})
+    return Limits(**{name: value for name, value in values.items() if value is not None})
 
 
 def size_of(option: str, text: str | None) -> int | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from evtx_analyzer.cli.conversation import LOG
-from evtx_analyzer.cli.options import SUFFIX_OF, Format, Redact
+from evtx_analyzer.cli.options import STDOUT, SUFFIX_OF, Format, Outputs, Redact
 from evtx_analyzer.cli.streams import require_writable, write_document, write_text
 from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.whole_files import write_whole
@@ -27,39 +27,12 @@ if TYPE_CHECKING:
 NOT_WRITTEN = 5
 """Exit status if the analysis is done and one of its outputs could not be written."""
 
-STDOUT = Path("-")
 _TO_STDOUT = (logging.DEBUG, "wrote to standard output")
 _OTHER_NAMES = 9  # report.1.csv to report.9.csv; more open copies are a mistake
 
 
-class Outputs(NamedTuple):
-    """The outputs of a report: its files (``-`` is stdout), the format of stdout, the language, and aliases."""
-
-    files: tuple[Path, ...]
-    format: Format
-    full: bool
-    say: Language
-    redact: Redact | None
-    redact_map: Path | None
-
-    @property
-    def whole(self) -> bool:
-        """Return whether stdout gets the whole report, not only its first block."""
-        return self.full or STDOUT in self.files or not self.files
-
-
-def outputs(
-    files: Sequence[Path] | None,
-    form: Format,
-    lang: str,
-    *,
-    full: bool,
-    redact: Redact | None,
-    redact_map: Path | None,
-    rules: Path | None = None,
-    inputs: Iterable[str] = (),
-) -> Outputs:
-    """Check the outputs before the work begins, and return them.
+def checked(to: Outputs, *, rules: Path | None = None, inputs: Iterable[str] = ()) -> Language:
+    """Check the outputs before the work begins, and return their language.
 
     Raises ReportError for an unknown suffix, OptionError for any other output that could not be written in the end, and
     for a file that is one of ``inputs``.
@@ -67,40 +40,40 @@ def outputs(
     from evtx_analyzer.discover import real_path
     from evtx_analyzer.report import language, render_for
 
-    for path in files or ():
+    for path in to.files:
         if path != STDOUT:
             if any(name != "-" and real_path(path) == real_path(name) for name in inputs):
                 raise OptionError(f"{path}: is an input; name another file for the report")
             render_for(path)
             require_writable(path)
+    require_redaction(to.redact, to.redact_map)
+    return language.load(to.lang, rules)
+
+
+def require_redaction(redact: Redact | None, redact_map: Path | None) -> None:
+    """Raise OptionError for a file of aliases that cannot be written, or that would hold none."""
     if redact_map is not None:
         require_writable(redact_map)
         if redact is None:
             raise OptionError("--redact-map needs --redact, for without it there are no aliases")
-    say = language.load(lang, rules)
-    return Outputs(
-        files=tuple(files or ()), format=form.plain, full=full, say=say, redact=redact, redact_map=redact_map
-    )
 
 
-def deliver(report: Report, wanted: Outputs) -> bool:
+def deliver(report: Report, to: Outputs, say: Language) -> bool:
     """Write a report to all its outputs, and return whether all could be written. stderr names those that could not."""
     from evtx_analyzer.report import write
 
     writers: list[Callable[[], tuple[int, str]]] = []
-    if wanted.redact is not None:
+    if to.redact is not None:
         from evtx_analyzer.report.redact import mapping_text, redacted
 
-        report, originals = redacted(report, everything=wanted.redact is Redact.all)
-        if wanted.redact_map is not None:
-            writers.append(partial(_write_file, wanted.redact_map, partial(_write_map, mapping_text(originals))))
-    writers += [
-        partial(_write_file, file, lambda path: write(report, path, wanted.say))
-        for file in wanted.files
-        if file != STDOUT
-    ]
+        report, originals = redacted(report, everything=to.redact is Redact.all)
+        if to.redact_map is not None:
+            mapping = mapping_text(originals).encode("utf-8", "replace")
+            writers.append(partial(_write_file, to.redact_map, lambda path: write_whole(path, mapping)))
+    files = [file for file in to.files if file != STDOUT]
+    writers += [partial(_write_file, file, lambda path: write(report, path, say)) for file in files]
     # Files first, because stdout may wait for a reader.
-    writers.append(partial(_write_stdout, report, wanted))
+    writers.append(partial(_write_stdout, report, to, say))
     # The messages come after all writing, so that they stand below the report, where they are seen.
     messages = [_attempted(writer) for writer in writers]
     for level, text in messages:
@@ -116,10 +89,6 @@ def _attempted(write: Callable[[], tuple[int, str]]) -> tuple[int, str]:
         return logging.ERROR, f"evtx-analyzer: {error}"
     except OSError as error:
         return logging.ERROR, f"evtx-analyzer: standard output: cannot be written ({error.strerror or error})"
-
-
-def _write_map(text: str, path: Path) -> None:
-    write_whole(path, text.encode("utf-8", "replace"))
 
 
 def _write_file(path: Path, write: Callable[[Path], None]) -> tuple[int, str]:
@@ -147,13 +116,13 @@ def _free_name(path: Path) -> Path | None:
     return next((name for name in names if not name.exists()), None)
 
 
-def _write_stdout(report: Report, wanted: Outputs) -> tuple[int, str]:
+def _write_stdout(report: Report, to: Outputs, say: Language) -> tuple[int, str]:
     from evtx_analyzer.report import render_for
 
-    if wanted.format is not Format.terminal:
-        suffix = SUFFIX_OF.get(wanted.format, wanted.format.value)
-        text = str(render_for(f"stdout.{suffix}")(report, wanted.say))
-        write_text(text) if wanted.format is Format.markdown else write_document(text)
+    if to.format is not Format.terminal:
+        suffix = SUFFIX_OF.get(to.format, to.format.value)
+        text = render_for(f"stdout.{suffix}")(report, say).decode()
+        write_text(text) if to.format is Format.markdown else write_document(text)
         return _TO_STDOUT
     import shutil
 
@@ -163,12 +132,12 @@ def _write_stdout(report: Report, wanted: Outputs) -> tuple[int, str]:
     size = shutil.get_terminal_size()
     text = to_terminal(
         report,
-        wanted.say,
+        say,
         width=max(size.columns, 40) if terminal else PLAIN_WIDTH,
         color=terminal and "NO_COLOR" not in os.environ,
-        opening_only=not wanted.whole,
+        opening_only=not to.whole,
     )
-    if terminal and wanted.whole and text.count("\n") >= size.lines:
+    if terminal and to.whole and text.count("\n") >= size.lines:
         from evtx_analyzer.cli.pager import page
 
         if page(text):

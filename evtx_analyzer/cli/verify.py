@@ -9,19 +9,8 @@ import typer
 
 from evtx_analyzer.cli.app import app
 from evtx_analyzer.cli.conversation import reading
-from evtx_analyzer.cli.options import (
-    BareRedact,
-    CaseOptions,
-    Format,
-    Full,
-    Lang,
-    Output,
-    Redaction,
-    RedactMap,
-    Stdout,
-    with_case_options,
-)
-from evtx_analyzer.cli.outputs import NOT_WRITTEN, deliver, outputs
+from evtx_analyzer.cli.options import BareRedact, CaseOptions, Outputs, with_groups
+from evtx_analyzer.cli.outputs import NOT_WRITTEN, checked, deliver
 from evtx_analyzer.cli.streams import progress_on_stderr
 
 EPILOG = (
@@ -33,7 +22,7 @@ _EXITS = {"fixed": 0, "still-refused": 1, "not-shown": 3}
 
 
 @app.command(epilog=EPILOG, cls=BareRedact)
-@with_case_options
+@with_groups
 def verify(
     saved: Annotated[Path, typer.Argument(metavar="REPORT.json", help="The report of before the fix.")],
     inputs: Annotated[
@@ -41,13 +30,8 @@ def verify(
         typer.Argument(metavar="INPUT...", help="Logs of after the fix: files, folders, archives, or - for stdin."),
     ],
     *,
-    output: Output = None,
-    format_: Stdout = Format.terminal,
+    to: Outputs,
     case: CaseOptions,
-    lang: Lang = "en",
-    full: Full = False,
-    redact: Redaction = None,
-    redact_map: RedactMap = None,
 ) -> None:
     """Look whether the fix of an earlier report worked, in logs of the time after it.
 
@@ -59,33 +43,15 @@ def verify(
 
     evtx-analyzer verify before.json after -o after.html
     """
-    from msgspec.structs import replace
-
-    from evtx_analyzer.discover.archive.limits import read_password
     from evtx_analyzer.report.document import load
-    from evtx_analyzer.rules import Rules
     from evtx_analyzer.verification import verify_case
 
-    wanted = outputs(
-        output,
-        format_,
-        lang,
-        full=full,
-        redact=redact,
-        redact_map=redact_map,
-        rules=case.rules,
-        inputs=(*inputs, str(saved)),
-    )
-    options = replace(
-        case.options,
-        rules=Rules.load(case.rules) if case.rules else None,
-        password=read_password(case.password_file),
-        leave_out=tuple(map(str, output or ())),
-    )
+    say = checked(to, rules=case.rules, inputs=(*inputs, str(saved)))
+    options = case.here(leave_out=tuple(map(str, to.files)))
     earlier = load(saved)
     with progress_on_stderr() as progress:
         report = verify_case(earlier, list(inputs), options, reading(progress))
-    if not deliver(report, wanted):
+    if not deliver(report, to, say):
         raise typer.Exit(NOT_WRITTEN)
     assert report.repair is not None  # verify_case refuses a report without a refusal, and judges all others
     raise typer.Exit(_EXITS[report.repair.result])

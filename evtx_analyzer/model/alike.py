@@ -92,7 +92,13 @@ class Alike(Struct, frozen=True, gc=False):
 
     def whole(self, differing: Differing) -> Rejection:
         """Return one of the refusals whole."""
-        origins = tuple([_origin(self.files, place) for place in differing.places])
+        files = self.files
+        origins = tuple(
+            [
+                Origin(source=files[file].source, member=files[file].member, record=record, line=line, offset=offset)
+                for file, record, line, offset in differing.places
+            ]
+        )
         reply = self.shared.reply if differing.reply is None else differing.reply
         return replace(
             self.shared,
@@ -115,11 +121,6 @@ class Alike(Struct, frozen=True, gc=False):
         number, record, line, offset = differing.places[0]
         file = self.files[number]
         return differing.time, (file.source, file.member or "", record or 0, line or 0, offset or 0)
-
-
-def _origin(files: Sequence[Origin], place: Place) -> Origin:
-    file = files[place[0]]
-    return Origin(source=file.source, member=file.member, record=place[1], line=place[2], offset=place[3])
 
 
 _BLANK = Origin(source="")

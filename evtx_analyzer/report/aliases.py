@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from evtx_analyzer.commands import literal
+from evtx_analyzer.exchange_online import below
 
 # Keys of the report whose values are paths.
 PATHS = ("source", "member", "path", "folder", "duplicate_of", "markers")
@@ -32,14 +33,8 @@ _ACCOUNT = re.compile(
 _RDN_ALIASES = {"CN": "name", "O": "org", "OU": "unit", "L": "place", "S": "state", "ST": "state", "DC": "domain"}
 # Domains of a service; the part in front of them may name a customer and is replaced.
 _SERVICES = (
-    *(
-        "mail.protection.outlook.com",
-        "protection.outlook.com",
-        "mail.onmicrosoft.com",
-        "onmicrosoft.com",
-        "mx.microsoft",
-        "outlook.com",
-    ),
+    *("mail.protection.outlook.com", "protection.outlook.com", "mail.onmicrosoft.com", "onmicrosoft.com"),
+    *("mx.microsoft", "outlook.com"),
     *("outbound.protection.outlook.com", "prod.outlook.com", "microsoft.com", "office365.com", "office.com"),
 )
 # Domains of Microsoft whose hosts are the same for everybody, so that the part in front of them stays.
@@ -238,13 +233,12 @@ _COMMON_LABELS = frozenset({"mail", "smtp", "local", "internal", "corp", "com", 
 
 
 def _service(name: str) -> str:
-    name = name.casefold()
-    return next((service for service in _SERVICES if name == service or name.endswith(f".{service}")), "")
+    return next((service for service in _SERVICES if below(name, [service])), "")
 
 
 def _public(name: str) -> bool:
     """Return whether a host is one of Microsoft's that everybody uses."""
-    return any(name.casefold() == domain or name.casefold().endswith(f".{domain}") for domain in _PUBLIC)
+    return below(name, _PUBLIC)
 
 
 def is_ip(text: str) -> bool:

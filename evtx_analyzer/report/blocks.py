@@ -14,14 +14,14 @@ Tone = Grade | Literal["", "soft", "strong", "warn", "bad", "clean"]
 """The emphasis of a text: that of a grade, or another one."""
 
 
-class Paragraph(Struct, frozen=True, kw_only=True, tag=True):
+class Paragraph(Struct, frozen=True):
     """A text that is wrapped to the width of the output."""
 
     text: str
     tone: Tone = ""
 
 
-class Bullet(Struct, frozen=True, kw_only=True):
+class Bullet(Struct, frozen=True):
     """A line of a list: the sign in front of it, when and where it was observed, and the lines below it.
 
     A ``short`` bullet may be cut to one line in a narrow output, because the whole text stands elsewhere.
@@ -36,13 +36,13 @@ class Bullet(Struct, frozen=True, kw_only=True):
     short: bool = False
 
 
-class Bullets(Struct, frozen=True, kw_only=True, tag=True):
+class Bullets(Struct, frozen=True):
     """A list."""
 
     bullets: tuple[Bullet, ...]
 
 
-class Table(Struct, frozen=True, kw_only=True, tag=True):
+class Table(Struct, frozen=True):
     """Rows of as many cells as titles; ``numeric`` are the columns of numbers, ``marked`` the rows that stand out."""
 
     titles: tuple[str, ...]
@@ -51,21 +51,21 @@ class Table(Struct, frozen=True, kw_only=True, tag=True):
     marked: tuple[int, ...] = ()
 
 
-class Steps(Struct, frozen=True, kw_only=True, tag=True):
+class Steps(Struct, frozen=True):
     """Steps to do, with numbers or without."""
 
     steps: tuple[Step, ...]
     numbered: bool = True
 
 
-class Reference(Struct, frozen=True, kw_only=True, tag=True):
+class Reference(Struct, frozen=True):
     """A source of what the report says; ``url`` may be empty."""
 
     text: str
     url: str
 
 
-class Picture(Struct, frozen=True, kw_only=True, tag=True):
+class Picture(Struct, frozen=True):
     """A time line, for an output that can draw one."""
 
     line: Timeline
@@ -74,7 +74,7 @@ class Picture(Struct, frozen=True, kw_only=True, tag=True):
 Block = Paragraph | Bullets | Table | Steps | Reference | Picture
 
 
-class Section(Struct, frozen=True, kw_only=True):
+class Section(Struct, frozen=True):
     """A heading with its blocks; the sections with ``opening`` come first in every output."""
 
     title: str

@@ -7,15 +7,15 @@ so that counts stay true. While the program runs, and in tables, a report holds 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
 from evtx_analyzer.correlate.excerpt import MOST_KINDS, kind_of
-from evtx_analyzer.model.evidence import Delivery, Incident, Operation, OtherError, Rejection
-from evtx_analyzer.model.findings import Finding, NotListed, Repair, SourceStatus
-from evtx_analyzer.model.handshake import Handshake
+from evtx_analyzer.model.evidence import Incident, Operation
+from evtx_analyzer.model.findings import NotListed, Repair
 from evtx_analyzer.model.origin import Loss
 from evtx_analyzer.model.stores import Store
 
@@ -72,13 +72,20 @@ def bounded(report: Report, write: Callable[[Report], bytes]) -> bytes:
     return text
 
 
-def shortened(value: Any) -> Any:  # noqa: ANN401  any part of a report, as JSON has it
-    """Return a value with its very long texts cut."""
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        return f"{value[:_LONGEST_TEXT]} [{len(value) - _LONGEST_TEXT:,} more characters]"
-    if isinstance(value, dict):
-        return {name: shortened(member) for name, member in value.items()}
-    return [shortened(member) for member in value] if isinstance(value, list | tuple) else value
+def shortened(text: str) -> str:
+    """Return a text; a very long one is cut, and says so."""
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT]} [{len(text) - _LONGEST_TEXT:,} more characters]"
+
+
+# Lists without ties to others, by the key that sorts what tells most to the front.
+_KEYS: dict[str, Callable[[Any], Any]] = {
+    "deliveries": lambda delivery: not delivery.refused,
+    "handshakes": lambda handshake: not handshake.rejection,
+    "other_errors": lambda error: (not error.meaning, -error.count),
+    **dict.fromkeys(("context", "clocks", "common", "bundles", "store_chains"), lambda _: 0),
+}
 
 
 class _Lists:
@@ -93,14 +100,13 @@ class _Lists:
         return max(1, MOST[name] // self.share)
 
     def cut(self, name: str, items: Sequence[T], preferred: Iterable[int] = ()) -> tuple[T, ...]:
-        """Return the members of a list that are kept, in their order: the preferred ones, then the first."""
-        limit = self.limit(name)
-        if len(items) <= limit:
-            return tuple(items)
-        order = dict.fromkeys([*preferred, *range(len(items))])
-        places = sorted(list(order)[:limit])
-        self.record(name, limit, len(items))
-        return tuple(items[place] for place in places)
+        """Return the members of a list that are kept, in their order: those at the preferred places, then the first."""
+        self.record(name, min(self.limit(name), len(items)), len(items))
+        return _most_telling(items, self.limit(name), preferred)
+
+    def cut_by(self, name: str, items: Sequence[T], key: Callable[[T], Any]) -> tuple[T, ...]:
+        """Return the members of a list that are kept, in their order: those with the smallest keys."""
+        return self.cut(name, items, sorted(range(len(items)), key=lambda place: key(items[place])))
 
     def record(self, name: str, listed: int, count: int) -> None:
         """Record how many members of a list stand in the report, if it is not all of them."""
@@ -112,81 +118,59 @@ class _Lists:
             self.known[name] = NotListed(list=name, listed=listed, count=count, text=text)
 
 
-def _cut(report: Report, share: int) -> Report:
-    lists = _Lists(report, share)
-    incidents = _incidents(report.incidents, lists)
-    operations = _operations(report.operations, incidents, lists)
-    incidents = _paired(incidents, frozenset(operation.id for operation in operations))
-    ids = frozenset(incident.id for incident in incidents)
-    sources = lists.cut("sources", report.sources, _by(report.sources, _readable))
-    shown = frozenset(source.path for source in sources)
-    return replace(
-        report,
-        incidents=incidents,
-        findings=tuple(_finding(finding, ids) for finding in report.findings),
-        operations=operations,
-        deliveries=lists.cut("deliveries", report.deliveries, _by(report.deliveries, _quiet)),
-        handshakes=lists.cut("handshakes", report.handshakes, _by(report.handshakes, _of_nothing)),
-        other_errors=lists.cut("other_errors", report.other_errors, _by(report.other_errors, _rare)),
-        context=lists.cut("context", report.context),
-        clocks=lists.cut("clocks", report.clocks),
-        common=lists.cut("common", report.common),
-        bundles=lists.cut("bundles", report.bundles),
-        stores=_stores(lists.cut("stores", report.stores), lists),
-        store_chains=lists.cut("store_chains", report.store_chains),
-        sources=sources,
-        coverage=lists.cut(
-            "coverage", report.coverage, _by(report.coverage, lambda coverage: coverage.source not in shown)
-        ),
-        losses=_losses(report.losses, lists),
-        repair=_repair(report.repair, ids, lists),
-        not_listed=tuple(sorted(lists.known.values(), key=lambda not_listed: not_listed.list)),
-    )
-
-
-# ------------------------------------------------------------------------------------------------- what tells most
-
-
-def _by(items: Sequence[T], key: Callable[[T], Any]) -> list[int]:
-    """Return the places of members in the order of a key, those with equal keys in the order of the list."""
-    return sorted(range(len(items)), key=lambda place: key(items[place]))
-
-
-def _readable(source: SourceStatus) -> int:
-    return _PREFERRED.index(source.status)
-
-
-def _quiet(delivery: Delivery) -> bool:
-    return not delivery.refused
-
-
-def _of_nothing(handshake: Handshake) -> bool:
-    return not handshake.rejection
-
-
-def _rare(other_error: OtherError) -> tuple[bool, int]:
-    return not other_error.meaning, -other_error.count
+def _most_telling(items: Sequence[T], most: int, preferred: Iterable[int]) -> tuple[T, ...]:
+    """Return at most so many members, in their order: those at the preferred places, then the first."""
+    if len(items) <= most:
+        return tuple(items)
+    order = dict.fromkeys([*preferred, *range(len(items))])
+    return tuple(items[place] for place in sorted(list(order)[:most]))
 
 
 def _first_of_each(items: Iterable[tuple[int, Hashable]], count: int) -> Iterator[int]:
     """Yield the places of the first ``count`` members of each kind; ``items`` are (place, kind)."""
-    seen: dict[Hashable, int] = {}
+    seen: Counter[Hashable] = Counter()
     for place, kind in items:
-        seen[kind] = seen.get(kind, 0) + 1
+        seen[kind] += 1
         if seen[kind] <= count:
             yield place
 
 
-# ------------------------------------------------------------------------------------------------- the lists
+def _cut(report: Report, share: int) -> Report:
+    lists = _Lists(report, share)
+    incidents = _incidents(report.incidents, lists)
+    operations = _operations(report.operations, incidents, lists)
+    checks = {operation.id for operation in operations}
+    ids = {incident.id for incident in incidents}
+    sources = lists.cut_by("sources", report.sources, lambda source: _PREFERRED.index(source.status))
+    shown = {source.path for source in sources}
+    return replace(
+        report,
+        incidents=tuple(
+            replace(incident, links=tuple(link for link in incident.links if link.operation in checks))
+            for incident in incidents
+        ),
+        findings=tuple(
+            replace(finding, incidents=tuple(name for name in finding.incidents if name in ids))
+            for finding in report.findings
+        ),
+        operations=operations,
+        stores=_stores(lists.cut("stores", report.stores), lists),
+        sources=sources,
+        coverage=lists.cut_by("coverage", report.coverage, lambda coverage: coverage.source not in shown),
+        losses=_losses(report.losses, lists),
+        repair=_repair(report.repair, ids, lists),
+        **{name: lists.cut_by(name, getattr(report, name), key) for name, key in _KEYS.items()},
+        not_listed=tuple(sorted(lists.known.values(), key=lambda not_listed: not_listed.list)),
+    )
 
 
-def _losses(losses: Sequence[Loss], lists: _Lists, name: str = "losses") -> tuple[Loss, ...]:
+def _losses(losses: Sequence[Loss], lists: _Lists) -> tuple[Loss, ...]:
     """Return the losses; of too many the first ones of each source and reason."""
-    if len(losses) <= lists.limit(name):
+    if len(losses) <= lists.limit("losses"):
         return tuple(losses)
     kinds = [(loss.origin.source, loss.origin.member, _DIGITS.sub("", loss.reason)) for loss in losses]
     firsts = [*_first_of_each(enumerate(kinds), 1), *_first_of_each(enumerate(kinds), _FEW_ALIKE)]
-    return lists.cut(name, losses, firsts)
+    return lists.cut("losses", losses, firsts)
 
 
 def _operations(operations: Sequence[Operation], incidents: Iterable[Incident], lists: _Lists) -> tuple[Operation, ...]:
@@ -246,11 +230,7 @@ def _stores(stores: Sequence[Store], lists: _Lists) -> tuple[Store, ...]:
     return tuple(cut)
 
 
-def _finding(finding: Finding, ids: frozenset[str]) -> Finding:
-    return replace(finding, incidents=tuple(name for name in finding.incidents if name in ids))
-
-
-def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair | None:
+def _repair(repair: Repair | None, ids: set[str], lists: _Lists) -> Repair | None:
     if repair is None:
         return None
     return replace(
@@ -264,7 +244,7 @@ def _repair(repair: Repair | None, ids: frozenset[str], lists: _Lists) -> Repair
 
 def _incidents(incidents: Sequence[Incident], lists: _Lists) -> tuple[Incident, ...]:
     """Return the incidents, of too many the largest, each with its share of refusals."""
-    kept = lists.cut("incidents", incidents, _by(incidents, lambda incident: -incident.rejection_count))
+    kept = lists.cut_by("incidents", incidents, lambda incident: -incident.rejection_count)
     # ``verify`` compares later logs with a refusal of each kind, so these stand in every report.
     each = max(MOST_KINDS, lists.limit("rejections") // max(len(kept), 1))
     names = max(_FEW_OF_INCIDENT, lists.limit("names") // max(len(kept), 1))
@@ -276,19 +256,14 @@ def _incidents(incidents: Sequence[Incident], lists: _Lists) -> tuple[Incident, 
     return cut
 
 
-def _paired(incidents: Iterable[Incident], operations: frozenset[str]) -> tuple[Incident, ...]:
-    """Return the incidents without the pairs whose check is not listed."""
-    return tuple(
-        replace(incident, links=tuple(link for link in incident.links if link.operation in operations))
-        for incident in incidents
-    )
-
-
 def _incident(incident: Incident, most: int, names: int) -> Incident:
-    rejections = incident.rejections
-    if len(rejections) > most:
-        rejections = _most_telling(incident, most)
-    ids = frozenset(rejection.id for rejection in rejections)
+    """Return an incident with at most so many refusals: the first and the last, one of each kind, the paired ones."""
+    every = incident.rejections
+    kinds = _first_of_each(((place, kind_of(rejection)) for place, rejection in enumerate(every)), 1)
+    paired = {link.rejection for link in incident.links}
+    linked = (place for place, rejection in enumerate(every) if rejection.id in paired)
+    rejections = _most_telling(every, most, (0, len(every) - 1, *kinds, *linked) if len(every) > most else ())
+    ids = {rejection.id for rejection in rejections}
     return replace(
         incident,
         rejections=rejections,
@@ -297,13 +272,3 @@ def _incident(incident: Incident, most: int, names: int) -> Incident:
         recipients=incident.recipients[:names],
         folded_count=incident.rejection_count - len(rejections),
     )
-
-
-def _most_telling(incident: Incident, most: int) -> tuple[Rejection, ...]:
-    """Return at most so many refusals: the first and the last, one of each kind, the paired ones, then the others."""
-    rejections = incident.rejections
-    kinds = _first_of_each(((place, kind_of(rejection)) for place, rejection in enumerate(rejections)), 1)
-    paired = {link.rejection for link in incident.links}
-    linked = (place for place, rejection in enumerate(rejections) if rejection.id in paired)
-    order = dict.fromkeys([0, len(rejections) - 1, *kinds, *linked, *range(len(rejections))])
-    return tuple(rejections[place] for place in sorted(list(order)[:most]))

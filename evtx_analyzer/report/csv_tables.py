@@ -14,19 +14,17 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from operator import attrgetter
-from typing import Any
+from operator import attrgetter, methodcaller
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from evtx_analyzer import clock
-from evtx_analyzer.columns import Column, Table
+from evtx_analyzer.columns import Column, Table, joined, of_part
 from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.model.evidence import Incident, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.model.origin import describe_origin
 from evtx_analyzer.report.document import Report
-from evtx_analyzer.report.language import ENGLISH, Language
-from evtx_analyzer.tables.write import Format
 from evtx_analyzer.tables.write import write as write_table
 
 
@@ -48,11 +46,15 @@ class _Refusal(Struct, frozen=True):
         time: datetime | None = getattr(self.rejection, name)
         return time if clock.is_known(self.rejection.time_basis) else None
 
+    @property
+    def local_time(self) -> str:
+        """The digits of a time that is not known in UTC; empty for others."""
+        return "" if self.utc("time") else self.rejection.time.replace(tzinfo=None).isoformat()
 
-class _Pair(Struct, frozen=True):
+
+class _Pair(_Refusal, frozen=True):
     """A link with both of its sides."""
 
-    refusal: _Refusal
     link: Link
     operation: Operation
 
@@ -63,9 +65,10 @@ class _Reply(Struct, frozen=True):
     incident: Incident
     reply: ReplyText
 
-
-def _refusals(report: Report) -> Iterable[_Refusal]:
-    return (_Refusal(incident, rejection) for incident in report.incidents for rejection in incident.every_rejection())
+    def utc(self, name: str) -> datetime | None:
+        """Return the first or last time of the reply; None if it is not known in UTC."""
+        time: datetime = getattr(self.reply, name)
+        return time if clock.is_known(getattr(self.reply, f"{name}_basis")) else None
 
 
 def _pairs(report: Report) -> Iterable[_Pair]:
@@ -76,34 +79,21 @@ def _pairs(report: Report) -> Iterable[_Pair]:
         every = incident.every_rejection() if linked else ()
         rejections = {rejection.id: rejection for rejection in every if rejection.id in linked}
         for link in incident.every_link:
-            yield _Pair(_Refusal(incident, rejections[link.rejection]), link, operations[link.operation])
-
-
-def _replies(report: Report) -> Iterable[_Reply]:
-    return (_Reply(incident, reply) for incident in report.incidents for reply in incident.replies)
-
-
-def _local_time(refusal: _Refusal) -> str:
-    basis, time = refusal.rejection.time_basis, refusal.rejection.time
-    return "" if clock.is_known(basis) else time.replace(tzinfo=None).isoformat()
+            yield _Pair(incident, rejections[link.rejection], link, operations[link.operation])
 
 
 def _certificate_columns(side: str) -> tuple[Column, ...]:
     """Return the columns of the certificate that was ``sent`` or ``received``."""
 
-    def of(name: str) -> Callable[[_Refusal], Any]:
-        def take(refusal: _Refusal) -> Any:  # noqa: ANN401  a text or a time
-            certificate = getattr(refusal.rejection, side)
-            return getattr(certificate, name) if certificate else None if name.startswith("not_") else ""
-
-        return take
+    def of(name: str, absent: str | None = "") -> Callable[[_Refusal], Any]:
+        return lambda refusal: getattr(getattr(refusal.rejection, side), name, absent)
 
     return (
         Column(f"{side}_thumbprint", "text", f"SHA-1 of the certificate {side}", of("thumbprint")),
         Column(f"{side}_subject", "text", "its subject", of("subject")),
         Column(f"{side}_issuer", "text", "its issuer", of("issuer")),
-        Column(f"{side}_not_before", "time", "valid from", of("not_before")),
-        Column(f"{side}_not_after", "time", "valid until", of("not_after")),
+        Column(f"{side}_not_before", "time", "valid from", of("not_before", None)),
+        Column(f"{side}_not_after", "time", "valid until", of("not_after", None)),
     )
 
 
@@ -111,15 +101,10 @@ REJECTIONS = ReportTable(
     (
         Column("id", "text", "id of the refusal", attrgetter("rejection.id")),
         Column("incident", "text", "id of its incident", attrgetter("incident.id")),
-        Column("time", "time", "time, where it is known in UTC", lambda refusal: refusal.utc("time")),
-        Column("local_time", "text", "digits of the log where it is not", _local_time),
+        Column("time", "time", "time, where it is known in UTC", methodcaller("utc", "time")),
+        Column("local_time", "text", "digits of the log where it is not", attrgetter("local_time")),
         Column("time_basis", "text", "how the time became UTC", attrgetter("rejection.time_basis")),
-        Column(
-            "other_time",
-            "time",
-            "second reading of a time that is ambiguous",
-            lambda refusal: refusal.utc("other_time"),
-        ),
+        Column("other_time", "time", "second reading of a time that is ambiguous", methodcaller("utc", "other_time")),
         Column("host", "text", "machine that was refused", attrgetter("rejection.host")),
         Column("host_basis", "text", "how the machine is known", attrgetter("rejection.host_basis")),
         Column("kind", "text", "kind of log", attrgetter("rejection.kind")),
@@ -130,7 +115,7 @@ REJECTIONS = ReportTable(
         Column("remote_name", "text", "name of the remote server", attrgetter("rejection.remote_name")),
         Column("helo", "text", "name in EHLO or HELO", attrgetter("rejection.helo")),
         Column("starttls", "flag", "whether the log shows STARTTLS", attrgetter("rejection.starttls")),
-        Column("handshake_time", "time", "start of the TLS handshake", lambda refusal: refusal.utc("handshake_time")),
+        Column("handshake_time", "time", "start of the TLS handshake", methodcaller("utc", "handshake_time")),
         Column("tls", "text", "TLS as the log tells it", attrgetter("rejection.tls")),
         *_certificate_columns("sent"),
         *_certificate_columns("received"),
@@ -148,7 +133,9 @@ REJECTIONS = ReportTable(
         ),
         Column("origin", "text", "where it stands", lambda refusal: describe_origin(refusal.rejection.origin)),
     ),
-    _refusals,
+    lambda report: (
+        _Refusal(incident, rejection) for incident in report.incidents for rejection in incident.every_rejection()
+    ),
 )
 OPERATIONS = ReportTable(
     (
@@ -165,48 +152,38 @@ OPERATIONS = ReportTable(
         Column("chain_ref", "text", "chainRef", attrgetter("chain_ref")),
         Column("task_id", "text", "TaskId", attrgetter("task_id")),
         Column("chain_result", "text", "result of event 11, hex", attrgetter("chain_result")),
-        Column("chain_status", "text", "ErrorStatus of the chain", lambda operation: " ".join(operation.chain_status)),
+        Column("chain_status", "text", "ErrorStatus of the chain", joined("chain_status")),
         Column(
-            "elements",
-            "text",
-            "chain, leaf first",
-            lambda operation: " > ".join(element.subject for element in operation.elements),
+            "elements", "text", "chain, leaf first", lambda check: " > ".join(part.subject for part in check.elements)
         ),
-        Column(
-            "missing_issuer",
-            "text",
-            "issuer not found",
-            lambda operation: operation.missing_issuer.subject if operation.missing_issuer else "",
-        ),
+        Column("missing_issuer", "text", "issuer not found", of_part("missing_issuer", "subject")),
         Column("server_name", "text", "serverName", attrgetter("server_name")),
-        Column("signals", "text", "signals that it matches", lambda operation: " ".join(operation.signals)),
+        Column("signals", "text", "signals that it matches", joined("signals")),
         Column(
             "missing_events",
             "text",
             "event ids not in the export",
-            lambda operation: " ".join(map(str, operation.missing_events)),
+            lambda check: " ".join(map(str, check.missing_events)),
         ),
-        Column("origin", "text", "where its main event stands", lambda operation: describe_origin(operation.origin)),
-        Column(
-            "chain_origin", "text", "where event 11 stands", lambda operation: describe_origin(operation.chain_origin)
-        ),
+        Column("origin", "text", "where its main event stands", lambda check: describe_origin(check.origin)),
+        Column("chain_origin", "text", "where event 11 stands", lambda check: describe_origin(check.chain_origin)),
     ),
     lambda report: report.operations,
 )
 LINKS = ReportTable(
     (
-        Column("incident", "text", "id of the incident", attrgetter("refusal.incident.id")),
+        Column("incident", "text", "id of the incident", attrgetter("incident.id")),
         Column("rejection", "text", "id of the refusal", attrgetter("link.rejection")),
         Column("operation", "text", "id of the check", attrgetter("link.operation")),
         Column("rule", "text", "link rule", attrgetter("link.rule")),
         Column("basis", "text", "thumbprint, subject or time", attrgetter("link.basis")),
         Column("host_relation", "text", "whether both are of one machine", attrgetter("link.host")),
         Column("anchor", "text", "handshake or refusal", attrgetter("link.anchor")),
-        Column("rejection_time", "time", "time of the refusal", lambda pair: pair.refusal.utc("time")),
-        Column("handshake_time", "time", "start of the TLS handshake", lambda pair: pair.refusal.utc("handshake_time")),
+        Column("rejection_time", "time", "time of the refusal", methodcaller("utc", "time")),
+        Column("handshake_time", "time", "start of the TLS handshake", methodcaller("utc", "handshake_time")),
         Column("operation_time", "time", "time of the check", attrgetter("operation.time")),
         Column("delta_seconds", "decimal", "check minus anchor", attrgetter("link.delta_seconds")),
-        Column("host", "text", "machine that was refused", attrgetter("refusal.incident.host")),
+        Column("host", "text", "machine that was refused", attrgetter("incident.host")),
         Column("thumbprint", "text", "SHA-1 of the checked certificate", attrgetter("operation.thumbprint")),
         Column("result", "text", "result of the check, hex", attrgetter("operation.result")),
         Column("result_name", "text", "symbol of the result", attrgetter("operation.result_name")),
@@ -214,29 +191,18 @@ LINKS = ReportTable(
     ),
     _pairs,
 )
-
-
-def _reply_time(side: str) -> Callable[[_Reply], datetime | None]:
-    def take(entry: _Reply) -> datetime | None:
-        known = clock.is_known(getattr(entry.reply, f"{side}_basis"))
-        time: datetime = getattr(entry.reply, side)
-        return time if known else None
-
-    return take
-
-
 REPLIES = ReportTable(
     (
         Column("incident", "text", "id of the incident", attrgetter("incident.id")),
         Column("text", "text", "the reply", attrgetter("reply.text")),
         Column("count", "number", "how often", attrgetter("reply.count")),
-        Column("first_time", "time", "first time, where it is known in UTC", _reply_time("first")),
-        Column("last_time", "time", "last time, where it is known in UTC", _reply_time("last")),
+        Column("first_time", "time", "first time, where it is known in UTC", methodcaller("utc", "first")),
+        Column("last_time", "time", "last time, where it is known in UTC", methodcaller("utc", "last")),
         Column("first_basis", "text", "how the first time became UTC", attrgetter("reply.first_basis")),
         Column("last_basis", "text", "how the last time became UTC", attrgetter("reply.last_basis")),
         Column("unknown_zone_count", "number", "times not known in UTC", attrgetter("reply.unknown_zone_count")),
     ),
-    _replies,
+    lambda report: (_Reply(incident, reply) for incident in report.incidents for reply in incident.replies),
 )
 COMMON = ReportTable(
     (
@@ -250,33 +216,16 @@ COMMON = ReportTable(
 )
 
 
-def to_csv(table: ReportTable) -> Callable[[Report, Language], str]:
-    """Return a renderer that writes a table as CSV."""
-
-    def render(report: Report, say: Language = ENGLISH) -> str:  # noqa: ARG001  column names are ids
-        return _rendered(table, report, "csv").decode()
-
-    return render
-
-
-def to_parquet(table: ReportTable) -> Callable[[Report, Language], bytes]:
-    """Return a renderer that writes a table as Parquet; it raises ReportError if pyarrow is not installed."""
-
-    def render(report: Report, say: Language = ENGLISH) -> bytes:  # noqa: ARG001  column names are ids
-        try:
-            return _rendered(table, report, "parquet")
-        except OptionError as error:
-            raise ReportError(str(error)) from None
-
-    return render
-
-
-def _rendered(table: ReportTable, report: Report, form: Format) -> bytes:
+def rendered(table: ReportTable, report: Report, form: Literal["csv", "parquet"]) -> bytes:
+    """Return a table of a report as CSV or Parquet. Raises ReportError for Parquet if pyarrow is not installed."""
     out = io.BytesIO()
     columns = table.columns
     if form == "parquet" and report.batch is not None:
         # Parquet readers take many files as one table, whose rows must name their bundles.
         bundle = report.batch.bundle
         columns = (Column("bundle", "text", "name of the bundle", lambda _: bundle), *columns)
-    write_table(Table(columns), table.items(report), form, out)
+    try:
+        write_table(Table(columns), table.items(report), form, out)
+    except OptionError as error:
+        raise ReportError(str(error)) from None
     return out.getvalue()

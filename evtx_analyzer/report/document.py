@@ -6,7 +6,7 @@ JSON holds folded refusals as counts only, and of very long lists the most telli
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,7 +137,7 @@ def to_json(report: Report) -> str:
     text = bounded(without_folded(report), lambda cut: _indented(_encoded(cut)))
     if len(text) > MOST_BYTES:
         # Shorter lists did not help, so it is single texts that are too long.
-        text = _indented(msgspec.json.encode(shortened(json.loads(text))))
+        text = _indented(msgspec.json.encode(_with_texts(json.loads(text), shortened)))
     return text.decode() + "\n"
 
 
@@ -150,15 +150,15 @@ def _encoded(report: Report) -> bytes:
         return msgspec.json.encode(report)
     except UnicodeEncodeError:
         # Readers join or replace surrogates; values of options and names of rules may still hold lone ones.
-        return msgspec.json.encode(_whole(msgspec.to_builtins(report)))
+        return msgspec.json.encode(_with_texts(msgspec.to_builtins(report), whole_text))
 
 
-def _whole(value: object) -> object:
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401  any part of a report, as JSON has it
     if isinstance(value, str):
-        return whole_text(value)
+        return change(value)
     if isinstance(value, dict):
-        return {_whole(name): _whole(member) for name, member in value.items()}
-    return [_whole(member) for member in value] if isinstance(value, list | tuple) else value
+        return {change(name): _with_texts(member, change) for name, member in value.items()}
+    return [_with_texts(member, change) for member in value] if isinstance(value, list | tuple) else value
 
 
 def without_folded(report: Report) -> Report:

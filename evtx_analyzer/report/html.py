@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -22,9 +23,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template, pass_c
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from evtx_analyzer.model.findings import Evidence
 from evtx_analyzer.plain_text import clean, clip
-from evtx_analyzer.report import language, outline, timeline, times
+from evtx_analyzer.report import outline, timeline, times
 from evtx_analyzer.report import shared as tables
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import ENGLISH, Language
@@ -67,21 +67,17 @@ def to_html(report: Report, say: Language = ENGLISH) -> str:
 def _values(report: Report, say: Language) -> dict[str, Any]:
     """Return the values that the template shows."""
     style = resources.files("evtx_analyzer.report").joinpath("templates", "style.css").read_text("utf-8")
-    findings = [language.finding(finding, say) for finding in report.findings[: MOST["causes"]]]
-    pictures = (("close-up", timeline.close_up(report)), ("overview", timeline.overview(report)))
+    best = report.findings[0] if report.findings else None
+    marks = timeline.marks(report)
+    pictures = (("close-up", timeline.close_up(report, marks)), ("overview", timeline.overview(report, marks)))
     return {
         "report": report,
-        "verdict_title": say.sentence(report.verdict.title),
-        "verdict_summary": say.sentence(report.verdict.summary),
-        "best": findings[0] if findings else None,
+        "best": best,
         "opening": outline.opening(report, say),
         "clock_texts": tables.clock_texts(report, say),
         "other_refusals": other_refusals(report, say),
-        "remedy": report.findings[0].remedy if findings else None,
-        "missing": report.findings[0].missing if findings else (),
-        "sides": [merged(side, say) for side in _sides(report)],
-        "others": findings[1:],
-        "more_text": lambda shown, count: tables.more_text(shown, count, say),
+        "sides": [merged(side, say) for side in (best.supports, best.contradicts)] if best else [],
+        "others": report.findings[1 : MOST["causes"]],
         "not_listed": tables.not_listed_texts(report, say),
         "limits": times.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
@@ -96,16 +92,10 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "bundle_texts": tables.bundle_texts(report, say),
         "spans": tables.spans(report),
         "pictures": [(kind, picture) for kind, picture in pictures if picture is not None],
-        "marks": timeline.marks(report),
+        "marks": marks,
         "style": Markup(style),  # noqa: S704  our own file
         "style_hash": base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     }
-
-
-def _sides(report: Report) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
-    """Return the evidence for and against the best cause, in English."""
-    best = report.findings[0] if report.findings else None
-    return (best.supports, best.contradicts) if best else ((), ())
 
 
 @cache
@@ -122,38 +112,28 @@ def _template() -> Template:
 
 
 def _functions(say: Language) -> dict[str, Any]:
-    """Return the functions that the template calls, bound to a language."""
-    functions: dict[str, Any] = {}
-    functions.update(
-        _=say,
-        say=say.sentence,
-        lang=say.code,
-        place=partial(place_text, say=say),
-        when=partial(times.when, say=say),
-        span_cells=partial(times.span_cells, say=say),
-        limit_cells=partial(times.limit_cells, say=say),
-        count_cell=partial(tables.count_cell, say=say),
-        reply_times=partial(times.reply_times, say=say),
-        common_cells=partial(tables.common_cells, say=say),
-        handshake_cells=partial(tables.handshake_cells, say=say),
-        handshake_titles=tables.HANDSHAKE_TITLES,
-        store_cells=partial(tables.store_cells, say=say),
-        store_titles=tables.STORE_TITLES,
-        repairs=tables.REPAIRS,
-        lane_title=partial(tables.lane_title, say=say),
-        merged=partial(merged, say=say),
-        number=say.number,
-        reference=partial(outline.reference, say=say),
-        common_titles=tables.COMMON_TITLES,
-        machine_time=times.machine_time,
-        moment=times.moment,
-        clock_time=times.clock_time,
-        difference=partial(times.difference, say=say),
-        steps=partial(steps, say=say),
-        other_error_text=partial(tables.other_error_text, say=say),
-        context_text=partial(tables.context_text, say=say),
+    """Return the functions that the template calls, those that word something bound to a language."""
+    wording: tuple[Callable[..., Any], ...] = (
+        *(times.when, times.span_cells, times.limit_cells, times.reply_times, times.difference),
+        *(tables.count_cell, tables.common_cells, tables.handshake_cells, tables.store_cells, tables.lane_title),
+        *(tables.other_error_text, tables.context_text, tables.more_text),
+        *(merged, outline.reference, steps),
     )
-    return functions
+    return {
+        **{function.__name__: partial(function, say=say) for function in wording},
+        "_": say,
+        "say": say.sentence,
+        "lang": say.code,
+        "number": say.number,
+        "place": partial(place_text, say=say),
+        "handshake_titles": tables.HANDSHAKE_TITLES,
+        "store_titles": tables.STORE_TITLES,
+        "common_titles": tables.COMMON_TITLES,
+        "repairs": tables.REPAIRS,
+        "machine_time": times.machine_time,
+        "moment": times.moment,
+        "clock_time": times.clock_time,
+    }
 
 
 @pass_context

@@ -16,19 +16,17 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from evtx_analyzer.commands import COMMAND
 from evtx_analyzer.errors import OptionError
-from evtx_analyzer.model.findings import Evidence, Finding, Missing, Remedy
+from evtx_analyzer.rules.files import builtin_rules
 
 LANGUAGES = ("en", "de")
 VARIABLE = "EVTX_ANALYZER_LANG"
@@ -164,45 +162,27 @@ def load(code: str, rules: str | Path | None = None) -> Language:
         raise OptionError(f"--lang {code}: expected one of {', '.join(LANGUAGES)} (or unset {VARIABLE})")
     if code == "en":
         return ENGLISH
-    if rules is None:
-        return _shipped(code)
-    return Language(code, _merged([*_documents(code), *_parsed([Path(rules, "translations")], code)], code))
+    own = () if rules is None else (Path(rules, "translations", f"{code}.yml"),)
+    return _loaded(code, (*_shipped(code), *own))
+
+
+def _shipped(code: str) -> Iterator[Traversable]:
+    """Yield the translations that ship with the program: those of its texts and those of its rules."""
+    yield resources.files("evtx_analyzer.report").joinpath("languages", f"{code}.yml")
+    yield builtin_rules().joinpath("translations", f"{code}.yml")
 
 
 @cache
-def _shipped(code: str) -> Language:
-    return Language(code, _merged(_documents(code), code))
-
-
-@cache
-def _documents(code: str) -> list[dict[str, Any]]:
-    """Return the contents of the translations that ship with the program: those of its texts and those of its rules."""
-    return _parsed([resources.files("evtx_analyzer.report").joinpath("languages"), _translations()], code)
-
-
-def _parsed(folders: Iterable[Traversable], code: str) -> list[dict[str, Any]]:
+def _loaded(code: str, files: tuple[Traversable, ...]) -> Language:
     import yaml  # noqa: PLC0415  start-up cost: English needs none
 
-    files = (folder.joinpath(f"{code}.yml") for folder in folders)
-    return [yaml.safe_load(file.read_text("utf-8")) for file in files if file.is_file()]
-
-
-def _translations() -> Traversable:
-    """Return the folder with translations of the built-in rules; in a checkout it lies next to the package."""
-    try:
-        return resources.files("evtx_analyzer.ruleset").joinpath("translations")
-    except ModuleNotFoundError:
-        return Path(__file__).parents[2] / "rules" / "translations"
-
-
-def _merged(documents: Iterable[dict[str, Any]], code: str) -> Catalogue:
     parts: dict[str, dict[str, str]] = {"labels": {}, "sentences": {}, "phrases": {}, "numbers": {}}
-    for document in documents:
+    for document in (yaml.safe_load(file.read_text("utf-8")) for file in files if file.is_file()):
         for section, pairs in document.items():
             # The separators of numbers are no pairs of texts.
             texts = pairs if section == "numbers" else {flat(pair["en"]): flat(pair[code]) for pair in pairs or ()}
             parts[section].update(texts or {})
-    return Catalogue(**parts)
+    return Language(code, Catalogue(**parts))
 
 
 def flat(text: str) -> str:
@@ -234,35 +214,3 @@ def _template(english: str, translated: str) -> _Template:
             parts.append(f"(?P<{name}>{_VALUE_PATTERNS.get(name, '.+?')})")
     parts.append(re.escape(english[at:]))
     return _Template(english.partition("$")[0], re.compile("".join(parts), re.DOTALL), string.Template(translated))
-
-
-# -------------------------------------------------------------------------------------------- parts of a report
-
-
-def finding(english: Finding, say: Language) -> Finding:
-    """Return a finding with its sentences in another language."""
-    return Finding(
-        cause=english.cause,
-        grade=english.grade,
-        title=say.sentence(english.title),
-        why=say.sentence(english.why),
-        supports=tuple(_evidence(evidence, say) for evidence in english.supports),
-        contradicts=tuple(_evidence(evidence, say) for evidence in english.contradicts),
-        missing=tuple(
-            Missing(text=say.sentence(missing.text), collect=_all(missing.collect, say)) for missing in english.missing
-        ),
-        remedy=None if english.remedy is None else _remedy(english.remedy, say),
-        incidents=english.incidents,
-    )
-
-
-def _evidence(evidence: Evidence, say: Language) -> Evidence:
-    return replace(evidence, text=say.sentence(evidence.text))
-
-
-def _remedy(remedy: Remedy, say: Language) -> Remedy:
-    return Remedy(steps=_all(remedy.steps, say), verify=_all(remedy.verify, say), references=remedy.references)
-
-
-def _all(texts: Iterable[str], say: Language) -> tuple[str, ...]:
-    return tuple(say.sentence(text) for text in texts)

@@ -39,13 +39,11 @@ def escape(text: str) -> str:
     text = " ".join(clean(clip(text, _LONGEST)).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare URL or address would become a link.
-    text = _SPECIAL.sub(lambda match: _escaped(match[0]), text)
-    return text.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
-
-
-def _escaped(markup: str) -> str:
     # A backslash before a digit would be shown, so the number of a list is broken by an entity.
-    return f"\\{markup}" if not markup[0].isdecimal() else f"&#{ord(markup[0])};{markup[1:]}"
+    text = _SPECIAL.sub(
+        lambda match: f"&#{ord(match[0][0])};{match[0][1:]}" if match[0][0].isdecimal() else f"\\{match[0]}", text
+    )
+    return text.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
 
 
 def _lines(report: Report, say: Language) -> Iterable[str]:

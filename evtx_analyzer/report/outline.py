@@ -7,7 +7,8 @@ outline; the page has a template of its own and takes the same facts from here (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -45,6 +46,8 @@ _MOST_LINES = 15
 _MOST_SOURCES = 40
 _MOST_VERIFY = 3
 _LONGEST = 1500
+T = TypeVar("T")
+Cells = Callable[[T, Language], tuple[str, ...]]
 _RIVALS: tuple[Grade, ...] = ("confirmed", "probable", "possible", "coincident")
 
 
@@ -76,10 +79,9 @@ def opening(report: Report, say: Language) -> Opening:
     verdict = report.verdict
     explained = verdict.cause not in (None, "unexplained")
     best = report.findings[0] if report.findings else None
-    remedy = best.remedy if best else None
     # A fix that is shown to have worked leaves nothing to do first; its steps still stand below.
     fixed = report.repair is not None and report.repair.result == "fixed"
-    remedy = None if fixed else remedy
+    remedy = best.remedy if best and not fixed else None
     todo = steps(remedy.steps, say) if remedy else []
     verify = [step.text for step in steps(remedy.verify, say) if step.text] if remedy else []
     return Opening(
@@ -102,15 +104,16 @@ def opening(report: Report, say: Language) -> Opening:
 def outline(report: Report, say: Language) -> list[Section]:
     """Return the whole report as sections in the reader's language; those without content are left out."""
     best = report.findings[0] if report.findings else None
+    incidents = _table(INCIDENT_TITLES, report.incidents, shared.incident_cells, _MOST_ROWS, say, numeric=(2,))
     sections = [
         *_opening(report, say),
         *(_explanation(best, report, say) if best else ()),
-        Section(title=say("Other causes, and why not"), blocks=_others(report.findings[1:], say)),
-        Section(title=say("Incidents"), blocks=_incidents(report, say)),
-        Section(title=say("Beside the refusals"), blocks=_context(report, say)),
-        Section(title=say("Other errors, not counted"), blocks=_other_errors(report, say)),
-        Section(title=say("Inputs and what they cover"), blocks=_sources(report, say)),
-        Section(title=say("Losses: what could not be read"), blocks=_losses(report, say)),
+        Section(say("Other causes, and why not"), _others(report.findings[1:], say)),
+        Section(say("Incidents"), _folded(incidents, report, say)),
+        Section(say("Beside the refusals"), _context(report, say)),
+        Section(say("Other errors, not counted"), _other_errors(report, say)),
+        Section(say("Inputs and what they cover"), _sources(report, say)),
+        Section(say("Losses: what could not be read"), _losses(report, say)),
     ]
     return [section for section in sections if section.blocks]
 
@@ -118,33 +121,31 @@ def outline(report: Report, say: Language) -> list[Section]:
 def _opening(report: Report, say: Language) -> Iterable[Section]:
     facts = opening(report, say)
     title = f"{facts.grade}: {facts.title}" if facts.grade else facts.title
-    notes = [Paragraph(text=facts.summary)]
+    notes: list[Block] = [Paragraph(facts.summary)]
     if facts.losses:
         many = say("Not everything could be read: $count losses are listed at the end.", count=say.number(facts.losses))
         text = say("Not everything could be read: 1 loss is listed at the end.") if facts.losses == 1 else many
-        notes.append(Paragraph(text=text, tone="bad"))
-    notes += [Paragraph(text=text, tone="warn") for text in shared.clock_texts(report, say)]
+        notes.append(Paragraph(text, tone="bad"))
+    notes += _paragraphs(shared.clock_texts(report, say), "warn")
     if report.options.redact:
-        notes.append(Paragraph(text=say("Names in this report are aliases (--redact)."), tone="soft"))
+        notes.append(Paragraph(say("Names in this report are aliases (--redact)."), tone="soft"))
     if facts.page:
-        notes.append(Paragraph(text=say("$cause: more in $page", cause=facts.cause, page=facts.page), tone="soft"))
-    yield Section(title=title, blocks=tuple(notes), opening=True, tone=facts.tone)
-    yield Section(title=say("Has the fix worked?"), blocks=repair_blocks(report.repair, say), opening=True)
-    yield Section(title=say("Why"), blocks=_paragraphs([facts.why]), opening=True)
-    yield Section(
-        title=say("Do this first") if facts.explained else say("Next"), blocks=_first(facts, say), opening=True
-    )
+        notes.append(Paragraph(say("$cause: more in $page", cause=facts.cause, page=facts.page), tone="soft"))
+    yield Section(title, tuple(notes), opening=True, tone=facts.tone)
+    yield Section(say("Has the fix worked?"), repair_blocks(report.repair, say), opening=True)
+    yield Section(say("Why"), _paragraphs([facts.why]), opening=True)
+    yield Section(say("Do this first") if facts.explained else say("Next"), _first(facts, say), opening=True)
     others = tuple(_other_refusals(others, say) for others in other_refusals(report, say))
-    yield Section(title=say("The other refusals"), blocks=_bullets(others, len(others), say), opening=True)
-    yield Section(title=say("How to see that it worked"), blocks=_sentences(facts.verify), opening=True)
-    yield Section(title=say("What is missing"), blocks=_sentences(facts.missing), opening=True)
+    yield Section(say("The other refusals"), _bullets(others, len(others), say), opening=True)
+    yield Section(say("How to see that it worked"), _sentences(facts.verify), opening=True)
+    yield Section(say("What is missing"), _sentences(facts.missing), opening=True)
 
 
 def _other_refusals(others: OtherRefusals, say: Language) -> Bullet:
     text = f"{others.places}: {others.grade}: {others.title}" if others.grade else f"{others.places}: {others.title}"
     first = (say("First: $step", step=others.first),) if others.first else ()
     place = say("more in $page", page=others.page) if others.page else ""
-    return Bullet(text=text, sign=f"{say.number(others.count)} x", items=first, place=place)
+    return Bullet(text, sign=f"{say.number(others.count)} x", items=first, place=place)
 
 
 def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
@@ -154,47 +155,52 @@ def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
     section = say("Fix") if facts.explained else say("How to collect what is missing")
     text = say("All steps stand in the report, under “$section”.", section=section)
     first = Steps(steps=(facts.first,), numbered=False)
-    return (first, Paragraph(text=text, tone="soft")) if facts.more_steps else (first,)
+    return (first, Paragraph(text, tone="soft")) if facts.more_steps else (first,)
 
 
 def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Section]:
     explained = best.cause != "unexplained"
-    yield Section(title=say("What Exchange Online said"), blocks=_replies(report, say))
+    yield Section(say("What Exchange Online said"), _replies(report, say))
     if best.supports or explained:
-        yield Section(title=say("Evidence for"), blocks=evidence_blocks(best.supports, "+", say("none"), say))
+        yield Section(say("Evidence for"), evidence_blocks(best.supports, "+", say("none"), say))
         nothing = say("none was found")
-        yield Section(title=say("Evidence against"), blocks=evidence_blocks(best.contradicts, "-", nothing, say))
-    yield Section(title=say("What the refused mail has in common"), blocks=_common(report, say))
-    yield Section(title=say("Refusals and the certificate checks beside them"), blocks=_pairs(report, say))
-    yield Section(title=say("What the network trace shows"), blocks=_handshakes(report, say))
-    yield Section(title=say("Certificate stores"), blocks=_stores(report, say))
-    yield Section(title=say("Time line"), blocks=_pictures(report, say))
+        yield Section(say("Evidence against"), evidence_blocks(best.contradicts, "-", nothing, say))
+    clues = tuple(number for number, trait in enumerate(report.common) if trait.compared and not trait.accepted)
+    common = _table(
+        shared.COMMON_TITLES, report.common, shared.common_cells, _MOST_PAIRS, say, numeric=(1,), marked=clues
+    )
+    yield Section(say("What the refused mail has in common"), common)
+    beside = _table(PAIR_TITLES, pairs(report), shared.pair_cells, _MOST_PAIRS, say)
+    yield Section(say("Refusals and the certificate checks beside them"), _folded(beside, report, say))
+    wire = _table(shared.HANDSHAKE_TITLES, report.handshakes, shared.handshake_cells, _MOST_PAIRS, say)
+    yield Section(say("What the network trace shows"), wire)
+    stores = _table(shared.STORE_TITLES, report.stores, shared.store_cells, _MOST_ROWS, say, numeric=(2,))
+    yield Section(say("Certificate stores"), stores)
+    yield Section(say("Time line"), _pictures(report, say))
     if best.remedy is not None:
-        title = say("Fix") if explained else say("Next")
-        yield Section(title=title, blocks=_steps(best.remedy.steps, say))
-        yield Section(title=say("Verify"), blocks=_steps(best.remedy.verify, say))
-    yield Section(title=say("How to collect what is missing"), blocks=collect_blocks(best.missing, say))
+        yield Section(say("Fix") if explained else say("Next"), _steps(best.remedy.steps, say))
+        yield Section(say("Verify"), _steps(best.remedy.verify, say))
+    yield Section(say("How to collect what is missing"), collect_blocks(best.missing, say))
     if best.remedy is not None:
-        blocks = tuple(reference(text, say) for text in best.remedy.references)
-        yield Section(title=say("References"), blocks=blocks)
+        yield Section(say("References"), tuple(reference(text, say) for text in best.remedy.references))
 
 
-def _paragraphs(texts: Iterable[str]) -> tuple[Block, ...]:
-    return tuple(Paragraph(text=text) for text in texts if text)
+def _paragraphs(texts: Iterable[str], tone: Tone = "") -> tuple[Block, ...]:
+    return tuple(Paragraph(text, tone) for text in texts if text)
 
 
 def _sentences(texts: Iterable[str]) -> tuple[Block, ...]:
-    bullets = tuple(Bullet(text=text) for text in texts)
-    return (Bullets(bullets=bullets),) if bullets else ()
+    bullets = tuple(Bullet(text) for text in texts)
+    return (Bullets(bullets),) if bullets else ()
 
 
 def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block, ...]:
     """Return the first bullets, and a line on how many there are if that is not all of them."""
-    return (Bullets(bullets=tuple(bullets[:most])), *_more(len(bullets), most, say)) if bullets else ()
+    return (Bullets(tuple(bullets[:most])), *_more(len(bullets), most, say)) if bullets else ()
 
 
 def _more(count: int, most: int, say: Language) -> tuple[Block, ...]:
-    return (Paragraph(text=shared.more_text(most, count, say), tone="soft"),) if count > most else ()
+    return (Paragraph(shared.more_text(most, count, say), tone="soft"),) if count > most else ()
 
 
 def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
@@ -212,23 +218,21 @@ def reference(text: str, say: Language) -> Reference:
 def evidence_blocks(evidence: Sequence[Evidence], sign: str, nothing: str, say: Language) -> tuple[Block, ...]:
     """Return evidence as a list with equal sentences merged; without evidence the text ``nothing``."""
     bullets = [_evidence(observed, sign, say) for observed in merged(evidence, say)]
-    return _bullets(bullets, _MOST_EVIDENCE, say) or (Paragraph(text=nothing, tone="soft"),)
+    return _bullets(bullets, _MOST_EVIDENCE, say) or (Paragraph(nothing, tone="soft"),)
 
 
 def _evidence(observed: Observed, sign: str, say: Language) -> Bullet:
-    place = (
-        say("$count times: $place", count=observed.count, place=observed.place)
-        if observed.count > 1
-        else observed.place
-    )
-    return Bullet(text=observed.text, sign=sign, time=observed.time, place=place)
+    place = observed.place
+    if observed.count > 1:
+        place = say("$count times: $place", count=observed.count, place=place)
+    return Bullet(observed.text, sign=sign, time=observed.time, place=place)
 
 
 def collect_blocks(missing: Iterable[Missing], say: Language) -> tuple[Block, ...]:
     """Return the evidence that is missing, each with the steps to collect it."""
     blocks: list[Block] = []
     for evidence in missing:
-        blocks += [Paragraph(text=say.sentence(evidence.text)), *_steps(evidence.collect, say)]
+        blocks += [Paragraph(say.sentence(evidence.text)), *_steps(evidence.collect, say)]
     return tuple(blocks)
 
 
@@ -237,11 +241,11 @@ def repair_blocks(repair: Repair | None, say: Language) -> tuple[Block, ...]:
     if repair is None:
         return ()
     tone: Tone = {"fixed": "clean", "still-refused": "bad", "not-shown": "warn"}[repair.result]  # type: ignore[assignment]
-    blocks: list[Block] = [Paragraph(text=say(shared.REPAIRS[repair.result]), tone=tone)]
+    blocks: list[Block] = [Paragraph(say(shared.REPAIRS[repair.result]), tone=tone)]
     for incident in repair.incidents:
         if len(repair.incidents) > 1:
             text = f"{incident.incident}, {incident.cause}: {say(shared.REPAIRS[incident.result])}"
-            blocks.append(Paragraph(text=text, tone="soft"))
+            blocks.append(Paragraph(text, tone="soft"))
         for sign, evidence in (("+", incident.changed), ("+", incident.accepted), ("-", incident.refused)):
             blocks += evidence_blocks(evidence, sign, "", say) if evidence else ()
         blocks += collect_blocks(incident.missing, say)
@@ -260,50 +264,33 @@ def _replies(report: Report, say: Language) -> tuple[Block, ...]:
         for reply in replies
     ]
     notes = [*shared.more_replies(report, say), *shared.excerpt_texts(report, say)[:_MOST_REPLIES]]
-    return (*_bullets(bullets, _MOST_REPLIES, say), *(Paragraph(text=text, tone="warn") for text in notes))
+    return (*_bullets(bullets, _MOST_REPLIES, say), *_paragraphs(notes, "warn"))
 
 
-def _common(report: Report, say: Language) -> tuple[Block, ...]:
-    shown = report.common[:_MOST_PAIRS]
-    clues = tuple(number for number, trait in enumerate(shown) if trait.compared and not trait.accepted)
-    rows = tuple(shared.common_cells(trait, say) for trait in shown)
-    titles = tuple(say(title) for title in shared.COMMON_TITLES)
-    table = Table(titles=titles, rows=rows, numeric=(1,), marked=clues)
-    return (table, *_more(len(report.common), _MOST_PAIRS, say)) if rows else ()
+def _table(
+    titles: Iterable[str], items: Sequence[T], cells: Cells[T], most: int, say: Language, **columns: tuple[int, ...]
+) -> tuple[Block, ...]:
+    """Return the first items as a ``Table``, and a line on how many there are if that is not all of them."""
+    rows = tuple(cells(item, say) for item in items[:most])
+    table = Table(titles=tuple(say(title) for title in titles), rows=rows, **columns)
+    return (table, *_more(len(items), most, say)) if rows else ()
 
 
-def _pairs(report: Report, say: Language) -> tuple[Block, ...]:
-    every = pairs(report)
-    rows = tuple(shared.pair_cells(pair, say) for pair in every[:_MOST_PAIRS])
-    table = Table(titles=tuple(say(title) for title in PAIR_TITLES), rows=rows)
-    return (table, *_more(len(every), _MOST_PAIRS, say), *_folded(report, say)) if rows else ()
-
-
-def _folded(report: Report, say: Language) -> tuple[Block, ...]:
-    return tuple(Paragraph(text=text, tone="soft") for text in shared.folded_texts(report, say))
-
-
-def _handshakes(report: Report, say: Language) -> tuple[Block, ...]:
-    rows = tuple(shared.handshake_cells(handshake, say) for handshake in report.handshakes[:_MOST_PAIRS])
-    table = Table(titles=tuple(say(title) for title in shared.HANDSHAKE_TITLES), rows=rows)
-    return (table, *_more(len(report.handshakes), _MOST_PAIRS, say)) if rows else ()
-
-
-def _stores(report: Report, say: Language) -> tuple[Block, ...]:
-    rows = tuple(shared.store_cells(store, say) for store in report.stores[:_MOST_ROWS])
-    table = Table(titles=tuple(say(title) for title in shared.STORE_TITLES), rows=rows, numeric=(2,))
-    return (table, *_more(len(report.stores), _MOST_ROWS, say)) if rows else ()
+def _folded(blocks: tuple[Block, ...], report: Report, say: Language) -> tuple[Block, ...]:
+    """Return a table with the lines on refusals that it only counts."""
+    return (*blocks, *_paragraphs(shared.folded_texts(report, say), "soft")) if blocks else ()
 
 
 def _pictures(report: Report, say: Language) -> tuple[Block, ...]:
-    close_up = timeline.close_up(report)
-    line = close_up or timeline.overview(report)
+    marks = timeline.marks(report)
+    close_up = timeline.close_up(report, marks)
+    line = close_up or timeline.overview(report, marks)
     if line is None:
         return ()
     around, whole = say("An excerpt: the seconds around the nearest pair"), say("From the first mark to the last")
     title = around if close_up else whole
-    unplaced = (Paragraph(text=text, tone="warn") for text in shared.unplaced_texts(report, say))
-    return (Paragraph(text=title, tone="soft"), Picture(line=line), *unplaced)
+    unplaced = _paragraphs(shared.unplaced_texts(report, say), "warn")
+    return (Paragraph(title, tone="soft"), Picture(line), *unplaced)
 
 
 def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
@@ -313,34 +300,24 @@ def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
         name = f"{finding.cause}: {say.sentence(finding.title)}"
         if finding.grade in _RIVALS:
             supports = tuple(say.sentence(evidence.text) for evidence in finding.supports[:1])
-            bullets.append(Bullet(text=name, sign=say(finding.grade), tone=finding.grade, items=supports))
+            bullets.append(Bullet(name, sign=say(finding.grade), tone=finding.grade, items=supports))
         elif finding.contradicts:
             reason = f"{finding.cause}: {say.sentence(finding.contradicts[0].text)}"
-            bullets.append(Bullet(text=reason, sign=say(finding.grade), tone=finding.grade, short=True))
+            bullets.append(Bullet(reason, sign=say(finding.grade), tone=finding.grade, short=True))
     blocks = _bullets(bullets, len(bullets), say)
     open_causes = [finding.cause for finding in findings if finding.grade not in _RIVALS and not finding.contradicts]
     text = say("Nothing in the input speaks for or against: $causes", causes=", ".join(open_causes))
-    return (*blocks, Paragraph(text=text, tone="soft")) if open_causes else blocks
-
-
-def _incidents(report: Report, say: Language) -> tuple[Block, ...]:
-    incidents = report.incidents
-    rows = tuple(shared.incident_cells(incident, say) for incident in incidents[:_MOST_ROWS])
-    table = Table(titles=tuple(say(title) for title in INCIDENT_TITLES), rows=rows, numeric=(2,))
-    return (table, *_more(len(incidents), _MOST_ROWS, say), *_folded(report, say)) if rows else ()
+    return (*blocks, Paragraph(text, tone="soft")) if open_causes else blocks
 
 
 def _context(report: Report, say: Language) -> tuple[Block, ...]:
-    bullets = [
-        Bullet(text=shared.context_text(context, say), place=place_text(context.origin, say))
-        for context in report.context
-    ]
+    bullets = [Bullet(shared.context_text(item, say), place=place_text(item.origin, say)) for item in report.context]
     return _bullets(bullets, _MOST_LINES, say)
 
 
 def _other_errors(report: Report, say: Language) -> tuple[Block, ...]:
     """Return the failures that are not 5.7.64; those that could be taken for it come first."""
-    bullets = [Bullet(text=shared.other_error_text(other_error, say)) for other_error in shared.other_errors(report)]
+    bullets = [Bullet(shared.other_error_text(other_error, say)) for other_error in shared.other_errors(report)]
     return _bullets(bullets, _MOST_LINES, say)
 
 
@@ -354,7 +331,7 @@ def _sources(report: Report, say: Language) -> tuple[Block, ...]:
             for span in covered.get(source.path, ())
             for text in (shared.span_text(span, say), *(say.sentence(note) for note in span.notes))
         ]
-        bullets.append(Bullet(text=f"{source.path}: {source.kind}, {say(source.status)}{reason}", items=tuple(items)))
+        bullets.append(Bullet(f"{source.path}: {source.kind}, {say(source.status)}{reason}", items=tuple(items)))
     texts = _paragraphs(shared.bundle_texts(report, say))
     return (*texts, *_bullets(bullets, _MOST_SOURCES, say))
 
@@ -368,7 +345,6 @@ def _losses(report: Report, say: Language) -> tuple[Block, ...]:
         )
         for loss in report.losses[:_MOST_ROWS]
     ]
-    listed = (*_bullets(bullets, _MOST_ROWS, say), *_more(len(report.losses), _MOST_ROWS, say)) or (
-        Paragraph(text=say("none"), tone="soft"),
-    )
-    return (*listed, *(Paragraph(text=text, tone="warn") for text in shared.not_listed_texts(report, say)))
+    listed = _bullets(bullets, _MOST_ROWS, say) or (Paragraph(say("none"), tone="soft"),)
+    more = _more(len(report.losses), _MOST_ROWS, say)
+    return (*listed, *more, *_paragraphs(shared.not_listed_texts(report, say), "warn"))

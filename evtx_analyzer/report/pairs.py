@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,8 +10,6 @@ from msgspec.structs import replace
 from evtx_analyzer.model.certificate import Certificate, ChainElement
 from evtx_analyzer.model.evidence import LINK_BASES, Incident, Link, Operation, Rejection
 from evtx_analyzer.report.document import Report
-
-_PARTIAL = ("CERT_TRUST_IS_PARTIAL_CHAIN",)
 
 
 class Pair(Struct, frozen=True, kw_only=True):
@@ -37,32 +35,30 @@ class Chain(Struct, frozen=True, kw_only=True):
     count: int
 
 
-def pairs(report: Report) -> list[Pair]:
-    """Return all pairs in the order of their basis (identity before time), and of their distance in time."""
+def linked(report: Report) -> Iterator[tuple[Incident, Link, Rejection, Operation]]:
+    """Yield the links of the listed refusals with both of their sides, incident by incident."""
     operations = {operation.id: operation for operation in report.operations}
-    rows: dict[tuple[object, ...], Pair] = {}
     for incident in report.incidents:
         rejections = {rejection.id: rejection for rejection in incident.rejections}
         for link in incident.links:
-            rejection, operation = rejections.get(link.rejection), operations.get(link.operation)
-            if rejection is None or operation is None:
-                continue
-            key = (incident.id, operation.id, rejection.session, rejection.handshake_time, rejection.time, link.basis)
-            first = rows.get(key) or Pair(
-                incident=incident, rejection=rejection, operation=operation, link=link, count=0
-            )
-            rows[key] = replace(first, count=first.count + 1)
-    return sorted(rows.values(), key=_strength)
+            yield incident, link, rejections[link.rejection], operations[link.operation]
 
 
-def _strength(pair: Pair) -> tuple[int, float, datetime, datetime, str]:
-    link = pair.link
-    return (
-        LINK_BASES.index(link.basis),
-        abs(link.delta_seconds),
-        pair.rejection.time,
-        pair.operation.time,
-        pair.incident.id,
+def strength(link: Link) -> tuple[int, float]:
+    """Return the sort key of a link: its basis (identity before time), then its distance in time."""
+    return LINK_BASES.index(link.basis), abs(link.delta_seconds)
+
+
+def pairs(report: Report) -> list[Pair]:
+    """Return all pairs, the strongest first; equally strong ones in the order of time."""
+    rows: dict[tuple[object, ...], Pair] = {}
+    for incident, link, rejection, operation in linked(report):
+        key = (incident.id, operation.id, rejection.session, rejection.handshake_time, rejection.time, link.basis)
+        first = rows.get(key) or Pair(incident=incident, rejection=rejection, operation=operation, link=link, count=0)
+        rows[key] = replace(first, count=first.count + 1)
+    return sorted(
+        rows.values(),
+        key=lambda pair: (*strength(pair.link), pair.rejection.time, pair.operation.time, pair.incident.id),
     )
 
 
@@ -78,7 +74,7 @@ def chains(report: Report) -> list[Chain]:
         Chain(
             operation=same[0],
             elements=same[0].elements,
-            stops=any(name in _PARTIAL for name in same[0].chain_status),
+            stops="CERT_TRUST_IS_PARTIAL_CHAIN" in same[0].chain_status,
             missing_issuer=same[0].missing_issuer,
             count=len(same),
         )

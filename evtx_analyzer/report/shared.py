@@ -82,11 +82,9 @@ def replies(report: Report) -> list[ReplyText]:
 def more_replies(report: Report, say: Language) -> list[str]:
     """Return a line if refusals have replies that are not listed; else nothing."""
     count = sum(incident.more_replies for incident in report.incidents)
-    return (
-        [say("Other replies are not listed (refusals: $count); the CSV table of refusals holds all.", count=count)]
-        if count
-        else []
-    )
+    if not count:
+        return []
+    return [say("Other replies are not listed (refusals: $count); the CSV table of refusals holds all.", count=count)]
 
 
 def folded_texts(report: Report, say: Language) -> list[str]:
@@ -135,11 +133,9 @@ def lane_title(lane: Lane, say: Language) -> str:
 def unplaced_texts(report: Report, say: Language) -> list[str]:
     """Return a line if refusals have no place on the time line; else nothing."""
     count = sum(incident.unknown_zone_count for incident in report.incidents)
-    return (
-        [say("Not on the time line, because the UTC time is not known: refusals ($count).", count=count)]
-        if count
-        else []
-    )
+    if not count:
+        return []
+    return [say("Not on the time line, because the UTC time is not known: refusals ($count).", count=count)]
 
 
 def excerpt_texts(report: Report, say: Language) -> list[str]:
@@ -164,11 +160,9 @@ def _excerpt_file(incident: Incident) -> str:
 
 def common_cells(trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
     """Return a trait of all refused mail as the cells of a row: the trait, refusals, accepted mail, what follows."""
-    name = (
-        say(TRAITS[trait.trait], value=trait.value)
-        if trait.trait in TRAITS
-        else f"{trait.trait} {trait.value}".rstrip()
-    )
+    name = f"{trait.trait} {trait.value}".rstrip()
+    if trait.trait in TRAITS:
+        name = say(TRAITS[trait.trait], value=trait.value)
     refused = say.number(trait.refused)
     if not trait.compared:
         return name, refused, say("not compared: no accepted message in the logs shows it"), ""
@@ -245,16 +239,10 @@ def bundle_texts(report: Report, say: Language) -> list[str]:
     for bundle in report.bundles:
         never = "; ".join(say.sentence(kind) for kind in bundle.never_collected)
         known = {"path": bundle.path or ".", "collector": bundle.collector, "server": bundle.server or "?"}
-        if never:
-            texts.append(
-                say(
-                    "$path is a bundle of $collector ($server). The collector never takes: $never.",
-                    never=never,
-                    **known,
-                )
-            )
-        else:
-            texts.append(say("$path is a bundle of $collector ($server).", **known))
+        whole = say(
+            "$path is a bundle of $collector ($server). The collector never takes: $never.", never=never, **known
+        )
+        texts.append(whole if never else say("$path is a bundle of $collector ($server).", **known))
         if bundle.failed:
             texts.append(say("The collector says that it did not get: $steps.", steps="; ".join(bundle.failed)))
         if bundle.markers:

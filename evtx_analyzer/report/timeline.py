@@ -21,8 +21,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.model.evidence import LINK_BASES, Link, Operation, Rejection
+from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.report.document import Report
+from evtx_analyzer.report.pairs import linked, strength
 
 LaneName = Literal["failures", "successes", "handshakes", "refusals"]
 LANES: tuple[tuple[LaneName, str], ...] = (
@@ -121,12 +122,9 @@ def marks(report: Report) -> list[Mark]:
     return sorted(every, key=lambda mark: (mark.time, order.index(mark.lane), mark.label))
 
 
-def overview(report: Report) -> Timeline | None:
-    """Return the time line from the first mark to the last, None if there is nothing to draw."""
-    every = marks(report)
-    if not every:
-        return None
-    return _drawn(report, every, *_limits(every))
+def overview(report: Report, every: Sequence[Mark]) -> Timeline | None:
+    """Return the time line from the first of the report's marks to the last, None if there is nothing to draw."""
+    return _drawn(report, every, *_limits(every)) if every else None
 
 
 def _limits(every: Sequence[Mark]) -> tuple[datetime, datetime]:
@@ -136,41 +134,20 @@ def _limits(every: Sequence[Mark]) -> tuple[datetime, datetime]:
     return start - slack, end + slack
 
 
-def close_up(report: Report) -> Timeline | None:
-    """Return the seconds around the best pair; None if it spans a minute or more, or the overview shows as much."""
-    best = best_pair(report)
-    if best is None or abs(best[0].delta_seconds) >= 60:  # noqa: PLR2004  one minute
+def close_up(report: Report, every: Sequence[Mark]) -> Timeline | None:
+    """Return the seconds around the best pair; None if it spans a minute or more, or the overview shows as much.
+
+    The best pair is unbroken rather than broken, then the strongest. Of equal ones min takes the first.
+    """
+    best = min(linked(report), key=lambda pair: (pair[1].broken_by is not None, strength(pair[1])), default=None)
+    if best is None or abs(best[1].delta_seconds) >= 60:  # noqa: PLR2004  one minute
         return None
-    _, rejection, operation = best
+    _, _, rejection, operation = best
     times = [rejection.handshake_time or rejection.time, rejection.time, operation.time]
     start, end = min(times), max(times)
     slack = max((end - start) * 0.15, timedelta(milliseconds=200))
-    every = marks(report)
     first, last = _limits(every)
     return None if last - first < 3 * (end - start + 2 * slack) else _drawn(report, every, start - slack, end + slack)
-
-
-def best_pair(report: Report) -> tuple[Link, Rejection, Operation] | None:
-    """Return the best pair: unbroken before broken, then the strongest basis, then the nearest in time."""
-    operations = {operation.id: operation for operation in report.operations}
-    pairs = [(link, rejection) for link, rejection in _pairs(report) if link.operation in operations]
-    if not pairs:
-        return None
-    # Of equal pairs min takes the first.
-    link, rejection = min(pairs, key=lambda pair: _rank(pair[0]))
-    return link, rejection, operations[link.operation]
-
-
-def _rank(link: Link) -> tuple[bool, int, float]:
-    return link.broken_by is not None, LINK_BASES.index(link.basis), abs(link.delta_seconds)
-
-
-def _pairs(report: Report) -> Iterable[tuple[Link, Rejection]]:
-    for incident in report.incidents:
-        rejections = {rejection.id: rejection for rejection in incident.rejections}
-        for link in incident.links:
-            if link.rejection in rejections:
-                yield link, rejections[link.rejection]
 
 
 def _placed(report: Report) -> Iterator[tuple[Rejection, datetime, datetime | None]]:
@@ -200,32 +177,22 @@ def _drawn(report: Report, every: Sequence[Mark], start: datetime, end: datetime
     def at(time: datetime) -> float:
         return round((time - start).total_seconds() / span, 5)
 
-    inside = [mark for mark in every if start <= mark.time <= end]
     totals: Counter[LaneName] = Counter()
     for mark in every:
         totals[mark.lane] += mark.count
     # A report that was read from JSON counts the folded refusals and has no marks for them.
     totals["refusals"] = report.rejection_count
+    inside = [replace(mark, x=at(mark.time)) for mark in every if start <= mark.time <= end]
     lanes = [
-        _lane(name, title, totals[name], [mark for mark in inside if mark.lane == name], at, _covered(report, name, at))
+        _lane(name, title, totals[name], [mark for mark in inside if mark.lane == name], _covered(report, name, at))
         for name, title in LANES
     ]
-    return Timeline(
-        start=start,
-        end=end,
-        lanes=tuple(lanes),
-        connections=tuple(_connections(report, at)),
-        ticks=tuple(_ticks(start, end, at)),
-    )
+    connections, ticks = tuple(_connections(report, at)), tuple(_ticks(start, end, at))
+    return Timeline(start=start, end=end, lanes=tuple(lanes), connections=connections, ticks=ticks)
 
 
 def _lane(
-    name: LaneName,
-    title: str,
-    total: int,
-    shown: Sequence[Mark],
-    at: _At,
-    covered: tuple[tuple[float, float], ...],
+    name: LaneName, title: str, total: int, shown: Sequence[Mark], covered: tuple[tuple[float, float], ...]
 ) -> Lane:
     dense = len(shown) > _MOST_MARKS
     return Lane(
@@ -233,16 +200,16 @@ def _lane(
         title=title,
         count=sum(mark.count for mark in shown),
         total=total,
-        marks=() if dense else tuple([replace(mark, x=at(mark.time)) for mark in shown]),
-        bins=_binned((at(mark.time), mark.count) for mark in shown) if dense else (),
+        marks=() if dense else tuple(shown),
+        bins=_binned(shown) if dense else (),
         covered=covered,
     )
 
 
-def _binned(counted: Iterable[tuple[float, int]]) -> tuple[Bin, ...]:
+def _binned(shown: Iterable[Mark]) -> tuple[Bin, ...]:
     counts: Counter[int] = Counter()
-    for x, count in counted:
-        counts[min(int(x * _BINS), _BINS - 1)] += count
+    for mark in shown:
+        counts[min(int(mark.x * _BINS), _BINS - 1)] += mark.count
     fullest = max(counts.values())
     return tuple(
         Bin(x=number / _BINS, width=1 / _BINS, count=count, height=round(0.2 + 0.8 * count / fullest, 3))
@@ -270,12 +237,8 @@ def _covered(report: Report, lane: LaneName, at: _At) -> tuple[tuple[float, floa
 
 
 def _connections(report: Report, at: _At) -> list[Connection]:
-    operations = {operation.id: operation for operation in report.operations}
     connections: dict[tuple[object, ...], Connection] = {}
-    for link, rejection in _pairs(report):
-        operation = operations.get(link.operation)
-        if operation is None:
-            continue
+    for _, link, rejection, operation in linked(report):
         handshake = rejection.handshake_time if link.anchor == "handshake" else None
         line = Connection(
             from_lane="handshakes" if handshake else "refusals",

@@ -37,6 +37,16 @@ KINDS = ("positive", "negative", "near-miss")
 PARTS = ("signals", "links", "causes")
 _HANDSHAKE = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _NOWHERE = Origin(source="case")
+# What no case says.
+_OF_CHECK: dict[str, Any] = {
+    **dict.fromkeys(("result_name", "chain_ref", "task_id", "chain_result", "server_name"), ""),
+    **dict.fromkeys(("chain_status", "elements", "missing_events", "origins"), ()),
+    **dict.fromkeys(("certificate", "missing_issuer", "chain_origin", "chain_time")),
+}
+_OF_REFUSAL: dict[str, Any] = {
+    **dict.fromkeys(("connector", "session", "local_endpoint", "remote_endpoint", "tls", "mail_from", "rcpt_to"), ""),
+    **dict.fromkeys(("message_id", "attribution"), ""),
+}
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -127,21 +137,9 @@ def _operation(rule: LinkRule, fields: Mapping[str, Any]) -> Operation:
         subject=f"*.{domain}" if domain else str(fields.get("RemoteName", "")),
         policy="CERT_CHAIN_POLICY_SSL",
         result="800B0109",
-        result_name="",
-        chain_ref="",
-        task_id="",
-        chain_result="",
-        chain_status=(),
-        elements=(),
-        server_name="",
-        certificate=None,
-        missing_issuer=None,
-        missing_events=(),
         signals=() if fields.get("signal") is False else (rule.operation_signal,),
         origin=_NOWHERE,
-        chain_origin=None,
-        chain_time=None,
-        origins=(),
+        **_OF_CHECK,
     )
 
 
@@ -155,26 +153,18 @@ def _rejection(rule: LinkRule, fields: Mapping[str, Any]) -> Rejection:
         host="OTHER" if fields.get("host") == "other" else "HOST",
         host_basis="row",
         kind="send-connector",
-        connector="",
-        session="",
-        local_endpoint="",
-        remote_endpoint="",
         remote_name=str(fields.get("RemoteName", "")),
         helo=f"host.{domain}" if domain else "",
         starttls=True,
         handshake_time=_HANDSHAKE,
-        tls="",
         sent=Certificate(thumbprint=str(sent)) if sent else None,
         received=Certificate(thumbprint=str(received)) if received else None,
-        mail_from="",
-        rcpt_to="",
-        message_id="",
         stage="RCPT",
         reply="550 5.7.64",
-        attribution="",
         untrusted_root_hint=False,
         resolution=0.001,
         signals=rule.rejection_signals[:1],
         origin=_NOWHERE,
         origins=(),
+        **_OF_REFUSAL,
     )

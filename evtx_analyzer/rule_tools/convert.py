@@ -9,20 +9,16 @@ it joins fields of views, which no SIEM has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any
 
 import yaml
 from msgspec import Struct
 from sigma.collection import SigmaCollection
-from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.plugins import InstalledSigmaPlugins
-from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline, QueryPostprocessingItem
-from sigma.processing.postprocessing import QueryPostprocessingTransformation
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
 from sigma.processing.transformations import FieldMappingTransformation
-from sigma.rule import SigmaRule
 
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.rule_tools.siem import SIEMS, Log, Siem
@@ -100,7 +96,10 @@ def _converted(name: str, rules: _Rules, backend: Any, siem: Siem | None) -> Con
         queries = converter.convert(SigmaCollection.from_dicts(needed))
     except (SigmaError, NotImplementedError) as error:
         return Converted(name=name, query="", problem=str(error).partition(" (while")[0])
-    return Converted(name=name, query=str(queries[-1]), problem="", note=LINK_NOTE if siem and is_link else "")
+    query = str(queries[-1])
+    if placed:
+        query = placed.place(_log(rules[name]), _fields_of(rules[name]), query)
+    return Converted(name=name, query=query, problem="", note=LINK_NOTE if siem and is_link else "")
 
 
 # ----------------------------------------------------------------------------------------------- names of a SIEM
@@ -126,22 +125,6 @@ def _fields_of(data: dict[str, Any]) -> list[str]:
 
 
 def _pipeline(siem: Siem, data: dict[str, Any]) -> ProcessingPipeline:
-    """Return the pySigma pipeline that renames a signal's fields to columns and adds the table to its query."""
+    """Return the pySigma pipeline that renames a signal's fields to columns."""
     columns: dict[str | None, str | list[str]] = {name: siem.logs[_log(data)].column(name) for name in _fields_of(data)}
-    return ProcessingPipeline(
-        items=[ProcessingItem(transformation=FieldMappingTransformation(columns))],
-        postprocessing_items=[QueryPostprocessingItem(transformation=_Place(siem, data))],
-    )
-
-
-@dataclass
-class _Place(QueryPostprocessingTransformation):
-    """Puts the table of its log, and the columns that are taken out of an event, before the conditions of a signal."""
-
-    siem: Siem
-    data: dict[str, Any]
-
-    def apply(self, rule: SigmaRule | SigmaCorrelationRule, query: Any) -> Any:  # noqa: ANN401  as pySigma has it
-        """Return the whole query."""
-        super().apply(rule, query)
-        return self.siem.place(_log(self.data), _fields_of(self.data), query)
+    return ProcessingPipeline(items=[ProcessingItem(transformation=FieldMappingTransformation(columns))])

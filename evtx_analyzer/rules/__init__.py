@@ -15,23 +15,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from evtx_analyzer.rules import cache
-from evtx_analyzer.rules.definitions import Cause, LinkRule, MissingRule, Observation, ObservationKind, RuleSet
-from evtx_analyzer.rules.files import RuleTexts, builtin_rules, rule_files, rule_folders, rule_texts, rules_version
+from evtx_analyzer.rules.definitions import Cause, LinkRule, RuleSet
+from evtx_analyzer.rules.files import RuleTexts, rule_folders, rule_texts, rules_version
 from evtx_analyzer.sigma.match import Signal, signal
-
-__all__ = [
-    "Cause",
-    "LinkRule",
-    "MissingRule",
-    "Observation",
-    "ObservationKind",
-    "Rules",
-    "builtin_rules",
-    "load",
-    "rule_files",
-    "rule_folders",
-    "rules_version",
-]
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -50,7 +36,18 @@ class Rules(Struct, frozen=True, kw_only=True):
         set.
         """
         texts = rule_texts(rule_folders(folder))
-        return _cached(texts, "" if folder is None else rules_version(folder))
+        added = "" if folder is None else rules_version(folder)
+        entry = cache.entry(texts)
+        known = cache.read(entry)
+        if known is not None:
+            try:
+                return _compiled(known, added)
+            except (re.error, ValueError):
+                pass  # an invalid pattern, which this program never writes: the entry was changed
+        parsed = _parsed(texts)
+        rules = _compiled(parsed, added)
+        cache.write(entry, parsed)
+        return rules
 
 
 def load(*folders: Traversable) -> Rules:
@@ -59,20 +56,6 @@ def load(*folders: Traversable) -> Rules:
     The cache is not used. Raises RuleSetError with all mistakes.
     """
     return _compiled(_parsed(rule_texts(folders)))
-
-
-def _cached(texts: RuleTexts, added: str) -> Rules:
-    entry = cache.entry(texts)
-    known = cache.read(entry)
-    if known is not None:
-        try:
-            return _compiled(known, added)
-        except (re.error, ValueError):
-            pass  # an invalid pattern, which this program never writes: the entry was changed
-    parsed = _parsed(texts)
-    rules = _compiled(parsed, added)
-    cache.write(entry, parsed)
-    return rules
 
 
 def _parsed(texts: RuleTexts) -> RuleSet:

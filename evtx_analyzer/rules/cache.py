@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from importlib.util import find_spec
@@ -23,15 +22,16 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw, Struct
 
+from evtx_analyzer.errors import ReportError
 from evtx_analyzer.rules.definitions import RuleSet
 from evtx_analyzer.rules.files import RuleTexts
 from evtx_analyzer.version import VERSION
+from evtx_analyzer.whole_files import is_part, write_whole
 
 VARIABLE = "EVTX_ANALYZER_NO_CACHE"
 KEPT = 8
 """How many entries are kept: one for each rule set in use, and those of other versions."""
 
-_ENTRY, _PART = "*.json", ".part"
 _ABANDONED = 3600.0  # seconds: no run writes an entry for so long
 _PACKAGE = Path(__file__).parent.parent
 # Modules that decide how rule files are parsed and how an entry is laid out.
@@ -140,9 +140,9 @@ def write(path: Path | None, rules: RuleSet) -> None:
         if msgspec.json.decode(content, type=RuleSet) != rules:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(path, msgspec.json.encode(_Entry(digest=_digest(path, content), rules=Raw(content))))
+        write_whole(path, msgspec.json.encode(_Entry(digest=_digest(path, content), rules=Raw(content))))
         _sweep(path.parent)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ReportError, ValueError, RecursionError):
         return
 
 
@@ -151,22 +151,12 @@ def _digest(path: Path, content: bytes) -> str:
     return hashlib.sha256(path.name.encode() + b"\n" + content).hexdigest()
 
 
-def _replace(path: Path, data: bytes) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=_PART)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.replace(part, path)  # noqa: PTH105  mkstemp gives a text
-    except OSError:
-        with suppress(OSError):
-            os.unlink(part)  # noqa: PTH108
-        raise
-
-
 def _sweep(place: Path) -> None:
     """Remove all but the newest entries, and unfinished files that killed runs left behind."""
-    entries = sorted(((file.stat().st_mtime, file) for file in place.glob(_ENTRY)), reverse=True)
-    abandoned = [file for file in place.glob(f"*{_PART}") if time.time() - file.stat().st_mtime > _ABANDONED]
+    entries = sorted(((file.stat().st_mtime, file) for file in place.glob("*.json")), reverse=True)
+    abandoned = [
+        file for file in place.iterdir() if is_part(file.name) and time.time() - file.stat().st_mtime > _ABANDONED
+    ]
     for file in [*(file for _, file in entries[KEPT:]), *abandoned]:
         with suppress(OSError):
             file.unlink()

@@ -67,7 +67,7 @@ class Check:
         """Return a command; a placeholder in it must be a whole argument, for it is filled with a quoted literal."""
         text = self.text(key, value)
         bare = _QUOTED.sub("''", text)
-        quoted = [part for part in _QUOTED.findall(text) if _names(part)]
+        quoted = [part for part in _QUOTED.findall(text) if string.Template(part).get_identifiers()]
         joined = [match[0] for match in _PLACEHOLDER.finditer(bare) if match["before"] or match["after"]]
         for part in (*quoted, *joined):
             self.wrong(key, f"in a command a placeholder is a whole argument, without quotation marks: {part}")
@@ -106,7 +106,3 @@ class Check:
         for name in template.get_identifiers():
             if name not in PLACEHOLDERS:
                 self.wrong(key, f"unknown placeholder ${name}; known: {', '.join(sorted(PLACEHOLDERS))}")
-
-
-def _names(text: str) -> list[str]:
-    return string.Template(text).get_identifiers()

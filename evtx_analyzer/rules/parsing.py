@@ -44,39 +44,32 @@ _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader",
 def parse(texts: RuleTexts) -> RuleSet:
     """Return the rules of files; raises RuleSetError with all mistakes."""
     mistakes: list[RuleError] = []
-    read_signals = [
-        _parsed(_signal, name, data, mistakes=mistakes) for name, data in _documents(texts, "signals", mistakes)
-    ]
-    signals = [read_signal for read_signal in read_signals if read_signal is not None]
-    known = frozenset(signal.name for signal in signals)
-    read_links = [
-        _parsed(_link, name, data, known, mistakes=mistakes) for name, data in _documents(texts, "links", mistakes)
-    ]
-    links = [read_link for read_link in read_links if read_link is not None]
-    names = {"link": frozenset(link.name for link in links), "signal": known}
-    read_commands = {
-        stem(name): _parsed(parse_commands, name, data, mistakes=mistakes)
-        for name, data in _documents(texts, "commands", mistakes)
-    }
-    commands = {name: steps for name, steps in read_commands.items() if steps is not None}
-    read_causes = [
-        _parsed(parse_cause, name, data, names, commands, mistakes=mistakes)
-        for name, data in _documents(texts, "causes", mistakes)
-    ]
-    causes = [read_cause for read_cause in read_causes if read_cause is not None]
+
+    def rules(part: str, parse_file: Callable[..., _Rule | None], *known: object) -> list[tuple[str, _Rule]]:
+        """Return the rules of a part, each with the name of its file; files with a mistake are left out."""
+        files = _documents(texts, part, mistakes)
+        parsed = [(stem(name), _parsed(parse_file, name, data, *known, mistakes=mistakes)) for name, data in files]
+        return [(name, rule) for name, rule in parsed if rule is not None]
+
+    signals = rules("signals", _signal)
+    known = frozenset(name for name, _ in signals)
+    links = rules("links", _link, known)
+    commands = dict(rules("commands", parse_commands))
+    names = {"link": frozenset(name for name, _ in links), "signal": known}
+    causes = [cause for _, cause in rules("causes", parse_cause, names, commands)]
     if not mistakes and not causes:
         mistakes.append(RuleError("causes", "", "no rule file found; expected signals/, links/ and causes/"))
     if mistakes:
         raise RuleSetError(tuple(mistakes))
     return RuleSet(
-        signals=tuple(signals),
-        links=tuple(links),
+        signals=tuple(signal for _, signal in signals),
+        links=tuple(link for _, link in links),
         causes=tuple(sorted(causes, key=lambda cause: (cause.rank, cause.id))),
     )
 
 
 def _parsed(
-    parse: Callable[..., _Rule], file: str, data: dict[str, Any], *known: object, mistakes: list[RuleError]
+    parse: Callable[..., _Rule | None], file: str, data: dict[str, Any], *known: object, mistakes: list[RuleError]
 ) -> _Rule | None:
     """Return the rule of one file; a value of an unexpected type is a mistake of that file."""
     try:
@@ -92,7 +85,9 @@ def _documents(texts: RuleTexts, part: str, mistakes: list[RuleError]) -> Iterat
     for file, content in texts[part].items():
         name = f"{part}/{file}"
         try:
-            data = yaml.load(_text(content), Loader=_LOADER)  # noqa: S506  both are safe loaders
+            # With line feeds alone, as a text file has in Python.
+            text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+            data = yaml.load(text, Loader=_LOADER)  # noqa: S506  both are safe loaders
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             mistakes.append(RuleError(name, "", f"not readable as YAML: {error}".replace("\n", " ")))
             continue
@@ -100,11 +95,6 @@ def _documents(texts: RuleTexts, part: str, mistakes: list[RuleError]) -> Iterat
             yield name, data
         else:
             mistakes.append(RuleError(name, "", "expected a mapping of keys to values"))
-
-
-def _text(content: bytes) -> str:
-    """Return UTF-8 as text with the ends of lines that a text file has in Python: line feeds alone."""
-    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 # ---------------------------------------------------------------------------------------------- signals, links

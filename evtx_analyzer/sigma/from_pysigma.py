@@ -8,29 +8,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from sigma.conditions import (
-    ConditionAND,
-    ConditionFieldEqualsValueExpression,
-    ConditionNOT,
-    ConditionOR,
-    ConditionValueExpression,
-)
-from sigma.types import (
-    SigmaBool,
-    SigmaCasedString,
-    SigmaCIDRExpression,
-    SigmaCompareExpression,
-    SigmaExists,
-    SigmaExpansion,
-    SigmaFieldReference,
-    SigmaNull,
-    SigmaNumber,
-    SigmaRegularExpression,
-    SigmaRegularExpressionFlag,
-    SigmaString,
-    SigmaType,
-    SpecialChars,
-)
+from sigma import conditions as parsed_as
+from sigma import types as sigma
 
 from evtx_analyzer.sigma.conditions import (
     And,
@@ -56,12 +35,12 @@ from evtx_analyzer.sigma.conditions import (
     Wildcard,
 )
 
-_FLAGS: dict[SigmaRegularExpressionFlag, RegexFlag] = {
-    SigmaRegularExpressionFlag.IGNORECASE: "i",
-    SigmaRegularExpressionFlag.MULTILINE: "m",
-    SigmaRegularExpressionFlag.DOTALL: "s",
+_FLAGS: dict[sigma.SigmaRegularExpressionFlag, RegexFlag] = {
+    sigma.SigmaRegularExpressionFlag.IGNORECASE: "i",
+    sigma.SigmaRegularExpressionFlag.MULTILINE: "m",
+    sigma.SigmaRegularExpressionFlag.DOTALL: "s",
 }
-_WILDCARDS = {SpecialChars.WILDCARD_SINGLE: Wildcard.ONE, SpecialChars.WILDCARD_MULTI: Wildcard.MANY}
+_WILDCARDS = {sigma.SpecialChars.WILDCARD_SINGLE: Wildcard.ONE, sigma.SpecialChars.WILDCARD_MULTI: Wildcard.MANY}
 
 
 def condition_of(parsed: object) -> Condition:
@@ -70,45 +49,45 @@ def condition_of(parsed: object) -> Condition:
     Raises UnsupportedConditionError for what cannot be evaluated.
     """
     match parsed:
-        case ConditionAND(args=args):
+        case parsed_as.ConditionAND(args=args):
             return And(tuple(condition_of(arg) for arg in args))
-        case ConditionOR(args=args):
+        case parsed_as.ConditionOR(args=args):
             return Or(tuple(condition_of(arg) for arg in args))
-        case ConditionNOT(args=[arg]):
+        case parsed_as.ConditionNOT(args=[arg]):
             return Not(condition_of(arg))
-        case ConditionFieldEqualsValueExpression(field=name, value=value):
+        case parsed_as.ConditionFieldEqualsValueExpression(field=name, value=value):
             return FieldIs(name, _field_value(value))
-        case ConditionValueExpression(value=value):
+        case parsed_as.ConditionValueExpression(value=value):
             return Keyword(_value(value))
     raise UnsupportedConditionError(f"{type(parsed).__name__} is not supported")
 
 
-def _field_value(value: SigmaType) -> Value | Null | Exists | FieldReference:
+def _field_value(value: sigma.SigmaType) -> Value | Null | Exists | FieldReference:
     match value:
-        case SigmaNull():
+        case sigma.SigmaNull():
             return Null()
-        case SigmaExists():
+        case sigma.SigmaExists():
             return Exists(value.exists)
-        case SigmaFieldReference():
+        case sigma.SigmaFieldReference():
             return FieldReference(value.field, value.starts_with, value.ends_with)
     return _value(value)
 
 
-def _value(value: SigmaType) -> Value:
+def _value(value: sigma.SigmaType) -> Value:
     match value:
-        case SigmaExpansion(values=values):
+        case sigma.SigmaExpansion(values=values):
             return OneOf(tuple(_value(alternative) for alternative in values))
-        case SigmaString():
-            return Text(tuple(_part(part) for part in value.s), cased=isinstance(value, SigmaCasedString))
-        case SigmaRegularExpression():
+        case sigma.SigmaString():
+            return Text(tuple(_part(part) for part in value.s), cased=isinstance(value, sigma.SigmaCasedString))
+        case sigma.SigmaRegularExpression():
             return Regex(str(value.regexp), tuple(sorted(_FLAGS[flag] for flag in value.flags)))
-        case SigmaCIDRExpression():
+        case sigma.SigmaCIDRExpression():
             return Network(value.cidr)
-        case SigmaCompareExpression(number=number, op=operator):
+        case sigma.SigmaCompareExpression(number=number, op=operator):
             return Compare(cast("Operator", operator.name), float(number.number))
-        case SigmaNumber():
+        case sigma.SigmaNumber():
             return Number(float(value.number))
-        case SigmaBool():
+        case sigma.SigmaBool():
             return Boolean(value.boolean)
     raise UnsupportedConditionError(f"values of type {type(value).__name__} are not supported")
 
@@ -116,6 +95,6 @@ def _value(value: SigmaType) -> Value:
 def _part(part: object) -> str | Wildcard:
     if isinstance(part, str):
         return part
-    if isinstance(part, SpecialChars) and part in _WILDCARDS:
+    if isinstance(part, sigma.SpecialChars) and part in _WILDCARDS:
         return _WILDCARDS[part]
     raise UnsupportedConditionError(f"the placeholder {part} is not expanded")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from evtx_analyzer.capi2.summaries import summary
-from evtx_analyzer.columns import Cell, Column, origin_columns
+from evtx_analyzer.columns import Column, joined, of_part, origin_columns
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.events import Capi2Event
 from evtx_analyzer.wincrypt import TRUST_ERRORS, as_hex, flag_names, result_name
-
-
-def _joined(values: Iterable[str]) -> str:
-    return " ".join(values)
 
 
 def _chain(elements: Sequence[ChainElement]) -> str:
@@ -22,14 +18,17 @@ def _chain(elements: Sequence[ChainElement]) -> str:
     )
 
 
-def _of_retrieval(name: str) -> Callable[[Capi2Event], Cell]:
-    """Return a function that takes a field of an event's retrieval or revocation, whichever it has."""
-    return lambda event: str(getattr(event.retrieval or event.revocation, name, "") or "")
+def _url(event: Capi2Event) -> str:
+    return str(getattr(event.retrieval or event.revocation, "url", ""))
 
 
 def _tried(event: Capi2Event) -> str:
     attempts = event.retrieval.attempts if event.retrieval else ()
     return "; ".join(f"{attempt.name} {attempt.error} {attempt.error_name}" for attempt in attempts if attempt.error)
+
+
+def _thumbprints(event: Capi2Event) -> str:
+    return " ".join(certificate.thumbprint for certificate in event.certificates)
 
 
 EVENT_COLUMNS = (
@@ -50,8 +49,8 @@ EVENT_COLUMNS = (
     Column("policy", "text", "policy of event 30", lambda event: event.policy_name),
     Column("serverName", "text", "serverName of an SSL policy", lambda event: event.server_name, ("server_name",)),
     Column("authType", "text", "authType of an SSL policy", lambda event: event.auth_type, ("auth_type",)),
-    Column("ignore_flags", "text", "checks an SSL policy leaves out", lambda event: _joined(event.ignore_flags)),
-    Column("flags", "text", "Flags, decoded from the value", lambda event: _joined(event.flags)),
+    Column("ignore_flags", "text", "checks an SSL policy leaves out", joined("ignore_flags")),
+    Column("flags", "text", "Flags, decoded from the value", joined("flags")),
     Column("chainIndex", "number", "Status/@chainIndex of event 30", lambda event: event.status[0], ("chain_index",)),
     Column(
         "elementIndex", "number", "Status/@elementIndex of event 30", lambda event: event.status[1], ("element_index",)
@@ -61,51 +60,24 @@ EVENT_COLUMNS = (
         "chain_errors",
         "text",
         "ErrorStatus by name",
-        lambda event: _joined(flag_names(event.chain_error or 0, TRUST_ERRORS)),
+        lambda event: " ".join(flag_names(event.chain_error or 0, TRUST_ERRORS)),
     ),
     Column("chain", "text", "elements, leaf first, with their errors", lambda event: _chain(event.chain)),
     Column("engine", "text", "chain engine: user or machine", lambda event: event.engine),
-    Column("usages", "text", "OIDs asked for", lambda event: _joined(event.usages)),
-    Column(
-        "issuer_thumbprint",
-        "text",
-        "issuer in events 41 and 42",
-        lambda event: event.revocation.issuer_thumbprint if event.revocation else "",
-    ),
-    Column(
-        "location",
-        "text",
-        "where a list came from",
-        lambda event: event.revocation.location if event.revocation else "",
-    ),
-    Column(
-        "rejected",
-        "text",
-        "check a list failed (42)",
-        lambda event: event.revocation.rejected if event.revocation else "",
-    ),
-    Column("url", "text", "URL of events 41, 42, 51 and 53", _of_retrieval("url")),
-    Column(
-        "answer",
-        "text",
-        "first line of the response (53)",
-        lambda event: event.retrieval.answer if event.retrieval else "",
-    ),
+    Column("usages", "text", "OIDs asked for", joined("usages")),
+    Column("issuer_thumbprint", "text", "issuer in events 41 and 42", of_part("revocation", "issuer_thumbprint")),
+    Column("location", "text", "where a list came from", of_part("revocation", "location")),
+    Column("rejected", "text", "check a list failed (42)", of_part("revocation", "rejected")),
+    Column("url", "text", "URL of events 41, 42, 51 and 53", _url),
+    Column("answer", "text", "first line of the response (53)", of_part("retrieval", "answer")),
     Column("attempts", "text", "failed attempts on the way (53)", _tried),
     Column("target", "text", "file of events 81 and 82", lambda event: event.target),
-    Column(
-        "certificates",
-        "text",
-        "thumbprints in event 90",
-        lambda event: _joined(certificate.thumbprint for certificate in event.certificates),
-    ),
+    Column("certificates", "text", "thumbprints in event 90", _thumbprints),
     Column("TaskId", "text", "TaskId", lambda event: event.task_id, ("task_id",)),
     Column("SeqNumber", "number", "SeqNumber", lambda event: event.sequence, ("sequence",)),
     Column("chainRef", "text", "chainRef", lambda event: event.chain_ref, ("chain_ref",)),
     Column("channel", "text", "Channel as written", lambda event: event.channel),
-    Column(
-        "notes", "text", "where the event contradicts itself, or is not known", lambda event: "; ".join(event.notes)
-    ),
+    Column("notes", "text", "where the event contradicts itself, or is not known", joined("notes", "; ")),
     Column("summary", "text", "the event in words", summary),
     *origin_columns(lambda event: event.origin),
 )
@@ -121,37 +93,17 @@ OPERATION_COLUMNS = (
     Column("process_id", "number", "ProcessID", lambda operation: operation.process_id),
     Column("subject", "text", "subjectName of the certificate", lambda operation: operation.subject),
     Column("thumbprint", "text", "SHA-1 of the certificate", lambda operation: operation.thumbprint),
-    Column(
-        "issuer",
-        "text",
-        "issuer, from event 90",
-        lambda operation: operation.certificate.issuer if operation.certificate else "",
-    ),
-    Column(
-        "not_before",
-        "time",
-        "from event 90",
-        lambda operation: operation.certificate.not_before if operation.certificate else None,
-    ),
-    Column(
-        "not_after",
-        "time",
-        "from event 90",
-        lambda operation: operation.certificate.not_after if operation.certificate else None,
-    ),
+    Column("issuer", "text", "issuer, from event 90", of_part("certificate", "issuer")),
+    Column("not_before", "time", "from event 90", of_part("certificate", "not_before", None)),
+    Column("not_after", "time", "from event 90", of_part("certificate", "not_after", None)),
     Column("policy", "text", "policy of event 30", lambda operation: operation.policy),
     Column("server_name", "text", "serverName", lambda operation: operation.server_name),
     Column("result", "text", "result, hex", lambda operation: operation.result),
     Column("result_name", "text", "symbol of the result", lambda operation: operation.result_name),
     Column("chain_result", "text", "result of event 11, hex", lambda operation: operation.chain_result),
-    Column("chain_errors", "text", "ErrorStatus of the chain", lambda operation: _joined(operation.chain_status)),
+    Column("chain_errors", "text", "ErrorStatus of the chain", joined("chain_status")),
     Column("chain", "text", "elements, leaf first, with their errors", lambda operation: _chain(operation.elements)),
-    Column(
-        "missing_issuer",
-        "text",
-        "issuer not found",
-        lambda operation: operation.missing_issuer.subject if operation.missing_issuer else "",
-    ),
+    Column("missing_issuer", "text", "issuer not found", of_part("missing_issuer", "subject")),
     Column(
         "revocation",
         "text",
@@ -178,7 +130,7 @@ OPERATION_COLUMNS = (
         "yes, or no where a part is not in the export",
         lambda operation: "yes" if operation.complete else "no",
     ),
-    Column("notes", "text", "what is missing and why; contradictions", lambda operation: "; ".join(operation.notes)),
+    Column("notes", "text", "what is missing and why; contradictions", joined("notes", "; ")),
     Column("record", "number", "EventRecordID of its main event", lambda operation: operation.origin.record),
     *origin_columns(lambda operation: operation.origin),
 )

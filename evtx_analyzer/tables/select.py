@@ -76,18 +76,14 @@ class Filter(Struct, frozen=True, kw_only=True):
     def accepts_operation(self, operation: Operation) -> bool:
         """Return whether an operation meets the conditions: by its time, process and names, and by any event in it."""
         results = {int(step.result, 16) for step in operation.steps if step.result}
-        names = (
-            operation.subject,
-            operation.thumbprint,
-            *(name for element in operation.elements for name in _element_names(element)),
-        )
+        parts: tuple[Operation | ChainElement, ...] = (operation, *operation.elements)
         return (
             self._at(operation.time)
             and (not self.ids or any(step.event_id in self.ids for step in operation.steps))
             and (not self.results or bool(results & self.results))
             and (not self.failed or bool(results - {0}))
             and self._by(operation.process)
-            and self._about(names)
+            and self._about(name for part in parts for name in (part.subject, part.thumbprint))
         )
 
     def _at(self, time: datetime) -> bool:
@@ -190,32 +186,18 @@ def _events(accounts: Iterable[SourceAccount], options: ReadingOptions, kind: st
                 yield from (RecipientRow(event, recipient) for recipient in event.recipients or (_NO_RECIPIENT,))
 
 
-def _element_names(element: ChainElement) -> tuple[str, str]:
-    return element.subject, element.thumbprint
+def _subjects(event: Capi2Event) -> Iterator[str]:
+    """Yield the names and thumbprints that an event is about."""
+    for part in (event, *event.certificates, *event.chain, event.revocation):
+        if part is not None:
+            yield from (part.subject, part.thumbprint)
+    for certificate in event.certificates:
+        yield from certificate.alternate_names
 
 
-def _subjects(event: Capi2Event) -> tuple[str, ...]:
-    """Return the names and thumbprints that an event is about."""
-    names = [event.subject, event.thumbprint]
-    names += [
-        name
-        for certificate in event.certificates
-        for name in (certificate.subject, certificate.thumbprint, *certificate.alternate_names)
-    ]
-    names += [name for element in event.chain for name in _element_names(element)]
-    if event.revocation:
-        names += [event.revocation.subject, event.revocation.thumbprint]
-    return tuple(names)
-
-
-def _operation_message(operation: Operation) -> str:
-    return next((step.text for step in operation.steps if step.origin == operation.origin), operation.kind)
-
-
-OPERATIONS = Table(OPERATION_COLUMNS, _operation_message)
-
+OPERATIONS = Table(
+    OPERATION_COLUMNS,
+    lambda operation: next((step.text for step in operation.steps if step.origin == operation.origin), operation.kind),
+)
 # In the order in which messages list them.
-TABLES: dict[str, Table] = {
-    CAPI2: Table(EVENT_COLUMNS, summary),
-    **ROW_TABLES,
-}
+TABLES: dict[str, Table] = {CAPI2: Table(EVENT_COLUMNS, summary), **ROW_TABLES}

@@ -16,7 +16,7 @@ Chains that were built for a signature check stand below it. Control characters 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
@@ -40,45 +40,36 @@ _TITLES = {
 
 def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) -> Iterator[str]:
     """Yield lines of text without line ends: each operation and an empty line, and at the end the coverage."""
-    every = list(operations)
+    return map(clean, _told(list(operations), coverage))
+
+
+def _told(every: Sequence[Operation], coverage: Iterable[Coverage]) -> Iterator[str]:
     ids = {operation.id for operation in every}
-    inner: dict[str, list[Operation]] = {}
+    inner: dict[str | None, list[Operation]] = {}
     for operation in every:
-        if operation.parent in ids:
-            inner.setdefault(operation.parent or "", []).append(operation)
-    for operation in every:
-        if operation.parent in ids:
-            continue
-        yield from (clean(line) for line in _story_lines(operation, 0))
+        inner.setdefault(operation.parent if operation.parent in ids else None, []).append(operation)
+    for operation in inner.get(None, ()):
+        yield from _lines(operation)
         for child in inner.get(operation.id, ()):
-            yield from (clean(line) for line in _story_lines(child, 1))
+            yield from (f"  {line}" for line in _lines(child, inside=True))
         yield ""
     yield f"{len(every)} operation{'' if len(every) == 1 else 's'}"
     for span in coverage:
-        yield from (clean(line) for line in _covered(span))
+        ids_held = "" if span.first_record is None else f", record ids {span.first_record} to {span.last_record}"
+        time = clock.as_text(None)
+        if span.first is not None and span.last is not None:
+            time = clock.span_text(Moment(span.first, span.time_basis), Moment(span.last, span.time_basis))
+        yield f"{span.source}: {span.records} records{ids_held}, {time}"
+        yield from (f"  {note}" for note in span.notes)
 
 
-def _covered(span: Coverage) -> Iterator[str]:
-    ids = "" if span.first_record is None else f", record ids {span.first_record} to {span.last_record}"
-    yield f"{span.source}: {span.records} records{ids}, {_span(span)}"
-    yield from (f"  {note}" for note in span.notes)
-
-
-def _span(span: Coverage) -> str:
-    if span.first is None or span.last is None:
-        return clock.as_text(None)
-    return clock.span_text(Moment(span.first, span.time_basis), Moment(span.last, span.time_basis))
-
-
-def _story_lines(operation: Operation, depth: int) -> Iterator[str]:
-    pad = "  " * depth
+def _lines(operation: Operation, *, inside: bool = False) -> Iterator[str]:
     process = f"{operation.process or 'a process that is not named'} (process {operation.process_id})"
-    yield f"{pad}{clock.as_text(operation.time)}  {operation.host}  {process}  {_TITLES[operation.kind]}"
-    for line in _lines(operation, bool(depth)):
-        yield f"{pad}  {line}"
+    yield f"{clock.as_text(operation.time)}  {operation.host}  {process}  {_TITLES[operation.kind]}"
+    yield from (f"  {line}" for line in _inside(operation, inside))
 
 
-def _lines(operation: Operation, inside: bool) -> Iterator[str]:
+def _inside(operation: Operation, inside: bool) -> Iterator[str]:
     yield from _what(operation)
     if operation.chain_result or operation.elements:
         status = ", ".join(operation.chain_status) or "no error"

@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal, TextIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import msgspec
 
@@ -61,7 +61,9 @@ def write(table: Table, items: Iterable[Any], form: Format, stream: BinaryIO, *,
             text.writelines(msgspec.json.encode(row).decode("utf-8") + "\n" for row in rows)
         else:
             text.write("\ufeff" if bom else "")
-            _write_csv(table, items, text)
+            writer = csv.writer(text, lineterminator="\r\n")
+            writer.writerow(table.names)
+            writer.writerows([csv_cell(value) for value in row] for row in table.rows(items))
     finally:
         # The stream is the caller's: the wrapper would close it when it is collected.
         text.detach()
@@ -90,13 +92,6 @@ def for_timesketch(table: Table) -> Table:
         Column("timestamp_desc", "text", "what the time is", title),
     )
     return Table((*lead, *table.columns), table.message)
-
-
-def _write_csv(table: Table, items: Iterable[Any], stream: TextIO) -> None:
-    writer = csv.writer(stream, lineterminator="\r\n")
-    writer.writerow(table.names)
-    for row in table.rows(items):
-        writer.writerow([csv_cell(value) for value in row])
 
 
 def _write_parquet(table: Table, items: Iterable[Any], stream: BinaryIO) -> None:

@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 import evtx_analyzer as ea
-from evtx_analyzer.batch import IncompleteError, bundles, outputs_for, run, settings_for
+from evtx_analyzer.batch import outputs_for, run, settings_for
+from evtx_analyzer.batch.bundles import bundles
 from evtx_analyzer.batch.index import signature
+from evtx_analyzer.batch.outcome import IncompleteError
 from evtx_analyzer.batch.work import summarize
 from samples.build import CASES
 from samples.fleet import zipped

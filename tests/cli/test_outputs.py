@@ -14,15 +14,17 @@ from places import SAMPLES
 from reports import report
 
 from evtx_analyzer.cli import conversation, outputs, pager, streams
-from evtx_analyzer.cli.options import Format
+from evtx_analyzer.cli.options import Format, output_options
 from evtx_analyzer.errors import OptionError, ReportError
 
 CASE = SAMPLES / "kb-3212877"
 FIRST = "probable: The server does not send its intermediate certificates (KB 3212877)"
 
 
-def wanted(*files, form=Format.terminal, full=False):
-    return outputs.outputs([Path(file) for file in files], form, "en", full=full, redact=None, redact_map=None)
+def deliver(*files, form=Format.terminal, full=False):
+    """Whether the KB's case could be written to these files and stdout."""
+    to = output_options(output=[Path(file) for file in files], format_=form, full=full)
+    return outputs.deliver(report("kb-3212877"), to, outputs.checked(to))
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,7 @@ def said(monkeypatch):
 def test_an_output_that_cannot_be_written_costs_only_itself(tmp_path, capsys, said):
     (tmp_path / "folder.html").mkdir()
     files = [tmp_path / name for name in ("a.json", "folder.html", "b.md")]
-    assert not outputs.deliver(report("kb-3212877"), wanted(*files))
+    assert not deliver(*files)
     assert json.loads(files[0].read_bytes())["verdict"]["cause"] == "missing-intermediate"
     assert files[2].read_text("utf-8").startswith(f"## {FIRST}")
     assert capsys.readouterr().out.startswith(FIRST)
@@ -62,10 +64,10 @@ def test_the_exit_status_of_a_failed_output(tmp_path, run):
 def test_with_files_stdout_has_the_first_block_and_with_full_everything(tmp_path, capsys):
     texts = []
     for options in ({}, {"full": True}):
-        assert outputs.deliver(report("kb-3212877"), wanted(tmp_path / "r.html", **options))
+        assert deliver(tmp_path / "r.html", **options)
         texts.append(capsys.readouterr().out)
     for files in ((), ("-",), ("-", tmp_path / "r.html")):
-        assert outputs.deliver(report("kb-3212877"), wanted(*files))
+        assert deliver(*files)
         texts.append(capsys.readouterr().out)
     short, *whole = texts
     assert "Evidence for" not in short
@@ -76,7 +78,7 @@ def test_with_files_stdout_has_the_first_block_and_with_full_everything(tmp_path
 
 
 def test_standard_output_keeps_its_format_beside_files(tmp_path, capsys):
-    assert outputs.deliver(report("kb-3212877"), wanted(tmp_path / "r.html", form=Format.json))
+    assert deliver(tmp_path / "r.html", form=Format.json)
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
 
 
@@ -261,12 +263,12 @@ def test_only_what_is_longer_than_a_terminal_is_paged(rows, files, paged, monkey
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((100, rows)))
     monkeypatch.setattr(pager, "page", lambda text: shown.append(text) or True)
-    assert outputs.deliver(report("kb-3212877"), wanted(*(tmp_path / name for name in files)))
+    assert deliver(*(tmp_path / name for name in files))
     assert bool(shown) is paged
     assert bool(capsys.readouterr().out) is not paged
 
 
 def test_nothing_is_paged_into_a_pipe(monkeypatch, capsys):
     monkeypatch.setattr(pager, "page", lambda _: pytest.fail("a pipe has no pager"))
-    assert outputs.deliver(report("kb-3212877"), wanted())
+    assert deliver()
     assert capsys.readouterr().out.startswith(FIRST)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import evtx_analyzer as ea
-from evtx_analyzer.batch import bundles, run, settings_for
+from evtx_analyzer.batch import run, settings_for
+from evtx_analyzer.batch.bundles import bundles
 from evtx_analyzer.discover.remote import is_url
 from samples.build import CASES
 from samples.fleet import zipped

@@ -29,21 +29,12 @@ def report(name):
 @cache
 def rendered(name, suffix, code="en"):
     """A sample case in the format of a suffix, made once per run."""
-    return SUFFIXES[suffix](report(name), language.load(code))
+    return as_text(report(name), suffix, language.load(code))
 
 
 def as_text(made, suffix, say=language.ENGLISH):
     """A report in a format that is text."""
-    shown = SUFFIXES[suffix](made, say)
-    assert isinstance(shown, str)
-    return shown
-
-
-def as_bytes(made, suffix, say=language.ENGLISH):
-    """A report in a format that is none."""
-    shown = SUFFIXES[suffix](made, say)
-    assert isinstance(shown, bytes)
-    return shown
+    return SUFFIXES[suffix](made, say).decode()
 
 
 @cache

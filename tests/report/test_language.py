@@ -264,7 +264,7 @@ def test_times_of_every_basis_are_translated_inside_of_a_sentence(code, first, l
 def test_json_is_the_same_in_every_language():
     from evtx_analyzer.report import SUFFIXES
 
-    assert SUFFIXES[".json"](report("kb-3212877"), language.load("de")) == to_json(report("kb-3212877"))
+    assert SUFFIXES[".json"](report("kb-3212877"), language.load("de")) == to_json(report("kb-3212877")).encode()
 
 
 def test_an_unknown_sentence_stays_english():

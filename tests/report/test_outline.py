@@ -49,7 +49,7 @@ def repair(result, **parts):
 
 
 def shown(made, suffix, say=EN):
-    return " ".join(str(SUFFIXES[suffix](made, say)).replace("\\", "").split())
+    return " ".join(SUFFIXES[suffix](made, say).decode().replace("\\", "").split())
 
 
 @pytest.mark.parametrize("suffix", READABLE)
@@ -124,15 +124,15 @@ def test_a_cause_names_its_page(monkeypatch):
     for address in ("https://example.org/docs", "https://example.org/docs/"):
         monkeypatch.setenv("EVTX_ANALYZER_DOCS", address)
         assert opening(made, EN).page == page
-    assert f'href="{page}"' in SUFFIXES[".html"](made, EN)
-    assert f"missing-intermediate: more in {page}" in SUFFIXES[".txt"](made, EN)
+    assert f'href="{page}"' in SUFFIXES[".html"](made, EN).decode()
+    assert f"missing-intermediate: more in {page}" in SUFFIXES[".txt"](made, EN).decode()
 
 
 def test_a_cause_links_to_no_page_where_none_is_published(monkeypatch):
     monkeypatch.delenv("EVTX_ANALYZER_DOCS", raising=False)
     made = report("kb-3212877")
     assert opening(made, EN).page == ""
-    assert "more in" not in SUFFIXES[".txt"](made, EN)
+    assert "more in" not in SUFFIXES[".txt"](made, EN).decode()
 
 
 def test_a_cause_of_other_rules_has_no_page(monkeypatch):

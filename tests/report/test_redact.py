@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from places import CHECKOUT
-from reports import NAMES, as_bytes, as_text, report
+from reports import NAMES, as_text, report
 from smtp_case import analyze
 
 import evtx_analyzer
@@ -84,7 +84,7 @@ def test_no_original_survives_in_parquet(name):
 
     hidden, _ = redacted(report(name))
     for suffix in (".parquet", ".operations.parquet", ".links.parquet"):
-        table = pq.read_table(io.BytesIO(as_bytes(hidden, suffix, language.ENGLISH)))
+        table = pq.read_table(io.BytesIO(SUFFIXES[suffix](hidden, language.ENGLISH)))
         assert survivors(str(table.to_pylist()), originals(report(name))) == set()
 
 

@@ -10,13 +10,13 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 from places import SAMPLES
-from reports import NAMES, as_bytes, enormous, hostile, report
+from reports import NAMES, enormous, hostile, report
 
 import evtx_analyzer
 from evtx_analyzer.errors import ReportError
 from evtx_analyzer.plain_text import escaped
 from evtx_analyzer.report import SUFFIXES, language, render_for, write
-from evtx_analyzer.report.csv_tables import COMMON, LINKS, OPERATIONS, REJECTIONS, REPLIES, to_csv
+from evtx_analyzer.report.csv_tables import COMMON, LINKS, OPERATIONS, REJECTIONS, REPLIES, rendered
 from evtx_analyzer.report.markdown import to_markdown
 from evtx_analyzer.report.terminal import to_terminal
 from evtx_analyzer.report.timesketch import to_timesketch
@@ -71,25 +71,25 @@ def test_tables_hold_every_refusal_check_and_link(name):
         "common": len(made.common),
     }
     for table, count in counts.items():
-        read = rows(to_csv(TABLES[table])(made, EN))
+        read = rows(rendered(TABLES[table], made, "csv").decode())
         assert len(read) == count
         assert all(None not in row and None not in row.values() for row in read), "as many cells as columns"
 
 
 def test_a_negative_number_stays_a_number():
-    link = rows(to_csv(LINKS)(report("later-success"), EN))
+    link = rows(rendered(LINKS, report("later-success"), "csv").decode())
     assert any(row["delta_seconds"].startswith("-") for row in link), "a negative number is no formula"
 
 
 def test_hostile_cells_are_safe_and_whole():
     made = hostile()
-    for row in rows(to_csv(REJECTIONS)(made, EN)):
+    for row in rows(rendered(REJECTIONS, made, "csv").decode()):
         assert row["mail_from"].startswith("'=cmd|")
         assert row["rcpt_to"].startswith("'+")
         assert row["session"].startswith("'-")
         assert row["reply"] == escaped(made.incidents[0].rejections[0].reply), "hidden characters are shown"
-    assert all(row["text"].startswith("'=") for row in rows(to_csv(REPLIES)(made, EN)))
-    assert all(row["value"].startswith("'=") for row in rows(to_csv(COMMON)(made, EN)))
+    assert all(row["text"].startswith("'=") for row in rows(rendered(REPLIES, made, "csv").decode()))
+    assert all(row["value"].startswith("'=") for row in rows(rendered(COMMON, made, "csv").decode()))
 
 
 def test_parquet_is_the_csv_with_types():
@@ -97,11 +97,11 @@ def test_parquet_is_the_csv_with_types():
     made = report("kb-3212877")
     for name, table in TABLES.items():
         suffix = ".parquet" if name == "rejections" else f".{name}.parquet"
-        read = pq.read_table(io.BytesIO(as_bytes(made, suffix, EN)))
-        plain = rows(to_csv(table)(made, EN))
+        read = pq.read_table(io.BytesIO(SUFFIXES[suffix](made, EN)))
+        plain = rows(rendered(table, made, "csv").decode())
         assert read.column_names == [column.name for column in table.columns]
         assert read.num_rows == len(plain)
-    times = pq.read_table(io.BytesIO(as_bytes(made, ".parquet", EN))).column("time").to_pylist()
+    times = pq.read_table(io.BytesIO(SUFFIXES[".parquet"](made, EN))).column("time").to_pylist()
     assert times[0].isoformat() == "2016-12-01T03:09:55.774000+00:00"
 
 
@@ -110,7 +110,7 @@ def test_an_empty_table_still_has_its_columns():
 
     empty = replace(report("kb-3212877"), incidents=(), operations=(), common=())
     for table in TABLES.values():
-        assert to_csv(table)(empty, EN) == ",".join(column.name for column in table.columns) + "\r\n"
+        assert rendered(table, empty, "csv").decode() == ",".join(column.name for column in table.columns) + "\r\n"
 
 
 # --------------------------------------------------------------------------------------------------- timesketch

@@ -293,13 +293,14 @@ def test_old_entries_and_what_killed_runs_left_are_removed(place):
         old = place / f"{number}.json"
         old.write_text("{}")
         os.utime(old, (1_000_000_000 + number, 1_000_000_000 + number))
-    left = place / "killed.part"
+    left = place / ".evtx-analyzer-00000001.part"
     left.write_text("")
     os.utime(left, (1_000_000_000, 1_000_000_000))
-    (place / "at-work.part").write_text("")
+    at_work = ".evtx-analyzer-00000002.part"
+    (place / at_work).write_text("")
     Rules.load()
     names = {entry.name for entry in entries(place)}
-    assert names >= {"at-work.part", *(f"{number}.json" for number in range(4, cache.KEPT + 3))}
+    assert names >= {at_work, *(f"{number}.json" for number in range(4, cache.KEPT + 3))}
     assert len(names) == cache.KEPT + 1
     assert cache.entry(rule_texts(rule_folders(None))).name in names
 

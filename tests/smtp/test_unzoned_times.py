@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 from places import CHECKOUT
-from reports import as_bytes, as_text
+from reports import as_text
 from smtp_case import analyze, rejections
 
 from evtx_analyzer.batch.summary import merge
@@ -161,14 +161,14 @@ def test_the_table_of_refusals_has_no_utc_time_where_none_is_known(tmp_path):
 def test_parquet_has_no_utc_time_where_none_is_known(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     made = case(tmp_path, FORMS["tracking as a list"])
-    (row,) = parquet.read_table(io.BytesIO(as_bytes(made, ".parquet", language.ENGLISH))).to_pylist()
+    (row,) = parquet.read_table(io.BytesIO(SUFFIXES[".parquet"](made, language.ENGLISH))).to_pylist()
     assert (row["time"], row["local_time"], row["time_basis"]) == (None, "2016-12-01T09:14:02", "unknown")
 
 
 def test_the_time_line_has_no_place_for_a_local_time_and_says_so(tmp_path):
     made = case(tmp_path, FORMS["tracking as a list"])
     assert {mark.lane for mark in timeline.marks(made)} <= {"failures", "successes"}
-    line = timeline.overview(made)
+    line = timeline.overview(made, timeline.marks(made))
     assert line is not None
     assert [lane.count for lane in line.lanes if lane.name == "refusals"] == [0]
     assert all(lane.covered == () for lane in line.lanes if lane.name == "refusals")

@@ -16,7 +16,7 @@ from evtx_analyzer.batch.summary import Row, Summary, merge
 from evtx_analyzer.batch.summary_files import to_csv as summary_csv
 from evtx_analyzer.batch.summary_page import to_html
 from evtx_analyzer.columns import Column, Table
-from evtx_analyzer.report import csv_tables, language
+from evtx_analyzer.report import csv_tables
 from evtx_analyzer.tables.select import OPERATIONS, TABLES
 from evtx_analyzer.tables.spreadsheet import SIGNS, safe_cell
 from evtx_analyzer.tables.write import write
@@ -187,4 +187,4 @@ def test_json_lines_hold_the_text_as_it_is():
 
 def test_a_report_on_standard_output_is_guarded_too():
     table = csv_tables.REJECTIONS
-    assert "\x1b" not in csv_tables.to_csv(table)(report("kb-3212877"), language.ENGLISH)
+    assert "\x1b" not in csv_tables.rendered(table, report("kb-3212877"), "csv").decode()
