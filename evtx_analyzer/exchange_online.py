@@ -98,7 +98,4 @@ _PRIVATE = tuple(
 
 
 def _below(name: str, domains: tuple[str, ...]) -> bool:
-    folded = name.strip().rstrip(".").casefold()
-    return folded.startswith(tuple(f"*.{domain}" for domain in domains)) or any(
-        folded == domain or folded.endswith("." + domain) for domain in domains
-    )
+    return f".{name.strip().rstrip('.').casefold()}".endswith(tuple(f".{domain}" for domain in domains))
