@@ -29,6 +29,7 @@ from evtx_analyzer.model.certificate import Certificate
         ("x.mail.protection.outlook.de", True),
         ("x.protection.office365.com", True),  # the older name of the front ends
         ("*.outlook.com", True),
+        ("DS0PR01MB8010.prod.exchangelabs.com", True),  # mailbox servers, in headers and reports
         ("outlook.com.evil.example", False),
         ("*.outlook.com.evil.example", False),
         ("*.outlook.company.example", False),

@@ -104,6 +104,14 @@ def test_the_chain_decides_between_the_two():
     assert grades([to_root()])["untrusted-root"] == "probable"
 
 
+def test_of_two_certificates_with_the_server_s_name_one_does_not_exclude_what_the_other_shows():
+    """Which of the two was sent is not known where the log shows no thumbprint."""
+    unknown = [rejection(sent=None)]
+    both = grades([incomplete(0, 1), replace(to_root(0.1, 2), thumbprint="C" * 40)], unknown)
+    assert (both["missing-intermediate"], both["untrusted-root"]) == ("possible", "possible")
+    assert grade([to_root()], unknown) == "contradicted"
+
+
 def test_a_later_success_contradicts():
     assert grade([incomplete(0, 1), success(0.5, 2)]) == "contradicted"
 
