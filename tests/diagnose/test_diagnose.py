@@ -39,12 +39,16 @@ def to_root(seconds=0.0, record=1):
     return operation(seconds, record, signals=signals, missing_events=(), elements=(LEAF,))
 
 
-def grades(operations, rejections=None, rules=RULES):
+def findings(operations, rejections=None, rules=RULES):
     by_id = {operation.id: operation for operation in operations}
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
     case = Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
-    return {finding.cause: finding.grade for finding in diagnose.diagnose(grouped, rules.causes, case)[0]}
+    return diagnose.diagnose(grouped, rules.causes, case)[0]
+
+
+def grades(operations, rejections=None, rules=RULES):
+    return {finding.cause: finding.grade for finding in findings(operations, rejections, rules)}
 
 
 def grade(operations, rejections=None, cause="missing-intermediate"):
@@ -102,6 +106,14 @@ def test_the_chain_decides_between_the_two():
     assert grades([incomplete()])["untrusted-root"] == "contradicted"
     assert grades([to_root()])["missing-intermediate"] == "contradicted"
     assert grades([to_root()])["untrusted-root"] == "probable"
+
+
+def test_what_a_chain_shows_stands_at_event_11_where_there_is_one():
+    event_11 = {"chain_origin": Origin(source="c.evtx", record=7), "chain_time": HANDSHAKE - timedelta(seconds=2)}
+    for changes, expected in ((event_11, (7, HANDSHAKE - timedelta(seconds=2))), ({}, (1, HANDSHAKE))):
+        best = findings([incomplete(0, 1, **changes)])[0]
+        assert best.cause == "missing-intermediate"
+        assert {(shown.origin.record, shown.time) for shown in best.supports} == {(1, HANDSHAKE), expected}
 
 
 def test_of_two_certificates_with_the_server_s_name_one_does_not_exclude_what_the_other_shows():
