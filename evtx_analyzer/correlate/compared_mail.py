@@ -101,8 +101,12 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         if None in refused or refused & accepted:
             return frozenset()
         # What was accepted before the first refusal only differs in time as well.
-        during = any(accepted_mail.times.between(self.refused_span[0], None) for accepted_mail in self.alike)
-        return accepted if during else frozenset()
+        during = frozenset(
+            accepted_mail.state.sender_domain
+            for accepted_mail in self.alike
+            if accepted_mail.times.between(self.refused_span[0], None)
+        )
+        return during | accepted & {None} if during else during
 
     @cached_property
     def known_senders(self) -> list[str]:
@@ -214,7 +218,7 @@ def _same_sender(view: _Compared) -> list[str]:
 
 
 def _only_null_sender(view: _Compared) -> bool | None:
-    return True if view.senders and _refused_senders(view) == {""} else None
+    return True if view.known_senders and _refused_senders(view) == {""} else None
 
 
 def _only_other_senders(view: _Compared) -> bool | None:

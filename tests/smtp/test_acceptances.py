@@ -136,6 +136,15 @@ def test_a_session_that_is_not_whole_is_compared_with_nothing():
     assert "AcceptedSameSecurity" not in facts(mail(BEFORE, tls=False, thumbprint=""), refusal=excerpt)
 
 
+@pytest.mark.parametrize(("tls", "expected"), [(True, True), (False, False), (None, False)])
+def test_a_log_without_certificates_is_compared_by_tls_alone(tls, expected):
+    """IIS writes STARTTLS and no certificate: the certificate may differ, and nothing is said of it."""
+    refusal = rejection(kind="iis-smtp", sent=None, received=None, from_start=True, seen_address=HERE)
+    got = facts(mail(BEFORE, kind="iis-smtp", thumbprint="", tls=tls), refusal=refusal)
+    assert ("AcceptedSameSecurity" in got) is expected
+    assert got.keys().isdisjoint({"AcceptedSameCertificate", "AcceptedWithoutCertificate"})
+
+
 # ---------------------------------------------------------------------------------- while a check failed, after expiry
 
 
@@ -202,6 +211,11 @@ def test_no_change_of_the_address_where_something_else_may_be_the_difference(oth
     assert "AcceptedFromAddress" not in facts(*others)
 
 
+def test_an_address_that_the_log_does_not_show_is_not_the_same_as_another_one():
+    assert "AcceptedSameAddress" in facts(mail(BEFORE))
+    assert "AcceptedSameAddress" not in facts(mail(BEFORE, seen_address=""), refusal=rejection(seen_address=""))
+
+
 def test_a_private_address_of_the_refused_session_is_no_change():
     refusal = rejection(seen_address="10.1.2.3")
     assert "AcceptedFromAddress" not in facts(mail(BEFORE, seen_address=ELSEWHERE), refusal=refusal)
@@ -239,6 +253,7 @@ def refused_replies(*senders):
         ((None, ""), ("contoso.com",), False, False),  # a refused sender is not known
         (("fabrikam.com",), ("contoso.com", None), False, False),  # an accepted one is not known
         (("",), ("contoso.com", None), True, False),
+        (("",), (None,), False, False),  # what is accepted may have no sender either
         (("", ""), (), False, False),
     ],
 )
@@ -259,6 +274,15 @@ def test_other_mail_must_be_accepted_while_this_is_refused(when, expected, sende
     rejections = refused_replies(sender, sender)
     got = facts(mail(when), refusal=rejections[0], rejections=rejections, deliveries=(refused_span(),))
     assert ("OnlyNullSenderRefused" in got or "OnlyOtherSendersRefused" in got) is expected
+
+
+def test_senders_that_were_accepted_earlier_only_are_not_among_the_accepted_ones():
+    (refusal,) = refused_replies("fabrikam.com")
+    earlier, meanwhile = mail(BEFORE, sender_domain="old.example"), mail(AFTER, sender_domain="contoso.com")
+    assert facts(earlier, meanwhile, refusal=refusal)["AcceptedSender"] == ("contoso.com",)
+    # One of which the log does not show the sender may be mail of the refused one.
+    unknown = mail(BEFORE, sender_domain=None)
+    assert "OnlyOtherSendersRefused" not in facts(unknown, meanwhile, refusal=refusal)
 
 
 # ------------------------------------------------------------------------------------------------- replaced, went back
