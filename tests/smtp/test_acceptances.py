@@ -135,6 +135,31 @@ def test_a_session_that_is_not_whole_is_compared_with_nothing():
     excerpt = rejection(sent=None, received=None, starttls=False, from_start=False, seen_address=HERE)
     assert "AcceptedSameSecurity" not in facts(mail(BEFORE, tls=False, thumbprint=""), refusal=excerpt)
 
+    excerpt = rejection(sent=None, starttls=True, tls="SP_PROT_TLS1_2_CLIENT", from_start=False, seen_address=HERE)
+    assert "AcceptedSameSecurity" not in facts(mail(BEFORE, tls=True, thumbprint=""), refusal=excerpt)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"sent": None, "tls": "TLS protocol SP_PROT_TLS1_2_CLIENT"},
+        {"sent": None, "received": None, "starttls": False},
+        {"kind": "iis-smtp", "sent": None, "received": None},
+    ],
+    ids=["no certificate", "no TLS", "IIS"],
+)
+def test_what_one_refusal_shows_is_not_said_of_one_that_does_not_show_it(shown):
+    """Answers are shared by refusals in the same state, whichever is asked first."""
+    whole = rejection(**{**shown, "from_start": True, "seen_address": HERE})
+    hidden = {"starttls": False} if whole.kind == "iis-smtp" else {}
+    excerpt = replace(whole, id="R-2", from_start=False, **hidden)
+    accepted = mail(BEFORE, kind=whole.kind, thumbprint="", tls=whole.starttls)
+    for asked in ((whole, excerpt), (excerpt, whole)):
+        background = CaseFacts(accepted_mail=(accepted,), rejections=asked)
+        got = {refusal.id: session_facts(refusal, background) for refusal in asked}
+        assert "AcceptedSameSecurity" in got["R-1"]
+        assert "AcceptedSameSecurity" not in got["R-2"]
+
 
 @pytest.mark.parametrize(("tls", "expected"), [(True, True), (False, False), (None, False)])
 def test_a_log_without_certificates_is_compared_by_tls_alone(tls, expected):
