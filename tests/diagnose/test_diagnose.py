@@ -124,6 +124,32 @@ def test_of_two_certificates_with_the_server_s_name_one_does_not_exclude_what_th
     assert grade([to_root()], unknown) == "contradicted"
 
 
+@pytest.mark.parametrize(("refusals", "expected"), [(1, "contradicted"), (2, "contradicted"), (3, "possible")])
+def test_a_sound_check_of_the_refused_machine_outweighs_failed_ones_elsewhere(refusals, expected):
+    """The first refusal shows the contrary: it counts against the cause, and not for it as well."""
+    starts = [HANDSHAKE + timedelta(seconds=100 * number) for number in range(refusals)]
+    made = [
+        rejection(id=f"R-{number}", handshake_time=start, time=start + timedelta(seconds=1))
+        for number, start in enumerate(starts)
+    ]
+    elsewhere = [incomplete(100 * number, number + 1, host="EX02") for number in range(refusals)]
+    assert grade([*elsewhere, success(0.1, 9)], made) == expected
+
+
+def test_that_the_own_certificate_is_sound_says_nothing_of_the_remote_one():
+    remote = incomplete(thumbprint=OTHER, subject="mail.protection.outlook.com", host="EX02")
+    assert grade([remote, success(0.1, 2)], cause="remote-certificate-untrusted") == "possible"
+
+
+def test_checks_of_another_machine_are_said_to_be_whatever_fails_on_the_refused_one():
+    remote = incomplete(0, 2, thumbprint=OTHER, subject="mail.protection.outlook.com")
+    for checks in ([incomplete(host="EX02")], [incomplete(host="EX02"), remote]):
+        (found,) = (finding for finding in findings(checks) if finding.cause == "missing-intermediate")
+        assert found.contradicts[0].text.startswith("The failed checks are of EX02, the refusals of EX01 ")
+    found = findings([incomplete(), incomplete(0, 2, host="EX02")])[0]
+    assert not any("The failed checks are of" in against.text for against in found.contradicts)
+
+
 def test_a_later_success_contradicts():
     assert grade([incomplete(0, 1), success(0.5, 2)]) == "contradicted"
 

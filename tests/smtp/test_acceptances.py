@@ -301,6 +301,21 @@ def test_other_mail_must_be_accepted_while_this_is_refused(when, expected, sende
     assert ("OnlyNullSenderRefused" in got or "OnlyOtherSendersRefused" in got) is expected
 
 
+@pytest.mark.parametrize(
+    ("refused", "accepted", "expected"),
+    [
+        ("contoso.com", "contoso.com", True),
+        ("contoso.com", "fabrikam.com", False),
+        ("", "", True),
+        ("", "contoso.com", False),
+        (None, None, False),  # two senders that are not known need not be one
+    ],
+)
+def test_mail_of_the_same_sender_domain(refused, accepted, expected):
+    (refusal,) = refused_replies(refused)
+    assert ("AcceptedSameSender" in facts(mail(BEFORE, sender_domain=accepted), refusal=refusal)) is expected
+
+
 def test_senders_that_were_accepted_earlier_only_are_not_among_the_accepted_ones():
     (refusal,) = refused_replies("fabrikam.com")
     earlier, meanwhile = mail(BEFORE, sender_domain="old.example"), mail(AFTER, sender_domain="contoso.com")
