@@ -184,6 +184,7 @@ def test_a_log_without_certificates_is_compared_by_tls_alone(tls, expected):
 )
 def test_only_mail_while_the_check_failed_speaks_against_the_chain(when, expected):
     checks = (success(-4 * 3600, 1), operation(-2 * 3600, 2), operation(0, 3), success(2 * 3600, 4))
+    checks = (*checks, operation(4 * 3600, 5, thumbprint=OLD))  # the export goes on
     got = facts(mail(when), operations=checks)
     assert ("AcceptedSinceFailedCheck" in got) is expected
 
@@ -345,6 +346,8 @@ def test_mail_to_own_recipients_with_the_new_certificate_does_not_acquit_it():
     got = facts(mail(BEFORE, thumbprint=OLD), mail(BEFORE, scope="own"))
     assert got["PreviousThumbprint"] == (OLD,)
     assert got["AcceptedBeforeWithThisCertificate"] == ("false",)
+    # Where the log shows no certificate, nothing is said of one.
+    assert "AcceptedBeforeWithThisCertificate" not in facts(refusal=rejection(sent=None))
 
 
 def test_going_back_is_seen_after_the_last_refusal_only():
