@@ -63,7 +63,6 @@ TESTED_BY = {
     "diagnose/sentences.py": "diagnose/test_diagnose.py",
     "diagnose/time_zones.py": "smtp/test_unzoned_times.py",
     "diagnose/unknown_hosts.py": "diagnose/test_first_answers.py",
-    "diagnose/verdict.py": "diagnose/test_cases.py",
     "diagnose/weigh.py": "diagnose/test_diagnose.py",
     "diagnose/wording.py": "diagnose/test_cases.py",
     "discover/__init__.py": "discover/test_odd_files.py",
