@@ -119,6 +119,7 @@ def test_refusals_outside_of_the_time_asked_for_are_not_absent():
     made = verdict([], [], case(), 0, left_out=4)
     assert "in the time asked for" in made.title
     assert made.summary.startswith("4 refusals ")
+    assert said(("a", "possible"), left_out=4).startswith("1 refusal ")
 
 
 def test_a_trace_without_an_smtp_log_says_what_clients_sent_and_that_no_refusal_can_be_seen():
