@@ -247,6 +247,18 @@ def test_a_connector_that_names_the_certificate_now_confirms_the_mismatch(verifi
     assert together.verdict.grade != "confirmed"
 
 
+def test_an_export_of_the_state_now_does_not_confirm_what_was_only_possible(verified):
+    """Mail was accepted earlier in the very state that is to be the cause: the export may fit ever since."""
+    before = {
+        "S1.LOG": send(accepted_at(-1, "08D50D0000000001"), FIRST),
+        "capi2.xml": checked((0, SOUND)),
+        "i.json": connector("mail.contoso.com"),
+    }
+    report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("*.servername.com")})
+    assert report.repair.incidents[0].cause == "certificate-name-mismatch"
+    assert (result(report), grade(report, "certificate-name-mismatch")) == ("fixed", "possible")
+
+
 def test_a_connector_that_still_names_another_certificate_confirms_nothing(verified):
     before = {"S1.LOG": send(FIRST), "capi2.xml": checked((0, SOUND)), "i.json": connector("mail.contoso.com")}
     report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("mail.contoso.com")})
