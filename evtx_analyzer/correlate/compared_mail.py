@@ -151,9 +151,8 @@ def accepted_facts(session: RefusedSession) -> Fields:
     failed, expiry = _failed_check(session), _expiry(session)
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
-    security = (own, session.start_tls, session.certificate_sent)
-    key = ("accepted", *sender_key(rejection), *security, rejection.seen_address, session.sender_domain)
-    key = (*key, failed, expiry, alone)
+    shown = (own, session.start_tls, session.certificate_sent, rejection.seen_address, session.sender_domain)
+    key = ("accepted", sender_key(rejection), shown, failed, expiry, alone)
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
     return answers[key]
