@@ -259,6 +259,20 @@ def test_an_export_of_the_state_now_does_not_confirm_what_was_only_possible(veri
     assert (result(report), grade(report, "certificate-name-mismatch")) == ("fixed", "possible")
 
 
+def test_a_change_that_fits_another_possible_cause_as_well_confirms_neither(verified):
+    """Meanwhile the certificate worked over another connector: perhaps mail was attributed to another tenant."""
+    elsewhere = accepted_at(0.5, "08D50D0000000001", connector="To another tenant")
+    before = {
+        "S1.LOG": send(FIRST, elsewhere),
+        "capi2.xml": checked((0, SOUND)),
+        "i.json": connector("mail.contoso.com"),
+    }
+    report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("*.servername.com")})
+    assert report.repair.incidents[0].cause == "certificate-name-mismatch"
+    assert grade(report, "attributed-to-another-tenant") == "possible"
+    assert (result(report), grade(report, "certificate-name-mismatch")) == ("fixed", "probable")
+
+
 def test_a_connector_that_still_names_another_certificate_confirms_nothing(verified):
     before = {"S1.LOG": send(FIRST), "capi2.xml": checked((0, SOUND)), "i.json": connector("mail.contoso.com")}
     report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("mail.contoso.com")})
