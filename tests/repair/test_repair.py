@@ -204,10 +204,12 @@ def test_mail_that_is_still_refused(verified):
     assert together.repair is None
 
 
-def test_mail_that_is_accepted_and_then_refused_again(verified):
-    after = {"c.xml": checked((1.5, SOUND)), "S.LOG": send(accepted_at(2), refused_at(3, "08D50D3D9730A8D3"))}
-    report, _ = verified(BEFORE, after)
+@pytest.mark.parametrize("again", [(), (4,)], ids=["refused last", "in turn"])
+def test_mail_that_is_accepted_and_then_refused_again(verified, again):
+    rows = (accepted_at(2), refused_at(3, "08D50D3D9730A8D3"), *(accepted_at(hours, "08D50E9") for hours in again))
+    report, _ = verified(BEFORE, {"c.xml": checked((1.5, SOUND)), "S.LOG": send(*rows)})
     assert result(report) == "still-refused"
+    assert grade(report) == "probable"
 
 
 def test_mail_that_was_accepted_between_the_refusals_shows_nothing_afterwards(verified):
