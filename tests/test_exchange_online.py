@@ -27,8 +27,12 @@ from evtx_analyzer.model.certificate import Certificate
         ("x.office365.us", True),
         ("x.partner.outlook.cn", True),
         ("x.mail.protection.outlook.de", True),
+        ("x.protection.office365.com", True),  # the older name of the front ends
+        ("*.outlook.com", True),
+        ("DS0PR01MB8010.prod.exchangelabs.com", True),  # mailbox servers, in headers and reports
         ("outlook.com.evil.example", False),
         ("*.outlook.com.evil.example", False),
+        ("*.outlook.company.example", False),
         ("notoutlook.com", False),
         ("mx.microsoft.com", False),
         ("microsoft.com", False),
@@ -49,6 +53,7 @@ def test_names_of_the_service(name, expected):
         ("contoso.partner.onmschina.cn", True),
         ("contoso.com", False),
         ("onmicrosoft.com.example", False),
+        ("*.onmicrosoft.com.example", False),
         ("xonmicrosoft.com", False),
     ],
 )
@@ -104,6 +109,8 @@ def test_private_addresses(address, expected):
         ("192.0.2.1:25", "192.0.2.1"),
         ("[2001:db8::1]:25", "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),  # RFC 4291
+        ("[::ffff:192.0.2.1]:25", "192.0.2.1"),
         ("host:25", None),
     ],
 )

@@ -61,7 +61,6 @@ TESTED_BY = {
     "diagnose/observations.py": "diagnose/test_diagnose.py",
     "diagnose/scene.py": "diagnose/test_cases.py",
     "diagnose/sentences.py": "diagnose/test_diagnose.py",
-    "diagnose/verdict.py": "diagnose/test_cases.py",
     "diagnose/weigh.py": "diagnose/test_diagnose.py",
     "diagnose/wording.py": "diagnose/test_cases.py",
     "discover/__init__.py": "discover/test_odd_files.py",

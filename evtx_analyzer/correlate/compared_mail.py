@@ -97,8 +97,10 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         if None in self.refused_senders or self.refused_senders & accepted:
             return frozenset()
         # What was accepted before the first refusal only differs in time as well.
-        during = any(row.times.between(self.refused_span[0], None) for row in self.alike)
-        return accepted if during else frozenset()
+        during = frozenset(
+            row.state.sender_domain for row in self.alike if row.times.between(self.refused_span[0], None)
+        )
+        return during | accepted & {None} if during else during
 
     @cached_property
     def known_senders(self) -> list[str]:
@@ -140,9 +142,8 @@ def accepted_facts(session: RefusedSession) -> Fields:
     failed, expiry = _failed_check(session), _expiry(session)
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
-    plain = session.start_tls is False
-    state = (own, plain, rejection.seen_address, session.sender_domain, failed, expiry, alone)
-    key = ("accepted", *sender_key(rejection), *state)
+    shown = (own, session.start_tls, session.certificate_sent, rejection.seen_address, session.sender_domain)
+    key = ("accepted", sender_key(rejection), shown, failed, expiry, alone)
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
     return answers[key]
@@ -186,7 +187,7 @@ def _same_sender(view: _Compared) -> list[str]:
 
 
 def _only_null_sender(view: _Compared) -> bool | None:
-    return True if view.senders and view.refused_senders == {""} else None
+    return True if view.known_senders and view.refused_senders == {""} else None
 
 
 def _only_other_senders(view: _Compared) -> bool | None:

@@ -145,7 +145,8 @@ def operation_values(operation: Operation) -> Mapping[str, set[str]]:
     """Return the fields of an operation that link rules may name: ``Thumbprint``, ``SubjectDomain``, ``RemoteDomain``.
 
     A check against a server's name (``serverName`` of event 30) is of the certificate that a remote side sent, so its
-    subject is no name of this server, not even in the same domain (a domain controller, another mail server).
+    subject is no name of this server, not even in the same domain (a domain controller, another mail server). An
+    empty text is never among the values, so what is not known on both sides is nothing that they share.
     """
     own = [operation.subject, *(operation.certificate.alternate_names if operation.certificate else ())]
     names = [] if operation.server_name else own
@@ -159,10 +160,10 @@ def operation_values(operation: Operation) -> Mapping[str, set[str]]:
 def rejection_values(rejection: Rejection) -> Mapping[str, set[str]]:
     """Return the fields of a rejection that link rules may name: both thumbprints, own and remote domain."""
     return {
-        "SentThumbprint": {rejection.sent.thumbprint} - {""} if rejection.sent else set(),
-        "ReceivedThumbprint": {rejection.received.thumbprint} - {""} if rejection.received else set(),
-        "RemoteDomain": {_last_labels(rejection.remote_name)} - {""},
-        "OwnDomain": {_domain(rejection.helo), rejection.mail_from.rpartition("@")[2].casefold()} - {""},
+        "SentThumbprint": {rejection.sent.thumbprint} if rejection.sent else set(),
+        "ReceivedThumbprint": {rejection.received.thumbprint} if rejection.received else set(),
+        "RemoteDomain": {_last_labels(rejection.remote_name)},
+        "OwnDomain": {_domain(rejection.helo), rejection.mail_from.rpartition("@")[2].casefold()},
     }
 
 

@@ -52,10 +52,10 @@ def _names_host(session: RefusedSession) -> bool | None:
     A certificate with the machine's own name is what autoenrollment gives to every machine of a domain.
     """
     rejection = session.rejection
-    name = rejection.certificate_name.casefold()
-    own = {part.casefold() for part in (rejection.helo, rejection.host) if part}
-    short = {part.partition(".")[0] for part in own}
-    return name in own | short or name.partition(".")[0] in short if name and own else None
+    name, *own = (
+        part.casefold().partition(".")[0] for part in (rejection.certificate_name, rejection.helo, rejection.host)
+    )
+    return name in own if name and any(own) else None
 
 
 def _offer(session: RefusedSession) -> str | None:

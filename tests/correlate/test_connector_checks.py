@@ -136,8 +136,10 @@ def test_a_connector_without_the_limit_takes_what_the_other_does_not():
     free = connector(TlsSenderCertificateName="*.contoso.com")
     assert verdict(inbound(limited, free, mail_from="a@x.example"), "AssociatedDomainMatches") is None
     # One that does not match the session does not take it.
-    other = connector(TlsSenderCertificateName="x.example", SenderIPAddresses="{}")
-    assert verdict(inbound(limited, other, mail_from="a@x.example"), "AssociatedDomainMatches") == "false"
+    by_name = connector(TlsSenderCertificateName="x.example", SenderIPAddresses="{}")
+    assert verdict(inbound(limited, by_name, mail_from="a@x.example"), "AssociatedDomainMatches") == "false"
+    by_address = connector(TlsSenderCertificateName="", SenderIPAddresses="{198.51.100.1}")
+    assert verdict(inbound(limited, by_address, mail_from="a@x.example"), "AssociatedDomainMatches") == "false"
 
 
 # ----------------------------------------------------------------------------------------------------------- addresses
@@ -180,6 +182,12 @@ def test_a_cut_list_of_associated_domains():
     cut = ("AssociatedAcceptedDomains",)
     assert verdict(inbound(made, mail_from="a@x.example", cut=cut), "AssociatedDomainMatches") is None
     assert verdict(inbound(made, mail_from="a@contoso.com", cut=cut), "AssociatedDomainMatches") == "true"
+    # One of two lists that is cut may hold the sender's domain.
+    both = exported("Get-InboundConnector", made)["Get-InboundConnector"]
+    both += exported("Get-InboundConnector", made, cut=cut)["Get-InboundConnector"]
+    sent = Certificate(thumbprint=OWN, alternate_names=OWN_NAMES)
+    facts = check(rejection(mail_from="a@x.example", from_start=True), sent, {"Get-InboundConnector": both})
+    assert verdict(facts, "AssociatedDomainMatches") is None
 
 
 def test_columns_that_a_table_does_not_show_say_nothing():
@@ -353,6 +361,15 @@ UNTYPED = {"Name": "?", "Enabled": "True"}
 def test_what_a_connector_of_an_unknown_type_is_stays_unknown(connectors, partner, disabled):
     facts = inbound(*connectors)
     assert (verdict(facts, "Partner"), verdict(facts, "Disabled")) == (partner, disabled)
+
+
+def test_a_connector_of_an_unknown_type_that_fits_may_be_the_one_that_matches():
+    typed = connector(TlsSenderCertificateName="x.example", SenderIPAddresses="{198.51.100.1}")
+    fits = {**UNTYPED, "TlsSenderCertificateName": "*.contoso.com", "SenderIPAddresses": "{203.0.113.7}"}
+    misses = {**UNTYPED, "TlsSenderCertificateName": "y.example", "SenderIPAddresses": "{198.51.100.2}"}
+    for name in ("CertificateMatches", "AddressMatches"):
+        assert verdict(inbound(typed, fits), name) is None
+        assert verdict(inbound(typed, misses), name) == "false"
 
 
 @pytest.mark.parametrize(

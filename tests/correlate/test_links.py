@@ -27,6 +27,25 @@ def rules_of(found):
     return [link.rule for link in found]
 
 
+def test_what_neither_side_shows_is_not_shared():
+    nameless = rejection(sent=Certificate(), received=Certificate(), helo="", mail_from="", remote_name="")
+    for subject in ("", "printer", "printer."):
+        unknown = operation(
+            thumbprint="", subject=subject, signals=("chain_policy_failed", "remote_certificate_failed")
+        )
+        assert made([unknown], [nameless]) == []
+
+
+def test_a_check_without_a_thumbprint_or_with_an_alternate_name_is_linked_by_name():
+    assert rules_of(made([operation(thumbprint="")])) == ["own_name_failed_at_handshake"]
+    other = Certificate(thumbprint=OWN, alternate_names=("x.example", "mail.contoso.com"))
+    unknown = [rejection(sent=None)]
+    assert rules_of(made([operation(subject="x.example", certificate=other)], unknown)) == [
+        "own_name_failed_at_handshake"
+    ]
+    assert made([operation(subject="x.example", signals=("chain_policy_failed",))], unknown) == []
+
+
 @pytest.mark.parametrize(
     ("seconds", "rule"),
     [

@@ -39,12 +39,16 @@ def to_root(seconds=0.0, record=1):
     return operation(seconds, record, signals=signals, missing_events=(), elements=(LEAF,))
 
 
-def grades(operations, rejections=None, rules=RULES):
+def findings(operations, rejections=None, rules=RULES):
     by_id = {operation.id: operation for operation in operations}
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
     case = Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
-    return {finding.cause: finding.grade for finding in diagnose.diagnose(grouped, rules.causes, case)[0]}
+    return diagnose.diagnose(grouped, rules.causes, case)[0]
+
+
+def grades(operations, rejections=None, rules=RULES):
+    return {finding.cause: finding.grade for finding in findings(operations, rejections, rules)}
 
 
 def grade(operations, rejections=None, cause="missing-intermediate"):
@@ -102,6 +106,49 @@ def test_the_chain_decides_between_the_two():
     assert grades([incomplete()])["untrusted-root"] == "contradicted"
     assert grades([to_root()])["missing-intermediate"] == "contradicted"
     assert grades([to_root()])["untrusted-root"] == "probable"
+
+
+def test_what_a_chain_shows_stands_at_event_11_where_there_is_one():
+    event_11 = {"chain_origin": Origin(source="c.evtx", record=7), "chain_time": HANDSHAKE - timedelta(seconds=2)}
+    for changes, expected in ((event_11, (7, HANDSHAKE - timedelta(seconds=2))), ({}, (1, HANDSHAKE))):
+        best = findings([incomplete(0, 1, **changes)])[0]
+        assert best.cause == "missing-intermediate"
+        assert {(shown.origin.record, shown.time) for shown in best.supports} == {(1, HANDSHAKE), expected}
+
+
+def test_of_two_certificates_with_the_server_s_name_one_does_not_exclude_what_the_other_shows():
+    """Which of the two was sent is not known where the log shows no thumbprint."""
+    unknown = [rejection(sent=None)]
+    both = grades([incomplete(0, 1), replace(to_root(0.1, 2), thumbprint="C" * 40)], unknown)
+    assert (both["missing-intermediate"], both["untrusted-root"]) == ("possible", "possible")
+    assert grade([to_root()], unknown) == "contradicted"
+
+
+@pytest.mark.parametrize(("refusals", "expected"), [(1, "contradicted"), (2, "contradicted"), (3, "possible")])
+def test_a_sound_check_of_the_refused_machine_outweighs_failed_ones_elsewhere(refusals, expected):
+    """The first refusal shows the contrary: it counts against the cause, and not for it as well."""
+    starts = [HANDSHAKE + timedelta(seconds=100 * number) for number in range(refusals)]
+    made = [
+        rejection(id=f"R-{number}", handshake_time=start, time=start + timedelta(seconds=1))
+        for number, start in enumerate(starts)
+    ]
+    elsewhere = [incomplete(100 * number, number + 1, host="EX02") for number in range(refusals)]
+    assert grade([*elsewhere, success(0.1, 9)], made) == expected
+
+
+def test_that_the_own_certificate_is_sound_says_nothing_of_the_remote_one():
+    remote = incomplete(thumbprint=OTHER, subject="mail.protection.outlook.com", host="EX02")
+    cause = "remote-certificate-untrusted"
+    assert grade([remote, success(0.1, 2)], cause=cause) == grade([remote], cause=cause) == "coincident"
+
+
+def test_checks_of_another_machine_are_said_to_be_whatever_fails_on_the_refused_one():
+    remote = incomplete(0, 2, thumbprint=OTHER, subject="mail.protection.outlook.com")
+    for checks in ([incomplete(host="EX02")], [incomplete(host="EX02"), remote]):
+        (found,) = (finding for finding in findings(checks) if finding.cause == "missing-intermediate")
+        assert found.contradicts[0].text.startswith("The failed checks are of EX02, the refusals of EX01 ")
+    found = findings([incomplete(), incomplete(0, 2, host="EX02")])[0]
+    assert not any("The failed checks are of" in against.text for against in found.contradicts)
 
 
 def test_a_later_success_contradicts():

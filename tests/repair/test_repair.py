@@ -204,10 +204,12 @@ def test_mail_that_is_still_refused(verified):
     assert together.repair is None
 
 
-def test_mail_that_is_accepted_and_then_refused_again(verified):
-    after = {"c.xml": checked((1.5, SOUND)), "S.LOG": send(accepted_at(2), refused_at(3, "08D50D3D9730A8D3"))}
-    report, _ = verified(BEFORE, after)
+@pytest.mark.parametrize("again", [(), (4,)], ids=["refused last", "in turn"])
+def test_mail_that_is_accepted_and_then_refused_again(verified, again):
+    rows = (accepted_at(2), refused_at(3, "08D50D3D9730A8D3"), *(accepted_at(hours, "08D50E9") for hours in again))
+    report, _ = verified(BEFORE, {"c.xml": checked((1.5, SOUND)), "S.LOG": send(*rows)})
     assert result(report) == "still-refused"
+    assert grade(report) == "probable"
 
 
 def test_mail_that_was_accepted_between_the_refusals_shows_nothing_afterwards(verified):
@@ -245,6 +247,32 @@ def test_a_connector_that_names_the_certificate_now_confirms_the_mismatch(verifi
     assert (report.verdict.cause, report.verdict.grade) == ("certificate-name-mismatch", "confirmed")
     # Exports have no time: in one input nothing tells which of them is the later one.
     assert together.verdict.grade != "confirmed"
+
+
+def test_an_export_of_the_state_now_does_not_confirm_what_was_only_possible(verified):
+    """Mail was accepted earlier in the very state that is to be the cause: the export may fit ever since."""
+    before = {
+        "S1.LOG": send(accepted_at(-1, "08D50D0000000001"), FIRST),
+        "capi2.xml": checked((0, SOUND)),
+        "i.json": connector("mail.contoso.com"),
+    }
+    report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("*.servername.com")})
+    assert report.repair.incidents[0].cause == "certificate-name-mismatch"
+    assert (result(report), grade(report, "certificate-name-mismatch")) == ("fixed", "possible")
+
+
+def test_a_change_that_fits_another_possible_cause_as_well_confirms_neither(verified):
+    """Meanwhile the certificate worked over another connector: perhaps mail was attributed to another tenant."""
+    elsewhere = accepted_at(0.5, "08D50D0000000001", connector="To another tenant")
+    before = {
+        "S1.LOG": send(FIRST, elsewhere),
+        "capi2.xml": checked((0, SOUND)),
+        "i.json": connector("mail.contoso.com"),
+    }
+    report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("*.servername.com")})
+    assert report.repair.incidents[0].cause == "certificate-name-mismatch"
+    assert grade(report, "attributed-to-another-tenant") == "possible"
+    assert (result(report), grade(report, "certificate-name-mismatch")) == ("fixed", "probable")
 
 
 def test_a_connector_that_still_names_another_certificate_confirms_nothing(verified):

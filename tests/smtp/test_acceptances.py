@@ -135,6 +135,40 @@ def test_a_session_that_is_not_whole_is_compared_with_nothing():
     excerpt = rejection(sent=None, received=None, starttls=False, from_start=False, seen_address=HERE)
     assert "AcceptedSameSecurity" not in facts(mail(BEFORE, tls=False, thumbprint=""), refusal=excerpt)
 
+    excerpt = rejection(sent=None, starttls=True, tls="SP_PROT_TLS1_2_CLIENT", from_start=False, seen_address=HERE)
+    assert "AcceptedSameSecurity" not in facts(mail(BEFORE, tls=True, thumbprint=""), refusal=excerpt)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"sent": None, "tls": "TLS protocol SP_PROT_TLS1_2_CLIENT"},
+        {"sent": None, "received": None, "starttls": False},
+        {"kind": "iis-smtp", "sent": None, "received": None},
+    ],
+    ids=["no certificate", "no TLS", "IIS"],
+)
+def test_what_one_refusal_shows_is_not_said_of_one_that_does_not_show_it(shown):
+    """Answers are shared by refusals in the same state, whichever is asked first."""
+    whole = rejection(**{**shown, "from_start": True, "seen_address": HERE})
+    hidden = {"starttls": False} if whole.kind == "iis-smtp" else {}
+    excerpt = replace(whole, id="R-2", from_start=False, **hidden)
+    accepted = mail(BEFORE, kind=whole.kind, thumbprint="", tls=whole.starttls)
+    for asked in ((whole, excerpt), (excerpt, whole)):
+        background = CaseFacts(accepted_mail=(accepted,), rejections=asked)
+        got = {refusal.id: session_facts(refusal, background) for refusal in asked}
+        assert "AcceptedSameSecurity" in got["R-1"]
+        assert "AcceptedSameSecurity" not in got["R-2"]
+
+
+@pytest.mark.parametrize(("tls", "expected"), [(True, True), (False, False), (None, False)])
+def test_a_log_without_certificates_is_compared_by_tls_alone(tls, expected):
+    """IIS writes STARTTLS and no certificate: the certificate may differ, and nothing is said of it."""
+    refusal = rejection(kind="iis-smtp", sent=None, received=None, from_start=True, seen_address=HERE)
+    got = facts(mail(BEFORE, kind="iis-smtp", thumbprint="", tls=tls), refusal=refusal)
+    assert ("AcceptedSameSecurity" in got) is expected
+    assert got.keys().isdisjoint({"AcceptedSameCertificate", "AcceptedWithoutCertificate"})
+
 
 # ---------------------------------------------------------------------------------- while a check failed, after expiry
 
@@ -150,7 +184,8 @@ def test_a_session_that_is_not_whole_is_compared_with_nothing():
 )
 def test_only_mail_while_the_check_failed_speaks_against_the_chain(when, expected):
     checks = (success(-4 * 3600, 1), operation(-2 * 3600, 2), operation(0, 3), success(2 * 3600, 4))
-    got = facts(mail(when), operations=checks)
+    the_export_goes_on = operation(4 * 3600, 5, thumbprint=OLD)
+    got = facts(mail(when), operations=(*checks, the_export_goes_on))
     assert ("AcceptedSinceFailedCheck" in got) is expected
 
 
@@ -202,6 +237,11 @@ def test_no_change_of_the_address_where_something_else_may_be_the_difference(oth
     assert "AcceptedFromAddress" not in facts(*others)
 
 
+def test_an_address_that_the_log_does_not_show_is_not_the_same_as_another_one():
+    assert "AcceptedSameAddress" in facts(mail(BEFORE))
+    assert "AcceptedSameAddress" not in facts(mail(BEFORE, seen_address=""), refusal=rejection(seen_address=""))
+
+
 def test_a_private_address_of_the_refused_session_is_no_change():
     refusal = rejection(seen_address="10.1.2.3")
     assert "AcceptedFromAddress" not in facts(mail(BEFORE, seen_address=ELSEWHERE), refusal=refusal)
@@ -239,6 +279,7 @@ def refused_replies(*senders):
         ((None, ""), ("contoso.com",), False, False),  # a refused sender is not known
         (("fabrikam.com",), ("contoso.com", None), False, False),  # an accepted one is not known
         (("",), ("contoso.com", None), True, False),
+        (("",), (None,), False, False),  # what is accepted may have no sender either
         (("", ""), (), False, False),
     ],
 )
@@ -261,6 +302,30 @@ def test_other_mail_must_be_accepted_while_this_is_refused(when, expected, sende
     assert ("OnlyNullSenderRefused" in got or "OnlyOtherSendersRefused" in got) is expected
 
 
+@pytest.mark.parametrize(
+    ("refused", "accepted", "expected"),
+    [
+        ("contoso.com", "contoso.com", True),
+        ("contoso.com", "fabrikam.com", False),
+        ("", "", True),
+        ("", "contoso.com", False),
+        (None, None, False),  # two senders that are not known need not be one
+    ],
+)
+def test_mail_of_the_same_sender_domain(refused, accepted, expected):
+    (refusal,) = refused_replies(refused)
+    assert ("AcceptedSameSender" in facts(mail(BEFORE, sender_domain=accepted), refusal=refusal)) is expected
+
+
+def test_senders_that_were_accepted_earlier_only_are_not_among_the_accepted_ones():
+    (refusal,) = refused_replies("fabrikam.com")
+    earlier, meanwhile = mail(BEFORE, sender_domain="old.example"), mail(AFTER, sender_domain="contoso.com")
+    assert facts(earlier, meanwhile, refusal=refusal)["AcceptedSender"] == ("contoso.com",)
+    # One of which the log does not show the sender may be mail of the refused one.
+    unknown = mail(BEFORE, sender_domain=None)
+    assert "OnlyOtherSendersRefused" not in facts(unknown, meanwhile, refusal=refusal)
+
+
 # ------------------------------------------------------------------------------------------------- replaced, went back
 
 
@@ -281,6 +346,8 @@ def test_mail_to_own_recipients_with_the_new_certificate_does_not_acquit_it():
     got = facts(mail(BEFORE, thumbprint=OLD), mail(BEFORE, scope="own"))
     assert got["PreviousThumbprint"] == (OLD,)
     assert got["AcceptedBeforeWithThisCertificate"] == ("false",)
+    # Where the log shows no certificate, nothing is said of one.
+    assert "AcceptedBeforeWithThisCertificate" not in facts(refusal=rejection(sent=None))
 
 
 def test_going_back_is_seen_after_the_last_refusal_only():
