@@ -1,6 +1,6 @@
 """A certificate decides only where the inbound connectors match by certificate, which only their export tells.
 
-From the reference, diagnosis.md section 2, row 18: connectors by address make the certificate irrelevant and are common.
+The reference (diagnosis.md section 2, row 18): connectors by address make the certificate irrelevant, and are common.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from reports import report as sample
 from smtp_case import analyze
 
 from samples.cases import LEAF, SEND_FILE
-from samples.pieces import DEFAULT, START, accepted, config, inbound, refused, send
+from samples.pieces import CONNECTOR, DEFAULT, START, accepted, config, inbound, refused, send
 
 EXPIRED = replace(LEAF, not_before="2014-11-30T00:00:00Z", not_after="2016-11-30T23:59:59Z")
 CONNECTORS = "Get-InboundConnector.json"
 BY_CERTIFICATE = config(inbound(TlsSenderCertificateName="*.servername.com"))
 BY_ADDRESS = config(inbound(SenderIPAddresses=["203.0.113.7"]))
 BY_BOTH = config(inbound(SenderIPAddresses=["198.51.100.7"], TlsSenderCertificateName="*.servername.com"))
-FIRST = "See first whether an inbound connector of the tenant matches by certificate"
+FIRST = "See whether an inbound connector of the tenant matches by certificate"
 
 
 def finding(report, cause):
@@ -64,7 +64,7 @@ def test_a_sound_chain_is_nothing_against_a_certificate_that_was_replaced():
     assert finding(sample("check-failed"), "certificate-replaced").grade == "no-evidence"
     assert finding(sample("attr36"), "certificate-replaced").grade == "no-evidence"
     replaced = finding(sample("replaced"), "certificate-replaced")
-    assert [piece.text for piece in replaced.contradicts if "no intermediate is missing" in piece.text]
+    assert [piece.text for piece in replaced.contradicts if "No intermediate is missing" in piece.text]
 
 
 def test_a_capi2_log_of_another_machine_is_none_of_the_refused_one():
@@ -73,3 +73,21 @@ def test_a_capi2_log_of_another_machine_is_none_of_the_refused_one():
     assert [text for text in asked if text.startswith("No CAPI2 Operational log of CORP-SMTP1 is in the input")]
     there = [item.text for item in sample("outside-coverage").findings[0].missing]
     assert not [text for text in there if text.startswith("No CAPI2 Operational log")]
+
+
+def test_the_right_name_does_not_excuse_a_certificate_that_cannot_verify(tmp_path):
+    """The Send connector names the certificate of a public authority; Exchange sends a self-signed one of its name."""
+    own = replace(LEAF, issuer=LEAF.subject)
+    named = config({"Name": CONNECTOR, "TlsCertificateName": f"<I>{LEAF.name(LEAF.issuer)}<S>{LEAF.name()}"})
+    files = {SEND_FILE: send(refused(own, one_row=True)), CONNECTORS: BY_CERTIFICATE, "Get-SendConnector.json": named}
+    report = analyze(tmp_path, files)
+    assert finding(report, "wrong-certificate-selected").grade == "probable"
+    assert finding(report, "self-signed-certificate").grade == "probable"
+    assert finding(report, "certificate-name-mismatch").grade == "contradicted"
+
+
+def test_the_right_name_of_a_sound_certificate_takes_the_cause_away(tmp_path):
+    named = config({"Name": CONNECTOR, "TlsCertificateName": "<I>CN=Another CA<S>CN=mail.contoso.com"})
+    sound = replace(LEAF, not_before="2016-01-01T00:00:00Z", not_after="2018-01-01T00:00:00Z")
+    files = {SEND_FILE: send(refused(sound, one_row=True)), CONNECTORS: BY_CERTIFICATE, "Get-SendConnector.json": named}
+    assert finding(analyze(tmp_path, files), "wrong-certificate-selected").grade == "contradicted"
