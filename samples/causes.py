@@ -174,12 +174,16 @@ def disabled_connector() -> Files:
 
 
 def expired() -> Files:
-    """The certificate expired on the day before."""
+    """The certificate expired on the day before, and the inbound connector matches by certificate."""
     leaf = replace(LEAF, not_before="2014-11-30T00:00:00Z", not_after="2016-11-30T23:59:59Z")
     recorder = Recorder(HOST, next_record=900)
     results: dict[str, Any] = {"policy_result": "800B0101", "chain_result": "800B0101", "chain_error": 1}
     capi2.check(recorder, KB_TIME, [(leaf, 1), (ISSUER, 0), (ROOT, 0)], seed="expired", **results)
-    return {"capi2.xml": xml(recorder), SEND_FILE: send(refused(leaf, one_row=True))}
+    return {
+        "capi2.xml": xml(recorder),
+        SEND_FILE: send(refused(leaf, one_row=True)),
+        "Get-InboundConnector.json": config(inbound(TlsSenderCertificateName="*.servername.com")),
+    }
 
 
 def revoked() -> Files:

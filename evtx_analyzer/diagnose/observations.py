@@ -10,8 +10,11 @@ from msgspec import Struct
 
 from evtx_analyzer.clock import is_known
 from evtx_analyzer.diagnose.scene import Fact, Scene
+from evtx_analyzer.hosts import short
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.findings import Coverage
+from evtx_analyzer.normalize import capi2
 from evtx_analyzer.normalize.kinds import REFUSAL_KINDS
 from evtx_analyzer.rules.definitions import Observation
 
@@ -77,9 +80,26 @@ def _absent(rule: Observation, scene: Scene) -> bool:
         return rule.of in scene.case.cut
     if rule.kind == "unread-source":
         return rule.of in scene.case.unread
-    if rule.kind == "no-source":
-        return not (scene.case.kinds | scene.case.unread) & (set(REFUSAL_KINDS) if rule.of == "smtp" else {rule.of})
-    return _outside(rule.of, scene)
+    return _no_source(rule.of, scene) if rule.kind == "no-source" else _outside(rule.of, scene)
+
+
+def _no_source(kind: str, scene: Scene) -> bool:
+    """Return whether no log of a kind is in the input; a CAPI2 log of other machines only shows nothing of this one."""
+    case = scene.case
+    if not (case.kinds | case.unread) & (set(REFUSAL_KINDS) if kind == "smtp" else {kind}):
+        return True
+    exports = [coverage for coverage in case.coverage if coverage.kind == kind]
+    return kind == capi2.KIND and kind not in case.unread and bool(exports) and not _of_machine(exports, scene)
+
+
+def _of_machine(exports: Sequence[Coverage], scene: Scene) -> list[Coverage]:
+    """Return the exports that are of the refused machine as far as is known."""
+    refused = scene.incident.host
+    return [
+        coverage
+        for coverage in exports
+        if not refused or any(short(host) in ("", short(refused)) for host in coverage.hosts or (coverage.host,))
+    ]
 
 
 def _outside(kind: str, scene: Scene) -> bool:
@@ -90,11 +110,12 @@ def _outside(kind: str, scene: Scene) -> bool:
     if scene.incident.unknown_zone_count:
         return False
     slack = timedelta(seconds=10)
-    for coverage in scene.case.coverage:
-        if coverage.kind == kind and coverage.records:
+    exports = _of_machine([coverage for coverage in scene.case.coverage if coverage.kind == kind], scene)
+    for coverage in exports:
+        if coverage.records:
             if coverage.first is None or coverage.last is None or not is_known(coverage.time_basis):
                 return False
             nearest = bisect_left(scene.anchors, coverage.first - slack)
             if nearest < len(scene.anchors) and scene.anchors[nearest] <= coverage.last + slack:
                 return False
-    return kind in scene.case.kinds
+    return bool(exports) and kind in scene.case.kinds

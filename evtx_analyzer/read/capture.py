@@ -54,8 +54,8 @@ def is_etl(head: bytes) -> bool:
 def read_etl(stream: BinaryIO, source: Origin) -> Iterator[Loss]:  # noqa: ARG001  the signature of a reader
     """Yield one loss for an event trace log, which is not read: it says how to convert the file."""
     reason = (
-        "an event trace log (.etl) of netsh trace or pktmon, which is not read: convert it with "
-        "pktmon etl2pcap FILE.etl --out FILE.pcapng, or where pktmon does not know that, with Microsoft's etl2pcapng "
+        "an event trace log (.etl) of netsh trace or pktmon, which is not read: convert one of "
+        "pktmon with pktmon etl2pcap FILE.etl --out FILE.pcapng, one of netsh trace with Microsoft's etl2pcapng "
         "(etl2pcapng FILE.etl FILE.pcapng)"
     )
     yield Loss(origin=source, reason=reason, extent="the whole file")

@@ -39,7 +39,7 @@ def test_refusals_exit_1_and_print_a_report(run):
     assert result.returncode == 1
     text = result.stdout.decode()
     assert text.startswith("probable: The server does not send its intermediate certificates (KB 3212877)\n")
-    assert r"Import-Certificate -CertStoreLocation cert:\LocalMachine\CA" in text
+    assert r"-CertStoreLocation cert:\LocalMachine\CA" in text
     assert "\x1b" not in text
     assert result.stderr == b""
 

@@ -79,7 +79,7 @@ def test_the_table_is_shown_in_every_readable_output(suffix):
 @pytest.mark.parametrize("suffix", READABLE)
 def test_the_table_is_shown_in_german(suffix):
     text = output(with_common(trait(), trait("no-tls", compared=0)), suffix, DE)
-    assert "Was die abgelehnte Post gemeinsam hat" in text
+    assert "Was die abgelehnte Mail gemeinsam hat" in text
     assert "0 von 14 angenommenen Nachrichten" in text
     assert "nicht verglichen: keine angenommene Nachricht in den Protokollen zeigt es" in text
 

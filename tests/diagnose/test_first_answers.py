@@ -65,7 +65,7 @@ def test_where_nothing_shows_that_the_issuer_is_missing_the_first_step_is_to_loo
     """Event 11 has wrapped away: 800B0109 alone is a missing intermediate or an untrusted root."""
     report = analyze(tmp_path, kb_event_xml())
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
-    assert first_step(report).startswith("See first whether the intermediate certification authorities of ")
+    assert first_step(report).startswith("See whether the intermediate certification authorities of ")
     assert "> certutil -store CA" in report.findings[0].remedy.steps[:3]
     assert not any("Missing here is" in line for line in report.findings[0].remedy.steps)
     assert DE.sentence(first_step(report)) != first_step(report)
@@ -76,7 +76,7 @@ def test_where_the_chain_shows_it_the_first_step_names_what_is_missing(tmp_path)
     assert first_step(report).startswith(
         "Get the intermediate certificates from the issuer of the certificate. Missing"
     )
-    assert not any(line.startswith("See first") for line in report.findings[0].remedy.steps)
+    assert not any(line.startswith("See whether") for line in report.findings[0].remedy.steps)
 
 
 def test_an_expired_certificate_is_renewed_first_and_its_dates_are_told(tmp_path):

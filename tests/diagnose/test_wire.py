@@ -472,6 +472,14 @@ def test_a_chain_to_a_private_root(case):
     root = certificate(PRIVATE_ROOT, PRIVATE_ROOT, ca=True)
     report = case(with_trace(talk([der, root]), leaf=leaf))
     assert grade(report) == "contradicted"
+    # A connector by address takes it: without the export of the connectors nothing tells that a certificate decides.
+    assert grade(report, "untrusted-root") == "possible"
+
+
+def test_a_chain_to_a_private_root_where_connectors_match_by_certificate(case):
+    der, leaf = leaf_of(issuer=PRIVATE_ROOT, logged=False)
+    root = certificate(PRIVATE_ROOT, PRIVATE_ROOT, ca=True)
+    report = case({**with_trace(talk([der, root]), leaf=leaf), **BY_CERTIFICATE})
     assert grade(report, "untrusted-root") == "probable"
 
 

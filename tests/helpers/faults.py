@@ -121,13 +121,13 @@ def private_authority_that_is_trusted_here(made: World) -> None:
     made.checks.append(Check([(made.leaf, 0), (root, 0)], "sound"))
 
 
-@fault("chain leaf", "self-signed-certificate")
+@fault("chain leaf", "self-signed-certificate", least="possible")
 def self_signed(made: World) -> None:
     made.leaf = replace(made.leaf, issuer=made.leaf.subject)
     made.checks.append(Check([(made.leaf, UNTRUSTED_ROOT)], "untrusted"))
 
 
-@fault("chain leaf", "certificate-expired")
+@fault("chain leaf", "certificate-expired", least="possible")
 def expired(made: World) -> None:
     made.leaf = replace(made.leaf, not_after="2026-03-05T00:00:00Z")
     made.checks.append(Check([(made.leaf, 1), (made.issuer, 0), (made.root, 0)], "expired"))
@@ -249,7 +249,7 @@ def disabled_connector(made: World) -> None:
     inbound(made, Enabled=False)
 
 
-@fault("inbound", "connector-not-matching")
+@fault("inbound", "connector-not-matching", least="possible")
 def associated_domains(made: World) -> None:
     inbound(made, AssociatedAcceptedDomains=["another-brand.example"])
 

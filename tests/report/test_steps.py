@@ -62,7 +62,7 @@ def test_steps_are_the_same_in_every_language():
     lines = ["Restart the service.", EXCHANGE, ELEVATED, "> A"]
     (made,) = steps(lines, DE)
     assert made.runs[0].notes == (
-        "Wenn Exchange die Post sendet:",
+        "Wenn Exchange die Mail sendet:",
         "In einer PowerShell mit erhöhten Rechten auf EX01:",
     )
 
