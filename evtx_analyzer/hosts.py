@@ -15,7 +15,7 @@ no machine are taken for other machines, with the names of their folders. Differ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
@@ -293,6 +293,17 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
     if left != right:
         return "different"
     return "assumed" if left_basis == "assumed" else "same"
+
+
+def may_be_another(address: str, refused: Collection[str], basis: HostBasis) -> bool:
+    """Return whether mail from a local address may be of another machine than mail refused from others.
+
+    Logs of several servers are collected in one folder, and a Send connector is shared by servers. Rows that name their
+    machine (``basis``) leave no doubt; an address that is not known, or is of another IP version, shows no difference.
+    """
+    if basis in ("row", "manifest", "address") or not address or "" in refused or address in refused:
+        return False
+    return any((":" in address) == (":" in other) for other in refused)
 
 
 def host_overrides(names: HostNames | None) -> HostOverrides:

@@ -143,6 +143,7 @@ def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequ
         checks,
         tallies.history.deliveries(hosts),
         accepted_mail=tallies.history.accepted_mail(hosts),
+        refused_from=tallies.history.refused_from(hosts),
         tls_failures=tallies.history.tls_failures(hosts),
         shown=tallies.history.certificates,
         context=tallies.contexts.rows(hosts),

@@ -31,6 +31,8 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     certificates: Mapping[str, Certificate] = {}
     deliveries: tuple[Delivery, ...] = ()
     accepted_mail: tuple[AcceptedMail, ...] = ()
+    refused_from: Mapping[tuple[str, str, str, str], frozenset[str]] = {}
+    """Local addresses of refused sessions by host, connector, kind of log and thumbprint."""
     tls_failures: tuple[TlsFailures, ...] = ()
     operations: tuple[Operation, ...] = ()
     context: tuple[Context, ...] = ()
@@ -161,6 +163,7 @@ def case_facts(
     deliveries: tuple[Delivery, ...],
     *,
     accepted_mail: tuple[AcceptedMail, ...] = (),
+    refused_from: Mapping[tuple[str, str, str, str], frozenset[str]] | None = None,
     tls_failures: tuple[TlsFailures, ...] = (),
     shown: Mapping[str, Certificate] | None = None,
     context: Iterable[Context] = (),
@@ -190,6 +193,7 @@ def case_facts(
         },
         deliveries=deliveries,
         accepted_mail=accepted_mail,
+        refused_from=refused_from or {},
         tls_failures=tls_failures,
         operations=checked,
         context=tuple(context),

@@ -18,6 +18,7 @@ from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange_online import is_private, parse_address
+from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
@@ -59,6 +60,21 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
             accepted_mail
             for accepted_mail in self.mail
             if accepted_mail.state.connector == self.session.rejection.connector
+        ]
+
+    @cached_property
+    def of_machine(self) -> list[AcceptedMail]:
+        """Return the mail of the connector without that of local addresses which may be another machine's.
+
+        What one machine sends now and another sent before is no change.
+        """
+        rejection = self.session.rejection
+        key = (rejection.host, rejection.connector, rejection.kind, self.own)
+        refused = self.session.case.refused_from.get(key, frozenset())
+        return [
+            accepted_mail
+            for accepted_mail in self.here
+            if not may_be_another(accepted_mail.state.local_address, refused, rejection.host_basis)
         ]
 
     @cached_property
@@ -112,7 +128,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def before(self) -> Span | None:
         """Return how often the certificate was accepted before it was refused first."""
-        rows = [accepted_mail for accepted_mail in self.here if self.own and accepted_mail.state.thumbprint == self.own]
+        rows = [row for row in self.of_machine if self.own and row.state.thumbprint == self.own]
         return joined(_known(row.times.between(None, self.refused_span[0]) for row in rows))
 
     @cached_property
@@ -120,7 +136,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         """Return the certificate with which mail was accepted last before this one was refused, and all its mail."""
         first, last = self.refused_span
         others: dict[str, list[AcceptedMail]] = {}
-        for accepted_mail in self.here:
+        for accepted_mail in self.of_machine:
             if accepted_mail.state.thumbprint not in ("", self.own):
                 others.setdefault(accepted_mail.state.thumbprint, []).append(accepted_mail)
         earlier = {
@@ -148,7 +164,7 @@ def accepted_facts(session: RefusedSession) -> Fields:
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
     plain = session.start_tls is False
-    state = (own, plain, rejection.seen_address, session.sender_domain, failed, expiry, alone)
+    state = (own, plain, rejection.seen_address, session.sender_domain, failed, expiry, alone, rejection.host_basis)
     key = ("accepted", *sender_key(rejection), *state)
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))

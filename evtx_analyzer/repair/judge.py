@@ -31,6 +31,7 @@ from evtx_analyzer.repair.later import (
     Later,
     LaterRefusals,
     accepted_after,
+    mail_of_other_addresses,
     refusals_after,
     undated_refusal,
     unnamed_mail,
@@ -212,6 +213,12 @@ def _missing(
         text = (
             f"The later SMTP logs name no machine, and a Send connector is shared by servers. If {state.host} wrote "
             f"them, verify again with --host {state.host}."
+        )
+        yield Missing(text=text, collect=())
+    elif accepted is None and (addresses := mail_of_other_addresses(state, later)):
+        text = (
+            f"Mail of {sender} was accepted after {end} from other local addresses than the refused mail "
+            f"({', '.join(addresses)}): it may be another server's. Keep the logs of each server in a folder with its name."
         )
         yield Missing(text=text, collect=())
     elif accepted is None:

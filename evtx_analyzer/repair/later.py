@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
@@ -146,7 +147,24 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
         and accepted_mail.state.kind in (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
         and clock.is_known(accepted_mail.state.time_basis)
         and _same_sender(accepted_mail.state.host, accepted_mail.state.connector, state)
+        and not _of_another_machine(accepted_mail, state)
     ]
+
+
+def mail_of_other_addresses(state: RefusedState, later: Later) -> list[str]:
+    """Return the local addresses of accepted mail that may be another machine's, after the refusals."""
+    return sorted(
+        {
+            accepted_mail.state.local_address
+            for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
+            if _of_another_machine(accepted_mail, state) and accepted_mail.times.between(state.end, None)
+        }
+    )
+
+
+def _of_another_machine(accepted_mail: AcceptedMail, state: RefusedState) -> bool:
+    local = accepted_mail.state.local_address
+    return may_be_another(local, state.local_addresses, state.sample.host_basis)
 
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:

@@ -11,6 +11,7 @@ from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_remote_side
+from evtx_analyzer.hosts import address_of
 from evtx_analyzer.model.evidence import PASSED, Delivery, Incident, Operation, Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 
@@ -28,6 +29,7 @@ class FailedCheck(Struct, frozen=True):
 class RefusedState(Struct, frozen=True, kw_only=True):
     """The state in which the mail of an incident was refused, as far as its logs show it.
 
+    ``local_addresses`` are those of the machine in its own network, with an empty one for a log that does not show it.
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
     of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
@@ -44,6 +46,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     complete: bool
     thumbprints: frozenset[str]
     addresses: frozenset[str]
+    local_addresses: frozenset[str]
     every_address: bool
     sender_domains: frozenset[str | None]
     tls: bool | None
@@ -86,6 +89,7 @@ def refused_state(
         complete=complete,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
+        local_addresses=frozenset(address_of(rejection.local_endpoint) for rejection in rejections),
         every_address=complete and all(rejection.seen_address for rejection in rejections),
         sender_domains=frozenset(sender_domain_of(rejection) for rejection in rejections),
         tls=_agreed(tls) if complete else None,
