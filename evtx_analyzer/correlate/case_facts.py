@@ -49,6 +49,11 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         return places
 
     @cached_property
+    def change_times(self) -> list[datetime]:
+        """Return when exported objects were created or changed, in order."""
+        return sorted({time for setting in self.settings for time in (setting.created, setting.changed) if time})
+
+    @cached_property
     def objects(self) -> Mapping[str, list[Setting]]:
         """Return the exported objects by cmdlet."""
         objects: dict[str, list[Setting]] = {}

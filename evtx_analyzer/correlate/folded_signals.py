@@ -87,7 +87,7 @@ def _judged(
 def _changes(facts: CaseFacts) -> set[datetime]:
     """Return the times with which ``session_facts`` compares a refusal's: its view may change at each of them."""
     failed = {time for tls_failure in facts.tls_failures for time in tls_failure.times.edges()}
-    times = failed | {time + RECENT for time in failed}
+    times = failed | {time + RECENT for time in failed} | {*facts.change_times}
     for events in facts.schannel.values():
         for event in events:
             times |= {event.first - RECENT} if event.first else set()

@@ -7,6 +7,7 @@ no certificate, rows of the session are missing. Absence is never read as "no".
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from msgspec import Struct
 
@@ -331,7 +332,9 @@ def _configuration(session: RefusedSession) -> Fields:
         return {}
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (session.sent, rejection.from_start, rejection.connector, domain)
-    key = ("configuration", rejection.host, rejection.kind, *shown, rejection.null_sender, rejection.seen_address)
+    since = bisect_left(case.change_times, rejection.time), is_known(rejection.time_basis)
+    told = (*shown, rejection.null_sender, rejection.seen_address, *since)
+    key = ("configuration", rejection.host, rejection.kind, *told)
     if key not in case.answers:
         checked = connector_checks.check(rejection, session.sent, case.objects)
         case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}

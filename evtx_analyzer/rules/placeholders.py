@@ -17,6 +17,8 @@ PLACEHOLDERS = frozenset(
         "attribution",
         "blamed_element",
         "chain_status",
+        "changed_inbound",
+        "changed_send",
         "connector",
         "connector_names",
         "configured_subject",
