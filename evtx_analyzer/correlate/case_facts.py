@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from msgspec import Struct
@@ -13,11 +13,12 @@ from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
-from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
+from evtx_analyzer.model.evidence import ClockSkew, Context, Delivery, Operation, OtherError, Rejection
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize.supporting import SCHANNEL
+from evtx_analyzer.smtp.clock_skew import NOTABLE_SKEW
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 
@@ -40,6 +41,16 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     rejections: tuple[Rejection, ...] = ()
     alike: tuple[Alike, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
+    clocks: tuple[ClockSkew, ...] = ()
+
+    @cached_property
+    def ahead(self) -> Mapping[tuple[str, str], timedelta]:
+        """Return by how much clocks were ahead of Exchange Online's, by kind of log and folder, where that matters."""
+        return {
+            (skew.kind, skew.folder): timedelta(seconds=skew.seconds)
+            for skew in self.clocks
+            if abs(skew.seconds) > NOTABLE_SKEW
+        }
 
     def places(self) -> dict[str, Origin]:
         """Return where the first exported object of each cmdlet stands."""
@@ -176,6 +187,7 @@ def case_facts(
     rejections: Iterable[Rejection] = (),
     alike: Iterable[Alike] = (),
     handshakes: Iterable[Handshake] = (),
+    clocks: Iterable[ClockSkew] = (),
 ) -> CaseFacts:
     """Return the facts of a case from exported objects, certificate files, CAPI2, deliveries and other events.
 
@@ -206,6 +218,7 @@ def case_facts(
         rejections=tuple(rejections),
         alike=tuple(alike),
         handshakes=on_wire,
+        clocks=tuple(clocks),
     )
 
 

@@ -339,9 +339,9 @@ def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
 
 
 def _expiry(session: RefusedSession) -> datetime | None:
-    """Return when the certificate that was sent expired, where that is before the handshake."""
+    """Return when the certificate that was sent expired by the clock of its log, where that is before the handshake."""
     after = session.sent.not_after if session.sent is not None else None
-    return after if after is not None and after < session.moment else None
+    return after + session.ahead if after is not None and after < session.judged else None
 
 
 def messages_between(

@@ -62,7 +62,7 @@ def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, 
 
 
 def _inbound_facts(views: Iterable[_Inbound]) -> Fields:
-    """Return the facts of inbound connectors; where only some exports show one that works, which are true is unknown."""
+    """Return the facts of inbound connectors; none of them is known where only some exports show one that works."""
     shown = [facts(INBOUND_FIELDS, view) for view in views]
     joined = agreed(shown)
     if len({view.get(_WORKING) for view in shown} - {None}) <= 1:

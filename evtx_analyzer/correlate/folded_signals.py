@@ -39,7 +39,7 @@ def _parts(
 ) -> Iterator[Alike]:
     sent = completed(group.shared.sent, facts)
     limits = [time for time in (sent.not_before, sent.not_after) if time] if sent else []
-    times = sorted({*changes, *limits})
+    times = sorted({*changes, *limits, *(time + ahead for time in limits for ahead in facts.ahead.values())})
     # Where the delivery history does not hold the refusals, each is compared by its own time.
     alone = (*sender_key(group.shared), sent_thumbprint(group.shared)) not in facts.refused
     mail_from, reply = (bool(looked_at & {name, ALL_FIELDS}) for name in _DIFFERING)

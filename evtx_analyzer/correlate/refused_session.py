@@ -14,8 +14,10 @@ from evtx_analyzer.correlate.case_facts import (
     sender_key,
 )
 from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.hosts import folder_of
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 
 # How far from a refusal other failures of the same machine may lie to be among its facts.
@@ -36,6 +38,17 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
         What counts for a certificate is the handshake: a session may go on for hours.
         """
         return self.rejection.handshake_time or self.rejection.time
+
+    @cached_property
+    def ahead(self) -> timedelta:
+        """Return by how much the clock of the log was ahead of Exchange Online's, as far as the log shows it."""
+        rejection = self.rejection
+        return self.case.ahead.get((rejection.kind, folder_of(display_name(rejection.origin))), timedelta())
+
+    @cached_property
+    def judged(self) -> datetime:
+        """Return the time of the handshake by the clock of Exchange Online, which decides whether a date is over."""
+        return self.moment - self.ahead
 
     @cached_property
     def shows_commands(self) -> bool:

@@ -118,12 +118,12 @@ def _has_dates(session: RefusedSession) -> bool:
 
 def _expired(session: RefusedSession) -> bool | None:
     after = session.sent.not_after if session.sent and _has_dates(session) else None
-    return None if after is None else after < session.moment
+    return None if after is None else after < session.judged
 
 
 def _not_yet_valid(session: RefusedSession) -> bool | None:
     before = session.sent.not_before if session.sent and _has_dates(session) else None
-    return None if before is None else before > session.moment
+    return None if before is None else before > session.judged
 
 
 def _private_issuer(session: RefusedSession) -> str | None:
@@ -236,7 +236,7 @@ SESSION_FIELDS = (
         lambda session: session.sent and sorted_names(session.sent.subject, session.sent.alternate_names),
     ),
     Field("SentSelfSigned", "whether its subject is its issuer", _self_signed),
-    Field("SentExpired", "whether it was expired at the handshake", _expired),
+    Field("SentExpired", "whether it was expired at the handshake, by the clock of Exchange Online if the log shows it", _expired),
     Field("SentNotYetValid", "whether it was not yet valid then", _not_yet_valid),
     Field("SentIssuerPrivate", "what shows that a company's own authority issued it", _private_issuer),
     Field(

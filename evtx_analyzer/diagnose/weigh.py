@@ -6,7 +6,7 @@ that it says decides) comes after the others, whatever its rank.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -216,15 +216,32 @@ def _against_its_own(cause: Cause, scene: Scene, grade: Grade) -> Grade:
 
     A refusal whose own handshake shows the opposite was not caused by this. Where at least as many refusals show the
     opposite as support the cause, it is contradicted; where fewer do, it is ``possible`` at most. A check on the
-    refused machine itself counts for more than one elsewhere.
+    refused machine itself counts for more than one elsewhere. Where every check that failed also passed at the handshake
+    of the same refusal, it is not known which of both decided, so the cause is ``possible`` at most, too.
     """
     pro, contra = _sides(cause, scene)
+    if pro and {link.operation for link in pro} <= _torn(pro, contra, scene.case.operations):
+        grade = min(grade, "possible", key=RANK.__getitem__)
     opposed = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in PAIRED}
     if not opposed or not pro:
         return grade
     if len(opposed) >= len({link.rejection for link in pro} - opposed):
         return "contradicted"
     return min(grade, "possible", key=RANK.__getitem__)
+
+
+def _torn(pro: Iterable[Link], contra: Iterable[Link], operations: Mapping[str, Operation]) -> set[str]:
+    """Return the failed checks that also passed at the handshake of a refusal, in the same process and policy."""
+    passed = {(link.rejection, *_check_of(operations[link.operation])) for link in contra}
+    return {
+        link.operation
+        for link in pro
+        if link.host in PAIRED and (link.rejection, *_check_of(operations[link.operation])) in passed
+    }
+
+
+def _check_of(operation: Operation) -> tuple[str, str, str]:
+    return operation.thumbprint, operation.process, operation.policy
 
 
 def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:

@@ -218,7 +218,8 @@ def _missing(
     elif accepted is None and (addresses := mail_of_other_addresses(state, later)):
         text = (
             f"Mail of {sender} was accepted after {end} from other local addresses than the refused mail "
-            f"({', '.join(addresses)}): it may be another server's. Keep the logs of each server in a folder with its name."
+            f"({', '.join(addresses)}): it may be another server's. Keep the logs of each server in a "
+            "folder with its name."
         )
         yield Missing(text=text, collect=())
     elif accepted is None:

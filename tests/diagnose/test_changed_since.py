@@ -114,7 +114,7 @@ def test_a_domain_that_was_added_since(tmp_path, domain, expected):
     assert grades(tmp_path, files(completed(made)))["domain-not-accepted"] == expected
 
 
-# ------------------------------------------------------------------------------------------- several exports of a cmdlet
+# ------------------------------------------------------------------------------------------------- several exports
 
 
 def _connectors(made, **properties):

@@ -67,8 +67,8 @@ EXCHANGE = {
     ),
     "Search-AdminAuditLog": (
         "exchange",
-        """Cmdlets DomainController EndDate ExternalAccess IsSuccess ObjectIds Parameters ResultSize StartDate StartIndex
-        UserIds""",
+        """Cmdlets DomainController EndDate ExternalAccess IsSuccess ObjectIds Parameters ResultSize StartDate
+        StartIndex UserIds""",
         "",
     ),
     "Get-TransportService": ("exchange", "Identity DomainController", ""),
