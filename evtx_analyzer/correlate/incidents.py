@@ -23,6 +23,7 @@ from evtx_analyzer.model.evidence import (
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.folding import Key, incident_key
+from evtx_analyzer.smtp.rejections import is_proxied
 from evtx_analyzer.smtp.reply_texts import joined, reply_texts
 
 _MOST_REPLIES = 20
@@ -101,7 +102,9 @@ def _order(rejection: Rejection) -> tuple[object, ...]:
 
 def _is_excerpt(rejection: Rejection) -> bool:
     # Message tracking and reports have no rows of a session that could be missing.
-    return rejection.kind in SESSION_KINDS and not rejection.from_start
+    return rejection.kind in SESSION_KINDS and not (
+        rejection.from_start or is_proxied(rejection.kind, rejection.remote_endpoint)
+    )
 
 
 def _links(group: Sequence[Rejection], alike: Sequence[Alike], links_of: Mapping[str, list[Link]]) -> tuple[Link, ...]:

@@ -19,6 +19,7 @@ from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
+from evtx_analyzer.smtp.rejections import is_proxied
 
 # How far from a refusal other failures of the same machine may lie to be among its facts.
 RECENT = timedelta(minutes=10)
@@ -52,8 +53,13 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def shows_commands(self) -> bool:
-        """Return whether the kind of log writes the commands of a session."""
-        return self.rejection.kind in SESSION_KINDS
+        """Return whether the log writes the commands of the session with the other side."""
+        return self.rejection.kind in SESSION_KINDS and not self.proxied
+
+    @cached_property
+    def proxied(self) -> bool:
+        """Return whether all that is known is the session with the front end transport service."""
+        return is_proxied(self.rejection.kind, self.rejection.remote_endpoint)
 
     @cached_property
     def start_tls(self) -> bool | None:

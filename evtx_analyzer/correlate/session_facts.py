@@ -27,7 +27,14 @@ from evtx_analyzer.distinguished_names import (
     sorted_names,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
-from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
+from evtx_analyzer.exchange_online import (
+    is_host_name,
+    is_private,
+    is_remote_side,
+    is_service_address,
+    is_service_name,
+    parse_address,
+)
 from evtx_analyzer.model.evidence import Context, Rejection
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.smtp.acceptances import MailState
@@ -74,7 +81,7 @@ def _reached_online(session: RefusedSession) -> bool | None:
     """Return whether the session reached Exchange Online; None where that is not known."""
     rejection = session.rejection
     if not session.shows_commands:
-        return False if _names_another(rejection) else None
+        return False if not session.proxied and _names_another(rejection) else None
     return is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
 
 
@@ -82,8 +89,11 @@ def _names_another(rejection: Rejection) -> bool:
     """Return whether message tracking or a report names a foreign server as the one that refused.
 
     A name in the sender's own domain shows nothing: it may be an alias of Exchange Online that the Send connector uses
-    as its smart host.
+    as its smart host. So may any other name, where the address is Exchange Online's, or the reply ends with the name of
+    one of its servers; a server in between passes such a reply on, so that this does not show the contrary either.
     """
+    if is_service_name(rejection.remote_host) or is_service_address(rejection.remote_endpoint):
+        return False
     name, sender = rejection.remote_name.casefold().rstrip("."), rejection.mail_from.rpartition("@")[2].casefold()
     if not sender or not is_host_name(name) or is_service_name(name):
         return False
@@ -218,6 +228,11 @@ SESSION_FIELDS = (
         "whether a certificate was sent; `false` only where the rows are whole",
         lambda session: session.certificate_sent,
     ),
+    Field(
+        "Proxied",
+        "`true` where the log shows the session with the front end transport service only (FrontendProxyEnabled)",
+        lambda session: session.proxied or None,
+    ),
     Field("RemoteIsExchangeOnline", "whether the other side is Exchange Online", _reached_online),
     Field("BannerIsExchangeOnline", "whether its banner says so", _banner_online),
     Field("ReceivedIsExchangeOnline", "whether its certificate says so", _received_online),
@@ -236,7 +251,11 @@ SESSION_FIELDS = (
         lambda session: session.sent and sorted_names(session.sent.subject, session.sent.alternate_names),
     ),
     Field("SentSelfSigned", "whether its subject is its issuer", _self_signed),
-    Field("SentExpired", "whether it was expired at the handshake, by the clock of Exchange Online if the log shows it", _expired),
+    Field(
+        "SentExpired",
+        "whether it was expired at the handshake, by the clock of Exchange Online if the log shows it",
+        _expired,
+    ),
     Field("SentNotYetValid", "whether it was not yet valid then", _not_yet_valid),
     Field("SentIssuerPrivate", "what shows that a company's own authority issued it", _private_issuer),
     Field(

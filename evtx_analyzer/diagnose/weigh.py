@@ -216,8 +216,8 @@ def _against_its_own(cause: Cause, scene: Scene, grade: Grade) -> Grade:
 
     A refusal whose own handshake shows the opposite was not caused by this. Where at least as many refusals show the
     opposite as support the cause, it is contradicted; where fewer do, it is ``possible`` at most. A check on the
-    refused machine itself counts for more than one elsewhere. Where every check that failed also passed at the handshake
-    of the same refusal, it is not known which of both decided, so the cause is ``possible`` at most, too.
+    refused machine itself counts for more than one elsewhere. Where every check that failed passed as well at the
+    handshake of the same refusal, which of both decided is not known, so the cause is ``possible`` at most, too.
     """
     pro, contra = _sides(cause, scene)
     if pro and {link.operation for link in pro} <= _torn(pro, contra, scene.case.operations):
