@@ -19,7 +19,7 @@ from evtx_analyzer.exchange_online import is_private
 from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
-from evtx_analyzer.repair.later import Later, between, outside_mail, same_host
+from evtx_analyzer.repair.later import Later, between, meanwhile, outside_mail, same_host
 from evtx_analyzer.repair.refused_state import FailedCheck, RefusedState
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span
@@ -127,7 +127,7 @@ _DIFFERS: Mapping[str, tuple[Part, ...]] = {
 def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """Yield the change that accepted mail itself shows, unless some of it was accepted while other mail was refused."""
     span = between(mail, state.end, None)
-    if span is not None and between(mail, state.start, state.end) is None:
+    if span is not None and not meanwhile(mail, state.start, state.end):
         since = f"{text}, since {clock.as_text(span.first)}."
         alone = any(
             _differs(accepted_mail.state, state) <= {*_DIFFERS[name]} for accepted_mail in _after(mail, state.end)
@@ -161,8 +161,8 @@ def _change(
     """Return a change that something else than mail shows, with the mail accepted since in the refused state."""
     since = max(shown.time, state.end) if shown is not None else state.end
     # Mail in this state that was accepted between the refusals makes its later acceptance worthless as evidence.
-    before = between(mail, state.start, shown.time if shown is not None and shown.time < state.end else state.end)
-    accepted = None if before is not None or state.accepted_meanwhile else between(mail, since, None)
+    before = meanwhile(mail, state.start, shown.time if shown is not None and shown.time < state.end else state.end)
+    accepted = None if before or state.accepted_meanwhile else between(mail, since, None)
     # Where mail was refused after the change, something else may have ended the refusals.
     ended = shown is None or shown.time >= state.end
     alone = ended and any(not _differs(accepted_mail.state, state) for accepted_mail in _after(mail, since))

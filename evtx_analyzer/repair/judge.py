@@ -8,6 +8,7 @@ refusals follow and no such change does. Everything else is *not shown*: absence
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ from evtx_analyzer.repair.later import (
     accepted_after,
     mail_of_other_addresses,
     refusals_after,
+    twice_shown,
     undated_refusal,
     unnamed_mail,
 )
@@ -121,7 +123,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     seen = changes(state, later) if state.timed else []
     named = [change for change in seen if cause and change.name in (*cause.repair_confirms, *cause.repair_fits)]
     refused = refusals_after(state, later, state.end) if state.timed else None
-    working = next((change for change in named if _worked(change, refused)), None)
+    working = next((change for change in named if _worked(change, refused.last if refused else None)), None)
+    # By the earlier reading of an hour that the clock showed twice, the refusals may have ended before.
+    ended = refused is not None and any(_worked(change, refused.surely_until) for change in named)
     accepted = accepted_after(state, later, state.end) if state.timed else None
     timed = state.timed and not undated_refusal(state, later)
     # The earlier report says how to see that the remedy of this cause worked.
@@ -130,7 +134,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     result: RepairResult = "not-shown"
     if working is not None and timed and not lossy:
         result = "fixed"
-    elif refused is not None and working is None:
+    elif refused is not None and working is None and not ended:
         result = "still-refused"
     repair = IncidentRepair(
         incident=incident.id,
@@ -139,7 +143,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
         changed=tuple(Evidence(text=change.text, origin=change.origin, time=change.time) for change in named),
         accepted=_accepted(state, working.accepted if working else accepted),
         refused=_refused(state, refused),
-        missing=tuple(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy))
+        missing=tuple(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy, ended=ended))
         if result == "not-shown"
         else (),
     )
@@ -152,9 +156,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     )
 
 
-def _worked(change: Change, refused: LaterRefusals | None) -> bool:
-    """Return whether mail was accepted since a change, and none was refused after that mail."""
-    return change.accepted is not None and (refused is None or refused.last <= change.accepted.first)
+def _worked(change: Change, refused: datetime | None) -> bool:
+    """Return whether mail was accepted since a change, and none was refused (the last time) after that mail."""
+    return change.accepted is not None and (refused is None or refused <= change.accepted.first)
 
 
 def _cause_of(incident: Incident, findings: Iterable[Finding]) -> str:
@@ -201,9 +205,16 @@ def _missing(
     *,
     timed: bool,
     lossy: bool,
+    ended: bool,
 ) -> Iterable[Missing]:
     sender, end = _sender(state), clock.as_text(state.end)
-    if not timed:
+    if state.timed and (ended or not timed) and twice_shown(state, later):
+        text = (
+            f"Refusals of {sender} fall into the hour that the clock showed twice, so whether they are before the accepted "
+            "mail or after it is not known. Collect logs with UTC times: the Send connector log, or IIS W3C."
+        )
+        yield Missing(text=text, collect=())
+    elif not timed:
         text = f"The refusals of {sender} have no UTC time, so nothing can be shown to be later. Analyze with --tz."
         yield Missing(text=text, collect=())
     elif lossy:

@@ -18,7 +18,7 @@ from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
-from evtx_analyzer.repair.refused_state import RefusedState
+from evtx_analyzer.repair.refused_state import RefusedState, latest
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
@@ -26,6 +26,8 @@ T = TypeVar("T")
 Table = Mapping[Hashable, Sequence[T]]
 _ZONES = timedelta(hours=26)
 """How far digits of one clock may be from those of another: zones reach from UTC-12 to UTC+14."""
+_TWICE = timedelta(hours=1)
+"""By how much clocks go back, at most (tz database, years since 1970)."""
 
 
 class Later(Struct, frozen=True, kw_only=True, dict=True):
@@ -89,11 +91,15 @@ def later_evidence(facts: CaseFacts) -> Later:
 
 
 class LaterRefusals(Struct, frozen=True):
-    """Refusals of the same machine and connector after a time: how many, the first one, and when the last one was."""
+    """Refusals of the same machine and connector after a time: how many, the first one, and when the last one was.
+
+    ``surely_until`` is when the last one was at the earliest: an hour that a clock showed twice has two readings.
+    """
 
     count: int
     first: Rejection
     last: datetime
+    surely_until: datetime
 
 
 def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
@@ -106,7 +112,8 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
         for rejection in same
         if rejection.time > time and clock.is_known(rejection.time_basis) and _refused_same(rejection, state)
     ]
-    firsts, count, last = list(listed), len(listed), max((rejection.time for rejection in listed), default=time)
+    firsts, count, last = list(listed), len(listed), max(map(latest, listed), default=time)
+    surely_until = max((rejection.time for rejection in listed), default=time)
     for group in (group for name in senders for group in later.alike_by.get(name, ())):
         later_refusals = (
             [differing for differing in group.differing() if differing.time > time]
@@ -115,23 +122,42 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
         )
         if later_refusals:
             firsts.append(group.whole(min(later_refusals, key=group.order)))
-            count, last = count + len(later_refusals), max(last, *(differing.time for differing in later_refusals))
+            count, newest = count + len(later_refusals), max(differing.time for differing in later_refusals)
+            last, surely_until = max(last, newest), max(surely_until, newest)
     if not firsts:
         return None
-    return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
+    first = min(firsts, key=lambda rejection: (rejection.time, sort_key(rejection.origin)))
+    return LaterRefusals(count, first, last, surely_until)
 
 
 def undated_refusal(state: RefusedState, later: Later) -> bool:
-    """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known."""
+    """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known.
+
+    Of an hour that the clock showed twice, only the later reading may be.
+    """
     senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
     return any(
-        # Rows behind a #Date heading have no time: only that they are not older than it.
-        (rejection.time_basis == "heading" or rejection.time + _ZONES > state.end)
-        and not clock.is_known(rejection.time_basis)
-        and _refused_same(rejection, state)
+        _may_be_after(rejection, state.end) and _refused_same(rejection, state)
         for name in senders
         for rejection in later.refused_by.get(name, ())
     )
+
+
+def twice_shown(state: RefusedState, later: Later) -> bool:
+    """Return whether refusals of the same sender have two readings of their time, of which one is after the incident."""
+    senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
+    return any(
+        rejection.time_basis == "ambiguous" and latest(rejection) > state.end and _refused_same(rejection, state)
+        for name in senders
+        for rejection in later.refused_by.get(name, ())
+    )
+
+
+def _may_be_after(rejection: Rejection, end: datetime) -> bool:
+    if clock.is_known(rejection.time_basis):
+        return rejection.time <= end < latest(rejection)
+    # Rows behind a #Date heading have no time: only that they are not older than it.
+    return rejection.time_basis == "heading" or rejection.time + _ZONES > end
 
 
 def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
@@ -181,6 +207,17 @@ def between(mail: Iterable[AcceptedMail], first: datetime, last: datetime | None
     """Return how much of the mail was accepted between two times; None for the last one means without end."""
     spans = (accepted_mail.times.between(first, last) for accepted_mail in mail)
     return joined(span for span in spans if span is not None)
+
+
+def meanwhile(mail: Iterable[AcceptedMail], first: datetime, last: datetime) -> bool:
+    """Return whether mail was, or may have been, accepted between two times.
+
+    Of an hour that the clock showed twice the earlier reading is counted, and the later one may be meant.
+    """
+    return any(
+        accepted_mail.times.between(first - _TWICE if accepted_mail.state.time_basis == "ambiguous" else first, last)
+        for accepted_mail in mail
+    )
 
 
 def _same_sender(host: str, connector: str, state: RefusedState) -> bool:

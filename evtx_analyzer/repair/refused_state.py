@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from evtx_analyzer import clock
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.case_facts import sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_remote_side
@@ -32,7 +32,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     ``local_addresses`` are those of the machine in its own network, with an empty one for a log that does not show it.
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
-    of all refusals. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
+    of all refusals. ``end`` is the latest that it can be. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
     ``complete`` is False where some refusals are only counted and may have been in another state than all others,
     ``every_address`` where it is or where the log of some shows no address.
     """
@@ -84,8 +84,8 @@ def refused_state(
         connector=incident.connector,
         kind=incident.kind,
         start=incident.start,
-        end=incident.end,
-        timed=clock.is_known(incident.end_basis) and not incident.unknown_zone_count,
+        end=max(incident.end, *(latest(rejection) for rejection in rejections if is_known(rejection.time_basis))),
+        timed=is_known(incident.end_basis) and not incident.unknown_zone_count,
         complete=complete,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
@@ -101,6 +101,12 @@ def refused_state(
         ),
         sample=incident.rejections[-1],
     )
+
+
+def latest(rejection: Rejection) -> datetime:
+    """Return the time of a refusal, of an hour that its clock showed twice the later reading."""
+    other = rejection.other_time if rejection.time_basis == "ambiguous" else None
+    return rejection.time if other is None else max(rejection.time, other)
 
 
 def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
