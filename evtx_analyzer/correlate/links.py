@@ -234,9 +234,10 @@ def _successes(operations: Iterable[Operation]) -> dict[tuple[str, ...], list[tu
             and operation.thumbprint
             and not set(operation.chain_status) & _BROKEN
         ):
-            table.setdefault((operation.host, operation.thumbprint, operation.policy, operation.process), []).append(
-                (operation.time, operation.origin)
-            )
+            # What a chain without a policy check lacks, a success under any policy has shown.
+            for policy in {operation.policy, ""}:
+                key = (operation.host, operation.thumbprint, policy, operation.process)
+                table.setdefault(key, []).append((operation.time, operation.origin))
     return {key: sorted(rows, key=_moment) for key, rows in table.items()}
 
 

@@ -210,8 +210,8 @@ def _missing(
     sender, end = _sender(state), clock.as_text(state.end)
     if state.timed and (ended or not timed) and twice_shown(state, later):
         text = (
-            f"Refusals of {sender} fall into the hour that the clock showed twice, so whether they are before the accepted "
-            "mail or after it is not known. Collect logs with UTC times: the Send connector log, or IIS W3C."
+            f"Refusals of {sender} fall into the hour that the clock showed twice, so whether they are before the "
+            "accepted mail or after it is not known. Collect logs with UTC times: the Send connector log, or IIS W3C."
         )
         yield Missing(text=text, collect=())
     elif not timed:

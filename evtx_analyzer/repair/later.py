@@ -144,7 +144,7 @@ def undated_refusal(state: RefusedState, later: Later) -> bool:
 
 
 def twice_shown(state: RefusedState, later: Later) -> bool:
-    """Return whether refusals of the same sender have two readings of their time, of which one is after the incident."""
+    """Return whether refusals of the same sender have two readings of their time, one of them after the incident."""
     senders = dict.fromkeys((sender(state.host, state.connector), sender(state.host, "")))
     return any(
         rejection.time_basis == "ambiguous" and latest(rejection) > state.end and _refused_same(rejection, state)

@@ -14,6 +14,7 @@ from evtx_analyzer.exchange_online import is_remote_side
 from evtx_analyzer.hosts import address_of
 from evtx_analyzer.model.evidence import PASSED, Delivery, Incident, Operation, Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
+from evtx_analyzer.smtp.rejections import is_proxied
 
 
 class FailedCheck(Struct, frozen=True):
@@ -32,8 +33,8 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     ``local_addresses`` are those of the machine in its own network, with an empty one for a log that does not show it.
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
-    of all refusals. ``end`` is the latest that it can be. ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
-    ``complete`` is False where some refusals are only counted and may have been in another state than all others,
+    of all refusals. ``end`` is the latest that it can be. ``timed`` is False where the UTC time of a refusal is not
+    known: then nothing is later than it. ``complete`` is False where some refusals are only counted and may have been in another state than all others,
     ``every_address`` where it is or where the log of some shows no address.
     """
 
@@ -69,9 +70,7 @@ def refused_state(
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
     tls = {_tls(rejection) for rejection in rejections}
     certificates = {_certificate_sent(rejection) for rejection in rejections}
-    online = {
-        is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint) for rejection in rejections
-    }
+    online = {_online(rejection) for rejection in rejections}
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     failed = {
@@ -117,6 +116,13 @@ def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
         return False
     same = (history.host, history.connector, history.kind) == (incident.host, incident.connector, incident.kind)
     return same and first <= incident.end and last >= incident.start
+
+
+def _online(rejection: Rejection) -> bool | None:
+    """Return whether the other side is Exchange Online, which only a session with it shows."""
+    if rejection.kind not in SESSION_KINDS or is_proxied(rejection.kind, rejection.remote_endpoint):
+        return None
+    return is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
 
 
 def _tls(rejection: Rejection) -> bool | None:

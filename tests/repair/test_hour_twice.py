@@ -1,4 +1,4 @@
-"""Refusals in the hour that a local clock shows twice: either reading may be the right one, so neither proves a repair."""
+"""Refusals in the hour that a local clock shows twice: either reading may be right, so neither proves a repair."""
 
 from __future__ import annotations
 
