@@ -30,7 +30,7 @@ _BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}
 def links(
     rejections: Sequence[Rejection],
     operations: Sequence[Operation],
-    rules: Iterable[LinkRule],
+    rules: Sequence[LinkRule],
     window: tuple[float, float] | None = None,
     alike: Sequence[Alike] = (),
 ) -> list[Link]:
@@ -58,7 +58,8 @@ def links(
             fitting = list(_fitting(rule, rejection, checks.near(rejection, anchor, first, last)))
             for operation, hosts in _nearest(rule, rejection, fitting):
                 made.append(_link(rule, rejection, operation, hosts, successes))
-    return sorted(_strongest(made), key=lambda link: (link.rejection, link.rule, link.operation))
+    signals = {rule.name: rule.operation_signal for rule in rules}
+    return sorted(_strongest(made, signals), key=lambda link: (link.rejection, link.rule, link.operation))
 
 
 class _Alike:
@@ -118,12 +119,20 @@ class _Checks:
         return [check for group in groups.values() for check in group.nearest(anchor, first, last)]
 
 
-def _strongest(made: Sequence[Link]) -> list[Link]:
-    """Return one link per pair, that of the strongest rule: a weaker rule adds nothing about the same pair."""
+def _strongest(made: Sequence[Link], signals: Mapping[str, str]) -> list[Link]:
+    """Return one link per pair, that of the strongest rule: a weaker rule adds nothing about the same pair.
+
+    By thumbprint there is one for each signal of the check (``signals``, by rule): what fails and what is revoked are
+    two facts.
+    """
     pairs: dict[tuple[str, str], Link] = {}
+    facts: dict[tuple[str, str, str], Link] = {}
     for link in made:
-        pairs.setdefault((link.rejection, link.operation), link)
-    return list(pairs.values())
+        pair = link.rejection, link.operation
+        first = pairs.setdefault(pair, link)
+        if first is link or link.basis == "thumbprint":
+            facts.setdefault((*pair, signals[link.rule]), link)
+    return list(facts.values())
 
 
 def _strength(rule: LinkRule) -> tuple[int, float, str]:

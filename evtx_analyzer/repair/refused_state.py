@@ -34,8 +34,8 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
     of all refusals. ``end`` is the latest that it can be. ``timed`` is False where the UTC time of a refusal is not
-    known: then nothing is later than it. ``complete`` is False where some refusals are only counted and may have been in another state than all others,
-    ``every_address`` where it is or where the log of some shows no address.
+    known: then nothing is later than it. ``complete`` is False where some refusals are only counted and may have been
+    in another state than all others, ``every_address`` where it is or where the log of some shows no address.
     """
 
     host: str
@@ -83,7 +83,7 @@ def refused_state(
         connector=incident.connector,
         kind=incident.kind,
         start=incident.start,
-        end=max(incident.end, *(latest(rejection) for rejection in rejections if is_known(rejection.time_basis))),
+        end=max([incident.end, *(latest(rejection) for rejection in rejections if is_known(rejection.time_basis))]),
         timed=is_known(incident.end_basis) and not incident.unknown_zone_count,
         complete=complete,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
