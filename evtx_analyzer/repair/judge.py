@@ -97,7 +97,7 @@ def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
         return Judgment(repair=None, findings=list(case.findings), incidents=[])
     result = next(name for name in _WORST if any(judgment.repair.result == name for judgment in judged))
     repair = Repair(result=result, incidents=tuple(judgment.repair for judgment in judged))
-    proofs = [judgment for judgment in judged if _proves(judgment, case)]
+    proofs = [judgment for judgment in judged if _proves(judgment, case, later)]
     findings = [_confirmed(finding, proofs) for finding in case.findings]
     # The sort is stable: findings keep their order but for those that are confirmed now.
     findings.sort(key=lambda finding: finding.grade != "confirmed")
@@ -265,7 +265,7 @@ def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
     return replace(finding, grade="confirmed", supports=(*finding.supports, *evidence))
 
 
-def _proves(judged: _Judged, case: RepairCase) -> bool:
+def _proves(judged: _Judged, case: RepairCase, later: Later) -> bool:
     """Return whether the change that repaired an incident is exactly what its cause names, and fits no other cause."""
     change, cause, grades = judged.change, judged.repair.cause, judged.incident.grades
     rule = case.rule(cause)
@@ -274,6 +274,11 @@ def _proves(judged: _Judged, case: RepairCase) -> bool:
     if not judged.incident.host:
         # Logs that name no machine may be of two machines: one that was refused, and one that always worked.
         return False
+    if change.time is not None and change.accepted is not None:
+        # A connector that was changed as well may have been the repair.
+        start, until = judged.incident.start, change.accepted.first
+        if any(start < time <= until for time in later.changed):
+            return False
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
         return False

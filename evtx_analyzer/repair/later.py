@@ -41,6 +41,8 @@ class Later(Struct, frozen=True, kw_only=True, dict=True):
     accepted: Sequence[AcceptedMail] = ()
     operations: Sequence[Operation] = ()
     objects: Mapping[str, Sequence[Setting]] = {}
+    changed: Sequence[datetime] = ()
+    """When connectors and domains of any export were changed."""
     certificates: Mapping[str, Certificate] = {}
 
     @cached_property
@@ -86,6 +88,7 @@ def later_evidence(facts: CaseFacts) -> Later:
         accepted=facts.accepted_mail,
         operations=facts.operations,
         objects=facts.objects,
+        changed=facts.change_times,
         certificates=facts.certificates,
     )
 

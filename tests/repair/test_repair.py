@@ -254,6 +254,21 @@ def test_a_connector_that_names_the_certificate_now_confirms_the_mismatch(verifi
     assert together.verdict.grade != "confirmed"
 
 
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("2016-11-01T00:00:00Z", "confirmed"),
+        ("2016-12-01T04:00:00Z", "probable"),
+        ("2016-12-02T00:00:00Z", "confirmed"),
+    ],
+)
+def test_a_connector_that_was_changed_meanwhile_may_have_been_the_repair(verified, when, expected):
+    after = {**FIXED, "i.json": connector("*.servername.com", WhenChangedUTC=when)}
+    report, together = verified(BEFORE, after)
+    assert (result(report), grade(report)) == ("fixed", expected)
+    assert grade(together) == expected
+
+
 def test_a_connector_that_still_names_another_certificate_confirms_nothing(verified):
     before = {"S1.LOG": send(FIRST), "capi2.xml": checked((0, SOUND)), "i.json": connector("mail.contoso.com")}
     report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("mail.contoso.com")})
