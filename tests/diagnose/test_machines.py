@@ -72,3 +72,26 @@ def test_an_address_of_the_other_ip_version_may_be_the_same_machine_s(tmp_path):
     bad.checks.append(Check(chain(bad), "sound", before=timedelta(minutes=50)))
     report, _ = case(tmp_path, both(good, completed(bad), "[2001:db8::4]"))
     assert report.repair is not None
+
+
+@pytest.mark.parametrize("name", ["EDGE01", "edge1", "MAIL02", "Exchange01", "SMTP1", "EDGESRV", "EX02"])
+def test_a_folder_that_is_named_after_what_its_machine_does(tmp_path, name):
+    """The refusals of an Edge server are not joined with the CAPI2 log of the server in the folder beside."""
+    edge, hub = completed(world(0, "C")), world(0, "C")
+    hub.host = "HUB7"
+    FAULTS["missing_intermediate"].apply(hub)
+    capi2 = files(hub)["capi2.xml"]
+    log = f"{name}/Edge/ProtocolLog/SmtpSend/SEND1.LOG"
+    report, named = case(tmp_path, {log: files(edge)["SEND.LOG"], "HUB7/capi2.xml": capi2}, below=".")
+    assert {incident.host for incident in report.incidents} == {name.upper()}
+    assert named["missing-intermediate"] == "possible"
+
+
+@pytest.mark.parametrize("name", ["Edge", "logs1", "mail", "case01", "export-2"])
+def test_a_folder_of_logs_is_no_machine(tmp_path, name):
+    made = world(0, "C")
+    made.host = "HUB7"
+    FAULTS["missing_intermediate"].apply(made)
+    written = files(completed(made))
+    report, _ = case(tmp_path, {f"{name}/SEND1.LOG": written["SEND.LOG"], "HUB7/capi2.xml": written["capi2.xml"]}, ".")
+    assert {incident.host for incident in report.incidents} == {"HUB7"}
