@@ -30,6 +30,11 @@ def is_service_name(name: str) -> bool:
     return below(name, _SERVICE)
 
 
+def is_service_address(address: str) -> bool:
+    """Return whether an address, with or without a port, is one to which Exchange Online's mail servers answer."""
+    return _inside(address, _SERVICE_NETWORKS)
+
+
 def is_host_name(name: str) -> bool:
     """Return whether a word is a host's name with a domain, not a greeting, an address or a status like ``2.0.0``."""
     return "." in name and any(letter.isalpha() for letter in name.rstrip(".").rpartition(".")[2])
@@ -60,8 +65,12 @@ def is_private(address: str) -> bool:
 
     The networks are those of RFC 1918, RFC 4193, RFC 6598, RFC 3927 and RFC 1122.
     """
+    return _inside(address, _PRIVATE)
+
+
+def _inside(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
     parsed = parse_address(address)
-    return parsed is not None and any(parsed in network for network in _PRIVATE if network.version == parsed.version)
+    return parsed is not None and any(parsed in network for network in networks if network.version == parsed.version)
 
 
 def parse_address(endpoint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -94,6 +103,20 @@ _PRIVATE = tuple(
         "fc00::/7",
         "fe80::/10",
         "::1/128",
+    )
+)
+
+
+# "Microsoft 365 URLs and IP address ranges", Exchange Online, *.mail.protection.outlook.com, TCP 25.
+_SERVICE_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "40.92.0.0/15",
+        "40.107.0.0/16",
+        "52.100.0.0/14",
+        "104.47.0.0/17",
+        "2a01:111:f400::/48",
+        "2a01:111:f403::/48",
     )
 )
 

@@ -15,7 +15,7 @@ no machine are taken for other machines, with the names of their folders. Differ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
@@ -45,6 +45,7 @@ _NO_HOSTS = frozenset(
     smtpsend smtpsvc system tenant text transportroles winevt windows xml
     """.split()  # noqa: SIM905  a word a line would take seventy lines
 )
+_ROLES = frozenset({"edge", "exchange", "frontend", "hub", "mail", "mailbox", "server", "smtp", "transport"})
 # A folder that looks like a machine's name (EX01, CORP-SMTP1) and not like one that Windows makes (SMTPSVC1, V15).
 _MACHINE = re.compile(
     r"(?!(?:SMTPSVC|W3SVC|V|LOGS?|BUNDLE|CASE|PART|DAY)-?\d+$)[A-Za-z][A-Za-z-]{1,62}\d{1,3}", re.IGNORECASE
@@ -217,11 +218,15 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
 
 
 def _is_machine_name(name: str) -> bool:
-    """Return whether a folder may be named after a machine: by a legal name that is no usual word for logs."""
+    """Return whether a folder may be named after a machine: by a legal name that is no usual word for logs.
+
+    Machines are named after what they do: ``EDGE01`` is one, where ``Edge`` is a folder of Exchange's.
+    """
     plain = re.sub(r"(?:[-_ ]|(?<!\d))\d+$", "", name).casefold()
     # A date (2026-03-10) would be a legal name of a machine.
     legal = _MACHINE_NAME.fullmatch(name) is not None and any(letter.isalpha() for letter in name)
-    return legal and {name.casefold(), plain}.isdisjoint(_NO_HOSTS)
+    numbered = plain in _ROLES and name[len(plain) :].isdecimal()
+    return legal and name.casefold() not in _NO_HOSTS and (plain not in _NO_HOSTS or numbered)
 
 
 def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
@@ -293,6 +298,17 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
     if left != right:
         return "different"
     return "assumed" if left_basis == "assumed" else "same"
+
+
+def may_be_another(address: str, refused: Collection[str], basis: HostBasis) -> bool:
+    """Return whether mail from a local address may be of another machine than mail refused from others.
+
+    Logs of several servers are collected in one folder, and a Send connector is shared by servers. Rows that name their
+    machine (``basis``) leave no doubt; an address that is not known, or is of another IP version, shows no difference.
+    """
+    if basis in ("row", "manifest", "address") or not address or "" in refused or address in refused:
+        return False
+    return any((":" in address) == (":" in other) for other in refused)
 
 
 def host_overrides(names: HostNames | None) -> HostOverrides:

@@ -29,7 +29,7 @@ from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
 from evtx_analyzer.ingest.streams import Progress, silent
 from evtx_analyzer.model.events import Event, Setting
-from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.evidence import ClockSkew, Operation
 from evtx_analyzer.model.stores import StoreChain
 from evtx_analyzer.options import AnalysisArguments, AnalysisOptions, analysis_options
 from evtx_analyzer.repair.judge import RepairCase, lost_in_smtp_logs, repair_of
@@ -85,7 +85,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     evidence.refused.clear()
     evidence.read_connections(refused.sessions())
     account = evidence.account(refused, clocks)
-    facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage))
+    facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage), clocks)
     joined = correlate(facts, rules, options.window, SHOWN_FIELDS)
     stores = assemble(evidence.tallies.exported, hosts, evidence.manifests.export_times())
     chains = store_chains(joined.incidents, stores, evidence.tallies.exported, facts, rules.signals)
@@ -132,7 +132,13 @@ def events(inputs: Inputs) -> Iterator[Event]:
             yield from typed_events(SourceAccount(examined))
 
 
-def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequence[Operation]) -> CaseFacts:
+def _facts(
+    evidence: CaseEvidence,
+    hosts: Hosts,
+    refused: Refusals,
+    checks: Sequence[Operation],
+    clocks: tuple[ClockSkew, ...],
+) -> CaseFacts:
     """Gather what refusals are compared with: exports, checks, the delivery history, other errors and events."""
     tallies, handshakes = evidence.tallies, tuple(evidence.wire.handshakes)
     exported, shown = tallies.exported, tallies.history.certificates
@@ -141,6 +147,7 @@ def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequ
         certificates=known_certificates(exported, shown, checks, handshakes),
         deliveries=tallies.history.deliveries(hosts),
         accepted_mail=tallies.history.accepted_mail(hosts),
+        refused_from=tallies.history.refused_from(hosts),
         tls_failures=tallies.history.tls_failures(hosts),
         operations=tuple(checks),
         context=tallies.contexts.rows(hosts),
@@ -148,6 +155,7 @@ def _facts(evidence: CaseEvidence, hosts: Hosts, refused: Refusals, checks: Sequ
         rejections=refused.rejections,
         alike=refused.alike,
         handshakes=handshakes,
+        clocks=clocks,
     )
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.fields import Field
 from evtx_analyzer.correlate.settings import same_text
 from evtx_analyzer.distinguished_names import certificate_names, dns_name
@@ -30,6 +31,21 @@ class Domains(Struct, frozen=True, dict=True):
         return {name: same_text(setting.values.get("MatchSubDomains", ""), "True") for name, setting in named if name}
 
     @cached_property
+    def added_since(self) -> frozenset[str]:
+        """Return the domains that were added after the refusal, as far as the export tells (WhenCreated)."""
+        known = is_known(self.rejection.time_basis)
+        return frozenset(
+            domain.values.get("DomainName", "").strip()
+            for domain in self.domains
+            if known and domain.created is not None and domain.created > self.rejection.time
+        )
+
+    def held(self, name: str) -> bool | None:
+        """Return whether a name was accepted at the refusal; None if its domain was added later, perhaps again."""
+        holding = {domain for domain, below in self.accepted.items() if accepts(domain, name, subdomains=below)}
+        return True if holding - self.added_since else None if holding else False
+
+    @cached_property
     def whole(self) -> bool:
         """Return whether the export lists all accepted domains."""
         return all(domain.values.get("DomainName") and "DomainName" not in domain.cut for domain in self.domains)
@@ -49,11 +65,10 @@ class Domains(Struct, frozen=True, dict=True):
         return [name.removeprefix("*.") for name in known]
 
     @cached_property
-    def holds_certificate(self) -> bool:
-        """Return whether a name of the certificate is accepted."""
-        return any(
-            accepts(domain, name, subdomains=below) for domain, below in self.accepted.items() for name in self.names
-        )
+    def holds_certificate(self) -> bool | None:
+        """Return whether a name of the certificate was accepted."""
+        held = {self.held(name) for name in self.names}
+        return True if True in held else None if None in held else False
 
 
 def _tenants_own(view: Domains) -> bool | None:
@@ -67,15 +82,15 @@ def _sender_accepted(view: Domains) -> bool | None:
     if not view.of_tenant or not (sender or view.rejection.null_sender):
         return None
     # MAIL FROM:<> names no domain that could be accepted.
-    held = any(accepts(domain, sender, subdomains=below) for domain, below in view.accepted.items())
-    return held or (False if view.whole or not sender else None)
+    held = view.held(sender)
+    return held if held is not False else False if view.whole or not sender else None
 
 
 def _certificate_accepted(view: Domains) -> bool | None:
     if not view.names:
         return None
     known = view.whole and shows_all_names(view.rejection, view.sent)
-    return view.holds_certificate or (False if known else None)
+    return view.holds_certificate if view.holds_certificate is not False else False if known else None
 
 
 def _above_accepted(view: Domains) -> bool | None:
@@ -86,7 +101,7 @@ def _above_accepted(view: Domains) -> bool | None:
     if not view.names:
         return None
     above = any(accepts(domain, name, subdomains=True) for domain in view.accepted for name in view.names)
-    return above and not view.holds_certificate
+    return None if view.holds_certificate is None else above and not view.holds_certificate
 
 
 DOMAIN_FIELDS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from operator import attrgetter
 from typing import TypeVar
@@ -16,11 +16,12 @@ from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
-from evtx_analyzer.model.evidence import Context, Delivery, Operation, OtherError, Rejection
+from evtx_analyzer.model.evidence import ClockSkew, Context, Delivery, Operation, OtherError, Rejection
 from evtx_analyzer.model.handshake import Handshake
 from evtx_analyzer.model.origin import Fields, Origin, sort_key
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize.supporting import SCHANNEL
+from evtx_analyzer.smtp.clock_skew import NOTABLE_SKEW
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
 Row = TypeVar("Row")
@@ -37,6 +38,8 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     certificates: Mapping[str, Certificate] = {}
     deliveries: tuple[Delivery, ...] = ()
     accepted_mail: tuple[AcceptedMail, ...] = ()
+    refused_from: Mapping[tuple[str, str, str, str], frozenset[str]] = {}
+    """Local addresses of refused sessions by host, connector, kind of log and thumbprint."""
     tls_failures: tuple[TlsFailures, ...] = ()
     operations: tuple[Operation, ...] = ()
     context: tuple[Context, ...] = ()
@@ -44,6 +47,21 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     rejections: tuple[Rejection, ...] = ()
     alike: tuple[Alike, ...] = ()
     handshakes: tuple[Handshake, ...] = ()
+    clocks: tuple[ClockSkew, ...] = ()
+
+    @cached_property
+    def ahead(self) -> Mapping[tuple[str, str], timedelta]:
+        """Return by how much clocks were ahead of Exchange Online's, by kind of log and folder, where that matters."""
+        return {
+            (skew.kind, skew.folder): timedelta(seconds=skew.seconds)
+            for skew in self.clocks
+            if abs(skew.seconds) > NOTABLE_SKEW
+        }
+
+    @cached_property
+    def change_times(self) -> list[datetime]:
+        """Return when exported objects were created or changed, in order."""
+        return sorted({time for setting in self.settings for time in (setting.created, setting.changed) if time})
 
     @cached_property
     def objects(self) -> Mapping[str, list[Setting]]:

@@ -18,6 +18,7 @@ from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange_online import is_private, parse_address
+from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
@@ -56,6 +57,21 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     def here(self) -> list[AcceptedMail]:
         """Return the accepted mail of the same connector."""
         return [row for row in self.mail if row.state.connector == self.session.rejection.connector]
+
+    @cached_property
+    def of_machine(self) -> list[AcceptedMail]:
+        """Return the mail of the connector without that of local addresses which may be another machine's.
+
+        What one machine sends now and another sent before is no change.
+        """
+        rejection = self.session.rejection
+        key = (rejection.host, rejection.connector, rejection.kind, self.own)
+        refused = self.session.case.refused_from.get(key, frozenset())
+        return [
+            accepted_mail
+            for accepted_mail in self.here
+            if not may_be_another(accepted_mail.state.local_address, refused, rejection.host_basis)
+        ]
 
     @cached_property
     def same(self) -> list[AcceptedMail]:
@@ -110,7 +126,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def before(self) -> Span | None:
         """Return how often the certificate was accepted before it was refused first."""
-        rows = [row for row in self.here if self.own and row.state.thumbprint == self.own]
+        rows = [row for row in self.of_machine if self.own and row.state.thumbprint == self.own]
         return joined(row.times.between(None, self.refused_span[0]) for row in rows)
 
     @cached_property
@@ -118,7 +134,7 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         """Return the certificate with which mail was accepted last before this one was refused, and all its mail."""
         first, last = self.refused_span
         others: dict[str, list[AcceptedMail]] = {}
-        for row in self.here:
+        for row in self.of_machine:
             if row.state.thumbprint not in ("", self.own):
                 others.setdefault(row.state.thumbprint, []).append(row)
         spans = {name: joined(row.times.between(None, first) for row in rows) for name, rows in others.items()}
@@ -143,7 +159,7 @@ def accepted_facts(session: RefusedSession) -> Fields:
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
     shown = (own, session.start_tls, session.certificate_sent, rejection.seen_address, session.sender_domain)
-    key = ("accepted", sender_key(rejection), shown, failed, expiry, alone)
+    key = ("accepted", sender_key(rejection), shown, rejection.host_basis, failed, expiry, alone)
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
     return answers[key]
@@ -289,9 +305,9 @@ def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
 
 
 def _expiry(session: RefusedSession) -> datetime | None:
-    """Return when the certificate that was sent expired, where that is before the handshake."""
+    """Return when the certificate that was sent expired by the clock of its log, where that is before the handshake."""
     after = session.sent.not_after if session.sent is not None else None
-    return after if after is not None and after < session.moment else None
+    return after + session.ahead if after is not None and after < session.judged else None
 
 
 def messages_between(

@@ -9,7 +9,8 @@ requirements for SMTP relay through Exchange Online, "Office 365 notice"):
 - the certificate's domain or the sender's is an accepted domain of the tenant, which always has ``*.onmicrosoft.com``.
 
 A property that an export does not hold whole (a list cut by Format-List) can show that something is there, never that
-it is not.
+it is not. What was changed after the refusal (WhenChanged) shows what is now: that it fits says nothing of what it was.
+Several exports of one cmdlet are of different times or different tenants: what they do not agree on is not known.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.accepted_domains import DOMAIN_FIELDS, Domains, accepts, shows_all_names
 from evtx_analyzer.correlate.fields import Field, facts, verdict
-from evtx_analyzer.correlate.settings import inside, listed, named_value, same_text
+from evtx_analyzer.correlate.settings import (
+    agreed,
+    changed_since,
+    changes_since,
+    exports,
+    inside,
+    listed,
+    named_value,
+    same_text,
+)
 from evtx_analyzer.distinguished_names import (
     certificate_names,
     common_name,
@@ -37,16 +47,27 @@ from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Fields
 
+_WORKING = "InboundConnector.Working"
+
 
 def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, Sequence[Setting]]) -> Fields:
     """Return what the exported ``objects`` (by cmdlet) say of a refused session."""
     inbound, domains = objects.get(INBOUND_CONNECTOR, ()), objects.get(ACCEPTED_DOMAIN, ())
     sender = _Sender(rejection, sent, objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ()))
     return {
-        **(facts(INBOUND_FIELDS, _Inbound(rejection, sent, inbound)) if inbound else {}),
+        **_inbound_facts(_Inbound(rejection, sent, export) for export in exports(inbound)),
         **facts(SENDER_FIELDS, sender),
-        **facts(DOMAIN_FIELDS, Domains(rejection, sent, domains)),
+        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export)) for export in exports(domains)),
     }
+
+
+def _inbound_facts(views: Iterable[_Inbound]) -> Fields:
+    """Return the facts of inbound connectors; none of them is known where only some exports show one that works."""
+    shown = [facts(INBOUND_FIELDS, view) for view in views]
+    joined = agreed(shown)
+    if len({view.get(_WORKING) for view in shown} - {None}) <= 1:
+        return joined
+    return {name: values for name, values in joined.items() if values not in (("true",), ("false",))}
 
 
 # ------------------------------------------------------------------------------------------------ inbound connectors
@@ -99,7 +120,9 @@ class _Inbound(Struct, frozen=True, dict=True):
         return [_match(setting, self.rejection, self.sent) for setting in (*self.working, *self.unclear)]
 
     def shows(self, name: str) -> bool:
-        """Return whether every exported connector that may relay holds a property."""
+        """Return whether every exported connector that may relay holds a property, as it was at the refusal."""
+        if any(changed_since(connector, self.rejection) for connector in self.connectors):
+            return False
         return all(name in setting.values for setting in (*self.working, *self.unclear))
 
     @cached_property
@@ -110,6 +133,8 @@ class _Inbound(Struct, frozen=True, dict=True):
         """
         domain = self.rejection.mail_from.rpartition("@")[2]
         candidates = [match.connector for match in self.matched if match.any is not False]
+        if any(changed_since(candidate, self.rejection) for candidate in candidates):
+            return None
         limits = [listed(candidate.values.get("AssociatedAcceptedDomains", "")) for candidate in candidates]
         if not domain or not candidates or not all(limits):
             return None
@@ -147,7 +172,7 @@ def _addresses_match(view: _Inbound) -> bool | None:
 
 INBOUND_FIELDS = (
     Field(
-        "InboundConnector.Working",
+        _WORKING,
         "whether an enabled connector of type OnPremises is there",
         lambda view: bool(view.working) if view.working or not view.unclear else None,
     ),
@@ -183,6 +208,11 @@ INBOUND_FIELDS = (
         "whether the sender's domain is one of them",
         lambda view: view.limits[1] if view.limits else None,
     ),
+    Field(
+        "InboundConnector.ChangedSince",
+        "connectors that were changed after the refusal (WhenChanged), with the time",
+        lambda view: changes_since(view.connectors, view.rejection),
+    ),
 )
 
 
@@ -212,7 +242,7 @@ def _match(setting: Setting, rejection: Rejection, sent: Certificate | None) -> 
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
         unknown = None in held or is_private(seen) or "SenderIPAddresses" in setting.cut
         by_address = True if True in held else None if unknown else False
-    if _relays(setting) is None:
+    if _relays(setting) is None or changed_since(setting, rejection):
         by_name, by_address = by_name and None, by_address and None
     return _Matched(setting, by_name, by_address)
 
@@ -258,6 +288,8 @@ class _Sender(Struct, frozen=True, dict=True):
 
 
 def _certificate_set(view: _Sender) -> bool | None:
+    if changes_since(view.own, view.rejection):
+        return None
     written = [setting.values["TlsCertificateName"] for setting in view.own if "TlsCertificateName" in setting.values]
     return bool(written[-1].strip()) if written else None
 
@@ -265,11 +297,12 @@ def _certificate_set(view: _Sender) -> bool | None:
 def _sent_as_set(view: _Sender) -> bool | None:
     """Return whether the certificate that was sent has the names that the connector asks for."""
     sent = view.sent
-    if sent is None or not sent.subject or not sent.issuer:
+    if sent is None or not sent.subject or not sent.issuer or changes_since(view.own, view.rejection):
         return None
     answers = set()
     for issuer, subject in view.wanted:
-        same = same_name(issuer, sent.issuer) and same_name(subject, sent.subject)
+        # Where the subject ends and the issuer begins is a guess in some logs: both together are none.
+        same = same_name(f"{subject} {issuer}", f"{sent.subject} {sent.issuer}")
         # Whether Exchange finds a name whose parts are written in another order is not documented.
         if same or not (_same_parts(issuer, sent.issuer) and _same_parts(subject, sent.subject)):
             answers.add(same)
@@ -321,6 +354,11 @@ SENDER_FIELDS = (
     Field("ExchangeCertificate.RootCAType", "its RootCAType", lambda view: _values_of_sent(view, "RootCAType")),
     Field(
         "ExchangeCertificate.HasPrivateKey", "its HasPrivateKey", lambda view: _values_of_sent(view, "HasPrivateKey")
+    ),
+    Field(
+        "SendConnector.ChangedSince",
+        "the time, where it was changed after the refusal (WhenChanged)",
+        lambda view: changes_since(view.own, view.rejection),
     ),
     Field("ExchangeCertificate.FittingOneName", "the certificates, where several fit one TlsCertificateName", _fitting),
 )

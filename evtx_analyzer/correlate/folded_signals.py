@@ -41,7 +41,7 @@ def _parts(
 ) -> Iterator[Alike]:
     sent = facts.completed(group.shared.sent)
     limits = [time for time in (sent.not_before, sent.not_after) if time] if sent else []
-    times = sorted({*changes, *limits})
+    times = sorted({*changes, *limits, *(time + ahead for time in limits for ahead in facts.ahead.values())})
     # Where the delivery history does not hold the refusals, each is compared by its own time.
     alone = (*sender_key(group.shared), sent_thumbprint(group.shared)) not in facts.refused
     mail_from, reply = (bool(looked_at & {name, ALL_FIELDS}) for name in _DIFFERING)
@@ -79,7 +79,7 @@ def _judged(rejection: Rejection, signals: Sequence[Signal], facts: CaseFacts) -
 def _changes(facts: CaseFacts) -> set[datetime]:
     """Return the times with which ``session_facts`` compares a refusal's: its view may change at each of them."""
     failed = {time for tls_failure in facts.tls_failures for time in tls_failure.times.edges()}
-    times = failed | {time + RECENT for time in failed}
+    times = failed | {time + RECENT for time in failed} | {*facts.change_times}
     for events in facts.schannel.values():
         for event in events:
             times |= {event.first - RECENT} if event.first else set()

@@ -16,6 +16,7 @@ from evtx_analyzer.model.evidence import Folded, Incident, IncidentCertificate, 
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
 from evtx_analyzer.smtp.folding import Key, incident_key
+from evtx_analyzer.smtp.rejections import is_proxied
 from evtx_analyzer.smtp.replies import joined, reply_text
 
 _MOST_REPLIES = 20
@@ -86,7 +87,9 @@ def _order(rejection: Rejection) -> tuple[object, ...]:
 
 def _is_excerpt(rejection: Rejection) -> bool:
     # Message tracking and reports have no rows of a session that could be missing.
-    return rejection.kind in SESSION_KINDS and not rejection.from_start
+    return rejection.kind in SESSION_KINDS and not (
+        rejection.from_start or is_proxied(rejection.kind, rejection.remote_endpoint)
+    )
 
 
 def _links(group: Sequence[Rejection], alike: Sequence[Alike], links_of: Mapping[str, list[Link]]) -> tuple[Link, ...]:

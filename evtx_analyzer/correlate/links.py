@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from operator import attrgetter
 
-from evtx_analyzer.correlate.case_facts import grouped, sent_thumbprint
+from evtx_analyzer.correlate.case_facts import sent_thumbprint
 from evtx_analyzer.hosts import relation
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.evidence import LINK_BASES, PASSED, HostRelation, Link, Operation, Rejection
@@ -33,11 +33,11 @@ _BROKEN = {"CERT_TRUST_IS_PARTIAL_CHAIN", "CERT_TRUST_IS_UNTRUSTED_ROOT"}
 def links(
     rejections: Sequence[Rejection],
     operations: Sequence[Operation],
-    rules: Iterable[LinkRule],
+    rules: Sequence[LinkRule],
     window: tuple[float, float] | None = None,
     alike: Sequence[Alike] = (),
 ) -> list[Link]:
-    """Return the links, at most one per pair; ``alike`` are folded refusals.
+    """Return the links, of each pair those of ``_strongest``; ``alike`` are folded refusals.
 
     ``window`` (seconds before, after) replaces windows below an hour.
     """
@@ -56,9 +56,8 @@ def links(
             first, last = anchor - timedelta(seconds=before), anchor + timedelta(seconds=after + _slack(rejection))
             fitting = list(_fitting(rule, rejection, checks.near(rejection, anchor, first, last)))
             made += [_link(rule, rejection, *pair, successes) for pair in _nearest(rule, rejection, fitting)]
-    # Of each pair the link of the strongest rule: a weaker rule adds nothing about the same pair.
-    strongest = {(link.rejection, link.operation): link for link in reversed(made)}
-    return sorted(strongest.values(), key=lambda link: (link.rejection, link.rule, link.operation))
+    signals = {rule.name: rule.operation_signal for rule in rules}
+    return sorted(_strongest(made, signals), key=lambda link: (link.rejection, link.rule, link.operation))
 
 
 class _Checks:
@@ -109,6 +108,22 @@ def _nearest_alike(
         yield checks[max(bisect_left(checks, checks[middle - 1].time, key=_time), low)]
     if middle < high:
         yield checks[middle]
+
+
+def _strongest(made: Sequence[Link], signals: Mapping[str, str]) -> list[Link]:
+    """Return one link per pair, that of the strongest rule: a weaker rule adds nothing about the same pair.
+
+    By thumbprint there is one for each signal of the check (``signals``, by rule): what fails and what is revoked are
+    two facts.
+    """
+    pairs: dict[tuple[str, str], Link] = {}
+    facts: dict[tuple[str, str, str], Link] = {}
+    for link in made:
+        pair = link.rejection, link.operation
+        first = pairs.setdefault(pair, link)
+        if first is link or link.basis == "thumbprint":
+            facts.setdefault((*pair, signals[link.rule]), link)
+    return list(facts.values())
 
 
 def _strength(rule: LinkRule) -> tuple[int, float, str]:
@@ -206,11 +221,13 @@ def _successes(operations: Iterable[Operation]) -> dict[tuple[str, ...], list[tu
     A check that passed although its chain has errors passed because its flags ignore them.
     """
     chains = [check for check in operations if check.kind == "chain" and check.result == PASSED and check.thumbprint]
-    sound = [check for check in chains if not set(check.chain_status) & _BROKEN]
-    by_process = grouped(sound, lambda check: (check.host, check.thumbprint, check.policy, check.process))
-    return {
-        key: sorted([(check.time, check.origin) for check in same], key=_moment) for key, same in by_process.items()
-    }
+    table: dict[tuple[str, ...], list[tuple[datetime, Origin]]] = {}
+    for check in chains:
+        # What a chain without a policy check lacks, a success under any policy has shown.
+        for policy in {check.policy, ""} if not set(check.chain_status) & _BROKEN else ():
+            key = (check.host, check.thumbprint, policy, check.process)
+            table.setdefault(key, []).append((check.time, check.origin))
+    return {key: sorted(rows, key=_moment) for key, rows in table.items()}
 
 
 def _moment(row: tuple[datetime, Origin]) -> tuple[datetime, int]:

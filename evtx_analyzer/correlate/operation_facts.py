@@ -10,11 +10,14 @@ from evtx_analyzer.correlate.case_facts import CaseFacts, expired_at, not_yet_va
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.exchange_online import is_service_name
 from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.evidence import Operation
+from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Fields
 
 _NOT_TIME_VALID = "CERT_TRUST_IS_NOT_TIME_VALID"
 _EXPIRED = "800B0101"
+_CHAIN_REVOKED, _UNKNOWN = "CERT_TRUST_IS_REVOKED", "CERT_TRUST_REVOCATION_STATUS_UNKNOWN"
+# CRYPT_E_REVOKED, CERT_E_REVOKED
+_IS_REVOKED = {"80092010", "800B010C"}
 
 
 class _Check(Struct, frozen=True, dict=True):
@@ -58,6 +61,21 @@ def _out_of_date(check: _Check) -> str | None:
     if index is not None and index >= 0:
         return "issuer" if index else "leaf"
     return "issuer" if check.expired is False else None  # both of its dates are known
+
+
+def _revoked(check: _Check) -> bool | None:
+    """Return whether the certificate, or one above it, is revoked; False only where that was asked, None if unknown.
+
+    The chain decides: of two paths the one over a revoked cross certificate is left, and only its check says "revoked".
+    """
+    operation = check.operation
+    answers = {revocation.result for revocation in operation.revocations}
+    if not operation.elements:
+        return True if {operation.result, operation.chain_result, *answers} & _IS_REVOKED else None
+    if _CHAIN_REVOKED in operation.chain_status or {operation.result, operation.chain_result} & _IS_REVOKED:
+        return True
+    own = {revocation.result for revocation in operation.revocations if revocation.thumbprint == operation.thumbprint}
+    return False if own == {PASSED} and _UNKNOWN not in operation.chain_status else None
 
 
 def _element_index(check: _Check) -> str | None:
@@ -106,6 +124,11 @@ FIELDS = (
     Field("IssuerStatus", "errors of the elements above it, by name", lambda check: check.issuer_status),
     Field("Expired", "whether the certificate was expired at the time of the check", lambda check: check.expired),
     Field("NotYetValid", "whether it was not yet valid then", lambda check: check.not_yet_valid),
+    Field(
+        "Revoked",
+        "whether a certificate of the chain is revoked; `false` only where the revocation of the leaf was checked",
+        _revoked,
+    ),
     Field("OutOfDate", "`leaf`, `issuer`: whose validity is the matter under 800B0101", _out_of_date),
 )
 

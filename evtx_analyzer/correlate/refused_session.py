@@ -9,9 +9,12 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import CaseFacts, sender_domain_of, sender_key
 from evtx_analyzer.distinguished_names import certificate_names
+from evtx_analyzer.hosts import folder_of
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
+from evtx_analyzer.smtp.rejections import is_proxied
 
 # How far from a refusal other failures of the same machine may lie to be among its facts.
 RECENT = timedelta(minutes=10)
@@ -37,9 +40,25 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
         return self.rejection.handshake_time or self.rejection.time
 
     @cached_property
+    def ahead(self) -> timedelta:
+        """Return by how much the clock of the log was ahead of Exchange Online's, as far as the log shows it."""
+        rejection = self.rejection
+        return self.case.ahead.get((rejection.kind, folder_of(display_name(rejection.origin))), timedelta())
+
+    @cached_property
+    def judged(self) -> datetime:
+        """Return the time of the handshake by the clock of Exchange Online, which decides whether a date is over."""
+        return self.moment - self.ahead
+
+    @cached_property
     def shows_commands(self) -> bool:
-        """Return whether the kind of log writes the commands of a session."""
-        return self.rejection.kind in SESSION_KINDS
+        """Return whether the log writes the commands of the session with the other side."""
+        return self.rejection.kind in SESSION_KINDS and not self.proxied
+
+    @cached_property
+    def proxied(self) -> bool:
+        """Return whether all that is known is the session with the front end transport service."""
+        return is_proxied(self.rejection.kind, self.rejection.remote_endpoint)
 
     @cached_property
     def start_tls(self) -> bool | None:

@@ -7,6 +7,7 @@ no certificate, rows of the session are missing. Absence is never read as "no".
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from msgspec import Struct
 
@@ -26,7 +27,14 @@ from evtx_analyzer.distinguished_names import (
     sorted_names,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN
-from evtx_analyzer.exchange_online import is_host_name, is_private, is_remote_side, is_service_name, parse_address
+from evtx_analyzer.exchange_online import (
+    is_host_name,
+    is_private,
+    is_remote_side,
+    is_service_address,
+    is_service_name,
+    parse_address,
+)
 from evtx_analyzer.model.evidence import Context, Rejection
 from evtx_analyzer.model.origin import Fields
 from evtx_analyzer.smtp.acceptances import MailState
@@ -73,7 +81,7 @@ def _reached_online(session: RefusedSession) -> bool | None:
     """Return whether the session reached Exchange Online; None where that is not known."""
     rejection = session.rejection
     if not session.shows_commands:
-        return False if _names_another(rejection) else None
+        return False if not session.proxied and _names_another(rejection) else None
     return is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
 
 
@@ -81,8 +89,11 @@ def _names_another(rejection: Rejection) -> bool:
     """Return whether message tracking or a report names a foreign server as the one that refused.
 
     A name in the sender's own domain shows nothing: it may be an alias of Exchange Online that the Send connector uses
-    as its smart host.
+    as its smart host. So may any other name, where the address is Exchange Online's, or the reply ends with the name of
+    one of its servers; a server in between passes such a reply on, so that this does not show the contrary either.
     """
+    if is_service_name(rejection.remote_host) or is_service_address(rejection.remote_endpoint):
+        return False
     name, sender = rejection.remote_name.casefold().rstrip("."), rejection.mail_from.rpartition("@")[2].casefold()
     if not sender or not is_host_name(name) or is_service_name(name):
         return False
@@ -203,6 +214,11 @@ SESSION_FIELDS = (
         "whether a certificate was sent; `false` only where the rows are whole",
         lambda session: session.certificate_sent,
     ),
+    Field(
+        "Proxied",
+        "`true` where the log shows the session with the front end transport service only (FrontendProxyEnabled)",
+        lambda session: session.proxied or None,
+    ),
     Field("RemoteIsExchangeOnline", "whether the other side is Exchange Online", _reached_online),
     Field("BannerIsExchangeOnline", "whether its banner says so", _banner_online),
     Field("ReceivedIsExchangeOnline", "whether its certificate says so", _received_online),
@@ -223,13 +239,13 @@ SESSION_FIELDS = (
     Field("SentSelfSigned", "whether its subject is its issuer", _self_signed),
     Field(
         "SentExpired",
-        "whether it was expired at the handshake",
-        lambda session: expired_at(session.sent, session.moment),
+        "whether it was expired at the handshake, by the clock of Exchange Online if the log shows it",
+        lambda session: expired_at(session.sent, session.judged),
     ),
     Field(
         "SentNotYetValid",
         "whether it was not yet valid then",
-        lambda session: not_yet_valid_at(session.sent, session.moment),
+        lambda session: not_yet_valid_at(session.sent, session.judged),
     ),
     Field("SentIssuerPrivate", "what shows that a company's own authority issued it", _private_issuer),
     Field(
@@ -322,7 +338,9 @@ def _configuration(session: RefusedSession) -> Fields:
         return {}
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (session.sent, rejection.from_start, rejection.connector, domain)
-    key = ("configuration", rejection.host, rejection.kind, *shown, rejection.null_sender, rejection.seen_address)
+    since = bisect_left(case.change_times, rejection.time), is_known(rejection.time_basis)
+    told = (*shown, rejection.null_sender, rejection.seen_address, *since)
+    key = ("configuration", rejection.host, rejection.kind, *told)
     if key not in case.answers:
         checked = connector_checks.check(rejection, session.sent, case.objects)
         case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}

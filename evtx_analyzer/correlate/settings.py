@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
+from evtx_analyzer import clock
 from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.events import Setting
+from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.origin import Fields
 
 
 def inside(address: str, scope: str) -> bool | None:
@@ -16,6 +20,37 @@ def inside(address: str, scope: str) -> bool | None:
         return None if seen is None else seen in ipaddress.ip_network(scope, strict=False)
     except ValueError:
         return None
+
+
+def changed_since(setting: Setting, rejection: Rejection) -> bool:
+    """Return whether an object was changed after a refusal, so that it does not show what it was then."""
+    return setting.changed is not None and clock.is_known(rejection.time_basis) and setting.changed > rejection.time
+
+
+def changes_since(settings: Iterable[Setting], rejection: Rejection) -> list[str]:
+    """Return the objects that were changed after a refusal: ``From on-premises at 2026-03-10 12:00:00.000 UTC``."""
+    return sorted(
+        f"{setting.values.get('Name', '')} at {clock.as_text(setting.changed)}".strip()
+        for setting in settings
+        if changed_since(setting, rejection)
+    )
+
+
+def exports(settings: Iterable[Setting]) -> list[list[Setting]]:
+    """Return exported objects by the file in which they stand."""
+    by_file: dict[tuple[str, str | None], list[Setting]] = {}
+    for setting in settings:
+        by_file.setdefault((setting.origin.source, setting.origin.member), []).append(setting)
+    return list(by_file.values())
+
+
+def agreed(views: Iterable[Fields]) -> Fields:
+    """Return the facts of several exports as one: all values of lists, and of truth values those that agree."""
+    joined: dict[str, dict[str, None]] = {}
+    for view in views:
+        for name, values in view.items():
+            joined.setdefault(name, {}).update(dict.fromkeys(values))
+    return {name: tuple(values) for name, values in joined.items() if not {"true", "false"} <= values.keys()}
 
 
 def listed(value: str) -> list[str]:

@@ -6,7 +6,8 @@ that it says decides) comes after the others, whatever its rank.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -202,15 +203,41 @@ def _against_its_own(cause: Cause, scene: Scene, grade: Grade) -> Grade:
 
     A refusal whose own handshake shows the opposite was not caused by this. Where at least as many refusals show the
     opposite as support the cause, it is contradicted; where fewer do, it is ``possible`` at most. A check on the
-    refused machine itself counts for more than one elsewhere.
+    refused machine itself counts for more than one elsewhere. Where every check that failed had just passed at the
+    handshake of the same refusal, which of both decided is not known, so the cause is ``possible`` at most, too.
     """
     pro, contra = _sides(cause, scene)
+    if pro and {link.operation for link in pro} <= _torn(pro, contra, scene.case.operations):
+        grade = min(grade, "possible", key=RANK.__getitem__)
     opposed = {link.rejection for link in contra} - {link.rejection for link in pro if link.host in PAIRED}
     if not opposed or not pro:
         return grade
     if len(opposed) >= len({link.rejection for link in pro} - opposed):
         return "contradicted"
     return min(grade, "possible", key=RANK.__getitem__)
+
+
+def _torn(pro: Iterable[Link], contra: Iterable[Link], operations: Mapping[str, Operation]) -> set[str]:
+    """Return the failed checks that had just passed at the handshake of a refusal, in the same process and policy.
+
+    What passes between failure and refusal breaks the link, what passes after the refusal may be a repair.
+    """
+    passed: dict[tuple[str, ...], datetime] = {}
+    for link in contra:
+        check = operations[link.operation]
+        key = link.rejection, *_check_of(check)
+        passed[key] = min(passed.get(key, check.time), check.time)
+    torn = set()
+    for link in pro:
+        check = operations[link.operation]
+        since = passed.get((link.rejection, *_check_of(check)))
+        if link.host in PAIRED and since is not None and since <= check.time:
+            torn.add(link.operation)
+    return torn
+
+
+def _check_of(operation: Operation) -> tuple[str, str, str]:
+    return operation.thumbprint, operation.process, operation.policy
 
 
 def _sides(cause: Cause, scene: Scene) -> tuple[list[Link], list[Link]]:

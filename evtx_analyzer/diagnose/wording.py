@@ -34,6 +34,8 @@ _FROM_VIEW = {
     "inbound_names": ("InboundConnector.CertificateName", "no certificate name"),
     "inbound_addresses": ("InboundConnector.Address", "no address"),
     "connector_names": ("InboundConnector.MatchingName", "by address"),
+    "changed_inbound": ("InboundConnector.ChangedSince", "at no known time"),
+    "changed_send": ("SendConnector.ChangedSince", "at no known time"),
     "configured_subject": ("SendConnector.Subject", "no certificate"),
     "previous_thumbprint": ("PreviousThumbprint", "no certificate"),
     "seen_address": ("SeenAddress", "<the public address of the server>"),

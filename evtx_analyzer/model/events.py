@@ -117,13 +117,17 @@ class WholeSession(Struct, frozen=True, kw_only=True, gc=False):
 class Setting(Struct, frozen=True, kw_only=True):
     """One exported configuration object: the cmdlet that returns it, and its properties as texts.
 
-    ``cut`` names the properties whose values PowerShell cut short in a list or a column (``...``).
+    ``cut`` names the properties whose values PowerShell cut short in a list or a column (``...``). ``created`` and
+    ``changed`` (the last time) are aware UTC, of an unknown zone the latest that the digits can mean; None where the
+    export does not tell.
     """
 
     origin: Origin
     cmdlet: str
     values: dict[str, str]
     cut: frozenset[str] = frozenset()
+    created: datetime | None = None
+    changed: datetime | None = None
 
 
 class CertificateFile(Struct, frozen=True, kw_only=True):

@@ -11,14 +11,25 @@ names are never localized.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from evtx_analyzer import clock
+from evtx_analyzer.clock import DateOrder
 from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.records import LogRow
 
 KIND = "configuration"
 _CUT_LIST = re.compile(r"(\{.*?),?\s{0,9}(?:\.\.\.|\u2026)\s{0,9}\}$", re.DOTALL)
+_TIMES = ("WhenChangedUTC", "WhenCreatedUTC", "WhenChanged", "WhenCreated")
+_DATE = re.compile(r"(\d{1,2})([./-])(\d{1,2})[./-]\d{4}")
+_MONTHS = 12
+# ConvertTo-Json of Windows PowerShell 5.1 writes milliseconds since 1970.
+_JSON_DATE = re.compile(r"/Date\((\d{1,11})\d{3}\)/")
+_UTC = ZoneInfo("UTC")
+_FARTHEST_WEST = timedelta(hours=12)
 # A table of Get-ExchangeCertificate has six letters or dots in Exchange 2010, seven since 2013.
 _SERVICE_LETTERS = re.compile(r"(?=[^.]*\.)[IPUWSFC.]{6,8}|[IPUWSFC]{6,8}")
 _SERVICES = {
@@ -39,7 +50,7 @@ def is_configuration(row: LogRow) -> bool:
     return _cmdlet(row) is not None and not _OF_RECEIVING & row.values.keys()
 
 
-def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:  # noqa: ARG001  it holds no times
+def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Setting:
     """Return the object with its cmdlet; values stay texts as exported, lists without the mark of a cut."""
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
     whole = {name: f"{match[1]}}}" for name, value in values.items() if (match := _CUT_LIST.match(value))}
@@ -47,7 +58,43 @@ def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Settin
     if "Services" in values:
         values["Services"] = services(values["Services"])
     cut = set(whole) | set(filter(None, row.values.get("#cut", "").split(";")))
-    return Setting(origin=row.origin, cmdlet=_cmdlet(row) or "", values=values, cut=frozenset(cut))
+    return Setting(
+        origin=row.origin,
+        cmdlet=_cmdlet(row) or "",
+        values=values,
+        cut=frozenset(cut),
+        created=_time(values, "WhenCreated", zone),
+        changed=_time(values, "WhenChanged", zone) or _time(values, "WhenCreated", zone),
+    )
+
+
+def _time(values: Mapping[str, str], name: str, zone: ZoneInfo | None) -> datetime | None:
+    """Return a time of an object: from the property in UTC, else from the one in local time; None without either."""
+    written = ((values.get(f"{name}UTC", ""), _UTC), (values.get(name, ""), zone))
+    return next((time for text, where in written if (time := _utc(text.strip(), _order(values), where))), None)
+
+
+def _utc(text: str, order: DateOrder, where: ZoneInfo | None) -> datetime | None:
+    if number := _JSON_DATE.fullmatch(text):
+        return datetime.fromtimestamp(int(number[1]), UTC)
+    if re.search(r"(Z|[+-]\d\d:?\d\d)$", text):
+        return clock.from_iso(text)
+    read = clock.from_local(text, order, where)
+    if read is None:
+        return None
+    # Of two readings of a date the earlier one, lest every old object seems to be new; of all zones the one in which
+    # the digits are the latest, for an object that was changed on the day of the refusals may have been changed since.
+    time = min(read.time, read.other or read.time)
+    return time + (_FARTHEST_WEST if read.basis == "unknown" and where is not _UTC else timedelta())
+
+
+def _order(values: Mapping[str, str]) -> DateOrder:
+    """Return the order of day and month in the dates of an object, as far as one of them shows it."""
+    dates = [match for name in _TIMES if (match := _DATE.match(values.get(name, "").strip()))]
+    # Cultures that write dots have the day first.
+    if any(int(match[1]) > _MONTHS or match[2] == "." for match in dates):
+        return "dmy"
+    return "mdy" if any(int(match[3]) > _MONTHS for match in dates) else ""
 
 
 def services(text: str) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
@@ -19,7 +20,7 @@ from evtx_analyzer.exchange_online import is_private
 from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
-from evtx_analyzer.repair.later import Later, between, outside_mail, same_host
+from evtx_analyzer.repair.later import Later, between, meanwhile, outside_mail, same_host
 from evtx_analyzer.repair.refused_state import RefusedState
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span
@@ -116,7 +117,7 @@ _DIFFERS: Mapping[str, tuple[Part, ...]] = {
 def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """Yield the change that accepted mail itself shows, unless some of it was accepted while other mail was refused."""
     span = between(mail, state.end, None)
-    if span is not None and between(mail, state.start, state.end) is None:
+    if span is not None and not meanwhile(mail, state.start, state.end):
         since = f"{text}, since {clock.as_text(span.first)}."
         alone = any(_differs(row.state, state) <= {*_DIFFERS[name]} for row in _after(mail, state.end))
         yield Change(name=name, text=since, time=span.first, origin=None, accepted=span, alone=alone)
@@ -127,7 +128,12 @@ def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) ->
     if not later.objects:
         return
     known = later.facts.certificates.get(min(state.thumbprints, default=""))
-    facts = connector_checks.check(state.sample, known or state.sample.sent, later.objects)
+    # That they were changed after the refusals is the repair.
+    objects = {
+        cmdlet: [replace(setting, created=None, changed=None) for setting in settings]
+        for cmdlet, settings in later.objects.items()
+    }
+    facts = connector_checks.check(state.sample, known or state.sample.sent, objects)
     for name, field in _EXPORTED.items():
         if facts.get(field) == _TRUE:
             cmdlet = "Get-AcceptedDomain" if name == "domain-accepted" else "Get-InboundConnector"
@@ -147,8 +153,8 @@ def _change(
     """Return a change that something else than mail shows, with the mail accepted since in the refused state."""
     since = max(shown.time, state.end) if shown is not None else state.end
     # Mail in this state that was accepted between the refusals makes its later acceptance worthless as evidence.
-    before = between(mail, state.start, shown.time if shown is not None and shown.time < state.end else state.end)
-    accepted = None if before is not None or state.accepted_meanwhile else between(mail, since, None)
+    before = meanwhile(mail, state.start, shown.time if shown is not None and shown.time < state.end else state.end)
+    accepted = None if before or state.accepted_meanwhile else between(mail, since, None)
     # Where mail was refused after the change, something else may have ended the refusals.
     ended = shown is None or shown.time >= state.end
     alone = ended and any(not _differs(row.state, state) for row in _after(mail, since))

@@ -8,6 +8,7 @@ refusals follow and no such change does. Everything else is *not shown*: absence
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +24,9 @@ from evtx_analyzer.repair.later import (
     Later,
     LaterRefusals,
     accepted_after,
+    mail_of_other_addresses,
     refusals_after,
+    twice_shown,
     undated_refusal,
     unnamed_mail,
 )
@@ -86,7 +89,7 @@ def repair_of(case: RepairCase, later: Later, *, lossy: bool) -> Judgment:
         return Judgment(repair=None, findings=list(case.findings), incidents=[])
     result = next(name for name in _WORST if any(judgment.repair.result == name for judgment in judged))
     repair = Repair(result=result, incidents=tuple(judgment.repair for judgment in judged))
-    proofs = [judgment for judgment in judged if _proves(judgment, case)]
+    proofs = [judgment for judgment in judged if _proves(judgment, case, later)]
     findings = [_confirmed(finding, proofs) for finding in case.findings]
     # The sort is stable: findings keep their order but for those that are confirmed now.
     findings.sort(key=lambda finding: finding.grade != "confirmed")
@@ -110,7 +113,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     seen = changes(state, later) if state.timed else []
     named = [change for change in seen if cause and change.name in (*cause.repair_confirms, *cause.repair_fits)]
     refused = refusals_after(state, later, state.end) if state.timed else None
-    working = next((change for change in named if _worked(change, refused)), None)
+    working = next((change for change in named if _worked(change, refused.last if refused else None)), None)
+    # By the earlier reading of an hour that the clock showed twice, the refusals may have ended before.
+    ended = refused is not None and any(_worked(change, refused.surely_until) for change in named)
     accepted = accepted_after(state, later, state.end) if state.timed else None
     timed = state.timed and not undated_refusal(state, later)
     # The earlier report says how to see that the remedy of this cause worked.
@@ -119,7 +124,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     result: RepairResult = "not-shown"
     if working is not None and timed and not lossy:
         result = "fixed"
-    elif refused is not None and working is None:
+    elif refused is not None and working is None and not ended:
         result = "still-refused"
     repair = IncidentRepair(
         incident=incident.id,
@@ -128,7 +133,7 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
         changed=tuple(Evidence(text=change.text, origin=change.origin, time=change.time) for change in named),
         accepted=_accepted(state, working.accepted if working else accepted),
         refused=_refused(state, refused),
-        missing=(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy),)
+        missing=(_missing(state, later, named, accepted, verify, timed=timed, lossy=lossy, ended=ended),)
         if result == "not-shown"
         else (),
     )
@@ -141,9 +146,9 @@ def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -
     )
 
 
-def _worked(change: Change, refused: LaterRefusals | None) -> bool:
-    """Return whether mail was accepted since a change, and none was refused after that mail."""
-    return change.accepted is not None and (refused is None or refused.last <= change.accepted.first)
+def _worked(change: Change, refused: datetime | None) -> bool:
+    """Return whether mail was accepted since a change, and none was refused (the last time) after that mail."""
+    return change.accepted is not None and (refused is None or refused <= change.accepted.first)
 
 
 def _cause_of(incident: Incident, findings: Iterable[Finding]) -> str:
@@ -187,10 +192,16 @@ def _missing(
     *,
     timed: bool,
     lossy: bool,
+    ended: bool,
 ) -> Missing:
     sender, end = _sender(state), clock.as_text(state.end)
     collect: tuple[str, ...] = ()
-    if not timed:
+    if state.timed and (ended or not timed) and twice_shown(state, later):
+        text = (
+            f"Refusals of {sender} fall into the hour that the clock showed twice, so whether they are before the "
+            "accepted mail or after it is not known. Collect logs with UTC times: the Send connector log, or IIS W3C."
+        )
+    elif not timed:
         text = f"The refusals of {sender} have no UTC time, so nothing can be shown to be later. Analyze with --tz."
     elif lossy:
         text = "Parts of the later logs could not be read, and a refusal could stand in them. Collect them again."
@@ -198,6 +209,12 @@ def _missing(
         text = (
             f"The later SMTP logs name no machine, and a Send connector is shared by servers. If {state.host} wrote "
             f"them, verify again with --host {state.host}."
+        )
+    elif accepted is None and (addresses := mail_of_other_addresses(state, later)):
+        text = (
+            f"Mail of {sender} was accepted after {end} from other local addresses than the refused mail "
+            f"({', '.join(addresses)}): it may be another server's. Keep the logs of each server in a "
+            "folder with its name."
         )
     elif accepted is None:
         text = (
@@ -229,7 +246,7 @@ def _confirmed(finding: Finding, proofs: Iterable[_Judged]) -> Finding:
     return replace(finding, grade="confirmed", supports=(*finding.supports, *evidence))
 
 
-def _proves(judged: _Judged, case: RepairCase) -> bool:
+def _proves(judged: _Judged, case: RepairCase, later: Later) -> bool:
     """Return whether the change that repaired an incident is exactly what its cause names, and fits no other cause."""
     change, cause, grades = judged.change, judged.repair.cause, judged.incident.grades
     rule = case.rule(cause)
@@ -238,6 +255,11 @@ def _proves(judged: _Judged, case: RepairCase) -> bool:
     if not judged.incident.host:
         # Logs that name no machine may be of two machines: one that was refused, and one that always worked.
         return False
+    if change.time is not None and change.accepted is not None:
+        # A connector that was changed as well may have been the repair.
+        start, until = judged.incident.start, change.accepted.first
+        if any(start < time <= until for time in later.facts.change_times):
+            return False
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
         return False

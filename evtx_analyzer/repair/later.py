@@ -10,17 +10,20 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import CaseFacts, grouped
+from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Operation, Rejection
 from evtx_analyzer.model.origin import sort_key
 from evtx_analyzer.normalize.kinds import SESSION_KINDS
-from evtx_analyzer.repair.refused_state import RefusedState
+from evtx_analyzer.repair.refused_state import RefusedState, latest
 from evtx_analyzer.smtp.acceptances import Span, joined
 from evtx_analyzer.smtp.deliveries import AcceptedMail
 
 _ZONES = timedelta(hours=26)
 """How far digits of one clock may be from those of another: zones reach from UTC-12 to UTC+14."""
+_TWICE = timedelta(hours=1)
+"""By how much clocks go back, at most (tz database, years since 1970)."""
 
 
 class Later(Struct, frozen=True, kw_only=True, dict=True):
@@ -59,11 +62,15 @@ def sender(host: str, connector: str) -> tuple[str, str]:
 
 
 class LaterRefusals(Struct, frozen=True):
-    """Refusals of the same machine and connector after a time: how many, the first one, and when the last one was."""
+    """Refusals of the same machine and connector after a time: how many, the first one, and when the last one was.
+
+    ``surely_until`` is when the last one was at the earliest: an hour that a clock showed twice has two readings.
+    """
 
     count: int
     first: Rejection
     last: datetime
+    surely_until: datetime
 
 
 def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRefusals | None:
@@ -72,27 +79,46 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
     same = (rejection for name in senders for rejection in later.refused_by.get(name, ()))
     known = (rejection for rejection in same if rejection.time > time and clock.is_known(rejection.time_basis))
     firsts = [rejection for rejection in known if _refused_same(rejection, state)]
-    count, last = len(firsts), max((rejection.time for rejection in firsts), default=time)
+    count, last = len(firsts), max(map(latest, firsts), default=time)
+    surely_until = max((rejection.time for rejection in firsts), default=time)
     for group in (group for name in senders for group in later.alike_by.get(name, ())):
         rows = [row for row in group.differing() if row.time > time] if _refused_same(group.shared, state) else []
         if rows:
             firsts.append(group.whole(min(rows, key=group.order)))
-            count, last = count + len(rows), max(last, *(row.time for row in rows))
+            count, newest = count + len(rows), max(row.time for row in rows)
+            last, surely_until = max(last, newest), max(surely_until, newest)
     if not firsts:
         return None
-    return LaterRefusals(count, min(firsts, key=lambda first: (first.time, sort_key(first.origin))), last)
+    first = min(firsts, key=lambda rejection: (rejection.time, sort_key(rejection.origin)))
+    return LaterRefusals(count, first, last, surely_until)
 
 
 def undated_refusal(state: RefusedState, later: Later) -> bool:
-    """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known."""
+    """Return whether a refusal of the same sender may be later than the incident, its UTC time not being known.
+
+    Of an hour that the clock showed twice, only the later reading may be.
+    """
     return any(
-        # Rows behind a #Date heading have no time: only that they are not older than it.
-        (rejection.time_basis == "heading" or rejection.time + _ZONES > state.end)
-        and not clock.is_known(rejection.time_basis)
-        and _refused_same(rejection, state)
+        _may_be_after(rejection, state.end) and _refused_same(rejection, state)
         for name in _senders(state)
         for rejection in later.refused_by.get(name, ())
     )
+
+
+def twice_shown(state: RefusedState, later: Later) -> bool:
+    """Return whether refusals of the same sender have two readings of their time, one of them after the incident."""
+    return any(
+        rejection.time_basis == "ambiguous" and latest(rejection) > state.end and _refused_same(rejection, state)
+        for name in _senders(state)
+        for rejection in later.refused_by.get(name, ())
+    )
+
+
+def _may_be_after(rejection: Rejection, end: datetime) -> bool:
+    if clock.is_known(rejection.time_basis):
+        return rejection.time <= end < latest(rejection)
+    # Rows behind a #Date heading have no time: only that they are not older than it.
+    return rejection.time_basis == "heading" or rejection.time + _ZONES > end
 
 
 def _senders(state: RefusedState) -> list[tuple[str, str]]:
@@ -114,7 +140,24 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
         and mail.state.kind in kinds
         and clock.is_known(mail.state.time_basis)
         and _same_sender(mail.state.host, mail.state.connector, state)
+        and not _of_another_machine(mail, state)
     ]
+
+
+def mail_of_other_addresses(state: RefusedState, later: Later) -> list[str]:
+    """Return the local addresses of accepted mail that may be another machine's, after the refusals."""
+    return sorted(
+        {
+            accepted_mail.state.local_address
+            for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
+            if _of_another_machine(accepted_mail, state) and accepted_mail.times.between(state.end, None)
+        }
+    )
+
+
+def _of_another_machine(accepted_mail: AcceptedMail, state: RefusedState) -> bool:
+    local = accepted_mail.state.local_address
+    return may_be_another(local, state.local_addresses, state.sample.host_basis)
 
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:
@@ -130,6 +173,17 @@ def accepted_after(state: RefusedState, later: Later, time: datetime) -> Span | 
 def between(mail: Iterable[AcceptedMail], first: datetime, last: datetime | None) -> Span | None:
     """Return how much of the mail was accepted between two times; None for the last one means without end."""
     return joined(row.times.between(first, last) for row in mail)
+
+
+def meanwhile(mail: Iterable[AcceptedMail], first: datetime, last: datetime) -> bool:
+    """Return whether mail was, or may have been, accepted between two times.
+
+    Of an hour that the clock showed twice the earlier reading is counted, and the later one may be meant.
+    """
+    return any(
+        accepted_mail.times.between(first - _TWICE if accepted_mail.state.time_basis == "ambiguous" else first, last)
+        for accepted_mail in mail
+    )
 
 
 def _same_sender(host: str, connector: str, state: RefusedState) -> bool:

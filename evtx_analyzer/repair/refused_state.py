@@ -7,12 +7,14 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from evtx_analyzer import clock
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.case_facts import sender_domain_of
 from evtx_analyzer.correlate.excerpt import holds_every_kind
 from evtx_analyzer.exchange_online import is_remote_side
+from evtx_analyzer.hosts import address_of
 from evtx_analyzer.model.evidence import PASSED, Delivery, Incident, Operation, Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
+from evtx_analyzer.smtp.rejections import is_proxied
 
 
 class FailedCheck(Struct, frozen=True):
@@ -28,11 +30,12 @@ class FailedCheck(Struct, frozen=True):
 class RefusedState(Struct, frozen=True, kw_only=True):
     """The state in which the mail of an incident was refused, as far as its logs show it.
 
+    ``local_addresses`` are those of the machine in its own network, with an empty one for a log that does not show it.
     ``accepted_meanwhile`` says that mail to outside recipients was, or may have been, accepted between the refusals.
     ``tls``, ``certificate_sent`` and ``online`` (the remote side is Exchange Online) are None where that is not known
     of all refusals: those that are only counted may have been in another state than all others. ``every_address`` is
-    False where there are such, or where the log of some shows no address. ``timed`` is False where the UTC time of a
-    refusal is not known: then nothing is later than it.
+    False where there are such, or where the log of some shows no address. ``end`` is the latest that it can be.
+    ``timed`` is False where the UTC time of a refusal is not known: then nothing is later than it.
     """
 
     host: str
@@ -43,6 +46,7 @@ class RefusedState(Struct, frozen=True, kw_only=True):
     timed: bool
     thumbprints: frozenset[str]
     addresses: frozenset[str]
+    local_addresses: frozenset[str]
     every_address: bool
     sender_domains: frozenset[str | None]
     tls: bool | None
@@ -65,7 +69,7 @@ def refused_state(
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
     tls = {_tls(rejection) for rejection in rejections}
     certificates = {_certificate_sent(rejection) for rejection in rejections}
-    online = {is_remote_side(each.remote_name, each.received, each.remote_endpoint) for each in rejections}
+    online = {_online(rejection) for rejection in rejections}
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     bad = [check for check in checks if check.result not in ("", PASSED)]
@@ -75,10 +79,11 @@ def refused_state(
         connector=incident.connector,
         kind=incident.kind,
         start=incident.start,
-        end=incident.end,
-        timed=clock.is_known(incident.end_basis) and not incident.unknown_zone_count,
+        end=max([incident.end, *(latest(rejection) for rejection in rejections if is_known(rejection.time_basis))]),
+        timed=is_known(incident.end_basis) and not incident.unknown_zone_count,
         thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
+        local_addresses=frozenset(address_of(rejection.local_endpoint) for rejection in rejections),
         every_address=complete and all(rejection.seen_address for rejection in rejections),
         sender_domains=frozenset(sender_domain_of(rejection) for rejection in rejections),
         tls=_agreed(tls) if complete else None,
@@ -90,6 +95,12 @@ def refused_state(
     )
 
 
+def latest(rejection: Rejection) -> datetime:
+    """Return the time of a refusal, of an hour that its clock showed twice the later reading."""
+    other = rejection.other_time if rejection.time_basis == "ambiguous" else None
+    return rejection.time if other is None else max(rejection.time, other)
+
+
 def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
     """Return whether mail may have been accepted between the refusals: the spans of both overlap."""
     thumbprints = {rejection.sent.thumbprint if rejection.sent else "" for rejection in incident.rejections}
@@ -98,6 +109,13 @@ def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
         return False
     same = (history.host, history.connector, history.kind) == (incident.host, incident.connector, incident.kind)
     return same and first <= incident.end and last >= incident.start
+
+
+def _online(rejection: Rejection) -> bool | None:
+    """Return whether the other side is Exchange Online, which only a session with it shows."""
+    if rejection.kind not in SESSION_KINDS or is_proxied(rejection.kind, rejection.remote_endpoint):
+        return None
+    return is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
 
 
 def _tls(rejection: Rejection) -> bool | None:

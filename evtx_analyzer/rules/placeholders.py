@@ -17,7 +17,8 @@ PLACEHOLDERS = frozenset(
         *("accepted_same_security", "accepted_same_sender", "accepted_senders", "accepted_since_expiry"),
         *("accepted_since_failed_check", "accepted_since_handshake", "coverage", "schannel_events"),
         # Exported configuration.
-        *("associated_domains", "configured_subject", "connector_names", "domain_connectors"),
+        *("associated_domains", "changed_inbound", "changed_send", "configured_subject", "connector_names"),
+        "domain_connectors",
         *("fitting_certificates", "fitting_connectors", "inbound_addresses", "inbound_names"),
         # Certificate stores.
         *("store_elsewhere", "store_host", "store_intermediates", "store_issuer", "store_key", "store_root"),

@@ -78,6 +78,8 @@ class MailState(Struct, frozen=True):
     """What decides how accepted mail was attributed, as far as the log shows it.
 
     ``tls`` and ``sender_domain`` are None where the log does not show them; the domain is empty for the null sender.
+    ``local_address`` is that of the machine in its own network, empty where the log does not show it: logs of several
+    machines may lie in one folder, and then nothing else tells them apart.
     """
 
     host: str
@@ -89,6 +91,7 @@ class MailState(Struct, frozen=True):
     sender_domain: str | None
     scope: Scope
     time_basis: TimeBasis = "utc"
+    local_address: str = ""
 
 
 def span_of(times: Sequence[datetime]) -> Span | None:

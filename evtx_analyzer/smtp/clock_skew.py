@@ -28,7 +28,8 @@ HEAD_LINES = 2000
 """Only banners in the first so many lines of a log are compared: the same ones in bulk and row by row."""
 
 _READY = re.compile(r"ready at\s+(.*)$")
-_NOTABLE = 5.0  # seconds
+NOTABLE_SKEW = 5.0
+"""Seconds from which on a clock is said to be wrong."""
 _CLOSE_ENOUGH = 900.0  # seconds
 
 
@@ -150,7 +151,7 @@ def noted(
     for span in coverage:
         notes = list(span.notes)
         skew = by_folder.get((span.kind, folder_of(span.source)))
-        if skew is not None and abs(skew.seconds) > _NOTABLE:
+        if skew is not None and abs(skew.seconds) > NOTABLE_SKEW:
             notes.append(_skew_note(skew))
         if (span.source, span.kind) in local_notes:
             notes.append(local_notes[span.source, span.kind])

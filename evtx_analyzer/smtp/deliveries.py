@@ -156,9 +156,12 @@ class History:
         """Return the rows by host, connector, kind of log and thumbprint, sorted: now the hosts are known."""
         merged: dict[tuple[str, str, str, str], _Row] = {}
         for (clue, connector, kind, thumbprint), row in self._rows.items():
-            host = hosts.resolve(HostClue(clue.name, row.path, clue.address))[0]
-            merged.setdefault((host, connector, kind, thumbprint), _Row()).join(row)
+            merged.setdefault((self._host(hosts, clue, row), connector, kind, thumbprint), _Row()).join(row)
         return dict(sorted(merged.items()))
+
+    @staticmethod
+    def _host(hosts: Hosts, clue: HostClue, row: _Row) -> str:
+        return hosts.resolve(HostClue(clue.name, row.path, clue.address))[0]
 
     def deliveries(self, hosts: Hosts) -> tuple[Delivery, ...]:
         """Return the history, sorted by host, connector, kind and thumbprint; hosts have the labels of rejections."""
@@ -166,11 +169,25 @@ class History:
 
     def accepted_mail(self, hosts: Hosts) -> tuple[AcceptedMail, ...]:
         """Return the mail that Exchange Online accepted, by state."""
-        return tuple(
-            AcceptedMail(MailState(host, kind, connector, thumbprint, *state), spread)
-            for (host, connector, kind, thumbprint), row in self._by_host(hosts).items()
-            for state, spread in row.mail.items()
-        )
+        merged: dict[MailState, Spread] = {}
+        for (clue, connector, kind, thumbprint), row in self._rows.items():
+            host = self._host(hosts, clue, row)
+            for state, spread in row.mail.items():
+                mail_state = MailState(host, kind, connector, thumbprint, *state, local_address=clue.address)
+                merged.setdefault(mail_state, Spread()).join(spread)
+        return tuple(AcceptedMail(state, merged[state]) for state in sorted(merged, key=repr))
+
+    def refused_from(self, hosts: Hosts) -> Mapping[tuple[str, str, str, str], frozenset[str]]:
+        """Return the local addresses of refused sessions by host, connector, kind and thumbprint.
+
+        An empty address stands for sessions whose log shows none.
+        """
+        addresses: dict[tuple[str, str, str, str], set[str]] = {}
+        for (clue, connector, kind, thumbprint), row in self._rows.items():
+            if row.refused is not None:
+                key = self._host(hosts, clue, row), connector, kind, thumbprint
+                addresses.setdefault(key, set()).add(clue.address)
+        return {key: frozenset(values) for key, values in addresses.items()}
 
     def tls_failures(self, hosts: Hosts) -> tuple[TlsFailures, ...]:
         """Return the failed TLS negotiations, by error."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.hosts import HostClue, Hosts
 from evtx_analyzer.model.events import Match, MessageEvent, SmtpEvent
@@ -78,7 +79,33 @@ def rejections(session: Session, hosts: Hosts | None = None) -> Iterator[Sightin
             null_sender=reply.null_sender,
             ehlo=session.ehlo,
         )
+        if is_proxied(session.kind, session.remote):
+            rejection = _without_handshake(rejection)
         yield Sighting(rejection, INTERNAL if internal else session.kind)
+
+
+def is_proxied(kind: str, remote: str) -> bool:
+    """Return whether a session went to the front end transport service, which passed it on in a session of its own.
+
+    The front end's receive connector for that listens on port 717 (``Outbound Proxy Frontend``).
+    """
+    return kind == send_log.KIND and remote.endswith(":717")
+
+
+def _without_handshake(rejection: Rejection) -> Rejection:
+    """Return a refusal without what its session shows of the other side: Exchange Online saw another session."""
+    return replace(
+        rejection,
+        remote_name="",
+        helo="",
+        starttls=False,
+        from_start=False,
+        tls="",
+        sent=None,
+        received=None,
+        seen_address="",
+        ehlo=(),
+    )
 
 
 def message_rejections(match: Match, hosts: Hosts) -> Iterator[Sighting]:

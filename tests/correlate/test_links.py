@@ -180,7 +180,7 @@ def plainly(rejections, operations, window):
             fitting = list(links_module._fitting(rule, item, inside))
             nearest = links_module._nearest(rule, item, fitting)
             found += [links_module._link(rule, item, check, hosts, table) for check, hosts in nearest]
-    kept = {(link.rejection, link.operation): link for link in reversed(found)}.values()
+    kept = links_module._strongest(found, {rule.name: rule.operation_signal for rule in rules()})
     return sorted(kept, key=lambda link: (link.rejection, link.rule, link.operation))
 
 
@@ -205,7 +205,7 @@ def some(chance, refusals, checks):
         )
         for number in range(refusals)
     ]
-    signals = ("any_chain_policy_failed", "chain_policy_failed", "remote_certificate_failed", "chain_revoked")
+    signals = ("any_chain_policy_failed", "chain_policy_failed", "remote_certificate_failed", "check_found_revoked")
     operations = []
     for number in range(checks):
         values = {

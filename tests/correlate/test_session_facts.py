@@ -452,6 +452,16 @@ def test_only_a_check_that_fails_by_time_blames_anybody(result):
         ("message-tracking", {"remote_name": "mx.fabrikam.com", "mail_from": "", "null_sender": True}, None),
         ("message-tracking", {"remote_name": ""}, None),
         ("message-tracking", {"remote_name": "192.0.2.99"}, None),
+        # ... or in any other one: its address, or the server that the reply names, are Exchange Online's
+        ("message-tracking", {"remote_name": "o365.brand.example", "remote_endpoint": "104.47.10.36"}, None),
+        ("message-tracking", {"remote_name": "o365.brand.example", "remote_endpoint": "104.47.128.36"}, ("false",)),
+        ("message-tracking", {"remote_name": "o365.brand.example", "remote_endpoint": "2a01:111:f403:c::1"}, None),
+        (
+            "message-tracking",
+            {"remote_name": "o365.brand.example", "remote_host": "AM5EUR02FT025.eop-EUR02.prod.protection.outlook.com"},
+            None,
+        ),
+        ("ndr", {"remote_name": "o365.brand.example", "remote_host": "gw.brand.example"}, ("false",)),
     ],
 )
 def test_tracking_and_reports_name_the_server_that_refused(kind, changes, expected):

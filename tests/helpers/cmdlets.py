@@ -59,6 +59,18 @@ EXCHANGE = {
         "Thumbprint Services",
     ),
     "Remove-ExchangeCertificate": ("exchange", "Thumbprint Identity Server DomainController", "Thumbprint"),
+    "Search-UnifiedAuditLog": (
+        "exchange-online",
+        """EndDate StartDate Formatted FreeText HighCompleteness IPAddresses LongerRetentionEnabled ObjectIds Operations
+        RecordType ResultSize SessionCommand SessionId SiteIds UserIds""",
+        "StartDate EndDate",
+    ),
+    "Search-AdminAuditLog": (
+        "exchange",
+        """Cmdlets DomainController EndDate ExternalAccess IsSuccess ObjectIds Parameters ResultSize StartDate
+        StartIndex UserIds""",
+        "",
+    ),
     "Get-TransportService": ("exchange", "Identity DomainController", ""),
 }
 WINDOWS = {

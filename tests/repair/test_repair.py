@@ -236,13 +236,20 @@ def test_a_certificate_that_is_sent_now_confirms_that_none_was_sent(verified):
     assert grade(report, "no-client-certificate") == grade(together, "no-client-certificate") == "confirmed"
 
 
-def connector(name):
-    return config(inbound(TlsSenderCertificateName=name))
+def connector(name, **properties):
+    return config(inbound(TlsSenderCertificateName=name, **properties))
 
 
-def test_a_connector_that_names_the_certificate_now_confirms_the_mismatch(verified):
-    before = {"S1.LOG": send(FIRST), "capi2.xml": checked((0, SOUND)), "i.json": connector("mail.contoso.com")}
-    after = {"S2.LOG": send(accepted_at(2)), "i2.json": connector("*.servername.com")}
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {}),
+        ({"WhenChangedUTC": "2016-11-01T00:00:00Z"}, {"WhenChangedUTC": "2016-12-01T04:30:00Z"}),
+    ],
+)
+def test_a_connector_that_names_the_certificate_now_confirms_the_mismatch(verified, first, second):
+    before = {"S1.LOG": send(FIRST), "capi2.xml": checked((0, SOUND)), "i.json": connector("mail.contoso.com", **first)}
+    after = {"S2.LOG": send(accepted_at(2)), "i2.json": connector("*.servername.com", **second)}
     report, together = verified(before, after)
     assert (report.verdict.cause, report.verdict.grade) == ("certificate-name-mismatch", "confirmed")
     # Exports have no time: in one input nothing tells which of them is the later one.
@@ -273,6 +280,21 @@ def test_a_change_that_fits_another_possible_cause_as_well_confirms_neither(veri
     assert report.repair.incidents[0].cause == "certificate-name-mismatch"
     assert grade(report, "attributed-to-another-tenant") == "possible"
     assert (result(report), grade(report, "certificate-name-mismatch")) == ("fixed", "probable")
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("2016-11-01T00:00:00Z", "confirmed"),
+        ("2016-12-01T04:00:00Z", "probable"),
+        ("2016-12-02T00:00:00Z", "confirmed"),
+    ],
+)
+def test_a_connector_that_was_changed_meanwhile_may_have_been_the_repair(verified, when, expected):
+    after = {**FIXED, "i.json": connector("*.servername.com", WhenChangedUTC=when)}
+    report, together = verified(BEFORE, after)
+    assert (result(report), grade(report)) == ("fixed", expected)
+    assert grade(together) == expected
 
 
 def test_a_connector_that_still_names_another_certificate_confirms_nothing(verified):

@@ -1,0 +1,178 @@
+"""Exports that show another state than that of the refusals: changed since, made twice, or of several tenants."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from faults import FAULTS, inbound, send_connector
+from smtp_case import rules
+from worlds import Check, chain, completed, files, world
+
+import evtx_analyzer as ea
+
+SINCE = ("2026-03-10T12:00:00Z", "/Date(1773144000000)/", "3/13/2026 12:00:00 PM", "13.03.2026 12:00:00")
+BEFORE = ("2026-03-01T12:00:00Z", "/Date(1772366400000)/", "2/28/2026 12:00:00 PM", "28.02.2026 12:00:00")
+OTHER_NAME = {"TlsSenderCertificateName": "mail.other.example"}
+BY_ADDRESS = {"TlsSenderCertificateName": None, "SenderIPAddresses": ["192.0.2.0/28"]}
+
+
+def grades(folder, written):
+    for name, content in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    report = ea.analyze(folder, rules=rules())
+    return {finding.cause: finding.grade for finding in report.findings}
+
+
+@pytest.mark.parametrize("when", SINCE)
+@pytest.mark.parametrize(
+    ("properties", "cause"),
+    [
+        (OTHER_NAME, "certificate-name-mismatch"),
+        ({"Enabled": False}, "connector-not-matching"),
+        ({"ConnectorType": "Partner"}, "connector-not-matching"),
+        (BY_ADDRESS, "source-ip-not-allowed"),
+    ],
+)
+def test_a_connector_that_was_changed_since_does_not_show_what_it_was(tmp_path, properties, cause, when):
+    made = world(0, "C")
+    inbound(made, **properties, WhenChangedUTC=when)
+    assert grades(tmp_path, files(completed(made)))[cause] == "possible"
+
+
+@pytest.mark.parametrize("when", BEFORE)
+@pytest.mark.parametrize(
+    ("properties", "cause"),
+    [
+        (OTHER_NAME, "certificate-name-mismatch"),
+        ({"Enabled": False}, "connector-not-matching"),
+        (BY_ADDRESS, "source-ip-not-allowed"),
+    ],
+)
+def test_a_connector_that_was_changed_before_shows_it(tmp_path, properties, cause, when):
+    made = world(0, "C")
+    inbound(made, **properties, WhenChangedUTC=when)
+    assert grades(tmp_path, files(completed(made)))[cause] == "probable"
+
+
+@pytest.mark.parametrize("when", SINCE)
+def test_what_fits_since_a_repair_contradicts_no_cause(tmp_path, when):
+    made = world(0, "C")
+    inbound(made, WhenChangedUTC=when)
+    made.exports["Get-InboundConnector"].append(dict(made.exports["Get-InboundConnector"][0], **BY_ADDRESS, Name="2"))
+    send_connector(made, made.leaf.name(made.leaf.issuer), made.leaf.name())
+    made.exports["Get-SendConnector"][0]["WhenChangedUTC"] = when
+    named = grades(tmp_path, files(completed(made)))
+    assert "contradicted" not in {named["certificate-name-mismatch"], named["wrong-certificate-selected"]}
+
+
+@pytest.mark.parametrize("when", SINCE)
+def test_a_connector_that_goes_by_addresses_since_a_change_clears_no_certificate(tmp_path, when):
+    made = world(0, "C")
+    FAULTS["missing_intermediate"].apply(made)
+    inbound(made, **BY_ADDRESS, WhenChangedUTC=when)
+    assert grades(tmp_path, files(completed(made)))["missing-intermediate"] == "probable"
+
+
+@pytest.mark.parametrize(("when", "most"), [(SINCE[0], {"possible", "no-evidence"}), (BEFORE[0], {"probable"})])
+@pytest.mark.parametrize("fault", ["wrong_selected", "replaced"])
+def test_a_send_connector_that_was_changed_since(tmp_path, fault, when, most):
+    made = world(0, "C")
+    FAULTS[fault].apply(made)
+    made.exports["Get-SendConnector"][0]["WhenChangedUTC"] = when
+    assert grades(tmp_path, files(completed(made)))["wrong-certificate-selected"] in most
+
+
+def test_the_report_says_what_was_changed_and_where_it_is_told(tmp_path):
+    made = world(0, "C")
+    inbound(made, WhenChangedUTC=SINCE[0])
+    (tmp_path / "x").mkdir()
+    for name, content in files(completed(made)).items():
+        (tmp_path / "x" / name).write_text(content, encoding="utf-8", newline="")
+    report = ea.analyze(tmp_path, rules=rules())
+    missing = [item for finding in report.findings for item in finding.missing if "were changed after" in item.text]
+    assert "From on-premises at 2026-03-10 12:00:00.000 UTC" in missing[0].text
+    assert any("Search-UnifiedAuditLog" in line for line in missing[0].collect)
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [({}, "contradicted"), ({"WhenCreatedUTC": BEFORE[0]}, "contradicted"), ({"WhenCreatedUTC": SINCE[0]}, "possible")],
+)
+def test_a_domain_that_was_added_since(tmp_path, domain, expected):
+    """Only mail of one sender domain is refused; that it was added as the repair does not contradict the cause."""
+    made = world(0, "C")
+    FAULTS["null_sender"].apply(made)
+    made.mails = [mail for mail in made.mails if mail.sender]
+    made.exports["Get-AcceptedDomain"] = [
+        {"DomainName": made.tenant, "DomainType": "Authoritative"},
+        {"DomainName": "new.example", "DomainType": "Authoritative", **domain},
+    ]
+    made.mails.append(made.refusal(sender="x@new.example"))
+    assert grades(tmp_path, files(completed(made)))["domain-not-accepted"] == expected
+
+
+# ------------------------------------------------------------------------------------------------- several exports
+
+
+def _connectors(made, **properties):
+    inbound(made, **properties)
+    return json.dumps(made.exports.pop("Get-InboundConnector"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "cause"),
+    [
+        (OTHER_NAME, {}, "certificate-name-mismatch"),
+        ({"Enabled": False}, {}, "connector-not-matching"),
+        ({"ConnectorType": "Partner"}, {}, "connector-not-matching"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_exports_of_two_times_or_tenants_contradict_nothing(tmp_path, one, other, cause, order):
+    made = world(0, "C")
+    pair = [_connectors(made, **one), _connectors(made, **other)][::order]
+    written = files(completed(made))
+    named = grades(tmp_path, {**written, "a/inbound.json": pair[0], "b/inbound.json": pair[1]})
+    assert named[cause] not in ("contradicted", "probable")
+
+
+def test_exports_that_agree_are_as_good_as_one(tmp_path):
+    made = world(0, "C")
+    pair = [_connectors(made, **OTHER_NAME), _connectors(made, **OTHER_NAME, Comment="again")]
+    written = files(completed(made))
+    named = grades(tmp_path, {**written, "a/inbound.json": pair[0], "b/inbound.json": pair[1]})
+    assert named["certificate-name-mismatch"] == "probable"
+
+
+def test_of_two_exports_the_one_from_before_counts(tmp_path):
+    made = world(0, "C")
+    old = _connectors(made, **OTHER_NAME, WhenChangedUTC=BEFORE[0])
+    new = _connectors(made, WhenChangedUTC=SINCE[0])
+    named = grades(tmp_path, {**files(completed(made)), "a/inbound.json": old, "b/inbound.json": new})
+    assert named["certificate-name-mismatch"] in ("possible", "probable")
+
+
+def test_the_tenant_that_accepts_the_sender_is_not_the_only_one(tmp_path):
+    made = world(0, "C")
+    FAULTS["domains_not_accepted"].apply(made)
+    own = json.dumps(
+        [{"DomainName": name, "DomainType": "Authoritative"} for name in ("f.onmicrosoft.com", "forwarded.example")]
+    )
+    named = grades(tmp_path, {**files(completed(made)), "b/domains.json": own})
+    assert named["domain-not-accepted"] not in ("contradicted", "probable")
+
+
+# --------------------------------------------------------------------------------------------------- certificate names
+
+
+@pytest.mark.parametrize("form", ["A", "B", "C"])
+def test_where_subject_and_issuer_are_parted_wrongly_the_certificate_is_still_the_one_that_is_named(tmp_path, form):
+    made = world(0, form)
+    name = (("CN", "mail.contoso.com"), ("O", "Contoso OU= and more"))
+    made.leaf = replace(made.leaf, subject=name)
+    made.checks.append(Check(chain(made), "sound"))
+    send_connector(made, made.leaf.name(made.leaf.issuer), made.leaf.name())
+    assert grades(tmp_path, files(completed(made)))["wrong-certificate-selected"] in ("contradicted", "no-evidence")
