@@ -16,12 +16,12 @@ names several machines or has an irregular row. Rows of inbound sessions are cou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from operator import lt
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
@@ -42,6 +42,7 @@ _SAME_CONNECTION, _SLACK = SAME_CONNECTION // timedelta(milliseconds=1), 60_000
 _LINE, _ADDRESS, _, _TOKEN, _TAKEN, _INBOUND = range(6)
 _NEVER = -(1 << 41)  # milliseconds since 1970: the year 1900, before any log
 _USUAL = re.compile(rb" (?:MAIL|RCPT) - (?:FROM|TO):<[^>\s@+]*+@([^>\s@+]++)>")
+Value = TypeVar("Value")
 _MANY = 4096
 """Rows of the longest segment that is compared as a whole."""
 
@@ -105,7 +106,7 @@ class ConnectionReader(BlockReader):
 
     def _note_latest(self, block: Block) -> None:
         times = {row[_LINE][:_TIME_SIZE] for row in block.rows}
-        self._latest = max([self._latest, *[_milliseconds(time) for time in times]])
+        self._latest = max([self._latest, *[_MILLISECONDS[time] for time in times]])
 
 
 class _Segments:
@@ -120,10 +121,10 @@ class _Segments:
     def add(self, address: bytes, rows: list[Row]) -> None:
         """Judge all rows of one address."""
         tokens = [row[_TOKEN] for row in rows]
-        kinds = "".join(map(_kind, tokens))
+        kinds = "".join(map(_KINDS.__getitem__, tokens))
         taken = [int(row[_TAKEN]) for row in rows]
         times = [row[_LINE][:_TIME_SIZE] for row in rows]
-        starts = [_milliseconds(time) - elapsed for time, elapsed in zip(times, taken, strict=True)]
+        starts = [_MILLISECONDS[time] - elapsed for time, elapsed in zip(times, taken, strict=True)]
         heads = [match.start() for match in _HEAD.finditer(kinds)]
         newest = max(self._layouts.newest.get(address, _NEVER), self._layouts.floor)
         for first, stop in pairwise(dict.fromkeys([0, *heads, len(rows)])):
@@ -140,7 +141,7 @@ class _Segments:
         self.to_read += self.waiting
         newest = self._layouts.newest
         for row in self.waiting:
-            start = _milliseconds(row[_LINE][:_TIME_SIZE]) - int(row[_TAKEN])
+            start = _MILLISECONDS[row[_LINE][:_TIME_SIZE]] - int(row[_TAKEN])
             newest[row[_ADDRESS]] = max(newest.get(row[_ADDRESS], start), start)
 
     def places(self, rows: Sequence[Row]) -> list[int]:
@@ -201,7 +202,6 @@ class _Segment(NamedTuple):
     taken: list[int]
 
 
-@lru_cache(maxsize=_MANY)
 def _kind(token: bytes) -> str:
     """Return a letter: b for code 220, y for 221, t for STARTTLS, q for QUIT, m for MAIL, ``-`` for other tokens."""
     code = token.rstrip(b"+-")[-3:] if token[:1] == b"-" else b""
@@ -224,11 +224,26 @@ def _moment(written: bytes) -> datetime | None:
     return clock.from_iso(written.decode("ascii", "replace"))
 
 
-@lru_cache(maxsize=_MANY)
 def _milliseconds(written: bytes) -> int:
     """Return a time in milliseconds since 1970."""
     time = _moment(written)
     return _NEVER if time is None else int(time.timestamp()) * 1000
+
+
+class _Known(dict[bytes, Value]):
+    """What a function returns for what it was asked; asked for every row, and twice as fast as ``lru_cache``."""
+
+    def __init__(self, function: Callable[[bytes], Value]) -> None:
+        self._function = function
+
+    def __missing__(self, asked: bytes) -> Value:
+        if len(self) >= _MANY:
+            self.clear()
+        value = self[asked] = self._function(asked)
+        return value
+
+
+_KINDS, _MILLISECONDS = _Known(_kind), _Known(_milliseconds)
 
 
 def _machine(names: Sequence[str], data: bytes) -> tuple[bytes, bytes]:
