@@ -62,6 +62,7 @@ def test_later_refusals_of_the_same_sender(changes, counts):
         (-25, {"time_basis": "unknown"}, True),
         (-27, {"time_basis": "unknown"}, False),  # no two zones are so far apart
         (-9999, {"time_basis": "heading"}, True),  # rows behind a #Date heading are only not older than it
+        (1, {"time_basis": "unknown", "connector": ""}, True),
         (1, {"time_basis": "unknown", "host": "EX02"}, False),
         (1, {}, False),  # its time is known
     ],
