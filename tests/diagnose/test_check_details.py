@@ -155,12 +155,12 @@ BANNER = '"220 \\1 Microsoft ESMTP MAIL Service ready at Tue, 10 Mar 2026 {time}
 @pytest.mark.parametrize(
     ("dates", "time", "expected"),
     [
-        ({"not_after": "2026-03-10T08:00:00Z"}, "08:14:02", "probable"),
+        ({"not_after": "2026-03-10T08:00:00Z"}, "08:14:02", "possible"),
         ({"not_after": "2026-03-10T08:00:00Z"}, "07:54:02", "contradicted"),  # the clock is 20 minutes fast
         ({"not_after": "2026-03-10T08:00:00Z"}, "07:14:02", "contradicted"),
-        ({"not_before": "2026-03-10T09:00:00Z"}, "08:14:02", "probable"),
+        ({"not_before": "2026-03-10T09:00:00Z"}, "08:14:02", "possible"),
         ({"not_before": "2026-03-10T09:00:00Z"}, "13:14:02", "contradicted"),  # five hours slow
-        ({"not_after": "2026-03-10T09:00:00Z"}, "13:14:02", "probable"),  # ... and expired by Exchange Online's clock
+        ({"not_after": "2026-03-10T09:00:00Z"}, "13:14:02", "possible"),  # ... and expired by Exchange Online's clock
         ({"not_after": "2026-03-10T09:00:00Z"}, "08:14:02", "contradicted"),
     ],
 )

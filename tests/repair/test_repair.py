@@ -297,6 +297,15 @@ def test_a_connector_that_was_changed_meanwhile_may_have_been_the_repair(verifie
     assert grade(together) == expected
 
 
+@pytest.mark.parametrize(("seen", "expected"), [("192.0.2.50", "fixed"), ("10.1.2.3", "not-shown")])
+def test_a_private_address_is_not_another_one_that_exchange_online_sees(verified, seen, expected):
+    """A gateway or a masked log wrote it."""
+    exported = config(inbound(TlsSenderCertificateName=None, SenderIPAddresses=["192.0.2.50"]))
+    report, _ = verified({"S1.LOG": send(FIRST), "i.json": exported}, {"S2.LOG": send(accepted_at(2, seen=seen))})
+    assert report.repair.incidents[0].cause == "source-ip-not-allowed"
+    assert result(report) == expected
+
+
 def test_a_connector_that_still_names_another_certificate_confirms_nothing(verified):
     before = {"S1.LOG": send(FIRST), "capi2.xml": checked((0, SOUND)), "i.json": connector("mail.contoso.com")}
     report, _ = verified(before, {"S2.LOG": send(accepted_at(2)), "i2.json": connector("mail.contoso.com")})
