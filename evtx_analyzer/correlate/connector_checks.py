@@ -15,7 +15,7 @@ Several exports of one cmdlet are of different times or different tenants: what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from msgspec import Struct
@@ -31,6 +31,7 @@ from evtx_analyzer.correlate.settings import (
     listed,
     named_value,
     same_text,
+    several_tenants,
 )
 from evtx_analyzer.distinguished_names import (
     certificate_names,
@@ -54,20 +55,13 @@ def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, 
     """Return what the exported ``objects`` (by cmdlet) say of a refused session."""
     inbound, domains = objects.get(INBOUND_CONNECTOR, ()), objects.get(ACCEPTED_DOMAIN, ())
     sender = _Sender(rejection, sent, objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ()))
+    apart = several_tenants(domains)
+    connectors, lists = exports(inbound, "Name", apart=apart), exports(domains, "DomainName", apart=apart)
     return {
-        **_inbound_facts(_Inbound(rejection, sent, export) for export in exports(inbound)),
+        **agreed((facts(INBOUND_FIELDS, _Inbound(rejection, sent, export)) for export in connectors), _WORKING),
         **facts(SENDER_FIELDS, sender),
-        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export)) for export in exports(domains)),
+        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export)) for export in lists),
     }
-
-
-def _inbound_facts(views: Iterable[_Inbound]) -> Fields:
-    """Return the facts of inbound connectors; none of them is known where only some exports show one that works."""
-    shown = [facts(INBOUND_FIELDS, view) for view in views]
-    joined = agreed(shown)
-    if len({view.get(_WORKING) for view in shown} - {None}) <= 1:
-        return joined
-    return {name: values for name, values in joined.items() if values not in (("true",), ("false",))}
 
 
 # ------------------------------------------------------------------------------------------------ inbound connectors

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from itertools import combinations
 
 from evtx_analyzer import clock
-from evtx_analyzer.exchange_online import parse_address
+from evtx_analyzer.exchange_online import is_initial_domain, parse_address
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Fields
@@ -36,21 +37,58 @@ def changes_since(settings: Iterable[Setting], rejection: Rejection) -> list[str
     )
 
 
-def exports(settings: Iterable[Setting]) -> list[list[Setting]]:
-    """Return exported objects by the file in which they stand."""
+def exports(settings: Iterable[Setting], name: str, *, apart: bool) -> list[list[Setting]]:
+    """Return exported objects by export: the files that hold other objects (by the property ``name``) are one export.
+
+    With ``apart`` each file is one, for they are of several tenants.
+    """
+    found: list[list[Setting]] = []
+    for objects in _by_file(settings):
+        names = {setting.values.get(name, "").casefold() for setting in objects}
+        fitting = (
+            export for export in found if names.isdisjoint(known.values.get(name, "").casefold() for known in export)
+        )
+        export = None if apart else next(fitting, None)
+        if export is None:
+            found.append(list(objects))
+        else:
+            export += objects
+    return found
+
+
+def several_tenants(domains: Iterable[Setting]) -> bool:
+    """Return whether files with accepted domains are of several tenants, by the initial domain of each."""
+    tenants = [
+        {
+            name.partition(".")[0].casefold()
+            for setting in objects
+            if is_initial_domain(name := setting.values.get("DomainName", "").strip())
+        }
+        for objects in _by_file(domains)
+    ]
+    known = [names for names in tenants if names]
+    return any(left.isdisjoint(right) for left, right in combinations(known, 2))
+
+
+def _by_file(settings: Iterable[Setting]) -> list[list[Setting]]:
     by_file: dict[tuple[str, str | None], list[Setting]] = {}
     for setting in settings:
         by_file.setdefault((setting.origin.source, setting.origin.member), []).append(setting)
     return list(by_file.values())
 
 
-def agreed(views: Iterable[Fields]) -> Fields:
-    """Return the facts of several exports as one: all values of lists, and of truth values those that agree."""
+def agreed(views: Iterable[Fields], deciding: str = "") -> Fields:
+    """Return the facts of several exports as one: all values of lists, and of truth values those that agree.
+
+    Where they do not agree on the field ``deciding``, no truth value of them is known.
+    """
     joined: dict[str, dict[str, None]] = {}
     for view in views:
         for name, values in view.items():
             joined.setdefault(name, {}).update(dict.fromkeys(values))
-    return {name: tuple(values) for name, values in joined.items() if not {"true", "false"} <= values.keys()}
+    torn = len(joined.get(deciding, ())) > 1
+    unknown = [{"true"}, {"false"}, {"true", "false"}] if torn else [{"true", "false"}]
+    return {name: tuple(values) for name, values in joined.items() if set(values) not in unknown}
 
 
 def listed(value: str) -> list[str]:

@@ -139,6 +139,17 @@ def test_exports_of_two_times_or_tenants_contradict_nothing(tmp_path, one, other
     assert named[cause] not in ("contradicted", "probable")
 
 
+@pytest.mark.parametrize("tenants", [1, 2])
+def test_connectors_in_a_file_each_are_one_export_unless_they_are_of_two_tenants(tmp_path, tenants):
+    made = world(0, "C")
+    pair = [_connectors(made, **OTHER_NAME), _connectors(made, ConnectorType="Partner", Name="From a partner")]
+    names = [("contoso.onmicrosoft.com", "contoso.com"), ("fabrikam.onmicrosoft.com", "fabrikam.example")][:tenants]
+    lists = [json.dumps([{"DomainName": name, "DomainType": "Authoritative"} for name in of_one]) for of_one in names]
+    written = files(completed(made)) | {f"{number}/domains.json": text for number, text in enumerate(lists)}
+    named = grades(tmp_path, {**written, "a/inbound.json": pair[0], "b/inbound.json": pair[1]})
+    assert (named["certificate-name-mismatch"] == "probable") is (tenants == 1)
+
+
 def test_exports_that_agree_are_as_good_as_one(tmp_path):
     made = world(0, "C")
     pair = [_connectors(made, **OTHER_NAME), _connectors(made, **OTHER_NAME, Comment="again")]
