@@ -15,7 +15,7 @@ Several exports of one cmdlet are of different times or different tenants: what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from msgspec import Struct

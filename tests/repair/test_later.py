@@ -8,6 +8,7 @@ import pytest
 from accepted_mail import AFTER, mail
 from evidence import rejection
 
+from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.repair.later import Later, outside_mail, refusals_after, same_host, undated_refusal
 from evtx_analyzer.repair.refused_state import refused_state
@@ -36,7 +37,10 @@ def state(**changes):
     ],
 )
 def test_accepted_mail_of_the_same_sender(refused, accepted, counts):
-    assert bool(outside_mail(state(kind=refused), Later(accepted=(mail(AFTER, **accepted),)))) is counts
+    assert (
+        bool(outside_mail(state(kind=refused), Later(facts=CaseFacts(accepted_mail=(mail(AFTER, **accepted),)))))
+        is counts
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,7 @@ def test_accepted_mail_of_the_same_sender(refused, accepted, counts):
 )
 def test_later_refusals_of_the_same_sender(changes, counts):
     later = rejection(**{"id": "R-2", "time": rejection().time + timedelta(hours=1), **changes})
-    found = refusals_after(state(), Later(rejections=(later,)), rejection().time)
+    found = refusals_after(state(), Later(facts=CaseFacts(rejections=(later,))), rejection().time)
     assert (found.count if found else 0) == counts
 
 
@@ -69,7 +73,7 @@ def test_later_refusals_of_the_same_sender(changes, counts):
 )
 def test_a_refusal_without_a_utc_time_may_be_later(hours, changes, may_be_later):
     other = rejection(id="R-2", **{"time": rejection().time + timedelta(hours=hours), **changes})
-    assert undated_refusal(state(), Later(rejections=(other,))) is may_be_later
+    assert undated_refusal(state(), Later(facts=CaseFacts(rejections=(other,)))) is may_be_later
 
 
 @pytest.mark.parametrize(
