@@ -19,6 +19,7 @@ from evtx_analyzer.ingest.absence import empty_log
 from evtx_analyzer.ingest.coverage import RecordIds, Span
 from evtx_analyzer.ingest.examine import (
     EVENT_LOG,
+    NEEDLE,
     OWN_REPORT,
     WITHOUT_FACTS,
     ExaminedSource,
@@ -241,7 +242,10 @@ class SourceAccount:
         """
         known = next((loss for loss in self._losses if loss.origin == origin), None)
         if known is not None:
-            return [replace(loss, reason=loss.reason + _HOLDS_CODE) if loss is known else loss for loss in self._losses]
+            return [
+                replace(loss, reason=loss.reason + _HOLDS_CODE) if loss is known and NEEDLE not in loss.reason else loss
+                for loss in self._losses
+            ]
         reason = "holds the text 5.7.64, and no row of it could be read" if self._losses else _NO_FORMAT
         return [*self._losses, Loss(origin=origin, reason=reason, extent=extent)]
 
@@ -328,4 +332,6 @@ def _why_unrecognized(source: ExaminedSource) -> str:
     if _DISPLAY_TEXTS.search(source.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
+    if source.notes:
+        (reason,) = source.notes
     return reason + (_HOLDS_CODE if source.holds_code else "")
