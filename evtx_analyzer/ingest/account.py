@@ -36,7 +36,8 @@ from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.read import CAPTURE
 
-_NO_FORMAT = "holds the text 5.7.64 but is in no format that is read"
+_WHOLE_LOG = "give the log as the server wrote it, with its header lines"
+_NO_FORMAT = f"holds the text 5.7.64 but is in no format that is read: {_WHOLE_LOG}"
 _HOLDS_CODE = "; it holds the text 5.7.64"
 # Names of the log's file in Windows, and of exports as people call them.
 _CAPI2_FILE = re.compile(r"CAPI2[^/\\!]{0,255}\.(?:evtx|xml)$", re.IGNORECASE)
@@ -333,5 +334,5 @@ def _why_unrecognized(source: ExaminedSource) -> str:
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
     if source.notes:
-        (reason,) = source.notes
-    return reason + (_HOLDS_CODE if source.holds_code else "")
+        return source.notes[0]
+    return f"{reason}{_HOLDS_CODE}: {_WHOLE_LOG}" if source.holds_code else reason

@@ -14,14 +14,15 @@ from typing import BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.lines import damaged_row, head_text, lines, too_long, without_nuls
+from evtx_analyzer.read.lines import damaged_row, from_start, head_text, lines, surplus, too_long, without_nuls
 
 W3C_LOG = "W3C"
+_START = re.compile(r"\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d |#(?:Software|Version|Date|Fields):", re.IGNORECASE)
 
 
 def is_w3c_log(head: bytes) -> bool:
     """Return whether the first bytes hold a ``#Fields:`` row with columns separated by blanks."""
-    match = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
+    match = re.search(r"^[^\r\n#]{0,300}#Fields:[ \t]*([^\r\n,;]+)\r?$", head_text(head), re.MULTILINE | re.IGNORECASE)
     return match is not None and len(match[1].split()) > 1
 
 
@@ -47,6 +48,7 @@ class W3cRows:
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
         """Yield what one line holds; nothing if it belongs to a header."""
+        line = from_start(line, _START)
         if line.startswith("#"):
             self._header(line)
             return
@@ -62,6 +64,8 @@ class W3cRows:
         elif len(values) < len(columns):
             yield damaged_row(line, origin)
         else:
+            if any(values[len(columns) :]):
+                yield surplus(origin)
             if self._undated:
                 now = values[columns.index("time")]
                 self._date, self._time = _after(self._date, self._time, now), now

@@ -464,7 +464,7 @@ def test_an_office_document_is_not_unpacked(put):
     path = put("notes.xlsx", zipped({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}))
     report = ea.analyze(path.parent)
     assert statuses(report)["notes.xlsx"][0] == "not-read"
-    assert ["notes.xlsx"] == [loss.origin.source for loss in report.losses]
+    assert [loss.origin.source for loss in report.losses] == ["notes.xlsx"]
 
 
 # ------------------------------------------------------------------------------------------- collector bundles
