@@ -127,7 +127,7 @@ def _cluster(found: list[Bundle], place: Path, workers: int) -> Summary:
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster:
         # A worker that is being started again has no process yet.
-        watch = Watch(lambda: os.kill(next(item.pid for item in cluster.workers.values() if item.pid), 9))
+        watch = Watch(lambda: os.kill(next(worker.pid for worker in cluster.workers.values() if worker.pid), 9))
         summary = run(
             found,
             place / "cluster",

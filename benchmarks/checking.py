@@ -37,7 +37,7 @@ def check(report: Path, facts: Facts) -> None:
     """Raise WrongAnswer unless a JSON report has the refusals, failed checks, records and cause of its input."""
     answer = msgspec.json.decode(report.read_bytes(), type=_Answer)
     counted = {
-        "refusals": (sum(item.rejection_count for item in answer.incidents), facts.rejections),
+        "refusals": (sum(incident.rejection_count for incident in answer.incidents), facts.rejections),
         "failed chain checks": (len(answer.operations), facts.hits),
         "records and rows": (sum(item.records for item in answer.coverage), facts.records),
         "losses": (len(answer.losses), 0),

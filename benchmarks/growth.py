@@ -93,10 +93,10 @@ def _cost(folder: Path, kind: Kind, megabytes: float, share: float, runs: int) -
     folder.mkdir(parents=True, exist_ok=True)
     try:
         facts = kind.make(path, int(megabytes * MEGABYTE), share)
-        found = measure([peers.ours(path, facts)], 1 if megabytes > ONCE else runs, folder / "out")[0]
+        measured = measure([peers.ours(path, facts)], 1 if megabytes > ONCE else runs, folder / "out")[0]
     finally:
         inputs.remove(path)
-    return Cost(*(min(values) for values in zip(*found.costs, strict=True)))
+    return Cost(*(min(values) for values in zip(*measured.costs, strict=True)))
 
 
 def tables(by_size: Sequence[Curve], by_share: Sequence[Curve], megabytes: float) -> str:

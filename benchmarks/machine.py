@@ -44,9 +44,9 @@ def described(runs: int) -> str:
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     if information.is_file():
-        found = re.search(r"^model name\s*: (.*)$", information.read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            return found[1].strip()
+        match = re.search(r"^model name\s*: (.*)$", information.read_text(encoding="utf-8"), re.MULTILINE)
+        if match:
+            return match[1].strip()
     return _line(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.processor() or platform.machine()
 
 

@@ -65,9 +65,9 @@ def ours(path: Path) -> int:
 
 def _handshakes(reader: CaptureReader, name: str) -> Iterator[object]:
     flows = Flows(is_over, pairs=reader.pairs)
-    for thing in reader.segments():
-        if isinstance(thing, Segment):
-            for flow in flows.add(thing):
+    for segment in reader.segments():
+        if isinstance(segment, Segment):
+            for flow in flows.add(segment):
                 yield observe(flow, Origin(source=name))
     for flow in flows.rest():
         yield observe(flow, Origin(source=name))

@@ -219,7 +219,7 @@ DISK = {"capi2": 1.0, "send": 2.0, "dense": 1.0, "iis": 1.0}
 def measured(name: str, folder: Path, megabytes: float, runs: int, before: Path | None = None) -> Section:
     """Make the inputs of a section and measure it, beside the version that the Python ``before`` has installed."""
     section = SECTIONS[name](folder, megabytes)
-    entries = [*section.entries, *(_earlier(item, before) for item in section.entries if item.ours and before)]
+    entries = [*section.entries, *(_earlier(entry, before) for entry in section.entries if entry.ours and before)]
     section.measured = measure(entries, runs, folder / "out")
     return section
 
@@ -233,7 +233,7 @@ def _earlier(entry: Entry, python: Path | None) -> Entry:
 
 def main_input(name: str, folder: Path, megabytes: float) -> Entry:
     """Our own command of a section, with its input made."""
-    return next(item for item in SECTIONS[name](folder, megabytes).entries if item.ours)
+    return next(entry for entry in SECTIONS[name](folder, megabytes).entries if entry.ours)
 
 
 def _log(path: Path, size: int, refused: float) -> Facts:

@@ -33,20 +33,20 @@ def section(item: Section) -> str:
     return "\n\n".join(parts)
 
 
-def _row(item: Measured, others: Sequence[Measured]) -> list[str]:
-    if not item.costs:
-        return [item.entry.name, item.failed, *[""] * (len(_HEAD) - 2)]
-    least, most = item.spread
+def _row(measured: Measured, others: Sequence[Measured]) -> list[str]:
+    if not measured.costs:
+        return [measured.entry.name, measured.failed, *[""] * (len(_HEAD) - 2)]
+    least, most = measured.spread
     ours = next((other for other in others if other.entry.ours and other.costs), None)
     return [
-        item.entry.name,
-        seconds(item.wall),
-        f"{seconds(least)} to {seconds(most)}" if len(item.costs) > 1 else "one run",
-        seconds(item.cpu),
-        f"{item.memory:.0f}",
-        speed(item.entry.size / item.wall) if item.entry.size else "",
-        ratio(item.wall / ours.wall) if ours else "",
-        ratio(item.cpu / ours.cpu) if ours and ours.cpu else "",
+        measured.entry.name,
+        seconds(measured.wall),
+        f"{seconds(least)} to {seconds(most)}" if len(measured.costs) > 1 else "one run",
+        seconds(measured.cpu),
+        f"{measured.memory:.0f}",
+        speed(measured.entry.size / measured.wall) if measured.entry.size else "",
+        ratio(measured.wall / ours.wall) if ours else "",
+        ratio(measured.cpu / ours.cpu) if ours and ours.cpu else "",
     ]
 
 

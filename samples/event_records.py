@@ -75,10 +75,10 @@ def record_of(text: str) -> Record:
 
 def filetime(text: str) -> int:
     """``2016-12-01T03:09:55.4561806Z`` as 100 ns since 1601; no float comes near it."""
-    found = _SYSTEM_TIME.fullmatch(text)
-    if found is None:
+    match = _SYSTEM_TIME.fullmatch(text)
+    if match is None:
         raise ValueError(f"SystemTime {text!r} is not of the form 2016-12-01T03:09:55.4561806Z")
-    *calendar, fraction = found.groups(default="")
+    *calendar, fraction = match.groups(default="")
     year, month, day, hour, minute, second = map(int, calendar)
     since = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - datetime(1601, 1, 1, tzinfo=UTC)
     if fraction[7:].strip("0") or since < timedelta():

@@ -48,7 +48,13 @@ def listed(store: str, title: str, certificates: Sequence[Cert], *, key: str = "
     """One store; ``key`` is the provider of the private keys, ``own`` adds the certificates that Windows brings."""
     entries = list(WINDOWS_OWN if own else ())
     entries += [
-        (item.serial.lower(), name(item.issuer), name(item.subject), item.thumbprint.lower()) for item in certificates
+        (
+            certificate.serial.lower(),
+            name(certificate.issuer),
+            name(certificate.subject),
+            certificate.thumbprint.lower(),
+        )
+        for certificate in certificates
     ]
     lines = [f'{store} "{title}"']
     for number, (serial, issuer, subject, thumbprint) in enumerate(entries):

@@ -130,6 +130,27 @@ def test_modules_that_a_text_names_exist():
     assert not wrong
 
 
+def test_names_on_the_trips_exist():
+    """As ``Tallies.session`` or ``_walk``: a function that is renamed is noticed, wherever it stands."""
+    trips = (README.parent / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## The trip of one")[2]
+    code = set(re.findall(r"`(?:[\w/]+\.py: )?([A-Za-z_][\w.]*)`", trips))
+    # Plain words, files and signals are no names of code.
+    names = {name for name in code if re.search(r"[A-Z_.]", name) and not re.search(r"\.(?:py|zip|LOG)$", name)}
+    names -= {path.stem for path in (README.parent / "rules" / "signals").glob("*.yml")}
+    known = {part for name, _ in modules() for part in name.split(".")}
+    for _, path in modules():
+        known |= {name for node in ast.walk(tree(path)) for name in names_defined(node)}
+    assert {name for name in names if not known.issuperset(name.split("."))} == set()
+    assert len(names) > 50, "the pattern finds the names"
+
+
+def names_defined(node):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+
+
 def test_nothing_of_ours_imports_numpy():
     """It comes with pandas; bytes are searched, which is faster than arithmetic on them."""
     for name, path in modules():

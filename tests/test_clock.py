@@ -60,8 +60,8 @@ BERLIN = clock.zone("Europe/Berlin")
     ],
 )
 def test_local_dates_that_can_be_read_in_one_way_only_need_no_order(text, order, expected, basis):
-    found = clock.from_local(text, order, BERLIN)
-    assert (found.time, found.basis) == (expected, basis)
+    local_time = clock.from_local(text, order, BERLIN)
+    assert (local_time.time, local_time.basis) == (expected, basis)
 
 
 def test_a_local_date_without_a_zone_stays_unknown():

@@ -107,8 +107,8 @@ def test_private_addresses(address, expected):
     ],
 )
 def test_addresses_with_and_without_a_port(endpoint, expected):
-    found = parse_address(endpoint)
-    assert (found and str(found)) == expected
+    address = parse_address(endpoint)
+    assert (address and str(address)) == expected
 
 
 def certificate(*names):

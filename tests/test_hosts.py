@@ -54,7 +54,7 @@ OTHER_MACHINES = {
 @pytest.mark.parametrize("content", OTHER_MACHINES.values(), ids=OTHER_MACHINES)
 def test_the_folder_beside_a_machine_s_own_is_another_machine(tmp_path, content):
     report = analyze(tmp_path, content)
-    assert {(item.host, item.host_basis) for item in rejections(report)} == {("HOSTB", "folder")}
+    assert {(rejection.host, rejection.host_basis) for rejection in rejections(report)} == {("HOSTB", "folder")}
     assert report.verdict.cause == "missing-intermediate"
     assert report.verdict.grade == "possible"
 
@@ -69,7 +69,7 @@ KINDS_OF_LOGS = (
 @pytest.mark.parametrize("name", KINDS_OF_LOGS)
 def test_a_folder_that_is_called_after_a_kind_of_log_is_no_machine(tmp_path, name):
     report = analyze(tmp_path, {"MAILSRV/capi2.xml": CAPI2, f"{name}/SEND.LOG": SEND})
-    assert {(item.host, item.host_basis) for item in rejections(report)} == {("MAILSRV", "assumed")}
+    assert {(rejection.host, rejection.host_basis) for rejection in rejections(report)} == {("MAILSRV", "assumed")}
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
 
 
@@ -85,14 +85,14 @@ ONE_MACHINE = {
 @pytest.mark.parametrize("content", ONE_MACHINE.values(), ids=ONE_MACHINE)
 def test_what_lies_in_the_machine_s_own_folder_is_the_machine_s(tmp_path, content):
     report = analyze(tmp_path, content)
-    assert {item.host for item in rejections(report)} == {"MAILSRV"}
+    assert {rejection.host for rejection in rejections(report)} == {"MAILSRV"}
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
 
 
 def test_what_is_said_on_the_command_line_wins(tmp_path):
     content = OTHER_MACHINES["folders"]
     report = analyze(tmp_path, content, host=["HOSTB=MAILSRV"])
-    assert {(item.host, item.host_basis) for item in rejections(report)} == {("MAILSRV", "option")}
+    assert {(rejection.host, rejection.host_basis) for rejection in rejections(report)} == {("MAILSRV", "option")}
     assert report.verdict.grade == "probable"
 
 

@@ -90,7 +90,7 @@ def test_one_folder_stands_for_what_lies_in_it(tmp_path):
     (tmp_path / "all" / "renamed").write_bytes(zipped({"a": b"b"}))
     (tmp_path / "all" / "SEND2.LOG.gz").write_bytes(b"\x1f\x8b\x08 a log that is compressed alone is loose")
     found = bundles(str(tmp_path / "all"))
-    assert [item.name for item in found] == ["all", "case.zip", "EX01", "EX02", "renamed"]
+    assert [bundle.name for bundle in found] == ["all", "case.zip", "EX01", "EX02", "renamed"]
     assert [Path(item).name for item in found[0].inputs] == ["SEND2.LOG.gz", "loose1.LOG", "loose2.LOG"]
 
 

@@ -154,7 +154,7 @@ def test_what_is_no_summary_is_said(tmp_path, content):
 
 def test_no_refusal_and_absence_not_shown_are_different_everywhere():
     assert NOW.outcomes == {"refused": 2, "no-refusal": 1, "absence-not-shown": 1, "not-read": 0, "failed": 1}
-    causes = [(item.outcome, item.bundles) for item in NOW.causes if item.cause is None]
+    causes = [(cause.outcome, cause.bundles) for cause in NOW.causes if cause.cause is None]
     assert sorted(causes) == [("absence-not-shown", 1), ("no-refusal", 1)]
     document = json.loads(to_json(NOW))
     assert [item["outcome"] for item in document["bundles"]] == [

@@ -192,11 +192,11 @@ def test_workers_end_with_their_parent(tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", code])
     pid = parent.pid
     assert wait_until((tmp_path / "begun").exists)
-    workers = [item for item in descendants(pid) if is_worker(item)]
+    workers = [descendant for descendant in descendants(pid) if is_worker(descendant)]
     assert workers
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not any(is_worker(item) for item in workers))
+    assert wait_until(lambda: not any(is_worker(worker) for worker in workers))
 
 
 def test_processes_that_cannot_begin_are_an_error(tmp_path, monkeypatch):

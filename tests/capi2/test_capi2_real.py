@@ -62,13 +62,13 @@ def test_chains_join_by_chain_ref_where_tasks_differ(operations):
     pairs = [item for item in operations.items if item.policy and item.chain_origin]
     assert len(pairs) == 94
     different = [
-        item
-        for item in pairs
-        if {step.task_id for step in item.steps if step.event_id == 11}
-        != {step.task_id for step in item.steps if step.event_id == 30}
+        pair
+        for pair in pairs
+        if {step.task_id for step in pair.steps if step.event_id == 11}
+        != {step.task_id for step in pair.steps if step.event_id == 30}
     ]
     assert len(different) == 39
-    assert max((item.time - item.chain_time).total_seconds() for item in pairs) == pytest.approx(4.85, abs=0.01)
+    assert max((pair.time - pair.chain_time).total_seconds() for pair in pairs) == pytest.approx(4.85, abs=0.01)
 
 
 def test_the_signature_checks_hold_the_other_chains(operations):

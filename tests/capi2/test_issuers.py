@@ -37,7 +37,9 @@ def whole(*names, record=2):
 
 
 def role(stopped, *others):
-    return next(item for item in with_roles([stopped, *others]) if item.id == stopped.id).missing_issuer_role
+    return next(
+        operation for operation in with_roles([stopped, *others]) if operation.id == stopped.id
+    ).missing_issuer_role
 
 
 # ----------------------------------------------------------------------------------- what other chains of the logs show

@@ -205,7 +205,7 @@ def test_a_reading_that_fails_is_a_loss_in_whichever_pass(openings, tmp_path):
     report = ea.analyze([Source(origin=SOURCE, size=len(data), open=opened), tmp_path], jobs=1)
     assert len(times) == openings + 1
     assert [loss.reason for loss in report.losses] == ["reading stopped: Input/output error"]
-    assert {item.status for item in report.sources if item.path == SOURCE.source} <= {"partial", "not-read"}
+    assert {source.status for source in report.sources if source.path == SOURCE.source} <= {"partial", "not-read"}
 
 
 @pytest.mark.parametrize("form", ["evtx", "xml"])
@@ -218,5 +218,5 @@ def test_a_check_without_a_task_is_evidence_like_any_other(tmp_path, form, prefi
     (tmp_path / "SEND.LOG").write_text(cases._send(), newline="")
     report = ea.analyze(tmp_path, prefilter=prefilter)
     assert report.losses == ()
-    assert [item.result for item in report.operations] == ["800B0109"]
+    assert [operation.result for operation in report.operations] == ["800B0109"]
     assert report.incidents[0].links

@@ -91,7 +91,7 @@ def commands():
     for node in nodes(TREE, "command"):
         name = next((child.text.decode() for child in node.children if child.type == "command_name"), "")
         parts = [item for child in node.children if child.type == "command_elements" for item in child.children]
-        yield name, [item.text.decode() for item in parts if item.type == "command_parameter"], node.start_point[0] + 1
+        yield name, [part.text.decode() for part in parts if part.type == "command_parameter"], node.start_point[0] + 1
 
 
 def test_a_grammar_of_powershell_takes_it():
@@ -142,7 +142,9 @@ def test_every_command_is_known_with_these_parameters():
             wrong.append(f"line {line}: {name} is in no table")
             continue
         allowed = {item.casefold() for item in known}
-        wrong += [f"line {line}: {name} {item}" for item in parameters if item[1:].casefold() not in allowed]
+        wrong += [
+            f"line {line}: {name} {parameter}" for parameter in parameters if parameter[1:].casefold() not in allowed
+        ]
     assert wrong == []
 
 

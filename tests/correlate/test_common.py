@@ -22,7 +22,10 @@ def refused(*changes):
 
 def traits(rejections, *accepted, own=()):
     found = common_traits(rejections, accepted, own)
-    return {item.trait: (item.value, item.refused, item.accepted, item.compared) for item in found}
+    return {
+        common_trait.trait: (common_trait.value, common_trait.refused, common_trait.accepted, common_trait.compared)
+        for common_trait in found
+    }
 
 
 def test_a_trait_of_every_refusal_is_counted_among_accepted_mail():

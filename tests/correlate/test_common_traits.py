@@ -108,7 +108,7 @@ def test_values_of_traits_are_redacted_and_the_words_stay():
         text = output(hidden, suffix).casefold()
         kept = [name for name in ("fabrikam", "payroll7", "to the bank", "c0ffee", "203.0.113.77") if name in text]
         assert not kept, suffix
-    assert [item.trait for item in hidden.common] == [item.trait for item in made.common]
+    assert [common_trait.trait for common_trait in hidden.common] == [item.trait for item in made.common]
     assert "C0FFEE" in redacted(made)[0].common[3].value, "thumbprints stay where only names are hidden"
 
 
@@ -123,7 +123,7 @@ def test_an_excerpt_is_said_once_per_incident_with_the_way_to_the_whole():
     cut = [rejection(id=f"R-{number}", from_start=False) for number in range(3)]
     whole = rejection(id="R-9", from_start=True)
     made = excerpted(*cut, whole)
-    assert [item.excerpt_count for item in made.incidents] == [3]
+    assert [incident.excerpt_count for incident in made.incidents] == [3]
     for suffix in READABLE:
         text = output(made, suffix)
         assert text.count("an excerpt: rows of the session are missing (3 of 4 refusals)") == 1

@@ -256,11 +256,11 @@ def test_a_certificate_file_names_where_the_missing_issuer_is_published(tmp_path
 def test_json_of_powershell(tmp_path, encoding, several):
     item = inbound(TlsSenderCertificateName="mail.contoso.com")
     (tmp_path / "c.json").write_text(json.dumps([item, item] if several else item), encoding=encoding)
-    found = [event for event in ea.events(tmp_path) if isinstance(event, Setting)]
-    assert len(found) == 1 + several
-    assert found[0].cmdlet == "Get-InboundConnector"
-    assert found[0].values["Enabled"] == "True"
-    assert found[0].values["SenderDomains"] == "smtp:*;1"
+    events = [event for event in ea.events(tmp_path) if isinstance(event, Setting)]
+    assert len(events) == 1 + several
+    assert events[0].cmdlet == "Get-InboundConnector"
+    assert events[0].values["Enabled"] == "True"
+    assert events[0].values["SenderDomains"] == "smtp:*;1"
 
 
 def test_json_of_something_else_is_unrecognized_and_broken_json_a_loss(tmp_path):
@@ -270,10 +270,10 @@ def test_json_of_something_else_is_unrecognized_and_broken_json_a_loss(tmp_path)
     (tmp_path / "other.json").write_text('{"a": 1}')
     (tmp_path / "broken.json").write_text('{"Name": ')
     report = ea.analyze(tmp_path)
-    statuses = {item.path: item.status for item in report.sources}
+    statuses = {source.path: source.status for source in report.sources}
     assert statuses["other.json"] == "unrecognized"
     assert statuses["broken.json"] == "not-read"
-    assert [Path(item.origin.source).name for item in report.losses] == ["broken.json"]
+    assert [Path(loss.origin.source).name for loss in report.losses] == ["broken.json"]
 
 
 LIST = """
@@ -311,10 +311,10 @@ CLIXML = """<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershe
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_other_forms_of_powershell(tmp_path, content, count, encoding):
     (tmp_path / "export.txt").write_text(content, encoding=encoding)
-    found = [event for event in ea.events(tmp_path) if isinstance(event, Setting)]
-    assert [item.cmdlet for item in found] == ["Get-InboundConnector"] * count
-    assert found[0].values["TlsSenderCertificateName"] == "mail.contoso.com"
-    got = view(*found, sent=sent(alternate_names=("mail.contoso.com",)), seen_address="198.51.100.7")
+    events = [event for event in ea.events(tmp_path) if isinstance(event, Setting)]
+    assert [item.cmdlet for item in events] == ["Get-InboundConnector"] * count
+    assert events[0].values["TlsSenderCertificateName"] == "mail.contoso.com"
+    got = view(*events, sent=sent(alternate_names=("mail.contoso.com",)), seen_address="198.51.100.7")
     assert got["InboundConnector.Working"] == "true"
     assert got["InboundConnector.CertificateMatches"] == "true"
     if content is not CSV:

@@ -45,7 +45,7 @@ def findings(folder, written):
     for name, content in written.items():
         (folder / name).write_text(content, encoding="utf-8", newline="")
     report = ea.analyze(folder, rules=rules())
-    return report, {item.cause: item.grade for item in report.findings}
+    return report, {finding.cause: finding.grade for finding in report.findings}
 
 
 def is_refusal(line):
@@ -167,7 +167,7 @@ def test_the_answer_to_starttls_names_no_remote_side(tmp_path, text):
     rest = "".join(line for number, line in enumerate(lines) if number not in gone)
     written[log] = rest.replace("220 2.0.0 SMTP server ready", text)
     report, named = findings(tmp_path, written)
-    assert {item.remote_name for item in rejections(report)} == {""}
+    assert {rejection.remote_name for rejection in rejections(report)} == {""}
     assert named["not-exchange-online"] == "no-evidence"
 
 
@@ -185,7 +185,7 @@ def test_a_thumbprint_behind_missing_rows_may_be_the_other_certificate(tmp_path)
     ]
     written[log] = "".join(line for number, line in enumerate(lines) if number not in gone)
     report, _ = findings(tmp_path, written)
-    assert {item.sent.thumbprint for item in rejections(report)} == {""}
+    assert {rejection.sent.thumbprint for rejection in rejections(report)} == {""}
 
 
 @pytest.mark.parametrize(("whole", "expected"), [(True, ("false",)), (False, None)])
@@ -237,7 +237,7 @@ def test_the_first_line_of_an_answer_to_ehlo_does_not_show_what_is_not_offered(t
     """IIS writes the first line of an answer of several."""
     written, _, _ = refused("starttls_ignored", "iis")
     report, named = findings(tmp_path, written)
-    assert {item.ehlo for item in rejections(report)} == {()}
+    assert {rejection.ehlo for rejection in rejections(report)} == {()}
     assert named["starttls-not-offered"] == "no-evidence"
 
 
@@ -281,7 +281,7 @@ def test_no_row_of_mail_is_no_empty_sender(tmp_path, command, expected):
         text = text.replace(sender, command)
     written[log] = text
     report, named = findings(tmp_path, written)
-    assert {item.null_sender for item in rejections(report)} == {expected}
+    assert {rejection.null_sender for rejection in rejections(report)} == {expected}
     assert (named["domain-not-accepted"] != "no-evidence") is (expected is True)
 
 
@@ -492,7 +492,7 @@ def test_a_report_that_exchange_online_wrote_is_of_no_server_in_the_input(tmp_pa
     }
     report, named = findings(tmp_path, written)
     assert report.rejection_count == len(made.refused())
-    assert {item.host for item in report.incidents} == {""}
+    assert {incident.host for incident in report.incidents} == {""}
     assert RANK[named["missing-intermediate"]] < RANK["possible"]
 
 

@@ -43,7 +43,7 @@ def test_kb_case_is_probable_with_names_filled_in(kb_case):
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
     assert report.exit_code == 1
     assert report.rejection_count == 3
-    send = next(item for item in report.incidents if item.kind == "send-connector")
+    send = next(incident for incident in report.incidents if incident.kind == "send-connector")
     assert send.host == "CORP-SMTP1"
     assert send.certificate.thumbprint == THUMBPRINT
     assert send.rejections[0].host_basis == "assumed"
@@ -56,7 +56,7 @@ def test_kb_case_is_probable_with_names_filled_in(kb_case):
 
 def test_evidence_of_other_events_stands_at_their_place_and_not_at_the_refusals():
     report = sample("credential-unusable")
-    supports = {item.text.split()[0]: item for item in finding(report, "credential-unusable").supports}
+    supports = {support.text.split()[0]: support for support in finding(report, "credential-unusable").supports}
     # The event of the sample: record 71220 of System.xml, before the refusal.
     assert (supports["Schannel"].origin.source, supports["Schannel"].origin.record) == ("System.xml", 71220)
     assert supports["Schannel"].time < report.incidents[0].start
@@ -67,7 +67,7 @@ def test_evidence_of_other_events_stands_at_their_place_and_not_at_the_refusals(
 
 def test_kb_case_pairs_event_30_with_the_handshake(kb_case):
     report = ea.analyze(kb_case)
-    send = next(item for item in report.incidents if item.kind == "send-connector")
+    send = next(incident for incident in report.incidents if incident.kind == "send-connector")
     operation = {item.id: item for item in report.operations}[send.links[0].operation]
     # 03:09:55.456180 minus the row of the sent certificate, 03:09:55.201.
     assert send.links[0].delta_seconds == pytest.approx(0.25518, abs=1e-6)
@@ -83,14 +83,14 @@ def test_without_event_11_the_grade_falls_to_possible(kb_case):
     (kb_case / CAPI2_FILE).write_bytes(write_evtx(kept))
     report = ea.analyze(kb_case)
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
-    assert any("Event 11" in item.text for item in report.findings[0].missing)
+    assert any("Event 11" in missing.text for missing in report.findings[0].missing)
 
 
 def test_without_the_send_log_it_is_possible(kb_case):
     (kb_case / SEND_FILE).unlink()
     report = ea.analyze(kb_case)
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
-    assert {link.basis for item in report.incidents for link in item.links} == {"subject"}
+    assert {link.basis for incident in report.incidents for link in incident.links} == {"subject"}
 
 
 def test_a_success_between_failure_and_refusal_takes_the_cause_away(kb_case):
@@ -122,7 +122,7 @@ def test_without_capi2_it_is_unexplained_and_says_what_to_collect(kb_case):
     (kb_case / CAPI2_FILE).unlink()
     report = ea.analyze(kb_case)
     assert (report.verdict.cause, report.verdict.grade) == ("unexplained", "no-evidence")
-    wanted = " ".join(command for item in report.findings[0].missing for command in item.collect)
+    wanted = " ".join(command for missing in report.findings[0].missing for command in missing.collect)
     assert "wevtutil sl Microsoft-Windows-CAPI2/Operational /e:true" in wanted
     assert "wevtutil epl Microsoft-Windows-CAPI2/Operational" in wanted
     assert "CAPI2 Operational log" in report.findings[0].missing[0].text
@@ -134,13 +134,13 @@ def test_a_host_that_differs_is_not_paired_on_time(kb_case):
     (kb_case / IIS_FILE).write_text(text, newline="")
     report = ea.analyze(kb_case)
     assert report.verdict.cause == "unexplained"
-    assert not any(item.links for item in report.incidents)
+    assert not any(incident.links for incident in report.incidents)
 
 
 def test_the_same_certificate_on_another_host_is_possible_at_most(kb_case):
     (kb_case / IIS_FILE).unlink()
     report = ea.analyze(kb_case, host="EDGE7")
-    assert {link.host for item in report.incidents for link in item.links} == {"different"}
+    assert {link.host for incident in report.incidents for link in incident.links} == {"different"}
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
 
 
@@ -225,8 +225,8 @@ def test_verdict_of_sample(case):
     report = sample(case)
     assert (report.verdict.cause, report.verdict.grade) == EXPECTED[case]
     assert not report.losses
-    saved = [item for item in report.sources if item.path == "before.json"]
-    assert {item.status for item in report.sources if item not in saved} == {"read"}
+    saved = [source for source in report.sources if source.path == "before.json"]
+    assert {source.status for source in report.sources if source not in saved} == {"read"}
     # The report of before the fix, which lies beside the logs of two samples, is known for what it is.
     assert [item.reason for item in saved] == [OWN_REPORT] * (case in ("fixed", "not-fixed"))
 
@@ -238,7 +238,9 @@ def test_no_wrong_cause_is_probable_or_possible(capsys):
         print("\n\ncase                             expected                      possible or above")
         for case, (cause, _) in EXPECTED.items():
             report = sample(case)
-            strong = [item.cause for item in report.findings if item.grade in ("confirmed", "probable", "possible")]
+            strong = [
+                finding.cause for finding in report.findings if finding.grade in ("confirmed", "probable", "possible")
+            ]
             marks = [name if name == cause or name in ALSO.get(case, ()) else f"WRONG {name}" for name in strong]
             wrong += [(case, name) for name in marks if name.startswith("WRONG")]
             print(f"{case:32} {cause or '-':29} {', '.join(marks) or '-'}")
@@ -291,7 +293,7 @@ def test_a_cause_behind_a_gateway_is_possible_at_most():
 )
 def test_evidence_names_what_was_compared(case, cause, text):
     found = finding(sample(case), cause)
-    sentences = [item.text for item in found.supports] + [item.text for item in found.missing]
+    sentences = [support.text for support in found.supports] + [item.text for item in found.missing]
     assert any(text in sentence for sentence in sentences)
 
 
@@ -304,7 +306,7 @@ def test_evidence_names_what_was_compared(case, cause, text):
 )
 def test_evidence_of_configuration_points_at_its_export(case, cause, file):
     found = finding(sample(case), cause)
-    assert {item.origin.source for item in found.supports} == {file}
+    assert {support.origin.source for support in found.supports} == {file}
 
 
 @pytest.mark.parametrize("case", EXPECTED)
@@ -319,7 +321,7 @@ def test_what_is_below_probable_says_what_to_collect(case):
 
 
 def test_an_incident_names_who_is_affected(kb_case):
-    send = next(item for item in ea.analyze(kb_case).incidents if item.kind == "send-connector")
+    send = next(incident for incident in ea.analyze(kb_case).incidents if incident.kind == "send-connector")
     assert send.senders == ("a@servername.com",)
     assert send.recipients == ("b@fabrikam.com", "d@adatum.com")
 

@@ -285,15 +285,15 @@ def with_connector(name):
 
 
 def lines_of(report):
-    for item in report.findings:
-        yield from (*item.remedy.steps, *item.remedy.verify)
-        yield from (line for part in item.missing for line in part.collect)
+    for finding in report.findings:
+        yield from (*finding.remedy.steps, *finding.remedy.verify)
+        yield from (line for part in finding.missing for line in part.collect)
 
 
 @pytest.mark.parametrize("name", ["x'; Remove-Item C:\\; '", "x$(Remove-Item C:\\)y", "x; Remove-Item C:\\ #"])
 def test_a_connector_with_a_hostile_name_gives_no_other_command(tmp_path, name):
     report = analyze(tmp_path, with_connector(name))
-    assert {item.connector for item in report.incidents} == {name}
+    assert {incident.connector for incident in report.incidents} == {name}
     commands = [line.removeprefix(COMMAND) for line in lines_of(report) if line.startswith(COMMAND)]
     assert any("Set-SendConnector" in line for line in commands)
     for line in commands:
@@ -337,7 +337,7 @@ Diagnostic-Code: smtp;550 5.7.64 TenantAttribution; Relay Access Denied
 
 def test_a_report_on_iis_names_nothing_of_exchange(tmp_path):
     report = analyze(tmp_path, no_tls_iis())
-    lines = [*lines_of(report), *(part.text for item in report.findings for part in item.missing)]
+    lines = [*lines_of(report), *(part.text for finding in report.findings for part in finding.missing)]
     assert [line for line in lines if re.search("SendConnector|TransportRoles|ExchangeCertificate", line)] == []
     assert not any("No Send connector protocol log" in line for line in lines)
 
@@ -363,8 +363,8 @@ def test_what_is_in_the_input_is_not_asked_for(tmp_path, name):
 
 
 def unexplained(report):
-    found = next(item for item in report.findings if item.cause == "unexplained")
-    return " ".join(line for part in found.missing for line in part.collect)
+    finding = next(item for item in report.findings if item.cause == "unexplained")
+    return " ".join(line for part in finding.missing for line in part.collect)
 
 
 def test_a_delivery_report_alone_asks_for_either_log(tmp_path):

@@ -37,12 +37,14 @@ def silent(one, other):
 def truth(names, form):
     """Faults that act, and causes that may be named for them, and how strongly."""
     chosen = [FAULTS[name] for name in names]
-    acting = [item for item in chosen if not any(silent(other, item) for other in chosen)]
-    most = {cause: "probable" for item in acting for cause in (*item.verdicts, *item.also)}
+    acting = [fault for fault in chosen if not any(silent(other, fault) for other in chosen)]
+    most = {cause: "probable" for fault in acting for cause in (*fault.verdicts, *fault.also)}
     if form in ("tracking", "ndr"):
         # No session shows that no certificate was sent: what fails at that time is possible.
-        most |= {cause: "possible" for item in chosen if item not in acting for cause in (*item.verdicts, *item.also)}
-    if any("remote" in item.touches and form in item.shown_in for item in acting):
+        most |= {
+            cause: "possible" for fault in chosen if fault not in acting for cause in (*fault.verdicts, *fault.also)
+        }
+    if any("remote" in fault.touches and form in fault.shown_in for fault in acting):
         # Behind a gateway nothing that this server sent reached Exchange Online.
         most = {cause: "probable" if cause == "not-exchange-online" else "possible" for cause in most}
     if set(names) & {"address_changed", "null_sender"}:
@@ -76,7 +78,7 @@ def analyzed(made, folder):
 def wrong(report, names, form):
     """What is wrong in a report, in words."""
     acting, most = truth(names, form)
-    named = {item.cause: item.grade for item in report.findings if item.cause != "unexplained"}
+    named = {finding.cause: finding.grade for finding in report.findings if finding.cause != "unexplained"}
     # Only a fault that acts, and whose own verdict it is, may be confirmed.
     proven = {cause for item in acting for cause in item.verdicts if most[cause] == "probable"}
     most |= dict.fromkeys(proven, "confirmed")
@@ -147,9 +149,11 @@ def test_mail_accepted_in_the_very_same_state_leaves_nothing_probable(tmp_path, 
     for minutes in (-30, 3, 30):
         after = timedelta(minutes=minutes)
         made.mails.append(replace(refused, after=after, recipient="z@outside.example", reply="250 2.1.5 Recipient OK"))
-    named = {item.cause: item.grade for item in analyzed(made, tmp_path).findings}
+    named = {finding.cause: finding.grade for finding in analyzed(made, tmp_path).findings}
     capped = {
-        cause.id for cause in rules().causes if any(item.name == "accepted-meanwhile" for item in cause.observations)
+        cause.id
+        for cause in rules().causes
+        if any(observation.name == "accepted-meanwhile" for observation in cause.observations)
     }
     assert [cause for cause, grade in named.items() if grade == "probable" and cause in capped] == []
     assert not {"certificate-replaced", "attributed-to-another-tenant"} & {
@@ -178,7 +182,7 @@ def test_what_is_accepted_until_the_chain_breaks_is_no_sender_s_fault(tmp_path, 
     assert wrong(analyzed(completed(made), tmp_path), (name,), "C") == []
 
 
-ALONE = [name for name, item in FAULTS.items() if not item.touches & {"inbound", "send", "domains"}]
+ALONE = [name for name, fault in FAULTS.items() if not fault.touches & {"inbound", "send", "domains"}]
 MACHINES = list(zip(ALONE, ALONE[7:] + ALONE[:7], strict=True))
 
 
@@ -202,10 +206,10 @@ def test_two_machines_with_a_fault_each(tmp_path, one, other):
     where = {incident.id: incident.host for incident in report.incidents}
     allowed = {host: set(most) for host, most in hosts}
     wrong_doors = [
-        (item.cause, item.grade, where[incident])
-        for item in report.findings
-        if item.cause != "unexplained" and RANK[item.grade] >= STRONG
-        for incident in item.incidents
-        if item.cause not in allowed[where[incident]]
+        (finding.cause, finding.grade, where[incident])
+        for finding in report.findings
+        if finding.cause != "unexplained" and RANK[finding.grade] >= STRONG
+        for incident in finding.incidents
+        if finding.cause not in allowed[where[incident]]
     ]
     assert wrong_doors == []

@@ -40,11 +40,11 @@ def to_root(seconds=0.0, record=1):
 
 
 def grades(operations, rejections=None, rules=RULES):
-    by_id = {item.id: item for item in operations}
+    by_id = {operation.id: operation for operation in operations}
     found = rejections or [rejection()]
     grouped = incidents(found, links(found, operations, rules.links), by_id)
     case = Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"}))
-    return {item.cause: item.grade for item in diagnose.diagnose(grouped, rules.causes, case)[0]}
+    return {finding.cause: finding.grade for finding in diagnose.diagnose(grouped, rules.causes, case)[0]}
 
 
 def grade(operations, rejections=None, cause="missing-intermediate"):
@@ -164,7 +164,7 @@ def test_wording_only_what_is_shown_gives_the_same_findings(seed):
         for number in range(chance.randrange(1, 30))
     ]
     operations = [incomplete(chance.randrange(-20, 10), number) for number in range(chance.randrange(8))]
-    by_id = {item.id: item for item in operations}
+    by_id = {operation.id: operation for operation in operations}
     case = Case(
         operations=by_id,
         coverage=(),

@@ -82,7 +82,7 @@ def test_where_the_chain_shows_it_the_first_step_names_what_is_missing(tmp_path)
 def test_an_expired_certificate_is_renewed_first_and_its_dates_are_told(tmp_path):
     report = analyze(tmp_path, expired())
     assert first_step(report).startswith("Renew ")
-    told = [item.text for item in report.findings[0].supports if "validity period (" in item.text]
+    told = [support.text for support in report.findings[0].supports if "validity period (" in support.text]
     assert ["(2014-11-30 to 2016-11-30)" in text for text in told] == [True]
     assert "(2014-11-30 bis 2016-11-30)" in DE.sentence(told[0])
 
@@ -113,8 +113,8 @@ def test_a_log_of_an_unknown_machine_is_asked_for_by_its_machine(tmp_path):
     asked = report.findings[0].missing[0]
     assert asked.text.startswith("No log names the machine of 1 refusal, and it may be another one than EX01, EX02.")
     assert any("--host" in line for line in asked.collect)
-    assert any("the check is of EX01" in item.text for item in report.findings[0].supports)
-    texts = [asked.text, *(item.text for item in report.findings[0].supports)]
+    assert any("the check is of EX01" in support.text for support in report.findings[0].supports)
+    texts = [asked.text, *(support.text for support in report.findings[0].supports)]
     assert not [text for text in texts if DE.sentence(text) == text]
 
 

@@ -32,11 +32,11 @@ def analyzed(request, tmp_path, monkeypatch):
         (tmp_path / SEND_FILE).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / SEND_FILE).write_bytes(send(*(refused(number) for number in range(MANY))))
         (tmp_path / TRACE_FILE).write_bytes(traces.trace(*talks))
-        found = []
+        reports = []
         for limit in (1_000_000, folding.FEW, 0):
             monkeypatch.setattr(folding, "FEW", limit)
-            found.append(ea.analyze(tmp_path))
-        return found
+            reports.append(ea.analyze(tmp_path))
+        return reports
 
     return run
 
@@ -48,7 +48,7 @@ def refused(number):
 
 
 def told(report):
-    grades = {item.cause: item.grade for item in report.findings}
+    grades = {finding.cause: finding.grade for finding in report.findings}
     return msgspec.to_builtins(report.handshakes), grades
 
 
@@ -60,13 +60,13 @@ def test_the_handshake_of_a_refusal_amid_an_outage_is_found(analyzed):
     for report in folded:
         assert 0 < report.incidents[0].folded_count < MANY
         assert told(report) == told(plain)
-        assert handshake.rejection in {item.id for item in report.incidents[0].rejections}
+        assert handshake.rejection in {rejection.id for rejection in report.incidents[0].rejections}
 
 
 def test_a_handshake_that_may_be_of_several_refusals_is_of_none(analyzed):
     """Behind another address and port, only time and certificate are left, and they fit several sessions."""
     reports = analyzed(talk([LEAF_DER], start=START + timedelta(seconds=2 * AMID), local=("10.99.0.1", 40_000)))
-    assert [item.rejection for report in reports for item in report.handshakes] == [None] * 3
+    assert [handshake.rejection for report in reports for handshake in report.handshakes] == [None] * 3
     assert all(told(report) == told(reports[0]) for report in reports)
 
 

@@ -48,11 +48,11 @@ def with_trace(*talks, leaf=LEAF):
 
 
 def grade(report, cause=CAUSE):
-    return next((item.grade for item in report.findings if item.cause == cause), "no-evidence")
+    return next((finding.grade for finding in report.findings if finding.cause == cause), "no-evidence")
 
 
 def confirmed(report):
-    return [item.cause for item in report.findings if item.grade == "confirmed"]
+    return [finding.cause for finding in report.findings if finding.grade == "confirmed"]
 
 
 def handshake(client, server, *, start=START, hello=None, finish=None, local=("10.10.248.7", 16547)):
@@ -79,7 +79,7 @@ def leaf_of(issuer=INTERMEDIATE, subject=SERVER, **options):
 def test_the_certificate_alone_in_the_refused_connection_is_proof(case):
     report = case(with_trace(talk([LEAF_DER])))
     assert (report.verdict.cause, report.verdict.grade) == (CAUSE, "confirmed")
-    shown = next(item for item in report.handshakes if item.rejection)
+    shown = next(handshake for handshake in report.handshakes if handshake.rejection)
     assert (shown.join, shown.flight, shown.sent_chain.state) == ("endpoints", "whole", "alone")
     assert shown.rejection == report.incidents[0].rejections[0].id
     assert [item.thumbprint for item in shown.sent] == [LEAF.thumbprint]
@@ -179,11 +179,11 @@ def test_another_failure_of_tls_is_no_proof(case, talk_before):
 
 def test_a_whole_chain_takes_the_cause_away_whatever_capi2_says(case):
     report = case(traces.wire_full_chain())
-    found = next(item for item in report.findings if item.cause == CAUSE)
-    assert found.grade == "contradicted"
+    finding = next(item for item in report.findings if item.cause == CAUSE)
+    assert finding.grade == "contradicted"
     # Both are told, not averaged.
-    assert any("CAPI2 event 30" in item.text for item in found.supports)
-    assert any("whole chain" in item.text for item in found.contradicts)
+    assert any("CAPI2 event 30" in support.text for support in finding.supports)
+    assert any("whole chain" in contradict.text for contradict in finding.contradicts)
 
 
 def test_whole_in_one_refused_connection_and_alone_in_another(case):
@@ -216,7 +216,7 @@ def test_connectors_by_address_only_take_the_cause_away(case):
 def test_another_connection_to_the_same_server(case):
     report = case(with_trace(talk([LEAF_DER], local=("10.10.248.7", 16999))))
     assert grade(report) == "no-evidence"
-    assert [item.rejection for item in report.handshakes] == [None]
+    assert [handshake.rejection for handshake in report.handshakes] == [None]
 
 
 def test_the_trace_of_another_machine(case):
@@ -252,7 +252,7 @@ def test_the_same_ports_used_twice_with_different_chains(case):
     again = talk([LEAF_DER, ISSUER_DER], start=START + timedelta(seconds=30))
     report = case(with_trace(talk([LEAF_DER]), again))
     assert confirmed(report) == []
-    assert [item.rejection for item in report.handshakes] == [None, None]
+    assert [handshake.rejection for handshake in report.handshakes] == [None, None]
 
 
 def test_one_connection_recorded_twice(case):
@@ -277,7 +277,7 @@ def test_nat_with_two_candidates(case):
     two = [talk([LEAF_DER], local=("203.0.113.7", port), start=START + timedelta(seconds=1)) for port in (40001, 40002)]
     report = case(with_trace(*two))
     assert grade(report) == "no-evidence"
-    assert {item.rejection for item in report.handshakes} == {None}
+    assert {handshake.rejection for handshake in report.handshakes} == {None}
 
 
 def test_nat_with_two_refusals_for_one_handshake(case):
@@ -519,7 +519,7 @@ def test_mail_accepted_between_the_refusals_in_the_same_state(case):
     earlier = accepted(LEAF, START - timedelta(days=1), "08D50C7411223344")
     report = case({**files, SEND_FILE: send(earlier, refused(LEAF), second)})
     assert grade(report) == "confirmed"
-    assert any("1 of 2 refusals" in item.text for item in report.findings[0].contradicts)
+    assert any("1 of 2 refusals" in contradict.text for contradict in report.findings[0].contradicts)
 
 
 # ------------------------------------------------------------------------------------------------- the trace alone

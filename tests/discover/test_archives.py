@@ -179,7 +179,7 @@ def test_an_oem_name_in_a_zip_reads_as_it_was_typed(put):
 
 
 def statuses(report):
-    return {item.path: (item.status, item.reason) for item in report.sources}
+    return {source.path: (source.status, source.reason) for source in report.sources}
 
 
 def test_names_that_lead_out_links_and_absolute_names_are_losses_and_the_rest_is_read(put, tmp_path):
@@ -193,7 +193,7 @@ def test_names_that_lead_out_links_and_absolute_names_are_losses_and_the_rest_is
         archive.writestr(SEND_FILE, CASE[SEND_FILE])
     report = ea.analyze(put("case.zip", out.getvalue()))
     assert report.rejection_count == 2
-    lost = {item.origin.member: item.reason for item in report.losses}
+    lost = {loss.origin.member: loss.reason for loss in report.losses}
     assert set(lost) == {"../evil.LOG", "../evil2.LOG", "/abs.LOG", "C:/Windows/x.LOG", "link.LOG"}
     assert "leads out" in lost["../evil2.LOG"]
     assert "link" in lost["link.LOG"]
@@ -211,7 +211,7 @@ def test_links_and_devices_in_a_tar_are_losses(put):
         info.size = len(CASE[SEND_FILE])
         archive.addfile(info, io.BytesIO(CASE[SEND_FILE]))
     report = ea.analyze(put("case.tar", out.getvalue()))
-    assert {item.origin.member for item in report.losses} == {"soft", "hard", "pipe"}
+    assert {loss.origin.member for loss in report.losses} == {"soft", "hard", "pipe"}
     assert report.rejection_count == 2
 
 
@@ -229,8 +229,8 @@ def test_a_flat_bomb_of_many_members_is_stopped_by_the_outer_size(put):
     files = {f"{number}.LOG": b"-" * (20 << 20) for number in range(6)}
     report = ea.analyze([put("case.zip", zipped(files)), put("SEND.LOG", CASE[SEND_FILE])])
     # 64 MiB are let through: three members whole, and a part of the fourth.
-    assert [item.origin.member for item in report.losses] == ["3.LOG", "4.LOG", "5.LOG"]
-    assert all("case.zip unpacks to more than 200 times its size" in item.reason for item in report.losses)
+    assert [loss.origin.member for loss in report.losses] == ["3.LOG", "4.LOG", "5.LOG"]
+    assert all("case.zip unpacks to more than 200 times its size" in loss.reason for loss in report.losses)
 
 
 def test_limits_on_bytes_depth_members_and_names_stop_with_the_option_that_widens_them(put):
@@ -240,7 +240,7 @@ def test_limits_on_bytes_depth_members_and_names_stop_with_the_option_that_widen
     path = put("case.zip", zipped({"deep.zip": nested, "long" * 50: b"x", "a.LOG": b"a" * 5000, "b.LOG": b"b" * 5000}))
 
     def reasons(**limits):
-        return [item.reason for item in ea.analyze(path, limits=Limits(**limits), anyway=True).losses]
+        return [loss.reason for loss in ea.analyze(path, limits=Limits(**limits), anyway=True).losses]
 
     assert reasons() == []
     assert "--max-depth" in reasons(depth=2)[0]
@@ -255,7 +255,7 @@ def test_a_limit_stops_both_passes_at_the_same_byte(put):
     limits = Limits(total_bytes=len(log) + 30_000)
     first = ea.analyze(path, limits=limits)
     assert first == ea.analyze(path, limits=limits)
-    assert [item.origin.member for item in first.losses if "--max-unpacked" in item.reason] == ["capi2.evtx"]
+    assert [loss.origin.member for loss in first.losses if "--max-unpacked" in loss.reason] == ["capi2.evtx"]
 
 
 def test_a_wrong_checksum_keeps_the_rows_and_is_told(put):
@@ -277,7 +277,7 @@ def test_a_cut_compressed_log_is_read_up_to_the_cut(put, suffix):
         packed = bz2.compress(CASE[SEND_FILE]) + bz2.compress(log)
     report = ea.analyze(put(f"SEND1.LOG.{suffix}", packed[: len(packed) * 3 // 4]))
     assert report.rejection_count == 2
-    assert any("damaged" in item.reason for item in report.losses)
+    assert any("damaged" in loss.reason for loss in report.losses)
 
 
 def test_damage_in_the_middle_of_a_zip_loses_one_member(put):
@@ -285,7 +285,7 @@ def test_damage_in_the_middle_of_a_zip_loses_one_member(put):
     data = bytearray(zipped({"a.LOG": noise, SEND_FILE: CASE[SEND_FILE]}))
     data[20_000:20_200] = bytes(200)
     report = ea.analyze(put("case.zip", bytes(data)))
-    assert [item.origin.member for item in report.losses] == ["a.LOG"]
+    assert [loss.origin.member for loss in report.losses] == ["a.LOG"]
     assert report.rejection_count == 2
 
 
@@ -295,10 +295,10 @@ def test_a_cut_zip_is_read_by_its_local_headers(put):
     report = ea.analyze(put("case.zip", data[: at - 500]))
     assert report.rejection_count == 2
     assert report.incidents[0].rejections[0].origin.member == SEND_FILE
-    assert {item.origin.member for item in report.losses if item.origin.source == "case.zip"} >= {None}
-    assert any("local headers" in item.reason for item in report.losses)
+    assert {loss.origin.member for loss in report.losses if loss.origin.source == "case.zip"} >= {None}
+    assert any("local headers" in loss.reason for loss in report.losses)
     # The last member was cut: what its beginning holds is read, and the cut is told.
-    assert any(item.origin.member == CAPI2_FILE and "too early" in item.reason for item in report.losses)
+    assert any(loss.origin.member == CAPI2_FILE and "too early" in loss.reason for loss in report.losses)
 
 
 def test_a_cut_zip_that_was_streamed_is_followed_by_its_data(put):
@@ -330,14 +330,14 @@ def test_a_cut_tar_and_a_tar_with_a_damaged_header_are_told(put):
     data = tarred({"SEND1.LOG": CASE[SEND_FILE], "b.LOG": b"b" * 5000, "c.LOG": b"c"})
     cut = ea.analyze(put("cut.tar", data[: data.index(b"b" * 100) + 1000]))
     assert cut.rejection_count == 2
-    assert any(item.origin.member == "b.LOG" for item in cut.losses) or any(
-        item.origin.source == "cut.tar" for item in cut.losses
+    assert any(loss.origin.member == "b.LOG" for loss in cut.losses) or any(
+        loss.origin.source == "cut.tar" for loss in cut.losses
     )
     smashed = bytearray(data)
     at = data.index(b"b.LOG")
     smashed[at : at + 400] = b"\xff" * 400
     report = ea.analyze(put("smashed.tar", bytes(smashed)))
-    assert [item.reason for item in report.losses] == [f"damaged: no member can be told from byte {at:,} on"]
+    assert [loss.reason for loss in report.losses] == [f"damaged: no member can be told from byte {at:,} on"]
 
 
 def zip_crypto(data, password):
@@ -442,11 +442,11 @@ def test_the_same_contents_count_once(put):
     path = put("case.zip", zipped({"SEND1.LOG": log, "SEND1 (2).LOG": log, "copy/again.zip": zipped({"a.LOG": log})}))
     report = ea.analyze(path)
     assert report.rejection_count == 2
-    told = {item.path: item.duplicate_of for item in report.sources}
+    told = {source.path: source.duplicate_of for source in report.sources}
     assert sorted(told.values()) == ["", "case.zip!SEND1 (2).LOG", "case.zip!SEND1 (2).LOG"] or sorted(
         told.values()
     ) == ["", "case.zip!copy/again.zip!a.LOG", "case.zip!copy/again.zip!a.LOG"]
-    assert sum("counted once" in item.reason for item in report.sources) == 2
+    assert sum("counted once" in source.reason for source in report.sources) == 2
 
 
 def test_two_members_of_one_name_are_both_read(put):
@@ -490,7 +490,7 @@ def test_collector_folders_of_several_servers_are_several_bundles(put):
         put(f"20261123/{server}/Hub_Send_Protocol_Logs/SEND1.LOG", CASE[SEND_FILE] + server.encode())
     root = put("20261123/EX02/Transport_Configuration/EdgeTransport.exe.config", b"<x/>").parents[3]
     report = ea.analyze(root)
-    assert [(item.path, item.server) for item in report.bundles] == [
+    assert [(bundle.path, bundle.server) for bundle in report.bundles] == [
         ("20261123/EX01", "EX01"),
         ("20261123/EX02", "EX02"),
     ]

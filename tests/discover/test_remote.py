@@ -64,7 +64,7 @@ def test_a_batch_over_a_bucket_on_worker_processes(endpoint, tmp_path):
     summary = run(found, tmp_path, settings_for(), workers=2)
     rows = {row.bundle: (row.status, row.cause, row.rejection_count) for row in summary.rows}
     saved = {row.bundle: ea.load(tmp_path / row.report) for row in summary.rows}
-    assert {item.path for item in saved["untrusted"].sources} == set(CASES["untrusted-root"]())
+    assert {source.path for source in saved["untrusted"].sources} == set(CASES["untrusted-root"]())
     assert rows == {
         "EX01-1123.zip": ("read", "missing-intermediate", 3),
         "damaged.zip": ("not-read", None, 0),

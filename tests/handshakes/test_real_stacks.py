@@ -181,8 +181,8 @@ def agrees_with_tshark(path, report):
             der = bytes.fromhex(text.replace(":", ""))
             theirs.setdefault(sender, []).append(hashlib.sha1(der).hexdigest().upper())
     ours: dict[str, list[str]] = {}
-    for item in report.handshakes:
-        for sender, certificates in ((item.local, item.sent), (item.remote, item.received)):
+    for handshake in report.handshakes:
+        for sender, certificates in ((handshake.local, handshake.sent), (handshake.remote, handshake.received)):
             if certificates:
                 ours.setdefault(sender, []).extend(part.thumbprint for part in certificates)
     assert ours == theirs
@@ -351,7 +351,7 @@ def test_a_real_capture_of_a_real_session(parties, tmp_path):
         listener.close()
     report = ea.analyze(path)
     (shown,) = report.handshakes
-    assert [item.thumbprint for item in shown.sent] == [
+    assert [wire_certificate.thumbprint for wire_certificate in shown.sent] == [
         parties["client"].thumbprint,
         parties["intermediate"].thumbprint,
     ]

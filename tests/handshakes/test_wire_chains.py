@@ -64,7 +64,7 @@ def test_states(chain, state, path):
 
 def test_each_is_issued_by_the_next_or_not():
     shown, _ = look_at([LEAF_DER, ISSUER_DER, PRIVATE_DER, b"garbage"])
-    assert [item.issued_by_next for item in shown] == [True, False, None, None]
+    assert [wire_certificate.issued_by_next for wire_certificate in shown] == [True, False, None, None]
 
 
 def test_a_signature_counts_and_not_the_name():

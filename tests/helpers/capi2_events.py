@@ -164,6 +164,6 @@ def every_id():
 
 def normalized(xml, source="capi2.evtx"):
     """The typed event of one event's XML."""
-    found = re.search(r"<EventRecordID>(\d+)<", xml)
-    record = int(found[1]) if found else None
+    match = re.search(r"<EventRecordID>(\d+)<", xml)
+    record = int(match[1]) if match else None
     return normalize_capi2(EventRecord(origin=Origin(source=source, record=record), xml=xml, record_id=record))

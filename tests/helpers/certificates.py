@@ -56,11 +56,11 @@ def thumbprint(data):
 def serialized_store(certificates, *, keys=(), end=True):
     """MS-OSHARED 2.3.9.1: version, type, entries of id, encoding 1, length and value, the end."""
     data = struct.pack("<II", 0, 0x54524543)
-    for one in certificates:
-        if one in keys:
+    for certificate in certificates:
+        if certificate in keys:
             data += struct.pack("<III", 2, 1, 4) + b"info"
-        data += struct.pack("<III", 3, 1, 20) + hashlib.sha1(one).digest()
-        data += struct.pack("<III", 32, 1, len(one)) + one
+        data += struct.pack("<III", 3, 1, 20) + hashlib.sha1(certificate).digest()
+        data += struct.pack("<III", 32, 1, len(certificate)) + certificate
     return data + (struct.pack("<III", 0, 0, 0) if end else b"")
 
 

@@ -163,7 +163,7 @@ def parsed(line: str) -> Node | None:
     if "<" in _QUOTED.sub("", line):
         return None
     quoted = outside_of_quotes(
-        line, lambda part: _WORDS.sub(lambda found: "'" + found[0].replace(",", "','") + "'", part)
+        line, lambda part: _WORDS.sub(lambda match: "'" + match[0].replace(",", "','") + "'", part)
     )
     tree = _PARSER.parse(quoted.encode())
     return None if tree.root_node.has_error else tree.root_node
@@ -175,7 +175,7 @@ def calls(tree: Node) -> list[Call]:
     for node in nodes(tree, "command"):
         name, *rest = (child for child in node.children if child.type in ("command_name", "command_elements"))
         elements = [item for part in rest for item in part.children if item.type != "command_argument_sep"]
-        words = [(item.text or b"").decode() for item in elements]
+        words = [(element.text or b"").decode() for element in elements]
         made.append(
             Call(
                 name=(name.text or b"").decode(),

@@ -351,12 +351,12 @@ def _certificates(made: World) -> None:
     others = certificate(0xFA11, made.host, made.host)
     made.exports["Get-ExchangeCertificate"] = [
         {
-            "Thumbprint": item.thumbprint,
-            "Subject": item.name(),
-            "Issuer": item.name(item.issuer),
+            "Thumbprint": cert.thumbprint,
+            "Subject": cert.name(),
+            "Issuer": cert.name(cert.issuer),
             "Services": "IIS, SMTP",
         }
-        for item in (made.leaf, others)
+        for cert in (made.leaf, others)
     ]
 
 

@@ -16,8 +16,8 @@ def table(head, rows):
 def check(path, tables, *, update):
     """Whether a page holds these tables by name, and no others; ``update`` writes them."""
     page = path.read_text(encoding="utf-8")
-    assert sorted(found["name"] for found in _BLOCK.finditer(page)) == sorted(tables)
-    made = _BLOCK.sub(lambda found: f"<!-- generated: {found['name']} -->\n{tables[found['name']]}<!-- end -->\n", page)
+    assert sorted(match["name"] for match in _BLOCK.finditer(page)) == sorted(tables)
+    made = _BLOCK.sub(lambda match: f"<!-- generated: {match['name']} -->\n{tables[match['name']]}<!-- end -->\n", page)
     if update:
         path.write_text(made, encoding="utf-8")
     assert update or page == made, f"{path.name} is older than the code; run this test with --update-snapshots"

@@ -51,7 +51,7 @@ def hostile():
     """The KB's case in which every text that a log can set holds HOSTILE."""
     made = report("kb-3212877")
     incidents = []
-    for item in made.incidents:
+    for incident in made.incidents:
         refused = tuple(
             replace(
                 part,
@@ -62,32 +62,33 @@ def hostile():
                 remote_name=f"@{HOSTILE}",
                 session=f"-{HOSTILE}",
             )
-            for part in item.rejections
+            for part in incident.rejections
         )
-        certificate = replace(item.certificate, subject=HOSTILE)
+        certificate = replace(incident.certificate, subject=HOSTILE)
         refused = (replace(refused[0], from_start=False, origin=Origin(source=HOSTILE)), *refused[1:])
         incidents.append(
             replace(
-                item,
+                incident,
                 rejections=refused,
                 certificate=certificate,
                 connector=HOSTILE,
                 host=f"H{HOSTILE}",
-                replies=(ReplyText(text=f"={HOSTILE}", count=1, first=item.start, last=item.end),),
+                replies=(ReplyText(text=f"={HOSTILE}", count=1, first=incident.start, last=incident.end),),
                 excerpt_count=1,
             )
         )
     checks = tuple(
         replace(
-            item,
+            operation,
             subject=HOSTILE,
             process=f"=1+1{HOSTILE}",
-            elements=tuple(replace(part, subject=HOSTILE) for part in item.elements),
+            elements=tuple(replace(part, subject=HOSTILE) for part in operation.elements),
         )
-        for item in made.operations
+        for operation in made.operations
     )
     findings = tuple(
-        replace(item, supports=tuple(replace(part, text=HOSTILE) for part in item.supports)) for item in made.findings
+        replace(finding, supports=tuple(replace(part, text=HOSTILE) for part in finding.supports))
+        for finding in made.findings
     )
     origin = Origin(source=HOSTILE, line=1)
     return replace(

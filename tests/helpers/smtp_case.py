@@ -22,4 +22,4 @@ def analyze(folder, files, **options):
 
 
 def rejections(report):
-    return [item for incident in report.incidents for item in incident.rejections]
+    return [rejection for incident in report.incidents for rejection in incident.rejections]

@@ -28,9 +28,9 @@ _LONG = re.compile(r".{41,}")
 
 def modules():
     """All modules of the package that can be imported here."""
-    for found in pkgutil.walk_packages(evtx_analyzer.__path__, "evtx_analyzer."):
-        if found.name != "evtx_analyzer.__main__":
-            yield importlib.import_module(found.name)
+    for walk_package in pkgutil.walk_packages(evtx_analyzer.__path__, "evtx_analyzer."):
+        if walk_package.name != "evtx_analyzer.__main__":
+            yield importlib.import_module(walk_package.name)
 
 
 def patterns():

@@ -47,7 +47,7 @@ def test_a_log_that_holds_nothing_is_a_loss(tmp_path, name, content):
     found = report(tmp_path, {name: content})
     assert lost(found) == {name}
     assert found.exit_code == 3
-    (status,) = [item for item in found.sources if item.path == name]
+    (status,) = [source for source in found.sources if source.path == name]
     assert status.status == "not-read"
 
 
@@ -94,7 +94,7 @@ def test_carved_chunks_beside_a_case_are_read(tmp_path):
 
     export = write_evtx(noise(capi2.Recorder(cases.HOST), cases.KB_TIME, 60).events)
     found = report(tmp_path, {"carved-0001.bin": export[4096:]})
-    (status,) = [item for item in found.sources if item.path == "carved-0001.bin"]
+    (status,) = [source for source in found.sources if source.path == "carved-0001.bin"]
     assert (status.kind, status.status) == ("capi2", "partial")
     (coverage,) = [item for item in found.coverage if item.kind == "capi2"]
     assert coverage.records == export.count(b"**\0\0")

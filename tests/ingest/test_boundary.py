@@ -95,7 +95,7 @@ def test_an_unforeseen_error_is_a_loss_of_that_source(broken, error, case, monke
     report.save(case.with_suffix(".json"))
     assert report.incidents == plain.incidents
     assert (report.verdict.cause, report.verdict.grade) == (plain.verdict.cause, plain.verdict.grade)
-    assert next(item.status for item in report.sources if item.path == BAD) == "not-read"
+    assert next(source.status for source in report.sources if source.path == BAD) == "not-read"
     assert type(error).__name__ in caplog.text
     assert "Traceback" in caplog.text
     say = language.load("de")
@@ -119,7 +119,7 @@ def test_one_record_that_fails_is_one_loss_and_the_others_are_read(case, monkeyp
     )
     report = ea.analyze(case, prefilter=False)
     assert [(loss.origin.line, loss.extent) for loss in report.losses] == [(6, "1 record")]
-    assert next(item.status for item in report.sources if item.path == BAD) == "partial"
+    assert next(source.status for source in report.sources if source.path == BAD) == "partial"
 
 
 def test_a_source_on_whose_records_it_always_fails_is_given_up(case, monkeypatch):
@@ -148,7 +148,7 @@ def test_a_source_that_fails_when_it_is_searched_for_the_code_is_a_loss():
             raise OSError(5, "Input/output error")
         return BytesIO(data)
 
-    item = examine.ExaminedSource(
+    source = examine.ExaminedSource(
         source=Source(origin=Origin(source="a.log"), size=len(data), open=opened),
         sha256="",
         size=len(data),
@@ -156,7 +156,7 @@ def test_a_source_that_fails_when_it_is_searched_for_the_code_is_a_loss():
         holds_code=None,
     )
     times += [0, 0, 0]
-    account = SourceAccount(item)
+    account = SourceAccount(source)
     assert [loss.reason for loss in account.losses()] == ["reading stopped: Input/output error"]
 
 

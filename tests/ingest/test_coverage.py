@@ -28,7 +28,7 @@ def checks(count, first=1):
 def covered(folder):
     found = extract(folder)
     list(found.items)
-    return {item.source: item for item in found.coverage}
+    return {coverage.source: coverage for coverage in found.coverage}
 
 
 def one(tmp_path, content, name=NAME):

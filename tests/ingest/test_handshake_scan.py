@@ -89,7 +89,7 @@ def test_a_certificate_that_does_not_parse_is_a_loss(tmp_path):
 def test_a_huge_handshake_is_read_whole_or_told(tmp_path):
     many = [certificate(SERVER, SERVER, serial=number + 1, names=[f"a{number}.example"] * 60) for number in range(40)]
     report = analyzed(tmp_path, traces.trace(talk([LEAF_DER, *many])))
-    assert [len(item.sent) for item in report.handshakes] == [41]
+    assert [len(handshake.sent) for handshake in report.handshakes] == [41]
     larger = [LEAF_DER, *(many * 12)]
     report = analyzed(tmp_path, traces.trace(talk(larger)))
     assert report.handshakes[0].flight == "cut" or report.handshakes[0].sent_chain.state == "unreadable"
@@ -118,7 +118,7 @@ def test_packets_of_many_connections_in_any_order_of_files(tmp_path):
         made = talk([LEAF_DER], start=START + timedelta(hours=number), local=("10.0.0.1", 2000 + number))
         (tmp_path / f"{2 - number}.pcap").write_bytes(wire.pcap(wire.frames(made)))
     shown = ea.analyze(tmp_path).handshakes
-    assert [item.local for item in shown] == [f"10.0.0.1:{2000 + number}" for number in range(3)]
+    assert [handshake.local for handshake in shown] == [f"10.0.0.1:{2000 + number}" for number in range(3)]
 
 
 def test_a_limit_on_handshakes_is_told(tmp_path, monkeypatch):

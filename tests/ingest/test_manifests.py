@@ -103,7 +103,7 @@ def bundle(folder="b", **changes):
 
 
 def hosts(report):
-    return [(item.host, item.rejections[0].host_basis) for item in report.incidents]
+    return [(incident.host, incident.rejections[0].host_basis) for incident in report.incidents]
 
 
 @pytest.mark.parametrize("folder", ["", "b", "a/b/c"])
@@ -124,8 +124,8 @@ def test_the_same_in_a_zip(tmp_path):
     assert zipped.verdict == folder.verdict
     assert (zipped.verdict.cause, zipped.verdict.grade) == ("missing-intermediate", "probable")
     assert hosts(zipped) == hosts(folder) == [("CORP-SMTP1", "manifest")]
-    assert {link.host for item in zipped.incidents for link in item.links} == {"same"}
-    assert all(item.whole and item.exported for item in zipped.stores)
+    assert {link.host for incident in zipped.incidents for link in incident.links} == {"same"}
+    assert all(store.whole and store.exported for store in zipped.stores)
 
 
 def test_the_option_of_the_user_wins(tmp_path):
@@ -177,12 +177,12 @@ def test_a_manifest_that_events_contradict_is_not_used(tmp_path):
     files = {**bundle(host="EX09"), "b/events/capi2.xml": kb_event_xml()["capi2.xml"]}
     report = analyze(tmp_path, files)
     assert ("EX09", "manifest") not in hosts(report)
-    assert any("CORP-SMTP1" in item.reason for item in report.losses)
-    assert {item.host for item in report.operations} == {"CORP-SMTP1"}
+    assert any("CORP-SMTP1" in loss.reason for loss in report.losses)
+    assert {operation.host for operation in report.operations} == {"CORP-SMTP1"}
 
 
 def test_a_cut_manifest_leaves_the_machine_unknown_and_is_told(tmp_path):
     files = {"b/manifest.json": manifest()[:300], "b/SmtpSend-Hub/SEND.LOG": SEND}
     report = analyze(tmp_path, files)
     assert hosts(report) == [("", "unknown")]
-    assert any("cut" in item.reason for item in report.losses)
+    assert any("cut" in loss.reason for loss in report.losses)

@@ -21,7 +21,7 @@ def test_a_saved_report_is_known_and_lowers_nothing(name, case):
     before.save(case / name)
     report = ea.analyze(case)
     assert report.losses == ()
-    (status,) = [item for item in report.sources if item.path == name]
+    (status,) = [source for source in report.sources if source.path == name]
     assert status.status == "unrecognized"
     assert "this program made" in status.reason
     assert (report.verdict, report.incidents, report.findings) == (before.verdict, before.incidents, before.findings)

@@ -120,7 +120,9 @@ def test_what_a_reading_of_other_bytes_says_is_left_out():
     other = cases.later_success()[cases.CAPI2_FILE]
     report = analyzed(**{"capi2.evtx": source("capi2.evtx", lambda _: BytesIO(other), 4)})
     assert report.losses
-    assert {item.subject for item in report.operations} <= {item.subject for item in analyzed().operations}
+    assert {operation.subject for operation in report.operations} <= {
+        operation.subject for operation in analyzed().operations
+    }
 
 
 def test_what_is_appended_meanwhile_changes_nothing_else(sound):
@@ -188,7 +190,7 @@ def test_a_file_that_is_only_touched_or_moved_back_is_no_loss(tmp_path, monkeypa
 
 def test_a_record_that_only_the_second_reading_decodes_and_cannot_is_a_loss(monkeypatch, sound):
     """The first reading counts it, for no signal looks for it; the second finds the certificate's name in it."""
-    steps = [step for item in sound.operations for step in item.steps if step.event_id == 11]
+    steps = [step for operation in sound.operations for step in operation.steps if step.event_id == 11]
     number = steps[0].origin.record
     decoded, recovered = reader._decoded, reader._recovered
     monkeypatch.setattr(reader, "_decoded", lambda chunk: (item for item in decoded(chunk) if item[0] != number))

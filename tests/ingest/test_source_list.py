@@ -21,11 +21,11 @@ def test_of_many_the_first_are_listed_and_the_others_counted():
     given = [status(f"{number}") for number in range(20_000)]
     given[15_000] = status("read", "read")
     given[19_999] = status("lost", "not-read")
-    found = bounded(given)
-    assert len(found) == MOST_UNRECOGNIZED + 3
-    assert [item.path for item in found[-3:]] == ["read", "lost", "(more files)"]
-    assert found[-1].reason.startswith("18,998 more files")
-    assert found[-1].size == 3 * 18_998
+    sources = bounded(given)
+    assert len(sources) == MOST_UNRECOGNIZED + 3
+    assert [source.path for source in sources[-3:]] == ["read", "lost", "(more files)"]
+    assert sources[-1].reason.startswith("18,998 more files")
+    assert sources[-1].size == 3 * 18_998
 
 
 def test_a_folder_of_many_files_makes_a_small_report(tmp_path):

@@ -47,7 +47,7 @@ def test_nested_results_and_errors_are_not_the_result(events):
     assert (event.result, event.chain_error) == (0, 0x40)
     assert event.chain[0].revocation_result_name == "CRYPT_E_NO_REVOCATION_CHECK"
     assert events[53].result == 0
-    assert [(item.name, item.error_name) for item in events[53].retrieval.attempts] == [
+    assert [(attempt.name, attempt.error_name) for attempt in events[53].retrieval.attempts] == [
         ("Call_WinHttpGetProxyForUrl", "ERROR_WINHTTP_AUTODETECTION_FAILED"),
         ("NoProxy", ""),
     ]

@@ -37,7 +37,7 @@ def read(data):
 
 
 def payloads(segments):
-    return [item.payload for item in segments if item.payload]
+    return [segment.payload for segment in segments if segment.payload]
 
 
 SAID = [b"220 mx.example ready\r\n", b"EHLO a\r\n"]
@@ -101,7 +101,7 @@ def test_times_and_byte_orders_of_pcap(order, nano):
     packets = [(time + 789, frame) for time, frame in wire.frames(talk())]
     segments, losses, reach = read(wire.pcap(packets, order=order, nano=nano))
     expected = [time if nano else time // 1000 * 1000 for time, _ in packets]
-    assert [item.time for item in segments] == expected
+    assert [segment.time for segment in segments] == expected
     assert not losses
     assert (reach.first, reach.last) == (expected[0], expected[-1])
 
@@ -116,10 +116,10 @@ def test_pcapng_with_several_interfaces_and_resolutions(order):
     segments, losses, _ = read(wire.pcapng([(101, 9), (1, 6)], made, order=order))
     assert payloads(segments) == SAID
     assert not losses
-    assert [item.time for item in segments] == [
+    assert [segment.time for segment in segments] == [
         time // 1000 * 1000 if interface else time for time, _, interface in made
     ]
-    assert [item.number for item in segments] == list(range(1, len(packets) + 1))
+    assert [segment.number for segment in segments] == list(range(1, len(packets) + 1))
 
 
 def test_pcapng_sections_follow_each_other():
@@ -152,7 +152,7 @@ def test_other_traffic_passes_by():
     web = Conversation(START, client=("10.1.2.3", 50001), server=("192.0.2.80", 443)).connect()
     web.say(5, wire.client_hello("web.example"), by_client=True).close(9)
     segments, losses, reach = read(wire.pcap(wire.frames(web, talk())))
-    assert {item.target[1] for item in segments} | {item.source[1] for item in segments} == {25, 50000}
+    assert {segment.target[1] for segment in segments} | {segment.source[1] for segment in segments} == {25, 50000}
     assert reach.packets == len(web.packets) + len(talk().packets)
     assert not losses
 
@@ -167,7 +167,7 @@ def test_smtp_on_another_port_is_known_by_its_banner(tmp_path):
     )
     (tmp_path / "a.pcap").write_bytes(wire.pcap(wire.frames(made)))
     report = ea.analyze(tmp_path)
-    assert [item.remote for item in report.handshakes] == ["192.0.2.9:10025"]
+    assert [handshake.remote for handshake in report.handshakes] == ["192.0.2.9:10025"]
     assert report.handshakes[0].flight == "whole"
 
 
@@ -253,4 +253,4 @@ def test_an_event_trace_log_is_answered_with_the_command(tmp_path):
 
 def test_a_syn_alone_is_a_segment():
     segments, _, _ = read(wire.pcap(wire.frames(talk())[:1]))
-    assert [item.flags for item in segments] == [SYN]
+    assert [segment.flags for segment in segments] == [SYN]

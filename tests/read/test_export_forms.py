@@ -377,7 +377,7 @@ def test_a_form_without_facts_shows_in_the_report(tmp_path):
     (tmp_path / "events.csv").write_bytes(WITHOUT_FACTS["events.csv"])
     (tmp_path / "capi2.evtx").write_bytes(FORMS["capi2.evtx"])
     report = analyze(tmp_path)
-    status = next(item for item in report.sources if item.path == "events.csv")
+    status = next(source for source in report.sources if source.path == "events.csv")
     assert status.status == "not-read"
     assert status.reason.endswith(AGAIN)
     assert report.exit_code == 3
@@ -428,7 +428,7 @@ def analyze_beside(folder):
     """Sources of a folder, with an export that can be read beside it."""
     other = folder / "whole.evtx"
     other.write_bytes(FORMS["capi2.evtx"])
-    return [item for item in analyze(folder).sources if item.path != "whole.evtx"]
+    return [source for source in analyze(folder).sources if source.path != "whole.evtx"]
 
 
 def test_display_texts_beside_an_export_are_ignored_and_listed(tmp_path):
@@ -555,7 +555,7 @@ def test_a_capi2_log_that_could_not_be_read_is_not_called_absent(name, content, 
 )
 def test_other_files_are_no_capi2_log_that_could_not_be_read(name, content, tmp_path):
     report = analyze_files(tmp_path, {name: content, "SEND.LOG": send(refused(CERT))})
-    texts = [part.text for item in report.findings for part in item.missing]
+    texts = [part.text for finding in report.findings for part in finding.missing]
     assert any("No CAPI2 Operational log" in text for text in texts)
     # An event log that holds nothing is a loss, but none of the CAPI2 log.
     assert [loss.origin.source for loss in report.losses] == [name] * name.endswith(".evtx")

@@ -112,15 +112,17 @@ def records(data, syntax):
     data = data if isinstance(data, bytes) else data.replace("\n", "\r\n").encode()
     assert recognize(data[:HEAD]) == syntax
     found: list[Any] = list(read(syntax, io.BytesIO(data), Origin(source="x")))
-    return [item if isinstance(item, Loss) else normalize(item)[1] for item in found]
+    return [loss if isinstance(loss, Loss) else normalize(loss)[1] for loss in found]
 
 
 def entries(data, syntax="certutil-text"):
-    return [item for item in records(data, syntax) if isinstance(item, StoreEntry) and item.certificate]
+    return [record for record in records(data, syntax) if isinstance(record, StoreEntry) and record.certificate]
 
 
 def headings(data):
-    return [item for item in records(data, "certutil-text") if isinstance(item, StoreEntry) and not item.certificate]
+    return [
+        record for record in records(data, "certutil-text") if isinstance(record, StoreEntry) and not record.certificate
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------ certutil
@@ -136,7 +138,7 @@ def test_german_in_every_encoding(encoding):
     assert (entry.key.present, entry.key.test) == (True, "passed")
     assert entry.key.provider == "Microsoft Software Key Storage Provider"
     assert (str(entry.first_day), str(entry.last_day)) == ("2026-01-13", "2027-02-01")
-    assert [(item.store, item.whole) for item in headings(data)] == [("My", True), ("CA", True)]
+    assert [(heading.store, heading.whole) for heading in headings(data)] == [("My", True), ("CA", True)]
 
 
 def test_german_whose_umlauts_a_console_lost():
@@ -224,7 +226,7 @@ def test_the_result_of_verifystore():
         "A certificate chain could not be built to a trusted root authority. 0x800b010a (-2146762486 CERT_E_CHAINING)"
     )
     text = made.certutil("My", "Personal", [("CN=I", "CN=S", A, failed), ("CN=I", "CN=T", B, "Certificate is valid")])
-    assert [item.verified for item in entries(text.encode())] == ["800B010A", "0"]
+    assert [entry.verified for entry in entries(text.encode())] == ["800B010A", "0"]
 
 
 def test_lines_that_a_console_cut():
@@ -268,7 +270,7 @@ def test_a_serialized_store():
 @pytest.mark.parametrize("cut", [9, 40, 200])
 def test_a_serialized_store_that_is_cut_is_a_loss(cut):
     data = made.serialized_store([made.make("Root", "Root")])[:-cut]
-    assert any(isinstance(item, Loss) for item in records(data, "serialized-store"))
+    assert any(isinstance(record, Loss) for record in records(data, "serialized-store"))
 
 
 def test_a_serialized_store_with_damage_inside_keeps_the_rest():
@@ -384,7 +386,7 @@ def test_a_certificate_of_no_version_costs_itself(form, version):
     )
     found = records(data, form)
     shown = [item for item in found if isinstance(item, StoreEntry) and item.certificate]
-    assert [item.certificate.thumbprint for item in shown] == [made.thumbprint(root)]
+    assert [entry.certificate.thumbprint for entry in shown] == [made.thumbprint(root)]
     assert any(isinstance(item, Loss) for item in found)
     assert not [item for item in found if isinstance(item, Loss) and "please report" in item.reason]
 

@@ -57,7 +57,7 @@ def before(sessions):
 
 
 def counted(report):
-    return sum(item.folded_count for item in report.incidents)
+    return sum(incident.folded_count for incident in report.incidents)
 
 
 def saved(report, folder):
@@ -68,7 +68,7 @@ def saved(report, folder):
 
 def told(report):
     """What a report says of a repair, with the grades that follow from it."""
-    grades = {item.cause: item.grade for item in report.findings}
+    grades = {finding.cause: finding.grade for finding in report.findings}
     return msgspec.to_builtins((report.repair, report.verdict.cause, report.verdict.grade)), grades
 
 
@@ -78,14 +78,14 @@ def verified(tmp_path, folded_above):
 
     def run(first, after):
         folders = written(tmp_path / "before", first), written(tmp_path / "after", after)
-        found = []
+        reports = []
         for limit in LIMITS:
             folded_above(limit)
             earlier = ea.analyze(folders[0], host=HOST)
             assert bool(counted(earlier)) is (limit != NO_LIMIT)
-            found += [ea.verify(item, folders[1], host=HOST) for item in (earlier, saved(earlier, tmp_path))]
-        assert all(told(item) == told(found[0]) for item in found)
-        return found[-1]
+            reports += [ea.verify(item, folders[1], host=HOST) for item in (earlier, saved(earlier, tmp_path))]
+        assert all(told(report) == told(reports[0]) for report in reports)
+        return reports[-1]
 
     return run
 
@@ -95,12 +95,12 @@ def together(tmp_path, folded_above):
     """One input with the outage and what came after, with and without folding; both say the same."""
 
     def run(files):
-        folder, found = written(tmp_path / "all", files), []
+        folder, reports = written(tmp_path / "all", files), []
         for limit in LIMITS:
             folded_above(limit)
-            found.append(ea.analyze(folder, host=HOST))
-        assert all(told(item) == told(found[0]) for item in found)
-        return found[-1]
+            reports.append(ea.analyze(folder, host=HOST))
+        assert all(told(report) == told(reports[0]) for report in reports)
+        return reports[-1]
 
     return run
 
@@ -171,9 +171,9 @@ def test_a_saved_report_that_does_not_list_each_kind_confirms_nothing(sender, tm
 
 def changed(earlier, folder):
     (incident,) = earlier.incidents
-    state = refused_state(incident, {item.id: item for item in earlier.operations})
+    state = refused_state(incident, {operation.id: operation for operation in earlier.operations})
     later = analyze_with_evidence(folder, analysis_options(host=HOST)).later
-    return [item.name for item in changes(state, later)]
+    return [change.name for change in changes(state, later)]
 
 
 def test_no_address_is_another_one_where_a_refusal_shows_none(tmp_path):

@@ -76,7 +76,7 @@ def verified(tmp_path):
 
 
 def grade(report, cause="missing-intermediate"):
-    return next(item.grade for item in report.findings if item.cause == cause)
+    return next(finding.grade for finding in report.findings if finding.cause == cause)
 
 
 def result(report):

@@ -81,10 +81,10 @@ def test_checks_that_are_alike_are_listed_in_part_and_those_of_refusals_always(t
     short = saved(report)
     linked = {link.operation for incident in report.incidents for link in incident.links}
     assert linked
-    assert linked <= {item.id for item in short.operations}
+    assert linked <= {operation.id for operation in short.operations}
     assert told(short)["operations"] == (12, 40) == (len(short.operations), len(report.operations))
     # The first and the last one tell the span.
-    assert {report.operations[0].id, report.operations[-1].id} <= {item.id for item in short.operations}
+    assert {report.operations[0].id, report.operations[-1].id} <= {operation.id for operation in short.operations}
     assert (short.verdict, short.findings[0].grade) == (report.verdict, report.findings[0].grade)
 
 
@@ -110,10 +110,12 @@ def test_incidents_keep_the_largest_and_all_sums(tmp_path):
     assert len(report.incidents) == 20
     short = saved(report)
     assert len(short.incidents) == 5
-    assert "Outbound 7" in {item.connector for item in short.incidents}
+    assert "Outbound 7" in {incident.connector for incident in short.incidents}
     assert (short.rejection_count, short.incident_count) == (report.rejection_count, 20) == (25, 20)
     assert merge([short]).rows[0].rejection_count == 25
-    assert {name for item in short.findings for name in item.incidents} <= {item.id for item in short.incidents}
+    assert {name for finding in short.findings for name in finding.incidents} <= {
+        incident.id for incident in short.incidents
+    }
     assert told(short)["deliveries"] == (5, len(report.deliveries))
 
 
@@ -130,7 +132,7 @@ def test_an_incident_keeps_a_refusal_of_each_kind(tmp_path, monkeypatch):
     assert set(map(kind_of, short.rejections)) == set(map(kind_of, whole.rejections))
     assert short.folded_count + len(short.rejections) == short.rejection_count == 120
     assert (short.rejections[0], short.rejections[-1]) == (whole.rejections[0], whole.rejections[-1])
-    assert {link.rejection for link in short.links} <= {item.id for item in short.rejections}
+    assert {link.rejection for link in short.links} <= {rejection.id for rejection in short.rejections}
 
 
 @pytest.mark.usefixtures("small")
@@ -144,8 +146,8 @@ def test_sources_keep_those_that_could_not_be_read():
         for n, status in enumerate(statuses)
     ]
     short = saved(replace(made, sources=tuple(many)))
-    assert {"not-read", "partial"} <= {item.status for item in short.sources}
-    assert [item.path for item in short.sources] == sorted(item.path for item in short.sources)
+    assert {"not-read", "partial"} <= {source.status for source in short.sources}
+    assert [source.path for source in short.sources] == sorted(source.path for source in short.sources)
     assert (len(short.sources), short.source_count) == (6, 22)
 
 
@@ -166,7 +168,7 @@ def test_a_long_chain_keeps_its_ends():
     operation = made.operations[0]
     elements = tuple(replace(operation.elements[0], thumbprint=f"{n:040X}") for n in range(50))
     short = saved(replace(made, operations=(replace(operation, elements=elements),)))
-    assert [item.thumbprint[-2:] for item in short.operations[0].elements] == ["00", "01", "31"]
+    assert [element.thumbprint[-2:] for element in short.operations[0].elements] == ["00", "01", "31"]
     assert any("of the 50 certificates" in note for note in short.operations[0].notes)
 
 
@@ -271,5 +273,5 @@ def test_pairs_whose_check_is_not_listed_are_not_listed(tmp_path, monkeypatch):
     report = analyzed(tmp_path, files)
     assert len({link.operation for link in report.incidents[0].links}) > 2
     short = saved(report)
-    assert {link.operation for link in short.incidents[0].links} <= {item.id for item in short.operations}
+    assert {link.operation for link in short.incidents[0].links} <= {operation.id for operation in short.operations}
     assert str(SUFFIXES[".links.csv"](short, language.ENGLISH)).count("\n") == 1 + len(short.incidents[0].links)

@@ -72,9 +72,11 @@ def rule_texts():
     for cause in Rules.load().causes:
         yield from (cause.title, cause.why)
         yield from (step.text for step in (*cause.steps, *cause.verify))
-        yield from (text for item in cause.observations for text in (item.supports, item.contradicts))
-        yield from (item.text for item in cause.missing)
-        yield from (step.text for item in cause.missing for step in item.collect)
+        yield from (
+            text for observation in cause.observations for text in (observation.supports, observation.contradicts)
+        )
+        yield from (missing_rule.text for missing_rule in cause.missing)
+        yield from (step.text for missing_rule in cause.missing for step in missing_rule.collect)
         # A title that has no English word in it is a name: ``KB 3212877``, ``New-InboundConnector``.
         titles = (reference(text, language.ENGLISH).text for text in cause.references)
         yield from (title for title in titles if re.search(r"\b[a-z]{3,}\b", title))
@@ -102,14 +104,16 @@ def test_every_reason_of_a_batch_is_translated(code):
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_rule_text_is_translated(code):
     say = language.load(code)
-    texts = dict.fromkeys(flat(item) for item in rule_texts() if item and not item.startswith(COMMAND))
+    texts = dict.fromkeys(
+        flat(rule_text) for rule_text in rule_texts() if rule_text and not rule_text.startswith(COMMAND)
+    )
     missing = [text for text in texts if text not in say.catalogue.sentences]
     assert not missing, f"add to rules/translations/{code}.yml, sentences:\n" + "\n".join(missing)
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_no_translation_of_a_rule_text_is_left_over(code):
-    texts = {flat(item) for item in rule_texts()}
+    texts = {flat(rule_text) for rule_text in rule_texts()}
     _, document = list(documents(code))[1]
     unused = [flat(pair["en"]) for pair in document["sentences"] if flat(pair["en"]) not in texts]
     assert not unused, f"remove from rules/translations/{code}.yml, or correct the English text:\n" + "\n".join(unused)
@@ -146,17 +150,17 @@ def test_every_sentence_is_recognized_and_keeps_its_values(code):
 
 def said(made):
     """Every sentence of a report that a reader sees."""
-    yield from (item.meaning for item in made.other_errors)
+    yield from (other_error.meaning for other_error in made.other_errors)
     yield from (item.title for item in made.context)
     yield from (made.verdict.title, made.verdict.summary)
-    for item in made.findings:
-        yield from (item.title, item.why)
-        yield from (part.text for part in (*item.supports, *item.contradicts))
-        yield from (text for part in item.missing for text in (part.text, *part.collect))
-        yield from (*item.remedy.steps, *item.remedy.verify) if item.remedy else ()
+    for finding in made.findings:
+        yield from (finding.title, finding.why)
+        yield from (part.text for part in (*finding.supports, *finding.contradicts))
+        yield from (text for part in finding.missing for text in (part.text, *part.collect))
+        yield from (*finding.remedy.steps, *finding.remedy.verify) if finding.remedy else ()
     yield from (note for span in made.coverage for note in span.notes)
-    yield from (text for item in made.losses for text in (item.reason, item.extent))
-    yield from (item.reason for item in made.sources)
+    yield from (text for loss in made.losses for text in (loss.reason, loss.extent))
+    yield from (source.reason for source in made.sources)
 
 
 @pytest.mark.parametrize("code", OTHERS)

@@ -26,7 +26,7 @@ def test_equal_sentences_are_one_with_all_records():
 
 def test_sentences_that_differ_in_the_distance_only_are_equal_and_in_anything_else_are_not():
     texts = ["It got 800B0109, 0.255 s after the start.", "It got 800B0109, 1.2 min before the start."]
-    assert [item.count for item in merged([seen(text, 1) for text in texts], EN)] == [2]
+    assert [observed.count for observed in merged([seen(text, 1) for text in texts], EN)] == [2]
     assert len(merged([seen(texts[0], 1), seen(texts[0].replace("0109", "010A"), 2)], EN)) == 2
 
 

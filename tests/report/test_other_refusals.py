@@ -38,7 +38,9 @@ def test_other_refusals_have_a_cause_and_a_first_step_of_their_own(two_causes, m
     (other,) = other_refusals(two_causes, ENGLISH)
     assert (other.count, other.grade) == (1, "possible")
     assert other.places.startswith("Outbound B on ")
-    assert other.title == next(item.title for item in two_causes.findings if item.cause == "starttls-not-offered")
+    assert other.title == next(
+        finding.title for finding in two_causes.findings if finding.cause == "starttls-not-offered"
+    )
     assert other.first
     assert other.page == "https://example.org/docs/causes/starttls-not-offered.html"
     monkeypatch.delenv("EVTX_ANALYZER_DOCS")
@@ -64,7 +66,7 @@ def test_the_summary_is_german_as_a_whole(two_causes):
 
 
 def test_a_verdict_that_covers_all_says_nothing_of_others(two_causes):
-    only = [item for item in two_causes.incidents if item.id in two_causes.findings[0].incidents]
+    only = [incident for incident in two_causes.incidents if incident.id in two_causes.findings[0].incidents]
 
     assert other_refusals(replace(two_causes, incidents=tuple(only)), ENGLISH) == ()
 

@@ -56,13 +56,13 @@ def originals(made):
         if key == "alternate_names":
             found.add(text.removeprefix("*."))
     names = {re.sub(r"^[A-Z]{1,2}=", "", item).removeprefix("*.") for item in found}
-    return {item for item in names if len(item) > 2 and not PUBLIC.fullmatch(item) and item != "different"}
+    return {name for name in names if len(name) > 2 and not PUBLIC.fullmatch(name) and name != "different"}
 
 
 def survivors(text, values):
-    anything = "|".join(re.escape(item.casefold()) for item in sorted(values, key=len, reverse=True))
+    anything = "|".join(re.escape(value.casefold()) for value in sorted(values, key=len, reverse=True))
     found = set(re.findall(f"(?<![0-9a-z])(?:{anything})(?![0-9a-z])", text.casefold()))
-    return {item for item in values if item.casefold() in found}
+    return {value for value in values if value.casefold() in found}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,9 +105,9 @@ def test_what_the_diagnosis_rests_on_stays(name):
     made = report(name)
     hidden, _ = redacted(made, everything=True)
     assert (hidden.verdict.cause, hidden.verdict.grade) == (made.verdict.cause, made.verdict.grade)
-    assert [item.grade for item in hidden.findings] == [item.grade for item in made.findings]
-    assert [item.result for item in hidden.operations] == [item.result for item in made.operations]
-    assert [item.links for item in hidden.incidents] == [item.links for item in made.incidents]
+    assert [finding.grade for finding in hidden.findings] == [finding.grade for finding in made.findings]
+    assert [operation.result for operation in hidden.operations] == [operation.result for operation in made.operations]
+    assert [incident.links for incident in hidden.incidents] == [incident.links for incident in made.incidents]
     assert hidden.options.redact == "all"
 
 
@@ -179,7 +179,9 @@ def test_the_certificate_that_a_reply_names_gets_an_alias(name):
     incidents = tuple(
         replace(
             incident,
-            rejections=tuple(replace(item, reply=text, certificate_name=name) for item in incident.rejections),
+            rejections=tuple(
+                replace(rejection, reply=text, certificate_name=name) for rejection in incident.rejections
+            ),
         )
         for incident in made.incidents
     )
@@ -209,12 +211,14 @@ def with_addresses(made, host, company, authority):
     url = f"http://{host}-pki.ad.{company}.local/CertEnroll/{host}-pki_{authority}%20CA.crt"
     directory = f"ldap:///CN={authority}%20CA,CN=AIA,DC={company},DC=local?cACertificate"
     where = Origin(source=f"{company} logs/{host}.zip", member=f"{host}/capi2.evtx", record=1)
-    said = Evidence(text=f"not found: CN={authority} TLS CA 2016, published at {url}, {directory}.", origin=where)
+    evidence = Evidence(text=f"not found: CN={authority} TLS CA 2016, published at {url}, {directory}.", origin=where)
     checks = tuple(
-        replace(item, missing_issuer_urls=(url, directory), user=f"{company}\\{host}", target=f"{authority} CA.crl")
-        for item in made.operations
+        replace(
+            operation, missing_issuer_urls=(url, directory), user=f"{company}\\{host}", target=f"{authority} CA.crl"
+        )
+        for operation in made.operations
     )
-    best = replace(made.findings[0], supports=(said, *made.findings[0].supports))
+    best = replace(made.findings[0], supports=(evidence, *made.findings[0].supports))
     lost = Loss(origin=where, reason=f"{company} logs/{host}.zip cannot be opened", extent="1 file")
     return replace(made, operations=checks, findings=(best, *made.findings[1:]), losses=(lost,))
 
@@ -311,8 +315,8 @@ def test_a_folder_a_serial_number_and_a_connector_of_figures_change_no_time(tmp_
     log = {path: data.replace(LEAF.serial.encode(), name.encode()) for path, data in log.items()}
     report = analyze(tmp_path, log)
     hidden, originals = redacted(report, everything=True)
-    assert [item.start for item in hidden.incidents] == [item.start for item in report.incidents]
+    assert [incident.start for incident in hidden.incidents] == [incident.start for incident in report.incidents]
     assert "2016-12-01 03:09:55.774 UTC" in hidden.verdict.summary
     assert "5.7.64" in hidden.verdict.summary
-    assert {originals[item.connector] for item in hidden.incidents} == {name}
-    assert not any(f"{name}/" in item.path for item in hidden.sources)
+    assert {originals[incident.connector] for incident in hidden.incidents} == {name}
+    assert not any(f"{name}/" in source.path for source in hidden.sources)

@@ -58,7 +58,7 @@ def test_times_are_rfc_3339_utc(kb):
 def test_paths_are_relative_to_the_input(kb):
     text = to_json(kb)
     assert str(SAMPLES) not in text
-    assert [item.path for item in kb.sources] == [
+    assert [source.path for source in kb.sources] == [
         "Microsoft-Windows-CAPI2%4Operational.evtx",
         "SmtpSend/SEND2016120103-1.LOG",
         "SMTPSVC1/ex161201.log",

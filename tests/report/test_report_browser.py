@@ -51,8 +51,8 @@ def open_page(browser, tmp_path):
         return opened[-1]
 
     yield show
-    for item in opened:
-        item.context.close()
+    for seen in opened:
+        seen.context.close()
 
 
 def test_every_case_opens_from_a_file_without_error_or_request(open_page, tmp_path):

@@ -72,7 +72,7 @@ def test_the_kb_case_reads_as_microsoft_tells_it():
     assert row[0].startswith("2016-12-01 03:09:55.774")
     assert row[1:4] == ["03:09:55.201", "03:09:55.456", "+0.255 s"]
     commands = tree.xpath("//code[@class='cmd']/text()")
-    assert any("Import-Certificate -CertStoreLocation cert:\\LocalMachine\\CA" in item for item in commands)
+    assert any("Import-Certificate -CertStoreLocation cert:\\LocalMachine\\CA" in command for command in commands)
 
 
 def test_the_chain_shows_where_it_breaks():

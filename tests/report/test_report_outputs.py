@@ -64,10 +64,10 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path):
 def test_tables_hold_every_refusal_check_and_link(name):
     made = report(name)
     counts = {
-        "rejections": sum(len(item.rejections) for item in made.incidents),
+        "rejections": sum(len(incident.rejections) for incident in made.incidents),
         "operations": len(made.operations),
-        "links": sum(len(item.links) for item in made.incidents),
-        "replies": sum(len(item.replies) for item in made.incidents),
+        "links": sum(len(incident.links) for incident in made.incidents),
+        "replies": sum(len(incident.replies) for incident in made.incidents),
         "common": len(made.common),
     }
     for table, count in counts.items():
@@ -153,7 +153,7 @@ def test_hostile_text_opens_nothing_in_markdown():
     kinds = {token.type for token in tokens(to_markdown(hostile()))}
     assert not kinds & {"html_inline", "html_block", "image"}
     addresses = [token.attrs["href"] for token in tokens(to_markdown(hostile())) if token.type == "link_open"]
-    assert not [item for item in addresses if "evil" in item]
+    assert not [address for address in addresses if "evil" in address]
 
 
 def test_a_hostile_cell_does_not_add_a_column():
@@ -170,7 +170,7 @@ def test_a_hostile_cell_does_not_add_a_column():
 
 def test_commands_stand_in_fences():
     fences = [token.content for token in tokens(to_markdown(report("kb-3212877"))) if token.type == "fence"]
-    assert any("Import-Certificate" in item for item in fences)
+    assert any("Import-Certificate" in fence for fence in fences)
 
 
 # ----------------------------------------------------------------------------------------------------- terminal

@@ -69,8 +69,8 @@ def test_steps_are_the_same_in_every_language():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_heading_is_numbered_in_any_case(name):
-    for item in report(name).findings:
-        lines = [*item.remedy.steps, *item.remedy.verify] if item.remedy else []
+    for finding in report(name).findings:
+        lines = [*finding.remedy.steps, *finding.remedy.verify] if finding.remedy else []
         for say in (EN, DE):
             for step in steps(lines, say):
                 assert not step.text.endswith((":",)) or step.runs, step.text

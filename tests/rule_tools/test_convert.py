@@ -52,8 +52,8 @@ def test_what_a_query_takes_out_of_the_xml_is_what_is_read(case, mark):
     seen = set()
     for text, event in exported(case):
         for path in PATHS:
-            found = re.search(xml_pattern(path), text.replace('"', mark))
-            taken = (found[1],) if found else ()
+            match = re.search(xml_pattern(path), text.replace('"', mark))
+            taken = (match[1],) if match else ()
             assert taken == event.fields.get(path, ())[:1], path
             seen |= {path} if taken else set()
     assert {"Result.value", "Policy.constant", "EventAuxInfo.ProcessName"} <= seen

@@ -21,7 +21,7 @@ SIGNAL = "signals/backup_line_used.yml"
 
 def problems(folder):
     outcomes = run_cases(load(*rule_folders(folder)), [folder])
-    return [(item.file, item.case) for item in outcomes if item.problem and "backup" in item.file]
+    return [(outcome.file, outcome.case) for outcome in outcomes if outcome.problem and "backup" in outcome.file]
 
 
 def test_new_files_are_without_mistake_and_fail_their_test_until_the_signal_is_written(tmp_path):

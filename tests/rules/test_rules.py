@@ -31,7 +31,11 @@ def edit(path, old, new):
 def test_our_rules_load_from_the_installed_package():
     rules = Rules.load()
     assert {"missing-intermediate", "untrusted-root", "unexplained"} <= {cause.id for cause in rules.causes}
-    names = {item.name for item in builtin_rules().joinpath("causes").iterdir() if item.name.endswith(".yml")}
+    names = {
+        traversable.name
+        for traversable in builtin_rules().joinpath("causes").iterdir()
+        if traversable.name.endswith(".yml")
+    }
     assert names == {f"{cause.id}.yml" for cause in rules.causes}
 
 
@@ -55,7 +59,7 @@ def test_ten_planted_mistakes_are_reported_in_one_run(copy):
     edit(copy / "causes/unexplained.yml", "no-source: capi2", "no-source: nonsense")
     with pytest.raises(RuleSetError) as caught:
         load(copy)
-    told = {(item.file, item.key) for item in caught.value.mistakes}
+    told = {(mistake.file, mistake.key) for mistake in caught.value.mistakes}
     assert told >= {
         ("signals/chain_built.yml", "detection"),
         ("signals/chain_incomplete.yml", "logsource"),
@@ -70,8 +74,8 @@ def test_ten_planted_mistakes_are_reported_in_one_run(copy):
     }
     # A mistake of a whole file has no key, and no second colon.
     assert all(
-        str(item).startswith(f"{item.file}:{item.key}: " if item.key else f"{item.file}: ")
-        for item in caught.value.mistakes
+        str(mistake).startswith(f"{mistake.file}:{mistake.key}: " if mistake.key else f"{mistake.file}: ")
+        for mistake in caught.value.mistakes
     )
 
 
@@ -96,7 +100,7 @@ def test_mistake_in_a_cause(copy, old, new, key):
     edit(copy / "causes/missing-intermediate.yml", old, new)
     with pytest.raises(RuleSetError) as caught:
         load(copy)
-    assert key in {item.key for item in caught.value.mistakes}
+    assert key in {mistake.key for mistake in caught.value.mistakes}
 
 
 # Where the exchanged step stands among those of missing-intermediate.
@@ -141,8 +145,8 @@ def with_step(copy, step):
 def test_mistake_in_a_step(copy, step, key, message):
     with pytest.raises(RuleSetError) as caught:
         load(with_step(copy, step))
-    told = [item for item in caught.value.mistakes if item.key.startswith(f"remedy.steps[{PLACE}]")]
-    assert any(item.key == f"remedy.steps[{PLACE}]{key}" and message in item.message for item in told), told
+    mistakes = [mistake for mistake in caught.value.mistakes if mistake.key.startswith(f"remedy.steps[{PLACE}]")]
+    assert any(item.key == f"remedy.steps[{PLACE}]{key}" and message in item.message for item in mistakes), mistakes
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_mistakes_in_shared_commands_are_reported_with_the_others(copy):
     edit(copy / "commands/system-log.yml", "- shell: windows", "- when: [no-tls]\n    shell: windows")
     with pytest.raises(RuleSetError) as caught:
         load(copy)
-    assert {(item.file, item.key) for item in caught.value.mistakes} == {
+    assert {(mistake.file, mistake.key) for mistake in caught.value.mistakes} == {
         ("commands/restart.yml", "steps[1].server"),
         ("commands/capi2.yml", "titel"),
         ("commands/capi2.yml", "title"),
@@ -184,8 +188,14 @@ def test_own_commands_override_ours_everywhere(tmp_path):
     text = "title: Ours\nsteps:\n  - Ask the operators for the export.\n"
     (tmp_path / "commands/inbound-connectors.yml").write_text(text, encoding="utf-8")
     causes = Rules.load(tmp_path).causes
-    told = [step.text for cause in causes for item in cause.missing for step in item.collect]
-    lines = [line for cause in causes for item in cause.missing for step in item.collect for line in step.lines]
+    told = [step.text for cause in causes for missing_rule in cause.missing for step in missing_rule.collect]
+    lines = [
+        line
+        for cause in causes
+        for missing_rule in cause.missing
+        for step in missing_rule.collect
+        for line in step.lines
+    ]
     assert told.count("Ask the operators for the export.") > 3
     assert not any("Get-InboundConnector" in line for line in lines)
 
@@ -197,7 +207,7 @@ def test_an_empty_folder_is_said(tmp_path):
 
 def test_every_case_of_every_rule_holds():
     outcomes = run_cases(Rules.load(), rule_folders(None))
-    assert [item for item in outcomes if item.problem] == []
+    assert [outcome for outcome in outcomes if outcome.problem] == []
     assert len(outcomes) > 250
 
 
@@ -212,4 +222,4 @@ def test_every_case_of_every_rule_holds():
 def test_a_wrong_case_is_noticed(copy, old, new, problem):
     shutil.copytree(RULES / "cases", copy / "cases")
     edit(copy / "cases/signals/chain_incomplete.yml", old, new)
-    assert problem in " ".join(item.problem for item in run_cases(load(copy), (copy,)))
+    assert problem in " ".join(outcome.problem for outcome in run_cases(load(copy), (copy,)))

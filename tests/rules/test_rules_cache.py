@@ -82,8 +82,8 @@ def test_rules_come_from_the_cache_as_they_come_from_the_files(place, unparsed):
     unparsed()
     second = Rules.load()
     assert (second.links, second.causes) == (first.links, first.causes)
-    assert [(item.name, item.title, item.kind, item.required_literals) for item in second.signals] == [
-        (item.name, item.title, item.kind, item.required_literals) for item in parsed.signals
+    assert [(signal.name, signal.title, signal.kind, signal.required_literals) for signal in second.signals] == [
+        (signal.name, signal.title, signal.kind, signal.required_literals) for signal in parsed.signals
     ]
 
 
@@ -187,7 +187,7 @@ def test_a_changed_rule_is_a_new_entry(place, own):
     after = Rules.load(own)
     assert len(entries(place)) == 2
     changed = {
-        item.name for item, other in zip(after.signals, before.signals, strict=True) if item.title != other.title
+        signal.name for signal, other in zip(after.signals, before.signals, strict=True) if signal.title != other.title
     }
     assert changed == {"chain_built"}
 
@@ -200,7 +200,7 @@ def test_a_change_of_the_same_size_and_time_is_a_new_entry(place, own):
     path.write_text(text.replace("title: ", "title:X", 1).replace("title:X", "title: X", 1)[: len(text)])
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (known.st_size, known.st_mtime_ns)
-    title = next(item.title for item in Rules.load(own).signals if item.name == "chain_built")
+    title = next(signal.title for signal in Rules.load(own).signals if signal.name == "chain_built")
     assert title.startswith("X")
 
 
@@ -298,7 +298,7 @@ def test_old_entries_and_what_killed_runs_left_are_removed(place):
     os.utime(left, (1_000_000_000, 1_000_000_000))
     (place / "at-work.part").write_text("")
     Rules.load()
-    names = {item.name for item in entries(place)}
+    names = {entry.name for entry in entries(place)}
     assert names >= {"at-work.part", *(f"{number}.json" for number in range(4, cache.KEPT + 3))}
     assert len(names) == cache.KEPT + 1
     assert cache.entry(rule_texts(rule_folders(None))).name in names
@@ -313,7 +313,7 @@ def test_processes_that_start_together_share_one_entry(place):
     ]
     answers = {process.communicate(timeout=120) for process in started}
     assert answers == {(f"{len(built_in().signals)}{os.linesep}".encode(), b"")}
-    assert [item.suffix for item in entries(place)] == [".json"]
+    assert [entry.suffix for entry in entries(place)] == [".json"]
     assert cache.read(entries(place)[0]) == built_in()
 
 
@@ -424,5 +424,5 @@ def test_texts_match_as_the_regular_expression_that_they_stand_for(parts, cased,
 
 def test_every_shape_of_a_rule_set_comes_back():
     texts = rule_texts(rule_folders(None))
-    found = parsing.parse(texts)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=RuleSet) == found
+    rule_set = parsing.parse(texts)
+    assert msgspec.json.decode(msgspec.json.encode(rule_set), type=RuleSet) == rule_set

@@ -165,5 +165,5 @@ def test_the_code_is_matched_in_a_reply_only(signal, text):
 
 
 def test_a_refusal_that_this_server_speaks_is_not_ours():
-    rule = next(item for item in Rules.load().signals if item.name == "tenant_attribution_refused")
+    rule = next(signal for signal in Rules.load().signals if signal.name == "tenant_attribution_refused")
     assert not rule.matches(fields(event=">", data=REFUSED[0]))

@@ -402,7 +402,7 @@ def test_the_history_that_is_looked_up_is_that_of_asking_every_message(seed):
             span[thumbprint] = (first, first + timedelta(minutes=chance.randrange(40)))
     background = CaseFacts(
         accepted_mail=tuple(AcceptedMail(state, spread(*times)) for state, times in accepted),
-        tls_failures=tuple(item for item, _ in failures),
+        tls_failures=tuple(tls_failures for tls_failures, _ in failures),
         deliveries=tuple(
             refused_span(thumbprint=name, first=first - HANDSHAKE, last=last - HANDSHAKE)
             for name, (first, last) in span.items()

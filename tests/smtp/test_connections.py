@@ -183,9 +183,11 @@ def test_what_is_alike_is_told_once_and_counted():
     assert len(told) == 1
     assert len(told[0]) == 11, "the answer to QUIT belongs to no session"
     groups = [item for item in given if isinstance(item, CountedSessions)]
-    outcomes = [outcome for item in groups for outcome in item.outcomes]
+    outcomes = [outcome for group in groups for outcome in group.outcomes]
     assert sorted(item.first for item in outcomes) == [START + timedelta(seconds=5 * at) for at in range(40)]
-    assert {(item.host, outcome.connector) for item in groups for outcome in item.outcomes} == {("SMTP1", "SMTPSVC1")}
+    assert {(group.host, outcome.connector) for group in groups for outcome in group.outcomes} == {
+        ("SMTP1", "SMTPSVC1")
+    }
     (first,) = min(outcomes, key=lambda item: item.first).accepted
     assert first == Acceptance(START, "b.c", ("e.f",))
     assert not [item for item in given if isinstance(item, LogRow)]

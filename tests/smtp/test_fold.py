@@ -177,7 +177,7 @@ def test_fast_equals_plain_in_every_encoding_and_with_every_end(tmp_path, encodi
     text = log(7, 12, spread=5000).rstrip("\r\n")
     (tmp_path / "SEND.LOG").write_bytes((text + end).encode(encoding, "replace"))
     report = same(tmp_path)
-    assert sum(item.sessions for item in report.deliveries) >= 6
+    assert sum(delivery.sessions for delivery in report.deliveries) >= 6
 
 
 def test_a_receive_log_is_counted_but_for_new_clients_and_refusals(tmp_path):
@@ -190,7 +190,7 @@ def test_a_receive_log_is_counted_but_for_new_clients_and_refusals(tmp_path):
     (tmp_path / "RECV.LOG").write_text(head + "".join(f"{row}\r\n" for row in rows), newline="")
     report = same(tmp_path)
     assert [(item.kind, item.records) for item in report.coverage] == [("receive-connector", 200)]
-    assert [(item.kind, item.count) for item in report.other_errors] == [("receive-connector", 1)]
+    assert [(other_error.kind, other_error.count) for other_error in report.other_errors] == [("receive-connector", 1)]
 
 
 def test_a_signal_that_looks_for_more_than_failures_is_not_missed(tmp_path):
@@ -206,7 +206,7 @@ def test_a_signal_that_looks_for_more_than_failures_is_not_missed(tmp_path):
     case.mkdir()
     (case / "SEND.LOG").write_text(log(3, 8, spread=9000), encoding="utf-8", newline="")
     report = same(case, Rules.load(tmp_path / "rules"))
-    assert any("banner" in item.signals for incident in report.incidents for item in incident.rejections)
+    assert any("banner" in rejection.signals for incident in report.incidents for rejection in incident.rejections)
 
 
 @pytest.mark.parametrize(("reply", "refused"), [(REFUSAL, 1), (OK, 0)])
@@ -223,8 +223,8 @@ def test_a_session_that_an_earlier_file_has_in_part_is_told_once(tmp_path, reply
     (tmp_path / "A.LOG").write_text("".join(rows[:-4]), newline="")
     (tmp_path / "B.LOG").write_text("".join(rows), newline="")
     report = same(tmp_path)
-    assert [(item.sessions, item.refused) for item in report.deliveries] == [(1, refused)]
-    assert sum(len(item.rejections) for item in report.incidents) == refused
+    assert [(delivery.sessions, delivery.refused) for delivery in report.deliveries] == [(1, refused)]
+    assert sum(len(incident.rejections) for incident in report.incidents) == refused
 
 
 def test_sessions_that_end_in_one_moment_are_told_in_the_order_of_their_last_rows(tmp_path):
@@ -241,7 +241,7 @@ def test_sessions_that_end_in_one_moment_are_told_in_the_order_of_their_last_row
     rows.insert(-1, rows[-4].replace("000000", "000001"))  # of another session, and never ended
     (tmp_path / "SEND.LOG").write_text("".join(rows), newline="")
     report = same(tmp_path)
-    assert [item.tls_error for item in report.deliveries if item.tls_failures] == ["UnknownCredentials"]
+    assert [delivery.tls_error for delivery in report.deliveries if delivery.tls_failures] == ["UnknownCredentials"]
 
 
 def test_clocks_are_compared_in_the_same_rows_however_they_are_read(tmp_path):
@@ -257,7 +257,7 @@ def test_clocks_are_compared_in_the_same_rows_however_they_are_read(tmp_path):
     banners = [number for number, line in enumerate(text.splitlines(), 1) if "ready at" in line]
     assert banners[-1] > 2000
     (tmp_path / "SEND.LOG").write_text(text, newline="")
-    assert [item.samples for item in same(tmp_path).clocks] == [sum(number <= 2000 for number in banners)]
+    assert [clock.samples for clock in same(tmp_path).clocks] == [sum(number <= 2000 for number in banners)]
 
 
 def test_coverage_says_how_many_rows_were_read(tmp_path):
@@ -341,15 +341,15 @@ def test_what_is_alike_is_told_once_and_counted():
     assert len(told) == 1
     assert [row.values["sequence-number"] for row in told[0]] == [str(number) for number in range(29)]
     groups = [item for item in given if isinstance(item, CountedSessions)]
-    outcomes = [outcome for item in groups for outcome in item.outcomes]
+    outcomes = [outcome for group in groups for outcome in group.outcomes]
     assert len(outcomes) == 50
-    assert {item.local.partition(":")[0] for item in groups} == {"10.1.1.0", "10.1.1.1"}
-    assert sorted(item.first for item in outcomes) == [item.start for item in sessions]
+    assert {group.local.partition(":")[0] for group in groups} == {"10.1.1.0", "10.1.1.1"}
+    assert sorted(item.first for item in outcomes) == [session.start for session in sessions]
     (first,) = min(outcomes, key=lambda item: item.first).accepted
     assert first == Acceptance(sessions[0].start + timedelta(milliseconds=1110), "servername.com", ("fabrikam.com",))
     counted = [item for item in given if isinstance(item, CountedRows)]
-    assert sum(item.rows for item in counted) == 50 * 29
-    assert max(item.last for item in counted) == sessions[-1].start + timedelta(milliseconds=1386)
+    assert sum(counted_rows.rows for counted_rows in counted) == 50 * 29
+    assert max(counted_rows.last for counted_rows in counted) == sessions[-1].start + timedelta(milliseconds=1386)
     assert not [item for item in given if isinstance(item, LogRow | SessionRows)]
 
 

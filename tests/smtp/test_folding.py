@@ -58,13 +58,13 @@ def unfolded(report):
     """A report with every refusal in its incident."""
     incidents = [
         replace(
-            item,
-            rejections=tuple(item.every_rejection()),
-            links=item.every_link,
+            incident,
+            rejections=tuple(incident.every_rejection()),
+            links=incident.every_link,
             folded_count=0,
             folded=UNSET,
         )
-        for item in report.incidents
+        for incident in report.incidents
     ]
     coverage = [replace(item, read=None) for item in report.coverage]
     return replace(report, incidents=tuple(incidents), coverage=tuple(coverage))
@@ -77,8 +77,8 @@ def same(folder, **options):
         assert unfolded(with_limit(limit, folder, **options)) == plain
     report = with_limit(0, folder, **options)
     assert unfolded(report) == plain
-    for item in report.incidents:
-        assert len(item.rejections) + item.folded_count == item.rejection_count
+    for incident in report.incidents:
+        assert len(incident.rejections) + incident.folded_count == incident.rejection_count
     return report
 
 
@@ -201,7 +201,7 @@ def test_a_large_incident_lists_its_first_its_last_and_counts_the_others(tmp_pat
     assert incident.rejection_count == 400
     assert incident.folded_count == 400 - len(incident.rejections)
     assert len(incident.rejections) < 20
-    times = [item.time for item in incident.rejections]
+    times = [rejection.time for rejection in incident.rejections]
     assert (times[0], times[-1]) == (incident.start, incident.end)
     assert times == sorted(times)
     assert len(incident.recipients) == 400
@@ -212,10 +212,12 @@ def test_a_large_incident_lists_its_first_its_last_and_counts_the_others(tmp_pat
 def plain_log(numbers):
     made = []
     for number in numbers:
-        one = SendSession(cases.KB_TIME + timedelta(seconds=number), f"08D50D3D{number:08X}")
-        one.connect().starttls(cases.LEAF)
+        send_session = SendSession(cases.KB_TIME + timedelta(seconds=number), f"08D50D3D{number:08X}")
+        send_session.connect().starttls(cases.LEAF)
         reply = f"550 5.7.64 TenantAttribution; Relay Access Denied [{FRONT_END}]"
-        made.append(one.message(700, "a@servername.com", [(f"b{number}@fabrikam.com", reply)], number).quit(2000))
+        made.append(
+            send_session.message(700, "a@servername.com", [(f"b{number}@fabrikam.com", reply)], number).quit(2000)
+        )
     return send_log(made)
 
 
@@ -246,7 +248,7 @@ def test_the_csv_of_a_redacted_report_holds_every_refusal_and_no_name(tmp_path):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == report.rejection_count
     assert sorted(row["id"] for row in rows) == sorted(
-        item.id for incident in report.incidents for item in incident.every_rejection()
+        rejection.id for incident in report.incidents for rejection in incident.every_rejection()
     )
     assert "fabrikam" not in text
     assert "servername" not in text.casefold()
@@ -255,7 +257,7 @@ def test_the_csv_of_a_redacted_report_holds_every_refusal_and_no_name(tmp_path):
 @pytest.mark.parametrize("output", ["x.txt", "x.md", "x.html"])
 def test_outputs_say_that_what_they_list_is_an_excerpt(tmp_path, output):
     report = outage(tmp_path)
-    total, folded = report.rejection_count, sum(item.folded_count for item in report.incidents)
+    total, folded = report.rejection_count, sum(incident.folded_count for incident in report.incidents)
     text = " ".join(shown(output, report).split())
     assert f"Of {total} refusals {total - folded} are listed" in text
     assert "are listed: the first" not in shown(output, with_limit(NO_LIMIT, tmp_path))
@@ -275,11 +277,11 @@ def test_json_holds_the_listed_refusals_and_the_count_of_the_others(tmp_path):
     again = load(tmp_path / "report.json")
     assert '"folded"' not in to_json(report)
     assert '"folded"' not in json_schema()
-    for item, known in zip(again.incidents, report.incidents, strict=True):
-        assert item.rejections == known.rejections
-        assert item.folded_count == known.folded_count
-        ids = {one.id for one in item.rejections}
-        assert {link.rejection for link in item.links} <= ids
+    for incident, known in zip(again.incidents, report.incidents, strict=True):
+        assert incident.rejections == known.rejections
+        assert incident.folded_count == known.folded_count
+        ids = {rejection.id for rejection in incident.rejections}
+        assert {link.rejection for link in incident.links} <= ids
     text = " ".join(shown("x.txt", again).split())
     assert "tables and time lines hold the listed refusals only" in text
 
@@ -298,7 +300,12 @@ def test_a_signal_that_looks_at_the_sender_is_asked_for_each(tmp_path):
     own = Rules.load(tmp_path / "rules")
     report = with_limit(0, tmp_path / "case", rules=own)
     plain = with_limit(NO_LIMIT, tmp_path / "case", rules=own)
-    marked = [item for incident in plain.incidents for item in incident.rejections if "one_sender" in item.signals]
+    marked = [
+        rejection
+        for incident in plain.incidents
+        for rejection in incident.rejections
+        if "one_sender" in rejection.signals
+    ]
     assert {item.mail_from[:1] for item in marked} == {"x"}
     assert unfolded(report) == unfolded(plain)
 
@@ -309,12 +316,14 @@ def test_a_folded_refusal_is_whole_again(tmp_path):
     (incident,) = pipeline.analyze(tmp_path, rules=rules()).incidents
     other = Origin(source="other.csv", member="M.LOG", line=4)
     numbers = Files()
-    found = [replace(item, origins=(item.origin, other), id="R-of-its-own") for item in incident.rejections]
-    shared = shared_part(found[0], found[0].reply)
-    group = Alike(shared, [differing_part(item, shared.reply, numbers) for item in found], numbers.origins)
-    assert list(group.rejections()) == found
+    rejections = [
+        replace(rejection, origins=(rejection.origin, other), id="R-of-its-own") for rejection in incident.rejections
+    ]
+    shared = shared_part(rejections[0], rejections[0].reply)
+    group = Alike(shared, [differing_part(item, shared.reply, numbers) for item in rejections], numbers.origins)
+    assert list(group.rejections()) == rejections
     assert len(group) == 3
-    assert list(in_order([], [group])) == found
+    assert list(in_order([], [group])) == rejections
     assert max(map(len, group.rows)) < 250
     assert isinstance(next(group.differing()), Differing)
 

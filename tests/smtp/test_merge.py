@@ -28,7 +28,7 @@ STEPS = (0.0, 0.001, 1.0, 1.999, 2.0, 2.001, 2.999, 3.0, 59.999, 60.0, 60.999, 6
 
 def told(number, layer, seconds, *, rcpt="b@x", host="", message="", session="", basis="utc", resolution=0.001, file=0):
     """A refusal in file ``file``; ``number`` is its line."""
-    item = Rejection(
+    rejection = Rejection(
         id=f"R-{number:06}",
         time=START + timedelta(seconds=seconds),
         host=host,
@@ -59,7 +59,7 @@ def told(number, layer, seconds, *, rcpt="b@x", host="", message="", session="",
         kinds=(layer.split(" ")[0],),
         time_basis=basis,
     )
-    return Sighting(item, layer)
+    return Sighting(rejection, layer)
 
 
 def some(chance, count):
@@ -115,7 +115,7 @@ def plainly(found):
             group.layers |= merging._layers_of(item)
         rows.append((key, file, group))
     merged = [merging._merged(group) for group in groups]
-    return sorted(merged, key=lambda item: (item.time, sort_key(item.origin), item.id)), offsets
+    return sorted(merged, key=lambda rejection: (rejection.time, sort_key(rejection.origin), rejection.id)), offsets
 
 
 def plainly_found(item, groups, rows):
@@ -210,7 +210,7 @@ def test_a_refusal_is_not_compared_with_all_of_its_own_layer(monkeypatch):
         for number in range(count)
     ]
     merged, _ = merge(found)
-    assert [len(item.origins) for item in merged] == [2] * count
+    assert [len(rejection.origins) for rejection in merged] == [2] * count
     assert len(asked) < 4 * count
 
 
@@ -251,16 +251,16 @@ SENDERS = {
 @pytest.mark.parametrize(("logs", "expected"), SENDERS.values(), ids=SENDERS)
 def test_the_sender_is_that_of_the_first_log_that_shows_the_envelope(logs, expected):
     for order in (logs, logs[::-1]):
-        ((found,), _) = merge(order)
-        assert found.kinds
-        assert (found.mail_from, found.null_sender) == expected
+        ((rejection,), _) = merge(order)
+        assert rejection.kinds
+        assert (rejection.mail_from, rejection.null_sender) == expected
 
 
 def test_the_certificate_in_the_reply_is_kept_from_whichever_log_has_it():
     first, second = sender(SEND, "a@x"), sender(REPORT, "a@x", number=2)
     named_one = replace(second.rejection, certificate_name="app01", certificate_verdict="untrustedroot")
-    ((found,), _) = merge([first, Sighting(named_one, REPORT)])
-    assert (found.certificate_name, found.certificate_verdict) == ("app01", "untrustedroot")
+    ((rejection,), _) = merge([first, Sighting(named_one, REPORT)])
+    assert (rejection.certificate_name, rejection.certificate_verdict) == ("app01", "untrustedroot")
 
 
 def known_by(basis, layer, number):

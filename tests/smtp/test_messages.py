@@ -55,7 +55,7 @@ def tracking_row(time="2016-12-01T03:09:55.801Z", **changes):
 
 
 def statuses(report):
-    return sorted((item.rcpt_to, item.reply, item.host) for item in rejections(report))
+    return sorted((rejection.rcpt_to, rejection.reply, rejection.host) for rejection in rejections(report))
 
 
 HOSTED = "CORP-SMTP1"
@@ -185,7 +185,7 @@ TRACKING_CASES = {
 def test_refusals_of_message_tracking(tmp_path, files, options, expected, time):
     report = analyze(tmp_path, files, **options)
     assert statuses(report) == expected
-    assert {f"{item.time:%H:%M:%S}" for item in rejections(report)} == ({time} if time else set())
+    assert {f"{rejection.time:%H:%M:%S}" for rejection in rejections(report)} == ({time} if time else set())
     assert not report.losses
 
 
@@ -195,13 +195,15 @@ def test_an_export_without_statuses_says_so(tmp_path):
     (loss,) = report.losses
     assert (loss.origin.source, loss.origin.line) == ("t.csv", 2)
     assert "Export-Clixml" in loss.reason
-    assert {item.path: item.status for item in report.sources} == {"t.csv": "not-read", "SEND.LOG": "read"}
+    assert {source.path: source.status for source in report.sources} == {"t.csv": "not-read", "SEND.LOG": "read"}
 
 
 def test_other_failures_of_tracking_are_listed(tmp_path):
     status = STATUS.replace("550 5.7.64 TenantAttribution; Relay Access Denied", "550 5.7.51 TenantInboundAttribution")
     report = analyze(tmp_path, {"M.LOG": TRACKING + tracking_row(**{"recipient-status": status})})
-    assert [(item.code, item.kind) for item in report.other_errors] == [("550 5.7.51", "message-tracking")]
+    assert [(other_error.code, other_error.kind) for other_error in report.other_errors] == [
+        ("550 5.7.51", "message-tracking")
+    ]
     assert report.rejection_count == 0
 
 
@@ -277,7 +279,7 @@ def test_refusals_of_reports(tmp_path, diagnostic):
     assert (found.host, found.host_basis) == ("CORP-SMTP1", "row")
     assert found.time == datetime(2016, 12, 1, 3, 9, 58, tzinfo=UTC)
     assert found.remote_host == "AM0PR01MB1234.eurprd01.prod.outlook.com"
-    assert [item.code for item in report.other_errors] == ["550 5.1.10"]
+    assert [other_error.code for other_error in report.other_errors] == ["550 5.1.10"]
 
 
 def test_a_report_made_by_exchange_online_names_no_sending_host(tmp_path):
@@ -455,7 +457,7 @@ def test_a_message_that_is_refused_twice_is_two(tmp_path):
     later.session = "08D50D3D9730FFFF"
     rows = tracking_row() + tracking_row("2016-12-01T05:09:56.400Z", **{"source-context": ""})
     report = analyze(tmp_path, {"SEND.LOG": send_log([refused(), later]), "MSGTRK.LOG": TRACKING + rows})
-    assert [len(item.origins) for item in rejections(report)] == [2, 2]
+    assert [len(rejection.origins) for rejection in rejections(report)] == [2, 2]
 
 
 def test_one_reply_for_two_recipients_joins_both_rows_of_tracking(tmp_path):
@@ -584,7 +586,7 @@ def test_text_with_the_code_in_no_known_format_is_unrecognized_evidence(tmp_path
     }
     report = analyze(tmp_path, files)
     assert [loss.origin.source for loss in report.losses] == ["AGENT.LOG", "mail.log"]
-    assert {item.path: item.status for item in report.sources} == {
+    assert {source.path: source.status for source in report.sources} == {
         "AGENT.LOG": "unrecognized",
         "SEND.LOG": "read",
         "mail.log": "unrecognized",
@@ -721,7 +723,7 @@ def test_edge_server(tmp_path):
     }
     report = analyze(tmp_path, files)
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
-    assert [item.host for item in report.incidents] == ["EDGE01"]
+    assert [incident.host for incident in report.incidents] == ["EDGE01"]
 
 
 # -------------------------------------------------------------------------------------------------------- tables
@@ -979,7 +981,7 @@ def test_other_forms_of_an_unattributed_connection_are_named(tmp_path):
         tracking_row(**{"recipient-status": f"[{{LED={text}}};{{MSG=}};{{FQDN=}};{{IP=}}]"}) for text in texts
     )
     report = analyze(tmp_path, {"M.LOG": TRACKING + rows})
-    shown = {item.text: item.meaning for item in report.other_errors}
+    shown = {other_error.text: other_error.meaning for other_error in report.other_errors}
     assert shown.keys() == texts.keys()
     for text, meaning in texts.items():
         assert meaning in shown[text]

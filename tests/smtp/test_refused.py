@@ -40,7 +40,7 @@ def analyzed(folder, made):
     (folder / "SEND.LOG").write_text(send_log(made), encoding="utf-8", newline="")
     fast = pipeline.analyze(folder, rules=rules())
     plain = pipeline.analyze(folder, rules=rules(), prefilter=False)
-    read = sum(item.read or 0 for item in fast.coverage)
+    read = sum(coverage.read or 0 for coverage in fast.coverage)
 
     def without_read(report):
         return replace(report, coverage=tuple(replace(item, read=None) for item in report.coverage))
@@ -88,7 +88,7 @@ def test_another_failure_in_the_same_place_is_no_refusal(tmp_path, reply):
     """Codes are in the shape of a session, texts are not."""
     report, _ = analyzed(tmp_path, [session(n, reply if n % 3 == 1 else REFUSAL) for n in range(12)])
     assert report.rejection_count == 8
-    assert sum(item.count for item in report.other_errors) == 4
+    assert sum(other_error.count for other_error in report.other_errors) == 4
 
 
 def test_the_clock_in_replies_is_compared(tmp_path):
@@ -126,21 +126,23 @@ def test_what_changes_during_an_outage_decides_for_each(tmp_path, monkeypatch):
     leaf = replace_dates(cases.LEAF, ends)
     made = []
     for number in range(30):
-        one = SendSession(cases.KB_TIME + timedelta(minutes=2 * number), f"08D50D3D{number:08X}")
-        one.connect()
+        send_session = SendSession(cases.KB_TIME + timedelta(minutes=2 * number), f"08D50D3D{number:08X}")
+        send_session.connect()
         if number % 9 == 4:
             row = "TLS negotiation failed with error SocketError"
-            made.append(one.add(250, "*", "", row).add(260, "-", "", "Remote"))
+            made.append(send_session.add(250, "*", "", row).add(260, "-", "", "Remote"))
             continue
-        one.starttls(leaf, one_row=True)
-        made.append(one.message(700, "a@servername.com", [(f"b{number}@fabrikam.com", REFUSAL)], number).quit(2000))
+        send_session.starttls(leaf, one_row=True)
+        made.append(
+            send_session.message(700, "a@servername.com", [(f"b{number}@fabrikam.com", REFUSAL)], number).quit(2000)
+        )
     folded, _ = analyzed(tmp_path, made)
     monkeypatch.setattr(folding, "FEW", 1000)
     plain = pipeline.analyze(tmp_path, rules=rules())
     (incident,), (whole,) = folded.incidents, plain.incidents
     assert incident.folded_count
     assert tuple(incident.every_rejection()) == whole.rejections
-    assert len({item.signals for item in whole.rejections}) > 2
+    assert len({rejection.signals for rejection in whole.rejections}) > 2
     assert folded.findings == plain.findings
 
 

@@ -82,8 +82,8 @@ def send_log(rows, **options):
 
 def told(report):
     return [
-        (f"{item.time:%Y-%m-%dT%H:%M:%S.%f}"[:-3], item.rcpt_to, item.stage)
-        for item in sorted(rejections(report), key=lambda item: (item.time, item.rcpt_to))
+        (f"{rejection.time:%Y-%m-%dT%H:%M:%S.%f}"[:-3], rejection.rcpt_to, rejection.stage)
+        for rejection in sorted(rejections(report), key=lambda rejection: (rejection.time, rejection.rcpt_to))
     ]
 
 
@@ -249,7 +249,7 @@ def test_each_refusal_belongs_to_the_message_of_its_own_transaction(tmp_path):
     accepted = [("<", OK, ""), ("<", "250 2.1.5 OK", ""), (">", "BDAT 9 LAST", ""), ("<", "250 2.6.0 Queued", "")]
     rows = [MESSAGE, MAIL, RCPT, *accepted, second, MAIL, RCPT, ("<", OK, ""), ("<", REFUSAL, "")]
     report = analyze(tmp_path, {"a.LOG": send_log(rows)})
-    assert [item.message_id for item in rejections(report)] == ["<a2@contoso.com>"]
+    assert [rejection.message_id for rejection in rejections(report)] == ["<a2@contoso.com>"]
     (delivery,) = report.deliveries
     assert (delivery.sessions, delivery.accepted, delivery.refused) == (1, 1, 1)
 
@@ -258,7 +258,7 @@ def test_failed_tls_negotiations_are_other_errors_and_counted_in_the_history(tmp
     rows = [*STARTTLS, ("*", "", "TLS negotiation failed with error UnknownCredentials"), ("-", "", "Local")]
     plain = send_rows(REFUSED, session="08D50D3D9730A8D3", start="2016-12-01T03:09:57.{:03d}Z")
     report = analyze(tmp_path, {"a.LOG": send_log(rows).decode() + plain})
-    assert [(item.code, item.count) for item in report.other_errors] == [
+    assert [(other_error.code, other_error.count) for other_error in report.other_errors] == [
         ("TLS negotiation failed UnknownCredentials", 1)
     ]
     (delivery,) = report.deliveries
@@ -442,7 +442,7 @@ def test_refusals_of_iis_logs(tmp_path, files, options, expected):
     found = [(f"{i.time:%Y-%m-%dT%H:%M:%S}", i.host, i.rcpt_to, i.time_basis) for i in rejections(report)]
     assert sorted(found) == expected
     assert not report.losses
-    assert all(item.resolution == 1 for item in rejections(report))
+    assert all(rejection.resolution == 1 for rejection in rejections(report))
 
 
 def test_plus_is_a_blank_and_starttls_is_seen(tmp_path):
@@ -517,7 +517,7 @@ def test_an_hour_that_the_zone_skips_is_not_known(tmp_path):
 def test_whole_hours_beside_the_remote_clock_are_a_wrong_zone(tmp_path):
     report = analyze(tmp_path, {"in090403.log": IIS_ROWS.format(date="4/3/2009", ready=READY)}, tz="UTC")
     assert "2 hours ahead" in report.coverage[0].notes[0]
-    assert [item.seconds for item in report.clocks] == [7200]
+    assert [clock.seconds for clock in report.clocks] == [7200]
 
 
 def test_a_wrong_zone_is_not_paired(tmp_path):
@@ -534,7 +534,7 @@ def test_clock_skew_is_said_and_nothing_is_shifted(tmp_path):
     )
     report = analyze(tmp_path, {"a.LOG": send_log([banner, *REFUSED])})
     assert told(report) == [("2016-12-01T03:09:55.150", "b@fabrikam.com", "RCPT")]
-    assert [(item.source, item.seconds) for item in report.clocks] == [("banner", 12.1)]
+    assert [(clock.source, clock.seconds) for clock in report.clocks] == [("banner", 12.1)]
     assert "12.1 s ahead" in report.coverage[0].notes[0]
 
 
@@ -600,8 +600,8 @@ DENIED = "550 5.7.64 TenantAttribution; Relay Access Denied"
     ],
 )
 def test_the_verdict_in_a_reply(text, expected):
-    found = verdict_of(text)
-    assert (found and (found.name, found.verdict)) == expected
+    reply_verdict = verdict_of(text)
+    assert (reply_verdict and (reply_verdict.name, reply_verdict.verdict)) == expected
 
 
 @pytest.mark.parametrize(
@@ -648,4 +648,4 @@ def test_only_the_last_chunk_of_a_message_is_its_acceptance(tmp_path):
     made.add(712, ">", "BDAT 100").add(720, "<", "250 2.0.0 100 octets received")
     made.add(721, ">", "BDAT 50 LAST").add(730, "<", "250 2.6.0 Queued mail for delivery").quit(800)
     report = analyze(tmp_path, {"SEND.LOG": made_log([made])}, anyway=True)
-    assert [(item.accepted, item.accepted_outside) for item in report.deliveries] == [(1, 1)]
+    assert [(delivery.accepted, delivery.accepted_outside) for delivery in report.deliveries] == [(1, 1)]

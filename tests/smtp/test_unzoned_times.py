@@ -84,7 +84,7 @@ def missing(made):
 @pytest.mark.parametrize("suffix", TEXTS)
 def test_no_output_takes_a_local_time_for_utc(tmp_path, files, suffix):
     made = case(tmp_path, files)
-    assert [item.time_basis for item in rejections(made)] == ["unknown"]
+    assert [rejection.time_basis for rejection in rejections(made)] == ["unknown"]
     text = output(made, suffix)
     assert not re.search(r"09:14:02(?:\.\d+)?(?: UTC|Z|\+00:00)", text)
     assert "outside of it" not in text
@@ -99,7 +99,7 @@ def test_the_zone_is_asked_for_first_in_every_cause(tmp_path, files):
     assert made.findings
     assert all(ASKED in texts[0] for texts in missing(made))
     assert all(
-        item.missing[0].collect == ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",) for item in made.findings
+        finding.missing[0].collect == ("> evtx-analyzer analyze INPUT --tz Europe/Berlin",) for finding in made.findings
     )
     assert "kein Protokoll nennt die Zeitzone" in output(made, ".txt", "de")
     assert "Ortszeit einer unbekannten Zone" in output(made, ".txt", "de")
@@ -191,7 +191,7 @@ def test_timesketch_keeps_the_refusal_and_marks_its_time(tmp_path):
 
 def test_rows_behind_a_heading_have_its_time_and_no_zone_is_asked_for(tmp_path):
     made = case(tmp_path, {"ex161201.log": W3C_UNTIMED})
-    assert [item.time_basis for item in rejections(made)] == ["heading"]
+    assert [rejection.time_basis for rejection in rejections(made)] == ["heading"]
     text = output(made, ".txt")
     assert "2016-12-01 09:14:02, the log's #Date heading: the row has no time of its own" in text
     assert "09:14:02.000 UTC" not in text
@@ -253,7 +253,7 @@ def test_a_zone_that_another_clock_contradicts_is_asked_for_again(tmp_path):
         1,
     )
     made = case(tmp_path, {"in161201.log": banner.format(date="12/1/2016", time="9:14:02")}, tz="Europe/Berlin")
-    assert [item.time_basis for item in rejections(made)] == ["wrong-zone"]
+    assert [rejection.time_basis for rejection in rejections(made)] == ["wrong-zone"]
     assert "--tz Europe/Berlin is not the zone of the server" in missing(made)[0][0]
     assert "2016-12-01 08:14:02, by a time zone that another clock contradicts" in output(made, ".txt")
     assert "outside of it" not in output(made, ".txt")

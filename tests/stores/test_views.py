@@ -75,7 +75,7 @@ def chain(report):
 
 
 def result(report, cause="missing-intermediate"):
-    grades = [item.grades.get(cause, "no-evidence") for item in report.incidents]
+    grades = [incident.grades.get(cause, "no-evidence") for incident in report.incidents]
     return grades[0]
 
 
@@ -111,7 +111,7 @@ def test_no_store_ever_confirms(tmp_path):
     report = analyze(
         tmp_path, {**files(), "ca.xml": ca(), "my.xml": store("My", [LEAF]), "root.xml": store("Root", [])}
     )
-    assert "confirmed" not in {grade for item in report.incidents for grade in item.grades.values()}
+    assert "confirmed" not in {grade for incident in report.incidents for grade in incident.grades.values()}
 
 
 # --------------------------------------------------------------------------------------------------- near misses
@@ -121,7 +121,7 @@ def test_a_store_that_holds_the_chain_says_so_and_takes_nothing_away(tmp_path):
     report = analyze(tmp_path, {**files(), "ca.xml": ca(ISSUING), "root.xml": store("Root", [OLD_ROOT])})
     assert result(report) == "possible"
     assert chain(report).result == "complete"
-    assert [item.signed for item in chain(report).elements] == [None, True, None]
+    assert [element.signed for element in chain(report).elements] == [None, True, None]
     assert any("may have been imported after the refusals" in text for text in said(report)[1])
 
 
@@ -183,7 +183,9 @@ def test_cross_signed_intermediates(tmp_path, order):
     stores = {"ca.xml": ca(*order), "root.xml": store("Root", [NEW_ROOT])}
     found = chain(analyze(tmp_path, {**files(), **stores}))
     assert found.result == "complete"
-    assert [item.thumbprint for item in found.elements] == [made.thumbprint(one) for one in (LEAF, CROSS, NEW_ROOT)]
+    assert [element.thumbprint for element in found.elements] == [
+        made.thumbprint(one) for one in (LEAF, CROSS, NEW_ROOT)
+    ]
 
 
 def test_a_namesake_of_the_issuer_is_not_the_issuer(tmp_path):
@@ -295,7 +297,7 @@ def test_a_serialized_store_is_named_by_its_file(tmp_path):
         "store-root.sst": made.serialized_store([OLD_ROOT]),
     }
     report = analyze(tmp_path, {**files(), **data, "unnamed.sst": made.serialized_store([OLD_ROOT])})
-    assert sorted(item.name for item in report.stores) == ["CA", "Root"]
+    assert sorted(store.name for store in report.stores) == ["CA", "Root"]
     assert chain(report).result == "complete"
 
 

@@ -42,7 +42,7 @@ def verdict(report):
 
 
 def grade(report, cause):
-    return next(item.grade for item in report.findings if item.cause == cause)
+    return next(finding.grade for finding in report.findings if finding.cause == cause)
 
 
 def test_two_servers_and_the_capi2_log_of_one(tmp_path):
@@ -55,7 +55,7 @@ def test_two_servers_and_the_capi2_log_of_one(tmp_path):
             "EX2/SEND.LOG": send(refused(local="10.0.0.2:99")),
         },
     )
-    hosts = {item.host for item in report.incidents if item.start > KB_TIME - HOUR / 2}
+    hosts = {incident.host for incident in report.incidents if incident.start > KB_TIME - HOUR / 2}
     # A folder that is the known machine makes the one beside it another machine, called like its folder.
     assert hosts == {"EX2"}
     assert verdict(report) == ("missing-intermediate", "possible")
@@ -177,4 +177,4 @@ def test_an_iis_log_without_its_replies_does_not_show_absence(tmp_path):
     )
     report = analyze(tmp_path, {"ex161201.log": log.encode()})
     assert report.exit_code == 3
-    assert [item.extent for item in report.losses] == ["all replies of the file"]
+    assert [loss.extent for loss in report.losses] == ["all replies of the file"]

@@ -61,8 +61,8 @@ def test_an_export_holds_the_records_and_the_chunks_with_failures_that_its_maker
     assert facts.hits == sum(UTF16_RESULT in chunk for chunk in chunks) == 5
     records = list(evtx.PyEvtxParser(str(path)).records())
     assert facts.records == len(records)
-    assert [item["event_record_id"] for item in records] == list(range(1, len(records) + 1))
-    assert sum("800B0109" in item["data"] for item in records) == 5
+    assert [record["event_record_id"] for record in records] == list(range(1, len(records) + 1))
+    assert sum("800B0109" in record["data"] for record in records) == 5
 
 
 def test_checksums_of_header_and_chunks_hold(export):
@@ -76,7 +76,7 @@ def test_checksums_of_header_and_chunks_hold(export):
 
 
 def test_copies_of_a_chunk_have_tasks_and_times_of_their_own(export):
-    checked = [item for item in evtx.PyEvtxParser(str(export[0])).records() if "800B0109" in item["data"]]
+    checked = [record for record in evtx.PyEvtxParser(str(export[0])).records() if "800B0109" in record["data"]]
     tasks = [re.search(r'TaskId="([^"]+)"', item["data"])[1] for item in checked]
     chains = [re.search(r'chainRef="([^"]+)"', item["data"])[1] for item in checked]
     times = [re.search(r'SystemTime="([^"]+)"', item["data"])[1] for item in checked]
@@ -132,8 +132,8 @@ def test_twenty_sessions_interleave_and_time_rises_through_the_new_year(log):
     for number, row in enumerate(rows):
         places[row[2]].append(number)
     assert max(sum(one[0] <= at <= one[-1] for one in places.values()) for at in range(len(rows))) == 20
-    for one in places.values():
-        assert [rows[at][3] for at in one] == [str(number) for number in range(len(one))]
+    for place in places.values():
+        assert [rows[at][3] for at in place] == [str(number) for number in range(len(place))]
 
 
 def test_sessions_have_ports_messages_and_recipients_of_their_own_and_banners_tell_the_time(log):

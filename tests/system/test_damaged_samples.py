@@ -30,7 +30,7 @@ KEPT = ("all", "most", "half", "head", "tail", "none")
 
 
 def sure_causes(report):
-    return {item.cause for item in report.findings if item.grade in SURE and item.cause != "unexplained"}
+    return {finding.cause for finding in report.findings if finding.grade in SURE and finding.cause != "unexplained"}
 
 
 def some(parts, kept, chance):

@@ -67,9 +67,10 @@ def test_variables_of_the_environment_are_those_that_are_read():
 
 
 def test_commands_in_texts_are_commands():
-    known = {item.name or item.callback.__name__ for item in app.registered_commands} | {
-        item.name for item in app.registered_groups
-    }
+    known = {
+        registered_command.name or registered_command.callback.__name__
+        for registered_command in app.registered_commands
+    } | {registered_group.name for registered_group in app.registered_groups}
     named = re.findall(
         r"(?:^|[`(> ])evtx-analyzer ([a-z][a-z-]+)\b(?!\.\w)(?! [a-z]+ing)", text_of(written()), re.MULTILINE
     )
@@ -171,7 +172,7 @@ def test_options_that_the_page_of_use_explains_are_those_of_analyze():
     """Not all are explained there, but none that is no option."""
     rows = re.findall(r"^\| (`-.*?) \| ", (DOCS / "usage.md").read_text(encoding="utf-8"), re.MULTILINE)
     options = {name for row in rows for name in re.findall(r"(--?[a-z][a-z-]*)", row)}
-    known = {name for item in COMMANDS.commands["analyze"].params for name in item.opts}
+    known = {name for param in COMMANDS.commands["analyze"].params for name in param.opts}
     assert options - known - {"-q", "-v", "--log-file"} == set()
 
 

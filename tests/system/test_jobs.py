@@ -56,7 +56,7 @@ def test_a_damaged_member_is_told_as_it_is_without_threads(tmp_path):
 
 def test_digests_are_those_of_the_files():
     report = ea.analyze(KB, jobs=2)
-    assert {item.path: item.sha256 for item in report.sources} == {
+    assert {source.path: source.sha256 for source in report.sources} == {
         path.relative_to(KB).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in KB.rglob("*")
         if path.is_file()

@@ -72,7 +72,7 @@ def test_damage_ends_in_a_report(tmp_path, name, place, bit, cut):
     to_terminal(report)
     to_json(report)
     if cut and name.endswith(".evtx") and at % 65536 != 4096:
-        statuses = {item.path: item.status for item in report.sources}
+        statuses = {source.path: source.status for source in report.sources}
         assert statuses[name] in ("partial", "not-read", "unrecognized")
 
 
@@ -109,12 +109,12 @@ def test_shifting_all_clocks_moves_only_times(tmp_path, days):
     assert [(f.cause, f.grade, len(f.supports)) for f in moved.findings] == [
         (f.cause, f.grade, len(f.supports)) for f in still.findings
     ]
-    deltas = [[link.delta_seconds for link in item.links] for item in still.incidents]
-    assert [[link.delta_seconds for link in item.links] for item in moved.incidents] == deltas
-    assert [item.start - delta for item in moved.incidents] == [item.start for item in still.incidents]
+    deltas = [[link.delta_seconds for link in incident.links] for incident in still.incidents]
+    assert [[link.delta_seconds for link in incident.links] for incident in moved.incidents] == deltas
+    assert [incident.start - delta for incident in moved.incidents] == [incident.start for incident in still.incidents]
 
 
 def test_the_events_stream_gives_what_the_export_holds():
-    found = [event for event in ea.events(KB / cases.CAPI2_FILE) if isinstance(event, ea.Capi2Event)]
-    assert [event.origin.record for event in found] == list(range(3105, 3105 + len(cases._kb_events())))
+    events = [event for event in ea.events(KB / cases.CAPI2_FILE) if isinstance(event, ea.Capi2Event)]
+    assert [event.origin.record for event in events] == list(range(3105, 3105 + len(cases._kb_events())))
     assert io.BytesIO(write_evtx(cases._kb_events())).getvalue() == (KB / cases.CAPI2_FILE).read_bytes()

@@ -54,7 +54,7 @@ def content():
 
 def test_evtx_reads_the_kb_sample_with_checksums(content, written):
     parser = evtx.PyEvtxParser(io.BytesIO(content), validate_checksums=True)
-    assert [tree(item["data"]) for item in parser.records()] == [tree(event) for event in written]
+    assert [tree(record["data"]) for record in parser.records()] == [tree(event) for event in written]
 
 
 def test_libevtx_reads_the_kb_sample(content, written):

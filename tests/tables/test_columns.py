@@ -138,7 +138,8 @@ def test_nothing_to_read_is_an_error_and_no_empty_table(tmp_path):
 
 def columns(table):
     lines = [
-        [f"`{item.name}`", item.type, item.meaning, ", ".join(f"`{old}`" for old in item.old)] for item in table.columns
+        [f"`{column.name}`", column.type, column.meaning, ", ".join(f"`{old}`" for old in column.old)]
+        for column in table.columns
     ]
     if any(line[3] for line in lines):
         return manual.table(["column", "type", "meaning", "name in 0.1"], lines)

@@ -314,7 +314,7 @@ def test_logs_of_other_channels_give_the_same_report(tmp_path):
     plain = to_json(ea.analyze(tmp_path, prefilter=False))
     fast = ea.analyze(tmp_path)
     assert to_json(fast) == plain
-    assert {item.code for item in fast.context} == {"36888", "36874"}
+    assert {context.code for context in fast.context} == {"36888", "36874"}
 
 
 def test_records_of_other_channels_are_counted_unless_they_concern_anybody():
@@ -373,10 +373,10 @@ def test_equal_large_files_are_still_told_apart_from_others(tmp_path, as_large):
     for name, data in {"a.evtx": EXPORT, "b.evtx": EXPORT, "c.evtx": other, "d.evtx": other[:-CHUNK]}.items():
         (tmp_path / name).write_bytes(data)
     sources = ea.analyze(tmp_path).sources
-    assert [item.duplicate_of for item in sources] == ["", "a.evtx", "", ""]
-    digests = {item.path: item.sha256 for item in sources}
+    assert [source.duplicate_of for source in sources] == ["", "a.evtx", "", ""]
+    digests = {source.path: source.sha256 for source in sources}
     assert digests["a.evtx"] == digests["b.evtx"]
-    assert all(len(item) == 64 for item in digests.values())
+    assert all(len(digest) == 64 for digest in digests.values())
     assert len(set(digests.values())) == 3
 
 
@@ -398,6 +398,6 @@ def test_a_large_file_that_fails_while_it_is_hashed_has_no_digest(tmp_path, as_l
     report = ea.analyze(tmp_path)
     first = next(item for item in report.sources if item.path == "a.evtx")
     assert (first.status, first.sha256) == ("partial", "")
-    assert [(item.reason, item.extent) for item in report.losses] == [
+    assert [(loss.reason, loss.extent) for loss in report.losses] == [
         ("cannot be opened or read: Input/output error", "its digest")
     ]

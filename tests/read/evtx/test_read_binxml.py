@@ -135,7 +135,7 @@ def test_every_record_of_a_real_export_says_what_evtx_says(name, count):
         pytest.skip("the real CAPI2 exports are not beside this checkout")
     (path,) = EXPORTS.glob(f"{name}*.evtx")
     data = path.read_bytes()
-    expected = {given["event_record_id"]: given["data"] for given in evtx.PyEvtxParser(str(path)).records()}
+    expected = {record["event_record_id"]: record["data"] for record in evtx.PyEvtxParser(str(path)).records()}
     compared = 0
     for start in range(4096, len(data), 0x10000):
         header = ChunkHeader(data[start : start + 0x10000], 0)
@@ -234,7 +234,7 @@ def test_an_array_repeats_the_element_around_it(kind, data, expected):
 
     chunk = Writer().start().template(template, [(kind, data)]).chunk()
     ours = etree.fromstring(binxml.render(record(chunk)))
-    assert [item.text or "" for item in ours] == expected
+    assert [our.text or "" for our in ours] == expected
     assert tree(ours) == tree(by_evtx(chunk))
 
 

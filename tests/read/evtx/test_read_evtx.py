@@ -131,11 +131,11 @@ def test_chunks_that_are_not_searched_for_are_accounted_for_all_the_same():
     (task,) = re.findall(r'TaskId="([^"]+)"', read(export())[0][0].xml)
     selection = ChunkSelection(Search([[frozenset({task})]]), lambda *_: True)
     found = list(read_evtx(BytesIO(data), SOURCE, selection))
-    given = [item for item in found if isinstance(item, EventRecord)]
+    records = [item for item in found if isinstance(item, EventRecord)]
     # The damaged chunk, the second, cannot be counted; in the first there are records of the task.
-    assert [item.record_id for item in given if not item.counted] == [n for n in ids(read(data)[0]) if 36 <= n <= 58]
+    assert [item.record_id for item in records if not item.counted] == [n for n in ids(read(data)[0]) if 36 <= n <= 58]
     of_task = [record.record_id for record in read(export())[0] if task in record.xml]
-    assert [item.record_id for item in given if item.counted] == of_task
+    assert [item.record_id for item in records if item.counted] == of_task
     assert max(of_task) <= 35
     assert [item for item in found if isinstance(item, Loss)] == read(data)[1]
     assert list(selection.counted) == [1, 0, *[1] * 11, *[0] * 3]  # three were never used
