@@ -45,7 +45,7 @@ RECEIVE_LOG = "SMTP Receive Protocol Log"
 _CODE = "5.7.64"
 _HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
 _START = re.compile(
-    r'"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
+    r'(?<![^\s:>|])"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
 )
 _PLAIN_HEADER = re.compile(r'^"?date-time"?[,;\t]"?[a-z-]+"?[,;\t]', re.MULTILINE | re.IGNORECASE)
 # Where no Log-type is there: a column that only this kind of log has.
@@ -87,14 +87,10 @@ class ExchangeRows:
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
         """Yield what one line holds; nothing if it belongs to a header."""
-        line = from_start(line, _START)
-        if line.startswith(("#", '"#')):
-            self._header(line)
-            return
-        if _PLAIN_HEADER.match(line):
-            self._header(f"#Fields: {line}")
-            self.log = next((kind for column, kind in _KINDS if column in self.columns), "")
-            return
+        if line[:1] != "2" or line[4:5] != "-":
+            line = from_start(line, _START)
+            if self._is_header(line):
+                return
         columns = self.columns
         origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
         if (loss := too_long(line, origin)) is not None:
@@ -109,7 +105,7 @@ class ExchangeRows:
             if columns != SEND_FIELDS or len(values) < len(columns) - 1 or _CODE not in values[-1]:
                 return
             values = [*values[:-1], values[-1].lstrip('"').replace('""', '"'), ""]
-        elif any(values[len(columns) :]):
+        elif len(values) > len(columns) and any(values[len(columns) :]):
             yield surplus(origin)
         # A damaged header may name one column only: then there is no values[1].
         kind = self.log or (RECEIVE_LOG if any("\\" in name for name in values[1:2]) else SEND_LOG)
@@ -124,6 +120,17 @@ class ExchangeRows:
         other = ExchangeRows(self._source)
         other.columns, other.log, other._delimiter = self.header()
         return other
+
+    def _is_header(self, line: str) -> bool:
+        """Return whether a line belongs to a header, which is noted."""
+        if line.startswith(("#", '"#')):
+            self._header(line)
+        elif _PLAIN_HEADER.match(line):
+            self._header(f"#Fields: {line}")
+            self.log = next((kind for column, kind in _KINDS if column in self.columns), "")
+        else:
+            return False
+        return True
 
     def _header(self, line: str) -> None:
         name, _, value = line.strip('"#').partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -83,21 +83,21 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
         buffer, base = without_nul_tail(buffer[position:]) + block, base + position
 
 
-def _texts(data: bytes, encoding: str) -> Iterator[tuple[str, int]]:
-    """Yield the text of a line, and its bytes and one more.
+def _texts(data: bytes, encoding: str) -> Sequence[tuple[str, int]]:
+    """Return the text of a line, and its bytes and one more.
 
-    Several lines are yielded for what another program appended to a file in UTF-16 with one byte a letter: it has none
+    Several lines are returned for what another program appended to a file in UTF-16 with one byte a letter: it has none
     of the line ends that the file has. CR LF in two bytes would be U+0A0D, which is no letter.
     """
     if len(data) > LONGEST_LINE:
-        yield long_line(len(data)), len(data) + 1
-        return
+        return ((long_line(len(data)), len(data) + 1),)
+    if encoding == "utf-8":
+        return ((line_text(data, encoding), len(data) + 1),)
     begins = data[:_TELLING]
-    narrow = encoding != "utf-8" and len(begins) == _TELLING and begins.isascii() and b"\0" not in begins
-    first, *appended = data.split(b"\n") if narrow or (encoding != "utf-8" and b"\r\n" in data) else [data]
-    yield line_text(first.removesuffix(b"\r") if appended else first, "utf-8" if narrow else encoding), len(first) + 1
-    for part in appended:
-        yield line_text(part, "utf-8"), len(part) + 1
+    narrow = len(begins) == _TELLING and begins.isascii() and b"\0" not in begins
+    first, *appended = data.split(b"\n") if narrow or b"\r\n" in data else [data]
+    text = line_text(first.removesuffix(b"\r") if appended else first, "utf-8" if narrow else encoding)
+    return [(text, len(first) + 1), *((line_text(part, "utf-8"), len(part) + 1) for part in appended)]
 
 
 def skip_line(stream: BinaryIO, size: int, ending: bytes) -> tuple[int, bytes]:

@@ -17,7 +17,9 @@ from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.lines import damaged_row, from_start, head_text, lines, surplus, too_long, without_nuls
 
 W3C_LOG = "W3C"
-_START = re.compile(r"\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d |#(?:Software|Version|Date|Fields):", re.IGNORECASE)
+_START = re.compile(
+    r"(?<![^\s:>|])(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d |#(?:Software|Version|Date|Fields):)", re.IGNORECASE
+)
 
 
 def is_w3c_log(head: bytes) -> bool:
@@ -48,10 +50,11 @@ class W3cRows:
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
         """Yield what one line holds; nothing if it belongs to a header."""
-        line = from_start(line, _START)
-        if line.startswith("#"):
-            self._header(line)
-            return
+        if line[:1] != "2" or line[4:5] != "-":
+            line = from_start(line, _START)
+            if line.startswith("#"):
+                self._header(line)
+                return
         columns = self.columns
         origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
         line, lost = without_nuls(line, origin)
@@ -64,7 +67,7 @@ class W3cRows:
         elif len(values) < len(columns):
             yield damaged_row(line, origin)
         else:
-            if any(values[len(columns) :]):
+            if len(values) > len(columns) and any(values[len(columns) :]):
                 yield surplus(origin)
             if self._undated:
                 now = values[columns.index("time")]

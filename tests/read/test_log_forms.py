@@ -270,8 +270,8 @@ def test_a_time_that_cannot_be_read_names_the_export_that_keeps_it(time, tmp_pat
     assert any("Export-Clixml, which keeps times whole" in loss.reason for loss in made.losses)
 
 
-def test_the_text_before_a_row_has_a_limit_and_is_no_part_of_a_row(tmp_path):
-    text = LOG + "x" * 400 + LINES[-1] + "\r\n"
-    made = analyze(tmp_path, {"SEND.LOG": text})
-    assert [loss.origin.line for loss in made.losses] == [len(LINES) + 1]
+@pytest.mark.parametrize("before", ["x" * 400 + ":", LINES[-2][30:], "5"])
+def test_what_stands_before_a_row_and_is_no_quotation_is_a_loss(before, tmp_path):
+    made = analyze(tmp_path, {"SEND.LOG": f"{LOG}{before}{LINES[-1]}\r\n"})
+    assert {loss.origin.line for loss in made.losses} == {len(LINES) + 1}
     assert len(rejections(made)) == 1
