@@ -18,6 +18,7 @@ from evtx_analyzer.errors import is_unforeseen, unforeseen
 from evtx_analyzer.ingest.coverage import RecordIds, Span
 from evtx_analyzer.ingest.examine import (
     EVENT_LOG,
+    NEEDLE,
     OWN_REPORT,
     WITHOUT_FACTS,
     ExaminedSource,
@@ -34,7 +35,8 @@ from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.read import CAPTURE
 
-_NO_FORMAT = "holds the text 5.7.64 but is in no format that is read"
+_WHOLE_LOG = "give the log as the server wrote it, with its header lines"
+_NO_FORMAT = f"holds the text 5.7.64 but is in no format that is read: {_WHOLE_LOG}"
 _NO_CAPI2 = "named as an export of the CAPI2 log, and holds none: its beginning is damaged or overwritten"
 _HOLDS_CODE = "; it holds the text 5.7.64"
 # Names of the log's file in Windows, and of exports as people call them.
@@ -43,6 +45,11 @@ _LOG_FILE = re.compile(
     r"\.(?:evtx?|log|xml|csv|jsonl?|eml|msg|zip|7z|cab|tar|tgz|gz|bz2|xz)$"
     r"|(?:^|[/!\\])(?:SmtpSend|SmtpReceive|ProtocolLog|MessageTracking|Connectivity|SMTPSVC\d{1,5}|TransportRoles|winevt)"
     r"[/\\]",
+    re.IGNORECASE,
+)
+# As Exchange and IIS name their logs.
+_SERVER_LOG_FILE = re.compile(
+    r"(?:^|[/!\\])(?:(?:SEND|RECV|MSGTRK[A-Z]{0,3}|CONNECTLOG)\d{8,10}-\d{1,9}|(?:u_)?(?:ex|in|nc)\d{6,8})\.log$",
     re.IGNORECASE,
 )
 _EVENT_LOG_FILE = re.compile(r"\.evtx$", re.IGNORECASE)
@@ -229,7 +236,10 @@ class SourceAccount:
         """
         known = next((loss for loss in self._losses if loss.origin == origin), None)
         if known is not None:
-            return [replace(loss, reason=loss.reason + _HOLDS_CODE) if loss is known else loss for loss in self._losses]
+            return [
+                replace(loss, reason=loss.reason + _HOLDS_CODE) if loss is known and NEEDLE not in loss.reason else loss
+                for loss in self._losses
+            ]
         reason = "holds the text 5.7.64, and no row of it could be read" if self._losses else _NO_FORMAT
         return [*self._losses, Loss(origin=origin, reason=reason, extent=extent)]
 
@@ -316,14 +326,17 @@ def _why_unrecognized(source: ExaminedSource) -> str:
     if _DISPLAY_TEXTS.search(source.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"
-    return reason + (_HOLDS_CODE if source.holds_code else "")
+    if source.notes:
+        return source.notes[0]
+    return f"{reason}{_HOLDS_CODE}: {_WHOLE_LOG}" if source.holds_code else reason
 
 
 def empty_log(source: ExaminedSource) -> str:
     """Return why a source that was not recognized counts as a lost log; empty where it does not.
 
     A crash, a sparse copy or a failed transfer leaves files that should hold a log and hold nothing. Only logs that
-    were read show that no refusal is in the input: such a file counts where name or folder says that it is a log.
+    were read show that no refusal is in the input: such a file counts where its name or folder says that it is a log,
+    and so does any file that is named as an event log, or as Exchange and IIS name theirs, and is none.
     """
     if source.syntax is not None or source.error:
         return ""
@@ -332,6 +345,8 @@ def empty_log(source: ExaminedSource) -> str:
             return "the file is empty (0 bytes), and named as a log: nothing was exported, or nothing was transferred"
         if source.zeroed:
             return "the file begins with zeros only, as a crash or a copy that failed leaves it; copy it again"
+    if source.size and not source.notes and _SERVER_LOG_FILE.search(source.source.path):
+        return "named as a log of the server, and holds none: it was replaced, encrypted or changed; copy it again"
     if source.size and _EVENT_LOG_FILE.search(source.source.path):
         return "named as an event log (.evtx), and holds none: its beginning is damaged or overwritten"
     return ""

@@ -49,6 +49,7 @@ X509_OBJECTS = 90
 """Event id of the certificates of a chain, written as XML."""
 _CHANNELS = (CAPI2_CHANNEL.casefold(), "forwardedevents")
 _LOG_SERVICE = "Microsoft-Windows-Eventlog"
+_AGAIN = f"export the log again with: {EXPORT_AGAIN}"
 _RETRIEVALS = {51: "cache", 53: "network"}
 
 
@@ -63,14 +64,16 @@ def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
         return None
     event = parse(record.xml)
     if event is None:
-        return Loss(origin=record.origin, reason="the event's XML cannot be parsed", extent="1 event")
+        return Loss(
+            origin=record.origin, reason=f"the XML of a CAPI2 event cannot be parsed; {_AGAIN}", extent="1 event"
+        )
     if event.provider != CAPI2_PROVIDER or event.channel.casefold() not in _CHANNELS:
         return None
     if event.channel.casefold() != CAPI2_CHANNEL.casefold() and event.user_data is None:
         return None  # forwarded from the Application log
     time = event.time or record.time
     if time is None:
-        return Loss(origin=record.origin, reason="the event has no readable time", extent="1 event")
+        return Loss(origin=record.origin, reason=f"a CAPI2 event has no readable time; {_AGAIN}", extent="1 event")
     origin = record.origin
     if origin.record is None:
         origin = replace(origin, record=event.record_id)
@@ -78,8 +81,8 @@ def normalize_capi2(record: EventRecord) -> Capi2Event | Loss | None:
     if body is None:
         return Loss(
             origin=origin,
-            reason="the event has no UserData, so no CAPI2 facts (a message-only export)",
-            extent=f"1 event; export again with: {EXPORT_AGAIN}",
+            reason=f"a CAPI2 event has no UserData, so no facts (a message-only export); {_AGAIN}",
+            extent="1 event",
         )
     return _typed(event, body, time, origin)
 

@@ -5,7 +5,8 @@ Get-ExchangeCertificate (Exchange Server), as PowerShell writes them: JSON, CSV,
 names are never localized.
 
 ``Format-List`` shows the first entries of a list and ``...`` (``…`` in PowerShell 7) for the others
-($FormatEnumerationLimit), and tables cut what is wider than their columns: ``cut`` names such properties.
+($FormatEnumerationLimit), tables cut what is wider than their columns, and Export-Csv writes the name of a list's type
+instead of the list: ``cut`` names such properties.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _MONTHS = 12
 _JSON_DATE = re.compile(r"/Date\((\d{1,11})\d{3}\)/")
 _UTC = ZoneInfo("UTC")
 _FARTHEST_WEST = timedelta(hours=12)
+_TYPE_NAME = re.compile(
+    r"(?:Deserialized\.)?(?:System\.(?:Collections|String|Object)|Microsoft\.Exchange\.)[\w.+]*(?:`\d)?(?:\[.*\])?"
+)
 # A table of Get-ExchangeCertificate has six letters or dots in Exchange 2010, seven since 2013.
 _SERVICE_LETTERS = re.compile(r"(?=[^.]*\.)[IPUWSFC.]{6,8}|[IPUWSFC]{6,8}")
 _SERVICES = {
@@ -55,9 +59,11 @@ def normalize_configuration(row: LogRow, zone: ZoneInfo | None = None) -> Settin
     values = {name: value for name, value in row.values.items() if not name.startswith("#")}
     whole = {name: f"{match[1]}}}" for name, value in values.items() if (match := _CUT_LIST.match(value))}
     values |= whole
+    lost = [name for name, value in values.items() if _TYPE_NAME.fullmatch(value)]
+    values = {name: value for name, value in values.items() if name not in lost}
     if "Services" in values:
         values["Services"] = services(values["Services"])
-    cut = set(whole) | set(filter(None, row.values.get("#cut", "").split(";")))
+    cut = {*whole, *lost} | set(filter(None, row.values.get("#cut", "").split(";")))
     return Setting(
         origin=row.origin,
         cmdlet=_cmdlet(row) or "",

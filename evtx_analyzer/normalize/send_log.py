@@ -21,7 +21,9 @@ from evtx_analyzer.plain_text import whole_number
 
 KIND = "send-connector"
 RECEIVE_KIND = "receive-connector"
+_SYMBOLS = ("+", "-", ">", "<", "*")
 _FAILURES = ("4", "5")
+_CHANGED = "another program changed it; give the log as the server wrote it"
 _NO_VALUES: dict[str, str] = {}
 
 
@@ -30,7 +32,9 @@ def normalize_send_log(row: LogRow, zone: ZoneInfo | None = None) -> SmtpEvent |
     values = row.values
     time = clock.from_iso(values.get("date-time", ""))
     if time is None:
-        return Loss(origin=row.origin, reason="the row's date-time cannot be read", extent="1 row")
+        return Loss(origin=row.origin, reason=f"the row's date-time cannot be read: {_CHANGED}", extent="1 row")
+    if values.get("event") not in _SYMBOLS:
+        return Loss(origin=row.origin, reason=f"the row's event is none of + - > < *: {_CHANGED}", extent="1 row")
     return SmtpEvent(
         origin=row.origin,
         kind=KIND,

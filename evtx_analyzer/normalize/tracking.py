@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from evtx_analyzer import clock
 from evtx_analyzer.clock import LocalTime
 from evtx_analyzer.model.events import MessageEvent, RecipientStatus
@@ -51,9 +53,17 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         values = {name: value for name, value in known if name}
     local_time = _time(row, zone)
     if local_time is None:
-        return Loss(origin=row.origin, reason="the row's time cannot be read", extent="1 row")
+        again = "; export again with Export-Clixml, which keeps times whole" if row.log == _EXPORT else ""
+        return Loss(origin=row.origin, reason=f"the row's time cannot be read{again}", extent="1 row")
     event, source = values.get("event-id", "").upper(), values.get("source", "").upper()
     status = values.get("recipient-status", "")
+    if event in ("FAIL", "DSN") and "recipient-status" not in values:
+        return Loss(
+            origin=replace(row.origin, line=None, offset=None),
+            reason="the export leaves out RecipientStatus, which holds the replies: no refusal can be seen in it; "
+            "export all properties with Export-Clixml",
+            extent="all failed messages of the file",
+        )
     if event in ("FAIL", "DSN") and status.startswith(_NOT_EXPORTED):
         return Loss(
             origin=row.origin,

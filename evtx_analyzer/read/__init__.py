@@ -22,7 +22,8 @@ from evtx_analyzer.read.event_xml import is_event_xml, read_event_xml
 from evtx_analyzer.read.exchange_log import is_exchange_log, read_exchange_log
 from evtx_analyzer.read.iis_log import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
 from evtx_analyzer.read.json_export import is_json, read_json
-from evtx_analyzer.read.mail import is_mail_report, read_mail_report
+from evtx_analyzer.read.mail import is_mail, is_mail_report, read_mail
+from evtx_analyzer.read.not_read import document, is_not_read, read_not_read
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
@@ -80,6 +81,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     # ``ingest/handshake_scan.py`` reads network traces, which have no records to normalize.
     (CAPTURE, is_capture, lambda *_: iter(())),
     ("etl", is_etl, read_etl),
+    ("not-read", is_not_read, read_not_read),
     ("serialized-store", is_serialized_store, read_serialized_store),
     ("outlook-message", is_outlook_message, read_outlook_message),
     # Before XML, which it may hold in a text.
@@ -88,7 +90,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("event-xml", is_event_xml, read_event_xml),
     ("message-export", is_message_export, read_message_export),
     ("clixml", is_clixml, read_clixml),
-    ("mail", is_mail_report, read_mail_report),
+    ("mail", is_mail_report, read_mail),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
     ("collector-manifest", is_collector_manifest, read_collector_manifest),
@@ -99,6 +101,8 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("iis-log", is_iis_log, read_iis_log),
     ("csv-table", is_csv_table, read_csv_table),
     ("console-text", lambda head: is_list_text(head) or is_table_text(head), _read_console_text),
+    # Last, for a log may be pasted into a mail.
+    ("other-mail", is_mail, read_mail),
 )
 
 
@@ -114,7 +118,8 @@ def notes(syntax: str | None, head: bytes) -> tuple[str, ...]:
     """Return remarks on a file as a whole that stand in its beginning and in no record."""
     if syntax == "evtx" and head.startswith(_FILE_MAGIC) and len(head) > _FLAGS and head[_FLAGS] & _DIRTY:
         return ("copied while Windows had the log open: records that it had not yet written down are not in it",)
-    return ()
+    shown = document(head) if syntax is None else ""
+    return (shown,) if shown else ()
 
 
 def read(syntax: str, stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:

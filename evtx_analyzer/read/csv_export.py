@@ -1,7 +1,8 @@
 """Comma separated tables with a header row, recognized by their columns: exports of other tools.
 
-``Get-MessageTrackingLog | Export-Csv`` (all cells quoted, a ``#TYPE`` row before the header in Windows PowerShell) and
-the table of IIS ODBC logging, exported from its database. The delimiter is that of the culture: comma, semicolon, tab.
+``Get-MessageTrackingLog | Export-Csv`` (all cells quoted, a ``#TYPE`` row before the header in Windows PowerShell), the
+table of IIS ODBC logging, exported from its database, and W3C logs as Log Parser writes them (``-o:CSV``, ``-o:TSV``).
+The delimiter is that of the culture: comma, semicolon, tab.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.lines import as_lines, damaged_row, date_order, lines, split_cells
+from evtx_analyzer.read.w3c_log import W3C_LOG
 
 ODBC_LOG = "ODBC"
 QUEUE_EXPORT = "Get-Queue"
@@ -26,7 +28,9 @@ STORE_PROPERTIES = (frozenset({"PSParentPath", "Thumbprint"}), frozenset({"PSPar
 # Columns (folded) of which all must be in the header, and the name that the rows get.
 TABLES = (
     (frozenset({"timestamp", "eventid", "messageid"}), TRACKING_EXPORT),
+    (frozenset({"timestamp", "eventid", "recipientstatus"}), TRACKING_EXPORT),
     (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
+    (frozenset({"date", "time", "cs-username", "cs-uri-query"}), W3C_LOG),
     (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
     *((frozenset(name.casefold() for name in names), STORE_EXPORT) for names in STORE_PROPERTIES),
     *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),

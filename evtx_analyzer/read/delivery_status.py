@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from email import message_from_bytes, message_from_string, policy
 from email.message import Message
+from typing import NamedTuple
 
 from evtx_analyzer.read.encoding import decode
 
@@ -52,17 +53,43 @@ _FOLD = re.compile(r"\r?\n[ \t]+")
 _SPLIT_CODE = re.compile(r"(?<![\d.])([245])\s*\.\s*(\d{1,3})\s*\.\s*(\d{1,3})(?![\d.])")
 
 
-def recipients(data: bytes) -> tuple[list[dict[str, str]], int]:
-    """Return the fields of every recipient of every delivery status in the mail.
+class Mail(NamedTuple):
+    """What a mail holds: the fields of every recipient of its reports, the number of reports, and what they lack.
 
-    Also how many of the reports hold 5.7.64 in their text and do not say for which recipient.
+    ``unattributed`` reports hold 5.7.64 in their text and do not say for which recipient. ``attachments`` are the names
+    of parts that are no report. ``tells`` is set for a mail without a report whose text holds 5.7.64.
     """
-    rows, unattributed = [], 0
-    for report, status in _reports(message_from_bytes(data, policy=policy.compat32)):
+
+    recipients: tuple[dict[str, str], ...]
+    reports: int
+    unattributed: int
+    attachments: tuple[str, ...]
+    tells: bool
+
+
+def look_at(data: bytes) -> Mail:
+    """Return what a mail holds; Python's parser of mail raises many kinds of errors on damage."""
+    mail = message_from_bytes(data, policy=policy.compat32)
+    rows, unattributed, reports = [], 0, list(_reports(mail))
+    for report, status in reports:
         of_report = _with_transcript(list(_recipients(report, status)), report)
         rows += of_report
         unattributed += _CODE.search(_prose(report)) is not None and not any(map(_holds_code, of_report))
-    return rows, unattributed
+    tells = not reports and any(_CODE.search(text) for _, text in _texts(mail))
+    return Mail(tuple(rows), len(reports), unattributed, tuple(_attachments(mail)), tells)
+
+
+def _attachments(part: Message) -> Iterator[str]:
+    """Yield the names of what is attached to a mail itself, without pictures and without what a report returns."""
+    if part.get_content_maintype() == "message":
+        # RFC 2046 5.2.1 forbids base64 here; what was encoded in spite of it is not parsed.
+        if str(part.get("Content-Transfer-Encoding", "")).strip().casefold() == "base64":
+            yield part.get_filename() or part.get_content_type()
+    elif part.is_multipart():
+        for child in _parts(part):
+            yield from _attachments(child)
+    elif part.get_filename() and part.get_content_maintype() != "image":
+        yield part.get_filename() or ""
 
 
 def _holds_code(fields: Mapping[str, str]) -> bool:

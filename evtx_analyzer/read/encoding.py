@@ -73,6 +73,7 @@ def decode(data: bytes, encoding: str) -> str:
 
 
 def as_text(data: bytes) -> str:
-    """Return a file, or its first bytes, as text without byte order mark."""
+    """Return a file, or its first bytes, as text without byte order mark; lines that end in CR alone end in LF."""
     encoding, mark = guess(data[:_SAMPLE])
-    return decode(data[mark:], encoding).lstrip("\ufeff")
+    text = decode(data[mark:], encoding).lstrip("\ufeff")
+    return text if "\n" in text else text.replace("\r", "\n")

@@ -31,8 +31,9 @@ _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_][\w.-]*$")
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 )
-# Around the events of a search's answer, of a dump of an index, and of evtx_dump as a library.
-_WRAPPERS = ("_source", "hits", "events", "Events", "data")
+# Around the events of a search's answer (Elasticsearch, Splunk), of a dump of an index, of evtx_dump as a library, and
+# of Chainsaw (``document.data``).
+_WRAPPERS = ("_source", "hits", "results", "events", "Events", "document", "data")
 _LEVELS = {"critical": "1", "error": "2", "warning": "3", "info": "4", "information": "4", "verbose": "5"}
 ECMD_COLUMNS = frozenset({"EventRecordId", "TimeCreated", "EventId", "Provider", "Channel", "Computer"})
 

@@ -6,7 +6,9 @@ section"); the facts are its UserData. These forms leave UserData out, or its st
 - Event Viewer's "Save as" CSV and TXT: one row per event, headers and times in the viewer's language;
 - ``wevtutil qe /f:text``, ``Get-WinEvent`` to a file, ``Format-List``: lines of ``name: value``;
 - ``Get-WinEvent | Export-Csv`` and ``| Export-Clixml``: properties without UserData;
-- the "Friendly view" of the Details tab, copied: indentation does not tell which element holds which.
+- the "Friendly view" of the Details tab, copied: indentation does not tell which element holds which;
+- tables, XML and HTML of other tools (Log Parser, Hayabusa, Sentinel, ConvertTo-Xml), in which the provider or the
+  channel is a value of its own, or event XML that was escaped to be shown on a page.
 
 Only names that are never localized are looked for, in the structure of each form: so a mail that mentions CAPI2 is not
 taken for such an export.
@@ -56,11 +58,22 @@ _FORMS = (
     ),
     _Form(
         "a text listing of events",
-        re.compile(rf"^[^\S\n]*[^\n:,;<>]{{2,40}}:[^\S\n]*{_PROVIDER}(?:/Operational)?[^\S\n]*$", re.MULTILINE),
+        re.compile(
+            # ``wevtutil gl`` begins like an event and is the configuration of the channel.
+            rf"^[^\S\n]*[^\n:=,;<>]{{2,40}}[:=][^\S\n]*{_PROVIDER}(?:/Operational)?[^\S\n]*$(?!\nenabled:)",
+            re.MULTILINE,
+        ),
         _MESSAGES,
     ),
+    _Form(
+        "a table or a page of another tool with CAPI2 events",
+        re.compile(
+            rf'(?:[,:;\t=>|]"{{0,2}}|\bName=&(?:quot|#34);){_PROVIDER}(?:/Operational)?(?:"{{0,2}}[,;\t<|}}\n]|&)'
+        ),
+        "is not the events themselves",
+    ),
 )
-_LISTINGS = (_FORMS[0], _FORMS[-1])
+_LISTINGS = (_FORMS[0], _FORMS[3])
 _OTHER_PROVIDERS = re.compile(r"\b(?:Schannel|MSExchangeTransport)\b", re.IGNORECASE)
 
 
@@ -82,7 +95,8 @@ def read_message_export(stream: BinaryIO, source: Origin) -> Iterator[EventRecor
 
 def _form(head: bytes) -> _Form | None:
     text = as_text(head).replace("\r\n", "\n")
-    if "CAPI2" not in text:
+    # JSON is read elsewhere, and a list of channels (``Get-WinEvent -ListLog``) names CAPI2 without any event of it.
+    if "CAPI2" not in text or text.lstrip()[:1] in ("{", "[") or "IsEnabled" in text:
         return None
     matching_form = next((form for form in _FORMS if form.pattern.search(text)), None)
     # Object files and listings that also hold events of other providers are read, for these events' sake.

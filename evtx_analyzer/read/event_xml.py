@@ -3,7 +3,8 @@
 ``wevtutil qe /f:xml`` writes fragments without a root, ``/e:Events`` and Event Viewer write a root, ``ToXml()``
 one event per line, some scripts a declaration before each event. All of them hold ``<Event ...>...</Event>``, so
 the file is cut there: damage costs one event only, an event's origin is its byte offset, and a DTD or an entity
-definition (which can only stand outside of an event) never reaches a parser.
+definition (which can only stand outside of an event) never reaches a parser. One file may hold UTF-8 and UTF-16, where
+PowerShell appended to it (``>>``). In a CSV (Splunk's, with the XML in ``_raw``) each quotation mark stands twice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _LARGEST_EVENT = 4 << 20
 _RECORD_ID = re.compile(r"<EventRecordID[^<>]{0,200}>\s*([0-9]{1,18})\s*<")
 _SYSTEM = re.compile(r"<(?:\w+:)?System[\s/>]")
 _STARTS_EVENT = re.compile(r"<Event[\s>]")
+_DOUBLED = re.compile(r'<Event [^<>]*?=""\w')
 
 
 def is_event_xml(head: bytes) -> bool:
@@ -88,17 +90,23 @@ class _Endless:
 
 def _tags(encoding: str) -> re.Pattern[bytes]:
     """Return a pattern for the start (group 1) or end of an event; ``<EventData>`` does not match."""
+    before, after = (rb"\0", b"") if encoding == "utf-16-be" else (b"", rb"\0?")
 
-    def encoded(char: str) -> bytes:
-        return re.escape(char.encode(encoding))
+    def spelled(*characters: bytes) -> bytes:
+        return b"".join(before + character + after for character in characters)
 
-    start = b"".join(encoded(char) for char in "<Event") + b"(?:" + b"|".join(encoded(c) for c in " \t\r\n>") + b")"
-    end = b"".join(encoded(char) for char in "</Event") + b"(?:" + encoded(" ") + b"){0,9}" + encoded(">")
+    start = spelled(b"<", b"E", b"v", b"e", b"n", b"t", rb"[ \t\r\n>]")
+    blanks = rb"(?:" + spelled(b" ") + rb"){0,9}"
+    end = spelled(b"<", b"/", b"E", b"v", b"e", b"n", b"t") + blanks + spelled(b">")
     return re.compile(b"(" + start + b")|" + end)
 
 
 def _record(data: bytes, offset: int, encoding: str, source: Origin) -> EventRecord | Loss:
+    if encoding != "utf-16-be":
+        encoding = "utf-8" if data[1] else "utf-16-le"
     text = decode(data, encoding)
+    if _DOUBLED.match(text):
+        text = text.replace('""', '"')
     if not _SYSTEM.search(text):
         # Some editors, and copies of the Details tab, leave it out.
         reason = "an event has no System part, and so no time, machine or channel"

@@ -33,6 +33,9 @@ def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
         return
     try:
         exported = json.loads(as_text(data))
+        # Windows PowerShell writes some arrays as an object: {"value": [...], "Count": 2}.
+        if isinstance(exported, dict) and exported.keys() == {"value", "Count"}:
+            exported = exported["value"]
         members = exported if isinstance(exported, list) else [exported]
         objects = [member for member in members if isinstance(member, dict)]
         rows = [{whole_text(name): _text(value) for name, value in member.items()} for member in objects]

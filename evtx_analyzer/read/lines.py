@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -16,8 +17,11 @@ from evtx_analyzer.read.encoding import as_text, decode, guess
 _BLOCK = 1 << 20
 _MARK = "\ufeff"
 _AROUND = "\r\n\0" + _MARK
+_TELLING = 16
+"""Bytes of a line that tell whether it is in another encoding than the file."""
 LONGEST_LINE = 4 << 20
 """Bytes. The longest rows that were seen, of message tracking with thousands of recipients, have a tenth of that."""
+_LONGEST_PREFIX = 300  # characters: a path and a line number, or quotation marks of mails
 _TOO_LONG = re.compile(r"a-line-of-([0-9]{1,18})-bytes")
 
 
@@ -45,12 +49,13 @@ def lost_lines(numbered_lines: Iterable[tuple[int, int, str]], source: Origin) -
 def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
     """Yield number (from 1), byte offset and text of every line that is not empty.
 
-    Byte order marks, and NULs behind a line, are dropped. In place of a line of more than ``LONGEST_LINE`` bytes comes
+    Lines end in LF, with or without CR; in CR alone where the file has no LF (Excel's "CSV (Macintosh)"). Byte order
+    marks, and NULs behind a line, are dropped. In place of a line of more than ``LONGEST_LINE`` bytes comes
     a word that says its size and that no reader takes for a row: see ``too_long``.
     """
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
-    ending = "\n".encode(encoding)
+    ending = ("\r" if b"\r" in head and b"\n" not in head else "\n").encode(encoding)
     buffer, base, number = head[start:], start, 0
     while True:
         if len(buffer) > LONGEST_LINE and _find_ending(buffer, ending, 0) < 0:
@@ -61,18 +66,38 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
         block = stream.read(_BLOCK)
         position = 0
         for data in _ended(buffer, ending):
-            number += 1
-            text = line_text(data, encoding) if len(data) <= LONGEST_LINE else long_line(len(data))
-            if text:
-                yield number, base + position, text
-            position += len(data) + len(ending)
+            for text, size in _texts(data, encoding):
+                number += 1
+                if text:
+                    yield number, base + position, text
+                position += size
+            position += len(ending) - 1
         if not block:
-            text = line_text(buffer[position:], encoding)
-            if text:
-                yield number + 1, base + position, text
+            for text, size in _texts(buffer[position:], encoding):
+                number += 1
+                if text:
+                    yield number, base + position, text
+                position += size
             return
         # A crash leaves a tail of NULs, sometimes of many megabytes, which is no line and need not be kept in memory.
         buffer, base = without_nul_tail(buffer[position:]) + block, base + position
+
+
+def _texts(data: bytes, encoding: str) -> Sequence[tuple[str, int]]:
+    """Return the text of a line, and its bytes and one more.
+
+    Several lines are returned for what another program appended to a file in UTF-16 with one byte a letter: it has none
+    of the line ends that the file has. CR LF in two bytes would be U+0A0D, which is no letter.
+    """
+    if len(data) > LONGEST_LINE:
+        return ((long_line(len(data)), len(data) + 1),)
+    if encoding == "utf-8":
+        return ((line_text(data, encoding), len(data) + 1),)
+    begins = data[:_TELLING]
+    narrow = len(begins) == _TELLING and begins.isascii() and b"\0" not in begins
+    first, *appended = data.split(b"\n") if narrow or b"\r\n" in data else [data]
+    text = line_text(first.removesuffix(b"\r") if appended else first, "utf-8" if narrow else encoding)
+    return [(text, len(first) + 1), *((line_text(part, "utf-8"), len(part) + 1) for part in appended)]
 
 
 def skip_line(stream: BinaryIO, size: int, ending: bytes) -> tuple[int, bytes]:
@@ -118,7 +143,13 @@ def _find_ending(buffer: bytes, ending: bytes, position: int) -> int:
 
 
 def line_text(data: bytes, encoding: str) -> str:
-    """Return the text of a line; empty if it is blank. NULs before the text become a single one."""
+    """Return the text of a line; empty if it is blank. NULs before the text become a single one.
+
+    A line with a NUL behind each letter is UTF-16, which PowerShell's ``>>`` appends to a file in any encoding.
+    """
+    if encoding == "utf-8" and b"\0" in data:
+        core = data.strip(b"\0").rstrip(b"\r\0").removeprefix(codecs.BOM_UTF16_LE)
+        data = core[::2] if len(core) >= _TELLING and not core[1::2].strip(b"\0") else data
     decoded = decode(data, encoding).rstrip(_AROUND)
     text = decoded.lstrip(_AROUND)
     if not text or text.isspace():
@@ -138,10 +169,26 @@ def without_nuls(line: str, origin: Origin) -> tuple[str, tuple[Loss, ...]]:
     return text, (Loss(origin=origin, reason="zeros stand where rows were written", extent="1 row or more"),)
 
 
+def from_start(line: str, start: re.Pattern[str]) -> str:
+    """Return a line from where its row or header starts: a mail or a search (``grep``) may have put text before it.
+
+    What stands behind zeros is no such row: see ``without_nuls``.
+    """
+    match = None if start.match(line) or "\0" in line else start.search(line, 0, _LONGEST_PREFIX)
+    return line if match is None else line[match.start() :].rstrip(" |")
+
+
 def damaged_row(line: str, origin: Origin) -> Loss:
     """Return the loss for a row that has too few cells, or a quote that is not closed, or is too long to be read."""
     damage = Loss(origin=origin, reason="a row is cut or damaged", extent=f"1 row, {len(line)} characters")
     return too_long(line, origin) or damage
+
+
+def surplus(origin: Origin) -> Loss:
+    """Return the loss for a row with more cells than columns: its quotation marks were lost, or blanks were added."""
+    what = "a row has more values than the header has columns"
+    reason = f"{what}: another program changed it; give the log as the server wrote it"
+    return Loss(origin=origin, reason=reason, extent="1 row, which may be read wrong")
 
 
 def split_cells(line: str, delimiter: str = ",") -> list[str] | None:
@@ -177,6 +224,6 @@ def date_order(texts: Iterable[str]) -> DateOrder:
             return "ymd"
         if int(match[1]) > _MONTHS or match[2] == ".":
             return "dmy"
-        if int(match[3]) > _MONTHS or re.search(r"\d ?[AP]M\b", text):
+        if int(match[3]) > _MONTHS or re.search(r"\d\s?[AP]M\b", text):
             return "mdy"
     return ""

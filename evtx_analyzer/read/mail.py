@@ -3,13 +3,15 @@
 The text part is only looked at where no recipient's fields say 5.7.64: some servers write the reply only there.
 RFC 3464: fields of the message (``Reporting-MTA``), then a block per recipient (``Final-Recipient``, ``Status``,
 ``Diagnostic-Code``). One record per recipient; the returned headers add ``Message-ID`` and ``From`` of the message that
-was refused. A report that was forwarded as an attachment is read as well.
+was refused. A report that was forwarded as an attachment is read as well, and every mail of an mbox file.
+
+Other attachments are not unpacked: a mail that has some is a loss.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
@@ -18,8 +20,13 @@ from evtx_analyzer.read.encoding import as_text, guess
 
 NDR = "NDR"
 _LARGEST = 64 << 20
-_HEADER = re.compile(r"\A(?:From [^\r\n]*\r?\n)?[!-9;-~]+:[ \t]?[^\r\n]*\r?\n")
+_HEADER = re.compile(r"\A\s{0,99}(?:From [^\r\n]*\r?\n)?[!-9;-~]+:[ \t]?[^\r\n]*\r?\n")
+_USUAL = re.compile(
+    r"^(?:From|To|Subject|Date|Received|Message-ID|MIME-Version|Content-Type):", re.MULTILINE | re.IGNORECASE
+)
+_FEW = 3
 _REPORT = re.compile(r"report-type=\"?delivery-status|message/(?:global-)?delivery-status", re.IGNORECASE)
+_NEXT = re.compile(rb"(?<=\n)\r?\n(?=From [^\r\n]{0,999}\d{4}\r?\n)")  # RFC 4155
 
 
 def is_mail_report(head: bytes) -> bool:
@@ -28,27 +35,57 @@ def is_mail_report(head: bytes) -> bool:
     return bool(_HEADER.match(text)) and bool(_REPORT.search(text))
 
 
-def read_mail_report(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Yield one record per recipient of every delivery status in the mail, and what was lost."""
-    from evtx_analyzer.read.delivery_status import recipients  # noqa: PLC0415  start-up cost: a parser of mail
+def is_mail(head: bytes) -> bool:
+    """Return whether the first bytes are the headers of a mail."""
+    text = as_text(head)
+    if not _HEADER.match(text):
+        return False
+    headers = re.split(r"\r?\n\r?\n", text.lstrip(), maxsplit=1)[0]
+    return len({name.casefold() for name in _USUAL.findall(headers)}) >= _FEW
 
+
+def read_mail(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
+    """Yield one record per recipient of every delivery status in the mails of a file, and what was lost."""
     data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the mail is larger than {_LARGEST} bytes", extent="what lies beyond")
     # The mail parser would take a byte order mark for a part of the first header's name, and it cannot read UTF-16.
-    encoding, mark = guess(data)
+    encoding, mark = guess(data[:1024])
     data = data[mark:] if encoding == "utf-8" else as_text(data).encode()
+    data = data.lstrip(b"\r\n")
+    for mail in _NEXT.split(data) if data.startswith(b"From ") else [data]:
+        yield from _one(mail, source)
+
+
+def _one(data: bytes, source: Origin) -> Iterator[LogRow | Loss]:
+    from evtx_analyzer.read.delivery_status import look_at  # noqa: PLC0415  start-up cost: a parser of mail
+
     try:
-        rows, reports = recipients(data)
+        mail = look_at(data)
     except RecursionError:
         yield Loss(origin=source, reason="the parts of the mail lie too deeply in each other", extent="the whole file")
         return
     except Exception as error:  # noqa: BLE001  Python's mail parser raises many kinds on damage
         yield Loss(origin=source, reason=f"the mail cannot be parsed: {error}", extent="the whole file")
         return
-    yield from (LogRow(origin=source, log=NDR, values=values) for values in rows)
-    if not rows:
+    yield from (LogRow(origin=source, log=NDR, values=values) for values in mail.recipients)
+    if mail.reports and not mail.recipients:
         yield Loss(origin=source, reason="the mail's delivery-status part holds no recipient", extent="the report")
-    if reports:
+    if mail.unattributed:
         reason = "the report's text holds 5.7.64 and does not say for which recipient"
-        yield Loss(origin=source, reason=reason, extent=f"{reports} report{'s' if reports > 1 else ''}")
+        yield Loss(
+            origin=source, reason=reason, extent=f"{mail.unattributed} report{'s' if mail.unattributed > 1 else ''}"
+        )
+    if mail.attachments:
+        yield attached(source, mail.attachments)
+    elif mail.tells:
+        reason = (
+            "a mail whose text holds 5.7.64, and no report of a mail server: save the report itself as .eml or .msg"
+        )
+        yield Loss(origin=source, reason=reason, extent="1 mail")
+
+
+def attached(source: Origin, names: Sequence[str]) -> Loss:
+    """Return the loss for the attachments of a mail."""
+    reason = f"a mail with attachments, which are not unpacked: save them, and give the folder ({', '.join(names)})"
+    return Loss(origin=source, reason=reason, extent=f"{len(names)} attachment{'s' if len(names) > 1 else ''}")

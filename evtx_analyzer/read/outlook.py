@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
-from evtx_analyzer.read.mail import NDR
+from evtx_analyzer.read.mail import NDR, attached
+from evtx_analyzer.read.not_read import WORKBOOK
 
 if TYPE_CHECKING:
     import olefile
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 _MAGIC = bytes.fromhex("D0CF11E0A1B11AE1")
 _LARGEST = 64 << 20
 _PROPERTY_STREAM = "__properties_version1.0"
+_WORKBOOK = "Workbook".encode("utf-16-le")
 _CODE = re.compile(r"(?<![\d.])5\.7\.64(?!\d)")
 # Property tags of MS-OXPROPS.
 _BODY, _REPORT_TEXT, _ORIGINAL_ID, _IN_REPLY_TO = 0x1000, 0x1001, 0x1046, 0x1042
 _ORIGINAL_SENDER, _REPORTING_MTA, _REMOTE_MTA = 0x0065, 0x6820, 0x0C21
+_FILE_NAME, _ATTACHED_DATA = 0x3707, "__substg1.0_37010102"
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".emz")
 _SMTP_ADDRESS, _EMAIL_ADDRESS, _SUPPLEMENTARY = 0x39FE, 0x3003, 0x0C1B
 _DELIVERY_TIME, _SUBMIT_TIME, _REPORT_TIME = 0x0E06, 0x0039, 0x0032
 
@@ -38,9 +42,14 @@ def is_outlook_message(head: bytes) -> bool:
 
 
 def read_outlook_message(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
-    """Yield one record per recipient of a report; nothing for a compound file that is no message."""
+    """Yield one record per recipient of a report, and what was lost; nothing for another compound file.
+
+    An old workbook of Excel (.xls) is a compound file too, and a loss.
+    """
     data = stream.read(_LARGEST + 1)
     if _PROPERTY_STREAM.encode("utf-16-le") not in data:
+        if _WORKBOOK in data:
+            yield Loss(origin=source, reason=WORKBOOK, extent="the whole file")
         return
     if len(data) > _LARGEST:
         yield Loss(origin=source, reason=f"the message is larger than {_LARGEST} bytes", extent="what lies beyond")
@@ -79,6 +88,15 @@ def _rows(ole: olefile.OleFileIO, source: Origin) -> Iterator[LogRow | Loss]:
             reason = "the report's text holds 5.7.64 and does not say for which recipient"
             yield Loss(origin=source, reason=reason, extent="1 report")
     yield from (LogRow(origin=source, log=NDR, values=values) for values in rows)
+    if names := _attachments(ole):
+        yield attached(source, names)
+
+
+def _attachments(ole: olefile.OleFileIO) -> list[str]:
+    """Return the names of the files that are attached, without pictures."""
+    storages = sorted({path[0] for path in ole.listdir() if len(path) > 1 and path[1] == _ATTACHED_DATA})
+    names = [_string(ole, f"{storage}/", _FILE_NAME) or "no name" for storage in storages]
+    return [name for name in names if not name.casefold().endswith(_PICTURES)]
 
 
 def _line_with_code(text: str) -> str:

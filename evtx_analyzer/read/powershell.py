@@ -31,6 +31,7 @@ EVENT_EXPORT = "Get-EventLog"
 # The properties that an object must all have, and the name that its rows get.
 OBJECTS = (
     (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
+    (frozenset({"Timestamp", "EventId", "RecipientStatus"}), TRACKING_EXPORT),
     (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
     (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
     *((names, STORE_EXPORT) for names in STORE_PROPERTIES),

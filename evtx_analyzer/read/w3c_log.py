@@ -16,14 +16,17 @@ from evtx_analyzer import clock
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.read.encoding import as_text
-from evtx_analyzer.read.lines import damaged_row, lines, too_long, without_nuls
+from evtx_analyzer.read.lines import damaged_row, from_start, lines, surplus, too_long, without_nuls
 
 W3C_LOG = "W3C"
+_START = re.compile(
+    r"(?<![^\s:>|])(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d |#(?:Software|Version|Date|Fields):)", re.IGNORECASE
+)
 
 
 def is_w3c_log(head: bytes) -> bool:
     """Return whether the first bytes hold a ``#Fields:`` row with columns separated by blanks."""
-    match = re.search(r"^#Fields:[ \t]*([^\r\n,]+)\r?$", as_text(head), re.MULTILINE | re.IGNORECASE)
+    match = re.search(r"^[^\r\n#]{0,300}#Fields:[ \t]*([^\r\n,;]+)\r?$", as_text(head), re.MULTILINE | re.IGNORECASE)
     return match is not None and len(match[1].split()) > 1
 
 
@@ -49,9 +52,11 @@ class W3cRows:
 
     def read(self, number: int, offset: int, line: str) -> Iterator[LogRow | Loss]:
         """Yield what one line holds; nothing if it belongs to a header."""
-        if line.startswith("#"):
-            self._header(line)
-            return
+        if line[:1] != "2" or line[4:5] != "-":
+            line = from_start(line, _START)
+            if line.startswith("#"):
+                self._header(line)
+                return
         columns = self.columns
         origin = Origin(source=self._source.source, member=self._source.member, line=number, offset=offset)
         line, lost = without_nuls(line, origin)
@@ -64,6 +69,8 @@ class W3cRows:
         elif len(values) < len(columns):
             yield damaged_row(line, origin)
         else:
+            if len(values) > len(columns) and any(values[len(columns) :]):
+                yield surplus(origin)
             if self._undated:
                 now = values[columns.index("time")]
                 self._date, self._time = _after(self._date, self._time, now), now

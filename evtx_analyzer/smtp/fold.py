@@ -196,13 +196,13 @@ class ProtocolReader(BlockReader):
         return True
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
-        """Yield the rows of an ended session as one ``SessionRows``, or one by one where a cell or time is missing."""
+        """Yield the rows of an ended session as one ``SessionRows``; one by one where one has not its cells."""
         lines = [block.rows[at][0] for at in part]
         rows = [split_cells(text) for text in _texts(lines)]
-        cells = [row[:_CELLS] for row in rows if row is not None]
-        ids = {row[_SESSION_ID] for row in cells if len(row) >= _CELLS}
+        cells = [row for row in rows if row is not None and len(row) == _CELLS]
+        ids = {row[_SESSION_ID] for row in cells}
         times = {line[:TIME_SIZE] for line in lines}
-        if len(cells) < len(rows) or min(map(len, cells)) < _CELLS or len(ids) > 1 or None in map(moment, times):
+        if len(cells) < len(rows) or len(ids) > 1 or None in map(moment, times):
             for at in part:
                 yield from self.read(block, at)
             return

@@ -28,6 +28,7 @@ from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize import normalize
 from evtx_analyzer.normalize.configuration import services
 from evtx_analyzer.read import read, recognize
+from samples.cases import LEAF
 from samples.pieces import accepted, inbound, refused, send
 
 URL = "http://pki.example.com/issuer.cer"
@@ -502,6 +503,41 @@ def test_a_list_that_format_list_cut_is_named(mark):
     assert found.cut == {"SenderIPAddresses"}
     assert found.values["SenderIPAddresses"] == "{203.0.113.9, 203.0.113.10, 203.0.113.11, 203.0.113.12}"
     assert (found.values["SenderDomains"], found.values["Comment"]) == ("{smtp:*;1}", "to be done...")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "System.String[]",
+        "System.Object[]",
+        "System.Collections.ArrayList",
+        "System.Collections.Generic.List`1[System.String]",
+        "Microsoft.Exchange.Data.MultiValuedProperty`1[Microsoft.Exchange.Data.SmtpDomain]",
+        "Deserialized.Microsoft.Exchange.Data.MultiValuedProperty`1[[Microsoft.Exchange.Data.IPRange, x]]",
+    ],
+)
+def test_a_list_of_which_export_csv_wrote_the_type_is_not_known(name, tmp_path):
+    lists = ("SenderIPAddresses", "SenderDomains", "AssociatedAcceptedDomains")
+    exported = {"Name": "In", "ConnectorType": "OnPremises", "TlsSenderCertificateName": "other.contoso.com"}
+    text = ",".join([*exported, *lists]) + "\n" + ",".join([*exported.values(), *[f'"{name}"'] * len(lists)]) + "\n"
+    (found,), _ = settings_of(text)
+    assert found.cut == set(lists)
+    assert found.values == exported
+    (tmp_path / "SEND.LOG").write_bytes(send(refused(LEAF)))
+    (tmp_path / "in.csv").write_text(text)
+    report = ea.analyze(tmp_path)
+    assert report.verdict.cause == "certificate-name-mismatch"
+
+
+@pytest.mark.parametrize("name", ["System.contoso.com", "microsoft.com", "{System.String[]}x"])
+def test_a_name_that_only_looks_like_a_type_is_kept(name):
+    (found,), _ = settings_of(json.dumps(inbound(TlsSenderCertificateName=name)))
+    assert (found.values["TlsSenderCertificateName"], found.cut) == (name, frozenset())
+
+
+def test_an_array_that_windows_powershell_wraps_is_read():
+    found, losses = settings_of(json.dumps({"value": [inbound(Name="A"), inbound(Name="B")], "Count": 2}))
+    assert ([item.values["Name"] for item in found], losses) == (["A", "B"], [])
 
 
 def test_an_object_whose_name_is_cut_is_not_compared():

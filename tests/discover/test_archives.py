@@ -477,8 +477,8 @@ def test_an_office_document_is_not_unpacked(put):
     put("SEND.LOG", CASE[SEND_FILE])
     path = put("notes.xlsx", zipped({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}))
     report = ea.analyze(path.parent)
-    assert statuses(report)["notes.xlsx"][0] == "unrecognized"
-    assert report.losses == ()
+    assert statuses(report)["notes.xlsx"][0] == "not-read"
+    assert [loss.origin.source for loss in report.losses] == ["notes.xlsx"]
 
 
 # ------------------------------------------------------------------------------------------- collector bundles

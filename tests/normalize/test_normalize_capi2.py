@@ -161,7 +161,7 @@ def test_an_event_without_user_data_is_a_loss_that_says_what_to_do():
         xml.partition("<UserData>")[0] + "<RenderingInfo><Message>For more</Message></RenderingInfo></Event>"
     )
     assert isinstance(loss, Loss)
-    assert "wevtutil epl Microsoft-Windows-CAPI2/Operational" in loss.extent
+    assert "wevtutil epl Microsoft-Windows-CAPI2/Operational" in loss.reason
 
 
 def test_guids_are_compared_in_upper_case():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from typing import Any
@@ -158,7 +159,26 @@ BEATS = [
     }
     for event in EVENTS
 ]
+HALF = len(EVENTS) // 2
+SPLUNK = [["t", "EX01", event] for event in rendered(EVENTS)]
+
+
+def splunk_csv(delimiter=","):
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([["_time", "host", "_raw"], *SPLUNK])
+    return out.getvalue()
+
+
 FORMS = {
+    "splunk.csv": splunk_csv().encode(),
+    "splunk-saved-by-excel.csv": splunk_csv(";").encode("utf-8-sig"),
+    "splunk.json": json_lines({"preview": False, "result": {"_raw": event}} for event in EVENTS).encode(),
+    "splunk-rest.json": json.dumps({"results": [{"_raw": event} for event in EVENTS]}).encode(),
+    "chainsaw.json": json.dumps([{"document": {"kind": "evtx", "data": value}} for value in DUMPED]).encode(),
+    "utf-16-then-ascii.xml": b"\xff\xfe"
+    + fragments(EVENTS[:HALF]).encode("utf-16-le")
+    + fragments(EVENTS[HALF:]).encode(),
+    "ascii-then-utf-16.xml": fragments(EVENTS[:HALF]).encode() + fragments(EVENTS[HALF:]).encode("utf-16-le"),
     "capi2.evtx": write_evtx(EVENTS),
     "renamed.txt": write_evtx(EVENTS),
     "wrapped.evtx": write_evtx(EVENTS, dirty=True, minor_version=2),
@@ -329,6 +349,14 @@ WITHOUT_FACTS = {
     "list.txt": b"\xff\xfe" + FORMAT_LIST.encode("utf-16-le"),
     "events.clixml": b"\xff\xfe" + CLIXML.encode("utf-16-le"),
     "friendly.txt": FRIENDLY.encode(),
+    "logparser.csv": b"EventLog,RecordNumber,SourceName,Strings\r\nc.evtx,1,Microsoft-Windows-CAPI2,,EX01\r\n",
+    "logparser.xml": b"<ROOT><ROW><SourceName>Microsoft-Windows-CAPI2</SourceName></ROW></ROOT>",
+    "hayabusa.csv": b'"Timestamp","Channel","EventID"\n"2016-12-01","Microsoft-Windows-CAPI2/Operational",30\n',
+    "sentinel.csv": b"TimeGenerated,Source,EventLog\n2016-12-01,Microsoft-Windows-CAPI2,x\n",
+    "velociraptor.csv": b'System,UserData\n"{""Provider"":{""Name"":""Microsoft-Windows-CAPI2""}}",""\n',
+    "splunk.txt": b"12/01/2016 04:09:55 AM\nLogName=Microsoft-Windows-CAPI2/Operational\nEventCode=30\n",
+    "page.htm": b"<table><tr><td>30</td><td>Microsoft-Windows-CAPI2</td></tr></table>",
+    "escaped.htm": b"<pre>" + html.escape(EVENTS[0]).encode() + b"</pre>",
 }
 
 
@@ -363,6 +391,8 @@ def test_a_form_without_facts_shows_in_the_report(tmp_path):
         '<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><S>CAPI2</S></Objs>',
         '[{"LogName": "Microsoft-Windows-CAPI2/Operational", "IsEnabled": false, "OwningProviderName": "x"}]',
         json.dumps({**GET_WINEVENT, "LogName": "Application"}),
+        "name: Microsoft-Windows-CAPI2/Operational\r\nenabled: true\r\ntype: Operational\r\n",
+        '"LogName","IsEnabled","OwningProviderName"\n"Microsoft-Windows-CAPI2/Operational","True","Microsoft-Windows-CAPI2"\n',
     ],
 )
 def test_a_text_that_only_mentions_capi2_is_no_export(text, tmp_path):
@@ -495,6 +525,12 @@ UNREADABLE = {
     "JSON without UserData": ("events.json", WITHOUT_FACTS["get-winevent.json"]),
     "messages only": ("events.csv", WITHOUT_FACTS["events.csv"]),
     "Friendly view": ("friendly.txt", WITHOUT_FACTS["friendly.txt"]),
+    "XML that cannot be parsed": ("events.xml", EVENTS[0].replace('"', "\u201d").encode()),
+    "a page": ("escaped.htm", WITHOUT_FACTS["escaped.htm"]),
+    "times in a culture's format": (
+        "evtxecmd.csv",
+        as_csv([{**ECMD[0], "TimeCreated": "01.12.2016 03:09"}]).encode(),
+    ),
 }
 
 

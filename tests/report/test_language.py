@@ -197,6 +197,10 @@ TRACKED = (
     "#Log-type: Message Tracking Log\r\n#Fields: date-time,source,event-id,recipient-address,recipient-status\r\n"
     "2016-12-01T03:09:55.801Z,SMTP,DEFER,b@contoso.com,550 5.7.64 TenantAttribution; Relay Access Denied\r\n"
 )
+ATTACHED = (
+    "From: a@b.c\nTo: d@e.f\nSubject: logs\nContent-Type: multipart/mixed; boundary=b\n\n--b\n"
+    "Content-Type: application/octet-stream; name=SEND.LOG\n\nx\n--b--\n"
+)
 LOST = {
     "a report that names no recipient": {"bounce.eml": BOUNCE},
     "a deferred message": {"MSGTRK.LOG": TRACKED},
@@ -211,6 +215,18 @@ LOST = {
     "deep mail": {
         "deep.eml": "From: a@b.c\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n"
         + "Content-Type: message/rfc822\n\n" * 1_500
+    },
+    "an old event log": {"old.evt": "0\0\0\0LfLe" + "\0" * 99},
+    "a mailbox file": {"ndr.pst": "!BDN" + "x" * 99},
+    "a shortcut": {"SEND.url": "[InternetShortcut]\nURL=x"},
+    "a RAR archive": {"logs.rar": "Rar!\x1a\7" + "\0" * 99},
+    "a page of events": {"e.htm": "<td>Microsoft-Windows-CAPI2</td>"},
+    "event XML with typographic quotes": {
+        "e.xml": "<Event xmlns=\u201dx\u201d><System>Microsoft-Windows-CAPI2</System></Event>"
+    },
+    "a mail with attachments": {"a.eml": ATTACHED},
+    "a mail that quotes the refusal": {
+        "a.eml": ATTACHED.partition("Content-Type")[0] + "\n550 5.7.64 TenantAttribution\n"
     },
     "a queue": {"queue.csv": '"Identity","NextHopDomain","LastError"\r\n"EX01\\4","x.y","550 5.7.64 Relay Denied"\r\n'},
     "an unknown log": {"mail.log": "host said: 550 5.7.64\n"},

@@ -70,9 +70,9 @@ def test_a_log_without_a_row_of_a_known_kind_that_holds_the_code_is_a_loss(tmp_p
     (tmp_path / "QUIET.LOG").write_text(text.replace("5.7.64", "5.7.1"))
     for jobs in (1, 2):
         report = ea.analyze([tmp_path, KB], jobs=jobs)
-        assert [(loss.origin.source.rpartition("/")[2], loss.reason) for loss in report.losses] == [
-            ("OTHER.LOG", "holds the text 5.7.64 but is in no format that is read")
-        ]
+        (loss,) = report.losses
+        assert loss.origin.source.rpartition("/")[2] == "OTHER.LOG"
+        assert loss.reason.startswith("holds the text 5.7.64 but is in no format that is read")
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -158,10 +158,19 @@ KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(lambda file: gzip.GzipFile(fileobj=file), ".gz")),
     ("bzip2", lambda head: head.startswith(b"BZh") and head[4:10] == b"1AY&SY", _single(bz2.BZ2File, ".bz2")),
     ("xz", lambda head: head.startswith(b"\xfd7zXZ\0"), _single(lzma.LZMAFile, ".xz")),
+    (
+        "lzma",
+        lambda head: head[:3] == b"\x5d\0\0" and head[11:13] in (b"\0\0", b"\xff\xff"),
+        _single(lzma.LZMAFile, ".lzma"),
+    ),
     ("7z", lambda head: head.startswith(b"7z\xbc\xaf\x27\x1c"), _7z),
     ("cab", lambda head: head.startswith(b"MSCF\0\0\0\0"), _cab),
     ("rar", lambda head: head.startswith(b"Rar!\x1a\x07"), _unread("a RAR archive")),
     ("zstd", lambda head: head.startswith(b"\x28\xb5\x2f\xfd"), _unread("compressed with Zstandard")),
+    ("lz4", lambda head: head.startswith(b"\x04\x22\x4d\x18"), _unread("compressed with LZ4")),
+    ("compress", lambda head: head.startswith((b"\x1f\x9d", b"\x1f\xa0")), _unread("compressed with compress (.Z)")),
+    ("lzh", lambda head: head[2:5] == b"-lh" and head[6:7] == b"-", _unread("an LZH archive")),
+    ("image", lambda head: head.startswith((b"MSWIM\0\0\0", b"vhdxfile", b"conectix")), _unread("a disk image")),
     ("tar", _is_tar, _tar),
 )  # fmt: skip
 
