@@ -89,6 +89,13 @@ def test_identity_is_preferred_to_nearness():
     }
 
 
+def test_a_nearer_check_whose_chain_is_lost_does_not_hide_one_that_shows_its_chain():
+    without_event_11, whole = operation(0, 1), operation(-5, 2, missing_events=())
+    assert {link.operation for link in made([without_event_11, whole])} == {"O-1", "O-2"}
+    nearer, farther = operation(0, 1, missing_events=()), operation(-5, 2)
+    assert {link.operation for link in made([nearer, farther])} == {"O-1"}
+
+
 def test_one_link_per_pair_and_the_strongest():
     assert len(made([operation(0)])) == 1
 
