@@ -55,7 +55,7 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, int, str]]:
     """
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
-    ending = ("\r" if b"\r" in head and b"\n" not in head else "\n").encode(encoding)
+    ending = ("\r" if ends_in_cr(head) else "\n").encode(encoding)
     buffer, base, number = head[start:], start, 0
     while True:
         if len(buffer) > LONGEST_LINE and _find_ending(buffer, ending, 0) < 0:
@@ -98,6 +98,11 @@ def _texts(data: bytes, encoding: str) -> Sequence[tuple[str, int]]:
     first, *appended = data.split(b"\n") if narrow or b"\r\n" in data else [data]
     text = line_text(first.removesuffix(b"\r") if appended else first, "utf-8" if narrow else encoding)
     return [(text, len(first) + 1), *((line_text(part, "utf-8"), len(part) + 1) for part in appended)]
+
+
+def ends_in_cr(head: bytes) -> bool:
+    """Return whether the lines of a file end in CR alone, as those of Excel's "CSV (Macintosh)" do."""
+    return b"\r" in head and b"\n" not in head
 
 
 def skip_line(stream: BinaryIO, size: int, ending: bytes) -> tuple[int, bytes]:

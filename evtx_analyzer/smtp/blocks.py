@@ -23,7 +23,7 @@ from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRows, CountedSessions, LogRow, Outcome, SessionRows
 from evtx_analyzer.read.encoding import guess
 from evtx_analyzer.read.exchange_log import ExchangeRows
-from evtx_analyzer.read.lines import LONGEST_LINE, line_text, lines, long_line, skip_line, without_nul_tail
+from evtx_analyzer.read.lines import LONGEST_LINE, ends_in_cr, line_text, lines, long_line, skip_line, without_nul_tail
 from evtx_analyzer.read.w3c_log import W3cRows
 from evtx_analyzer.smtp.clock_skew import HEAD_LINES
 from evtx_analyzer.smtp.outcomes import Layout, OutcomeReader
@@ -293,11 +293,12 @@ def _one_by_one(pattern: re.Pattern[bytes] | None, data: bytes) -> list[Row]:
 def read_blocks(stream: BinaryIO, reader: BlockReader) -> Iterator[Readable]:
     """Yield rows in the order of the log, counts of all other rows, and losses.
 
-    All rows are yielded of a log that is not UTF-8, or whose kind or columns ``reader`` cannot judge.
+    All rows are yielded of a log that is not UTF-8, whose lines do not end in LF, or whose kind or columns ``reader``
+    cannot judge.
     """
     head = stream.read(_BLOCK)
     encoding, mark = guess(head)
-    if encoding != "utf-8" or not reader.begins(head[mark:]):
+    if encoding != "utf-8" or ends_in_cr(head) or not reader.begins(head[mark:]):
         for number, offset, line in lines(cast("BinaryIO", _Joined(head, stream))):
             yield from reader.rows.read(number, offset, line)
         return

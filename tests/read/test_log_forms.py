@@ -109,11 +109,18 @@ def accepted_count(report):
     return sum(item.accepted for item in report.deliveries)
 
 
-@pytest.mark.parametrize("every_row", [False, True])
+@pytest.fixture(params=["row by row", "in blocks", "every row"])
+def options(request, monkeypatch):
+    """How a log is read: large ones are read in blocks."""
+    if request.param == "in blocks":
+        monkeypatch.setattr("evtx_analyzer.ingest.events._LARGE", 0)
+    return {"prefilter": request.param != "every row"}
+
+
 @pytest.mark.parametrize("form", SEND_FORMS)
-def test_a_copy_of_a_send_log_is_read_as_the_log(form, every_row, tmp_path):
+def test_a_copy_of_a_send_log_is_read_as_the_log(form, options, tmp_path):
     whole = analyze(tmp_path / "whole", {"SEND.LOG": LOG})
-    made = analyze(tmp_path / "copy", {"SEND.LOG": SEND_FORMS[form]}, prefilter=not every_row)
+    made = analyze(tmp_path / "copy", {"SEND.LOG": SEND_FORMS[form]}, **options)
     assert shown(made) == shown(whole)
     assert rejections(made)[0].sent.thumbprint == LEAF.thumbprint
     assert (made.losses, made.exit_code, accepted_count(made)) == ((), 1, accepted_count(whole))
@@ -137,9 +144,9 @@ def test_a_copy_in_a_large_log_is_read_as_the_log(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", IIS_FORMS)
-def test_a_copy_of_an_iis_log_is_read_as_the_log(form, tmp_path):
+def test_a_copy_of_an_iis_log_is_read_as_the_log(form, options, tmp_path):
     whole = analyze(tmp_path / "whole", {"ex.log": IIS})
-    made = analyze(tmp_path / "copy", {"ex.log": IIS_FORMS[form]})
+    made = analyze(tmp_path / "copy", {"ex.log": IIS_FORMS[form]}, **options)
     assert shown(made) == shown(whole)
     assert (made.losses, made.exit_code) == ((), 1)
 
