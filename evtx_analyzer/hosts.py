@@ -21,6 +21,7 @@ from fnmatch import fnmatchcase
 from msgspec import Struct, field
 
 from evtx_analyzer.errors import OptionError
+from evtx_analyzer.local_addresses import are_of_several, of_one_machine
 from evtx_analyzer.model.evidence import HostBasis, HostRelation
 
 HostOverrides = tuple[tuple[str, str], ...]
@@ -232,10 +233,10 @@ def _is_machine_name(name: str) -> bool:
 def _several(unnamed_logs: Iterable[tuple[str, str]], known: set[str]) -> bool:
     """Return whether logs that name no machine come from several, as far as paths and addresses show."""
     logs = set(unnamed_logs)
-    addresses = {address_of(endpoint) for _, endpoint in logs} - {""}
+    machines_of = of_one_machine((path, address_of(endpoint)) for path, endpoint in logs)
     folders = {part for path, _ in logs for part in _parts(path)[:-1]}
     machines = {part.upper() for part in folders if _MACHINE.fullmatch(part) and _is_machine_name(part)}
-    return len(addresses) > 1 or bool(machines - known)
+    return are_of_several(machines_of) or bool(machines - known)
 
 
 def _twins(named: Iterable[str], unnamed: Iterable[str]) -> frozenset[str]:
@@ -300,13 +301,18 @@ def relation(left: str, left_basis: HostBasis, right: str) -> HostRelation:
     return "assumed" if left_basis == "assumed" else "same"
 
 
-def may_be_another(address: str, refused: Collection[str], basis: HostBasis) -> bool:
+def may_be_another(
+    address: str, refused: Collection[str], basis: HostBasis, machines: Mapping[str, frozenset[str]]
+) -> bool:
     """Return whether mail from a local address may be of another machine than mail refused from others.
 
     Logs of several servers are collected in one folder, and a Send connector is shared by servers. Rows that name their
     machine (``basis``) leave no doubt; an address that is not known, or is of another IP version, shows no difference.
+    ``machines`` are the addresses that are known to be of one machine (``local_addresses.of_one_machine``).
     """
     if basis in ("row", "manifest", "address") or not address or "" in refused or address in refused:
+        return False
+    if not machines.get(address, frozenset()).isdisjoint(refused):
         return False
     return any((":" in address) == (":" in other) for other in refused)
 

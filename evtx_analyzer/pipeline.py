@@ -28,6 +28,7 @@ from evtx_analyzer.ingest.events import events as typed_events
 from evtx_analyzer.ingest.evidence import Account, CaseEvidence, ingest
 from evtx_analyzer.ingest.examine import Inputs, examine, source_paths, without_copies
 from evtx_analyzer.ingest.streams import Progress, silent
+from evtx_analyzer.local_addresses import of_one_machine
 from evtx_analyzer.model.events import Event, Setting
 from evtx_analyzer.model.evidence import ClockSkew, Operation
 from evtx_analyzer.model.stores import StoreChain
@@ -148,6 +149,7 @@ def _facts(
         deliveries=tallies.history.deliveries(hosts),
         accepted_mail=tallies.history.accepted_mail(hosts),
         refused_from=tallies.history.refused_from(hosts),
+        machines=of_one_machine(tallies.unnamed_logs),
         tls_failures=tallies.history.tls_failures(hosts),
         operations=tuple(checks),
         context=tallies.contexts.rows(hosts),

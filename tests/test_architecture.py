@@ -17,7 +17,7 @@ README = PACKAGE.parent / "README.md"
 # A module may import what stands in an earlier line, and inside its own line's package.
 LAYERS = (
     ("errors", "version", "wincrypt", "exchange", "plain_text", "model", "commands"),
-    ("clock", "distinguished_names", "whole_files", "collector", "documentation"),
+    ("clock", "distinguished_names", "whole_files", "collector", "documentation", "local_addresses"),
     ("hosts", "exchange_online", "public_roots", "columns"),
     ("discover", "sigma"),
     ("read", "normalize"),

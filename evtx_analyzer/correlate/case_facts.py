@@ -40,6 +40,8 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
     accepted_mail: tuple[AcceptedMail, ...] = ()
     refused_from: Mapping[tuple[str, str, str, str], frozenset[str]] = {}
     """Local addresses of refused sessions by host, connector, kind of log and thumbprint."""
+    machines: Mapping[str, frozenset[str]] = {}
+    """For each local address in logs that name no machine those that are of the same machine."""
     tls_failures: tuple[TlsFailures, ...] = ()
     operations: tuple[Operation, ...] = ()
     context: tuple[Context, ...] = ()

@@ -70,7 +70,9 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         return [
             accepted_mail
             for accepted_mail in self.here
-            if not may_be_another(accepted_mail.state.local_address, refused, rejection.host_basis)
+            if not may_be_another(
+                accepted_mail.state.local_address, refused, rejection.host_basis, self.session.case.machines
+            )
         ]
 
     @cached_property

@@ -140,7 +140,7 @@ def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
         and mail.state.kind in kinds
         and clock.is_known(mail.state.time_basis)
         and _same_sender(mail.state.host, mail.state.connector, state)
-        and not _of_another_machine(mail, state)
+        and not _of_another_machine(mail, state, later)
     ]
 
 
@@ -150,14 +150,14 @@ def mail_of_other_addresses(state: RefusedState, later: Later) -> list[str]:
         {
             accepted_mail.state.local_address
             for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
-            if _of_another_machine(accepted_mail, state) and accepted_mail.times.between(state.end, None)
+            if _of_another_machine(accepted_mail, state, later) and accepted_mail.times.between(state.end, None)
         }
     )
 
 
-def _of_another_machine(accepted_mail: AcceptedMail, state: RefusedState) -> bool:
+def _of_another_machine(accepted_mail: AcceptedMail, state: RefusedState, later: Later) -> bool:
     local = accepted_mail.state.local_address
-    return may_be_another(local, state.local_addresses, state.sample.host_basis)
+    return may_be_another(local, state.local_addresses, state.sample.host_basis, later.facts.machines)
 
 
 def unnamed_mail(state: RefusedState, later: Later) -> bool:
