@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.fields import Field
 from evtx_analyzer.correlate.settings import same_text
 from evtx_analyzer.distinguished_names import certificate_names, dns_name
@@ -23,6 +23,7 @@ class Domains(Struct, frozen=True, dict=True):
     rejection: Rejection
     sent: Certificate | None
     domains: Sequence[Setting]
+    since: datetime | None
 
     @cached_property
     def accepted(self) -> dict[str, bool]:
@@ -33,11 +34,10 @@ class Domains(Struct, frozen=True, dict=True):
     @cached_property
     def added_since(self) -> frozenset[str]:
         """Return the domains that were added after the refusal, as far as the export tells (WhenCreated)."""
-        known = is_known(self.rejection.time_basis)
         return frozenset(
             domain.values.get("DomainName", "").strip()
             for domain in self.domains
-            if known and domain.created is not None and domain.created > self.rejection.time
+            if self.since is not None and domain.created is not None and domain.created > self.since
         )
 
     def held(self, name: str) -> bool | None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
 from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.model.alike import Alike
@@ -24,6 +25,8 @@ from evtx_analyzer.normalize.supporting import SCHANNEL
 from evtx_analyzer.smtp.clock_skew import NOTABLE_SKEW
 from evtx_analyzer.smtp.deliveries import AcceptedMail, TlsFailures
 
+# Exchange Online documents no time after which a changed connector is in force everywhere; an hour is on the safe side.
+_IN_FORCE = timedelta(hours=1)
 Row = TypeVar("Row")
 Key = TypeVar("Key")
 
@@ -98,6 +101,30 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         """
         key = (*sender_key(rejection), sent_thumbprint(rejection))
         return self.refused.get(key, (rejection.time, rejection.time))
+
+    @cached_property
+    def outages(self) -> Mapping[tuple[str, ...], tuple[datetime, datetime]]:
+        """Return the spans of ``refused`` in which no mail of the same state was accepted for outside recipients."""
+        return {key: span for key, span in self.refused.items() if not self._accepted_in(key, span)}
+
+    def _accepted_in(self, key: tuple[str, ...], span: tuple[datetime, datetime]) -> bool:
+        connector, kind, host, thumbprint = key
+        return any(
+            mail.state.connector == connector and mail.state.thumbprint == thumbprint and mail.times.between(*span)
+            for mail in self.outside.get((host, kind), ())
+        )
+
+    def changed_from(self, rejection: Rejection) -> datetime | None:
+        """Return from when on a change of configuration is later than what refused a mail; None where nothing tells.
+
+        While mail is refused, a change that did not end it for an hour shows the state that refuses it. One that was
+        made later may not have been in force yet when the last mail was refused.
+        """
+        if not is_known(rejection.time_basis):
+            return None
+        first, last = self.outages.get((*sender_key(rejection), sent_thumbprint(rejection)), (rejection.time,) * 2)
+        outside = not first <= rejection.time <= last
+        return rejection.time if outside else max(first, last - _IN_FORCE)
 
     @cached_property
     def failures(self) -> Mapping[tuple[str, ...], list[TlsFailures]]:

@@ -9,21 +9,25 @@ requirements for SMTP relay through Exchange Online, "Office 365 notice"):
 - the certificate's domain or the sender's is an accepted domain of the tenant, which always has ``*.onmicrosoft.com``.
 
 A property that an export does not hold whole (a list cut by Format-List) can show that something is there, never that
-it is not. What was changed after the refusal (WhenChanged) shows what is now: that it fits says nothing of what it was.
+it is not. What was changed after the refusals (WhenChanged) shows what is now: that it fits says nothing of what it
+was.
 Several exports of one cmdlet are of different times or different tenants: what they do not agree on is not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 
 from msgspec import Struct
 
+from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.accepted_domains import DOMAIN_FIELDS, Domains, accepts, shows_all_names
 from evtx_analyzer.correlate.fields import Field, facts, verdict
 from evtx_analyzer.correlate.settings import (
     agreed,
+    as_they_were,
     changed_since,
     changes_since,
     exports,
@@ -51,16 +55,29 @@ from evtx_analyzer.model.origin import Fields
 _WORKING = "InboundConnector.Working"
 
 
-def check(rejection: Rejection, sent: Certificate | None, objects: Mapping[str, Sequence[Setting]]) -> Fields:
-    """Return what the exported ``objects`` (by cmdlet) say of a refused session."""
+def check(
+    rejection: Rejection,
+    sent: Certificate | None,
+    objects: Mapping[str, Sequence[Setting]],
+    since: datetime | None = None,
+) -> Fields:
+    """Return what the exported ``objects`` (by cmdlet) say of a refused session.
+
+    What was changed after ``since`` does not show what refused it: by default its own time, where that is known.
+    """
+    since = since or (rejection.time if is_known(rejection.time_basis) else None)
     inbound, domains = objects.get(INBOUND_CONNECTOR, ()), objects.get(ACCEPTED_DOMAIN, ())
-    sender = _Sender(rejection, sent, objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ()))
+    senders, bound = objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ())
     apart = several_tenants(domains)
     connectors, lists = exports(inbound, "Name", apart=apart), exports(domains, "DomainName", apart=apart)
+    views = (
+        _Inbound(rejection, sent, export, since)
+        for export in (connectors if apart else as_they_were(connectors, since))
+    )
     return {
-        **agreed((facts(INBOUND_FIELDS, _Inbound(rejection, sent, export)) for export in connectors), _WORKING),
-        **facts(SENDER_FIELDS, sender),
-        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export)) for export in lists),
+        **agreed((facts(INBOUND_FIELDS, view) for view in views), _WORKING),
+        **facts(SENDER_FIELDS, _Sender(rejection, sent, senders, bound, since)),
+        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export, since)) for export in lists),
     }
 
 
@@ -87,16 +104,31 @@ class _Inbound(Struct, frozen=True, dict=True):
     rejection: Rejection
     sent: Certificate | None
     connectors: Sequence[Setting]
+    since: datetime | None
+
+    @cached_property
+    def of_sender(self) -> list[Setting]:
+        """Return the connectors without those of type Partner for the domains of others, whatever became of them."""
+        return [connector for connector in self.connectors if not _for_others(connector, self.rejection)]
+
+    @cached_property
+    def there(self) -> list[Setting]:
+        """Return the connectors without those that were created since, which were not there yet."""
+        return [
+            connector
+            for connector in self.connectors
+            if self.since is None or connector.created is None or connector.created <= self.since
+        ]
 
     @cached_property
     def working(self) -> list[Setting]:
         """Return the connectors of type OnPremises that are enabled."""
-        return [connector for connector in self.connectors if _relays(connector) and _enabled(connector)]
+        return [connector for connector in self.there if _relays(connector) and _enabled(connector)]
 
     @cached_property
     def unclear(self) -> list[Setting]:
         """Return enabled connectors of a type that the export does not show: a table may leave ConnectorType out."""
-        return [connector for connector in self.connectors if _relays(connector) is None and _enabled(connector)]
+        return [connector for connector in self.there if _relays(connector) is None and _enabled(connector)]
 
     @cached_property
     def names(self) -> list[str]:
@@ -111,11 +143,11 @@ class _Inbound(Struct, frozen=True, dict=True):
     @cached_property
     def matched(self) -> list[_Matched]:
         """Return whether each connector that may relay matches the session."""
-        return [_match(setting, self.rejection, self.sent) for setting in (*self.working, *self.unclear)]
+        return [_match(setting, self.rejection, self.sent, self.since) for setting in (*self.working, *self.unclear)]
 
     def shows(self, name: str) -> bool:
         """Return whether every exported connector that may relay holds a property, as it was at the refusal."""
-        if any(changed_since(connector, self.rejection) for connector in self.connectors):
+        if any(changed_since(connector, self.since) for connector in self.of_sender):
             return False
         return all(name in setting.values for setting in (*self.working, *self.unclear))
 
@@ -127,7 +159,7 @@ class _Inbound(Struct, frozen=True, dict=True):
         """
         domain = self.rejection.mail_from.rpartition("@")[2]
         candidates = [match.connector for match in self.matched if match.any is not False]
-        if any(changed_since(candidate, self.rejection) for candidate in candidates):
+        if any(changed_since(candidate, self.since) for candidate in candidates):
             return None
         limits = [listed(candidate.values.get("AssociatedAcceptedDomains", "")) for candidate in candidates]
         if not domain or not candidates or not all(limits):
@@ -143,12 +175,12 @@ class _Inbound(Struct, frozen=True, dict=True):
 
 def _any_partner(view: _Inbound) -> bool | None:
     """Return whether a connector of type Partner is there; None where a type is not shown."""
-    return verdict(_is_of_type(connector, "Partner") for connector in view.connectors)
+    return verdict(_is_of_type(connector, "Partner") for connector in view.there)
 
 
 def _any_disabled(view: _Inbound) -> bool | None:
     """Return whether an OnPremises connector is disabled; None where a disabled one does not show its type."""
-    return verdict(not _enabled(connector) and _relays(connector) for connector in view.connectors)
+    return verdict(not _enabled(connector) and _relays(connector) for connector in view.there)
 
 
 def _names_of(connectors: Iterable[Setting]) -> list[str]:
@@ -205,7 +237,7 @@ INBOUND_FIELDS = (
     Field(
         "InboundConnector.ChangedSince",
         "connectors that were changed after the refusal (WhenChanged), with the time",
-        lambda view: changes_since(view.connectors, view.rejection),
+        lambda view: changes_since(view.of_sender, view.since),
     ),
 )
 
@@ -220,7 +252,21 @@ def _is_of_type(setting: Setting, name: str) -> bool | None:
     return same_text(shown, name) if shown else None
 
 
-def _match(setting: Setting, rejection: Rejection, sent: Certificate | None) -> _Matched:
+def _for_others(setting: Setting, rejection: Rejection) -> bool:
+    """Return whether a connector is of type Partner for sender domains that are neither the sender's nor all.
+
+    One of type OnPremises has all (``smtp:*;1``), so that this one has never been of that type.
+    """
+    written = setting.values.get("SenderDomains", "")
+    if not _is_of_type(setting, "Partner") or "SenderDomains" in setting.cut or not rejection.mail_from:
+        return False
+    # The number behind a domain is its cost.
+    domains = [part.casefold().removeprefix("smtp:") for part in listed(written) if not part.isdecimal()]
+    sender = rejection.mail_from.rpartition("@")[2]
+    return bool(domains) and not any(domain == "*" or accepts(domain, sender, subdomains=True) for domain in domains)
+
+
+def _match(setting: Setting, rejection: Rejection, sent: Certificate | None, since: datetime | None) -> _Matched:
     name = _connector_name(setting)
     own = certificate_names(sent) if sent is not None else set()
     by_name: bool | None = False if "TlsSenderCertificateName" in setting.values else None
@@ -236,7 +282,7 @@ def _match(setting: Setting, rejection: Rejection, sent: Certificate | None) -> 
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
         unknown = None in held or is_private(seen) or "SenderIPAddresses" in setting.cut
         by_address = True if True in held else None if unknown else False
-    if _relays(setting) is None or changed_since(setting, rejection):
+    if _relays(setting) is None or changed_since(setting, since):
         by_name, by_address = by_name and None, by_address and None
     return _Matched(setting, by_name, by_address)
 
@@ -257,12 +303,14 @@ class _Sender(Struct, frozen=True, dict=True):
     sent: Certificate | None
     connectors: Sequence[Setting]
     certificates: Sequence[Setting]
+    since: datetime | None
 
     @cached_property
     def own(self) -> list[Setting]:
         """Return the exports of the session's connector; there are several if it was exported again after a change."""
         name = self.rejection.connector
-        return [setting for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
+        same = [[setting] for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
+        return [setting for (setting,) in as_they_were(same, self.since)]
 
     @cached_property
     def wanted(self) -> list[tuple[str, str]]:
@@ -282,7 +330,7 @@ class _Sender(Struct, frozen=True, dict=True):
 
 
 def _certificate_set(view: _Sender) -> bool | None:
-    if changes_since(view.own, view.rejection):
+    if changes_since(view.own, view.since):
         return None
     written = [setting.values["TlsCertificateName"] for setting in view.own if "TlsCertificateName" in setting.values]
     return bool(written[-1].strip()) if written else None
@@ -291,7 +339,7 @@ def _certificate_set(view: _Sender) -> bool | None:
 def _sent_as_set(view: _Sender) -> bool | None:
     """Return whether the certificate that was sent has the names that the connector asks for."""
     sent = view.sent
-    if sent is None or not sent.subject or not sent.issuer or changes_since(view.own, view.rejection):
+    if sent is None or not sent.subject or not sent.issuer or changes_since(view.own, view.since):
         return None
     answers = set()
     for issuer, subject in view.wanted:
@@ -352,7 +400,7 @@ SENDER_FIELDS = (
     Field(
         "SendConnector.ChangedSince",
         "the time, where it was changed after the refusal (WhenChanged)",
-        lambda view: changes_since(view.own, view.rejection),
+        lambda view: changes_since(view.own, view.since),
     ),
     Field("ExchangeCertificate.FittingOneName", "the certificates, where several fit one TlsCertificateName", _fitting),
 )

@@ -338,11 +338,11 @@ def _configuration(session: RefusedSession) -> Fields:
         return {}
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (session.sent, rejection.from_start, rejection.connector, domain)
-    since = bisect_left(case.change_times, rejection.time), is_known(rejection.time_basis)
-    told = (*shown, rejection.null_sender, rejection.seen_address, *since)
+    since = case.changed_from(rejection)
+    told = (*shown, rejection.null_sender, rejection.seen_address, since and bisect_left(case.change_times, since))
     key = ("configuration", rejection.host, rejection.kind, *told)
     if key not in case.answers:
-        checked = connector_checks.check(rejection, session.sent, case.objects)
+        checked = connector_checks.check(rejection, session.sent, case.objects, since)
         case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}
     return case.answers[key]
 

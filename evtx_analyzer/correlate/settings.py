@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import combinations
 
 from evtx_analyzer import clock
 from evtx_analyzer.exchange_online import is_initial_domain, parse_address
 from evtx_analyzer.model.events import Setting
-from evtx_analyzer.model.evidence import Rejection
 from evtx_analyzer.model.origin import Fields
 
 
@@ -23,18 +23,41 @@ def inside(address: str, scope: str) -> bool | None:
         return None
 
 
-def changed_since(setting: Setting, rejection: Rejection) -> bool:
-    """Return whether an object was changed after a refusal, so that it does not show what it was then."""
-    return setting.changed is not None and clock.is_known(rejection.time_basis) and setting.changed > rejection.time
+def changed_since(setting: Setting, since: datetime | None) -> bool:
+    """Return whether an object was changed after a time, so that it does not show what it was; None is not known."""
+    return setting.changed is not None and since is not None and setting.changed > since
 
 
-def changes_since(settings: Iterable[Setting], rejection: Rejection) -> list[str]:
-    """Return the objects that were changed after a refusal: ``From on-premises at 2026-03-10 12:00:00.000 UTC``."""
+def changes_since(settings: Iterable[Setting], since: datetime | None) -> list[str]:
+    """Return the objects that were changed after a time: ``From on-premises at 2026-03-10 12:00:00.000 UTC``."""
     return sorted(
         f"{setting.values.get('Name', '')} at {clock.as_text(setting.changed)}".strip()
         for setting in settings
-        if changed_since(setting, rejection)
+        if changed_since(setting, since)
     )
+
+
+def as_they_were(found: Sequence[Sequence[Setting]], since: datetime | None) -> list[Sequence[Setting]]:
+    """Return exports without those made after a change, where another one shows the same objects before it.
+
+    The name alone does not tell that an object is the same one: the other export may be another tenant's.
+    """
+    new = [any(changed_since(setting, since) for setting in export) for export in found]
+    old = [setting for export, later in zip(found, new, strict=True) if not later for setting in export]
+    known = {mark for setting in old if setting.changed for mark in _identity(setting)}
+    return [
+        export
+        for export, later in zip(found, new, strict=True)
+        if not later or known.isdisjoint(mark for setting in export for mark in _identity(setting))
+    ]
+
+
+def _identity(setting: Setting) -> set[tuple[str, str]]:
+    """Return what only one object has: its name with its GUID, or with the time at which it was created."""
+    name = setting.values.get("Name", "").casefold()
+    marks = [setting.values.get(key, "").strip().casefold() for key in ("Guid", "ExchangeObjectId")]
+    marks.append(setting.created.isoformat() if setting.created else "")
+    return {(name, mark) for mark in marks if mark}
 
 
 def exports(settings: Iterable[Setting], name: str, *, apart: bool) -> list[list[Setting]]:
