@@ -14,9 +14,11 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.correlate.case_facts import sender_key, sent_thumbprint
+from evtx_analyzer.correlate.connector_checks import mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.distinguished_names import same_name
+from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.evidence import PASSED
@@ -96,8 +98,19 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def same_address(self) -> list[AcceptedMail]:
-        """Return mail of the connector that came from the address that Exchange Online saw."""
-        return [row for row in self.here if self.seen_address and row.state.seen_address == self.seen_address]
+        """Return mail of the connector from the address that Exchange Online saw, without what a change let through."""
+        same = [row for row in self.here if self.seen_address and row.state.seen_address == self.seen_address]
+        return [row for row in same if row.times.between(None, self.mended)]
+
+    @cached_property
+    def mended(self) -> datetime | None:
+        """Return since when an inbound connector matches that was changed after the refusals; None where none was.
+
+        Mail that was accepted from then on shows nothing of the state in which mail was refused.
+        """
+        session = self.session
+        since = session.case.changed_from(session.rejection)
+        return mended_at(session.rejection, session.sent, session.case.objects.get(INBOUND_CONNECTOR, ()), since)
 
     @cached_property
     def refused_senders(self) -> frozenset[str | None]:
@@ -231,17 +244,17 @@ FIELDS = (
     Field(
         "AcceptedSameSecurity",
         "accepted mail of the connector with the same certificate, or without any as here: `14 messages, TIME to TIME`",
-        lambda view: messages_between(view.alike),
+        lambda view: messages_between(view.alike, None, view.mended),
     ),
     Field(
         "AcceptedSameCertificate",
         "the same, where a certificate was sent",
-        lambda view: messages_between(view.same) if view.own else None,
+        lambda view: messages_between(view.same, None, view.mended) if view.own else None,
     ),
     Field(
         "AcceptedWithoutCertificate",
         "the same, where none was sent",
-        lambda view: None if view.own else messages_between(view.same),
+        lambda view: None if view.own else messages_between(view.same, None, view.mended),
     ),
     Field(
         "AcceptedSinceFailedCheck",
@@ -251,7 +264,7 @@ FIELDS = (
     Field(
         "AcceptedSinceExpiry",
         "such mail after the certificate had expired",
-        lambda view: messages_between(view.same, view.expiry) if view.expiry else None,
+        lambda view: messages_between(view.same, view.expiry, view.mended) if view.expiry else None,
     ),
     Field("SeenAddress", "client address in the answer to EHLO", lambda view: view.seen_address),
     Field(
@@ -261,7 +274,9 @@ FIELDS = (
     ),
     Field("SeenAddressVersion", "`4` or `6`", _address_version),
     Field(
-        "AcceptedSameAddress", "accepted mail from the same address", lambda view: messages_between(view.same_address)
+        "AcceptedSameAddress",
+        "accepted mail from the same address",
+        lambda view: messages_between(view.same_address, None, view.mended),
     ),
     Field("AcceptedFromAddress", "the other public addresses from which alone mail is accepted", _other_addresses),
     Field("AcceptedSameSender", "such mail of the same sender domain", _same_sender),

@@ -81,6 +81,17 @@ def check(
     }
 
 
+def mended_at(
+    rejection: Rejection, sent: Certificate | None, connectors: Iterable[Setting], since: datetime | None
+) -> datetime | None:
+    """Return when the first inbound connector that matches a refused session was changed to do so after ``since``."""
+    changed = (connector for connector in connectors if changed_since(connector, since))
+    working = (connector for connector in changed if _relays(connector) and _enabled(connector))
+    # None as the time: what it shows since its change is what is asked for here.
+    matching = (connector for connector in working if _match(connector, rejection, sent, None).any)
+    return min((connector.changed for connector in matching if connector.changed), default=None)
+
+
 # ------------------------------------------------------------------------------------------------ inbound connectors
 
 

@@ -108,7 +108,9 @@ def lost_in_smtp_logs(losses: Iterable[Loss], sources: Iterable[SourceStatus]) -
 
 
 def _judge(incident: Incident, case: RepairCase, later: Later, *, lossy: bool) -> _Judged:
-    state = refused_state(incident, case.operations, case.deliveries)
+    # Without the history of a saved report, ``later`` holds the refusals themselves.
+    refused_from = {} if case.deliveries else later.facts.refused_from
+    state = refused_state(incident, case.operations, case.deliveries, refused_from)
     cause = case.rule(_cause_of(incident, case.findings))
     seen = changes(state, later) if state.timed else []
     named = [change for change in seen if cause and change.name in (*cause.repair_confirms, *cause.repair_fits)]

@@ -58,11 +58,15 @@ class RefusedState(Struct, frozen=True, kw_only=True):
 
 
 def refused_state(
-    incident: Incident, operations: Mapping[str, Operation], deliveries: Iterable[Delivery] = ()
+    incident: Incident,
+    operations: Mapping[str, Operation],
+    deliveries: Iterable[Delivery] = (),
+    refused_from: Mapping[tuple[str, str, str, str], frozenset[str]] = {},
 ) -> RefusedState:
     """Return the state of an incident; ``operations`` (by id) hold the checks of its links.
 
     ``deliveries`` are needed where ``Later`` does not hold the accepted mail of the incident's own time.
+    ``refused_from`` (as in ``CaseFacts``) holds the local addresses of folded refusals too.
     """
     complete = holds_every_kind(incident)
     # Refusals that are alike were refused in the same state, so one of each group is enough.
@@ -73,6 +77,9 @@ def refused_state(
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     bad = [check for check in checks if check.result not in ("", PASSED)]
+    thumbprints = frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""}
+    sender = incident.host, incident.connector, incident.kind
+    counted = (refused_from.get((*sender, thumbprint), ()) for thumbprint in thumbprints or ("",))
     failed = {FailedCheck(check.host, check.process, check.policy, check.thumbprint, check.time) for check in bad}
     return RefusedState(
         host=incident.host,
@@ -81,9 +88,9 @@ def refused_state(
         start=incident.start,
         end=max([incident.end, *(latest(rejection) for rejection in rejections if is_known(rejection.time_basis))]),
         timed=is_known(incident.end_basis) and not incident.unknown_zone_count,
-        thumbprints=frozenset(rejection.sent.thumbprint for rejection in rejections if rejection.sent) - {""},
+        thumbprints=thumbprints,
         addresses=frozenset(rejection.seen_address for rejection in rejections) - {""},
-        local_addresses=frozenset(address_of(rejection.local_endpoint) for rejection in rejections),
+        local_addresses=frozenset(address_of(rejection.local_endpoint) for rejection in rejections).union(*counted),
         every_address=complete and all(rejection.seen_address for rejection in rejections),
         sender_domains=frozenset(sender_domain_of(rejection) for rejection in rejections),
         tls=_agreed(tls) if complete else None,
