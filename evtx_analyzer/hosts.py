@@ -163,6 +163,7 @@ def identify_hosts(
     above = {folder_host(parts[:depth]) for parts in map(_parts, paths) for depth in range(1, len(parts))}
     siblings = _siblings(named, [path for path, _ in unnamed])
     twins = _twins([path for path, _ in named], [path for path, _ in unnamed])
+    twins |= _beside_edge(named, [path for path, _ in unnamed])
     manifests = set((stated or {}).values())
     written = sorted(
         {name for _, name in named} | {name for _, name in overrides} | manifests | (above - {""}), key=str.casefold
@@ -201,13 +202,7 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
 
     The labels are by the folder's name in lower case, which may hold the domain.
     """
-    places = {
-        (*parts[:depth],)
-        for path, name in named
-        for parts in (_parts(path),)
-        for depth, part in enumerate(parts[:-1])
-        if short(_stem(part)) == short(name)
-    }
+    places = _own_folders(named)
     labels: dict[str, str] = {}
     for parts in map(_parts, unnamed):
         # A log below the machine's own folder is the machine's.
@@ -216,6 +211,31 @@ def _siblings(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> dict[
         ]
         labels |= {name.casefold(): short(name) for name in map(_stem, siblings) if _is_machine_name(name)}
     return labels
+
+
+def _own_folders(named: Iterable[tuple[str, str]]) -> set[tuple[str, ...]]:
+    """Return the folders that hold a folder which has the name of the machine in its rows."""
+    return {
+        (*parts[:depth],)
+        for path, name in named
+        for parts in (_parts(path),)
+        for depth, part in enumerate(parts[:-1])
+        if short(_stem(part)) == short(name)
+    }
+
+
+def _beside_edge(named: Iterable[tuple[str, str]], unnamed: Iterable[str]) -> frozenset[str]:
+    """Return the folders ``Edge`` of unnamed logs beside the folder of a known machine.
+
+    Only an Edge Transport server has logs below ``TransportRoles/Logs/Edge``, and no other role is installed on it.
+    """
+    found = set()
+    for parts in map(_parts, unnamed):
+        for place in _own_folders(named):
+            beside = (*parts[: len(place)],) == place and len(parts) > len(place) + 1
+            if beside and parts[len(place)].casefold() == "edge":
+                found.add("/".join(parts[: len(place) + 1]))
+    return frozenset(found)
 
 
 def _is_machine_name(name: str) -> bool:

@@ -48,13 +48,19 @@ class _Check(Struct, frozen=True, dict=True):
 
 
 def _out_of_date(check: _Check) -> str | None:
-    """Return whose validity CERT_E_EXPIRED is about, ``leaf`` or ``issuer``; None for other results or if unknown."""
-    if check.operation.result != _EXPIRED:
+    """Return whose validity CERT_E_EXPIRED is about, ``leaf`` or ``issuer``; None for other results or if unknown.
+
+    An operation whose policy check is not in the export has no such result; the elements of its chain tell.
+    """
+    checked = bool(check.operation.policy)
+    if checked and check.operation.result != _EXPIRED:
         return None
     if _NOT_TIME_VALID in check.leaf_status:
         return "leaf"
     if _NOT_TIME_VALID in check.issuer_status:
         return "issuer"
+    if not checked:
+        return None
     if check.expired or check.not_yet_valid:
         return "leaf"
     index = check.operation.element_index
@@ -129,7 +135,11 @@ FIELDS = (
         "whether a certificate of the chain is revoked; `false` only where the revocation of the leaf was checked",
         _revoked,
     ),
-    Field("OutOfDate", "`leaf`, `issuer`: whose validity is the matter under 800B0101", _out_of_date),
+    Field(
+        "OutOfDate",
+        "`leaf`, `issuer`: whose validity is the matter under 800B0101, or in a chain without a policy check",
+        _out_of_date,
+    ),
 )
 
 

@@ -87,7 +87,7 @@ def test_a_folder_that_is_named_after_what_its_machine_does(tmp_path, name):
     assert named["missing-intermediate"] == "possible"
 
 
-@pytest.mark.parametrize("name", ["Edge", "logs1", "mail", "case01", "export-2"])
+@pytest.mark.parametrize("name", ["logs1", "mail", "case01", "export-2"])
 def test_a_folder_of_logs_is_no_machine(tmp_path, name):
     made = world(0, "C")
     made.host = "HUB7"
