@@ -30,7 +30,11 @@ _MONTHS = 12
 # ConvertTo-Json of Windows PowerShell 5.1 writes milliseconds since 1970.
 _JSON_DATE = re.compile(r"/Date\((\d{1,11})\d{3}\)/")
 _UTC = ZoneInfo("UTC")
-_FARTHEST_WEST = timedelta(hours=12)
+_FARTHEST_WEST = _HALF_A_DAY = timedelta(hours=12)
+# ``p. m.`` (Spanish), ``\u03bc\u03bc`` (Greek), ``\u4e0b\u5348`` (Chinese) before or behind the time.
+_WORDS = re.compile(r"\s{0,9}(?:[^\W\d_][^\W\d_.]{0,9}\.?\s{0,9}){1,3}")
+_BEFORE_NOON = re.compile("\\ba\\.?\\s?m\\b|\u03c0\u03bc|\u4e0a\u5348|\u5348\u524d|\uc624\uc804", re.IGNORECASE)
+_MORNING = re.compile(r"\s0?(?:\d|1[01])[:.]\d\d")
 _TYPE_NAME = re.compile(
     r"(?:Deserialized\.)?(?:System\.(?:Collections|String|Object)|Microsoft\.Exchange\.)[\w.+]*(?:`\d)?(?:\[.*\])?"
 )
@@ -85,13 +89,20 @@ def _utc(text: str, order: DateOrder, where: ZoneInfo | None) -> datetime | None
         return datetime.fromtimestamp(int(number[1]), UTC)
     if re.search(r"(Z|[+-]\d\d:?\d\d)$", text):
         return clock.from_iso(text)
-    read = clock.from_local(text, order, where)
+    read, later = clock.from_local(text, order, where), timedelta()
+    if read is None:
+        # Many languages have words of their own for AM and PM: without them the later half of the day is taken.
+        digits = _WORDS.sub(" ", text).strip()
+        read = clock.from_local(digits, order, where) if digits != text else None
+        later = _HALF_A_DAY if _MORNING.search(digits) and not _BEFORE_NOON.search(text) else later
     if read is None:
         return None
     # Of two readings of a date the earlier one, lest every old object seems to be new; of all zones the one in which
     # the digits are the latest, for an object that was changed on the day of the refusals may have been changed since.
-    time = min(read.time, read.other or read.time)
-    return time + (_FARTHEST_WEST if read.basis == "unknown" and where is not _UTC else timedelta())
+    time, basis = min(read.time, read.other or read.time), read.basis
+    if read.other is not None and basis == "unknown" and where is not None:
+        time, _, basis = clock.localized(time, where)
+    return time + later + (_FARTHEST_WEST if basis == "unknown" and where is not _UTC else timedelta())
 
 
 def _order(values: Mapping[str, str]) -> DateOrder:

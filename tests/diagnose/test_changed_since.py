@@ -57,6 +57,37 @@ def test_a_connector_that_was_changed_before_shows_it(tmp_path, properties, caus
     assert grades(tmp_path, files(completed(made)))[cause] == "probable"
 
 
+@pytest.mark.parametrize(
+    ("when", "grade"),
+    [
+        ("10/03/2026 12:00:00 p. m.", "possible"),  # Spanish
+        ("10/03/2026 06:00:00 a. m.", "probable"),
+        ("10/03/2026 12:00:00 \u03bc\u03bc", "possible"),  # Greek
+        ("10/3/2026 6:00:00 \u03c0\u03bc", "probable"),
+        ("2026/03/10 \u4e0b\u5348 12:00:00", "possible"),  # Chinese
+        ("2026/03/10 \u4e0a\u5348 06:00:00", "probable"),
+        ("10/03/2026 6:00:00 CH", "possible"),  # Vietnamese; of an unknown word the later half of the day is taken
+        ("10/03/2026 18:00:00 h", "possible"),
+    ],
+)
+def test_halves_of_the_day_in_the_words_of_a_culture(tmp_path, when, grade):
+    made = world(0, "C")
+    inbound(made, **OTHER_NAME, WhenChangedUTC=when)
+    assert grades(tmp_path, files(completed(made)))["certificate-name-mismatch"] == grade
+
+
+@pytest.mark.parametrize(("zone", "grade"), [("Europe/Berlin", "probable"), ("America/Los_Angeles", "possible")])
+@pytest.mark.parametrize("when", ["3/10/2026 6:00:00 AM", "10.03.2026 06:00:00", "2026-03-10 06:00:00"])
+def test_local_times_of_a_known_zone(tmp_path, when, zone, grade):
+    """The refusals are at 08:14 UTC: an hour and more after 05:00, and hours before 13:00."""
+    made = world(0, "C")
+    inbound(made, **OTHER_NAME, WhenChanged=when)
+    for name, content in files(completed(made)).items():
+        (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    report = ea.analyze(tmp_path, rules=rules(), tz=zone)
+    assert {finding.cause: finding.grade for finding in report.findings}["certificate-name-mismatch"] == grade
+
+
 @pytest.mark.parametrize("when", SINCE)
 def test_what_fits_since_a_repair_contradicts_no_cause(tmp_path, when):
     made = world(0, "C")
