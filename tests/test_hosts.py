@@ -60,7 +60,7 @@ def test_the_folder_beside_a_machine_s_own_is_another_machine(tmp_path, content)
 
 
 KINDS_OF_LOGS = (
-    "SmtpSend", "Logs", "Hub", "Edge", "FrontEnd", "ProtocolLog", "TransportRoles", "IIS", "export", "logs2",
+    "SmtpSend", "Logs", "Hub", "FrontEnd", "ProtocolLog", "TransportRoles", "IIS", "export", "logs2",
     "Send Logs", "SMTPSVC1", "2026-03-10", "20260310", "evtx", "config", "data_1", "PowerShell", "tracking", "old",
     "backup-2", "today",
 )  # fmt: skip
@@ -71,6 +71,12 @@ def test_a_folder_that_is_called_after_a_kind_of_log_is_no_machine(tmp_path, nam
     report = analyze(tmp_path, {"MAILSRV/capi2.xml": CAPI2, f"{name}/SEND.LOG": SEND})
     assert {(rejection.host, rejection.host_basis) for rejection in rejections(report)} == {("MAILSRV", "assumed")}
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
+
+
+def test_an_edge_folder_beside_a_machine_s_own_is_of_a_server_that_is_not_known(tmp_path):
+    report = analyze(tmp_path, {"MAILSRV/capi2.xml": CAPI2, "Edge/SEND.LOG": SEND})
+    assert {(rejection.host, rejection.host_basis) for rejection in rejections(report)} == {("", "unknown")}
+    assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "possible")
 
 
 ONE_MACHINE = {

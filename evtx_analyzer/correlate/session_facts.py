@@ -12,7 +12,7 @@ from bisect import bisect_left
 from msgspec import Struct
 
 from evtx_analyzer.clock import is_known
-from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_checks
+from evtx_analyzer.correlate import accepted_domains, compared_mail, connector_checks, send_connectors
 from evtx_analyzer.correlate.case_facts import CaseFacts, expired_at, not_yet_valid_at
 from evtx_analyzer.correlate.compared_mail import accepted_facts
 from evtx_analyzer.correlate.fields import Field, facts
@@ -351,7 +351,7 @@ FIELDS = (
     *SESSION_FIELDS,
     *compared_mail.FIELDS,
     *connector_checks.INBOUND_FIELDS,
-    *connector_checks.SENDER_FIELDS,
+    *send_connectors.SENDER_FIELDS,
     *accepted_domains.DOMAIN_FIELDS,
     *FITTING_FIELDS,
 )
