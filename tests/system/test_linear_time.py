@@ -31,7 +31,7 @@ NOT_OF_INPUT = {
     "sigma.", "read.evtx.search:", "read.evtx.span:", "public_roots:",
 }  # fmt: skip
 # Only ever applied to one name of a path, which discovery limits to 1,000 characters, or to a line cut to as many.
-OF_NAMES = {"hosts:", "discover.", "ingest.ledger:_CAPI2_FILE", "ingest.ledger:_DISPLAY_TEXTS", "ingest.absence:",
+OF_NAMES = {"hosts:", "discover.", "ingest.account:",
             "report.aliases:_PRODUCT_PATH", "report.aliases:re.search", "read.iis_log:_NAMED",
             "read.certutil_text:"}  # fmt: skip
 # Applied to whole lines only, of which the last one ends (smtp.blocks).
