@@ -86,6 +86,13 @@ def _sender_accepted(view: Domains) -> bool | None:
     return held if held is not False else False if view.whole or not sender else None
 
 
+def _sender_added_since(view: Domains) -> bool | None:
+    sender = view.rejection.mail_from.rpartition("@")[2]
+    if not view.of_tenant or not sender:
+        return None
+    return view.held(sender) is None
+
+
 def _certificate_accepted(view: Domains) -> bool | None:
     if not view.names:
         return None
@@ -107,6 +114,11 @@ def _above_accepted(view: Domains) -> bool | None:
 DOMAIN_FIELDS = (
     Field("AcceptedDomain.OfTenant", "whether the list is the tenant's; the others are absent if not", _tenants_own),
     Field("AcceptedDomain.Sender", "whether the sender's domain is accepted", _sender_accepted),
+    Field(
+        "AcceptedDomain.SenderAddedSince",
+        "whether only domains that were created after the refusal hold it",
+        _sender_added_since,
+    ),
     Field("AcceptedDomain.Certificate", "whether a name of the certificate that was sent is", _certificate_accepted),
     Field("AcceptedDomain.AboveCertificate", "whether only a domain above such a name is", _above_accepted),
 )

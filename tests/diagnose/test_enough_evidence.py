@@ -289,3 +289,18 @@ def test_an_edge_folder_beside_the_folder_of_a_machine_is_another_server_s(tmp_p
     written = files(completed(made))
     named = grades(tmp_path, {log: written["SEND.LOG"], capi2: written["capi2.xml"]})
     assert named["missing-intermediate"] == grade
+
+
+@pytest.mark.parametrize(
+    ("domain", "grade"),
+    [
+        ({"DomainName": "forwarded.example", "WhenCreatedUTC": SINCE}, "possible"),
+        ({"DomainName": "forwarded.example", "WhenCreatedUTC": LONG_BEFORE}, "contradicted"),
+        ({"DomainName": "another.example", "WhenCreatedUTC": SINCE}, "probable"),
+    ],
+)
+def test_a_sender_domain_that_was_accepted_as_the_repair(tmp_path, domain, grade):
+    made = world(0, "C")
+    FAULTS["domains_not_accepted"].apply(made)
+    made.exports["Get-AcceptedDomain"].append({"DomainType": "Authoritative", **domain})
+    assert grades(tmp_path, files(completed(made)))["domain-not-accepted"] == grade
