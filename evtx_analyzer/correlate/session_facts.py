@@ -7,7 +7,7 @@ no certificate, rows of the session are missing. Absence is never read as "no".
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 
 from msgspec import Struct
 
@@ -338,9 +338,17 @@ def _configuration(session: RefusedSession) -> Fields:
         return {}
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (session.sent, rejection.from_start, rejection.connector, domain)
-    since = bisect_left(case.change_times, rejection.time), is_known(rejection.time_basis)
-    told = (*shown, rejection.null_sender, rejection.seen_address, *since)
-    key = ("configuration", rejection.host, rejection.kind, *told)
+    # An object that was changed at the very time of the refusal was not changed after it.
+    since = bisect_right(case.change_times, rejection.time), is_known(rejection.time_basis)
+    key = (
+        "configuration",
+        rejection.host,
+        rejection.kind,
+        *shown,
+        rejection.null_sender,
+        rejection.seen_address,
+        since,
+    )
     if key not in case.answers:
         checked = connector_checks.check(rejection, session.sent, case.objects)
         case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}

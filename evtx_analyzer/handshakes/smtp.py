@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,11 +35,11 @@ class Dialog(Struct, frozen=True, kw_only=True):
 
 def dialog(client: bytes, server: bytes) -> Dialog:
     """Return the clear text of both streams until TLS begins; replies and commands are paired by their order."""
-    replies = [(text.replace("\r", "").rstrip("\n"), end) for text, end in _whole(_WHOLE_REPLY, server)]
+    replies = [(text.replace("\r", "").rstrip("\n"), end) for text, end in _whole(_WHOLE_REPLY.match, server)]
     refusal = next((text for text, _ in replies if _CODE.search(text)), "")
     talk = Dialog(banner=replies[0][0] if replies else "", starttls="not-used", refusal=refusal)
     # The banner is reply 0, so that of the first command is reply 1.
-    for number, (command, end) in enumerate(_whole(_COMMAND, client), start=1):
+    for number, (command, end) in enumerate(_whole(_COMMAND.match, client), start=1):
         verb, _, argument = command.strip().partition(" ")
         reply, reply_end = replies[number] if number < len(replies) else ("", 0)
         if verb.upper() in ("EHLO", "HELO"):
@@ -53,11 +53,11 @@ def dialog(client: bytes, server: bytes) -> Dialog:
     return talk
 
 
-def _whole(pattern: re.Pattern[bytes], data: bytes) -> Iterator[tuple[str, int]]:
+def _whole(match_at: Callable[[bytes, int], re.Match[bytes] | None], data: bytes) -> Iterator[tuple[str, int]]:
     """Yield each whole reply, of one line or several, or each whole command, and the offset at which it ends."""
     at = 0
     for _ in range(_MOST_COMMANDS):
-        match = pattern.match(data, at)
+        match = match_at(data, at)
         if match is None:
             return
         at = match.end()
