@@ -35,7 +35,9 @@ def test_filetime():
     assert clock.from_filetime(116444736000000000) == datetime(1970, 1, 1, tzinfo=UTC)
     assert clock.from_filetime(116444736000000009) == datetime(1970, 1, 1, tzinfo=UTC)
     assert clock.from_filetime(116444736000000010) == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    assert clock.from_filetime(10) == datetime(1601, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
     assert clock.from_filetime(0) is None
+    assert clock.from_filetime(-10) is None
     assert clock.from_filetime(2**63) is None
 
 
