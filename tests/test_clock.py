@@ -66,6 +66,14 @@ def test_local_dates_that_can_be_read_in_one_way_only_need_no_order(text, order,
     assert (local_time.time, local_time.basis) == (expected, basis)
 
 
+@pytest.mark.parametrize(
+    ("fraction", "microseconds"), [("", 0), (".5", 500_000), (",123", 123_000), (".1234567", 123_456)]
+)
+def test_a_local_time_keeps_its_fraction(fraction, microseconds):
+    read = clock.from_local(f"13.03.2026 12:00:01{fraction}", "dmy", clock.zone("UTC"))
+    assert read.time == datetime(2026, 3, 13, 12, 0, 1, microseconds, tzinfo=UTC)
+
+
 def test_a_local_date_without_a_zone_stays_unknown():
     assert clock.from_local("3/3/2026 09:14:02", "", None).basis == "unknown"
 
