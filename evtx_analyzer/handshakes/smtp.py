@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 _WHOLE_REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n")
-_COMMAND = re.compile(rb"[^\n]{0,2048}\n")
+_WHOLE_COMMAND = re.compile(rb"[^\n]{0,2048}\n")
 _SEEN = re.compile(r"Hello \[([0-9A-Fa-f.:]+)\]")
 _MOST_COMMANDS = 200
 _CODE = re.compile(r"\b5\.7\.64\b")
@@ -39,7 +39,7 @@ def dialog(client: bytes, server: bytes) -> Dialog:
     refusal = next((text for text, _ in replies if _CODE.search(text)), "")
     talk = Dialog(banner=replies[0][0] if replies else "", starttls="not-used", refusal=refusal)
     # The banner is reply 0, so that of the first command is reply 1.
-    for number, (command, end) in enumerate(_whole(_COMMAND.match, client), start=1):
+    for number, (command, end) in enumerate(_whole(_WHOLE_COMMAND.match, client), start=1):
         verb, _, argument = command.strip().partition(" ")
         reply, reply_end = replies[number] if number < len(replies) else ("", 0)
         if verb.upper() in ("EHLO", "HELO"):

@@ -82,6 +82,8 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "limits": times.verdict_limits(report, say) if report.incidents else (),
         "replies": tables.replies(report),
         "reply_notes": [*tables.more_replies(report, say), *tables.excerpt_texts(report, say)],
+        "common": tables.compared_traits(report),
+        "uncompared": tables.uncompared_text(report, say),
         "folded": tables.folded_texts(report, say),
         # Tables list folded refusals, which JSON only counts.
         "tables_list_more": any(incident.alike for incident in report.incidents),

@@ -158,6 +158,13 @@ def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
     return (first, Paragraph(text, tone="soft")) if facts.more_steps else (first,)
 
 
+def _common(report: Report, say: Language) -> tuple[Block, ...]:
+    traits = shared.compared_traits(report)
+    clues = tuple(number for number, trait in enumerate(traits) if trait.compared and not trait.accepted)
+    table = _table(shared.COMMON_TITLES, traits, shared.common_cells, _MOST_PAIRS, say, numeric=(1,), marked=clues)
+    return table or _paragraphs([shared.uncompared_text(report, say)], "soft")
+
+
 def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Section]:
     explained = best.cause != "unexplained"
     yield Section(say("What Exchange Online said"), _replies(report, say))
@@ -165,11 +172,7 @@ def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Secti
         yield Section(say("Evidence for"), evidence_blocks(best.supports, "+", say("none"), say))
         nothing = say("none was found")
         yield Section(say("Evidence against"), evidence_blocks(best.contradicts, "-", nothing, say))
-    clues = tuple(number for number, trait in enumerate(report.common) if trait.compared and not trait.accepted)
-    common = _table(
-        shared.COMMON_TITLES, report.common, shared.common_cells, _MOST_PAIRS, say, numeric=(1,), marked=clues
-    )
-    yield Section(say("What the refused mail has in common"), common)
+    yield Section(say("What the refused mail has in common"), _common(report, say))
     beside = _table(PAIR_TITLES, pairs(report), shared.pair_cells, _MOST_PAIRS, say)
     yield Section(say("Refusals and the certificate checks beside them"), _folded(beside, report, say))
     wire = _table(shared.HANDSHAKE_TITLES, report.handshakes, shared.handshake_cells, _MOST_PAIRS, say)

@@ -158,6 +158,19 @@ def _excerpt_file(incident: Incident) -> str:
     return next((display_name(rejection.origin) for rejection in excerpts), incident.kind)
 
 
+def compared_traits(report: Report) -> tuple[CommonTrait, ...]:
+    """Return the traits of all refused mail; none where no accepted message can be compared with any of them."""
+    return report.common if any(trait.compared for trait in report.common) else ()
+
+
+def uncompared_text(report: Report, say: Language) -> str:
+    """Return in a sentence what several refusals share where no accepted message can be compared; else nothing."""
+    if compared_traits(report) or not any(trait.refused > 1 for trait in report.common):
+        return ""
+    names = "; ".join(common_cells(trait, say)[0] for trait in report.common)
+    return say("All refusals share: $names. The logs show no accepted message that could be compared.", names=names)
+
+
 def common_cells(trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
     """Return a trait of all refused mail as the cells of a row: the trait, refusals, accepted mail, what follows."""
     name = f"{trait.trait} {trait.value}".rstrip()

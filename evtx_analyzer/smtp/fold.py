@@ -51,10 +51,12 @@ _CELL = rb"(?:\"[^\"\n]*+(?:\"\"[^\"\n]*+)*+\"|[^\",\n][^,\n]*+|)"
 _TOKEN = (
     rb"(\*,(?:(?!,send).*)?"
     rb"|[<>],(?:\d\d\d[- ]?(?=[^,]*+,\r?\n)|[A-Za-z-]*+(?=[ ,])(?=[^,]*+,\r?\n)|\"[^\s\",]++[ -](?=.*\",\r?\n))"
-    rb"|[-+](?=,,[^\"\n]*\n))"
+    rb"|[-+](?=,,[^\",\n]*\n))"
 )
 _SEND = re.compile(rb"(%s,[^,]*+,(.{16}),\d++,[^,]*+,[^,]*+,%s.*)\n" % (_TIME, _TOKEN))
-_RECEIVE = re.compile(rb"(%s,([^,\n\"]*+),.{16},\d++,([^,\n\"]*+),[^,\n\"]*+,(.)%s.*)\n" % (_TIME, rb",\"?[0-9]?"))
+_RECEIVE = re.compile(
+    rb"(%s,([^,\n\"]*+),.{16},\d++,([^,\n\"]*+),[^,\n\"]*+,([-+<>*])%s.*)\n" % (_TIME, rb",\"?[0-9]?")
+)
 _INFORMATION = re.compile(rb"\*,(%s),(%s)\r?" % (_CELL, rb"\"[^\"\n]*+(?:\"\"[^\"\n]*+)*+\"|[^\",\r\n][^\",\r\n]*+|"))
 # Data or context of an information row about a certificate or TLS; what is not plain ASCII may be about one.
 _TLS = re.compile(rb"\"?\s*(?:(?:sending|local|received|remote)? ?certificate|tls )|.*[\x80-\xff]", re.IGNORECASE)

@@ -89,6 +89,19 @@ def test_without_a_common_trait_there_is_no_table(suffix):
     assert TITLE not in output(with_common(), suffix)
 
 
+@pytest.mark.parametrize("suffix", READABLE)
+@pytest.mark.parametrize(("refused", "said"), [(3, True), (1, False)])
+def test_without_accepted_mail_one_sentence_says_what_several_refusals_share(suffix, refused, said):
+    """One refusal shares all with itself."""
+    made = with_common(
+        replace(trait("connector", "Outbound", compared=0), refused=refused),
+        replace(trait("no-tls", compared=0), refused=refused),
+    )
+    text = output(made, suffix)
+    sentence = "All refusals share: the connector: Outbound; no TLS. The logs show no accepted message"
+    assert (TITLE in text, sentence in text, "not compared" in text) == (said, said, False)
+
+
 def test_the_table_has_a_csv_of_its_own():
     made = with_common(trait("seen-address", "203.0.113.7", 2, 5))
     (row,) = csv.DictReader(io.StringIO(as_text(made, ".common.csv", EN)))

@@ -28,6 +28,18 @@ _MESSAGES = (
 )
 
 
+# A shortcut, an .evt log, and mails that are no report: with an attachment, and with the refusal as text.
+_NOT_READ = (b"L\0\0\0\x01\x14\x02\0" + bytes(68), b"0\0\0\0LfLe\1\0\0\0\1\0\0\0" + bytes(32))
+_MAILS = (
+    b"From: a@contoso.com\r\nTo: b@x.y\r\nSubject: logs\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; "
+    b"boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nhere\r\n--b\r\nContent-Type: application/octet-stream"
+    b'\r\nContent-Disposition: attachment; filename="SEND.LOG"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
+    b"eA==\r\n--b--\r\n",
+    b"From: a@contoso.com\r\nTo: b@x.y\r\nSubject: Re: mail\r\nDate: Thu, 1 Dec 2016 03:00:00 +0000\r\n\r\n"
+    b"550 5.7.64 TenantAttribution; Relay Access Denied\r\n",
+)
+
+
 @cache
 def others() -> tuple[bytes, ...]:
     """All of them, the same each time."""
@@ -37,7 +49,14 @@ def others() -> tuple[bytes, ...]:
     made = [content for name, content in {**listed, **whole}.items() if name.endswith((".txt", ".clixml", ".json"))]
     made += [content for case in _TRACES for name, content in case().items() if name.endswith(("ng", "cap"))]
     made += [wire.pcap(wire.frames(traces.talk([traces.LEAF_DER])), order=order) for order in "<>"]
-    made += [certificates.serialized_store([root, leaf], keys=(leaf,)), _event_csv(), _NCSA, *_MESSAGES]
+    made += [
+        certificates.serialized_store([root, leaf], keys=(leaf,)),
+        _event_csv(),
+        _NCSA,
+        *_MESSAGES,
+        *_NOT_READ,
+        *_MAILS,
+    ]
     return (*made, *_small_logs(), _ETL)
 
 

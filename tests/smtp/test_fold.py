@@ -101,7 +101,7 @@ def damaged(text, chosen):
     """The rows with one of the things that happen to logs."""
     rows = text.split("\r\n")
     at = chosen.randrange(5, len(rows))
-    what = chosen.randrange(9)
+    what = chosen.randrange(10)
     if what == 0:
         rows[at] = rows[at][: chosen.randrange(len(rows[at]) + 1)]
     elif what == 1:
@@ -118,6 +118,8 @@ def damaged(text, chosen):
         rows[at] += "\0\0"
     elif what == 7:
         del rows[at]
+    elif what == 8:
+        rows[at] += ",more"
     return "\r\n".join(rows)
 
 

@@ -16,6 +16,10 @@ def test_changed_inputs_raise_nothing_that_is_not_documented(name):
     assert sorted(faults) == []
 
 
+def test_each_target_has_inputs_to_begin_with():
+    assert [name for name, target in TARGETS.items() if not target.seeds()] == []
+
+
 def test_the_same_seed_makes_the_same_changes():
     import random
 
