@@ -95,3 +95,20 @@ def test_without_a_certificate_in_the_log_the_send_connector_names_it(cmdlet, na
     case = CaseFacts(settings=(Setting(origin=Origin(source="s.json"), cmdlet=cmdlet, values=values),))
     in_question = candidates(incident(sent=None), Pool(machine=(held,), user=(), whole=frozenset()), {}, case)
     assert [known for known, _ in in_question] == basis
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "basis"),
+    [
+        ("iis-smtp", ("mail.contoso.com",), ["name"]),
+        ("iis-smtp", ("www.contoso.com", "mail.contoso.com"), ["name"]),  # one of its names is enough
+        ("iis-smtp", ("www.contoso.com",), []),
+        ("send-connector", ("mail.contoso.com",), []),  # its log would show the certificate
+    ],
+)
+def test_iis_smtp_uses_a_certificate_with_the_name_by_which_it_greets(kind, names, basis):
+    shown = Certificate(thumbprint=OWN, subject="CN=a", issuer="CN=x", alternate_names=names)
+    held = Held(certificate=shown, encoded=b"", stores=("LocalMachine\\My",))
+    of_incident = incident(sent=None, kind=kind, helo="mail.contoso.com")
+    in_question = candidates(of_incident, Pool(machine=(held,), user=(), whole=frozenset()), {}, CASE)
+    assert [known for known, _ in in_question] == basis
