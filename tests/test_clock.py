@@ -35,7 +35,9 @@ def test_filetime():
     assert clock.from_filetime(116444736000000000) == datetime(1970, 1, 1, tzinfo=UTC)
     assert clock.from_filetime(116444736000000009) == datetime(1970, 1, 1, tzinfo=UTC)
     assert clock.from_filetime(116444736000000010) == datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    assert clock.from_filetime(10) == datetime(1601, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
     assert clock.from_filetime(0) is None
+    assert clock.from_filetime(-10) is None
     assert clock.from_filetime(2**63) is None
 
 
@@ -62,6 +64,14 @@ BERLIN = clock.zone("Europe/Berlin")
 def test_local_dates_that_can_be_read_in_one_way_only_need_no_order(text, order, expected, basis):
     local_time = clock.from_local(text, order, BERLIN)
     assert (local_time.time, local_time.basis) == (expected, basis)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "microseconds"), [("", 0), (".5", 500_000), (",123", 123_000), (".1234567", 123_456)]
+)
+def test_a_local_time_keeps_its_fraction(fraction, microseconds):
+    read = clock.from_local(f"13.03.2026 12:00:01{fraction}", "dmy", clock.zone("UTC"))
+    assert read.time == datetime(2026, 3, 13, 12, 0, 1, microseconds, tzinfo=UTC)
 
 
 def test_a_local_date_without_a_zone_stays_unknown():

@@ -144,6 +144,20 @@ def test_a_file_that_is_called_after_a_known_machine_is_that_machine_s(name, exp
 
 
 @pytest.mark.parametrize(
+    ("owners", "expected"),
+    [
+        ({"EX01"}, ("EX01", "address")),
+        ({"EX01", "EX02"}, ("", "unknown")),  # an address that moved from one machine to another
+    ],
+)
+def test_a_log_without_names_is_of_the_machine_that_has_its_address(owners, expected):
+    rows = [("a/capi2.xml", "EX01"), ("b/capi2.xml", "EX02")]
+    hosts = identify_hosts(rows, ["SEND.LOG"], {"10.0.0.1": frozenset(owners)}, unnamed_logs=[("SEND.LOG", "10.0.0.1")])
+    assert hosts.resolve(HostClue(path="SEND.LOG", address="10.0.0.1:2525")) == expected
+    assert hosts.resolve(HostClue(path="SEND.LOG", address="10.0.0.2:2525")) == ("", "unknown")
+
+
+@pytest.mark.parametrize(
     ("named", "unnamed", "several"),
     [
         ("HOSTA/capi2.xml", "HOSTB/SEND.LOG", True),

@@ -177,7 +177,6 @@ TESTED_BY = {
     "smtp/sessions.py": "smtp/test_smtp.py",
     "smtp/transaction.py": "smtp/test_smtp.py",
     "stores/assemble.py": "stores/test_views.py",
-    "stores/candidates.py": "stores/test_views.py",
     "stores/chain.py": "stores/test_views.py",
     "stores/fields.py": "stores/test_views.py",
     "tables/capi2.py": "tables/test_tables.py",

@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
 from evtx_analyzer.exchange_online import parse_address
+from evtx_analyzer.hosts import folder_of
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import CertificateFile, Event, Setting
 from evtx_analyzer.model.evidence import ClockSkew, Context, Delivery, Operation, OtherError, Rejection
 from evtx_analyzer.model.handshake import Handshake
-from evtx_analyzer.model.origin import Fields, Origin, sort_key
+from evtx_analyzer.model.origin import Fields, Origin, display_name, sort_key
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize.supporting import SCHANNEL
 from evtx_analyzer.smtp.clock_skew import NOTABLE_SKEW
@@ -62,6 +63,10 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
             for skew in self.clocks
             if abs(skew.seconds) > NOTABLE_SKEW
         }
+
+    def ahead_in(self, kind: str, file: Origin) -> timedelta:
+        """Return by how much the clock of a log file was ahead of Exchange Online's, as far as the log shows it."""
+        return self.ahead.get((kind, folder_of(display_name(file))), timedelta()) if self.ahead else timedelta()
 
     @cached_property
     def change_times(self) -> list[datetime]:

@@ -49,7 +49,9 @@ def _parts(
     rows: dict[_Judged, list[bytes]] = {}
     for differing, row in zip(group.differing(), group.rows, strict=True):
         own = differing.time if alone else None, mail_from and differing.mail_from, reply and differing.reply
-        state = (*_between(times, differing), *own)
+        # Refusals that are alike may stand in several folders, and the clocks of these may differ.
+        ahead = facts.ahead_in(group.shared.kind, group.files[differing.places[0][0]])
+        state = (*_between(times, differing), *own, ahead)
         if state not in known:
             known[state] = _judged(group.whole(differing), signals, facts)
         rows.setdefault(known[state], []).append(row)

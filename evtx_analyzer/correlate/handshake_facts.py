@@ -100,7 +100,10 @@ def _needs_intermediate(leaf: WireCertificate, known: Mapping[str, Certificate])
         return True
     issuers = [issuer for issuer in known.values() if issuer.authority_key_id and _is_issuer(issuer, leaf)]
     signed = [issuer for issuer in issuers if not same_name(issuer.subject, issuer.issuer)]
-    return any(is_public_root(one.issuer, one.authority_key_id) and is_public_root(one.issuer, "") for one in signed)
+    return any(
+        is_public_root(issuer.issuer, issuer.authority_key_id) and is_public_root(issuer.issuer, "")
+        for issuer in signed
+    )
 
 
 def _is_issuer(certificate: Certificate, leaf: WireCertificate) -> bool:

@@ -9,10 +9,8 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.case_facts import CaseFacts, sender_domain_of, sender_key
 from evtx_analyzer.distinguished_names import certificate_names
-from evtx_analyzer.hosts import folder_of
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import Rejection
-from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 from evtx_analyzer.smtp.rejections import is_proxied
 
@@ -42,8 +40,7 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def ahead(self) -> timedelta:
         """Return by how much the clock of the log was ahead of Exchange Online's, as far as the log shows it."""
-        rejection = self.rejection
-        return self.case.ahead.get((rejection.kind, folder_of(display_name(rejection.origin))), timedelta())
+        return self.case.ahead_in(self.rejection.kind, self.rejection.origin)
 
     @cached_property
     def judged(self) -> datetime:

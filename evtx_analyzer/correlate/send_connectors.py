@@ -63,7 +63,7 @@ def _sent_as_set(view: Sender) -> bool | None:
         return None
     answers = set()
     for issuer, subject in view.wanted:
-        # Where the subject ends and the issuer begins is a guess in some logs: both together are none.
+        # Where the subject ends and the issuer begins is a guess in some logs: both names together are no guess.
         same = same_name(f"{subject} {issuer}", f"{sent.subject} {sent.issuer}")
         # Whether Exchange finds a name whose parts are written in another order is not documented.
         if same or not (_same_parts(issuer, sent.issuer) and _same_parts(subject, sent.subject)):

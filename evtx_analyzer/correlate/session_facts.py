@@ -7,7 +7,7 @@ no certificate, rows of the session are missing. Absence is never read as "no".
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 
 from msgspec import Struct
 
@@ -339,7 +339,8 @@ def _configuration(session: RefusedSession) -> Fields:
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (session.sent, rejection.from_start, rejection.connector, domain)
     since = case.changed_from(rejection)
-    told = (*shown, rejection.null_sender, rejection.seen_address, since and bisect_left(case.change_times, since))
+    # An object that was changed at the very time of the refusal was not changed after it.
+    told = (*shown, rejection.null_sender, rejection.seen_address, since and bisect_right(case.change_times, since))
     key = ("configuration", rejection.host, rejection.kind, *told)
     if key not in case.answers:
         checked = connector_checks.check(rejection, session.sent, case.objects, since)

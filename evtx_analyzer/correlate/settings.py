@@ -65,32 +65,30 @@ def exports(settings: Iterable[Setting], name: str, *, apart: bool) -> list[list
 
     With ``apart`` each file is one, for they are of several tenants.
     """
-    found: list[list[Setting]] = []
+    made: list[tuple[set[str], list[Setting]]] = []
     for objects in _by_file(settings):
         names = {setting.values.get(name, "").casefold() for setting in objects}
-        fitting = (
-            export for export in found if names.isdisjoint(known.values.get(name, "").casefold() for known in export)
-        )
+        fitting = (export for export in made if names.isdisjoint(export[0]))
         export = None if apart else next(fitting, None)
         if export is None:
-            found.append(list(objects))
+            made.append((names, objects))
         else:
-            export += objects
-    return found
+            export[0].update(names)
+            export[1].extend(objects)
+    return [export for _, export in made]
 
 
 def several_tenants(domains: Iterable[Setting]) -> bool:
     """Return whether files with accepted domains are of several tenants, by the initial domain of each."""
-    tenants = [
-        {
+    tenants = {
+        frozenset(
             name.partition(".")[0].casefold()
             for setting in objects
             if is_initial_domain(name := setting.values.get("DomainName", "").strip())
-        }
+        )
         for objects in _by_file(domains)
-    ]
-    known = [names for names in tenants if names]
-    return any(left.isdisjoint(right) for left, right in combinations(known, 2))
+    }
+    return any(left.isdisjoint(right) for left, right in combinations(tenants - {frozenset()}, 2))
 
 
 def _by_file(settings: Iterable[Setting]) -> list[list[Setting]]:

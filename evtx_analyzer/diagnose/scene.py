@@ -161,8 +161,8 @@ class Scene:
             return [], False
         sure = [shown for shown in having if self._holds(shown, "RefusedConnection")]
         facts = [
-            Fact(origin=one.origin, time=one.start, rejection=rejections[one.rejection or ""], handshake=one)
-            for one in sure or having
+            Fact(origin=shown.origin, time=shown.start, rejection=rejections[shown.rejection or ""], handshake=shown)
+            for shown in sure or having
         ]
         return facts, bool(sure)
 

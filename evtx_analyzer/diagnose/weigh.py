@@ -72,7 +72,7 @@ def _finding(cause: Cause, weighed: Sequence[_Weighed]) -> Finding:
     # the cause, neither is worth a sentence.
     supported = RANK[best.grade] >= RANK["coincident"]
     every = (observed for weighing in weighed for observed in weighing.seen)
-    against = [one for one in every if supported or not (one.observation.caps or one.observation.weak)]
+    against = [seen for seen in every if supported or not (seen.observation.caps or seen.observation.weak)]
     names = best.scene.names()
     confident = RANK[best.grade] >= RANK["possible"]
     return Finding(

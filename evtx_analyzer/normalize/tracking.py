@@ -41,6 +41,7 @@ _SENDING = ("SEND", "SENDEXTERNAL", "FAIL", "DEFER")
 # Each match stops where the next one would begin, so that a text in which none ends is scanned once only.
 _GROUP = re.compile(r"\[\{(?:(?!\[\{).)*?\}\](?=\s{0,9}(?:[;,}]|$))", re.DOTALL)
 _PART = re.compile(r"\{(LED|MSG|FQDN|IP|LRT)=((?:(?!\{(?:LED|MSG|FQDN|IP|LRT)=).)*?)\}(?=;\{|\]|\s{0,9}$)", re.DOTALL)
+_FAILED = ("FAIL", "DSN")
 _NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
 _SESSION = re.compile(r"\b[0-9A-F]{16}\b")
 
@@ -56,21 +57,9 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
         again = "; export again with Export-Clixml, which keeps times whole" if row.log == _EXPORT else ""
         return Loss(origin=row.origin, reason=f"the row's time cannot be read{again}", extent="1 row")
     event, source = values.get("event-id", "").upper(), values.get("source", "").upper()
-    status = values.get("recipient-status", "")
-    if event in ("FAIL", "DSN") and "recipient-status" not in values:
-        return Loss(
-            origin=replace(row.origin, line=None, offset=None),
-            reason="the export leaves out RecipientStatus, which holds the replies: no refusal can be seen in it; "
-            "export all properties with Export-Clixml",
-            extent="all failed messages of the file",
-        )
-    if event in ("FAIL", "DSN") and status.startswith(_NOT_EXPORTED):
-        return Loss(
-            origin=row.origin,
-            reason="the export holds no recipient status, only the name of its type; export with Export-Clixml instead",
-            extent="1 failed message",
-        )
-    recipients = statuses(values.get("recipient-address", ""), status)
+    if event in _FAILED and (loss := _without_status(row, values.get("recipient-status"))) is not None:
+        return loss
+    recipients = statuses(values.get("recipient-address", ""), values.get("recipient-status", ""))
     sent = source == "SMTP" and event in _SENDING
     us, them = ("client", "server") if sent else ("server", "client")
     is_report = event == "DSN"
@@ -101,6 +90,20 @@ def normalize_tracking(row: LogRow, zone: ZoneInfo | None = None) -> MessageEven
             "recipient-status": tuple(recipient.text for recipient in recipients if recipient.text),
         },
     )
+
+
+def _without_status(row: LogRow, status: str | None) -> Loss | None:
+    """Return the loss for a failed message of which the export does not hold the replies; None if it holds them."""
+    if status is None:
+        return Loss(
+            origin=replace(row.origin, line=None, offset=None),
+            reason="the export leaves out RecipientStatus, which holds the replies: no refusal can be seen in it; "
+            "export all properties with Export-Clixml",
+            extent="all failed messages of the file",
+        )
+    reason = "the export holds no recipient status, only the name of its type; export with Export-Clixml instead"
+    lost = status.startswith(_NOT_EXPORTED)
+    return Loss(origin=row.origin, reason=reason, extent="1 failed message") if lost else None
 
 
 def _sender(values: Mapping[str, str]) -> str:

@@ -128,6 +128,6 @@ class ExchangeRows:
         value = value.strip().rstrip(_DELIMITERS + '"')
         if name.casefold() == "fields":
             self._delimiter = next((mark for mark in _DELIMITERS if mark in value), ",")
-            self.columns = tuple(value.replace('"', "").split(self._delimiter))
+            self.columns = tuple(value.replace('"', "").casefold().split(self._delimiter))
         elif name.casefold() == "log-type":
             self.log = value

@@ -52,12 +52,13 @@ def read_mail(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
     # The mail parser would take a byte order mark for a part of the first header's name, and it cannot read UTF-16.
     encoding, mark = guess(data[:1024])
     data = data[mark:] if encoding == "utf-8" else as_text(data).encode()
-    data = data.lstrip(b"\r\n")
+    data = data.lstrip()
     for mail in _NEXT.split(data) if data.startswith(b"From ") else [data]:
-        yield from _one(mail, source)
+        yield from _rows(mail, source)
 
 
-def _one(data: bytes, source: Origin) -> Iterator[LogRow | Loss]:
+def _rows(data: bytes, source: Origin) -> Iterator[LogRow | Loss]:
+    """Yield the records and losses of one mail."""
     from evtx_analyzer.read.delivery_status import look_at  # noqa: PLC0415  start-up cost: a parser of mail
 
     try:

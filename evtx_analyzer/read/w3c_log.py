@@ -26,7 +26,9 @@ _START = re.compile(
 
 def is_w3c_log(head: bytes) -> bool:
     """Return whether the first bytes hold a ``#Fields:`` row with columns separated by blanks."""
-    match = re.search(r"^[^\r\n#]{0,300}#Fields:[ \t]*([^\r\n,;]+)\r?$", as_text(head), re.MULTILINE | re.IGNORECASE)
+    match = re.search(
+        r"^[^\r\n#]{0,300}#Fields:[ \t]*([^\s,;][^\r\n,;]*)\r?$", as_text(head), re.MULTILINE | re.IGNORECASE
+    )
     return match is not None and len(match[1].split()) > 1
 
 

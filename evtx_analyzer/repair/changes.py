@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
@@ -129,11 +128,7 @@ def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) ->
         return
     known = later.facts.certificates.get(min(state.thumbprints, default=""))
     # That they were changed after the refusals is the repair.
-    objects = {
-        cmdlet: [replace(setting, created=None, changed=None) for setting in settings]
-        for cmdlet, settings in later.objects.items()
-    }
-    facts = connector_checks.check(state.sample, known or state.sample.sent, objects)
+    facts = connector_checks.check(state.sample, known or state.sample.sent, later.undated_objects)
     for name, field in _EXPORTED.items():
         if facts.get(field) == _TRUE:
             cmdlet = "Get-AcceptedDomain" if name == "domain-accepted" else "Get-InboundConnector"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate.case_facts import CaseFacts, grouped
@@ -34,6 +35,14 @@ class Later(Struct, frozen=True, kw_only=True, dict=True):
 
     facts: CaseFacts
     objects: Mapping[str, Sequence[Setting]] = {}
+
+    @cached_property
+    def undated_objects(self) -> Mapping[str, Sequence[Setting]]:
+        """Return the exported objects without the times of their changes, which the refusals come before."""
+        return {
+            cmdlet: [replace(setting, created=None, changed=None) for setting in settings]
+            for cmdlet, settings in self.objects.items()
+        }
 
     @cached_property
     def refused_by(self) -> Mapping[tuple[str, str], Sequence[Rejection]]:
@@ -132,31 +141,29 @@ def _refused_same(rejection: Rejection, state: RefusedState) -> bool:
 
 def outside_mail(state: RefusedState, later: Later) -> list[AcceptedMail]:
     """Return the mail that Exchange Online took from the same machine and connector for outside recipients."""
+    return [mail for mail in _of_connector(state, later) if not _of_another_machine(mail, state, later)]
+
+
+def mail_of_other_addresses(state: RefusedState, later: Later) -> list[str]:
+    """Return the local addresses of mail to outside recipients after the refusals that may be another machine's."""
+    others = (mail for mail in _of_connector(state, later) if _of_another_machine(mail, state, later))
+    return sorted({mail.state.local_address for mail in others if mail.times.between(state.end, None)})
+
+
+def _of_connector(state: RefusedState, later: Later) -> Iterator[AcceptedMail]:
     kinds = (state.kind, *(SESSION_KINDS if state.kind not in SESSION_KINDS else ()))
-    return [
+    return (
         mail
         for mail in later.accepted_by.get(sender(state.host, state.connector), ())
         if mail.state.scope == "outside"
         and mail.state.kind in kinds
         and clock.is_known(mail.state.time_basis)
         and _same_sender(mail.state.host, mail.state.connector, state)
-        and not _of_another_machine(mail, state, later)
-    ]
-
-
-def mail_of_other_addresses(state: RefusedState, later: Later) -> list[str]:
-    """Return the local addresses of accepted mail that may be another machine's, after the refusals."""
-    return sorted(
-        {
-            accepted_mail.state.local_address
-            for accepted_mail in later.accepted_by.get(sender(state.host, state.connector), ())
-            if _of_another_machine(accepted_mail, state, later) and accepted_mail.times.between(state.end, None)
-        }
     )
 
 
-def _of_another_machine(accepted_mail: AcceptedMail, state: RefusedState, later: Later) -> bool:
-    local = accepted_mail.state.local_address
+def _of_another_machine(mail: AcceptedMail, state: RefusedState, later: Later) -> bool:
+    local = mail.state.local_address
     return may_be_another(local, state.local_addresses, state.sample.host_basis, later.facts.machines)
 
 

@@ -2,8 +2,9 @@
 
 A banner has the remote clock in seconds (``ready at Thu, 21 Mar 2019 13:00:44 +0000``), a bracket at the end of a reply
 in milliseconds (``[HOST 2025-01-29T19:07:30.476Z ...]``). The median over a folder is reported, and no time is
-corrected by it: CAPI2 and SMTP logs of one machine have the same clock. An offset of whole hours means a wrong time
-zone and not a wrong clock.
+corrected by it: CAPI2 and SMTP logs of one machine have the same clock. Only whether a certificate had expired is
+judged by Exchange Online's clock (``CaseFacts.ahead``). An offset of whole hours means a wrong time zone and not a
+wrong clock.
 """
 
 from __future__ import annotations

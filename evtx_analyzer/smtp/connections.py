@@ -231,7 +231,7 @@ def _milliseconds(written: bytes) -> int:
 
 
 class _Known(dict[bytes, Value]):
-    """What a function returns for what it was asked; asked for every row, and twice as fast as ``lru_cache``."""
+    """Keeps what a function returned. It is asked for every row, and is twice as fast as ``lru_cache``."""
 
     def __init__(self, function: Callable[[bytes], Value]) -> None:
         self._function = function

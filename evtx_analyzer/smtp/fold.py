@@ -198,7 +198,7 @@ class ProtocolReader(BlockReader):
         return True
 
     def _whole(self, block: Block, part: list[int]) -> Iterator[LogRow | Loss | SessionRows]:
-        """Yield the rows of an ended session as one ``SessionRows``; one by one where one has not its cells."""
+        """Yield the rows of an ended session as one ``SessionRows``, or one by one where a row is damaged."""
         lines = [block.rows[at][0] for at in part]
         rows = [split_cells(text) for text in _texts(lines)]
         cells = [row for row in rows if row is not None and len(row) == _CELLS]

@@ -150,7 +150,7 @@ class _Index:
         rejection = sighting.rejection
         slack = timedelta(seconds=max(self._coarsest, rejection.resolution))
         best: tuple[timedelta, datetime, int, Group] | None = None
-        for name in (*names, "certificate_name", "certificate_verdict"):
+        for name in names:
             for known in (True, False):
                 entries = self._entries.get((by, value, name, known), [])
                 limit = reach + slack if known and rejection.time_basis in _KNOWN_TIMES else timedelta.max

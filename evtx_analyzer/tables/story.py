@@ -40,10 +40,10 @@ _TITLES = {
 
 def story(operations: Iterable[Operation], coverage: Iterable[Coverage] = ()) -> Iterator[str]:
     """Yield lines of text without line ends: each operation and an empty line, and at the end the coverage."""
-    return map(clean, _told(list(operations), coverage))
+    return map(clean, _story_lines(list(operations), coverage))
 
 
-def _told(every: Sequence[Operation], coverage: Iterable[Coverage]) -> Iterator[str]:
+def _story_lines(every: Sequence[Operation], coverage: Iterable[Coverage]) -> Iterator[str]:
     ids = {operation.id for operation in every}
     inner: dict[str | None, list[Operation]] = {}
     for operation in every:

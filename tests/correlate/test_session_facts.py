@@ -545,3 +545,17 @@ def test_addresses_may_be_those_of_another_send_connector_s_tenant(tmp_path, con
     inbound(made, TlsSenderCertificateName=None, SenderIPAddresses=["192.0.2.50"])
     _, named = findings(tmp_path, files(completed(made)))
     assert named["source-ip-not-allowed"] == expected
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_connector_changed_at_the_time_of_a_refusal_was_not_changed_after_it(first):
+    """Refusals in the same state share the answer, and this state is not the same for both."""
+    values = {"Name": "From on-premises", "ConnectorType": "OnPremises"}
+    time = rejection().time
+    case = CaseFacts(
+        settings=(Setting(origin=Origin(source="i.json"), cmdlet="Get-InboundConnector", values=values, changed=time),)
+    )
+    moments = [time - timedelta(hours=1), time]
+    views = {at: session_facts(rejection(time=at), case) for at in (moments[first], moments[1 - first])}
+    changed = [views[at].get("InboundConnector.ChangedSince", ()) for at in moments]
+    assert changed == [("From on-premises at 2026-03-01 12:00:01.000 UTC",), ()]

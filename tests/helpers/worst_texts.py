@@ -93,7 +93,8 @@ def _letters(parsed, found):
 def _member(items):
     kinds = {sre.CATEGORY_DIGIT: "7", sre.CATEGORY_SPACE: " ", sre.CATEGORY_WORD: "a", sre.CATEGORY_NOT_SPACE: "x"}
     if items[0][0] is sre.NEGATE:
-        return "#"
+        left_out = {chr(argument) for code, argument in items if code is sre.LITERAL}
+        return next(letter for letter in "#x7" if letter not in left_out)
     for code, argument in items:
         if code is sre.LITERAL:
             return chr(argument)

@@ -55,6 +55,8 @@ SEND_FORMS = {
     "Excel for Mac": by_excel(HEADER, ROWS, ",").replace("\r\n", "\r").encode(),
     "Export-Csv": table([FIELDS, *ROWS], ",", csv.QUOTE_ALL).encode("utf-8-sig"),
     "Export-Csv, Windows PowerShell": ("#TYPE System.Object\r\n" + table([FIELDS, *ROWS], ";", csv.QUOTE_ALL)).encode(),
+    "Export-Csv, names in another case": table([[name.title() for name in FIELDS], *ROWS]).encode(),
+    "names in another case": LOG.replace(HEADER[-1], HEADER[-1].title()).encode(),
     "rows only": "\n".join(LINES[5:]).encode(),
     "carriage returns": LOG.replace("\r\n", "\r").encode(),
     "quoted in a mail": each("> ").encode(),
@@ -95,6 +97,7 @@ TRACKING_FORMS = {
     "Excel, Unicode text": by_excel(TRACKING_HEAD, TRACKED, "\t").encode("utf-16"),
     "Export-Csv": table([TRACKING_FIELDS.split(","), *TRACKED], ",", csv.QUOTE_ALL).encode(),
     "Export-Csv, semicolon": table([TRACKING_FIELDS.split(","), *TRACKED], ";", csv.QUOTE_ALL).encode("utf-8-sig"),
+    "Export-Csv, names in another case": table([TRACKING_FIELDS.title().split(","), *TRACKED]).encode(),
     "grep": each("MSGTRK.LOG:{}:", TRACKING.splitlines()).encode(),
 }
 

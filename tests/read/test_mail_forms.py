@@ -45,6 +45,7 @@ READ = {
     "UTF-16 without a mark": report().encode("utf-16-le"),
     "with a mark": b"\xef\xbb\xbf" + report().encode(),
     "behind empty lines": b"\r\n\r\n" + report().encode(),
+    "behind a line of blanks": b" \t\r\n" + report().encode(),
     "forwarded": mixed(f"Content-Type: message/rfc822\n\n{report()}").encode(),
     "forwarded with a logo": mixed(
         f"Content-Type: message/rfc822\n\n{report()}", attached("logo.png", "x", "image/png")

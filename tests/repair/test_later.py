@@ -10,7 +10,14 @@ from evidence import rejection
 
 from evtx_analyzer.correlate.case_facts import CaseFacts
 from evtx_analyzer.correlate.incidents import incidents
-from evtx_analyzer.repair.later import Later, outside_mail, refusals_after, same_host, undated_refusal
+from evtx_analyzer.repair.later import (
+    Later,
+    mail_of_other_addresses,
+    outside_mail,
+    refusals_after,
+    same_host,
+    undated_refusal,
+)
 from evtx_analyzer.repair.refused_state import refused_state
 
 
@@ -41,6 +48,26 @@ def test_accepted_mail_of_the_same_sender(refused, accepted, counts):
         bool(outside_mail(state(kind=refused), Later(facts=CaseFacts(accepted_mail=(mail(AFTER, **accepted),)))))
         is counts
     )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "addresses"),
+    [
+        ({}, ["10.0.0.2"]),
+        ({"local_address": "10.0.0.1"}, []),  # the address of the refused mail
+        ({"local_address": ""}, []),
+        ({"local_address": "fd00::2"}, []),  # one machine has addresses of both versions
+        # What shows nothing of a fix is no reason to sort the logs by server.
+        ({"scope": "own"}, []),
+        ({"time_basis": "unknown"}, []),
+        ({"connector": "Partner"}, []),
+        ({"kind": "iis-smtp"}, []),
+    ],
+)
+def test_only_mail_that_could_show_a_fix_is_asked_for_by_server(accepted, addresses):
+    refused = state(host_basis="folder", local_endpoint="10.0.0.1:2525")
+    later = Later(facts=CaseFacts(accepted_mail=(mail(AFTER, **{"local_address": "10.0.0.2", **accepted}),)))
+    assert mail_of_other_addresses(refused, later) == addresses
 
 
 @pytest.mark.parametrize(

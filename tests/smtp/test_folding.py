@@ -10,6 +10,7 @@ from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from evidence import OWN, rejection
 from examples import examples, thinned
 from faults import FAULTS
 from hypothesis import example, given, settings
@@ -20,8 +21,12 @@ from smtp_case import rules
 from worlds import FORMS, files
 
 from evtx_analyzer import pipeline
+from evtx_analyzer.correlate.case_facts import CaseFacts
+from evtx_analyzer.correlate.folded_signals import with_view_signals
 from evtx_analyzer.ingest import events
 from evtx_analyzer.model.alike import Alike, Differing, Files, differing_part, encode, in_order, shared_part
+from evtx_analyzer.model.certificate import Certificate
+from evtx_analyzer.model.evidence import ClockSkew
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report import render_for
 from evtx_analyzer.report.document import json_schema, load, to_json
@@ -324,6 +329,25 @@ def test_a_folded_refusal_is_whole_again(tmp_path):
     assert list(in_order([], [group])) == rejections
     assert max(map(len, group.rows)) < 250
     assert isinstance(next(group.differing()), Differing)
+
+
+def test_refusals_that_are_alike_are_judged_by_the_clock_of_the_folder_of_each():
+    """The certificate ended at 12:00: by a clock that is two hours ahead, 13:00 is before its end."""
+    end = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    sent = Certificate(thumbprint=OWN, subject="CN=a", not_before=end - timedelta(days=9), not_after=end)
+    refused = [
+        rejection(id="", time=end + timedelta(hours=1), handshake_time=None, sent=sent, origin=place, origins=(place,))
+        for place in (Origin(source="right/SEND.LOG", line=9), Origin(source="ahead/SEND.LOG", line=9))
+    ]
+    clocks = (ClockSkew(kind="send-connector", host="EX01", folder="ahead", source="banner", seconds=7200, samples=9),)
+    signal = next(signal for signal in rules().signals if signal.name == "sent_certificate_expired")
+    (group,) = folding.fold(refused, Files())
+    parts = with_view_signals([group], [signal], CaseFacts(clocks=clocks))
+    shown = {part.whole(next(part.differing())).origin.source: part.shared.signals for part in parts}
+    assert {source: signal.name in names for source, names in shown.items()} == {
+        "right/SEND.LOG": True,
+        "ahead/SEND.LOG": False,
+    }
 
 
 def test_times_of_a_folded_refusal_are_true_to_the_microsecond():

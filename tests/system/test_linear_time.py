@@ -18,7 +18,9 @@ import worst_texts
 import evtx_analyzer
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.read import read
+from evtx_analyzer.read.exchange_log import is_exchange_log
 from evtx_analyzer.read.lines import LONGEST_LINE
+from evtx_analyzer.read.w3c_log import is_w3c_log
 from evtx_analyzer.smtp.replies import bracket, verdict_of
 
 PACKAGE = Path(evtx_analyzer.__file__).parent
@@ -114,6 +116,9 @@ WORST = {
     "blanks in a bracket": (bracket, "550 5.7.64 [a.b", " ", "x"),
     "verdict": (verdict_of, "550 5.7.64 ", "Denied a", ""),
     "verdict, blanks": (verdict_of, "550 5.7.64 Denied", " ", "."),
+    "blanks in a W3C header": (lambda text: is_w3c_log(text.encode()), "#Fields:", " ", ",\n"),
+    "quoted W3C headers": (lambda text: is_w3c_log(text.encode()), "", "> #Fields:\n", ""),
+    "blanks in an Exchange header": (lambda text: is_exchange_log(text.encode()), "#Log-type:", " ", ",\n"),
 }
 
 
