@@ -177,12 +177,12 @@ def _skew_note(skew: ClockSkew) -> str:
         return (
             f"the times stand {abs(hours)} hour{'s' if abs(hours) > 1 else ''} {side} the remote side's clock "
             f"({_samples(skew)}): its clock or time zone is wrong, or its times are local (see --tz); "
-            "nothing is shifted for it"
+            "no time is shifted for it"
         )
     side = "ahead of" if skew.seconds > 0 else "behind"
     return (
         f"the clock is {abs(skew.seconds):.1f} s {side} the remote side's (median of {_samples(skew)}); "
-        "nothing is shifted for it"
+        "no time is shifted for it"
     )
 
 

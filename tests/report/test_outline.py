@@ -155,7 +155,7 @@ def test_no_cause_names_no_page():
 def test_counts_and_decimals_are_written_as_the_language_does():
     assert (EN.number(1234567), DE.number(1234567)) == ("1,234,567", "1.234.567")
     assert (EN.digits("-3.5"), DE.digits("-3.5")) == ("-3.5", "-3,5")
-    text = "the clock is 1.250 s ahead of the remote side's (median of 1,200); nothing is shifted for it"
+    text = "the clock is 1.250 s ahead of the remote side's (median of 1,200); no time is shifted for it"
     assert "1,250 s" in DE.sentence(text)
     assert "(Median aus 1.200)" in DE.sentence(text)
     assert "26.956" in DE.sentence("1 row, 26,956 characters")
