@@ -233,13 +233,14 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_storm_of_kills_changes_no_byte(fleet, whole, tmp_path, seed):
+def test_a_storm_of_kills_changes_no_byte(fleet, whole, tmp_path, monkeypatch, seed):
+    # On a quick machine a storm may kill one bundle as often as is enough to give it up, which another test is about.
+    monkeypatch.setattr("evtx_analyzer.batch.local._KILLS", 100)
     undisturbed, seconds = whole
     end, rounds, deaths = time.monotonic() + SECONDS, 0, 0
     while not rounds or time.monotonic() < end or (deaths < 3 and rounds < 8):
         out = tmp_path / str(rounds)
-        # A bundle that is killed eight times is given up. Up to three are killed at once, so these are seven at most.
-        with Killer(f"{seed} {rounds}", seconds / 4, signals=(signal.SIGKILL, signal.SIGTERM), most=5) as killer:
+        with Killer(f"{seed} {rounds}", seconds / 4, signals=(signal.SIGKILL, signal.SIGTERM)) as killer:
             run(fleet, out, settings_for(), workers=2)
         assert tree(out) == undisturbed
         rounds, deaths = rounds + 1, deaths + killer.killed
