@@ -77,6 +77,12 @@ def endless(number):
     return number
 
 
+def slow_summarize(task):
+    """As the work of a batch, and slow enough on any machine for a storm to hit it."""
+    time.sleep(0.2)
+    return summarize(task)
+
+
 def wrong(number):
     if number == 1:
         raise ValueError("a mistake of ours")
@@ -215,16 +221,11 @@ def fleet(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(fleet, tmp_path_factory):
-    """What an undisturbed run gives, and how long it takes."""
-    out, begun = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+def undisturbed(fleet, tmp_path_factory):
+    """What an undisturbed run writes."""
+    out = tmp_path_factory.mktemp("undisturbed")
     run(fleet, out, settings_for(), workers=2)
-    return tree(out), time.monotonic() - begun
-
-
-@pytest.fixture
-def undisturbed(whole):
-    return whole[0]
+    return tree(out)
 
 
 def tree(folder):
@@ -232,19 +233,27 @@ def tree(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+def until_hit(killer):
+    """A batch's progress that goes past its middle only when the killer has hit, however quick the machine is."""
+
+    def hold(progress):
+        if progress.done >= COUNT // 2:
+            assert wait_until(lambda: killer.killed, 120), "nothing to kill"
+
+    return hold
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_storm_of_kills_changes_no_byte(fleet, whole, tmp_path, monkeypatch, seed):
-    # On a quick machine a storm may kill one bundle as often as is enough to give it up, which another test is about.
+def test_a_storm_of_kills_changes_no_byte(fleet, undisturbed, tmp_path, monkeypatch, seed):
+    # A storm may kill one bundle as often as is enough to give it up, which another test is about.
     monkeypatch.setattr("evtx_analyzer.batch.local._KILLS", 100)
-    undisturbed, seconds = whole
-    end, rounds, deaths = time.monotonic() + SECONDS, 0, 0
-    while not rounds or time.monotonic() < end or (deaths < 3 and rounds < 8):
+    end, rounds = time.monotonic() + SECONDS, 0
+    while rounds < 2 or time.monotonic() < end:
         out = tmp_path / str(rounds)
-        with Killer(f"{seed} {rounds}", seconds / 4, signals=(signal.SIGKILL, signal.SIGTERM)) as killer:
-            run(fleet, out, settings_for(), workers=2)
+        with Killer(f"{seed} {rounds}", 0.4, signals=(signal.SIGKILL, signal.SIGTERM), most=12) as killer:
+            run(fleet, out, settings_for(), workers=2, work=slow_summarize, progress=until_hit(killer))
         assert tree(out) == undisturbed
-        rounds, deaths = rounds + 1, deaths + killer.killed
-    assert deaths >= 3
+        rounds += 1
 
 
 def test_two_workers_killed_at_once_end_nothing(fleet, undisturbed, tmp_path):
@@ -277,8 +286,9 @@ def is_running(nanny):
 @pytest.mark.filterwarnings("default")
 def test_a_storm_on_a_cluster_changes_no_byte(cluster, fleet, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr("evtx_analyzer.batch.cluster._ABSENT_SECONDS", 20)
-    end, rounds, deaths, lost = time.monotonic() + SECONDS, 0, 0, 0
-    while not rounds or time.monotonic() < end or (not deaths and rounds < 4):
+    monkeypatch.setattr("evtx_analyzer.batch.local._KILLS", 100)
+    end, rounds, lost = time.monotonic() + SECONDS, 0, 0
+    while not rounds or time.monotonic() < end:
         with cluster() as dask:
             since: dict[int, float] = {}
 
@@ -291,15 +301,15 @@ def test_a_storm_on_a_cluster_changes_no_byte(cluster, fleet, undisturbed, tmp_p
 
             out = tmp_path / f"{rounds} {lost}"
             with Killer(f"cluster {rounds} {lost}", 0.5, workers=victim, most=12) as killer:
-                run(fleet, out, settings_for(), scheduler=dask.scheduler_address, work=summarize)
+                storm = {"scheduler": dask.scheduler_address, "work": slow_summarize, "progress": until_hit(killer)}
+                run(fleet, out, settings_for(), **storm)
             if not any(is_running(nanny) for nanny in dask.workers.values()):
                 # Dask itself gave up on both: a worker died in the moment in which its nanny took it for started.
                 lost += 1
                 assert lost < 4
                 continue
         assert tree(out) == undisturbed
-        rounds, deaths = rounds + 1, deaths + killer.killed
-    assert deaths
+        rounds += 1
 
 
 @pytest.mark.server
@@ -313,7 +323,8 @@ def test_a_cluster_without_workers_ends_in_rows(cluster, fleet, tmp_path, monkey
             if progress.done == 3:
                 dask.scale(0)
 
-        summary = run(fleet, tmp_path, settings_for(), scheduler=dask.scheduler_address, progress=leave)
+        more = {"scheduler": dask.scheduler_address, "work": slow_summarize, "progress": leave}
+        summary = run(fleet, tmp_path, settings_for(), **more)
     assert len(summary.rows) == COUNT
     assert {row.reason for row in summary.rows if row.status == "failed"} == {NO_WORKERS}
 
