@@ -23,7 +23,6 @@ TESTED_BY = {
     "__init__.py": "tables/test_tables.py",
     "batch/bundles.py": "discover/test_odd_files.py",
     "batch/names.py": "batch/test_compare.py",
-    "batch/summary.py": "smtp/test_unzoned_times.py",
     "batch/summary_files.py": "batch/test_compare.py",
     "batch/summary_page.py": "batch/test_compare.py",
     "capi2/operations.py": "capi2/test_neighborhoods.py",

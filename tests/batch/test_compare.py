@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 import evtx_analyzer as ea
-from evtx_analyzer.batch.compare import compare, load_summary, words
+from evtx_analyzer.batch.compare import Earlier, compare, load_summary, words
 from evtx_analyzer.batch.names import report_names
 from evtx_analyzer.batch.summary import Row, Summary
 from evtx_analyzer.batch.summary_files import to_csv, to_json, to_jsonl
@@ -140,6 +140,19 @@ def test_a_summary_of_an_older_version_can_be_compared_with(tmp_path):
     assert compare(Summary(rows=(refused("a"),)), load_summary(path)).rows[0].change == "same"
 
 
+def test_an_absence_that_is_no_longer_shown_is_a_change(earlier):
+    """Status, cause and count are the same: what was read whole is not any more."""
+    lost = row("a", outcome="absence-not-shown", loss_count=1)
+    (done,) = compare(Summary(rows=(lost,)), earlier(row("a"))).rows
+    assert (done.change, done.before) == ("changed", "no refusal")
+    assert compare(Summary(rows=(lost,)), earlier(lost)).rows[0].change == "same"
+
+
+def test_what_is_gone_is_told_in_the_order_of_names(earlier):
+    done = compare(Summary(), earlier(row("z"), row("a"), row("m")))
+    assert [item["bundle"] for item in done.comparison.gone] == ["a", "m", "z"]
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"bundles": 3}', '{"verdict": {}}', "\udcff"])
 def test_what_is_no_summary_is_said(tmp_path, content):
     path = tmp_path / "x.json"
@@ -197,3 +210,4 @@ def test_the_page_speaks_the_readers_language():
 def test_a_verdict_in_few_words():
     assert words(refused("a", count=1)) == "missing-intermediate probable, 1 refusal"
     assert words(NOW.rows[4]) == "failed"
+    assert words(Earlier(bundle="a", status="partial")) == "partial", "an older version wrote no outcome"
