@@ -107,8 +107,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
 
 def _tasks(matches: Iterable[Match]) -> list[_Task]:
     """Return the tasks by log, process and TaskId; an event without a TaskId is a task of its own."""
-    of_capi2 = [match for match in matches if isinstance(match.event, Capi2Event)]
-    by_origin = {match.event.origin: match for match in sorted(of_capi2, key=lambda match: -len(match.signals))}
+    by_origin = {match.event.origin: match for match in matches if isinstance(match.event, Capi2Event)}
     grouped: dict[_Key, list[Match]] = {}
     for log, event in distinct(capi2(match) for match in by_origin.values()):
         name = event.task_id or identify("T", event.origin, "")

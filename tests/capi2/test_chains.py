@@ -143,6 +143,21 @@ def test_a_signature_check_holds_its_two_chains_each_with_its_own_revocation():
     assert stamped.retrievals[0].result_name == "ERROR_WINHTTP_NAME_NOT_RESOLVED"
 
 
+@pytest.mark.parametrize(
+    ("built", "is_inside"),
+    [({}, True), ({"ref": guid("other")}, False), ({"process": 700}, False), ({"computer": "EX02.contoso.com"}, False)],
+    ids=["named by it", "another chain", "another process", "another machine"],
+)
+def test_a_chain_in_a_task_of_its_own_lies_in_the_signature_check_that_names_it(built, is_inside):
+    """Event 81 names the chains of signer and time stamp, whichever task built them."""
+    ref, where = built.get("ref", CHAIN), {name: value for name, value in built.items() if name != "ref"}
+    chains = of((10, start("CertGetCertificateChain", 1)), (11, chain(2, ref=ref)), **where)
+    checked = of((80, start("WinVerifyTrust", 1, task=guid("t"))), (81, trust(2, task=guid("t"))), first=3)
+    inner, outer = sorted(joined([*chains, *checked]), key=lambda item: item.kind)
+    assert (inner.kind, outer.kind, outer.parent) == ("chain", "trust", None)
+    assert inner.parent == (outer.id if is_inside else None)
+
+
 def test_ends_without_their_beginnings_take_what_was_inside():
     task = guid("trust")
     events = of(

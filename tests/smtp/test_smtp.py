@@ -128,6 +128,18 @@ SEND_CASES = {
         },
         [("2016-12-01T03:09:55.160", "c@fabrikam.com", "RCPT")],
     ),
+    "the code in the first of two lines": (
+        {"a.LOG": send_log([*REFUSED[:4], ("<", REFUSAL.replace("550 ", "550-"), ""), ("<", "550 ask postmaster", "")])},
+        ONE,
+    ),
+    "the code in the last of two lines": (
+        {"a.LOG": send_log([*REFUSED[:4], ("<", "550-ask postmaster", ""), ("<", REFUSAL, "")])},
+        [("2016-12-01T03:09:55.150", "b@fabrikam.com", "RCPT")],
+    ),
+    "the code in both lines": (
+        {"a.LOG": send_log([*REFUSED[:4], ("<", REFUSAL.replace("550 ", "550-"), ""), ("<", REFUSAL, "")])},
+        ONE,
+    ),
     "after MAIL FROM": (
         {"a.LOG": send_log([MAIL, RCPT, ("<", REFUSAL, ""), ("<", "503 5.5.2 Need mail command", "")])},
         [("2016-12-01T03:09:55.120", "b@fabrikam.com", "MAIL")],
