@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from places import SAMPLES
@@ -217,7 +218,11 @@ def test_piped_text_without_a_wish_and_documents_always_are_utf_8(monkeypatch):
         assert pipe.bytes() == "─ü\n".encode()
 
 
-def test_windows_pipes_get_the_code_page_of_the_console(monkeypatch):
+@pytest.mark.parametrize(
+    ("utf8_mode", "expected"),
+    [(0, {850: "cp850", 65001: "utf-8", 0: "utf-8", 99999: "utf-8"}), (1, dict.fromkeys((850, 65001, 0), "utf-8"))],
+)
+def test_windows_pipes_get_the_code_page_of_the_console(monkeypatch, utf8_mode, expected):
     import ctypes
 
     class Kernel:
@@ -228,13 +233,15 @@ def test_windows_pipes_get_the_code_page_of_the_console(monkeypatch):
 
     kernel = Kernel()
     monkeypatch.setattr(ctypes, "windll", type("Windll", (), {"kernel32": kernel}), raising=False)
-    monkeypatch.setattr(sys, "platform", "win32")
+    # The locale C turns this mode on here, and PYTHONUTF8 does everywhere.
+    flags = SimpleNamespace(utf8_mode=utf8_mode)
+    monkeypatch.setattr(streams, "sys", SimpleNamespace(platform="win32", flags=flags))
     monkeypatch.delenv("PYTHONIOENCODING", raising=False)
     found = {}
-    for page in (850, 65001, 0, 99999):
+    for page in expected:
         kernel.page = page
         found[page] = streams._encoding()
-    assert found == {850: "cp850", 65001: "utf-8", 0: "utf-8", 99999: "utf-8"}
+    assert found == expected
 
 
 # --------------------------------------------------------------------------------------------------------- pager
