@@ -145,9 +145,9 @@ def _all(task: _Task) -> Iterator[Node]:
 
 def _others(task: _Task) -> Iterator[Node]:
     """Yield the outermost nodes that are neither a chain nor an event 30; no event 90 that chains of its task have."""
-    has_chain = any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task))
-    left_out = (BUILD_CHAIN, POLICY, CERTIFICATES) if has_chain else (BUILD_CHAIN, POLICY)
-    return (node for node in task.nodes if node.id not in left_out)
+    if not any(node.id in (BUILD_CHAIN, POLICY) for node in _all(task)):
+        return iter(task.nodes)
+    return (node for node in task.nodes if node.id not in (BUILD_CHAIN, POLICY, CERTIFICATES))
 
 
 def _parts(draft: _Draft) -> tuple[list[MatchAtDepth], int]:

@@ -117,7 +117,7 @@ def scope_of(recipient_domains: Iterable[str], own_domains: Iterable[str]) -> Sc
     domains = [domain for domain in recipient_domains if domain]
     if not domains:
         return "unknown"
-    own = tuple([name.casefold().removeprefix("*.") for name in own_domains if name])  # as a certificate has it
+    own = tuple([name.casefold().removeprefix("*.") for name in own_domains])  # as a certificate has it
     return "own" if all(is_initial_domain(domain) or _is_own(domain, own) for domain in domains) else "outside"
 
 

@@ -255,6 +255,14 @@ def test_task_and_chain_of_the_builders_differ():
     assert TASK != CHAIN
 
 
+def test_steps_stand_in_the_order_in_which_they_were_written():
+    events = of(
+        (10, start("CertGetCertificateChain", 1)), (11, chain(2)), (90, objects(3)), (30, policy(1, task=guid("own")))
+    )
+    (item,) = joined(reversed(events))
+    assert ids(item) == [10, 11, 90, 30]
+
+
 def test_thousands_of_beginnings_without_an_end_are_no_crash():
     found = joined(of(*((10, start("CertGetCertificateChain", number)) for number in range(1, 1501))))
     assert len(found) == 1500

@@ -129,7 +129,11 @@ SEND_CASES = {
         [("2016-12-01T03:09:55.160", "c@fabrikam.com", "RCPT")],
     ),
     "the code in the first of two lines": (
-        {"a.LOG": send_log([*REFUSED[:4], ("<", REFUSAL.replace("550 ", "550-"), ""), ("<", "550 ask postmaster", "")])},
+        {
+            "a.LOG": send_log(
+                [*REFUSED[:4], ("<", REFUSAL.replace("550 ", "550-"), ""), ("<", "550 ask postmaster", "")]
+            )
+        },
         ONE,
     ),
     "the code in the last of two lines": (
@@ -138,6 +142,14 @@ SEND_CASES = {
     ),
     "the code in both lines": (
         {"a.LOG": send_log([*REFUSED[:4], ("<", REFUSAL.replace("550 ", "550-"), ""), ("<", REFUSAL, "")])},
+        ONE,
+    ),
+    "cut after the first of two lines": (
+        {"a.LOG": send_log([*REFUSED[:4], ("<", REFUSAL.replace("550 ", "550-"), "")])},
+        ONE,
+    ),
+    "a recipient without brackets": (
+        {"a.LOG": send_log([*REFUSED[:2], (">", "RCPT TO: b@fabrikam.com", ""), *REFUSED[3:]])},
         ONE,
     ),
     "after MAIL FROM": (
@@ -264,6 +276,16 @@ def test_each_refusal_belongs_to_the_message_of_its_own_transaction(tmp_path):
     assert [rejection.message_id for rejection in rejections(report)] == ["<a2@contoso.com>"]
     (delivery,) = report.deliveries
     assert (delivery.sessions, delivery.accepted, delivery.refused) == (1, 1, 1)
+
+
+def test_recipients_of_an_earlier_message_are_not_those_of_the_refused_one(tmp_path):
+    """What the reply to the end of the data refuses is the message with all of its accepted recipients, no other."""
+    other = (">", "RCPT TO:<c@fabrikam.com>", ""), (">", "RCPT TO:<d@fabrikam.com>", "")
+    taken, sent = ("<", "250 2.1.5 OK", ""), (">", "BDAT 9 LAST", "")
+    first = [MESSAGE, MAIL, RCPT, ("<", OK, ""), taken, sent, ("<", "250 2.6.0 Queued", "")]
+    rows = [*first, MAIL, *other, ("<", OK, ""), taken, taken, sent, ("<", REFUSAL, "")]
+    (refused,) = rejections(analyze(tmp_path, {"a.LOG": send_log(rows)}))
+    assert refused.rcpt_to == "c@fabrikam.com; d@fabrikam.com"
 
 
 def test_failed_tls_negotiations_are_other_errors_and_counted_in_the_history(tmp_path):
