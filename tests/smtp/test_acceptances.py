@@ -76,6 +76,8 @@ def test_recipients_of_the_own_tenant_show_nothing(recipients, expected):
 def test_the_domain_of_the_machine_and_of_the_certificate_is_its_own():
     assert scope_of(["corp.example"], ["ex01.corp.example"]) == "own"
     assert scope_of(["contoso.com"], ["*.contoso.com"]) == "own"
+    assert scope_of(["contoso.com"], ["Contoso.COM"]) == "own", "as Get-AcceptedDomain may write it"
+    assert scope_of(["contoso.com"], ["tailspin.example", "contoso.com"]) == "own", "one of several accepted domains"
     assert scope_of(["oso.com"], ["contoso.com"]) == "outside"
 
 
@@ -492,6 +494,29 @@ def test_times_counted_together_are_as_those_counted_one_by_one(seconds):
         one_by_one.add(Span(1, time, time))
     assert together.edges() == one_by_one.edges()
     assert together.all() == one_by_one.all() == span_of(times) == Span(len(times), min(times), max(times))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (None, None, (3, 0, 20)),
+        (0, 20, (3, 0, 20)),
+        (0, 19, (1, 0, 0)),
+        (1, 20, (1, 20, 20)),
+        (1, None, (1, 20, 20)),
+        (None, 5, (1, 0, 0)),
+        (1, 19, None),
+        (21, None, None),
+    ],
+)
+def test_of_ten_minutes_that_a_limit_cuts_only_the_end_that_lies_inside_is_counted(first, last, expected):
+    def at(second):
+        return None if second is None else datetime(2016, 12, 1, 3, 10, second, tzinfo=UTC)
+
+    times = Spread()
+    times.add_all([at(0), at(10), at(20)])
+    span = times.between(at(first), at(last))
+    assert span == (None if expected is None else Span(expected[0], at(expected[1]), at(expected[2])))
 
 
 def test_no_times_have_no_span():

@@ -329,6 +329,19 @@ def test_a_proxied_message_is_one_rejection_of_the_session_that_leaves(tmp_path)
     assert found.message_id == "<a1@contoso.com>"
 
 
+@pytest.mark.parametrize(("port", "is_seen"), [(25, True), (717, False)])
+def test_what_a_session_with_the_front_end_shows_is_not_what_exchange_online_saw(tmp_path, port, is_seen):
+    """Port 717 is the front end's: its certificate, its banner and its TLS are those of the own organization."""
+    greeted = [("<", "220 FE01.contoso.com Microsoft ESMTP", ""), (">", "EHLO HUB01.contoso.com", "")]
+    hello = [("<", "250 FE01.contoso.com Hello [10.10.248.8] SIZE 37748736 PIPELINING", "")]
+    rows = [*greeted, *hello, *STARTTLS, *FORM_A, *REFUSED]
+    (found,) = rejections(analyze(tmp_path, {"a.LOG": send_log(rows, remote=f"10.10.248.7:{port}")}))
+    assert (found.reply, found.mail_from, found.rcpt_to) == (REFUSAL, "a@contoso.com", "b@fabrikam.com")
+    shown = bool(found.sent), bool(found.received), bool(found.tls), found.starttls, found.from_start
+    names = bool(found.helo), bool(found.remote_name), bool(found.seen_address), bool(found.ehlo)
+    assert {*shown, *names} == {is_seen}
+
+
 # ------------------------------------------------------------------------------------------------------- IIS SMTP
 
 W3C = (
