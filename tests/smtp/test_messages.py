@@ -189,6 +189,24 @@ def test_refusals_of_message_tracking(tmp_path, files, options, expected, time):
     assert not report.losses
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, ("contoso-com.mail.protection.outlook.com", "216.32.181.234")),
+        ({"recipient-status": LED}, ("edge.contoso.com", "10.0.0.9")),
+        ({"recipient-status": f"[{{LED={LED}}};{{MSG=}};{{FQDN=}};{{IP=}}]"}, ("edge.contoso.com", "10.0.0.9")),
+        ({"recipient-status": LED, "source": "ROUTING"}, ("", "")),  # server columns are this server's then
+    ],
+)
+def test_a_row_of_tracking_tells_the_other_side_and_nothing_of_the_session(tmp_path, values, expected):
+    """The status of a recipient names the server of the last attempt; without it, the row's server is that."""
+    row = tracking_row(**{"server-hostname": "edge.contoso.com", "server-ip": "10.0.0.9", **values})
+    (found,) = rejections(analyze(tmp_path, {"M.LOG": TRACKING + row}))
+    assert (found.remote_name, found.remote_endpoint) == expected
+    shown = found.starttls, found.from_start, found.tls, found.sent, found.received, found.handshake_time, found.helo
+    assert shown == (False, False, "", None, None, None, "")
+
+
 def test_an_export_without_statuses_says_so(tmp_path):
     files = {"t.csv": EXPORT_HEADER + export_row("2016-12-01 04:09:55", "System.String[]"), "SEND.LOG": SEND}
     report = analyze(tmp_path, files)
