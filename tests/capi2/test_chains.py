@@ -209,6 +209,14 @@ def test_nothing_is_joined_across_machines_or_processes(other):
     assert [item.complete for item in joined([*built, *checked])] == [True, False]
 
 
+def test_an_empty_chain_ref_joins_nothing():
+    """A damaged log may hold events without it: two of them have nothing in common."""
+    events = of(
+        (10, start("CertGetCertificateChain", 1)), (11, chain(2, ref="")), (30, policy(1, ref="", task=guid("own")))
+    )
+    assert sorted((item.policy != "", item.missing_events) for item in joined(events)) == [(False, ()), (True, (11,))]
+
+
 def test_archives_of_one_log_are_one_timeline():
     bodies = full_chain()
     archive = of(*bodies[:6], source="Archive-1.evtx")

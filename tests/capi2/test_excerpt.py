@@ -51,8 +51,10 @@ def test_of_very_many_retrievals_the_ends_and_each_result_are_told():
     assert {step.result for step in operation.steps if step.event_id == 53} == {"0", "80092013", "80092012"}
     assert [operation.steps[0].event_id, *(step.event_id for step in operation.steps[-2:])] == [10, 11, 30]
     assert (operation.result, operation.chain_status) == ("800B0109", ("CERT_TRUST_IS_PARTIAL_CHAIN",))
+    listed = {step.sequence for step in operation.steps if step.event_id != 30}
+    assert listed >= {*range(1, MOST // 3 + 1), 500, 777, *range(1_001 - MOST // 3, 1_001)}
     (note,) = (note for note in operation.notes if "are listed" in note)
-    assert note.startswith("of its 1,001 events ")
+    assert note.startswith(f"of its 1,001 events {len(operation.steps)} are listed")
 
 
 def test_checks_that_share_a_chain_each_have_a_short_list():
@@ -75,6 +77,15 @@ def test_events_90_of_a_task_that_is_named_again_and_again_are_told_where_they_n
     assert operation.certificate is not None
     assert operation.certificate.thumbprint == LEAF
     assert operation.event_count == 62
+    assert len({step.origin for step in operation.steps}) == len(operation.steps), "each event is listed once"
+
+
+def test_a_check_whose_chain_is_not_in_the_log_has_the_certificates_of_its_task_all_the_same():
+    others = [(90, objects(number).replace(LEAF, f"{number:040X}")) for number in range(2, 60)]
+    (operation,) = made([*others, (90, objects(60)), (30, policy(61, "800B0109"))])
+    assert operation.missing_events == (11,)
+    assert operation.certificate is not None
+    assert operation.certificate.thumbprint == LEAF
 
 
 def test_one_task_of_very_many_chains():
