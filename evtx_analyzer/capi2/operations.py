@@ -95,7 +95,7 @@ def operations(matches: Iterable[Match], hosts: Hosts, coverage: Iterable[Covera
     drafts = list(_drafts(tasks))
     trust = [draft for draft in drafts if draft.node.kind == "trust"]
     # The signature check (WinVerifyTrust) in which an operation lies, else the one that names its chain.
-    owners = {id(inner): draft for draft in trust for inner, _ in draft.node.walk()}
+    owners = {id(inner): draft for draft in trust for inner in draft.node.walk()}
     by_ref = {(draft.task.key[:2], ref): draft for draft in trust for ref in capi2(draft.node.main).chain_refs}
     result = []
     for draft in drafts:
@@ -140,7 +140,7 @@ def _drafts(tasks: Sequence[_Task]) -> Iterator[_Draft]:
 
 
 def _all(task: _Task) -> Iterator[Node]:
-    return (node for top in task.nodes for node, _ in top.walk())
+    return (node for top in task.nodes for node in top.walk())
 
 
 def _others(task: _Task) -> Iterator[Node]:

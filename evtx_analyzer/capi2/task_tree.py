@@ -64,8 +64,9 @@ class Node:
     @property
     def missing(self) -> tuple[int, ...]:
         """Ids of its own events that are not in the export."""
-        absent = () if self.end else (self.id,)
-        return (BEGINS[self.id], *absent) if self.id in BEGINS and not self.begin else absent
+        if self.id in BEGINS and not self.begin:
+            return (BEGINS[self.id],)
+        return () if self.end else (self.id,)
 
     @property
     def main(self) -> Match:
@@ -74,16 +75,16 @@ class Node:
         assert match is not None
         return match
 
-    def walk(self, depth: int = 0) -> Iterator[tuple[Node, int]]:
-        """Yield this node and all below it, with their depth."""
-        yield self, depth
+    def walk(self) -> Iterator[Node]:
+        """Yield this node and all below it."""
+        yield self
         for node in self.inner:
-            yield from node.walk(depth + 1)
+            yield from node.walk()
 
     @cached_property
     def absent(self) -> tuple[int, ...]:
         """Ids of events that are not in the export, its own and those of all nodes below it."""
-        return tuple(dict.fromkeys(number for node, _ in self.walk() for number in node.missing))
+        return tuple(dict.fromkeys(number for node in self.walk() for number in node.missing))
 
     @cached_property
     def all_events(self) -> tuple[MatchAtDepth, ...]:

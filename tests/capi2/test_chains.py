@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from capi2_events import (
@@ -215,6 +216,13 @@ def test_an_empty_chain_ref_joins_nothing():
         (10, start("CertGetCertificateChain", 1)), (11, chain(2, ref="")), (30, policy(1, ref="", task=guid("own")))
     )
     assert sorted((item.policy != "", item.missing_events) for item in joined(events)) == [(False, ()), (True, (11,))]
+
+
+def test_events_without_a_number_are_operations_all_the_same():
+    """A damaged log may lack SeqNumbers: then the order is that of the records, and nothing is known of holes."""
+    bodies = [(10, start("CertGetCertificateChain", 1)), (11, chain(2)), (30, policy(1, task=guid("own")))]
+    (item,) = joined(of(*((number, re.sub(' SeqNumber="[0-9]+"', "", body)) for number, body in bodies)))
+    assert (ids(item), item.notes) == ([10, 11, 30], ())
 
 
 def test_archives_of_one_log_are_one_timeline():

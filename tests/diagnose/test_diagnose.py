@@ -17,7 +17,7 @@ from evtx_analyzer.correlate.links import links
 from evtx_analyzer.diagnose import sentences
 from evtx_analyzer.diagnose import weigh as diagnose
 from evtx_analyzer.diagnose.grade import grade_of
-from evtx_analyzer.diagnose.scene import Case
+from evtx_analyzer.diagnose.scene import Case, Scene
 from evtx_analyzer.diagnose.wording import fill
 from evtx_analyzer.model.certificate import ChainElement
 from evtx_analyzer.model.origin import Origin
@@ -94,6 +94,35 @@ def test_no_rule_file_lifts_time_above_possible():
     )
     other = operation(0, 1, thumbprint="C" * 40, subject="printer")
     assert grades([other], [rejection(sent=None)], replace(RULES, causes=causes))["missing-intermediate"] == "possible"
+
+
+def test_no_rule_file_makes_the_chain_of_a_check_evidence_that_only_its_time_joins():
+    """A cause file with a sentence for nearness in time: the chain of that certificate is another server's matter."""
+    (cause,) = (rule for rule in RULES.causes if rule.id == "missing-intermediate")
+    observations = (
+        replace(rule, supports="A chain failed, $delta.") if rule.name == "some-chain-failed" else rule
+        for rule in cause.observations
+    )
+    graded = {"probable": (("some-chain-failed", "chain-incomplete"),), "coincident": (("some-chain-failed",),)}
+    own = replace(cause, observations=tuple(observations), grades=graded)
+    other = incomplete(0, 1, thumbprint="C" * 40, subject="printer")
+    found = grades([other], [rejection(sent=None)], replace(RULES, causes=(own,)))
+    assert found["missing-intermediate"] == "coincident"
+
+
+@pytest.mark.parametrize("seconds", [0, -1.5], ids=["nearer", "farther"])
+def test_what_remedies_name_is_of_the_check_that_more_than_time_joins(seconds):
+    other = operation(
+        seconds, 1, thumbprint="C" * 40, subject="printer", result="800B0101", result_name="CERT_E_EXPIRED"
+    )
+    own = incomplete(-1, 2)
+    found, by_id = [rejection()], {check.id: check for check in (other, own)}
+    (incident,) = incidents(found, links(found, [other, own], RULES.links), by_id)
+    assert {link.basis for link in incident.links} == {"time", "thumbprint"}
+    scene = Scene(incident, Case(operations=by_id, coverage=(), kinds=frozenset({"capi2", "send-connector"})))
+    assert (scene.names()["result"], scene.names()["last_element"]) == (own.result, "leaf")
+    alone = replace(incident, links=tuple(link for link in incident.links if link.basis == "time"))
+    assert Scene(alone, scene.case).names()["result"] == "?"
 
 
 def test_without_event_11_it_is_possible_and_the_root_stays_context():
