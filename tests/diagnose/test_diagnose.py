@@ -111,9 +111,7 @@ def test_no_rule_file_makes_the_chain_of_a_check_evidence_that_only_its_time_joi
 
 
 def test_what_remedies_name_is_of_the_check_that_more_than_time_joins():
-    other = operation(
-        seconds, 1, thumbprint="C" * 40, subject="printer", result="800B0101", result_name="CERT_E_EXPIRED"
-    )
+    other = operation(0, 1, thumbprint="C" * 40, subject="printer", result="800B0101", result_name="CERT_E_EXPIRED")
     own = incomplete(-1, 2)
     found, by_id = [rejection()], {check.id: check for check in (other, own)}
     (incident,) = incidents(found, links(found, [other, own], RULES.links), by_id)
