@@ -58,7 +58,6 @@ TESTED_BY = {
     "diagnose/grade.py": "diagnose/test_diagnose.py",
     "diagnose/missing.py": "smtp/test_unzoned_times.py",
     "diagnose/observations.py": "diagnose/test_diagnose.py",
-    "diagnose/scene.py": "diagnose/test_cases.py",
     "diagnose/sentences.py": "diagnose/test_diagnose.py",
     "diagnose/weigh.py": "diagnose/test_diagnose.py",
     "diagnose/wording.py": "diagnose/test_cases.py",

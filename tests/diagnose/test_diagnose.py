@@ -122,6 +122,20 @@ def test_what_remedies_name_is_of_the_check_that_more_than_time_joins():
     assert Scene(alone, scene.case).names()["result"] == "?"
 
 
+def test_a_check_that_passed_after_it_failed_is_said_unless_another_refusal_has_an_unbroken_pair():
+    broken, passed = [incomplete(-8, 1), success(-4, 2)], "passed the same check"
+    found = next(item for item in findings(broken) if item.cause == "missing-intermediate")
+    assert [passed in shown.text for shown in found.contradicts if shown.origin.record == 2].count(True) == 1
+    assert found.grade == "contradicted"
+    minutes = timedelta(minutes=5)
+    later = rejection(id="R-2", time=HANDSHAKE + minutes, handshake_time=HANDSHAKE + minutes)
+    again = incomplete(minutes.total_seconds(), 3)
+    found = next(
+        item for item in findings([*broken, again], [rejection(), later]) if item.cause == "missing-intermediate"
+    )
+    assert not any(passed in shown.text for shown in found.contradicts)
+
+
 def test_without_event_11_it_is_possible_and_the_root_stays_context():
     found = grades([operation()])
     assert found["missing-intermediate"] == "possible"
