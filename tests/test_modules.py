@@ -168,7 +168,6 @@ TESTED_BY = {
     "smtp/blocks.py": "smtp/test_fold.py",
     "smtp/certificates.py": "smtp/test_smtp.py",
     "smtp/clock_skew.py": "smtp/test_unzoned_times.py",
-    "smtp/deliveries.py": "smtp/test_folding.py",
     "smtp/other_errors.py": "smtp/test_messages.py",
     "smtp/refusals.py": "smtp/test_folding.py",
     "smtp/rejections.py": "smtp/test_unzoned_times.py",
