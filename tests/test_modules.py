@@ -103,7 +103,6 @@ TESTED_BY = {
     "normalize/send_log.py": "smtp/test_fold.py",
     "normalize/stores.py": "stores/test_views.py",
     "normalize/supporting.py": "smtp/test_messages.py",
-    "normalize/tracking.py": "smtp/test_unzoned_times.py",
     "normalize/windows_event.py": "normalize/test_normalize_capi2.py",
     "pipeline.py": "correlate/test_configuration.py",
     "plain_text.py": "report/test_redact.py",
