@@ -87,6 +87,25 @@ def test_columns_of_an_export_are_those_of_the_log_whatever_their_case():
     assert "Unknown" not in row.fields
 
 
+def test_the_row_of_a_report_names_the_message_that_failed():
+    """Its own id and its own recipient are those of the report (DSN): its recipient is the sender of the message."""
+    other = {
+        "reference": "{<a@contoso.com>}",
+        "message-id": "<report@contoso.com>",
+        "recipient-address": "s@contoso.com",
+    }
+    report = typed(**other, source="DSN", **{"event-id": "DSN"})
+    assert (report.message_id, report.sender) == ("<a@contoso.com>", "s@contoso.com")
+    assert [(status.address, status.text) for status in report.recipients] == [("", REPLY)]
+    assert typed(**other).message_id == "<report@contoso.com>"
+
+
+def test_signals_see_the_reply_of_each_recipient():
+    row = typed(**{"recipient-address": "a@x;b@x;c@x", "recipient-status": f"250 OK;{REPLY}"})
+    assert row.fields["recipient-status"] == ("250 OK", REPLY)
+    assert row.fields["event-id"] == ("FAIL",)
+
+
 def group(reply, fqdn="x.outlook.com", ip="104.47.0.36"):
     return f"[{{LED={reply}}};{{MSG=}};{{FQDN={fqdn}}};{{IP={ip}}};{{LRT=1/29/2025 7:07:29 PM}}]"
 
