@@ -209,15 +209,15 @@ def test_certificates_are_counted_over_bundles_those_with_the_most_refusals_firs
     local = {"start_basis": "unknown", "end_basis": "unknown"}
     merged = merge(
         [
-            report("a", incident(1, 4, 2), incident(2, 1, 5, sent=OTHER), incident(3, 2, 9, sent="")),
+            report("a", incident(1, 4, 2), incident(2, 1, 50, sent=OTHER), incident(3, 2, 99, sent="")),
             report("b", incident(1, 7, 4), incident(2, 0, 1, **local)),
         ]
     )
-    one, other = merged.certificates
+    other, one = merged.certificates
     assert (one.thumbprint, one.bundles, one.incidents, one.rejections) == (ONE, 2, 3, 7)
     assert (one.subject, one.issuer, one.first_basis) == ("CN=A", "CN=CA", "utc")
     assert (one.first, one.last) == (DAY + timedelta(hours=4), DAY + timedelta(hours=8)), "local times do not compare"
-    assert (other.thumbprint, other.bundles, other.incidents, other.rejections) == (OTHER, 1, 1, 5)
+    assert (other.thumbprint, other.bundles, other.incidents, other.rejections) == (OTHER, 1, 1, 50)
 
 
 @pytest.mark.parametrize(("redacted", "count"), [("all", 2), (None, 1), ("names", 1)])

@@ -299,6 +299,20 @@ def test_failed_tls_negotiations_are_other_errors_and_counted_in_the_history(tmp
     assert (delivery.tls_failures, delivery.tls_error) == (1, "UnknownCredentials")
 
 
+@pytest.mark.parametrize("errors", [("NoCredentials", "UnknownCredentials"), ("UnknownCredentials", "NoCredentials")])
+def test_the_history_names_the_error_of_the_last_negotiation_that_failed(tmp_path, errors):
+    text = HEADER
+    for number, error in enumerate(errors):
+        rows = [*STARTTLS, ("*", "", f"TLS negotiation failed with error {error}"), ("-", "", "Local")]
+        text += send_rows(rows, session=f"08D50D3D9730A8D{number}", start=f"2016-12-01T03:0{number}:55.{{:03d}}Z")
+    (delivery,) = analyze(tmp_path, {"a.LOG": text + send_rows(REFUSED)}).deliveries
+    assert (delivery.tls_failures, delivery.tls_error) == (2, errors[1])
+    assert [f"{time:%H:%M:%S}" for time in (delivery.first_tls_failure, delivery.last_tls_failure)] == [
+        "03:00:55",
+        "03:01:55",
+    ]
+
+
 LOOK_ALIKES = {
     "451 4.4.62 Mail sent to the wrong Office 365 region. ATTR35 [x.prod.outlook.com]": ("451 4.4.62", "ATTR35", True),
     "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)": ("550 5.4.1", "", True),
