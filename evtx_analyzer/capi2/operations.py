@@ -77,7 +77,7 @@ class _Draft:
     @property
     def main(self) -> Capi2Event:
         """The event that gives the operation its time, host and result."""
-        return capi2(self.policy or self.node.main)
+        return capi2(self.node.main)
 
     @property
     def id(self) -> str:

@@ -95,6 +95,7 @@ def test_a_policy_whose_chain_has_wrapped_away_says_so():
     span = Coverage(source="capi2.evtx", kind="capi2", host="EX01", first=None, last=None, records=1, first_record=261)
     (item,) = joined(event, [span])
     assert (item.complete, item.missing_events, item.chain_status, item.elements) == (False, (11,), (), ())
+    assert (ids(item), item.event_count) == ([30], 1)
     assert item.notes == (
         "not in the export: event 11; the export begins with record 261, what was written before has been overwritten",
     )
@@ -225,6 +226,12 @@ def test_events_without_a_number_are_operations_all_the_same():
     assert (ids(item), item.notes) == ([10, 11, 30], ())
 
 
+def test_events_without_a_task_have_nothing_in_common():
+    """An end without its beginning takes what lies before it in its task, and here no task is known."""
+    bodies = (53, retrieval(2, task="")), (11, chain(3, task=""))
+    assert [(item.kind, ids(item)) for item in joined(of(*bodies))] == [("retrieval", [53]), ("chain", [11])]
+
+
 def test_archives_of_one_log_are_one_timeline():
     bodies = full_chain()
     archive = of(*bodies[:6], source="Archive-1.evtx")
@@ -276,7 +283,7 @@ def test_steps_stand_in_the_order_in_which_they_were_written():
         (10, start("CertGetCertificateChain", 1)), (11, chain(2)), (90, objects(3)), (30, policy(1, task=guid("own")))
     )
     (item,) = joined(reversed(events))
-    assert ids(item) == [10, 11, 90, 30]
+    assert (ids(item), item.event_count) == ([10, 11, 90, 30], 4)
 
 
 def test_thousands_of_beginnings_without_an_end_are_no_crash():

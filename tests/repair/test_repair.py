@@ -84,12 +84,13 @@ def result(report):
     return only.result
 
 
-def test_a_chain_that_is_sound_again_and_mail_that_is_accepted_confirm_the_missing_intermediate(verified):
+def test_a_chain_that_is_sound_again_and_mail_that_is_accepted_confirm_the_missing_intermediate(verified, tmp_path):
     report, together = verified(BEFORE, FIXED)
     assert result(report) == "fixed"
     assert report.repair.result == "fixed"
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "confirmed")
-    assert report.incidents[0].grades["missing-intermediate"] == "confirmed"
+    before = ea.analyze(tmp_path / "before", host="CORP-SMTP1").incidents[0].grades
+    assert report.incidents[0].grades == {**before, "missing-intermediate": "confirmed"}
     (changed,), (taken,) = report.repair.incidents[0].changed, report.repair.incidents[0].accepted
     assert changed.origin.source.endswith("capi2-later.xml")
     assert "1 message" in taken.text
@@ -139,6 +140,12 @@ def test_a_fix_that_may_have_been_another_one_confirms_nothing(name, verified):
 NOT_SHOWN = {
     "nothing but a sound check": {"c.xml": checked((1.5, SOUND))},
     "accepted, and no log shows what changed": {"S.LOG": send(accepted_at(2))},
+    "a change that the cause does not name": {"S.LOG": send(accepted_at(2, seen="198.51.100.77"))},
+    "refused, changed and accepted, and a log that is cut": {
+        "c.xml": checked((1.5, SOUND)),
+        "S.LOG": send(refused_at(1, "08D50D3D9730A8D3"), accepted_at(2)),
+        "S2.LOG": b"\x00" * 4096 + send(accepted_at(2.2, "08D50E7411223355")),
+    },
     "own recipients are accepted whatever the attribution": {
         "c.xml": checked((1.5, SOUND)),
         "S.LOG": send(sent(2, "08D50E7411223344", "a@servername.com", "b@servername.onmicrosoft.com")),
@@ -191,6 +198,21 @@ def test_what_is_not_shown_is_not_fixed_and_says_what_to_collect(name, verified)
     assert report.repair.incidents[0].missing
     assert grade(report) == "probable"
     assert grade(together) != "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing but a sound check", "No log shows mail of CORP-SMTP1, Outbound to Office 365 to outside recipients"),
+        ("accepted, and no log shows what changed", "no log shows what was changed"),
+        ("a change that the cause does not name", "no log shows what was changed"),
+        ("accepted before the check passes", "A change is shown, and mail of CORP-SMTP1"),
+        ("refused, changed and accepted, and a log that is cut", "could not be read"),
+    ],
+)
+def test_what_is_missing_for_an_answer_is_said(name, said, verified):
+    (only,) = verified(BEFORE, NOT_SHOWN[name])[0].repair.incidents
+    assert [said in missing.text for missing in only.missing] == [True]
 
 
 def test_mail_that_is_still_refused(verified):
