@@ -140,7 +140,6 @@ TESTED_BY = {
     "read/w3c_log.py": "read/test_nuls.py",
     "repair/changes.py": "repair/test_repair.py",
     "repair/judge.py": "repair/test_repair.py",
-    "repair/refused_state.py": "repair/test_repair.py",
     "report/__init__.py": "report/test_redact.py",
     "report/aliases.py": "report/test_redact.py",
     "report/csv_tables.py": "report/test_redact.py",

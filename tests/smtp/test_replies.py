@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from evidence import HANDSHAKE, rejection
@@ -13,7 +13,7 @@ from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.report import language
 from evtx_analyzer.report.redact import redacted
-from evtx_analyzer.smtp.replies import compared, joined, reply_text
+from evtx_analyzer.smtp.replies import bracket, code, compared, has_code, joined, reply_text
 
 DENIED = "550 5.7.64 TenantAttribution; Relay Access Denied"
 NAMED = f"{DENIED} app01 is untrustedroot."
@@ -127,3 +127,45 @@ def test_replies_are_redacted_like_all_else():
         text = as_text(hidden, suffix, language.ENGLISH).casefold()
         assert not [name for name in ("app01", "bert", "fabrikam") if name in text], suffix
         assert "is untrustedroot" in text
+
+
+# ------------------------------------------------------------------------------------------------- parts of a reply
+
+CLOCK = datetime(2025, 1, 29, 19, 7, 30, 476_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("brackets", "expected"),
+    [
+        ("[BL2NAM02FT011.mail.protection.outlook.com]", ("BL2NAM02FT011.mail.protection.outlook.com", None)),
+        ("ATTR36. [AM0.prod.outlook.com 2025-01-29T19:07:30.476Z 08DD3F]", ("AM0.prod.outlook.com", CLOCK)),
+        ("[a.example 2024-01-01T00:00:00.000Z] [b.example 2025-01-29T19:07:30.476Z 2]", ("b.example", CLOCK)),
+        ("[b.example] [192.0.2.1]", ("b.example", None)),
+        ("[192.0.2.1 2025-01-29T19:07:30.476Z 08DD3F]", ("", None)),
+        ("[host.example 2025-13-29T19:07:30.476Z 08DD3F]", ("host.example", None)),
+        ("[1.a1]", ("1.a1", None)),
+        ("", ("", None)),
+    ],
+)
+def test_the_last_bracket_with_the_name_of_a_host_is_that_of_exchange_online(brackets, expected):
+    found = bracket(f"{DENIED} {brackets}")
+    assert (found.host, found.clock) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "is_refusal"),
+    [
+        (DENIED, "550 5.7.64", True),
+        ("#550 5.7.64 TenantAttribution##", "550 5.7.64", True),
+        ("#< #5.7.64 smtp;550 5.7.64 TenantAttribution> #SMTP#", "5.7.64", True),
+        ("5.7.64 TenantAttribution", "5.7.64", True),
+        ("450 try later", "450", False),
+        ("550 5.7.640 something", "550 5.7.640", False),
+        ("550 blocked: 192.5.7.64", "550", False),
+        ("550 blocked: 5.7.64.1", "550", False),
+        ("250 2.1.5 OK", "no code", False),
+        ("TenantAttribution", "no code", False),
+    ],
+)
+def test_the_code_of_a_reply_is_no_part_of_an_address(text, expected, is_refusal):
+    assert (code(text), has_code(text)) == (expected, is_refusal)
