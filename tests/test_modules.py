@@ -60,7 +60,6 @@ TESTED_BY = {
     "diagnose/observations.py": "diagnose/test_diagnose.py",
     "diagnose/sentences.py": "diagnose/test_diagnose.py",
     "diagnose/weigh.py": "diagnose/test_diagnose.py",
-    "diagnose/wording.py": "diagnose/test_cases.py",
     "discover/__init__.py": "discover/test_odd_files.py",
     "discover/archive/expand.py": "system/test_jobs.py",
     "discover/archive/formats.py": "discover/test_archives.py",
