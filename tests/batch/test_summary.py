@@ -128,10 +128,23 @@ def test_times_of_a_row_are_those_that_are_known_in_utc():
 
 
 def counted(bundle, status="read", outcome="no-refusal", cause=None, grade=None, count=0, losses=0):
-    numbers = {"rejection_count": count, "incident_count": 0, "source_count": 1, "loss_count": losses}
-    texts = {"report": "", "title": "", "reason": ""}
-    verdict = {"status": status, "outcome": outcome, "cause": cause, "grade": grade}
-    return Row(bundle=bundle, first=None, last=None, hosts=(), **verdict, **numbers, **texts)
+    return Row(
+        bundle=bundle,
+        status=status,
+        outcome=outcome,
+        cause=cause,
+        grade=grade,
+        rejection_count=count,
+        report="",
+        title="",
+        incident_count=0,
+        first=None,
+        last=None,
+        hosts=(),
+        source_count=1,
+        loss_count=losses,
+        reason="",
+    )
 
 
 ROWS = (

@@ -212,9 +212,8 @@ def test_without_a_fact_the_names_are_those_of_the_first_handshake_and_of_the_pa
 
 def test_the_issuer_that_is_missing_is_that_of_the_last_element():
     """Addresses in other elements are those of other certificates."""
-    plain = {"error": 0, "errors": (), "info": 0, "infos": (), "self_signed": False}
-    leaf = ChainElement(thumbprint=OWN, subject="leaf", **plain)
-    upper = ChainElement(thumbprint="D" * 40, subject="upper", **plain)
+    leaf = ChainElement(thumbprint=OWN, subject="leaf", error=0, errors=(), info=0, infos=(), self_signed=False)
+    upper = replace(leaf, thumbprint="D" * 40, subject="upper")
     check = operation(-2, 1, elements=(leaf, upper))
     known = {
         OWN: Certificate(thumbprint=OWN, issuer="CN=upper", issuer_urls=("http://pki.example/upper.crt",)),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from evidence import OWN, operation, rejection
+from msgspec.structs import replace
 
 from evtx_analyzer.diagnose.wording import _OF_REJECTION, delta, issuer_text, operation_names
 from evtx_analyzer.model.certificate import Certificate, ChainElement
@@ -16,10 +17,8 @@ LATE = ("CERT_TRUST_IS_NOT_TIME_VALID",)
 
 def chain(*errors):
     """A chain of elements that are called 0, 1 ... and have these errors."""
-    plain = {"error": 0, "info": 0, "infos": (), "self_signed": False}
-    return tuple(
-        ChainElement(thumbprint=f"{n:040X}", subject=str(n), errors=found, **plain) for n, found in enumerate(errors)
-    )
+    plain = ChainElement(thumbprint="", subject="", error=0, errors=(), info=0, infos=(), self_signed=False)
+    return tuple(replace(plain, subject=str(number), errors=found) for number, found in enumerate(errors))
 
 
 @pytest.mark.parametrize(
@@ -82,8 +81,15 @@ BEGIN = "the start of the TLS handshake"
 
 
 def pair(seconds, host="same", anchor="handshake"):
-    plain = {"rule": "x", "rejection": "R-1", "operation": "O-1", "basis": "thumbprint"}
-    return Link(delta_seconds=seconds, host=host, anchor=anchor, **plain)
+    return Link(
+        rule="x",
+        rejection="R-1",
+        operation="O-1",
+        basis="thumbprint",
+        delta_seconds=seconds,
+        host=host,
+        anchor=anchor,
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from evtx_analyzer.model.events import MessageEvent
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.normalize.tracking import normalize_tracking, statuses
@@ -82,6 +83,7 @@ def test_columns_of_an_export_are_those_of_the_log_whatever_their_case():
     names = {"TIMESTAMP": "2026-03-10T10:14:02+01:00", "ClientHostname": "EX01", "eventid": "FAIL", "Source": "SMTP"}
     values = {**names, "RecipientStatus": REPLY, "Recipients": "{b@fabrikam.com}", "Sender": "a@contoso.com"}
     row = normalize_tracking(LogRow(origin=Origin(source="t.csv"), log=EXPORT, values={**values, "Unknown": "x"}))
+    assert isinstance(row, MessageEvent)
     assert (row.host, row.sender, row.time) == ("EX01", "a@contoso.com", datetime(2026, 3, 10, 9, 14, 2, tzinfo=UTC))
     assert [(status.address, status.text) for status in row.recipients] == [("b@fabrikam.com", REPLY)]
     assert "Unknown" not in row.fields
