@@ -62,6 +62,49 @@ def test_whether_tls_was_used_is_known_where_all_refusals_agree(first, last, tls
     assert state(rejection(**bare, **first), second(**bare, **last))[0].tls is tls
 
 
+WHOLE = {"sent": None, "received": None, "from_start": True}
+PLAIN = {**WHOLE, "starttls": False}
+REMOTE = {"received": None, "remote_name": "x.mail.protection.outlook.com"}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "sent"),
+    [
+        ({}, {}, True),
+        (WHOLE, WHOLE, False),  # the log of a Send connector would show it
+        (PLAIN, PLAIN, False),  # a certificate is sent in a TLS handshake only
+        (WHOLE, PLAIN, False),
+        ({**WHOLE, "from_start": False}, WHOLE, None),
+        ({**WHOLE, "from_start": False}, {**WHOLE, "from_start": False}, None),
+        ({**WHOLE, "kind": "iis-smtp"}, {**WHOLE, "kind": "iis-smtp"}, None),  # it names no certificate
+        ({**PLAIN, "kind": "iis-smtp"}, {**PLAIN, "kind": "iis-smtp"}, False),
+        ({**WHOLE, "kind": "message-tracking"}, {**WHOLE, "kind": "message-tracking"}, None),
+        ({**PLAIN, "kind": "message-tracking"}, {**PLAIN, "kind": "message-tracking"}, None),
+    ],
+)
+def test_that_no_certificate_was_sent_is_known_from_a_whole_log_that_would_show_it(first, last, sent):
+    assert state(rejection(**first), second(**last))[0].certificate_sent is sent
+
+
+@pytest.mark.parametrize(
+    ("changes", "online"),
+    [
+        (REMOTE, True),
+        ({**REMOTE, "remote_name": "gateway.contoso.com"}, False),
+        ({**REMOTE, "remote_name": ""}, None),
+        ({**REMOTE, "remote_endpoint": "10.0.0.9:717"}, None),  # the front end, which passed it on
+        ({**REMOTE, "kind": "message-tracking"}, None),
+        ({**REMOTE, "kind": "ndr"}, None),
+    ],
+)
+def test_only_a_session_with_it_shows_that_the_other_side_is_exchange_online(changes, online):
+    assert state(rejection(**changes), second(**changes))[0].online is online
+
+
+def test_two_answers_on_who_the_other_side_is_are_none():
+    assert state(rejection(**REMOTE), second(**{**REMOTE, "remote_name": "gateway.contoso.com"}))[0].online is None
+
+
 def test_the_end_is_the_later_reading_of_an_hour_that_came_twice():
     twice = second(time_basis="ambiguous", other_time=HANDSHAKE + 2 * HOUR)
     assert state(rejection(), twice)[0].end == HANDSHAKE + 2 * HOUR
