@@ -232,6 +232,31 @@ def test_events_without_a_task_have_nothing_in_common():
     assert [(item.kind, ids(item)) for item in joined(of(*bodies))] == [("retrieval", [53]), ("chain", [11])]
 
 
+def test_an_end_ends_its_own_beginning():
+    (item,) = joined(
+        of((10, start("CertGetCertificateChain", 1)), (40, start("CertVerifyRevocation", 2)), (11, chain(3)))
+    )
+    assert (item.kind, ids(item), item.missing_events) == ("chain", [10, 40, 11], (41,))
+
+
+def test_an_end_without_its_beginning_takes_only_what_may_lie_inside_of_it():
+    chained, other = sorted(joined(of((82, catalog(2)), (53, retrieval(3)), (11, chain(4)))), key=ids)
+    assert (ids(chained), ids(other)) == ([53, 11], [82])
+
+
+def test_the_numbers_of_a_task_are_its_order_whatever_the_order_of_records():
+    """Threads write to one log: the record of a retrieval may come behind that of the chain that waited for it."""
+    events = of(
+        (10, start("CertGetCertificateChain", 1)),
+        (52, start("CryptRetrieveObjectByUrlWire", 2)),
+        (11, chain(4)),
+        (53, retrieval(3)),
+    )
+    (item,) = joined(events)
+    assert (item.complete, item.notes) == (True, ())
+    assert {step.event_id: step.depth for step in item.steps} == {10: 0, 52: 1, 53: 1, 11: 0}
+
+
 def test_archives_of_one_log_are_one_timeline():
     bodies = full_chain()
     archive = of(*bodies[:6], source="Archive-1.evtx")

@@ -48,11 +48,14 @@ def role(stopped, *others):
 def test_an_earlier_chain_of_the_same_certificate_goes_on_to_a_root():
     stopped = stops("leaf", "issuing", missing="Example Root R1")
     assert role(stopped, whole("leaf", "issuing", "Example Root R1")) == "root"
+    unnamed = stops("leaf", "issuing", missing="")  # no event 90 shows the element at which the chain stops
+    assert role(unnamed, whole("leaf", "issuing", "Example Root R1")) == "root"
 
 
 def test_an_earlier_chain_goes_on_to_an_intermediate():
     stopped = stops("leaf", missing="issuing")
     assert role(stopped, whole("leaf", "issuing", "Example Root R1")) == "intermediate"
+    assert role(stops("leaf", missing=""), whole("leaf", "issuing", "Example Root R1")) == "intermediate"
     higher = stops("leaf", "issuing", missing="policy")
     assert role(higher, whole("leaf", "issuing", "policy", "Example Root R1")) == "intermediate"
 
@@ -74,12 +77,15 @@ def test_a_root_that_is_also_cross_signed_counts_as_a_root():
     plain = whole("third leaf", "Example Root R2", record=4)
     assert role(stops("leaf", "issuing", missing="Example Root R2"), crossed) == "intermediate"
     assert role(stops("leaf", "issuing", missing="Example Root R2"), crossed, plain) == "root"
+    assert role(stops("leaf", "issuing", missing="Example Root R2"), plain, crossed) == "root"
 
 
 def test_a_certificate_of_that_name_with_another_issuer_is_an_intermediate():
     shown = Certificate(thumbprint="F" * 40, subject="CN=issuing, O=x", issuer="CN=Example Root R1, O=x")
     beside = operation(-60, 5, certificate=shown)
     assert role(stops("leaf", missing="issuing"), beside) == "intermediate"
+    other = replace(shown, subject="CN=another, O=x")
+    assert role(stops("leaf", missing="issuing"), operation(-60, 5, certificate=other)) == "unknown"
     root = replace(shown, issuer=shown.subject)
     assert role(stops("leaf", missing="issuing"), operation(-60, 5, certificate=root)) == "unknown"
 
