@@ -96,7 +96,6 @@ TESTED_BY = {
     "normalize/capi2_elements.py": "normalize/test_normalize_capi2.py",
     "normalize/columns.py": "tables/test_columns.py",
     "normalize/configuration.py": "correlate/test_session_facts.py",
-    "normalize/iis_smtp.py": "smtp/test_smtp.py",
     "normalize/kinds.py": "read/test_export_forms.py",
     "normalize/ndr.py": "smtp/test_messages.py",
     "normalize/send_log.py": "smtp/test_fold.py",
