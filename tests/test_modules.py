@@ -162,7 +162,6 @@ TESTED_BY = {
     "sigma/from_pysigma.py": "smtp/test_folding.py",
     "sigma/literals.py": "system/test_jobs.py",
     "smtp/blocks.py": "smtp/test_fold.py",
-    "smtp/clock_skew.py": "smtp/test_unzoned_times.py",
     "smtp/other_errors.py": "smtp/test_messages.py",
     "smtp/refusals.py": "smtp/test_folding.py",
     "smtp/rejections.py": "smtp/test_unzoned_times.py",
