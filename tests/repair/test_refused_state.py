@@ -105,6 +105,16 @@ def test_two_answers_on_who_the_other_side_is_are_none():
     assert state(rejection(**REMOTE), second(**{**REMOTE, "remote_name": "gateway.contoso.com"}))[0].online is None
 
 
+@pytest.mark.parametrize(("most", "is_known"), [(1, False), (2, True)])
+def test_refusals_of_very_many_kinds_that_are_only_counted_may_have_been_in_another_state(monkeypatch, most, is_known):
+    monkeypatch.setattr("evtx_analyzer.correlate.excerpt.MOST_KINDS", most)
+    _, incident = state(rejection(**SEEN, remote_name="x.mail.protection.outlook.com", received=None))
+    assert refused_state(incident, {}).every_address is True
+    found = refused_state(replace(incident, rejection_count=5), {})
+    known = True if is_known else None
+    assert (found.tls, found.certificate_sent, found.online, found.every_address) == (known, known, known, is_known)
+
+
 def test_the_end_is_the_later_reading_of_an_hour_that_came_twice():
     twice = second(time_basis="ambiguous", other_time=HANDSHAKE + 2 * HOUR)
     assert state(rejection(), twice)[0].end == HANDSHAKE + 2 * HOUR
@@ -162,5 +172,6 @@ def test_mail_that_was_accepted_between_the_refusals_is_of_the_same_sender(chang
         first_accepted_outside=HANDSHAKE - 2 * HOUR,
         last_accepted_outside=HANDSHAKE + 3 * HOUR,
     )
-    found, _ = state(rejection(), second(), deliveries=[replace(history, **changes)])
+    other = replace(history, connector="Another")
+    found, _ = state(rejection(), second(), deliveries=[other, replace(history, **changes)])
     assert found.accepted_meanwhile is is_meanwhile

@@ -131,3 +131,13 @@ def test_what_is_wrong_with_a_clock_is_noted_at_its_log(skews, offsets, said):
     (done,) = noted([span], skews, {}, [(Origin(source=source), hours) for source, hours in offsets])
     assert len(done.notes) == len(said)
     assert all(words in note for words, note in zip(said, done.notes, strict=True))
+
+
+def test_a_note_on_the_zone_of_a_log_is_kept_beside():
+    span = Coverage(source="EX01/in.log", kind="iis-smtp", host="EX01", first=None, last=None, records=1, notes=("x",))
+    local = {
+        ("EX01/in.log", "iis-smtp"): "local times",
+        ("EX01/in.log", "send-connector"): "no",
+        ("y", "iis-smtp"): "no",
+    }
+    assert noted([span], [], local, [])[0].notes == ("x", "local times")
