@@ -73,7 +73,10 @@ def _absence(case: Case, losses: int) -> str:
         )
     if losses:
         return f"Absence is not shown: {losses} part{'s' if losses > 1 else ''} of the input could not be read."
-    return "Everything was read. A Send connector that does not log verbosely writes no sessions, so check its level."
+    return (
+        "Everything was read. A Send connector whose ProtocolLoggingLevel is None writes no sessions: check that it is "
+        "Verbose."
+    )
 
 
 def _wire_text(handshakes: Sequence[Handshake]) -> str:
