@@ -205,7 +205,7 @@ def common_cells(trait: CommonTrait, say: Language) -> tuple[str, str, str, str]
     if not trait.compared:
         return name, refused, say("not shown"), ""
     accepted = say("$shown of $count", shown=say.number(trait.accepted), count=say.number(trait.compared))
-    meaning = say("accepted mail shares it") if trait.accepted else say("a clue: only refused mail has it")
+    meaning = say("no clue") if trait.accepted else say("a clue")
     return name, refused, accepted, meaning
 
 
