@@ -40,7 +40,8 @@ EXCHANGE = {
     "Set-AcceptedDomain": (
         "exchange-online",
         """Identity AddressBookEnabled CanHaveCloudCache DomainType EnableNego2Authentication MakeDefault
-        MatchSubDomains Name OutboundOnly PendingCompletion PendingRemoval SendingFromDomainDisabled SendingToDomainDisabled""",
+        MatchSubDomains Name OutboundOnly PendingCompletion PendingRemoval SendingFromDomainDisabled
+        SendingToDomainDisabled""",
         "Identity",
     ),
     "Get-SendConnector": ("exchange", "Identity DomainController", ""),
