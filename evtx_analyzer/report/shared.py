@@ -8,6 +8,7 @@ from evtx_analyzer.model.findings import Coverage, RepairResult
 from evtx_analyzer.model.handshake import Handshake, WireCertificate
 from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.model.stores import Store
+from evtx_analyzer.normalize.kinds import TITLES
 from evtx_analyzer.report.bounds import LISTED_WHOLE
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
@@ -29,21 +30,13 @@ REPAIRS: dict[RepairResult, str] = {
     "still-refused": "Mail is still refused.",
     "not-shown": "Neither is shown: that the fix has worked, or that mail is still refused.",
 }
-KINDS = {
-    "capi2": "CAPI2 log",
-    "send-connector": "Send connector log",
-    "receive-connector": "Receive connector log",
-    "iis-smtp": "IIS SMTP log",
-    "message-tracking": "message tracking",
-    "ndr": "non-delivery report",
-    "schannel": "Schannel events",
-    "configuration": "exported settings",
+KIND_TITLES = {
+    **TITLES,
     "certificate-store": "certificate store",
     "collector-manifest": "the collector's manifest",
     "network-trace": "network trace",
     "unknown": "unknown",
 }
-"""What readers call the kinds of log; other kinds stand with their own name."""
 TRAITS = {
     "null-sender": "an empty sender (MAIL FROM:<>)",
     "sender-domain": "the sender's domain: $value",
@@ -175,7 +168,7 @@ def _excerpt_file(incident: Incident) -> str:
 
 def kind_text(kind: str, say: Language) -> str:
     """Return what readers call a kind of log."""
-    return say(KINDS[kind]) if kind in KINDS else kind
+    return say(KIND_TITLES[kind]) if kind in KIND_TITLES else kind
 
 
 def compared_traits(report: Report) -> tuple[CommonTrait, ...]:
