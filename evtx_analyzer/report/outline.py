@@ -92,7 +92,7 @@ def opening(report: Report, say: Language) -> Opening:
     remedy = best.remedy if best and not fixed else None
     todo = steps(remedy.steps, say) if remedy else []
     verify = [step.text for step in steps(remedy.verify, say) if step.text] if remedy else []
-    near = [finding.supports[0].text for finding in _coincident(report.findings)]
+    coincident = (finding.supports[:1] for finding in report.findings if finding.grade == "coincident")
     return Opening(
         grade=say(verdict.grade) if explained and verdict.grade else "",
         tone=(verdict.grade if explained else "possible") if best and verdict.grade else "clean",
@@ -106,13 +106,9 @@ def opening(report: Report, say: Language) -> Opening:
         more_steps=len(todo[1:]),
         verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
         missing=tuple(say.sentence(missing.text) for missing in best.missing) if best and not fixed else (),
-        coincident=() if explained else tuple(map(say.sentence, near)),
+        coincident=() if explained else tuple(say.sentence(seen.text) for first in coincident for seen in first),
         losses=report.loss_count,
     )
-
-
-def _coincident(findings: Iterable[Finding]) -> Iterable[Finding]:
-    return (finding for finding in findings if finding.grade == "coincident" and finding.supports)
 
 
 def outline(report: Report, say: Language) -> list[Section]:
