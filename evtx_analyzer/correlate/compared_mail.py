@@ -5,7 +5,7 @@ Only mail that Exchange Online took for recipients outside of the own tenant is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -13,15 +13,15 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
-from evtx_analyzer.correlate.case_facts import sender_key, sent_thumbprint
+from evtx_analyzer.correlate.case_facts import expired_at, sender_key, sent_thumbprint
 from evtx_analyzer.correlate.connector_checks import mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
-from evtx_analyzer.distinguished_names import same_name
+from evtx_analyzer.distinguished_names import has_domain_component, same_name
 from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.hosts import may_be_another
-from evtx_analyzer.model.evidence import PASSED
+from evtx_analyzer.model.evidence import PASSED, Delivery
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
@@ -104,13 +104,36 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def mended(self) -> datetime | None:
-        """Return since when an inbound connector matches that was changed after the refusals; None where none was.
+        """Return since when, by the clock of the log, an inbound connector matches that was changed after the refusals.
 
-        Mail that was accepted from then on shows nothing of the state in which mail was refused.
+        Mail that was accepted from then on shows nothing of the state in which mail was refused. None where none was.
         """
         session = self.session
+        connectors = session.case.objects.get(INBOUND_CONNECTOR, ())
         since = session.case.changed_from(session.rejection)
-        return mended_at(session.rejection, session.sent, session.case.objects.get(INBOUND_CONNECTOR, ()), since)
+        mended = mended_at(session.rejection, session.sent, connectors, since and since - session.ahead)
+        return mended and mended + session.ahead
+
+    @cached_property
+    def refused_with_certificate(self) -> list[Span]:
+        """Return the refusals of the connector that sent a certificate against which nothing speaks, for one without.
+
+        Where such mail was accepted in between, what refused it was over.
+        """
+        rejection, case = self.session.rejection, self.session.case
+        return [
+            Span(delivery.refused, delivery.first_refused, delivery.last_refused)
+            for delivery in (() if self.own else case.deliveries)
+            if sender_key(delivery) == sender_key(rejection) and delivery.first_refused and delivery.last_refused
+            if delivery.thumbprint and _may_verify(delivery, self.session)
+            if not self._certificate_accepted_between(delivery.first_refused, delivery.last_refused)
+        ]
+
+    def _certificate_accepted_between(self, first: datetime, last: datetime) -> bool:
+        """Return whether mail with a certificate was accepted between such refusals and those of this state."""
+        start, end = max(first, self.refused_span[0]), min(last, self.refused_span[1])
+        rows = (row for row in self.here if row.state.thumbprint)
+        return end < start and any(row.times.between(end, start) for row in rows)
 
     @cached_property
     def refused_senders(self) -> frozenset[str | None]:
@@ -178,6 +201,34 @@ def accepted_facts(session: RefusedSession) -> Fields:
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
     return answers[key]
+
+
+def _may_verify(delivery: Delivery, session: RefusedSession) -> bool:
+    """Return whether nothing shows that Exchange Online cannot verify a certificate: its names, dates and checks."""
+    case, known = session.case, session.case.certificates.get(delivery.thumbprint)
+    checks = case.checks.get((delivery.host, delivery.thumbprint), ())
+    if known is None or any(check.result != PASSED for check in checks) or has_domain_component(known.issuer):
+        return False
+    until = delivery.last_refused
+    dated = until is not None and not expired_at(known, until - session.ahead)
+    return dated and not (known.issuer and same_name(known.subject, known.issuer))
+
+
+def accepted_again(session: RefusedSession) -> bool:
+    """Return whether mail in the same state, as far as the log shows it, was accepted after the last refusal.
+
+    Then something ended the refusals that the sessions do not show, such as a change of the tenant's configuration.
+    """
+    if not session.shows_commands:
+        return False
+    rejection, answers = session.rejection, session.case.answers
+    shown = (sent_thumbprint(rejection), session.start_tls, session.certificate_sent, rejection.seen_address)
+    key = ("again", sender_key(rejection), shown, session.case.refused_span(rejection)[1])
+    if key not in answers:
+        view = _Compared(session=session, failed=None, expiry=None)
+        rows = [row for row in view.alike if row.state.seen_address == view.seen_address]
+        answers[key] = {"again": ("true",)} if messages_between(rows, view.refused_span[1]) else {}
+    return bool(answers[key])
 
 
 def _same_security(mail: MailState, session: RefusedSession, own: str) -> bool:
@@ -257,6 +308,11 @@ FIELDS = (
         lambda view: None if view.own else messages_between(view.same, None, view.mended),
     ),
     Field(
+        "RefusedWithCertificate",
+        "where none was sent: mail of the connector that was refused although it sent a certificate that may verify",
+        lambda view: _messages(joined(view.refused_with_certificate), ()),
+    ),
+    Field(
         "AcceptedSinceFailedCheck",
         "such mail while the check of the certificate failed",
         lambda view: messages_between(view.same, *view.failed) if view.failed else None,
@@ -332,9 +388,12 @@ def messages_between(
 ) -> list[str]:
     """Return accepted mail as rules show it, ``14 messages, 2026-... UTC to 2026-... UTC``; an empty list for none."""
     whole = joined(row.times.between(first, last) for row in mail)
+    return _messages(whole, [row.state.time_basis for row in mail])
+
+
+def _messages(whole: Span | None, bases: Iterable[TimeBasis]) -> list[str]:
     if whole is None:
         return []
-    bases = (row.state.time_basis for row in mail)
     basis: TimeBasis = next((basis for basis in bases if not clock.is_known(basis)), "utc")
     times = clock.between(Moment(whole.first, basis), Moment(whole.last, basis))
     return [f"1 message, {times}" if whole.count == 1 else f"{whole.count} messages, {times}"]

@@ -28,9 +28,13 @@ class Sender(Struct, frozen=True, dict=True):
     @cached_property
     def own(self) -> list[Setting]:
         """Return the exports of the session's connector; there are several if it was exported again after a change."""
+        return [setting for (setting,) in as_they_were([[setting] for setting in self.every_own], self.since)]
+
+    @cached_property
+    def every_own(self) -> list[Setting]:
+        """Return all exports of the session's connector."""
         name = self.rejection.connector
-        same = [[setting] for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
-        return [setting for (setting,) in as_they_were(same, self.since)]
+        return [setting for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
 
     @cached_property
     def wanted(self) -> list[tuple[str, str]]:
@@ -68,8 +72,10 @@ def _sent_as_set(view: Sender) -> bool | None:
         # Whether Exchange finds a name whose parts are written in another order is not documented.
         if same or not (_same_parts(issuer, sent.issuer) and _same_parts(subject, sent.subject)):
             answers.add(same)
-    # Exports from before and after a change contradict each other: which one was in force is not known.
-    return answers.pop() if len(answers) == 1 else None
+    # Exports from before and after a change contradict each other: which one was in force is not known. One that fits
+    # and is of before a later change may be of before another change as well.
+    known = answers == {False} or (answers == {True} and not changes_since(view.every_own, view.since))
+    return answers.pop() if known else None
 
 
 def _set_subject(view: Sender) -> str | None:

@@ -8,7 +8,7 @@ refusals follow and no such change does. Everything else is *not shown*: absence
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -260,7 +260,10 @@ def _proves(judged: _Judged, case: RepairCase, later: Later) -> bool:
     if change.time is not None and change.accepted is not None:
         # A connector that was changed as well may have been the repair.
         start, until = judged.incident.start, change.accepted.first
-        if any(start < time <= until for time in later.facts.change_times):
+        last = judged.incident.rejections[-1]
+        # The times of the tenant's objects are by Exchange Online's clock.
+        clocks = {timedelta(), later.facts.ahead_in(last.kind, last.origin)}
+        if any(start < time + ahead <= until for time in later.facts.change_times for ahead in clocks):
             return False
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
