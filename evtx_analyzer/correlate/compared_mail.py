@@ -13,15 +13,16 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
-from evtx_analyzer.correlate.case_facts import expired_at, sender_key, sent_thumbprint
+from evtx_analyzer.correlate.case_facts import sender_key, sent_thumbprint
 from evtx_analyzer.correlate.connector_checks import mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
-from evtx_analyzer.distinguished_names import has_domain_component, same_name
+from evtx_analyzer.correlate.refused_with_certificate import refused_with_certificate
+from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.hosts import may_be_another
-from evtx_analyzer.model.evidence import PASSED, Delivery
+from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
@@ -115,27 +116,6 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         return mended and mended + session.ahead
 
     @cached_property
-    def refused_with_certificate(self) -> list[Span]:
-        """Return the refusals of the connector that sent a certificate against which nothing speaks, for one without.
-
-        Where such mail was accepted in between, what refused it was over.
-        """
-        rejection, case = self.session.rejection, self.session.case
-        return [
-            Span(delivery.refused, delivery.first_refused, delivery.last_refused)
-            for delivery in (() if self.own else case.deliveries)
-            if sender_key(delivery) == sender_key(rejection) and delivery.first_refused and delivery.last_refused
-            if delivery.thumbprint and _may_verify(delivery, self.session)
-            if not self._certificate_accepted_between(delivery.first_refused, delivery.last_refused)
-        ]
-
-    def _certificate_accepted_between(self, first: datetime, last: datetime) -> bool:
-        """Return whether mail with a certificate was accepted between such refusals and those of this state."""
-        start, end = max(first, self.refused_span[0]), min(last, self.refused_span[1])
-        rows = (row for row in self.here if row.state.thumbprint)
-        return end < start and any(row.times.between(end, start) for row in rows)
-
-    @cached_property
     def refused_senders(self) -> frozenset[str | None]:
         """Return the domains of the senders that are refused in the same state; "" is no sender, None is not known."""
         rejection = self.session.rejection
@@ -203,15 +183,9 @@ def accepted_facts(session: RefusedSession) -> Fields:
     return answers[key]
 
 
-def _may_verify(delivery: Delivery, session: RefusedSession) -> bool:
-    """Return whether nothing shows that Exchange Online cannot verify a certificate: its names, dates and checks."""
-    case, known = session.case, session.case.certificates.get(delivery.thumbprint)
-    checks = case.checks.get((delivery.host, delivery.thumbprint), ())
-    if known is None or any(check.result != PASSED for check in checks) or has_domain_component(known.issuer):
-        return False
-    until = delivery.last_refused
-    dated = until is not None and not expired_at(known, until - session.ahead)
-    return dated and not (known.issuer and same_name(known.subject, known.issuer))
+def _refused_with_certificate(view: _Compared) -> list[Span]:
+    sent = [row for row in view.here if row.state.thumbprint]
+    return refused_with_certificate(view.session, sent, view.refused_senders)
 
 
 def accepted_again(session: RefusedSession) -> bool:
@@ -310,7 +284,7 @@ FIELDS = (
     Field(
         "RefusedWithCertificate",
         "where none was sent: mail of the connector that was refused although it sent a certificate that may verify",
-        lambda view: _messages(joined(view.refused_with_certificate), ()),
+        lambda view: None if view.own else _messages(joined(_refused_with_certificate(view)), ()),
     ),
     Field(
         "AcceptedSinceFailedCheck",

@@ -214,14 +214,19 @@ def test_another_tenant_s_connector_may_match_the_certificate_of_mail_that_goes_
         ("self-signed", "probable"),
         ("failing", "probable"),
         ("accepted between", "probable"),
+        ("only reports", "probable"),  # MAIL FROM:<> may be refused for what it is
     ],
 )
 def test_that_no_certificate_was_sent_does_not_decide_where_mail_with_one_is_refused(tmp_path, fault, also, least):
     made = world(0, "C")
-    own = {"expired": {"not_after": "2026-03-05T00:00:00Z"}, "self-signed": {"issuer": made.leaf.subject}}.get(also, {})
-    sent = replace(made.leaf, thumbprint="E5" * 20, **own)
+    sent = replace(made.leaf, thumbprint="E5" * 20)
+    if also == "expired":
+        sent = replace(sent, not_after="2026-03-05T00:00:00Z")
+    if also == "self-signed":
+        sent = replace(sent, issuer=sent.subject)
     if also:
-        made.mails.append(made.refusal(timedelta(hours=-3), sent=sent))
+        sender = "" if also == "only reports" else "a@contoso.com"
+        made.mails.append(made.refusal(timedelta(hours=-3), sent=sent, sender=sender))
     if also == "accepted between":
         made.mails.append(made.mail(timedelta(hours=-2), sent=sent))
     if also == "failing":
@@ -262,3 +267,59 @@ def test_a_passed_check_up_to_a_public_root_does(tmp_path):
     made.root = replace(made.root, thumbprint="DF3C24F9BFD666761B268073FE06D1CC8D4F82A4")
     made.checks.append(Check(chain(made), "sound"))
     assert grades(tmp_path, files(completed(made)))["untrusted-root"] == "contradicted"
+
+
+# ---------------------------------------------------------------------------------- a change that did not end refusals
+
+
+def repaired(folder, made):
+    """The cause of the first incident whose repair is shown, None where none is: then the report has none."""
+    for name, content in files(completed(made)).items():
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    report = ea.analyze(folder, rules=rules(), host=made.host)
+    incidents = report.repair.incidents if report.repair else ()
+    return next((repair.cause for repair in incidents if repair.result == "fixed"), None)
+
+
+@pytest.mark.parametrize(
+    ("amid", "fixed"),
+    [
+        (None, True),
+        ({}, False),  # the new certificate was refused as well: something else ended it
+        ({"sender": ""}, True),  # a report may be refused for what it is
+        ({"connector": "To a partner"}, True),
+        ({"sent": "another attempt"}, True),  # the second attempt cured it
+    ],
+)
+@pytest.mark.parametrize("fault", ["expired", "self_signed"])
+def test_renewing_did_not_help_where_the_new_certificate_was_refused_too(tmp_path, fault, amid, fixed):
+    made = world(0, "C")
+    FAULTS[fault].apply(made)
+    refuse(made)
+    new = certificate(0xD011, "mail.contoso.com", "Example Trust TLS CA 9", names=("mail.contoso.com",))
+    if amid is not None:
+        if "sent" in amid:
+            amid = {"sent": certificate(0xD012, "mail.contoso.com", "Example Trust TLS CA 9")}
+        made.mails.append(made.refusal(timedelta(hours=2), **{"sent": new, **amid}))
+    made.mails += [made.mail(timedelta(hours=hours), sent=new) for hours in (3, 4)]
+    assert repaired(tmp_path, made) == (FAULTS[fault].verdicts[0] if fixed else None)
+
+
+@pytest.mark.parametrize(("tls", "fixed"), [("certificate", False), ("bare", True)])
+def test_sending_a_certificate_did_not_help_where_mail_with_it_was_refused(tmp_path, tls, fixed):
+    made = world(0, "C")
+    FAULTS["no_certificate"].apply(made)
+    made.mails.append(made.refusal(timedelta(hours=2), tls=tls))
+    made.mails += [made.mail(timedelta(hours=hours)) for hours in (3, 4)]
+    assert repaired(tmp_path, made) == ("no-client-certificate" if fixed else None)
+
+
+@pytest.mark.parametrize(("amid", "fixed"), [(None, True), ("198.51.100.9", False), ("192.0.2.80", True)])
+def test_another_address_did_not_help_where_it_was_refused_too(tmp_path, amid, fixed):
+    made = world(0, "C")
+    FAULTS["source_ip"].apply(made)
+    refuse(made)
+    if amid:
+        made.mails.append(made.refusal(timedelta(hours=2), seen=amid))
+    made.mails += [made.mail(timedelta(hours=hours), seen="198.51.100.9") for hours in (3, 4)]
+    assert repaired(tmp_path, made) == ("source-ip-not-allowed" if fixed else None)
