@@ -18,10 +18,12 @@ from evtx_analyzer.correlate.connector_checks import mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.correlate.refused_with_certificate import refused_with_certificate
+from evtx_analyzer.correlate.settings import NOTHING_LATER, Later
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.hosts import may_be_another
+from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
@@ -188,21 +190,32 @@ def _refused_with_certificate(view: _Compared) -> list[Span]:
     return refused_with_certificate(view.session, sent, view.refused_senders)
 
 
-def accepted_again(session: RefusedSession) -> bool:
-    """Return whether mail in the same state, as far as the log shows it, was accepted after the last refusal.
-
-    Then something ended the refusals that the sessions do not show, such as a change of the tenant's configuration.
-    """
+def later(session: RefusedSession) -> Later:
+    """Return what the log shows of the same connector after the last refusal, made once for all in the same state."""
     if not session.shows_commands:
-        return False
-    rejection, answers = session.rejection, session.case.answers
+        return NOTHING_LATER
+    rejection, known = session.rejection, session.case.later
     shown = (sent_thumbprint(rejection), session.start_tls, session.certificate_sent, rejection.seen_address)
-    key = ("again", sender_key(rejection), shown, session.case.refused_span(rejection)[1])
-    if key not in answers:
+    last = session.case.refused_span(rejection)[1]
+    key = (sender_key(rejection), shown, last)
+    if key not in known:
         view = _Compared(session=session, failed=None, expiry=None)
-        rows = [row for row in view.alike if row.state.seen_address == view.seen_address]
-        answers[key] = {"again": ("true",)} if messages_between(rows, view.refused_span[1]) else {}
-    return bool(answers[key])
+        seen = [row for row in view.here if view.seen_address and row.state.seen_address == view.seen_address]
+        known[key] = Later(
+            certificate_accepted=bool(messages_between(view.alike, last)),
+            address_accepted=bool(messages_between(seen, last)),
+            sent=_sent_after(session, last),
+        )
+    return known[key]
+
+
+def _sent_after(session: RefusedSession, time: datetime) -> tuple[Certificate, ...]:
+    """Return the other certificates that sessions of the same connector sent after a time."""
+    case, own = session.case, sent_thumbprint(session.rejection)
+    same = (delivery for delivery in case.deliveries if sender_key(delivery) == sender_key(session.rejection))
+    since = (delivery for delivery in same if delivery.last_session and delivery.last_session > time)
+    names = (delivery.thumbprint for delivery in since if delivery.thumbprint not in ("", own))
+    return tuple(case.certificates[name] for name in names if name in case.certificates)
 
 
 def _same_security(mail: MailState, session: RefusedSession, own: str) -> bool:

@@ -34,6 +34,8 @@ from evtx_analyzer.correlate.accepted_domains import (
 from evtx_analyzer.correlate.fields import Field, facts, verdict
 from evtx_analyzer.correlate.send_connectors import SENDER_FIELDS, Sender
 from evtx_analyzer.correlate.settings import (
+    NOTHING_LATER,
+    Later,
     agreed,
     as_they_were,
     changed_since,
@@ -67,14 +69,13 @@ def check(
     objects: Mapping[str, Sequence[Setting]],
     since: datetime | None = None,
     ahead: timedelta = timedelta(),
-    *,
-    recovered: bool = False,
+    later: Later = NOTHING_LATER,
 ) -> Fields:
     """Return what the exported ``objects`` (by cmdlet) say of a refused session.
 
     What was changed after ``since`` does not show what refused it: by default its own time, where that is known. The
-    tenant's objects are dated by Exchange Online's clock, of which the clock of ``since`` is ``ahead``. ``recovered``
-    says that mail in the state of the session was accepted later: an export without dates may be of that time.
+    tenant's objects are dated by Exchange Online's clock, of which the clock of ``since`` is ``ahead``. ``later`` is
+    what the logs show of the time after the refusals: an export without dates may be of that time.
     """
     since = since or (rejection.time if is_known(rejection.time_basis) else None)
     online = since and since - ahead
@@ -82,11 +83,11 @@ def check(
     senders, bound = objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ())
     apart, added = several_tenants(domains), added_since(domains, online)
     connectors, lists = exports(inbound, "Name", apart=apart), exports(domains, "DomainName", apart=apart)
-    undated = recovered and any(setting.changed is None for setting in inbound)
-    views = [_Inbound(rejection, sent, export, online, undated) for export in connectors]
+    dated = all(setting.changed is not None for setting in inbound)
+    views = [_Inbound(rejection, sent, export, online, NOTHING_LATER if dated else later) for export in connectors]
     return {
         **agreed((facts(INBOUND_FIELDS, view) for view in (views if apart else _in_force(views))), _WORKING),
-        **facts(SENDER_FIELDS, Sender(rejection, sent, senders, bound, since)),
+        **facts(SENDER_FIELDS, Sender(rejection, sent, senders, bound, since, later)),
         **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export, added)) for export in lists),
     }
 
@@ -136,14 +137,14 @@ class _Inbound(Struct, frozen=True, dict=True):
     """Inbound connectors against a refused session.
 
     That one fits now shows nothing of the time of the refusal where they were changed twice (``superseded``), or where
-    the mail is accepted since and an export has no dates (``recovered``).
+    an export has no dates and mail is accepted by now that it fits in the same way (``later``).
     """
 
     rejection: Rejection
     sent: Certificate | None
     connectors: Sequence[Setting]
     since: datetime | None
-    recovered: bool = False
+    later: Later = NOTHING_LATER
     superseded: bool = False
 
     @cached_property
@@ -183,14 +184,22 @@ class _Inbound(Struct, frozen=True, dict=True):
     @cached_property
     def matched(self) -> list[_Matched]:
         """Return whether each connector that may relay matches the session."""
-        return [
+        matches = (
             _match(setting, self.rejection, self.sent, known=not self.of_another_time(setting))
             for setting in (*self.working, *self.unclear)
+        )
+        return [
+            _Matched(
+                match.connector,
+                match.name and None if self.later.certificate_accepted else match.name,
+                match.address and None if self.later.address_accepted else match.address,
+            )
+            for match in matches
         ]
 
     def of_another_time(self, setting: Setting) -> bool:
         """Return whether a connector that fits may have been another one when the mail was refused."""
-        return self.superseded or self.recovered or changed_since(setting, self.since)
+        return self.superseded or changed_since(setting, self.since)
 
     def shows(self, name: str) -> bool:
         """Return whether every exported connector that may relay holds a property, as it was at the refusal."""
@@ -215,7 +224,7 @@ class _Inbound(Struct, frozen=True, dict=True):
         allowed = any(accepts(name, domain, subdomains=False) for name in names)
         # The list may name an accepted domain by the name or the GUID of its object, which shows no domain.
         nameless = any("." not in name for name in names)
-        if allowed and any(map(self.of_another_time, candidates)):
+        if allowed and (self.later.certificate_accepted or any(map(self.of_another_time, candidates))):
             return None
         if not allowed and (nameless or any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates)):
             return None

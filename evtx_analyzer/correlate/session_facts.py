@@ -342,10 +342,10 @@ def _configuration(session: RefusedSession) -> Fields:
     # An object that was changed at the very time of the refusal was not changed after it.
     between = since and tuple(bisect_right(case.change_times, time) for time in (since, since - ahead))
     told = (*shown, rejection.null_sender, rejection.seen_address, between)
-    recovered = compared_mail.accepted_again(session)
-    key = ("configuration", rejection.host, rejection.kind, recovered, *told)
+    later = compared_mail.later(session)
+    key = ("configuration", rejection.host, rejection.kind, later, *told)
     if key not in case.answers:
-        checked = connector_checks.check(rejection, session.sent, case.objects, since, ahead, recovered=recovered)
+        checked = connector_checks.check(rejection, session.sent, case.objects, since, ahead, later)
         case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}
     return case.answers[key]
 

@@ -125,9 +125,9 @@ def test_an_export_without_dates_that_fits_where_the_same_mail_is_accepted_again
     assert (named["certificate-name-mismatch"], named["connector-not-matching"]) == (grade, grade)
 
 
-@pytest.mark.parametrize("changes", [{"recipient": "b@contoso.com"}, {"sent": None}, {"seen": "192.0.2.99"}])
+@pytest.mark.parametrize("changes", [{"recipient": "b@contoso.com"}, {"sent": None}])
 def test_other_mail_that_is_accepted_later_says_nothing_of_an_export(tmp_path, changes):
-    """To the tenant itself, with another certificate, from another address: that ended nothing."""
+    """To the tenant itself, or with another certificate: that ended nothing."""
     made = world(0, "C")
     if "sent" in changes:
         changes = {"sent": certificate(0xD00F, "mail.contoso.com", "Example Trust TLS CA 9")}
@@ -135,6 +135,66 @@ def test_other_mail_that_is_accepted_later_says_nothing_of_an_export(tmp_path, c
     refuse(made)
     made.mails.append(made.mail(AGAIN, **changes))
     assert grades(tmp_path, files(completed(made)))["certificate-name-mismatch"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("dates", "seen", "grade"),
+    [
+        ({}, "203.0.113.7", "no-evidence"),
+        ({"WhenChangedUTC": LONG_BEFORE}, "203.0.113.7", "contradicted"),
+        ({}, "203.0.113.8", "contradicted"),
+    ],
+)
+def test_an_address_that_is_accepted_again_with_another_certificate(tmp_path, dates, seen, grade):
+    """The certificate was renewed meanwhile; a connector by address may have been of type Partner until then."""
+    made = world(0, "C")
+    inbound(made, TlsSenderCertificateName=None, SenderIPAddresses=[made.seen], **dates)
+    refuse(made)
+    new = certificate(0xD013, "mail.contoso.com", "Example Trust TLS CA 9")
+    made.mails.append(made.mail(AGAIN, sent=new, seen=seen))
+    assert grades(tmp_path, files(completed(made)))["connector-not-matching"] == grade
+
+
+@pytest.mark.parametrize(
+    ("dates", "named_later", "grade"),
+    [
+        ({}, False, "probable"),
+        ({}, True, "no-evidence"),  # set after the refusals, and sent since
+        ({"WhenChangedUTC": LONG_BEFORE}, True, "probable"),
+    ],
+)
+def test_a_send_connector_that_names_what_is_sent_later(tmp_path, dates, named_later, grade):
+    made = world(0, "C")
+    new = certificate(0xD014, "other.example", "Example Trust TLS CA 9")
+    send_connector(made, new.name(new.issuer), new.name())
+    made.exports["Get-SendConnector"][0] |= dates
+    refuse(made)
+    if named_later:
+        made.mails.append(made.refusal(AGAIN, sent=new))
+    for name, content in files(completed(made)).items():
+        (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    first = ea.analyze(tmp_path, rules=rules()).incidents[0]
+    assert first.certificate.thumbprint == made.leaf.thumbprint
+    assert first.grades.get("wrong-certificate-selected", "no-evidence") == grade
+
+
+@pytest.mark.parametrize(
+    ("domain", "reply", "grade"),
+    [
+        ("contoso.com", "550 5.7.64 Relay Access Denied ATTR36", "possible"),  # it would be enough, were it in date
+        ("adatum.example", "550 5.7.64 Relay Access Denied ATTR36", "contradicted"),
+        ("contoso.com", "550 5.7.64 TenantAttribution; Relay Access Denied", "contradicted"),
+    ],
+)
+def test_where_addresses_attribute_the_certificate_may_still_be_what_permits(tmp_path, domain, reply, grade):
+    made = world(0, "C")
+    made.leaf = replace(made.leaf, not_after="2026-03-05T00:00:00Z")
+    inbound(made, TlsSenderCertificateName=None, SenderIPAddresses=[made.seen])
+    made.exports["Get-AcceptedDomain"] = [
+        {"DomainName": name, "DomainType": "Authoritative"} for name in (made.tenant, domain)
+    ]
+    refuse(made, sender="", reply=reply)
+    assert grades(tmp_path, files(completed(made)))["certificate-expired"] == grade
 
 
 def test_an_export_without_dates_that_does_not_fit_stays_what_it_is(tmp_path):
