@@ -14,7 +14,7 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.correlate.case_facts import sender_key, sent_thumbprint
-from evtx_analyzer.correlate.connector_checks import mended_at
+from evtx_analyzer.correlate.connector_checks import configured_at, mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.correlate.refused_with_certificate import refused_with_certificate
@@ -24,7 +24,6 @@ from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.evidence import PASSED
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
@@ -118,6 +117,32 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         return mended and mended + session.ahead
 
     @cached_property
+    def configured(self) -> datetime | None:
+        """Return since when, by the clock of the log, the inbound connectors are as they were at the first refusal.
+
+        Mail that was accepted before that was accepted in another state of the tenant. None where nothing tells.
+        """
+        session, first = self.session, self.refused_span[0]
+        connectors = session.case.objects.get(INBOUND_CONNECTOR, ())
+        since = configured_at(session.rejection, connectors, first - session.ahead)
+        return since and since + session.ahead
+
+    @cached_property
+    def of_sender(self) -> Span | None:
+        """Return the mail of the same sender domain that some inbound connector relayed, as they are now.
+
+        In whatever state it was sent: without a working connector no mail to outside recipients is accepted.
+        """
+        domain = self.session.sender_domain
+        if domain is None:
+            return None
+        mail = [row for row in self.here if row.state.sender_domain == domain]
+        alike = {id(row) for row in self.alike}
+        # What was accepted in another state before the first refusal differs in time as well.
+        first = self.refused_span[0]
+        return joined(row.times.between(self.configured if id(row) in alike else first, None) for row in mail)
+
+    @cached_property
     def refused_senders(self) -> frozenset[str | None]:
         """Return the domains of the senders that are refused in the same state; "" is no sender, None is not known."""
         rejection = self.session.rejection
@@ -175,7 +200,7 @@ def accepted_facts(session: RefusedSession) -> Fields:
         return {}
     rejection, answers = session.rejection, session.case.answers
     own = sent_thumbprint(rejection)
-    failed, expiry = _failed_check(session), _expiry(session)
+    failed, expiry = session.failed_check, session.expiry
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
     shown = (own, session.start_tls, session.certificate_sent, rejection.seen_address, session.sender_domain)
@@ -290,6 +315,11 @@ FIELDS = (
         lambda view: messages_between(view.same, None, view.mended) if view.own else None,
     ),
     Field(
+        "AcceptedSameCertificateSinceChange",
+        "the same, without what was accepted before the last change of the inbound connectors (WhenChangedUTC)",
+        lambda view: messages_between(view.same, view.configured, view.mended) if view.own else None,
+    ),
+    Field(
         "AcceptedWithoutCertificate",
         "the same, where none was sent",
         lambda view: None if view.own else messages_between(view.same, None, view.mended),
@@ -319,10 +349,16 @@ FIELDS = (
     Field(
         "AcceptedSameAddress",
         "accepted mail from the same address",
-        lambda view: messages_between(view.same_address, None, view.mended),
+        lambda view: messages_between(view.same_address, view.configured, view.mended),
     ),
     Field("AcceptedFromAddress", "the other public addresses from which alone mail is accepted", _other_addresses),
     Field("AcceptedSameSender", "such mail of the same sender domain", _same_sender),
+    Field(
+        "RelayedSameSender",
+        "mail of the same sender domain in any state that was accepted since the first refusal, and in the same state "
+        "since the last change of the inbound connectors",
+        lambda view: _messages(view.of_sender, [row.state.time_basis for row in view.here]),
+    ),
     Field("AcceptedSender", "sender domains that are accepted in the same state", lambda view: view.known_senders),
     Field("OnlyNullSenderRefused", "`true` where only MAIL FROM:<> is refused in that state", _only_null_sender),
     Field("OnlyOtherSendersRefused", "`true` where only other senders are", _only_other_senders),
@@ -344,30 +380,6 @@ FIELDS = (
         _elsewhere,
     ),
 )
-
-
-def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
-    """Return the time in which checks of the certificate that was sent are known to fail; None if none failed before.
-
-    It lasts from the first failure after the last success to the next success, or else to the end of the export or the
-    last refusal. Mail that was accepted later may have been accepted after a repair that no log shows.
-    """
-    rejection, case = session.rejection, session.case
-    began: datetime | None = None
-    until = case.checked_until.get(rejection.host, rejection.time)
-    for check in case.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
-        if check.time <= rejection.time:
-            began = None if check.result == PASSED else began or check.time
-        elif check.result == PASSED:
-            until = check.time
-            break
-    return None if began is None else (began, max(case.refused_span(rejection)[1], until))
-
-
-def _expiry(session: RefusedSession) -> datetime | None:
-    """Return when the certificate that was sent expired by the clock of its log, where that is before the handshake."""
-    after = session.sent.not_after if session.sent is not None else None
-    return after + session.ahead if after is not None and after < session.judged else None
 
 
 def messages_between(

@@ -116,6 +116,17 @@ def mended_at(
     return min((connector.changed for connector in matching if connector.changed), default=None)
 
 
+def configured_at(rejection: Rejection, connectors: Iterable[Setting], until: datetime) -> datetime | None:
+    """Return when the inbound connectors became what they were at a time; None unless all tell their last change.
+
+    Where one was changed later, when it was changed before that is not known.
+    """
+    own = [connector for connector in connectors if not _for_others(connector, rejection)]
+    times = [connector.changed if "WhenChangedUTC" in connector.values else None for connector in own]
+    known = [time for time in times if time is not None and time <= until]
+    return max(known) if known and len(known) == len(times) else None
+
+
 # ------------------------------------------------------------------------------------------------ inbound connectors
 
 

@@ -45,6 +45,8 @@ _FROM_VIEW = {
     "accepted_since_expiry": ("AcceptedSinceExpiry", "no message"),
     "accepted_same_address": ("AcceptedSameAddress", "no message"),
     "refused_with_certificate": ("RefusedWithCertificate", "no message"),
+    "accepted_since_change": ("AcceptedSameCertificateSinceChange", "no message"),
+    "relayed_same_sender": ("RelayedSameSender", "no message"),
     "accepted_again": ("PreviousAcceptedAgain", "no message"),
     "accepted_addresses": ("AcceptedFromAddress", "no address"),
     "accepted_senders": ("AcceptedSender", "no domain"),

@@ -329,7 +329,7 @@ def test_a_passed_check_up_to_a_public_root_does(tmp_path):
     assert grades(tmp_path, files(completed(made)))["untrusted-root"] == "contradicted"
 
 
-# ---------------------------------------------------------------------------------- a change that did not end refusals
+# ----------------------------------------------------------------------------------- a change that did not end refusals
 
 
 def repaired(folder, made):
@@ -383,3 +383,47 @@ def test_another_address_did_not_help_where_it_was_refused_too(tmp_path, amid, f
         made.mails.append(made.refusal(timedelta(hours=2), seen=amid))
     made.mails += [made.mail(timedelta(hours=hours), seen="198.51.100.9") for hours in (3, 4)]
     assert repaired(tmp_path, made) == ("source-ip-not-allowed" if fixed else None)
+
+
+# ----------------------------------------------------------------------------------- accepted before the tenant changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "accepted", "grade"),
+    [
+        ("2026-03-10T07:00:00Z", (-24, -2), "probable"),  # it worked until the connector was changed
+        ("2026-03-10T07:00:00Z", (-24, -1), "possible"),  # accepted at 07:14: so the change did not do it
+        (LONG_BEFORE, (-24, -2), "possible"),
+        (None, (-24, -2), "possible"),
+        ("2026-03-10T07:00:00Z", (-24, 3), "possible"),
+        ("2026-03-10T12:00:00Z", (-24, -2), "possible"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("properties", "cause"),
+    [
+        ({"Enabled": False}, "connector-not-matching"),
+        ({"ConnectorType": "Partner"}, "connector-not-matching"),
+        ({"TlsSenderCertificateName": "mail.other.example"}, "certificate-name-mismatch"),
+        ({"TlsSenderCertificateName": None, "SenderIPAddresses": ["192.0.2.0/28"]}, "source-ip-not-allowed"),
+    ],
+)
+def test_mail_of_before_the_connector_was_changed_is_no_counter_evidence(
+    tmp_path, properties, cause, changed, accepted, grade
+):
+    """Refused at 08:14, accepted some hours before or after that."""
+    made = world(0, "C")
+    inbound(made, **properties, **({"WhenChangedUTC": changed} if changed else {}))
+    made.mails += [made.mail(timedelta(hours=hours)) for hours in accepted]
+    refuse(made)
+    assert grades(tmp_path, files(completed(made)))[cause] == grade
+
+
+def test_mail_with_another_certificate_shows_that_a_connector_worked(tmp_path):
+    """Refused, then accepted with the renewed certificate, then refused with it: the connector was disabled since."""
+    made = world(0, "C")
+    inbound(made, Enabled=False)
+    refuse(made)
+    new = certificate(0xD015, "mail.contoso.com", "Example Trust TLS CA 9")
+    made.mails += [made.mail(AGAIN, sent=new), made.refusal(2 * AGAIN, sent=new)]
+    assert grades(tmp_path, files(completed(made)))["connector-not-matching"] == "possible"
