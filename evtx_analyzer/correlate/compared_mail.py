@@ -137,9 +137,8 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
         if domain is None:
             return None
         mail = [row for row in self.here if row.state.sender_domain == domain]
-        alike = {id(row) for row in self.alike}
         # What was accepted in another state before the first refusal differs in time as well.
-        first = self.refused_span[0]
+        alike, first = {id(row) for row in self.alike}, self.refused_span[0]
         return joined(row.times.between(self.configured if id(row) in alike else first, None) for row in mail)
 
     @cached_property
@@ -255,11 +254,14 @@ def _same_security(mail: MailState, session: RefusedSession, own: str) -> bool:
 def _elsewhere(view: _Compared) -> list[str]:
     """Return the other connectors on which mail with the same certificate was accepted while this one was refused.
 
-    What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
+    What was accepted earlier differs in time as well, and so does what was accepted after the refusals where this
+    connector is accepted again: then nothing shows that the connector is the difference.
     """
     own, here = view.own, view.session.rejection.connector
+    first, last = view.refused_span
     rows = [row for row in view.mail if own and row.state.thumbprint == own and row.state.connector != here]
-    return sorted({row.state.connector for row in rows if row.times.between(view.refused_span[0], None) is not None})
+    until = last if messages_between(view.same, last) else None
+    return sorted({row.state.connector for row in rows if row.times.between(first, until)})
 
 
 def _other_addresses(view: _Compared) -> list[str]:

@@ -427,3 +427,21 @@ def test_mail_with_another_certificate_shows_that_a_connector_worked(tmp_path):
     new = certificate(0xD015, "mail.contoso.com", "Example Trust TLS CA 9")
     made.mails += [made.mail(AGAIN, sent=new), made.refusal(2 * AGAIN, sent=new)]
     assert grades(tmp_path, files(completed(made)))["connector-not-matching"] == "possible"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "here", "grade"),
+    [
+        (timedelta(minutes=3), AGAIN, "possible"),  # amid the refusals
+        (timedelta(hours=1), None, "possible"),
+        (timedelta(hours=7), AGAIN, "no-evidence"),  # when this connector is accepted again, too
+        (timedelta(hours=-1), None, "no-evidence"),
+    ],
+)
+def test_another_connector_is_accepted_while_this_one_is_refused(tmp_path, elsewhere, here, grade):
+    made = world(0, "C")
+    refuse(made)
+    made.mails.append(made.mail(elsewhere, connector="Second tenant"))
+    if here is not None:
+        made.mails.append(made.mail(here))
+    assert grades(tmp_path, files(completed(made)))["attributed-to-another-tenant"] == grade
