@@ -272,7 +272,12 @@ def _proves(judged: _Judged, case: RepairCase, later: Later) -> bool:
         # The state had changed and mail was refused all the same: something else may have ended it.
         return False
     names = {seen.name for seen in judged.seen}
-    possible = {name for name, grade in grades.items() if RANK[grade] >= RANK["possible"]}
-    rivals = (rival for rival in case.causes if rival.id != cause and rival.id in possible)
+    rivals = [rival for rival in case.causes if rival.id != cause]
     # A change that would have repaired another possible cause as well does not tell the two apart.
-    return not any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in rivals)
+    possible = (rival for rival in rivals if RANK[grades.get(rival.id, "no-evidence")] >= RANK["possible"])
+    if any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in possible):
+        return False
+    # Nor does it where the logs do not show which of them it was: event 30 alone says the same of a missing issuer and
+    # of a root that is not trusted.
+    seen_too = (rival for rival in rivals if grades.get(rival.id) == "coincident")
+    return not any(change.name in rival.repair_confirms for rival in seen_too)

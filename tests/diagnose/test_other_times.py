@@ -445,3 +445,21 @@ def test_another_connector_is_accepted_while_this_one_is_refused(tmp_path, elsew
     if here is not None:
         made.mails.append(made.mail(here))
     assert grades(tmp_path, files(completed(made)))["attributed-to-another-tenant"] == grade
+
+
+@pytest.mark.parametrize(("chains", "grade"), [(True, "confirmed"), (False, "possible")])
+def test_what_event_30_alone_cannot_tell_apart_no_repair_tells_apart(tmp_path, chains, grade):
+    """800B0109 is the result for a missing issuer and for a root that is not trusted; that it passes later cures both."""
+    made = world(0, "C")
+    FAULTS["missing_intermediate"].apply(made)
+    refuse(made)
+    made.checks.append(Check(chain(made), "sound", before=timedelta(hours=1)))
+    made.mails += [made.mail(timedelta(hours=hours)) for hours in (2, 3)]
+    written = files(completed(made))
+    if not chains:
+        events = written["capi2.xml"].splitlines(keepends=True)
+        written["capi2.xml"] = "".join(event for event in events if "<EventID>30<" in event)
+    for name, content in written.items():
+        (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    report = ea.analyze(tmp_path, rules=rules(), host=made.host)
+    assert {finding.cause: finding.grade for finding in report.findings}["missing-intermediate"] == grade
