@@ -449,7 +449,7 @@ def test_another_connector_is_accepted_while_this_one_is_refused(tmp_path, elsew
 
 @pytest.mark.parametrize(("chains", "grade"), [(True, "confirmed"), (False, "possible")])
 def test_what_event_30_alone_cannot_tell_apart_no_repair_tells_apart(tmp_path, chains, grade):
-    """800B0109 is the result for a missing issuer and for a root that is not trusted; that it passes later cures both."""
+    """800B0109 is the result for a missing issuer and for a root that is not trusted; a later success cures both."""
     made = world(0, "C")
     FAULTS["missing_intermediate"].apply(made)
     refuse(made)
