@@ -56,9 +56,11 @@ def line_kind(line: str) -> LineKind:
 # PowerShell ends a literal at any of these, and reads two of them as one (about_Quoting_Rules; the typographic ones
 # are those of CodeGeneration.EscapeSingleQuotedStringContent).
 _QUOTATION_MARKS = re.compile("['\u2018\u2019\u201a\u201b]")
-# What stands where a value is not known. PowerShell refuses a line with a bare ``<``, so it does nothing before it is
-# filled in.
-_TO_FILL_IN = re.compile(r"<[A-Za-z0-9 ]+>")
+TO_FILL_IN = re.compile(r"<[A-Za-z0-9]+(?: [A-Za-z0-9]+)+>|<[a-z]+>")
+"""What stands where a value is not known: ``<the connector>``, but not ``<I>`` and ``<S>`` of TlsCertificateName.
+
+PowerShell refuses a line with a bare ``<``, so it does nothing before it is filled in.
+"""
 # Unicode categories: control, format (bidi marks, zero width), private, surrogates, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
@@ -111,6 +113,8 @@ def _lines(steps: Iterable[Step], places: Sequence[Place]) -> Iterator[str]:
             server, shell = step.server, ""
             yield _ALTERNATIVES[server]
         if step.text:
+            # Each sentence names the shell of its commands again: readers do single steps.
+            shell = ""
             yield from dict.fromkeys(sentence(step.text, place.names) for place in fitting)
             continue
         for commands, hosts in _by_commands(step, fitting).items():
@@ -147,7 +151,7 @@ def literal(value: str) -> str:
 
     Characters that do not show, or that turn the direction of writing, are replaced: what is pasted is what was read.
     """
-    if _TO_FILL_IN.fullmatch(value):
+    if TO_FILL_IN.fullmatch(value):
         return value
     visible = "".join("\ufffd" if unicodedata.category(char) in _INVISIBLE else char for char in value)
     return "'" + _QUOTATION_MARKS.sub(r"\g<0>\g<0>", visible) + "'"

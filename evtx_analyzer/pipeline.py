@@ -1,6 +1,6 @@
-"""The whole program on one page: ``analyze_case`` has its seven steps, one after the other.
+"""The whole program on one page: ``analyze_with_evidence`` has its stages, one after the other.
 
-docs/architecture.md follows single records through them.
+docs/architecture.md says what each stage knows, and follows single records through them.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ class Analyzed(NamedTuple):
 def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Progress | None = None) -> Analyzed:
     """Analyze one case, and keep what ``evtx-analyzer verify`` needs of it."""
     rules = options.rules or Rules.load()
+    # discover, then (in ``ingest``, source by source) read, normalize and match
     sources = discover(source_paths(inputs), options.limits, options.password, options.leave_out)
     evidence = ingest(sources, rules, options, progress or silent)
+    # What was collected from all sources: machines and clocks are known now, and sessions become refusals.
     hosts = evidence.hosts(options.host)
     clocks = evidence.tallies.clocks.skews(hosts)
     limits, recorded = (options.since, options.until), Recorded(recorded_times(evidence.wire.handshakes))
@@ -86,10 +88,12 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
     evidence.refused.clear()
     evidence.read_connections(refused.sessions())
     account = evidence.account(refused, clocks)
+    # correlate: refusals with certificate checks, network traces and certificate stores
     facts = _facts(evidence, hosts, refused, operations(evidence.checks, hosts, account.coverage), clocks)
     joined = correlate(facts, rules, options.window, SHOWN_FIELDS)
     stores = assemble(evidence.tallies.exported, hosts, evidence.manifests.export_times())
     chains = store_chains(joined.incidents, stores, evidence.tallies.exported, facts, rules.signals)
+    # diagnose
     case = _case(joined, account, options, chains, evidence.manifests.uncollected())
     findings, incidents = diagnose(joined.incidents, rules.causes, case)
     # Exports have no time of their own: what they show is not later than the refusals of the same input.
@@ -98,6 +102,7 @@ def analyze_with_evidence(inputs: Inputs, options: AnalysisOptions, progress: Pr
         Later(facts=facts),
         lossy=refused.left_out > 0 or lost_in_smtp_logs(account.losses, account.sources),
     )
+    # report
     report = Report(
         schema_version=SCHEMA_VERSION,
         tool=Tool(name="evtx-analyzer", version=VERSION),

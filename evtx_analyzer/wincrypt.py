@@ -35,8 +35,6 @@ CAPI2_EVENTS: dict[int, str] = {
 }
 """Event ids whose schema is known, with the root element of their UserData. Others occur and are kept as they are."""
 
-CERT_E_UNTRUSTEDROOT = 0x800B0109
-CERT_E_CHAINING = 0x800B010A
 
 RESULTS: dict[int, str] = {
     0x0: "S_OK",

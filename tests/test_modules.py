@@ -52,7 +52,6 @@ TESTED_BY = {
     "correlate/excerpt.py": "smtp/test_folding.py",
     "correlate/folded_signals.py": "smtp/test_folding.py",
     "correlate/handshake_links.py": "ingest/test_handshake_scan.py",
-    "correlate/incidents.py": "correlate/test_session_facts.py",
     "correlate/operation_facts.py": "correlate/test_session_facts.py",
     "correlate/refused_session.py": "correlate/test_session_facts.py",
     "correlate/settings.py": "correlate/test_session_facts.py",

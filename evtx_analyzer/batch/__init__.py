@@ -25,14 +25,13 @@ from evtx_analyzer.batch.summary import Summary, merge
 from evtx_analyzer.batch.work import Finished, Outputs, Settings, Task, encoded, not_read, summarize
 from evtx_analyzer.errors import OptionError
 from evtx_analyzer.options import AnalysisOptions, CaseArguments, analysis_options
-from evtx_analyzer.report import SUFFIXES
+from evtx_analyzer.report import SUFFIXES, suffix_of
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.rules import Rules
 from evtx_analyzer.rules.files import rules_version
 
 R = TypeVar("R")
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Bundle]
-_SUFFIX_NAMES = {"markdown": "md", "text": "txt", "timesketch": "timesketch.jsonl"}
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -185,7 +184,7 @@ def outputs_for(formats: Sequence[str] = (), lang: str = "en", redact: Literal["
     """
     suffixes = [".json"]
     for name in formats:
-        suffix = f".{_SUFFIX_NAMES.get(name, name)}"
+        suffix = suffix_of(name)
         if suffix not in SUFFIXES:
             known = ", ".join(known_suffix[1:] for known_suffix in SUFFIXES)
             raise OptionError(f"--format {name}: expected one of {known}")

@@ -42,10 +42,6 @@ class Format(StrEnum):
         return {Format.md: Format.markdown, Format.text: Format.terminal, Format.txt: Format.terminal}.get(self, self)
 
 
-SUFFIX_OF = {"markdown": "md", "timesketch": "timesketch.jsonl"}
-"""Suffixes of files by the names of formats that differ from them."""
-
-
 class Redact(StrEnum):
     """The values that aliases replace: names and addresses, or thumbprints, serial numbers and key ids too."""
 

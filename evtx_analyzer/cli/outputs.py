@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evtx_analyzer.cli.conversation import LOG
-from evtx_analyzer.cli.options import STDOUT, SUFFIX_OF, Format, Outputs, Redact
+from evtx_analyzer.cli.options import STDOUT, Format, Outputs, Redact
 from evtx_analyzer.cli.streams import require_writable, write_document, write_text
 from evtx_analyzer.errors import OptionError, ReportError
 from evtx_analyzer.whole_files import write_whole
@@ -117,11 +117,10 @@ def _free_name(path: Path) -> Path | None:
 
 
 def _write_stdout(report: Report, to: Outputs, say: Language) -> tuple[int, str]:
-    from evtx_analyzer.report import render_for
+    from evtx_analyzer.report import render_for, suffix_of
 
     if to.format is not Format.terminal:
-        suffix = SUFFIX_OF.get(to.format, to.format.value)
-        text = render_for(f"stdout.{suffix}")(report, say).decode()
+        text = render_for(f"stdout{suffix_of(to.format)}")(report, say).decode()
         write_text(text) if to.format is Format.markdown else write_document(text)
         return _TO_STDOUT
     import shutil

@@ -256,6 +256,18 @@ def _names_of(connectors: Iterable[Setting]) -> list[str]:
     return [connector.values.get("Name", "") for connector in connectors]
 
 
+def _to_change(view: _Inbound) -> list[str]:
+    """Return the name of the connector that a fix changes, if it can only be one: it works, or is only disabled."""
+    names = _names_of(view.working or [connector for connector in view.there if _relays(connector)])
+    return names if len(names) == 1 else []
+
+
+def _not_working(view: _Inbound) -> list[str]:
+    others = [connector for connector in view.there if connector not in view.working]
+    names = zip(_names_of(others), others, strict=True)
+    return [f"{name} ({named_value(other, 'ConnectorType')}, Enabled: {_enabled(other)})" for name, other in names]
+
+
 def _names_match(view: _Inbound) -> bool | None:
     return verdict(match.name for match in view.matched if _connector_name(match.connector))
 
@@ -274,6 +286,8 @@ INBOUND_FIELDS = (
     Field("InboundConnector.Name", "their names", lambda view: _names_of(view.working)),
     Field("InboundConnector.Partner", "whether a connector of type Partner is there", _any_partner),
     Field("InboundConnector.Disabled", "whether one of type OnPremises is disabled", _any_disabled),
+    Field("InboundConnector.ToChange", "the name of one, or of one that is disabled, if there is only one", _to_change),
+    Field("InboundConnector.NotWorking", "the others, with type and whether they are enabled", _not_working),
     Field("InboundConnector.CertificateName", "TlsSenderCertificateName of those that work", lambda view: view.names),
     Field("InboundConnector.Address", "SenderIPAddresses of those that work", lambda view: view.scopes),
     Field(

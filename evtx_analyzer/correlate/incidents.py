@@ -11,6 +11,7 @@ from msgspec import UNSET
 from evtx_analyzer.clock import Moment, is_known, limits
 from evtx_analyzer.correlate.case_facts import grouped
 from evtx_analyzer.correlate.excerpt import Survey, excerpt, survey
+from evtx_analyzer.correlate.links import operation_values, rejection_values
 from evtx_analyzer.model.alike import Alike, in_order
 from evtx_analyzer.model.evidence import Folded, Incident, IncidentCertificate, Link, Operation, Rejection, ReplyText
 from evtx_analyzer.model.origin import sort_key
@@ -124,12 +125,21 @@ def _replies(group: Sequence[Rejection], surveys: Sequence[Survey]) -> list[Repl
 def _certificate(
     rejections: Sequence[Rejection], links: Sequence[Link], operations: Mapping[str, Operation]
 ) -> IncidentCertificate | None:
-    """Return the certificate that was sent; if the log shows none, that of an operation with the server's name."""
+    """Return the certificate that was sent; if the log shows none, that of an operation with a name of this server.
+
+    A link by subject may also join the certificate of the remote side, which this server did not send.
+    """
     sent = next((rejection.sent for rejection in rejections if rejection.sent and rejection.sent.thumbprint), None)
     if sent is not None:
         return IncidentCertificate(thumbprint=sent.thumbprint, subject=sent.subject, issuer=sent.issuer)
-    operation = next((operations[link.operation] for link in links if link.basis == "subject"), None)
+    of_link = {rejection.id: rejection for rejection in rejections}
+    by_name = ((operations[link.operation], of_link.get(link.rejection)) for link in links if link.basis == "subject")
+    operation = next((check for check, rejection in by_name if rejection and _has_own_name(check, rejection)), None)
     if operation is None:
         return None
     issuer = operation.certificate.issuer if operation.certificate else ""
     return IncidentCertificate(thumbprint=operation.thumbprint, subject=operation.subject, issuer=issuer)
+
+
+def _has_own_name(operation: Operation, rejection: Rejection) -> bool:
+    return not operation_values(operation)["SubjectDomain"].isdisjoint(rejection_values(rejection)["OwnDomain"])

@@ -103,4 +103,4 @@ def _uncollected(incidents: Sequence[Incident], case: Case) -> Iterator[Missing]
     hosts = {incident.host for incident in incidents}
     for host in sorted(hosts & {host for host, _ in case.uncollected} - {""}):
         failed = "; ".join(step for other, step in case.uncollected if other == host)
-        yield Missing(text=f"The collector could not take on {host}: {failed}.", collect=_COLLECT_AGAIN)
+        yield Missing(text=f"On {host} the collector did not get: {failed}.", collect=_COLLECT_AGAIN)

@@ -73,7 +73,10 @@ def _absence(case: Case, losses: int) -> str:
         )
     if losses:
         return f"Absence is not shown: {losses} part{'s' if losses > 1 else ''} of the input could not be read."
-    return "Everything was read. A Send connector that does not log verbosely writes no sessions, so check its level."
+    return (
+        "Everything was read. A Send connector whose ProtocolLoggingLevel is None writes no sessions: check that it is "
+        "Verbose."
+    )
 
 
 def _wire_text(handshakes: Sequence[Handshake]) -> str:
@@ -97,6 +100,9 @@ def _claim(best: Finding, repair: Repair | None) -> str:
             "by a fix of it that worked" if best.cause in fixed else "by the network trace of the refused connection"
         )
         return f"This cause is shown {shown}."
+    if repair is not None and repair.result == "fixed":
+        known = "the best supported explanation" if best.grade == "probable" else "a possible explanation"
+        return f"This cause is {known}. Mail is accepted again, and what changed fits the cause without proving it."
     if best.grade == "probable":
         return "This cause is the best supported explanation; it is not proven until the fix has worked."
     return "The evidence is consistent with this cause and does not show it: verify before you act."

@@ -32,6 +32,8 @@ def placeholders_of(text: str) -> frozenset[str]:
 _FROM_VIEW = {
     "sent_names": ("SentName", "no certificate name in the logs"),
     "inbound_names": ("InboundConnector.CertificateName", "no certificate name"),
+    "inbound_connector": ("InboundConnector.ToChange", "<name of the inbound connector>"),
+    "inbound_not_working": ("InboundConnector.NotWorking", "none at all"),
     "inbound_addresses": ("InboundConnector.Address", "no address"),
     "connector_names": ("InboundConnector.MatchingName", "by address"),
     "changed_inbound": ("InboundConnector.ChangedSince", "at no known time"),

@@ -32,6 +32,7 @@ from evtx_analyzer.model.events import Capi2Event, Event
 from evtx_analyzer.model.findings import Coverage, SourceStatus
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
+from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.read import CAPTURE
 
@@ -99,7 +100,8 @@ class SourceAccount:
             forwarded = record_id(event) != event.origin.record or event.channel == "ForwardedEvents"
             span.collected = span.collected or forwarded
             span.add(event.time, event.origin.record, event.host, event.event_id)
-        else:
+        elif not isinstance(event, StoreEntry) or event.certificate is not None:
+            # The heading of a store is none of its certificates.
             span.add(getattr(event, "time", None), host=getattr(event, "host", ""))
 
     def count_records(self, run: CountedRecords) -> None:

@@ -31,6 +31,8 @@ class LogKind(Struct, frozen=True, kw_only=True):
     ``sessions`` (``SmtpEvent``, outbound) and ``messages`` (``MessageEvent``) can show refusals; ``received`` are
     inbound sessions, which only show to which machine an address belongs; ``other`` is everything else.
 
+    ``title`` is what readers of a report call it; without one they read the name.
+
     What follows is for kinds that show refusals. ``log_source`` is the Sigma log source (product, service) under which
     signals look at the rows. ``server`` is the kind of server that writes the log, for steps that differ; empty where
     the log does not tell. ``shows_certificates`` is set where a session's rows name the certificate that it sends.
@@ -42,6 +44,7 @@ class LogKind(Struct, frozen=True, kw_only=True):
     recognizes: Callable[[LogRow], bool]
     typed: Callable[[LogRow, ZoneInfo | None], Event | Loss | None]
     rows: Literal["sessions", "messages", "received", "other"] = "other"
+    title: str = ""
     log_source: tuple[str, str] | None = None
     server: Server = ""
     shows_certificates: bool = False
@@ -61,6 +64,7 @@ class EventKind(Struct, frozen=True, kw_only=True):
     typed: Callable[[EventRecord], Event | Loss | None]
     word: str
     searched: tuple[bytes, ...]
+    title: str = ""
     log_source: tuple[str, str] | None = None
 
 
@@ -73,6 +77,7 @@ def _named(*logs: str) -> Callable[[LogRow], bool]:
 ROW_KINDS = (
     LogKind(
         name=send_log.KIND,
+        title="Send connector log",
         recognizes=_named("smtp send protocol log"),
         typed=send_log.normalize_send_log,
         rows="sessions",
@@ -83,6 +88,7 @@ ROW_KINDS = (
     ),
     LogKind(
         name=send_log.RECEIVE_KIND,
+        title="Receive connector log",
         recognizes=_named("smtp receive protocol log"),
         typed=send_log.normalize_receive_log,
         rows="received",
@@ -90,6 +96,7 @@ ROW_KINDS = (
     ),
     LogKind(
         name=iis_smtp.KIND,
+        title="IIS SMTP log",
         recognizes=iis_smtp.is_iis_smtp,
         typed=iis_smtp.normalize_iis_smtp,
         rows="sessions",
@@ -99,11 +106,13 @@ ROW_KINDS = (
     ),
     LogKind(
         name=configuration.KIND,
+        title="exported settings",
         recognizes=configuration.is_configuration,
         typed=configuration.normalize_configuration,
     ),
     LogKind(
         name=tracking.KIND,
+        title="message tracking",
         recognizes=_named("message tracking log", "get-messagetrackinglog"),
         typed=tracking.normalize_tracking,
         rows="messages",
@@ -113,6 +122,7 @@ ROW_KINDS = (
     ),
     LogKind(
         name=ndr.KIND,
+        title="non-delivery report",
         recognizes=_named("ndr"),
         typed=ndr.normalize_ndr,
         rows="messages",
@@ -135,6 +145,7 @@ ROW_KINDS = (
 EVENT_KINDS = (
     EventKind(
         name=capi2.KIND,
+        title="CAPI2 log",
         typed=capi2.normalize_capi2,
         word="capi2",
         searched=(b"CAPI2",),
@@ -142,6 +153,7 @@ EVENT_KINDS = (
     ),
     EventKind(
         name=supporting.SCHANNEL,
+        title="Schannel events",
         typed=supporting.normalize_schannel,
         word="schannel",
         searched=(b"SCHANNEL", b"\x7f\x01CHANNEL"),
@@ -166,3 +178,4 @@ LOG_SOURCES: dict[tuple[str | None, str | None], str] = {
 }
 ROW_TABLES = {kind.name: kind.table for kind in ROW_KINDS if kind.table}
 KINDS = tuple(kind.name for kind in (*EVENT_KINDS, *ROW_KINDS))
+TITLES = {kind.name: kind.title for kind in (*EVENT_KINDS, *ROW_KINDS) if kind.title}

@@ -77,7 +77,7 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
         first = min(passed, key=lambda operation: operation.time)
         text = (
             f"CAPI2: the check of {first.subject or first.thumbprint} ({first.thumbprint}) that failed at "
-            f"{clock.as_text(failed.time)} passes since {clock.as_text(first.time)}."
+            f"{clock.as_text(failed.time)} has passed since {clock.as_text(first.time)}."
         )
         yield _change(state, name, text, first, _with_same_certificate(state, mail))
 

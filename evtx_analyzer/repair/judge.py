@@ -165,7 +165,7 @@ def _accepted(state: RefusedState, mail: Span | None) -> tuple[Evidence, ...]:
         return ()
     messages = "1 message" if mail.count == 1 else f"{mail.count} messages"
     text = (
-        f"Exchange Online took {messages} to outside recipients from {_sender(state)}, the last one at "
+        f"Exchange Online accepted {messages} to outside recipients from {_sender(state)}, the last one at "
         f"{clock.as_text(mail.last)}."
     )
     return (Evidence(text=text, origin=None, time=mail.first),)

@@ -56,6 +56,14 @@ SUFFIXES: dict[str, Renderer] = {
 }
 
 
+_NAMES = {"markdown": "md", "text": "txt", "timesketch": "timesketch.jsonl"}
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a format by its name (``--format``); the names of most are their suffixes."""
+    return f".{_NAMES.get(name, name)}"
+
+
 def render_for(path: str | Path) -> Renderer:
     """Return the renderer for a file name. Raises ReportError for an unknown suffix."""
     name = Path(path).name.lower()

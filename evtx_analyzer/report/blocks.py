@@ -22,10 +22,7 @@ class Paragraph(Struct, frozen=True):
 
 
 class Bullet(Struct, frozen=True):
-    """A line of a list: the sign in front of it, when and where it was observed, and the lines below it.
-
-    A ``short`` bullet may be cut to one line in a narrow output, because the whole text stands elsewhere.
-    """
+    """A line of a list: the sign in front of it, when and where it was observed, and the lines below it."""
 
     text: str
     sign: str = "-"
@@ -33,7 +30,6 @@ class Bullet(Struct, frozen=True):
     place: str = ""
     tone: Tone = ""
     items: tuple[str, ...] = ()
-    short: bool = False
 
 
 class Bullets(Struct, frozen=True):

@@ -74,6 +74,8 @@ def _values(report: Report, say: Language) -> dict[str, Any]:
         "report": report,
         "best": best,
         "opening": outline.opening(report, say),
+        "fixed": outline.is_fixed(report),
+        "to_fill_in": outline.to_fill_in(best.remedy.steps, say) if best and best.remedy else "",
         "clock_texts": tables.clock_texts(report, say),
         "other_refusals": other_refusals(report, say),
         "sides": [merged(side, say) for side in (best.supports, best.contradicts)] if best else [],
@@ -118,7 +120,7 @@ def _functions(say: Language) -> dict[str, Any]:
     wording: tuple[Callable[..., Any], ...] = (
         *(times.when, times.span_cells, times.limit_cells, times.reply_times, times.difference),
         *(tables.count_cell, tables.common_cells, tables.handshake_cells, tables.store_cells, tables.lane_title),
-        *(tables.other_error_text, tables.context_text, tables.more_text),
+        *(tables.other_error_text, tables.context_text, tables.more_text, tables.kind_text),
         *(merged, outline.reference, steps),
     )
     return {

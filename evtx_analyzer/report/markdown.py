@@ -26,7 +26,9 @@ from evtx_analyzer.report.steps import Step
 _LONGEST = 1500
 # Only what is markup: a backslash before punctuation, emphasis that is not inside of a word, links, tables, and at the
 # beginning of a text the signs of headings and lists.
-_SPECIAL = re.compile(r"(\\(?=[!-/:-@\[-`{-~]|$)|[`*\[\]|~$@]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])|^[#+-]|^\d+(?=[.)]))")
+_SPECIAL = re.compile(
+    r"(\\(?=[!-/:-@\[-`{-~]|$)|[`*\[\]|~$@]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])|^[#+-]|^\d+(?=[.)](?:\s|$)))"
+)
 
 
 def to_markdown(report: Report, say: Language = ENGLISH) -> str:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from evtx_analyzer.commands import TO_FILL_IN, line_kind
 from evtx_analyzer.documentation import page_of
 from evtx_analyzer.model.findings import Evidence, Finding, Grade, Missing, Repair
 from evtx_analyzer.report import shared, timeline
@@ -56,7 +57,8 @@ class Opening(Struct, frozen=True, kw_only=True):
 
     ``page`` is the address of the cause's documentation. ``first`` is the first step, ``more_steps`` the number of the
     others. ``verify`` are the sentences on how to see that the fix worked, ``missing`` those on evidence that would
-    decide and is not in the input. ``losses`` is the number of losses.
+    decide and is not in the input. ``coincident`` is what was seen near the refusals, if no cause is named. ``losses``
+    is the number of losses.
     """
 
     grade: str
@@ -71,7 +73,13 @@ class Opening(Struct, frozen=True, kw_only=True):
     more_steps: int
     verify: tuple[str, ...]
     missing: tuple[str, ...]
+    coincident: tuple[str, ...]
     losses: int
+
+
+def is_fixed(report: Report) -> bool:
+    """Return whether later logs show that the fix has worked, so that nothing is left to do or to collect."""
+    return report.repair is not None and report.repair.result == "fixed"
 
 
 def opening(report: Report, say: Language) -> Opening:
@@ -79,11 +87,12 @@ def opening(report: Report, say: Language) -> Opening:
     verdict = report.verdict
     explained = verdict.cause not in (None, "unexplained")
     best = report.findings[0] if report.findings else None
-    # A fix that is shown to have worked leaves nothing to do first; its steps still stand below.
-    fixed = report.repair is not None and report.repair.result == "fixed"
+    # The steps of a fix that has worked still stand below.
+    fixed = is_fixed(report)
     remedy = best.remedy if best and not fixed else None
     todo = steps(remedy.steps, say) if remedy else []
     verify = [step.text for step in steps(remedy.verify, say) if step.text] if remedy else []
+    coincident = (finding.supports[:1] for finding in report.findings if finding.grade == "coincident")
     return Opening(
         grade=say(verdict.grade) if explained and verdict.grade else "",
         tone=(verdict.grade if explained else "possible") if best and verdict.grade else "clean",
@@ -97,6 +106,7 @@ def opening(report: Report, say: Language) -> Opening:
         more_steps=len(todo[1:]),
         verify=tuple(verify[:_MOST_VERIFY]) if explained else (),
         missing=tuple(say.sentence(missing.text) for missing in best.missing) if best and not fixed else (),
+        coincident=() if explained else tuple(say.sentence(seen.text) for first in coincident for seen in first),
         losses=report.loss_count,
     )
 
@@ -110,7 +120,7 @@ def outline(report: Report, say: Language) -> list[Section]:
         *(_explanation(best, report, say) if best else ()),
         Section(say("Other causes, and why not"), _others(report.findings[1:], say)),
         Section(say("Incidents"), _folded(incidents, report, say)),
-        Section(say("Beside the refusals"), _context(report, say)),
+        Section(say("Events near the refusals"), _context(report, say)),
         Section(say("Other errors, not counted"), _other_errors(report, say)),
         Section(say("Inputs and what they cover"), _sources(report, say)),
         Section(say("Losses: what could not be read"), _losses(report, say)),
@@ -138,6 +148,7 @@ def _opening(report: Report, say: Language) -> Iterable[Section]:
     others = tuple(_other_refusals(others, say) for others in other_refusals(report, say))
     yield Section(say("The other refusals"), _bullets(others, len(others), say), opening=True)
     yield Section(say("How to see that it worked"), _sentences(facts.verify), opening=True)
+    yield Section(say("What stands out, and proves nothing"), _sentences(facts.coincident), opening=True)
     yield Section(say("What is missing"), _sentences(facts.missing), opening=True)
 
 
@@ -153,7 +164,7 @@ def _first(facts: Opening, say: Language) -> tuple[Block, ...]:
         return ()
     # Without a cause there is no fix, and the steps are those of the collection.
     section = say("Fix") if facts.explained else say("How to collect what is missing")
-    text = say("All steps stand in the report, under “$section”.", section=section)
+    text = say("All steps are in the report under “$section”.", section=section)
     first = Steps(steps=(facts.first,), numbered=False)
     return (first, Paragraph(text, tone="soft")) if facts.more_steps else (first,)
 
@@ -180,10 +191,12 @@ def _explanation(best: Finding, report: Report, say: Language) -> Iterable[Secti
     stores = _table(shared.STORE_TITLES, report.stores, shared.store_cells, _MOST_ROWS, say, numeric=(2,))
     yield Section(say("Certificate stores"), stores)
     yield Section(say("Time line"), _pictures(report, say))
-    if best.remedy is not None:
-        yield Section(say("Fix") if explained else say("Next"), _steps(best.remedy.steps, say))
+    if best.remedy is not None and explained:
+        note = _paragraphs([to_fill_in(best.remedy.steps, say)], "soft")
+        yield Section(say("Fix"), (*note, *_steps(best.remedy.steps, say)))
         yield Section(say("Verify"), _steps(best.remedy.verify, say))
-    yield Section(say("How to collect what is missing"), collect_blocks(best.missing, say))
+    if not is_fixed(report):
+        yield Section(say("How to collect what is missing"), collect_blocks(best.missing, say))
     if best.remedy is not None:
         yield Section(say("References"), tuple(reference(text, say) for text in best.remedy.references))
 
@@ -204,6 +217,13 @@ def _bullets(bullets: Sequence[Bullet], most: int, say: Language) -> tuple[Block
 
 def _more(count: int, most: int, say: Language) -> tuple[Block, ...]:
     return (Paragraph(shared.more_text(most, count, say), tone="soft"),) if count > most else ()
+
+
+def to_fill_in(lines: Iterable[str], say: Language) -> str:
+    """Return the line on values that only the reader knows; empty if no command has any."""
+    if not any(line_kind(line) == "command" and TO_FILL_IN.search(line) for line in lines):
+        return ""
+    return say("Replace what stands in <angle brackets> before you run a command.")
 
 
 def _steps(lines: Iterable[str], say: Language) -> tuple[Block, ...]:
@@ -297,16 +317,18 @@ def _pictures(report: Report, say: Language) -> tuple[Block, ...]:
 
 
 def _others(findings: Sequence[Finding], say: Language) -> tuple[Block, ...]:
-    """Return the other causes: rivals with their best evidence, those ruled out with the reason, the others by name."""
+    """Return the other causes: rivals with their best evidence, those ruled out by reason, the others by name."""
     bullets: list[Bullet] = []
+    ruled_out: dict[tuple[Grade, str], list[str]] = {}
     for finding in findings:
-        name = f"{finding.cause}: {say.sentence(finding.title)}"
         if finding.grade in _RIVALS:
+            name = f"{finding.cause}: {say.sentence(finding.title)}"
             supports = tuple(say.sentence(evidence.text) for evidence in finding.supports[:1])
             bullets.append(Bullet(name, sign=say(finding.grade), tone=finding.grade, items=supports))
         elif finding.contradicts:
-            reason = f"{finding.cause}: {say.sentence(finding.contradicts[0].text)}"
-            bullets.append(Bullet(reason, sign=say(finding.grade), tone=finding.grade, short=True))
+            ruled_out.setdefault((finding.grade, finding.contradicts[0].text), []).append(finding.cause)
+    for (grade, reason), causes in ruled_out.items():
+        bullets.append(Bullet(f"{', '.join(causes)}: {say.sentence(reason)}", sign=say(grade), tone=grade))
     blocks = _bullets(bullets, len(bullets), say)
     open_causes = [finding.cause for finding in findings if finding.grade not in _RIVALS and not finding.contradicts]
     text = say("Nothing in the input speaks for or against: $causes", causes=", ".join(open_causes))
@@ -334,7 +356,8 @@ def _sources(report: Report, say: Language) -> tuple[Block, ...]:
             for span in covered.get(source.path, ())
             for text in (shared.span_text(span, say), *(say.sentence(note) for note in span.notes))
         ]
-        bullets.append(Bullet(f"{source.path}: {source.kind}, {say(source.status)}{reason}", items=tuple(items)))
+        kind = shared.kind_text(source.kind, say)
+        bullets.append(Bullet(f"{source.path}: {kind}, {say(source.status)}{reason}", items=tuple(items)))
     texts = _paragraphs(shared.bundle_texts(report, say))
     return (*texts, *_bullets(bullets, _MOST_SOURCES, say))
 

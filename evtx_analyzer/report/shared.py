@@ -8,6 +8,7 @@ from evtx_analyzer.model.findings import Coverage, RepairResult
 from evtx_analyzer.model.handshake import Handshake, WireCertificate
 from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.model.stores import Store
+from evtx_analyzer.normalize.kinds import TITLES
 from evtx_analyzer.report.bounds import LISTED_WHOLE
 from evtx_analyzer.report.document import Report
 from evtx_analyzer.report.language import Language
@@ -25,9 +26,16 @@ _BEHIND = "The clock of $host stands $span behind the remote side's; times are s
 STORE_TITLES = ("host", "store", "certificates", "file")
 STORES = {"My": "personal", "CA": "intermediate authorities", "Root": "trusted roots", "AuthRoot": "third-party roots"}
 REPAIRS: dict[RepairResult, str] = {
-    "fixed": "The fix has worked: what the cause names has changed, and mail to outside recipients is accepted since.",
+    "fixed": "The fix has worked: what the cause names has changed, and mail to outside recipients is accepted again.",
     "still-refused": "Mail is still refused.",
     "not-shown": "Neither is shown: that the fix has worked, or that mail is still refused.",
+}
+KIND_TITLES = {
+    **TITLES,
+    "certificate-store": "certificate store",
+    "collector-manifest": "the collector's manifest",
+    "network-trace": "network trace",
+    "unknown": "unknown",
 }
 TRAITS = {
     "null-sender": "an empty sender (MAIL FROM:<>)",
@@ -59,7 +67,7 @@ def pair_cells(pair: Pair, say: Language) -> tuple[str, ...]:
         difference(pair.link.delta_seconds, say),
         say(pair.link.basis),
         say(pair.link.host),
-        f"{pair.operation.result}{passed}",
+        say("passed") if pair.operation.result == "0" else f"{pair.operation.result}{passed}",
     )
 
 
@@ -158,9 +166,18 @@ def _excerpt_file(incident: Incident) -> str:
     return next((display_name(rejection.origin) for rejection in excerpts), incident.kind)
 
 
+def kind_text(kind: str, say: Language) -> str:
+    """Return what readers call a kind of log."""
+    return say(KIND_TITLES[kind]) if kind in KIND_TITLES else kind
+
+
 def compared_traits(report: Report) -> tuple[CommonTrait, ...]:
-    """Return the traits of all refused mail; none where no accepted message can be compared with any of them."""
-    return report.common if any(trait.compared for trait in report.common) else ()
+    """Return the traits of all refused mail; none where no accepted message can be compared with any of them.
+
+    Mail to own recipients is accepted whatever the attribution, so it alone is nothing to compare with.
+    """
+    compared = any(trait.compared for trait in report.common if trait.trait != "outside-recipients")
+    return report.common if compared else ()
 
 
 def uncompared_text(report: Report, say: Language) -> str:
@@ -168,7 +185,8 @@ def uncompared_text(report: Report, say: Language) -> str:
     if compared_traits(report) or not any(trait.refused > 1 for trait in report.common):
         return ""
     names = "; ".join(common_cells(trait, say)[0] for trait in report.common)
-    return say("All refusals share: $names. The logs show no accepted message that could be compared.", names=names)
+    text = "All refusals share: $names. The logs show no accepted mail to outside recipients to compare it with."
+    return say(text, names=names)
 
 
 def common_cells(trait: CommonTrait, say: Language) -> tuple[str, str, str, str]:
@@ -178,18 +196,10 @@ def common_cells(trait: CommonTrait, say: Language) -> tuple[str, str, str, str]
         name = say(TRAITS[trait.trait], value=trait.value)
     refused = say.number(trait.refused)
     if not trait.compared:
-        return name, refused, say("not compared: no accepted message in the logs shows it"), ""
-    accepted = _share(trait.accepted, trait.compared, say)
-    meaning = say("accepted mail shares it") if trait.accepted else say("a clue: only refused mail has it")
+        return name, refused, say("not shown"), ""
+    accepted = say("$shown of $count", shown=say.number(trait.accepted), count=say.number(trait.compared))
+    meaning = say("no clue") if trait.accepted else say("a clue")
     return name, refused, accepted, meaning
-
-
-def _share(accepted: int, compared: int, say: Language) -> str:
-    """Return in words how much of the accepted mail has a trait."""
-    if compared == 1:
-        return say("the only accepted message has it") if accepted else say("the only accepted message lacks it")
-    counts = {"accepted": say.number(accepted), "compared": say.number(compared)}
-    return say("$accepted of $compared accepted messages", **counts)
 
 
 def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
@@ -200,7 +210,7 @@ def incident_cells(incident: Incident, say: Language) -> tuple[str, ...]:
         *limit_cells(incident, say, to_second=True),
         count_cell(incident, say),
         host if basis in ("row", "unknown") else f"{host} ({say(basis)})",
-        incident.kind,
+        kind_text(incident.kind, say),
         incident.connector,
         incident.certificate.thumbprint if incident.certificate else say("not shown by the log"),
     )
@@ -269,11 +279,11 @@ def other_errors(report: Report) -> list[OtherError]:
 
 
 def other_error_text(error: OtherError, say: Language) -> str:
-    """Return a failure in a line: ``3 x 451 4.4.62 ATTR35 (send-connector, EX01): mail was sent to ...``."""
+    """Return a failure in a line: ``3 x 451 4.4.62 ATTR35 (Send connector log, EX01): mail was sent to ...``."""
     meaning = say.sentence(error.meaning) if error.meaning else error.text.removeprefix(f"{error.code} ")
     where = f", {error.host}" if error.host else ""
     name = f"{say.number(error.count)} x {error.code} {error.attribution}".rstrip()
-    return f"{name} ({error.kind}{where}): {meaning}"
+    return f"{name} ({kind_text(error.kind, say)}{where}): {meaning}"
 
 
 def clock_texts(report: Report, say: Language) -> list[str]:

@@ -153,8 +153,6 @@ class _Draw:
         text = f"{bullet.time}: {bullet.text}" if bullet.time else bullet.text
         begin = f"{_INDENT}{_shown(bullet.sign)} "
         follow = " " * cell_len(begin) if cell_len(begin) <= _HANGING else _INDENT * 2
-        if bullet.short:
-            text = clip(clean(text), max(self._width - cell_len(begin), 40))
         yield from self.text(text, begin, follow, style=style if bullet.tone == "bad" else "", begin_style=style)
         for line in (*bullet.items, *([bullet.place] if bullet.place else [])):
             yield from self.text(line, follow, style=_STYLES["soft"])

@@ -55,7 +55,7 @@ observations:
   seen:
     rejection: SIGNAL
     supports: >
-      <What the refused session at $rejection_time shows: NAME.>
+      <What the refused session shows, such as $seen_address: NAME.>
 grades:
   possible:
     - [seen]
@@ -89,8 +89,8 @@ _GERMAN = """\
     de: "<Die Ursache in einem Satz: NAME>"
   - en: "<Why Exchange Online refuses the mail then: NAME.>"
     de: "<Warum Exchange Online die Mail dann ablehnt: NAME.>"
-  - en: "<What the refused session at $rejection_time shows: NAME.>"
-    de: "<Was die abgelehnte Sitzung um $rejection_time zeigt: NAME.>"
+  - en: "<What the refused session shows, such as $seen_address: NAME.>"
+    de: "<Was die abgelehnte Sitzung zeigt, etwa $seen_address: NAME.>"
   - en: "<What to change: NAME.>"
     de: "<Was zu ändern ist: NAME.>"
   - en: "<What the logs show when it worked: NAME.>"

@@ -20,7 +20,8 @@ PLACEHOLDERS = frozenset(
         # Exported configuration.
         *("associated_domains", "changed_inbound", "changed_send", "configured_subject", "connector_names"),
         "domain_connectors",
-        *("fitting_certificates", "fitting_connectors", "inbound_addresses", "inbound_names"),
+        *("fitting_certificates", "fitting_connectors", "inbound_addresses", "inbound_connector", "inbound_names"),
+        "inbound_not_working",
         # Certificate stores.
         *("store_elsewhere", "store_host", "store_intermediates", "store_issuer", "store_key", "store_root"),
         *("store_same_name", "store_subject", "store_thumbprint", "store_time"),

@@ -21,6 +21,11 @@ from evtx_analyzer.smtp.replies import ENHANCED, REPLY_CODE, attribution, code, 
 from evtx_analyzer.smtp.sessions import Session
 from evtx_analyzer.smtp.transaction import FAILED
 
+# "ATTR35 response code when you send mail to EOP or EXO" (Microsoft, wrong-office-365-region-exo).
+_WRONG_REGION = (
+    "mail was sent to the wrong Exchange Online region; not a refusal to relay. The smart host must be the tenant's "
+    "own MX name, no address and no old name"
+)
 _NOT_ATTRIBUTED = (
     "the connection was not attributed to the tenant's inbound connector: what 5.7.64 says of mail to outside, said "
     "of mail to the tenant itself"
@@ -31,11 +36,11 @@ _OWN_TENANT = "the tenant's own attribution refused the connection (an older tex
 # Enhanced status or empty, ATTR code or empty, meaning; the first entry that fits counts.
 LOOK_ALIKES = (
     ("5.7.68", "", f"{_NOT_ATTRIBUTED} (RejectDirectSend)"),
-    ("", "ATTR35", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
+    ("", "ATTR35", _WRONG_REGION),
     ("", "ATTR34", "the recipient's tenant is not in this region (mail loop or wrong route)"),
     ("", "ATTR55", "the tenant could not be looked up for now; the sender tries again"),
     ("", "ATTR5", "the route to the recipient's region was not found"),
-    ("4.4.62", "", "mail was sent to the wrong Exchange Online region; not a refusal to relay"),
+    ("4.4.62", "", _WRONG_REGION),
     (
         "5.4.1",
         "",

@@ -263,7 +263,7 @@ def test_two_workers_killed_at_once_end_nothing(fleet, undisturbed, tmp_path):
 def cluster():
     """A function that starts a Dask cluster of two workers, whose nannies never give up on a worker that is gone."""
     distributed = pytest.importorskip("distributed")
-    import dask.config  # noqa: PLC0415  an extra, like Dask itself
+    import dask.config
 
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}):

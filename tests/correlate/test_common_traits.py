@@ -39,10 +39,10 @@ def output(made, suffix, say=EN):
 @pytest.mark.parametrize(
     ("accepted", "compared", "cells"),
     [
-        (0, 14, ("0 of 14 accepted messages", "a clue: only refused mail has it")),
-        (1, 14, ("1 of 14 accepted messages", "accepted mail shares it")),
-        (14, 14, ("14 of 14 accepted messages", "accepted mail shares it")),
-        (0, 0, ("not compared: no accepted message in the logs shows it", "")),
+        (0, 14, ("0 of 14", "a clue")),
+        (1, 14, ("1 of 14", "no clue")),
+        (14, 14, ("14 of 14", "no clue")),
+        (0, 0, ("not shown", "")),
     ],
 )
 def test_a_trait_that_accepted_mail_lacks_is_a_clue(accepted, compared, cells):
@@ -68,20 +68,20 @@ def test_the_table_is_shown_in_every_readable_output(suffix):
     for part in (
         TITLE,
         "an empty sender (MAIL FROM:<>)",
-        "0 of 14 accepted messages",
-        "a clue: only refused mail has it",
+        "0 of 14",
+        "a clue",
     ):
         assert part in text
     assert "the connector: Outbound" in text
-    assert "9 of 9 accepted messages" in text
+    assert "9 of 9" in text
 
 
 @pytest.mark.parametrize("suffix", READABLE)
 def test_the_table_is_shown_in_german(suffix):
     text = output(with_common(trait(), trait("no-tls", compared=0)), suffix, DE)
     assert "Was die abgelehnte Mail gemeinsam hat" in text
-    assert "0 von 14 angenommenen Nachrichten" in text
-    assert "nicht verglichen: keine angenommene Nachricht in den Protokollen zeigt es" in text
+    assert "0 von 14" in text
+    assert "nicht gezeigt" in text
 
 
 @pytest.mark.parametrize("suffix", READABLE)
@@ -98,8 +98,8 @@ def test_without_accepted_mail_one_sentence_says_what_several_refusals_share(suf
         replace(trait("no-tls", compared=0), refused=refused),
     )
     text = output(made, suffix)
-    sentence = "All refusals share: the connector: Outbound; no TLS. The logs show no accepted message"
-    assert (TITLE in text, sentence in text, "not compared" in text) == (said, said, False)
+    sentence = "All refusals share: the connector: Outbound; no TLS. The logs show no accepted mail to outside"
+    assert (TITLE in text, sentence in text, "clue" in text.split("</style>")[-1]) == (said, said, False)
 
 
 def test_the_table_has_a_csv_of_its_own():

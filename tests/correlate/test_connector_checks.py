@@ -359,3 +359,22 @@ def test_a_name_in_unicode_is_the_one_in_ascii(exported_name, sent_name, expecte
     domains = exported("Get-AcceptedDomain", *({"DomainName": name} for name in (exported_name, "c.onmicrosoft.com")))
     facts = check(rejection(mail_from=f"a@{sent_name}", null_sender=False), None, domains)
     assert facts["AcceptedDomain.Sender"] == (expected,)
+
+
+# ------------------------------------------------------------------------------------- the connector that a fix changes
+
+
+@pytest.mark.parametrize(
+    ("connectors", "name", "others"),
+    [
+        ([connector()], "In", None),
+        ([connector(), connector(Name="Two")], None, None),
+        ([connector(), connector(Name="Old", Enabled="False")], "In", "Old (OnPremises, Enabled: False)"),
+        ([connector(Enabled="False")], "In", "In (OnPremises, Enabled: False)"),
+        # One of type Partner is never the one that a fix changes: it does not relay.
+        ([connector(ConnectorType="Partner")], None, "In (Partner, Enabled: True)"),
+    ],
+)
+def test_the_connector_that_a_fix_changes_is_named_only_if_it_can_be_no_other(connectors, name, others):
+    facts = inbound(*connectors)
+    assert (verdict(facts, "ToChange"), verdict(facts, "NotWorking")) == (name, others)

@@ -193,7 +193,7 @@ def test_an_unknown_server_is_given_both_as_alternatives():
     )
 
 
-def test_a_shell_is_named_once_for_what_follows_in_it():
+def test_a_shell_is_named_once_for_what_follows_in_it_and_again_below_a_sentence():
     steps = [
         replace(IIS, server=""),
         ONE,
@@ -203,6 +203,7 @@ def test_a_shell_is_named_once_for_what_follows_in_it():
     ]
     shells = [line for line in instructions(steps, [sort_key("iis")]) if line.startswith("In ")]
     assert shells == [
+        "In an elevated PowerShell on EX01:",
         "In an elevated PowerShell on EX01:",
         "In the Exchange Management Shell on EX01:",
         "In an elevated PowerShell on EX01:",

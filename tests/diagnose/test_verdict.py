@@ -64,6 +64,15 @@ def test_what_is_claimed_of_a_grade(cause, grade, claim):
     assert claim in said((cause, grade))
 
 
+@pytest.mark.parametrize("grade", ["probable", "possible"])
+@pytest.mark.parametrize(("result", "accepted"), [("fixed", True), ("not-shown", False), ("still-refused", False)])
+def test_a_cause_whose_fix_worked_without_proving_it_is_not_told_to_wait_for_it(grade, result, accepted):
+    """Going back to the old certificate lets mail through and proves nothing of the new one."""
+    text = said(("a", grade), repair=Repair(result=result, incidents=()))
+    assert ("Mail is accepted again" in text, "without proving it" in text) == (accepted, accepted)
+    assert ("until the fix has worked" in text or "verify before you act" in text) is not accepted
+
+
 @pytest.mark.parametrize(
     ("fixed", "result", "shown"),
     [

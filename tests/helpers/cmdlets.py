@@ -37,6 +37,13 @@ EXCHANGE = {
     "New-InboundConnector": ("exchange-online", f"{_INBOUND} ClientHostNames", "Name SenderDomains"),
     # In both, and not the same domains: the rules want those of Exchange Online.
     "Get-AcceptedDomain": ("exchange-online", "Identity ResultSize", ""),
+    "Set-AcceptedDomain": (
+        "exchange-online",
+        """Identity AddressBookEnabled CanHaveCloudCache DomainType EnableNego2Authentication MakeDefault
+        MatchSubDomains Name OutboundOnly PendingCompletion PendingRemoval SendingFromDomainDisabled
+        SendingToDomainDisabled""",
+        "Identity",
+    ),
     "Get-SendConnector": ("exchange", "Identity DomainController", ""),
     "Set-SendConnector": (
         "exchange",
@@ -75,6 +82,7 @@ EXCHANGE = {
 }
 WINDOWS = {
     "Copy-Item": "Path Destination Container Force Filter Include Exclude Recurse PassThru Credential LiteralPath",
+    "Export-Certificate": "Cert FilePath Type Force NoClobber",
     "Export-Clixml": "Depth Path LiteralPath InputObject Force NoClobber Encoding",
     "ForEach-Object": "InputObject Process Begin End RemainingScripts MemberName ArgumentList",
     "Format-List": "Property GroupBy View ShowError DisplayError Force Expand InputObject",

@@ -266,7 +266,7 @@ def test_times_of_every_basis_are_translated_inside_of_a_sentence(code, first, l
     limits = f"{clock.in_sentence(early, first)} to {clock.in_sentence(late, last)}"
     texts = [
         f"2 refusals with 5.7.64 on EX01, {span}. {claim}",
-        f"The refused session at {clock.in_sentence(early, first)} used no TLS.",
+        f"On A a TLS negotiation failed within the ten minutes before {clock.in_sentence(early, first)} (SocketError).",
         f"The CAPI2 export covers {span}; the refusals ({limits}) lie outside of it.",
     ]
     for text in texts:

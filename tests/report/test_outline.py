@@ -16,8 +16,8 @@ from evtx_analyzer.model.handshake import Handshake, WireCertificate
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.model.stores import Store
 from evtx_analyzer.report import SUFFIXES, language
-from evtx_analyzer.report.outline import opening, outline
-from evtx_analyzer.report.shared import handshake_cells
+from evtx_analyzer.report.outline import opening, outline, to_fill_in
+from evtx_analyzer.report.shared import handshake_cells, kind_text
 
 READABLE = (".html", ".md", ".txt")
 EN, DE = language.ENGLISH, language.load("de")
@@ -159,3 +159,44 @@ def test_counts_and_decimals_are_written_as_the_language_does():
     assert "1,250 s" in DE.sentence(text)
     assert "(Median aus 1.200)" in DE.sentence(text)
     assert "26.956" in DE.sentence("1 row, 26,956 characters")
+
+
+def section(case, title, say=EN):
+    return [part for part in outline(report(case), say) if part.title == title]
+
+
+def test_where_no_cause_is_named_the_first_block_tells_what_stands_out():
+    """A failed check of the certificate that was sent is no proof, and nobody looks for it below."""
+    assert "800B0110" in opening(report("check-failed"), EN).coincident[0]
+    assert section("check-failed", "What stands out, and proves nothing")[0].opening
+    # A check of another process near in time has no sentence of its own: it is noise.
+    assert opening(report("other-process"), EN).coincident == ()
+    # Where a cause is named, the others stand with their evidence below.
+    assert opening(report("remote-untrusted"), EN).coincident == ()
+
+
+def test_what_only_the_reader_knows_is_to_be_filled_in():
+    note = "Replace what stands in <angle brackets> before you run a command."
+    assert note in str(section("expired", "Fix")[0].blocks[0])
+    assert note not in str(section("starttls-not-offered", "Fix")[0].blocks[0])
+    # <I> and <S> of TlsCertificateName are no placeholders.
+    assert to_fill_in(["> Set-SendConnector -Identity 'x' -TlsCertificateName '<I>CN=a<S>CN=b'"], EN) == ""
+    assert to_fill_in(["A sentence on <the connector>."], EN) == ""
+
+
+def test_a_fix_that_worked_leaves_nothing_to_collect():
+    assert section("fixed", "Fix")
+    assert not section("fixed", "How to collect what is missing")
+    assert section("kb-3212877", "How to collect what is missing")
+
+
+def test_causes_that_are_ruled_out_by_one_reason_share_a_line():
+    bullets = section("source-ip", "Other causes, and why not")[0].blocks[0].bullets
+    reasons = [bullet.text.partition(": ")[2] for bullet in bullets if bullet.sign == "contradicted"]
+    assert len(reasons) == len(set(reasons))
+    assert any(bullet.text.startswith("missing-intermediate, intermediate-expired, ") for bullet in bullets)
+
+
+@pytest.mark.parametrize(("kind", "code", "text"), [("capi2", "de", "CAPI2-Protokoll"), ("postfix", "en", "postfix")])
+def test_logs_have_the_names_that_readers_know(kind, code, text):
+    assert kind_text(kind, language.load(code)) == text

@@ -54,6 +54,7 @@ def test_sections_stand_in_the_order_in_which_they_are_asked_for():
         "chain",
         "fix",
         "missing",
+        "references",
         "others",
         "incidents",
         "inputs",
