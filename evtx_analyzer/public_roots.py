@@ -10,6 +10,7 @@ X.520). Parsing all of them would take longer than a small analysis.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,16 @@ def is_public_root(subject: str, key_id: str) -> bool:
         sought = [_COMMON_NAME + bytes((tag, len(name))) + name for tag in tags]
     roots = public_roots()
     return any(text in root for text in sought for root in roots)
+
+
+def is_public_root_thumbprint(thumbprint: str) -> bool:
+    """Return whether a SHA-1 thumbprint (40 hex digits) is that of a public root itself."""
+    return thumbprint.upper() in _thumbprints()
+
+
+@cache
+def _thumbprints() -> frozenset[str]:
+    return frozenset(hashlib.sha1(root, usedforsecurity=False).hexdigest().upper() for root in public_roots())
 
 
 @cache

@@ -6,8 +6,9 @@ from pathlib import Path
 import certifi
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
-from evtx_analyzer.public_roots import is_public_root
+from evtx_analyzer.public_roots import is_public_root, is_public_root_thumbprint
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # some roots have serial numbers that RFC 5280 forbids
@@ -49,3 +50,9 @@ def test_others_are_not(subject, key):
 def test_a_key_id_may_be_written_in_groups():
     written = next(found for root in ROOTS if (found := key_id(root)))
     assert is_public_root("", " ".join(written.upper()[at : at + 2] for at in range(0, 40, 2)))
+
+
+def test_roots_are_known_by_their_thumbprints():
+    prints = [root.fingerprint(hashes.SHA1()).hex() for root in ROOTS]
+    assert all(is_public_root_thumbprint(text) and is_public_root_thumbprint(text.upper()) for text in prints)
+    assert not any(map(is_public_root_thumbprint, ("", "00" * 20, prints[0][1:])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -18,27 +18,21 @@ from evtx_analyzer.model.evidence import Rejection
 
 
 class Domains(Struct, frozen=True, dict=True):
-    """Accepted domains against the sender and the certificate of a refused session."""
+    """Accepted domains against the sender and the certificate of a refused session.
+
+    ``added_since`` are the names of those that were added after the refusal, by any export.
+    """
 
     rejection: Rejection
     sent: Certificate | None
     domains: Sequence[Setting]
-    since: datetime | None
+    added_since: frozenset[str]
 
     @cached_property
     def accepted(self) -> dict[str, bool]:
         """Return the accepted domains, each with whether its subdomains are accepted too."""
         named = [(domain.values.get("DomainName", "").strip(), domain) for domain in self.domains]
         return {name: same_text(setting.values.get("MatchSubDomains", ""), "True") for name, setting in named if name}
-
-    @cached_property
-    def added_since(self) -> frozenset[str]:
-        """Return the domains that were added after the refusal, as far as the export tells (WhenCreated)."""
-        return frozenset(
-            domain.values.get("DomainName", "").strip()
-            for domain in self.domains
-            if self.since is not None and domain.created is not None and domain.created > self.since
-        )
 
     def held(self, name: str) -> bool | None:
         """Return whether a name was accepted at the refusal; None if its domain was added later, perhaps again."""
@@ -69,6 +63,18 @@ class Domains(Struct, frozen=True, dict=True):
         """Return whether a name of the certificate was accepted."""
         held = {self.held(name) for name in self.names}
         return True if True in held else None if None in held else False
+
+
+def added_since(domains: Iterable[Setting], since: datetime | None) -> frozenset[str]:
+    """Return the names of the domains that were added after a time, as far as an export tells (WhenCreated).
+
+    An earlier export may hold the same domain: it was removed in between, and when is not known.
+    """
+    return frozenset(
+        domain.values.get("DomainName", "").strip()
+        for domain in domains
+        if since is not None and domain.created is not None and domain.created > since
+    )
 
 
 def _tenants_own(view: Domains) -> bool | None:

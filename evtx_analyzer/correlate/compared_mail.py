@@ -5,7 +5,7 @@ Only mail that Exchange Online took for recipients outside of the own tenant is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -14,14 +14,16 @@ from msgspec import Struct
 from evtx_analyzer import clock
 from evtx_analyzer.clock import Moment
 from evtx_analyzer.correlate.case_facts import sender_key, sent_thumbprint
-from evtx_analyzer.correlate.connector_checks import mended_at
+from evtx_analyzer.correlate.connector_checks import configured_at, mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
+from evtx_analyzer.correlate.refused_with_certificate import refused_with_certificate
+from evtx_analyzer.correlate.settings import NOTHING_LATER, Later
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
 from evtx_analyzer.hosts import may_be_another
-from evtx_analyzer.model.evidence import PASSED
+from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.origin import Fields, TimeBasis
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
 from evtx_analyzer.smtp.acceptances import MailState, Span, joined
@@ -104,13 +106,40 @@ class _Compared(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def mended(self) -> datetime | None:
-        """Return since when an inbound connector matches that was changed after the refusals; None where none was.
+        """Return since when, by the clock of the log, an inbound connector matches that was changed after the refusals.
 
-        Mail that was accepted from then on shows nothing of the state in which mail was refused.
+        Mail that was accepted from then on shows nothing of the state in which mail was refused. None where none was.
         """
         session = self.session
+        connectors = session.case.objects.get(INBOUND_CONNECTOR, ())
         since = session.case.changed_from(session.rejection)
-        return mended_at(session.rejection, session.sent, session.case.objects.get(INBOUND_CONNECTOR, ()), since)
+        mended = mended_at(session.rejection, session.sent, connectors, since and since - session.ahead)
+        return mended and mended + session.ahead
+
+    @cached_property
+    def configured(self) -> datetime | None:
+        """Return since when, by the clock of the log, the inbound connectors are as they were at the first refusal.
+
+        Mail that was accepted before that was accepted in another state of the tenant. None where nothing tells.
+        """
+        session, first = self.session, self.refused_span[0]
+        connectors = session.case.objects.get(INBOUND_CONNECTOR, ())
+        since = configured_at(session.rejection, connectors, first - session.ahead)
+        return since and since + session.ahead
+
+    @cached_property
+    def of_sender(self) -> Span | None:
+        """Return the mail of the same sender domain that some inbound connector relayed, as they are now.
+
+        In whatever state it was sent: without a working connector no mail to outside recipients is accepted.
+        """
+        domain = self.session.sender_domain
+        if domain is None:
+            return None
+        mail = [row for row in self.here if row.state.sender_domain == domain]
+        # What was accepted in another state before the first refusal differs in time as well.
+        alike, first = {id(row) for row in self.alike}, self.refused_span[0]
+        return joined(row.times.between(self.configured if id(row) in alike else first, None) for row in mail)
 
     @cached_property
     def refused_senders(self) -> frozenset[str | None]:
@@ -170,7 +199,7 @@ def accepted_facts(session: RefusedSession) -> Fields:
         return {}
     rejection, answers = session.rejection, session.case.answers
     own = sent_thumbprint(rejection)
-    failed, expiry = _failed_check(session), _expiry(session)
+    failed, expiry = session.failed_check, session.expiry
     # A refusal that the history does not hold is compared by its own time.
     alone = None if (*sender_key(rejection), own) in session.case.refused else rejection.time
     shown = (own, session.start_tls, session.certificate_sent, rejection.seen_address, session.sender_domain)
@@ -178,6 +207,39 @@ def accepted_facts(session: RefusedSession) -> Fields:
     if key not in answers:
         answers[key] = facts(FIELDS, _Compared(session=session, failed=failed, expiry=expiry))
     return answers[key]
+
+
+def _refused_with_certificate(view: _Compared) -> list[Span]:
+    sent = [row for row in view.here if row.state.thumbprint]
+    return refused_with_certificate(view.session, sent, view.refused_senders)
+
+
+def later(session: RefusedSession) -> Later:
+    """Return what the log shows of the same connector after the last refusal, made once for all in the same state."""
+    if not session.shows_commands:
+        return NOTHING_LATER
+    rejection, known = session.rejection, session.case.later
+    shown = (sent_thumbprint(rejection), session.start_tls, session.certificate_sent, rejection.seen_address)
+    last = session.case.refused_span(rejection)[1]
+    key = (sender_key(rejection), shown, last)
+    if key not in known:
+        view = _Compared(session=session, failed=None, expiry=None)
+        seen = [row for row in view.here if view.seen_address and row.state.seen_address == view.seen_address]
+        known[key] = Later(
+            certificate_accepted=bool(messages_between(view.alike, last)),
+            address_accepted=bool(messages_between(seen, last)),
+            sent=_sent_after(session, last),
+        )
+    return known[key]
+
+
+def _sent_after(session: RefusedSession, time: datetime) -> tuple[Certificate, ...]:
+    """Return the other certificates that sessions of the same connector sent after a time."""
+    case, own = session.case, sent_thumbprint(session.rejection)
+    same = (delivery for delivery in case.deliveries if sender_key(delivery) == sender_key(session.rejection))
+    since = (delivery for delivery in same if delivery.last_session and delivery.last_session > time)
+    names = (delivery.thumbprint for delivery in since if delivery.thumbprint not in ("", own))
+    return tuple(case.certificates[name] for name in names if name in case.certificates)
 
 
 def _same_security(mail: MailState, session: RefusedSession, own: str) -> bool:
@@ -192,11 +254,14 @@ def _same_security(mail: MailState, session: RefusedSession, own: str) -> bool:
 def _elsewhere(view: _Compared) -> list[str]:
     """Return the other connectors on which mail with the same certificate was accepted while this one was refused.
 
-    What was accepted earlier differs in time as well, and then nothing shows that the connector is the difference.
+    What was accepted earlier differs in time as well, and so does what was accepted after the refusals where this
+    connector is accepted again: then nothing shows that the connector is the difference.
     """
     own, here = view.own, view.session.rejection.connector
+    first, last = view.refused_span
     rows = [row for row in view.mail if own and row.state.thumbprint == own and row.state.connector != here]
-    return sorted({row.state.connector for row in rows if row.times.between(view.refused_span[0], None) is not None})
+    until = last if messages_between(view.same, last) else None
+    return sorted({row.state.connector for row in rows if row.times.between(first, until)})
 
 
 def _other_addresses(view: _Compared) -> list[str]:
@@ -252,9 +317,19 @@ FIELDS = (
         lambda view: messages_between(view.same, None, view.mended) if view.own else None,
     ),
     Field(
+        "AcceptedSameCertificateSinceChange",
+        "the same, without what was accepted before the last change of the inbound connectors (WhenChangedUTC)",
+        lambda view: messages_between(view.same, view.configured, view.mended) if view.own else None,
+    ),
+    Field(
         "AcceptedWithoutCertificate",
         "the same, where none was sent",
         lambda view: None if view.own else messages_between(view.same, None, view.mended),
+    ),
+    Field(
+        "RefusedWithCertificate",
+        "where none was sent: mail of the connector that was refused although it sent a certificate that may verify",
+        lambda view: None if view.own else _messages(joined(_refused_with_certificate(view)), ()),
     ),
     Field(
         "AcceptedSinceFailedCheck",
@@ -276,10 +351,16 @@ FIELDS = (
     Field(
         "AcceptedSameAddress",
         "accepted mail from the same address",
-        lambda view: messages_between(view.same_address, None, view.mended),
+        lambda view: messages_between(view.same_address, view.configured, view.mended),
     ),
     Field("AcceptedFromAddress", "the other public addresses from which alone mail is accepted", _other_addresses),
     Field("AcceptedSameSender", "such mail of the same sender domain", _same_sender),
+    Field(
+        "RelayedSameSender",
+        "mail of the same sender domain in any state that was accepted since the first refusal, and in the same state "
+        "since the last change of the inbound connectors",
+        lambda view: _messages(view.of_sender, [row.state.time_basis for row in view.here]),
+    ),
     Field("AcceptedSender", "sender domains that are accepted in the same state", lambda view: view.known_senders),
     Field("OnlyNullSenderRefused", "`true` where only MAIL FROM:<> is refused in that state", _only_null_sender),
     Field("OnlyOtherSendersRefused", "`true` where only other senders are", _only_other_senders),
@@ -303,38 +384,17 @@ FIELDS = (
 )
 
 
-def _failed_check(session: RefusedSession) -> tuple[datetime, datetime] | None:
-    """Return the time in which checks of the certificate that was sent are known to fail; None if none failed before.
-
-    It lasts from the first failure after the last success to the next success, or else to the end of the export or the
-    last refusal. Mail that was accepted later may have been accepted after a repair that no log shows.
-    """
-    rejection, case = session.rejection, session.case
-    began: datetime | None = None
-    until = case.checked_until.get(rejection.host, rejection.time)
-    for check in case.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
-        if check.time <= rejection.time:
-            began = None if check.result == PASSED else began or check.time
-        elif check.result == PASSED:
-            until = check.time
-            break
-    return None if began is None else (began, max(case.refused_span(rejection)[1], until))
-
-
-def _expiry(session: RefusedSession) -> datetime | None:
-    """Return when the certificate that was sent expired by the clock of its log, where that is before the handshake."""
-    after = session.sent.not_after if session.sent is not None else None
-    return after + session.ahead if after is not None and after < session.judged else None
-
-
 def messages_between(
     mail: Sequence[AcceptedMail], first: datetime | None = None, last: datetime | None = None
 ) -> list[str]:
     """Return accepted mail as rules show it, ``14 messages, 2026-... UTC to 2026-... UTC``; an empty list for none."""
     whole = joined(row.times.between(first, last) for row in mail)
+    return _messages(whole, [row.state.time_basis for row in mail])
+
+
+def _messages(whole: Span | None, bases: Iterable[TimeBasis]) -> list[str]:
     if whole is None:
         return []
-    bases = (row.state.time_basis for row in mail)
     basis: TimeBasis = next((basis for basis in bases if not clock.is_known(basis)), "utc")
     times = clock.between(Moment(whole.first, basis), Moment(whole.last, basis))
     return [f"1 message, {times}" if whole.count == 1 else f"{whole.count} messages, {times}"]

@@ -17,16 +17,25 @@ Several exports of one cmdlet are of different times or different tenants: what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evtx_analyzer.clock import is_known
-from evtx_analyzer.correlate.accepted_domains import DOMAIN_FIELDS, Domains, accepts, shows_all_names
+from evtx_analyzer.correlate.accepted_domains import (
+    DOMAIN_FIELDS,
+    Domains,
+    accepts,
+    added_since,
+    shows_all_names,
+)
 from evtx_analyzer.correlate.fields import Field, facts, verdict
 from evtx_analyzer.correlate.send_connectors import SENDER_FIELDS, Sender
 from evtx_analyzer.correlate.settings import (
+    NOTHING_LATER,
+    Later,
     agreed,
     as_they_were,
     changed_since,
@@ -45,7 +54,7 @@ from evtx_analyzer.distinguished_names import (
     issuer_and_subject,
 )
 from evtx_analyzer.exchange import ACCEPTED_DOMAIN, EXCHANGE_CERTIFICATE, INBOUND_CONNECTOR, SEND_CONNECTOR
-from evtx_analyzer.exchange_online import is_private
+from evtx_analyzer.exchange_online import is_private, is_remote_side, is_service_name
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.evidence import Rejection
@@ -59,25 +68,41 @@ def check(
     sent: Certificate | None,
     objects: Mapping[str, Sequence[Setting]],
     since: datetime | None = None,
+    ahead: timedelta = timedelta(),
+    later: Later = NOTHING_LATER,
 ) -> Fields:
     """Return what the exported ``objects`` (by cmdlet) say of a refused session.
 
-    What was changed after ``since`` does not show what refused it: by default its own time, where that is known.
+    What was changed after ``since`` does not show what refused it: by default its own time, where that is known. The
+    tenant's objects are dated by Exchange Online's clock, of which the clock of ``since`` is ``ahead``. ``later`` is
+    what the logs show of the time after the refusals: an export without dates may be of that time.
     """
     since = since or (rejection.time if is_known(rejection.time_basis) else None)
+    online = since and since - ahead
     inbound, domains = objects.get(INBOUND_CONNECTOR, ()), objects.get(ACCEPTED_DOMAIN, ())
     senders, bound = objects.get(SEND_CONNECTOR, ()), objects.get(EXCHANGE_CERTIFICATE, ())
-    apart = several_tenants(domains)
+    apart, added = several_tenants(domains), added_since(domains, online)
     connectors, lists = exports(inbound, "Name", apart=apart), exports(domains, "DomainName", apart=apart)
-    views = (
-        _Inbound(rejection, sent, export, since)
-        for export in (connectors if apart else as_they_were(connectors, since))
-    )
+    dated = all(setting.changed is not None for setting in inbound)
+    views = [_Inbound(rejection, sent, export, online, NOTHING_LATER if dated else later) for export in connectors]
     return {
-        **agreed((facts(INBOUND_FIELDS, view) for view in views), _WORKING),
-        **facts(SENDER_FIELDS, Sender(rejection, sent, senders, bound, since)),
-        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export, since)) for export in lists),
+        **agreed((facts(INBOUND_FIELDS, view) for view in (views if apart else _in_force(views))), _WORKING),
+        **facts(SENDER_FIELDS, Sender(rejection, sent, senders, bound, since, later)),
+        **agreed(facts(DOMAIN_FIELDS, Domains(rejection, sent, export, added)) for export in lists),
     }
+
+
+def _in_force(views: Sequence[_Inbound]) -> Sequence[_Inbound]:
+    """Return the views of the exports that show the connectors as they were when the mail was refused.
+
+    That is an export of before their last change, unless it fits the session: then the mail would have been taken at
+    its time, so that they were changed twice. How they match is not known then, and else what all exports agree on.
+    """
+    kept = as_they_were([view.connectors for view in views], views[0].since) if views else []
+    old = [view for view in views if any(view.connectors is export for export in kept)]
+    if len(old) == len(views) or not any(match.any for view in old for match in view.matched):
+        return old
+    return [replace(view, superseded=True) for view in views]
 
 
 def mended_at(
@@ -86,9 +111,20 @@ def mended_at(
     """Return when the first inbound connector that matches a refused session was changed to do so after ``since``."""
     changed = (connector for connector in connectors if changed_since(connector, since))
     working = (connector for connector in changed if _relays(connector) and _enabled(connector))
-    # None as the time: what it shows since its change is what is asked for here.
-    matching = (connector for connector in working if _match(connector, rejection, sent, None).any)
+    # What it shows since its change is what is asked for here.
+    matching = (connector for connector in working if _match(connector, rejection, sent, known=True).any)
     return min((connector.changed for connector in matching if connector.changed), default=None)
+
+
+def configured_at(rejection: Rejection, connectors: Iterable[Setting], until: datetime) -> datetime | None:
+    """Return when the inbound connectors became what they were at a time; None unless all tell their last change.
+
+    Where one was changed later, when it was changed before that is not known.
+    """
+    own = [connector for connector in connectors if not _for_others(connector, rejection)]
+    times = [connector.changed if "WhenChangedUTC" in connector.values else None for connector in own]
+    known = [time for time in times if time is not None and time <= until]
+    return max(known) if known and len(known) == len(times) else None
 
 
 # ------------------------------------------------------------------------------------------------ inbound connectors
@@ -109,12 +145,18 @@ class _Matched(Struct, frozen=True):
 
 
 class _Inbound(Struct, frozen=True, dict=True):
-    """Inbound connectors against a refused session."""
+    """Inbound connectors against a refused session.
+
+    That one fits now shows nothing of the time of the refusal where they were changed twice (``superseded``), or where
+    an export has no dates and mail is accepted by now that it fits in the same way (``later``).
+    """
 
     rejection: Rejection
     sent: Certificate | None
     connectors: Sequence[Setting]
     since: datetime | None
+    later: Later = NOTHING_LATER
+    superseded: bool = False
 
     @cached_property
     def of_sender(self) -> list[Setting]:
@@ -153,7 +195,22 @@ class _Inbound(Struct, frozen=True, dict=True):
     @cached_property
     def matched(self) -> list[_Matched]:
         """Return whether each connector that may relay matches the session."""
-        return [_match(setting, self.rejection, self.sent, self.since) for setting in (*self.working, *self.unclear)]
+        matches = (
+            _match(setting, self.rejection, self.sent, known=not self.of_another_time(setting))
+            for setting in (*self.working, *self.unclear)
+        )
+        return [
+            _Matched(
+                match.connector,
+                match.name and None if self.later.certificate_accepted else match.name,
+                match.address and None if self.later.address_accepted else match.address,
+            )
+            for match in matches
+        ]
+
+    def of_another_time(self, setting: Setting) -> bool:
+        """Return whether a connector that fits may have been another one when the mail was refused."""
+        return self.superseded or changed_since(setting, self.since)
 
     def shows(self, name: str) -> bool:
         """Return whether every exported connector that may relay holds a property, as it was at the refusal."""
@@ -178,6 +235,8 @@ class _Inbound(Struct, frozen=True, dict=True):
         allowed = any(accepts(name, domain, subdomains=False) for name in names)
         # The list may name an accepted domain by the name or the GUID of its object, which shows no domain.
         nameless = any("." not in name for name in names)
+        if allowed and (self.later.certificate_accepted or any(map(self.of_another_time, candidates))):
+            return None
         if not allowed and (nameless or any("AssociatedAcceptedDomains" in candidate.cut for candidate in candidates)):
             return None
         return names, allowed
@@ -290,7 +349,7 @@ def _for_others(setting: Setting, rejection: Rejection) -> bool:
     return bool(domains) and not any(domain == "*" or accepts(domain, sender, subdomains=True) for domain in domains)
 
 
-def _match(setting: Setting, rejection: Rejection, sent: Certificate | None, since: datetime | None) -> _Matched:
+def _match(setting: Setting, rejection: Rejection, sent: Certificate | None, *, known: bool) -> _Matched:
     name = _connector_name(setting)
     own = certificate_names(sent) if sent is not None else set()
     by_name: bool | None = False if "TlsSenderCertificateName" in setting.values else None
@@ -306,8 +365,12 @@ def _match(setting: Setting, rejection: Rejection, sent: Certificate | None, sin
         # A private address is not what Exchange Online matches: a gateway or a masked log wrote it.
         unknown = None in held or is_private(seen) or "SenderIPAddresses" in setting.cut
         by_address = True if True in held else None if unknown else False
-    if _relays(setting) is None or changed_since(setting, since):
-        by_name, by_address = by_name and None, by_address and None
+    # Behind a gateway, or a device that opens TLS, Exchange Online sees another certificate, and perhaps address.
+    reached = is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint) is not False
+    if _relays(setting) is None or not known or not reached:
+        by_name = by_name and None
+        if not (known and is_service_name(rejection.remote_name)):
+            by_address = by_address and None
     return _Matched(setting, by_name, by_address)
 
 

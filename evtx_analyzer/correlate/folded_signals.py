@@ -41,7 +41,9 @@ def _parts(
 ) -> Iterator[Alike]:
     sent = facts.completed(group.shared.sent)
     limits = [time for time in (sent.not_before, sent.not_after) if time] if sent else []
-    times = sorted({*changes, *limits, *(time + ahead for time in limits for ahead in facts.ahead.values())})
+    # What happened in Exchange Online is dated by its clock, of which those of the logs may be ahead.
+    online = [time + ahead for time in (*limits, *facts.change_times) for ahead in facts.ahead.values()]
+    times = sorted({*changes, *limits, *online})
     # Where the delivery history does not hold the refusals, each is compared by its own time.
     alone = (*sender_key(group.shared), sent_thumbprint(group.shared)) not in facts.refused
     mail_from, reply = (bool(looked_at & {name, ALL_FIELDS}) for name in _DIFFERING)

@@ -12,6 +12,7 @@ from evtx_analyzer.exchange_online import is_service_name
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.evidence import PASSED, Operation
 from evtx_analyzer.model.origin import Fields
+from evtx_analyzer.public_roots import is_public_root_thumbprint
 
 _NOT_TIME_VALID = "CERT_TRUST_IS_NOT_TIME_VALID"
 _EXPIRED = "800B0101"
@@ -98,6 +99,12 @@ def _last_self_signed(check: _Check) -> bool | None:
     return check.operation.elements[-1].self_signed if check.operation.elements else None
 
 
+def _public_root(check: _Check) -> bool | None:
+    """Return True if the chain ends in a public root; None if not, for a root that is on no list may be public too."""
+    elements = check.operation.elements
+    return True if elements and is_public_root_thumbprint(elements[-1].thumbprint) else None
+
+
 def _service_names(check: _Check) -> list[str]:
     return [name for name in (check.operation.subject, check.operation.server_name) if is_service_name(name)]
 
@@ -125,6 +132,7 @@ FIELDS = (
         lambda check: str(len(check.operation.elements)) if check.operation.elements else None,
     ),
     Field("LastElementSelfSigned", "whether the chain ends in a self-signed certificate", _last_self_signed),
+    Field("PublicRoot", "`true` where that is a public root on the list of `certifi`", _public_root),
     Field("SelfSigned", "whether the chain is one self-signed certificate", _self_signed),
     Field("LeafStatus", "errors of the leaf, by name", lambda check: check.leaf_status),
     Field("IssuerStatus", "errors of the elements above it, by name", lambda check: check.issuer_status),

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from evtx_analyzer.correlate.case_facts import CaseFacts, sender_domain_of, sender_key
+from evtx_analyzer.correlate.case_facts import CaseFacts, sender_domain_of, sender_key, sent_thumbprint
 from evtx_analyzer.distinguished_names import certificate_names
 from evtx_analyzer.model.certificate import Certificate
-from evtx_analyzer.model.evidence import Rejection
+from evtx_analyzer.model.evidence import PASSED, Rejection
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES, SESSION_KINDS
 from evtx_analyzer.smtp.rejections import is_proxied
 
@@ -46,6 +46,30 @@ class RefusedSession(Struct, frozen=True, kw_only=True, dict=True):
     def judged(self) -> datetime:
         """Return the time of the handshake by the clock of Exchange Online, which decides whether a date is over."""
         return self.moment - self.ahead
+
+    @cached_property
+    def failed_check(self) -> tuple[datetime, datetime] | None:
+        """Return the time in which checks of the certificate that was sent are known to fail; None if none failed.
+
+        It lasts from the first failure after the last success to the next success, or else to the end of the export or
+        the last refusal. Mail that was accepted later may have been accepted after a repair that no log shows.
+        """
+        rejection, case = self.rejection, self.case
+        began: datetime | None = None
+        until = case.checked_until.get(rejection.host, rejection.time)
+        for check in case.checks.get((rejection.host, sent_thumbprint(rejection)), ()):
+            if check.time <= rejection.time:
+                began = None if check.result == PASSED else began or check.time
+            elif check.result == PASSED:
+                until = check.time
+                break
+        return None if began is None else (began, max(case.refused_span(rejection)[1], until))
+
+    @cached_property
+    def expiry(self) -> datetime | None:
+        """Return when the certificate that was sent expired by the log's clock, where that is before the handshake."""
+        after = self.sent.not_after if self.sent is not None else None
+        return after + self.ahead if after is not None and after < self.judged else None
 
     @cached_property
     def shows_commands(self) -> bool:

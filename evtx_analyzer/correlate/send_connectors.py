@@ -9,7 +9,14 @@ from functools import cached_property
 from msgspec import Struct
 
 from evtx_analyzer.correlate.fields import Field, verdict
-from evtx_analyzer.correlate.settings import as_they_were, changes_since, named_value, same_text
+from evtx_analyzer.correlate.settings import (
+    NOTHING_LATER,
+    Later,
+    as_they_were,
+    changes_since,
+    named_value,
+    same_text,
+)
 from evtx_analyzer.distinguished_names import issuer_and_subject, name_parts, same_name
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
@@ -24,13 +31,18 @@ class Sender(Struct, frozen=True, dict=True):
     connectors: Sequence[Setting]
     certificates: Sequence[Setting]
     since: datetime | None
+    later: Later = NOTHING_LATER
 
     @cached_property
     def own(self) -> list[Setting]:
         """Return the exports of the session's connector; there are several if it was exported again after a change."""
+        return [setting for (setting,) in as_they_were([[setting] for setting in self.every_own], self.since)]
+
+    @cached_property
+    def every_own(self) -> list[Setting]:
+        """Return all exports of the session's connector."""
         name = self.rejection.connector
-        same = [[setting] for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
-        return [setting for (setting,) in as_they_were(same, self.since)]
+        return [setting for setting in self.connectors if same_text(setting.values.get("Name", ""), name)]
 
     @cached_property
     def wanted(self) -> list[tuple[str, str]]:
@@ -68,8 +80,23 @@ def _sent_as_set(view: Sender) -> bool | None:
         # Whether Exchange finds a name whose parts are written in another order is not documented.
         if same or not (_same_parts(issuer, sent.issuer) and _same_parts(subject, sent.subject)):
             answers.add(same)
-    # Exports from before and after a change contradict each other: which one was in force is not known.
-    return answers.pop() if len(answers) == 1 else None
+    if answers == {False} and _named_later(view):
+        return None
+    # Exports from before and after a change contradict each other: which one was in force is not known. One that fits
+    # and is of before a later change may be of before another change as well.
+    known = answers == {False} or (answers == {True} and not changes_since(view.every_own, view.since))
+    return answers.pop() if known else None
+
+
+def _named_later(view: Sender) -> bool:
+    """Return whether an export without dates names a certificate that is sent since: it may have been set only then."""
+    if all(setting.changed for setting in view.own):
+        return False
+    return any(
+        same_name(f"{subject} {issuer}", f"{sent.subject} {sent.issuer}")
+        for sent in view.later.sent
+        for issuer, subject in view.wanted
+    )
 
 
 def _set_subject(view: Sender) -> str | None:

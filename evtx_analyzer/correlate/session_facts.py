@@ -338,12 +338,14 @@ def _configuration(session: RefusedSession) -> Fields:
         return {}
     domain = rejection.mail_from.rpartition("@")[2]
     shown = (session.sent, rejection.from_start, rejection.connector, domain)
-    since = case.changed_from(rejection)
+    since, ahead = case.changed_from(rejection), session.ahead
     # An object that was changed at the very time of the refusal was not changed after it.
-    told = (*shown, rejection.null_sender, rejection.seen_address, since and bisect_right(case.change_times, since))
-    key = ("configuration", rejection.host, rejection.kind, *told)
+    between = since and tuple(bisect_right(case.change_times, time) for time in (since, since - ahead))
+    told = (*shown, rejection.null_sender, rejection.seen_address, between)
+    later = compared_mail.later(session)
+    key = ("configuration", rejection.host, rejection.kind, later, *told)
     if key not in case.answers:
-        checked = connector_checks.check(rejection, session.sent, case.objects, since)
+        checked = connector_checks.check(rejection, session.sent, case.objects, since, ahead, later)
         case.answers[key] = {**checked, **facts(FITTING_FIELDS, _Fitting(session, checked))}
     return case.answers[key]
 

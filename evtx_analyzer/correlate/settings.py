@@ -8,10 +8,28 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import combinations
 
+from msgspec import Struct
+
 from evtx_analyzer import clock
 from evtx_analyzer.exchange_online import is_initial_domain, parse_address
+from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.origin import Fields
+
+
+class Later(Struct, frozen=True):
+    """What logs show of the same connector after the refusals, which an export without dates may be as late as.
+
+    ``certificate_accepted`` and ``address_accepted`` say that mail with the refused certificate, and from the refused
+    address, was accepted for outside recipients; ``sent`` are the certificates that its later sessions sent.
+    """
+
+    certificate_accepted: bool = False
+    address_accepted: bool = False
+    sent: tuple[Certificate, ...] = ()
+
+
+NOTHING_LATER = Later()
 
 
 def inside(address: str, scope: str) -> bool | None:

@@ -7,7 +7,7 @@ which causes name under ``repair``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -15,12 +15,13 @@ from msgspec import Struct
 
 from evtx_analyzer import clock
 from evtx_analyzer.correlate import connector_checks
+from evtx_analyzer.correlate.case_facts import sent_thumbprint
 from evtx_analyzer.exchange_online import is_private
-from evtx_analyzer.model.evidence import PASSED, Operation
+from evtx_analyzer.model.evidence import PASSED, Operation, Rejection
 from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.normalize.kinds import KINDS_WITH_CERTIFICATES
-from evtx_analyzer.repair.later import Later, between, meanwhile, outside_mail, same_host
-from evtx_analyzer.repair.refused_state import RefusedState
+from evtx_analyzer.repair.later import Later, between, meanwhile, outside_mail, refused_also, same_host
+from evtx_analyzer.repair.refused_state import RefusedState, reached_online, tls_used
 from evtx_analyzer.rules.definitions import CHANGES
 from evtx_analyzer.smtp.acceptances import MailState, Span
 from evtx_analyzer.smtp.deliveries import AcceptedMail
@@ -53,7 +54,7 @@ class Change(Struct, frozen=True, kw_only=True):
 def changes(state: RefusedState, later: Later) -> list[Change]:
     """Return every change that later logs show, in the order of ``CHANGES``."""
     mail = outside_mail(state, later)
-    seen = [*_checks(state, later, mail), *_sessions(state, mail), *_exports(state, later, mail)]
+    seen = [*_checks(state, later, mail), *_sessions(state, later, mail), *_exports(state, later, mail)]
     return sorted(seen, key=lambda change: (CHANGES.index(change.name), change.time is None, change.time or 0))
 
 
@@ -81,26 +82,32 @@ def _checks(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> 
         yield _change(state, name, text, first, _with_same_certificate(state, mail))
 
 
-def _sessions(state: RefusedState, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
+def _sessions(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
     """Yield what sessions that were accepted after the last refusal do in another way than the refused ones."""
+    see = _Sessions(state, later)
     if state.thumbprints:
         others = [row for row in mail if row.state.thumbprint and row.state.thumbprint not in state.thumbprints]
-        names = ", ".join(sorted({row.state.thumbprint for row in _after(others, state.end)}))
-        yield from _by_mail(state, "another-certificate", f"Another certificate is sent: {names}", others)
+        names = {row.state.thumbprint for row in _after(others, state.end)}
+        text = f"Another certificate is sent: {', '.join(sorted(names))}"
+        yield from see.change("another-certificate", text, others, lambda refused: sent_thumbprint(refused) in names)
     if state.certificate_sent is False:
         shown = [row for row in mail if row.state.thumbprint]
-        names = ", ".join(sorted({row.state.thumbprint for row in _after(shown, state.end)}))
-        yield from _by_mail(state, "certificate-sent", f"A certificate is sent now: {names}", shown)
+        sent = {row.state.thumbprint for row in _after(shown, state.end)}
+        text = f"A certificate is sent now: {', '.join(sorted(sent))}"
+        yield from see.change("certificate-sent", text, shown, lambda refused: sent_thumbprint(refused) in sent)
     if state.tls is False:
-        yield from _by_mail(state, "tls-used", "TLS is used now", [row for row in mail if row.state.tls])
+        secured = [row for row in mail if row.state.tls]
+        yield from see.change("tls-used", "TLS is used now", secured, lambda refused: tls_used(refused) is True)
     # A refusal whose address is not known may have come from the one that seems to be another.
     if state.addresses and state.every_address:
         known = [row for row in mail if row.state.seen_address and not is_private(row.state.seen_address)]
         moved = [row for row in known if row.state.seen_address not in state.addresses]
-        names = ", ".join(sorted({row.state.seen_address for row in _after(moved, state.end)}))
-        yield from _by_mail(state, "another-address", f"Exchange Online sees another address: {names}", moved)
+        seen = {row.state.seen_address for row in _after(moved, state.end)}
+        text = f"Exchange Online sees another address: {', '.join(sorted(seen))}"
+        yield from see.change("another-address", text, moved, lambda refused: refused.seen_address in seen)
     if state.online is False:
-        yield from _by_mail(state, "exchange-online-reached", "The sessions end at Exchange Online itself now", mail)
+        text = "The sessions end at Exchange Online itself now"
+        yield from see.change("exchange-online-reached", text, mail, lambda refused: reached_online(refused) is True)
 
 
 _DIFFERS: Mapping[str, tuple[Part, ...]] = {
@@ -113,13 +120,29 @@ _DIFFERS: Mapping[str, tuple[Part, ...]] = {
 """The parts in which mail differs from the refused mail by the change itself."""
 
 
-def _by_mail(state: RefusedState, name: str, text: str, mail: Sequence[AcceptedMail]) -> Iterator[Change]:
-    """Yield the change that accepted mail itself shows, unless some of it was accepted while other mail was refused."""
-    span = between(mail, state.end, None)
-    if span is not None and not meanwhile(mail, state.start, state.end):
-        since = f"{text}, since {clock.as_text(span.first)}."
-        alone = any(_differs(row.state, state) <= {*_DIFFERS[name]} for row in _after(mail, state.end))
-        yield Change(name=name, text=since, time=span.first, origin=None, accepted=span, alone=alone)
+class _Sessions(Struct, frozen=True):
+    """The sessions after an incident, in which a change may show."""
+
+    state: RefusedState
+    later: Later
+
+    def change(
+        self, name: str, text: str, mail: Sequence[AcceptedMail], has: Callable[[Rejection], bool]
+    ) -> Iterator[Change]:
+        """Yield the change that accepted mail itself shows, unless some of it was accepted while other was refused.
+
+        Where mail that has the change was refused before any was accepted, something else ended the refusals.
+        """
+        state = self.state
+        span = between(mail, state.end, None)
+        if span is not None and not meanwhile(mail, state.start, state.end):
+            since = f"{text}, since {clock.as_text(span.first)}."
+            failed = refused_also(state, self.later, span.first, has)
+            alone = any(_differs(row.state, state) <= {*_DIFFERS[name]} for row in _after(mail, state.end))
+            accepted = None if failed else span
+            yield Change(
+                name=name, text=since, time=span.first, origin=None, accepted=accepted, alone=alone and not failed
+            )
 
 
 def _exports(state: RefusedState, later: Later, mail: Sequence[AcceptedMail]) -> Iterator[Change]:

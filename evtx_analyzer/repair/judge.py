@@ -8,7 +8,7 @@ refusals follow and no such change does. Everything else is *not shown*: absence
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -260,7 +260,10 @@ def _proves(judged: _Judged, case: RepairCase, later: Later) -> bool:
     if change.time is not None and change.accepted is not None:
         # A connector that was changed as well may have been the repair.
         start, until = judged.incident.start, change.accepted.first
-        if any(start < time <= until for time in later.facts.change_times):
+        last = judged.incident.rejections[-1]
+        # The times of the tenant's objects are by Exchange Online's clock.
+        clocks = {timedelta(), later.facts.ahead_in(last.kind, last.origin)}
+        if any(start < time + ahead <= until for time in later.facts.change_times for ahead in clocks):
             return False
     if change.time is None and RANK[grades[cause]] < RANK["probable"]:
         # An export shows the state now; that it was another one before is the cause's own claim.
@@ -269,7 +272,12 @@ def _proves(judged: _Judged, case: RepairCase, later: Later) -> bool:
         # The state had changed and mail was refused all the same: something else may have ended it.
         return False
     names = {seen.name for seen in judged.seen}
-    possible = {name for name, grade in grades.items() if RANK[grade] >= RANK["possible"]}
-    rivals = (rival for rival in case.causes if rival.id != cause and rival.id in possible)
+    rivals = [rival for rival in case.causes if rival.id != cause]
     # A change that would have repaired another possible cause as well does not tell the two apart.
-    return not any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in rivals)
+    possible = (rival for rival in rivals if RANK[grades.get(rival.id, "no-evidence")] >= RANK["possible"])
+    if any(names & {*rival.repair_confirms, *rival.repair_fits} for rival in possible):
+        return False
+    # Nor does it where the logs do not show which of them it was: event 30 alone says the same of a missing issuer and
+    # of a root that is not trusted.
+    seen_too = (rival for rival in rivals if grades.get(rival.id) == "coincident")
+    return not any(change.name in rival.repair_confirms for rival in seen_too)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evtx_analyzer import clock
-from evtx_analyzer.correlate.case_facts import CaseFacts, grouped
+from evtx_analyzer.correlate.case_facts import CaseFacts, grouped, sender_domain_of
 from evtx_analyzer.hosts import may_be_another
 from evtx_analyzer.model.alike import Alike
 from evtx_analyzer.model.events import Setting
@@ -100,6 +100,24 @@ def refusals_after(state: RefusedState, later: Later, time: datetime) -> LaterRe
         return None
     first = min(firsts, key=lambda rejection: (rejection.time, sort_key(rejection.origin)))
     return LaterRefusals(count, first, last, surely_until)
+
+
+def refused_also(state: RefusedState, later: Later, until: datetime, changed: Callable[[Rejection], bool]) -> bool:
+    """Return whether mail of the same machine and connector that has a change was refused after an incident.
+
+    Only what was refused before ``until``, the first mail that was accepted with the change, is looked at, and of the
+    same senders: mail of others may be refused for what they are.
+    """
+    senders = _senders(state)
+    whole = (refused for name in senders for refused in later.refused_by.get(name, ()))
+    times = [(refused, refused.time) for refused in whole if clock.is_known(refused.time_basis)]
+    for group in (group for name in senders for group in later.alike_by.get(name, ())):
+        times += [(group.shared, row.time) for row in group.differing()]
+    return any(
+        sender_domain_of(refused) in state.sender_domains and _refused_same(refused, state) and changed(refused)
+        for refused, time in times
+        if state.end < time < until
+    )
 
 
 def undated_refusal(state: RefusedState, later: Later) -> bool:

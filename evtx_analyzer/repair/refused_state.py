@@ -71,9 +71,9 @@ def refused_state(
     complete = holds_every_kind(incident)
     # Refusals that are alike were refused in the same state, so one of each group is enough.
     rejections = (*incident.rejections, *(next(group.rejections()) for group in incident.alike))
-    tls = {_tls(rejection) for rejection in rejections}
-    certificates = {_certificate_sent(rejection) for rejection in rejections}
-    online = {_online(rejection) for rejection in rejections}
+    tls = {tls_used(rejection) for rejection in rejections}
+    certificates = {certificate_sent(rejection) for rejection in rejections}
+    online = {reached_online(rejection) for rejection in rejections}
     links = (link for link in incident.every_link if link.broken_by is None and link.basis != "time")
     checks = (operations[link.operation] for link in links if link.operation in operations)
     bad = [check for check in checks if check.result not in ("", PASSED)]
@@ -118,24 +118,25 @@ def _accepted_meanwhile(history: Delivery, incident: Incident) -> bool:
     return same and first <= incident.end and last >= incident.start
 
 
-def _online(rejection: Rejection) -> bool | None:
+def reached_online(rejection: Rejection) -> bool | None:
     """Return whether the other side is Exchange Online, which only a session with it shows."""
     if rejection.kind not in SESSION_KINDS or is_proxied(rejection.kind, rejection.remote_endpoint):
         return None
     return is_remote_side(rejection.remote_name, rejection.received, rejection.remote_endpoint)
 
 
-def _tls(rejection: Rejection) -> bool | None:
+def tls_used(rejection: Rejection) -> bool | None:
+    """Return whether a refused session used TLS; None where the log does not show it."""
     if rejection.starttls or rejection.tls:
         return True
     return False if rejection.from_start and rejection.kind in SESSION_KINDS else None
 
 
-def _certificate_sent(rejection: Rejection) -> bool | None:
+def certificate_sent(rejection: Rejection) -> bool | None:
     """Return whether a certificate was sent, which needs TLS; None where the log does not show it, as in IIS SMTP."""
     if rejection.sent is not None:
         return True
-    tls = _tls(rejection)
+    tls = tls_used(rejection)
     if tls is False:
         return False
     return False if tls and rejection.from_start and rejection.kind in KINDS_WITH_CERTIFICATES else None

@@ -15,6 +15,7 @@ PLACEHOLDERS = frozenset(
         # Accepted mail and what logs cover.
         *("accepted_addresses", "accepted_again", "accepted_connectors", "accepted_same_address"),
         *("accepted_same_security", "accepted_same_sender", "accepted_senders", "accepted_since_expiry"),
+        *("accepted_since_change", "refused_with_certificate", "relayed_same_sender"),
         *("accepted_since_failed_check", "accepted_since_handshake", "coverage", "schannel_events"),
         # Exported configuration.
         *("associated_domains", "changed_inbound", "changed_send", "configured_subject", "connector_names"),
