@@ -170,7 +170,7 @@ class SourceAccount:
         A difference is a loss, and so are bytes that were cut off or appended meanwhile.
         """
         appended, reference = stream.finish(), self._first_read or self.examined.contents
-        contents, size = stream.contents, self.examined.size
+        contents, size = stream.contents, self.examined.length
         self._first_read = self._first_read or contents
         if stream.failure:
             self.stop(stream.failure, self._behind(stream))
@@ -178,7 +178,7 @@ class SourceAccount:
             self.stop(_CUT.format(contents.size, size), self._behind(stream))
         elif reference is not None and contents != reference:
             self.stop(_CHANGED, _ONE_CONTENTS)
-        elif appended:
+        elif appended and not self.examined.part:
             self.stop(_APPENDED, self._behind(stream))
         return reference is None or contents == reference
 

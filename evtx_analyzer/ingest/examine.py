@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from io import BytesIO
+from typing import BinaryIO
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,11 +20,13 @@ from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
+from evtx_analyzer.ingest.copies import RowsDigest, first_of
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 from evtx_analyzer.read.encoding import as_text
 
 NEEDLE = "5.7.64"
+_REPEATED = "it holds the same contents {} times, one after the other, and they count once"
 OWN_REPORT = "a report that this program made: it is no evidence"
 # A saved report as JSON or HTML. Reports hold the text 5.7.64, and often lie in the folder of their logs.
 _OWN_REPORT = re.compile(
@@ -50,7 +54,8 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
     ``head`` is a checksum of the beginning: where it differs, so do the contents. ``crc`` is the CRC-32 of all bytes.
-    ``zeroed`` is set where the bytes by which a file is recognized are all 0.
+    ``zeroed`` is set where the bytes by which a file is recognized are all 0. ``part`` is the number of bytes to be
+    read where the rest repeats them, else 0. ``rows_digest`` is that of the text of a small log (``RowsDigest``).
     """
 
     source: Source
@@ -65,11 +70,18 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     head: int = 0
     zeroed: bool = False
     crc: int | None = None
+    part: int = 0
+    rows_digest: str = ""
 
     @property
     def contents(self) -> Contents | None:
-        """Size and checksum of what the digest covers; None where it is pending or could not be made."""
-        return None if self.crc is None else Contents(self.size, self.crc)
+        """Size and checksum of what is read and the digest covers; None where that is not the same, or not known."""
+        return None if self.crc is None or self.part else Contents(self.size, self.crc)
+
+    @property
+    def length(self) -> int:
+        """The number of bytes to be read."""
+        return self.part or self.size
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> ExaminedSource:
@@ -90,18 +102,22 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
     """Return a source that was read to its end, or to its beginning only where its digest is ``pending``."""
-    digest, size, holds, tail, crc = hashlib.sha256(), 0, False, b"", 0
+    digest, size, holds, tail, crc, block, rows = hashlib.sha256(), 0, False, b"", 0, b"", RowsDigest()
     known = ExaminedSource(source=source, sha256="", size=0, syntax=None, holds_code=False)
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
-            while block := stream.read(_BLOCK):
+            while more := stream.read(_BLOCK):
+                block = more
                 if not size:
                     known = _recognized(source, block[:HEAD])
                     if digests and known.syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
+                        known = _with_part(known, stream, source.size)
                         return replace(known, pending=digests.begin(source))
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
+                if known.syntax is not None and known.syntax not in _NO_TEXT_LOGS:
+                    rows.update(block)
 
                 # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
                 looks = known.syntax not in _NO_TEXT_LOGS and OWN_REPORT not in known.notes
@@ -113,7 +129,24 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
         return _unreadable(source, size, error)
     # A log that ends in damage is read up to there, and the loss is recorded by that reading.
     error_text = f"{ended} (after {size:,} bytes)" if ended and known.syntax is None else ""
-    return replace(known, sha256=digest.hexdigest(), size=size, holds_code=holds, error=error_text, crc=crc)
+    known = replace(known, sha256=digest.hexdigest(), size=size, holds_code=holds, error=error_text, crc=crc)
+    if known.syntax is None or known.syntax in _NO_TEXT_LOGS:
+        return known
+    if size == len(block):  # all of it is at hand; a large member of an archive is not unpacked once more for this
+        known = _with_part(known, BytesIO(block), size)
+        if known.part:
+            rows = RowsDigest()
+            rows.update(block[: known.part])
+    return replace(known, rows_digest=rows.hexdigest())
+
+
+def _with_part(source: ExaminedSource, stream: BinaryIO, size: int) -> ExaminedSource:
+    """Return a source of which only a part is read where the rest repeats it."""
+    part = 0 if source.syntax in _NO_TEXT_LOGS else first_of(stream, size)
+    if not part:
+        return source
+    times = _REPEATED.format(size // part)
+    return replace(source, part=part, notes=(*source.notes, times))
 
 
 def _recognized(source: Source, head: bytes) -> ExaminedSource:
@@ -158,12 +191,16 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
     unsettled = list(examined)
     alike = Counter((source.size, source.head) for source in unsettled)
     first: dict[str, str] = {}
+    rows: dict[str, str] = {}
     sources = []
     settled = [with_digest(source) if alike[source.size, source.head] > 1 else source for source in unsettled]
     for source in settled:
         known = source.size and not source.error and source.pending is None
-        original = first.setdefault(source.sha256, source.source.path) if known else source.source.path
-        sources.append(source if original == source.source.path else replace(source, duplicate_of=original))
+        path = source.source.path
+        original = first.setdefault(source.sha256, path) if known else path
+        if known and source.rows_digest and original == path:
+            original = rows.setdefault(source.rows_digest, path)
+        sources.append(source if original == path else replace(source, duplicate_of=original))
     return sources
 
 
