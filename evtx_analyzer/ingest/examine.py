@@ -119,10 +119,10 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                 if known.syntax is not None and known.syntax not in _NO_TEXT_LOGS:
                     rows.update(block)
 
-                # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
+                # The text may cross the end of a block, and takes four bytes a letter in UTF-32.
                 looks = known.syntax not in _NO_TEXT_LOGS and OWN_REPORT not in known.notes
                 holds = holds or (looks and _holds_code(tail + block))
-                tail = block[-2 * len(NEEDLE) :]
+                tail = block[-4 * len(NEEDLE) :]
                 progress(source.path, len(block))
             ended = failure(stream)
     except OSError as error:
@@ -213,12 +213,13 @@ def holds_code(source: ExaminedSource) -> bool:
         while block := stream.read(_BLOCK):
             if _holds_code(tail + block):
                 return True
-            tail = block[-2 * len(NEEDLE) :]
+            tail = block[-4 * len(NEEDLE) :]
     return False
 
 
 def _holds_code(data: bytes) -> bool:
-    return NEEDLE.encode() in data or NEEDLE.encode("utf-16-le") in data or NEEDLE.encode("utf-16-be") in data
+    """Return whether bytes hold the code in UTF-8, or in UTF-16 or UTF-32, where zeros stand between its letters."""
+    return NEEDLE.encode() in data or (b"\0" in data and NEEDLE.encode() in data.replace(b"\0", b""))
 
 
 def is_event_log(source: ExaminedSource) -> bool:
