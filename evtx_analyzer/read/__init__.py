@@ -23,7 +23,7 @@ from evtx_analyzer.read.event_xml import is_event_xml, read_event_xml
 from evtx_analyzer.read.exchange_log import is_exchange_log, read_exchange_log
 from evtx_analyzer.read.iis_log import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
 from evtx_analyzer.read.json_export import is_json, read_json
-from evtx_analyzer.read.mail import is_mail, is_mail_report, read_mail
+from evtx_analyzer.read.mail import is_mail, is_mail_report, read_mail, text_before_attachments
 from evtx_analyzer.read.not_read import document, is_not_read, other_log, read_not_read
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
@@ -61,6 +61,12 @@ def _is_evtx(head: bytes) -> bool:
     return first_header(head, 0, len(head)) is not None
 
 
+def _is_mail_around_a_log(head: bytes) -> bool:
+    """Return whether a file is a mail to which a log is attached as text, and not one into which a log was pasted."""
+    before = text_before_attachments(head)
+    return before is not None and not is_exchange_log(before) and not is_w3c_log(before)
+
+
 def _read_evtx(stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
     """Read an event log; the reader, with both of its decoders, is imported only where there is one."""
     from evtx_analyzer.read.evtx.reader import read_evtx  # noqa: PLC0415  start-up cost
@@ -92,6 +98,7 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("message-export", is_message_export, read_message_export),
     ("clixml", is_clixml, read_clixml),
     ("mail", is_mail_report, read_mail),
+    ("other-mail", _is_mail_around_a_log, read_mail),
     # Before the logs whose rows it holds, which are found in lines with other text before them too.
     ("collected-rows", is_collected, read_collected),
     ("exchange-log", is_exchange_log, read_exchange_log),
