@@ -33,9 +33,9 @@ _TRACKING = r"\d{4}-\d\d-\d\dT[\d:.]+Z,(?:[^,\r\n]*,){16}"
 _HEADER = r"#(?:Software|Version|Log-type|Date|Fields): ?"
 _ANY_ROW = f"(?:{_PROTOCOL}|{_TRACKING}|{_IIS}|{_HEADER})"
 _ROW, _OF_PROTOCOL = re.compile(_ANY_ROW, re.IGNORECASE), re.compile(_PROTOCOL)
-_IN_VALUE = re.compile(rf'[{{,]\s{{0,99}}"[^"\r\n]{{1,99}}"\s{{0,9}}:\s{{0,9}}"{_ANY_ROW}')
+_IN_VALUE = re.compile(rf'[:,\[]\s{{0,99}}"{_ANY_ROW}')
 _IN_CELL = re.compile(rf'(?:^|[,;\t])"{_ANY_ROW}', re.MULTILINE)
-_NAMES = re.compile(r'"?[\w.@ -]{1,60}"?(?:[,;\t]"?[\w.@ -]{0,60}"?){1,99}\s*$')
+_NAMES = re.compile(r'"?[\w.@ \[\]()-]{1,60}"?(?:[,;\t]"?[\w.@ \[\]()-]{0,60}"?){1,99}\s*$')
 _DELIMITERS = ",;\t"
 _TIME = slice(0, len("2016-12-01T03:09:55"))
 _NO_HEADER = "the export leaves out the header of the log, which names its columns: give the log as the server wrote it"
@@ -81,7 +81,11 @@ def read_collected(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
             unknown.append((line, offset, text))
     if unknown:
         line, offset, _ = unknown[0]
-        yield Loss(origin=replace(source, line=line, offset=offset), reason=_NO_HEADER, extent=f"{len(unknown)} rows")
+        yield Loss(origin=replace(source, line=line, offset=offset), reason=_NO_HEADER, extent=_counted(len(unknown)))
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
 
 
 def _readers(header: str, iis: W3cRows, exchange: ExchangeRows) -> tuple[W3cRows | ExchangeRows, ...]:

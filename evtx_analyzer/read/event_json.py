@@ -25,7 +25,9 @@ _LARGEST = 64 << 20
 _BEGINS = re.compile(r'\s*(?:Record \d+\s+)?[\[{]\s*["\[{]')
 _VALUE = re.compile(r'[{"]')
 _NEXT_LINE = re.compile(r"\n(?=\{|Record \d+\s*\n\{)")
-_NAMES_CAPI2 = re.compile(rf'"(?:ProviderName|Provider|SourceName|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"')
+_NAMES_CAPI2 = re.compile(
+    rf'"(?:ProviderName|Provider|SourceName|Source|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"'
+)
 _LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"\s*:\s*\{|"EventRecordId"\s*:')
 
 

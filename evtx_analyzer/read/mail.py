@@ -28,6 +28,8 @@ _USUAL = re.compile(
     r"^(?:From|To|Subject|Date|Received|Message-ID|MIME-Version|Content-Type):", re.MULTILINE | re.IGNORECASE
 )
 _ATTACHED = re.compile(r"^Content-Disposition:\s{0,9}attachment", re.MULTILINE | re.IGNORECASE)
+_UUENCODED = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} (\S[^\r\n]{0,200})\r?\n(?=[ -`]{5,100}\r?\n)", re.MULTILINE)
+"""The beginning of a file that is encoded in the text (uuencode of POSIX), as old mailers do."""
 _FEW = 3
 _REPORT = re.compile(r"report-type=\"?delivery-status|message/(?:global-)?delivery-status", re.IGNORECASE)
 
@@ -84,8 +86,9 @@ def _rows(data: bytes, source: Origin, *, unpacked: bool) -> Iterator[LogRow | L
         yield Loss(
             origin=source, reason=reason, extent=f"{mail.unattributed} report{'s' if mail.unattributed > 1 else ''}"
         )
-    if mail.attachments and not unpacked:
-        yield attached(source, mail.attachments)
+    inline = [name.decode("utf-8", "replace") for name in _UUENCODED.findall(data)]
+    if inline or (mail.attachments and not unpacked):
+        yield attached(source, inline or mail.attachments)
     elif mail.tells:
         reason = (
             "a mail whose text holds 5.7.64, and no report of a mail server: save the report itself as .eml or .msg"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import io
 import zipfile
 
@@ -219,3 +220,35 @@ def test_a_log_that_is_pasted_into_a_mail_with_another_attachment_is_read(tmp_pa
     text = mixed(f"Content-Type: text/plain\n\nplease see\n\n{LOG}", attached_bytes("offer.docx", b"x"))
     made = analyze(tmp_path, {"mail.eml": text})
     assert [item.sent.thumbprint for item in rejections(made)] == [LEAF.thumbprint]
+
+
+def unnamed(kind, content):
+    text = base64.encodebytes(content.encode()).decode()
+    return f"Content-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{text}"
+
+
+def test_a_file_without_a_name_is_unpacked(tmp_path):
+    made = analyze(tmp_path, {"mail.eml": mixed(unnamed("application/octet-stream", LOG))})
+    assert [display_name(item.origin) for item in rejections(made)] == ["mail.eml!application/octet-stream"]
+
+
+@pytest.mark.parametrize("kind", ["application/pkcs7-mime; name=smime.p7m", "application/x-pkcs7-mime"])
+def test_a_sealed_mail_is_a_loss(tmp_path, kind):
+    made = analyze(tmp_path, {"mail.eml": HEADERS + "MIME-Version: 1.0\n" + unnamed(kind, "x"), "SEND.LOG": LOG})
+    (loss,) = made.losses
+    assert "which is not opened" in loss.reason
+
+
+def test_the_signature_of_a_mail_is_no_attachment(tmp_path):
+    signature = unnamed("application/pkcs7-signature; name=smime.p7s", "x")
+    made = analyze(tmp_path, {"mail.eml": mixed(attached("SEND.LOG", LOG), signature)})
+    assert len(rejections(made)) == 1
+    assert made.losses == ()
+
+
+def test_a_file_in_the_text_of_a_mail_is_a_loss(tmp_path):
+    lines = [LOG.encode()[at : at + 45] for at in range(0, len(LOG), 45)]
+    text = HEADERS + "\nbegin 644 SEND.LOG\n" + "".join(binascii.b2a_uu(line).decode() for line in lines) + "end\n"
+    made = analyze(tmp_path, {"mail.eml": text, "SEND.LOG": send(accepted(LEAF, START, "08D50D3D9730A8D2"))})
+    (loss,) = made.losses
+    assert loss.reason.endswith("save them, and give the folder (SEND.LOG)")
