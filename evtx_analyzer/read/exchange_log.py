@@ -38,7 +38,7 @@ RECEIVE_LOG = "SMTP Receive Protocol Log"
 _CODE = "5.7.64"
 _HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
 _START = re.compile(
-    r'(?<![^\s:>|])"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
+    r'(?<![^\s:>|+])"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
 )
 _PLAIN_HEADER = re.compile(r'^"?date-time"?[,;\t]"?[a-z-]+"?[,;\t]', re.MULTILINE | re.IGNORECASE)
 # Where no Log-type is there: a column that only this kind of log has.
@@ -49,13 +49,14 @@ IMPORTED = (
 """Columns by which rows are known that ``Import-Csv`` made objects of, and the kind of their log."""
 _KINDS = (("event-id", "Message Tracking Log"), ("direction", "Transport Connectivity Log"))
 _LOG_TYPE = re.compile(r'^[^\r\n#]{0,300}#Log-type:[ \t]*([^\r\n,;\t"]+)', re.MULTILINE | re.IGNORECASE)
+_JSON = re.compile(r"[\[{]\s{0,99}[\[{\"]")
 _DELIMITERS = ",;\t"
 
 
 def is_exchange_log(head: bytes) -> bool:
     """Return whether the first bytes are of an Exchange log with comma separated fields, with or without a header."""
     text = as_text(head)
-    if text.startswith(("{", "[")):
+    if _JSON.match(text):
         return False
     if _LOG_TYPE.search(text) or _PLAIN_HEADER.search(text):
         return True

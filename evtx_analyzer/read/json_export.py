@@ -8,6 +8,7 @@ a Boolean reads ``True`` as in the other exports.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
@@ -17,15 +18,17 @@ from evtx_analyzer.plain_text import whole_text
 from evtx_analyzer.read.csv_export import QUEUE_EXPORT, QUEUED_EXPORT, TABLES, TRACKING_EXPORT
 from evtx_analyzer.read.encoding import as_text
 from evtx_analyzer.read.exchange_log import IMPORTED, RECEIVE_LOG, SEND_LOG, is_receiving
+from evtx_analyzer.read.w3c_log import W3C_LOG
 
 LARGEST = 64 << 20
-_ROWS = (TRACKING_EXPORT, QUEUE_EXPORT, QUEUED_EXPORT, *(log for _, log in IMPORTED))
+# Not ``{code}`` of a ticket.
+_BEGINS = re.compile(r"\s{0,99}(?:\[\s{0,99})?\{\s{0,999}(?:[\"}]|\Z)")
+_ROWS = (W3C_LOG, TRACKING_EXPORT, QUEUE_EXPORT, QUEUED_EXPORT, *(log for _, log in IMPORTED))
 
 
 def is_json(head: bytes) -> bool:
     """Return whether a file begins as a JSON object or array of objects."""
-    text = as_text(head[:512]).lstrip(" \t\r\n")
-    return text.startswith("{") or (text.startswith("[") and text[1:].lstrip().startswith("{"))
+    return _BEGINS.match(as_text(head[:512])) is not None
 
 
 def read_json(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:

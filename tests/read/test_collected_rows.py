@@ -195,3 +195,37 @@ def test_objects_of_a_receive_log_are_no_refusals_of_exchange_online(tmp_path, w
     rows = [{**row, "connector-id": r"EX01\Default EX01"} for row in objects(log)]
     (tmp_path / "x.json").write_text(write(rows))
     assert ea.analyze(tmp_path, rules=rules()).rejection_count == 0
+
+
+def test_objects_of_an_iis_log_are_read_as_the_log(tmp_path):
+    """``Import-Csv -Delimiter ' '``, and JSON of other tools with the columns of the log."""
+    written = made_files("iis")
+    log = written.pop(NAMES["iis"])
+    names = next(line for line in log.splitlines() if line.startswith("#Fields"))[len("#Fields: ") :].split()
+    rows = [dict(zip(names, row.split(" "), strict=True)) for row in without_header(log.splitlines())]
+    plain = seen(tmp_path / "log", {**written, NAMES["iis"]: log})
+    assert seen(tmp_path / "export", {**written, "x.json": json.dumps(rows)}) == plain
+
+
+PASTED = {
+    "a diff": lambda lines: "".join(f"+{line}\n" for line in lines),
+    "a chat": lambda lines: "".join(f"[10:12] Max: {line}\n" for line in lines),
+    "objects of Get-Content": lambda lines: json.dumps([{"value": line, "ReadCount": 1} for line in lines]),
+    "texts of Get-Content": json.dumps,
+    "Select-String, CSV": lambda lines: '"LineNumber","Line"\n'
+    + "".join('"1","{}"\n'.format(line.replace('"', '""')) for line in lines),
+}
+
+
+@pytest.mark.parametrize("write", PASTED.values(), ids=PASTED)
+@pytest.mark.parametrize("form", NAMES)
+def test_lines_that_were_pasted_or_piped_are_read_as_the_log(tmp_path, form, write):
+    log, export = in_form(form, write, list)
+    assert seen(tmp_path / "export", export) == seen(tmp_path / "log", log)
+
+
+def test_a_log_in_the_markup_of_a_ticket_is_read(tmp_path):
+    written = made_files("C")
+    written["SEND.LOG"] = "{code:title=SEND.LOG}\n" + written["SEND.LOG"] + "{code}\n"
+    rejections, *_ = seen(tmp_path / "export", written)
+    assert len(rejections) == 2

@@ -1,7 +1,8 @@
 """The files that are attached to a mail, as its members: ``mail.eml!SEND.LOG`` (RFC 2045, RFC 2183).
 
 The mail itself stays a source, for it may be a report. Pictures and signatures are left out, and so is what a report
-returns of the message that was refused. A forwarded mail is part of the mail that holds it, and what is attached to it is unpacked.
+returns of the message that was refused. A forwarded mail is part of the mail that holds it, and what is attached to it
+is unpacked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ _BEGINS = re.compile(
 _ENCODED = re.compile(rb"name\*?[0-9]{0,2}\*?\s{0,9}=|\bbase64\b", re.IGNORECASE)
 """What a mail with attachments holds; most reports do not, and need not be parsed."""
 _UNUSED = ("application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature")
-_SEALED = "a signed or encrypted mail (S/MIME, OpenPGP), which is not opened: save what is attached to it, and give the folder"
+_SEALED_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted")
+_SEALED = (
+    "a signed or encrypted mail (S/MIME, OpenPGP), which is not opened: "
+    "save what is attached to it, and give the folder"
+)
 _NEXT = re.compile(rb"(?<=\n)\r?\n(?=From [^\r\n]{0,999}\d{4}\r?\n)")  # RFC 4155
 _WIDE = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -64,19 +69,11 @@ def mail_entries(file: BinaryIO, name: str, limits: Limits, password: bytes | No
         from email import message_from_bytes, policy  # noqa: PLC0415  start-up cost: only where there is a mail
 
         for attached, part in attachments(message_from_bytes(mail, policy=policy.compat32)):
-            if _is_sealed(part):
+            if part.get_content_type() in _SEALED_TYPES:
                 yield Entry(name=attached, size=0, open=BytesIO, fault=_SEALED)
                 continue
             content = _content(part)
             yield Entry(name=attached, size=len(content), open=lambda content=content: BytesIO(content))  # type: ignore[misc]
-
-
-def _is_sealed(part: Message) -> bool:
-    return part.get_content_type() in (
-        "application/pkcs7-mime",
-        "application/x-pkcs7-mime",
-        "application/pgp-encrypted",
-    )
 
 
 def _content(part: Message) -> bytes:
