@@ -212,8 +212,9 @@ PASTED = {
     "a chat": lambda lines: "".join(f"[10:12] Max: {line}\n" for line in lines),
     "objects of Get-Content": lambda lines: json.dumps([{"value": line, "ReadCount": 1} for line in lines]),
     "texts of Get-Content": json.dumps,
-    "Select-String, CSV": lambda lines: '"LineNumber","Line"\n'
-    + "".join('"1","{}"\n'.format(line.replace('"', '""')) for line in lines),
+    "Select-String, CSV": lambda lines: (
+        '"LineNumber","Line"\n' + "".join('"1","{}"\n'.format(line.replace('"', '""')) for line in lines)
+    ),
 }
 
 
