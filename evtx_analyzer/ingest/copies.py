@@ -10,36 +10,30 @@ import hashlib
 from typing import BinaryIO
 
 _BLOCK = 1 << 18
+_MANY = 20
 _TIMES = (2, 3)
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _WRITTEN_ONLY = b"\r\0"
 """What differs between copies of one text that were saved with other line ends, or as UTF-16 (ASCII letters)."""
 
 
-class RowsDigest:
-    """The digest of a text without its byte order mark, with equal line ends."""
-
-    def __init__(self) -> None:
-        self._digest, self._begun = hashlib.blake2b(digest_size=20), False
-
-    def update(self, block: bytes) -> None:
-        """Add the next bytes."""
-        if not self._begun:
-            mark = next((mark for mark in _MARKS if block.startswith(mark)), b"")
-            block, self._begun = block.removeprefix(mark), True
-        self._digest.update(block.translate(None, _WRITTEN_ONLY))
-
-    def hexdigest(self) -> str:
-        """Return the digest in hex."""
-        return self._digest.hexdigest()
+def rows_digest(text: bytes) -> str:
+    """Return a digest of a text without its byte order mark and with equal line ends, in hex."""
+    mark = next((mark for mark in _MARKS if text.startswith(mark)), b"")
+    return hashlib.blake2b(text.removeprefix(mark).translate(None, _WRITTEN_ONLY), digest_size=20).hexdigest()
 
 
-def first_of(stream: BinaryIO, size: int) -> int:
-    """Return the length of what the ``size`` bytes of a stream are a repetition of; 0 where they repeat nothing."""
+def first_of(stream: BinaryIO, size: int, *, headless: bool = False) -> int:
+    """Return the length of what the ``size`` bytes of a stream are a repetition of; 0 where they repeat nothing.
+
+    A few ``headless`` rows may be alike because two mails of one second are.
+    """
     for times in _TIMES:
         part, rest = divmod(size, times)
         if part and not rest and _repeats(stream, part, size):
-            return part
+            stream.seek(0)
+            few = headless and stream.read(min(part, _BLOCK)).count(b"\n") < _MANY
+            return 0 if few else part
     return 0
 
 

@@ -20,7 +20,7 @@ from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
-from evtx_analyzer.ingest.copies import RowsDigest, first_of
+from evtx_analyzer.ingest.copies import first_of, rows_digest
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 from evtx_analyzer.read.encoding import as_text
@@ -39,6 +39,8 @@ _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
 _NO_TEXT_LOGS = (*_EVENT_SYNTAXES, CAPTURE)
+_HEADLESS = ("exchange-log", "iis-log", "ncsa-log")
+"""Logs whose rows may come without a header, which else shows that another copy begins."""
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log", CAPTURE)
 Inputs = Input | Sequence[Input]
 
@@ -55,7 +57,7 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
     ``head`` is a checksum of the beginning: where it differs, so do the contents. ``crc`` is the CRC-32 of all bytes.
     ``zeroed`` is set where the bytes by which a file is recognized are all 0. ``part`` is the number of bytes to be
-    read where the rest repeats them, else 0. ``rows_digest`` is that of the text of a small log (``RowsDigest``).
+    read where the rest repeats them, else 0. ``rows_digest`` is that of a small log (``copies.rows_digest``).
     """
 
     source: Source
@@ -102,7 +104,7 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
     """Return a source that was read to its end, or to its beginning only where its digest is ``pending``."""
-    digest, size, holds, tail, crc, block, rows = hashlib.sha256(), 0, False, b"", 0, b"", RowsDigest()
+    digest, size, holds, tail, crc, block = hashlib.sha256(), 0, False, b"", 0, b""
     known = ExaminedSource(source=source, sha256="", size=0, syntax=None, holds_code=False)
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
@@ -116,8 +118,6 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
-                if known.syntax is not None and known.syntax not in _NO_TEXT_LOGS:
-                    rows.update(block)
 
                 # The text may cross the end of a block, and takes four bytes a letter in UTF-32.
                 looks = known.syntax not in _NO_TEXT_LOGS and OWN_REPORT not in known.notes
@@ -130,19 +130,20 @@ def _first_look(source: Source, progress: Progress, digests: Digests | None) -> 
     # A log that ends in damage is read up to there, and the loss is recorded by that reading.
     error_text = f"{ended} (after {size:,} bytes)" if ended and known.syntax is None else ""
     known = replace(known, sha256=digest.hexdigest(), size=size, holds_code=holds, error=error_text, crc=crc)
-    if known.syntax is None or known.syntax in _NO_TEXT_LOGS:
+    # Only what is at hand as a whole: a large member of an archive is not unpacked once more for this.
+    if known.syntax is None or known.syntax in _NO_TEXT_LOGS or size > len(block):
         return known
-    if size == len(block):  # all of it is at hand; a large member of an archive is not unpacked once more for this
-        known = _with_part(known, BytesIO(block), size)
-        if known.part:
-            rows = RowsDigest()
-            rows.update(block[: known.part])
-    return replace(known, rows_digest=rows.hexdigest())
+    known = _with_part(known, BytesIO(block), size)
+    return replace(known, rows_digest=rows_digest(block[: known.length]))
 
 
 def _with_part(source: ExaminedSource, stream: BinaryIO, size: int) -> ExaminedSource:
     """Return a source of which only a part is read where the rest repeats it."""
-    part = 0 if source.syntax in _NO_TEXT_LOGS else first_of(stream, size)
+    part = 0
+    if source.syntax not in _NO_TEXT_LOGS:
+        stream.seek(0)
+        headless = source.syntax in _HEADLESS and b"#" not in stream.read(_BEGINNING)
+        part = first_of(stream, size, headless=headless)
     if not part:
         return source
     times = _REPEATED.format(size // part)
