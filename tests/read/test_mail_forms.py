@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import quopri
 import zipfile
 
 import pytest
@@ -107,6 +108,13 @@ ATTACHED = {
         mixed(f"Content-Type: text/plain\nContent-Disposition: attachment; filename=SEND.LOG\n\n{LOG}"),
         "mail.eml!SEND.LOG",
     ),
+    "a log in quoted-printable": (
+        mixed(
+            "Content-Type: text/plain\nContent-Disposition: attachment; filename=SEND.LOG\n"
+            "Content-Transfer-Encoding: quoted-printable\n\n" + quopri.encodestring(LOG.encode()).decode()
+        ),
+        "mail.eml!SEND.LOG",
+    ),
     "a log with an encoded name": (
         mixed(attached("=?utf-8?q?Gr=C3=B6=C3=9Fe=2ELOG?=", LOG)),
         "mail.eml!Gr\u00f6\u00dfe.LOG",
@@ -135,7 +143,7 @@ def test_what_is_attached_is_read_as_a_member(case, write, tmp_path):
     (rejection,) = rejections(made)
     # The rows of a text that was attached without an encoding stand in the mail too.
     assert place in [display_name(origin) for origin in rejection.origins]
-    assert made.losses == () or case == "a log as text"  # the mail itself then tells of the refusal
+    assert made.losses == () or case in ("a log as text", "a log in quoted-printable")  # the mail then tells of it too
 
 
 def test_a_report_and_what_is_attached_beside_it(tmp_path):
