@@ -179,7 +179,8 @@ def test_streams_that_are_closed_or_full(command, status, text):
 def test_ctrl_c_while_modules_are_imported_is_no_traceback(tmp_path):
     """The signal comes while the command line is imported, wherever that takes it."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, signal, sys, threading\n"
+        # A script that was started with & ignores SIGINT, and hands that down.
+        "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name == os.environ['AT']: os.kill(os.getpid(), {int(signal.SIGINT)})\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -46,38 +45,28 @@ def is_worker(pid):
         return False
 
 
-class Killer:
-    """A thread that kills one to three workers of this process again and again while it is entered."""
+class Storm:
+    """A batch's progress that kills one to three workers of this process after every second bundle or so.
 
-    def __init__(self, seed, pause, *, workers=is_worker, signals=(signal.SIGKILL,), most=10_000):
-        self.random, self.pause, self.workers, self.signals, self.most = (
-            random.Random(seed),
-            pause,
-            workers,
-            signals,
-            most,
-        )
+    A kill follows a bundle that was done: a storm hits on the quickest machine, and the slowest gets on between two.
+    """
+
+    def __init__(self, seed, *, workers=is_worker, signals=(signal.SIGKILL,)):
+        self.random, self.workers, self.signals = random.Random(seed), workers, signals
         self.killed = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure):
-        self._over.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._over.wait(self.random.uniform(0, 2 * self.pause)) and self.killed < self.most:
-            alive = [pid for pid in descendants(os.getpid()) if self.workers(pid)]
-            for pid in self.random.sample(alive, min(len(alive), self.random.choice((1, 1, 2, 3)))):
-                try:
-                    os.kill(pid, self.random.choice(self.signals))
-                except ProcessLookupError:
-                    continue
-                self.killed += 1
+    def __call__(self, progress):
+        if progress.done > 1 and self.random.random() < 0.5:
+            return
+        # Other workers are in the middle of anything then.
+        time.sleep(self.random.uniform(0, 0.3))
+        alive = [pid for pid in descendants(os.getpid()) if self.workers(pid)]
+        for pid in self.random.sample(alive, min(len(alive), self.random.choice((1, 1, 2, 3)))):
+            try:
+                os.kill(pid, self.random.choice(self.signals))
+            except ProcessLookupError:
+                continue
+            self.killed += 1
 
 
 def wait_until(condition, seconds=30):
