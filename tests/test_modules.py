@@ -63,6 +63,7 @@ TESTED_BY = {
     "discover/archive/expand.py": "system/test_jobs.py",
     "discover/archive/formats.py": "discover/test_archives.py",
     "discover/archive/limits.py": "discover/test_odd_files.py",
+    "discover/archive/mail_members.py": "read/test_mail_forms.py",
     "discover/archive/member.py": "discover/test_archives.py",
     "discover/archive/sevenzip.py": "discover/test_archives.py",
     "discover/archive/zip_members.py": "discover/test_archives.py",

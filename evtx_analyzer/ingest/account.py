@@ -35,6 +35,7 @@ from evtx_analyzer.model.records import CountedRecords, CountedRows, LogNotice
 from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.normalize import capi2
 from evtx_analyzer.read import CAPTURE
+from evtx_analyzer.read.not_read import NO_REFUSALS
 
 _WHOLE_LOG = "give the log as the server wrote it, with its header lines"
 _NO_FORMAT = f"holds the text 5.7.64 but is in no format that is read: {_WHOLE_LOG}"
@@ -54,6 +55,11 @@ _SERVER_LOG_FILE = re.compile(
     re.IGNORECASE,
 )
 _EVENT_LOG_FILE = re.compile(r"\.evtx$", re.IGNORECASE)
+_WEB_LOG = re.compile(r"\.ibl$", re.IGNORECASE)
+_NO_SMTP = (
+    "a binary log of web sites (.ibl), which the SMTP service of IIS does not write: give the text log of its virtual "
+    r"server, in %windir%\System32\LogFiles\SMTPSVC1"
+)
 _DISPLAY_TEXTS = re.compile(r"(?:^|/)LocaleMetaData/|\.MTA$", re.IGNORECASE)
 _LOCAL_UNKNOWN = (
     "{} no UTC time (local time without --tz, a date that can be read in two ways, or none at all): refusals "
@@ -172,7 +178,7 @@ class SourceAccount:
         A difference is a loss, and so are bytes that were cut off or appended meanwhile.
         """
         appended, reference = stream.finish(), self._first_read or self.examined.contents
-        contents, size = stream.contents, self.examined.size
+        contents, size = stream.contents, self.examined.length
         self._first_read = self._first_read or contents
         if stream.failure:
             self.stop(stream.failure, self._behind(stream))
@@ -180,7 +186,7 @@ class SourceAccount:
             self.stop(_CUT.format(contents.size, size), self._behind(stream))
         elif reference is not None and contents != reference:
             self.stop(_CHANGED, _ONE_CONTENTS)
-        elif appended:
+        elif appended and not self.examined.part:
             self.stop(_APPENDED, self._behind(stream))
         return reference is None or contents == reference
 
@@ -242,7 +248,7 @@ class SourceAccount:
                 replace(loss, reason=loss.reason + _HOLDS_CODE) if loss is known and NEEDLE not in loss.reason else loss
                 for loss in self._losses
             ]
-        reason = "holds the text 5.7.64, and no row of it could be read" if self._losses else _NO_FORMAT
+        reason = "holds the text 5.7.64, and no row of it could be read" if self._losses else self._advice or _NO_FORMAT
         return [*self._losses, Loss(origin=origin, reason=reason, extent=extent)]
 
     def coverage(self) -> list[tuple[Span, Coverage]]:
@@ -304,6 +310,8 @@ class SourceAccount:
             more = "" if count == 1 else f" (and {count - 1} more losses)"
             return "not-read", f"{next(iter(losses)).reason}{more}"
         if without_kind:
+            if self._advice:
+                return "unrecognized", self._advice
             reason = "a text log, but no row is of outbound SMTP, message tracking or a report"
             return "unrecognized", reason + (_HOLDS_CODE if self._holds_code else "")
         if losses:
@@ -311,6 +319,11 @@ class SourceAccount:
         if is_event_log(self.examined) and not self.records:
             return "read", "holds no event: the channel was disabled, empty or cleared"
         return "read", "" if self.spans else "no event of the CAPI2 Operational channel in it"
+
+    @property
+    def _advice(self) -> str:
+        """What to give instead of a file that is known not to show refusals; empty for others."""
+        return next((note for note in self.examined.notes if note in NO_REFUSALS), "")
 
     @cached_property
     def _holds_code(self) -> bool:
@@ -325,6 +338,8 @@ def _why_unrecognized(source: ExaminedSource) -> str:
         return "the file is empty (0 bytes)"
     if OWN_REPORT in source.notes:
         return OWN_REPORT
+    if _WEB_LOG.search(source.source.path):
+        return _NO_SMTP
     if _DISPLAY_TEXTS.search(source.source.path):
         return "ignored: display texts beside an export (LocaleMetaData), they hold no event"
     reason = "not a Windows event log (.evtx, XML), an SMTP log, message tracking or a non-delivery report"

@@ -34,9 +34,10 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
     """Yield, in a first reading, the events that links look for: by name, or by time near a refusal."""
     links, signals = reading.rules.links, reading.rules.signals
     by_name = {rule.operation_signal for rule in links if rule.basis == "subject"}
-    by_time = {rule.operation_signal: rule for rule in links if rule.basis == "time"}
-    reach = max((max(rule.before, rule.after) for rule in by_time.values()), default=0.0)
-    sought = by_name | (set(by_time) if anchors else set())
+    timed = [rule for rule in links if rule.basis == "time" or rule.event_signal]
+    by_time = {rule.event_signal or rule.operation_signal for rule in timed}
+    reach = max((max(rule.before, rule.after) for rule in timed), default=0.0)
+    sought = by_name | (by_time if anchors else set())
     search = None
     if reading.prefilter:
         search = Search(signal.required_literals for signal in signals if signal.kind == KIND and signal.name in sought)
@@ -46,7 +47,7 @@ def failures(reading: Reading, anchors: Sequence[datetime]) -> Iterator[Match]:
         for match in matches(reading.tallies.events(events(account, reading.options, select)), signals):
             names = set(match.signals)
             time = getattr(match.event, "time", None)
-            if names & by_name or (names & set(by_time) and time is not None and _near(time, anchors, reach)):
+            if names & by_name or (names & by_time and time is not None and _near(time, anchors, reach)):
                 yield match
                 yield from _of_same_certificate(match, recent)
             else:

@@ -89,7 +89,7 @@ def events(account: SourceAccount, options: ReadingOptions = PLAIN, select: Sele
 
 def watched(account: SourceAccount, options: ReadingOptions) -> WatchedStream:
     """Return the bytes of a source for one more reading."""
-    return WatchedStream(account.examined.source, account.examined.size, options.progress, ahead=options.ahead)
+    return WatchedStream(account.examined.source, account.examined.length, options.progress, ahead=options.ahead)
 
 
 def typed(account: SourceAccount, record: Record, options: ReadingOptions, *, counting: bool = False) -> Event | None:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from io import BytesIO
+from typing import BinaryIO
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,11 +20,13 @@ from evtx_analyzer.discover import Input
 from evtx_analyzer.discover.hashing import LARGE, Digest, Digests, is_local_file
 from evtx_analyzer.discover.source import Source
 from evtx_analyzer.errors import is_unforeseen, unforeseen
+from evtx_analyzer.ingest.copies import first_of, rows_digest
 from evtx_analyzer.ingest.streams import Contents, Progress, failure, opened
 from evtx_analyzer.read import CAPTURE, HEAD, notes, recognize
 from evtx_analyzer.read.encoding import as_text
 
 NEEDLE = "5.7.64"
+_REPEATED = "it holds the same contents {} times, one after the other, and they count once"
 OWN_REPORT = "a report that this program made: it is no evidence"
 # A saved report as JSON or HTML. Reports hold the text 5.7.64, and often lie in the folder of their logs.
 _OWN_REPORT = re.compile(
@@ -35,6 +39,8 @@ _BLOCK = 1 << 20
 EVENT_LOG, WITHOUT_FACTS = "event-log", "message-export"
 _EVENT_SYNTAXES = ("evtx", "event-xml", "event-json", "event-csv", WITHOUT_FACTS)
 _NO_TEXT_LOGS = (*_EVENT_SYNTAXES, CAPTURE)
+_HEADLESS = ("exchange-log", "iis-log", "ncsa-log")
+"""Logs whose rows may come without a header, which else shows that another copy begins."""
 _LARGE_LOGS = ("evtx", "exchange-log", "w3c-log", CAPTURE)
 Inputs = Input | Sequence[Input]
 
@@ -50,7 +56,8 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     ``holds_code`` is None where that was not looked for: it matters only where nothing else can be made of it.
     While the digest is still ``pending``, ``sha256`` is empty and ``size`` what the folder says; ``with_digest`` waits.
     ``head`` is a checksum of the beginning: where it differs, so do the contents. ``crc`` is the CRC-32 of all bytes.
-    ``zeroed`` is set where the bytes by which a file is recognized are all 0.
+    ``zeroed`` is set where the bytes by which a file is recognized are all 0. ``part`` is the number of bytes to be
+    read where the rest repeats them, else 0. ``rows_digest`` is that of a small log (``copies.rows_digest``).
     """
 
     source: Source
@@ -65,11 +72,18 @@ class ExaminedSource(Struct, frozen=True, kw_only=True):
     head: int = 0
     zeroed: bool = False
     crc: int | None = None
+    part: int = 0
+    rows_digest: str = ""
 
     @property
     def contents(self) -> Contents | None:
-        """Size and checksum of what the digest covers; None where it is pending or could not be made."""
-        return None if self.crc is None else Contents(self.size, self.crc)
+        """Size and checksum of what is read and the digest covers; None where that is not the same, or not known."""
+        return None if self.crc is None or self.part else Contents(self.size, self.crc)
+
+    @property
+    def length(self) -> int:
+        """The number of bytes to be read."""
+        return self.part or self.size
 
 
 def examine(source: Source, progress: Progress, digests: Digests | None = None) -> ExaminedSource:
@@ -90,30 +104,50 @@ def examine(source: Source, progress: Progress, digests: Digests | None = None) 
 
 def _first_look(source: Source, progress: Progress, digests: Digests | None) -> ExaminedSource:
     """Return a source that was read to its end, or to its beginning only where its digest is ``pending``."""
-    digest, size, holds, tail, crc = hashlib.sha256(), 0, False, b"", 0
+    digest, size, holds, tail, crc, block = hashlib.sha256(), 0, False, b"", 0, b""
     known = ExaminedSource(source=source, sha256="", size=0, syntax=None, holds_code=False)
     try:
         with closing(opened(source, ahead=digests is not None)) as stream:
-            while block := stream.read(_BLOCK):
+            while more := stream.read(_BLOCK):
+                block = more
                 if not size:
                     known = _recognized(source, block[:HEAD])
                     if digests and known.syntax in _LARGE_LOGS and source.size >= LARGE and is_local_file(stream):
+                        known = _with_part(known, stream, source.size)
                         return replace(known, pending=digests.begin(source))
                 size += len(block)
                 digest.update(block)
                 crc = zlib.crc32(block, crc)
 
-                # The text may cross the end of a block, and takes two bytes a letter in UTF-16.
+                # The text may cross the end of a block, and takes four bytes a letter in UTF-32.
                 looks = known.syntax not in _NO_TEXT_LOGS and OWN_REPORT not in known.notes
                 holds = holds or (looks and _holds_code(tail + block))
-                tail = block[-2 * len(NEEDLE) :]
+                tail = block[-4 * len(NEEDLE) :]
                 progress(source.path, len(block))
             ended = failure(stream)
     except OSError as error:
         return _unreadable(source, size, error)
     # A log that ends in damage is read up to there, and the loss is recorded by that reading.
     error_text = f"{ended} (after {size:,} bytes)" if ended and known.syntax is None else ""
-    return replace(known, sha256=digest.hexdigest(), size=size, holds_code=holds, error=error_text, crc=crc)
+    known = replace(known, sha256=digest.hexdigest(), size=size, holds_code=holds, error=error_text, crc=crc)
+    # Only what is at hand as a whole: a large member of an archive is not unpacked once more for this.
+    if known.syntax is None or known.syntax in _NO_TEXT_LOGS or size > len(block):
+        return known
+    known = _with_part(known, BytesIO(block), size)
+    return replace(known, rows_digest=rows_digest(block[: known.length]))
+
+
+def _with_part(source: ExaminedSource, stream: BinaryIO, size: int) -> ExaminedSource:
+    """Return a source of which only a part is read where the rest repeats it."""
+    part = 0
+    if source.syntax not in _NO_TEXT_LOGS:
+        stream.seek(0)
+        headless = source.syntax in _HEADLESS and b"#" not in stream.read(_BEGINNING)
+        part = first_of(stream, size, headless=headless)
+    if not part:
+        return source
+    times = _REPEATED.format(size // part)
+    return replace(source, part=part, notes=(*source.notes, times))
 
 
 def _recognized(source: Source, head: bytes) -> ExaminedSource:
@@ -158,12 +192,16 @@ def without_copies(examined: Iterable[ExaminedSource]) -> list[ExaminedSource]:
     unsettled = list(examined)
     alike = Counter((source.size, source.head) for source in unsettled)
     first: dict[str, str] = {}
+    rows: dict[str, str] = {}
     sources = []
     settled = [with_digest(source) if alike[source.size, source.head] > 1 else source for source in unsettled]
     for source in settled:
         known = source.size and not source.error and source.pending is None
-        original = first.setdefault(source.sha256, source.source.path) if known else source.source.path
-        sources.append(source if original == source.source.path else replace(source, duplicate_of=original))
+        path = source.source.path
+        original = first.setdefault(source.sha256, path) if known else path
+        if known and source.rows_digest and original == path:
+            original = rows.setdefault(source.rows_digest, path)
+        sources.append(source if original == path else replace(source, duplicate_of=original))
     return sources
 
 
@@ -176,12 +214,13 @@ def holds_code(source: ExaminedSource) -> bool:
         while block := stream.read(_BLOCK):
             if _holds_code(tail + block):
                 return True
-            tail = block[-2 * len(NEEDLE) :]
+            tail = block[-4 * len(NEEDLE) :]
     return False
 
 
 def _holds_code(data: bytes) -> bool:
-    return NEEDLE.encode() in data or NEEDLE.encode("utf-16-le") in data or NEEDLE.encode("utf-16-be") in data
+    """Return whether bytes hold the code in UTF-8, or in UTF-16 or UTF-32, where zeros stand between its letters."""
+    return NEEDLE.encode() in data or (b"\0" in data and NEEDLE.encode() in data.replace(b"\0", b""))
 
 
 def is_event_log(source: ExaminedSource) -> bool:

@@ -157,8 +157,11 @@ class Contexts:
         return tuple(sorted(rows, key=lambda row: (row.kind, row.host, row.code, row.text, sort_key(row.origin))))
 
     def losses(self) -> list[Loss]:
-        """Return a loss for queues whose last error is the refusal, for they name neither message nor time."""
-        reason = "a queue's last error holds 5.7.64, and no log in the input shows what was refused"
+        """Return a loss for queues whose last error is the refusal, for they show neither session nor time."""
+        reason = (
+            "a queue's last error holds 5.7.64, and no log in the input shows what was refused: give the Send "
+            "connector log and the message tracking of that server"
+        )
         return [
             Loss(origin=row.origin, reason=reason, extent=f"{row.count} queue{'s' if row.count > 1 else ''}")
             for row in self._rows.values()

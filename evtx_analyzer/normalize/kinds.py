@@ -135,7 +135,7 @@ ROW_KINDS = (
         recognizes=_named("transport connectivity log"),
         typed=supporting.normalize_connectivity,
     ),
-    LogKind(name=supporting.QUEUE, recognizes=_named("get-queue"), typed=supporting.normalize_queue),
+    LogKind(name=supporting.QUEUE, recognizes=_named("get-queue", "get-message"), typed=supporting.normalize_queue),
     LogKind(
         name=supporting.EVENT_LIST,
         recognizes=_named("get-eventlog"),

@@ -147,7 +147,7 @@ def normalize_connectivity(row: LogRow, zone: ZoneInfo | None = None) -> Context
 
 
 def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent | None:  # noqa: ARG001  no time is read
-    """Return the typed queue; None where it keeps no error."""
+    """Return the typed queue, or message in a queue; None where it keeps no error."""
     values = {name.casefold(): value for name, value in row.values.items()}
     error = values.get("lasterror", "").strip()
     if not error:
@@ -158,7 +158,9 @@ def normalize_queue(row: LogRow, zone: ZoneInfo | None = None) -> ContextEvent |
         time=None,
         host=values.get("identity", "").partition("\\")[0],
         code=reply_code(error),
-        title=f"queue {values.get('identity', '')} to {values.get('nexthopdomain', '')}",
+        title=f"a message in queue {values.get('queue', '')}"
+        if "fromaddress" in values
+        else f"queue {values.get('identity', '')} to {values.get('nexthopdomain', '')}",
         text=error,
         fields={name: (value,) for name, value in row.values.items() if value},
     )

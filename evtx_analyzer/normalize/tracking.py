@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
@@ -43,6 +44,8 @@ _GROUP = re.compile(r"\[\{(?:(?!\[\{).)*?\}\](?=\s{0,9}(?:[;,}]|$))", re.DOTALL)
 _PART = re.compile(r"\{(LED|MSG|FQDN|IP|LRT)=((?:(?!\{(?:LED|MSG|FQDN|IP|LRT)=).)*?)\}(?=;\{|\]|\s{0,9}$)", re.DOTALL)
 _FAILED = ("FAIL", "DSN")
 _NEXT_REPLY = re.compile(r";\s*(?=[245]\d\d[ -])")
+# ConvertTo-Json of Windows PowerShell 5.1 writes milliseconds since 1970.
+_JSON_DATE = re.compile(r"/Date\((\d{1,11})(\d{3})\)/")
 _SESSION = re.compile(r"\b[0-9A-F]{16}\b")
 
 
@@ -142,4 +145,8 @@ def exported_time(text: str, order: str, zone: ZoneInfo | None) -> LocalTime | N
     if re.search(r"(Z|[+-]\d\d:\d\d)$", text):
         time = clock.from_iso(text)
         return None if time is None else LocalTime(time, None, "utc")
+    if number := _JSON_DATE.fullmatch(text):
+        return LocalTime(
+            datetime.fromtimestamp(int(number[1]), UTC) + timedelta(milliseconds=int(number[2])), None, "utc"
+        )
     return clock.from_local(text, order, zone)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from evtx_analyzer.model.stores import StoreEntry
 from evtx_analyzer.read.capture import is_capture, is_etl, read_etl
 from evtx_analyzer.read.certificate_files import is_certificate_file, read_certificate_file
 from evtx_analyzer.read.certutil_text import is_certutil_text, read_certutil_text
+from evtx_analyzer.read.collected_rows import is_collected, read_collected
 from evtx_analyzer.read.collector_manifest import is_collector_manifest, read_collector_manifest
 from evtx_analyzer.read.csv_export import is_csv_table, read_csv_table
 from evtx_analyzer.read.event_json import is_event_csv, is_event_json, read_event_csv, read_event_json
@@ -22,8 +23,8 @@ from evtx_analyzer.read.event_xml import is_event_xml, read_event_xml
 from evtx_analyzer.read.exchange_log import is_exchange_log, read_exchange_log
 from evtx_analyzer.read.iis_log import is_iis_log, is_ncsa_log, read_iis_log, read_ncsa_log
 from evtx_analyzer.read.json_export import is_json, read_json
-from evtx_analyzer.read.mail import is_mail, is_mail_report, read_mail
-from evtx_analyzer.read.not_read import document, is_not_read, read_not_read
+from evtx_analyzer.read.mail import is_mail, is_mail_report, read_mail, text_before_attachments
+from evtx_analyzer.read.not_read import document, is_not_read, other_log, read_not_read
 from evtx_analyzer.read.outlook import is_outlook_message, read_outlook_message
 from evtx_analyzer.read.pieces import Piece, record_pieces
 from evtx_analyzer.read.powershell import is_clixml, is_list_text, read_clixml, read_list_text
@@ -60,6 +61,12 @@ def _is_evtx(head: bytes) -> bool:
     return first_header(head, 0, len(head)) is not None
 
 
+def _is_mail_around_a_log(head: bytes) -> bool:
+    """Return whether a file is a mail to which a log is attached as text, and not one into which a log was pasted."""
+    before = text_before_attachments(head)
+    return before is not None and not is_exchange_log(before) and not is_w3c_log(before)
+
+
 def _read_evtx(stream: BinaryIO, source: Origin, selection: ChunkSelection | None = None) -> Iterator[Readable]:
     """Read an event log; the reader, with both of its decoders, is imported only where there is one."""
     from evtx_analyzer.read.evtx.reader import read_evtx  # noqa: PLC0415  start-up cost
@@ -91,6 +98,9 @@ SYNTAXES: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("message-export", is_message_export, read_message_export),
     ("clixml", is_clixml, read_clixml),
     ("mail", is_mail_report, read_mail),
+    ("other-mail", _is_mail_around_a_log, read_mail),
+    # Before the logs whose rows it holds, which are found in lines with other text before them too.
+    ("collected-rows", is_collected, read_collected),
     ("exchange-log", is_exchange_log, read_exchange_log),
     ("w3c-log", is_w3c_log, read_w3c_log),
     ("collector-manifest", is_collector_manifest, read_collector_manifest),
@@ -119,6 +129,8 @@ def notes(syntax: str | None, head: bytes) -> tuple[str, ...]:
     if syntax == "evtx" and head.startswith(_FILE_MAGIC) and len(head) > _FLAGS and head[_FLAGS] & _DIRTY:
         return ("copied while Windows had the log open: records that it had not yet written down are not in it",)
     shown = document(head) if syntax is None else ""
+    if syntax is None or syntax in _OBJECTS:
+        shown = shown or other_log(head)
     return (shown,) if shown else ()
 
 

@@ -21,6 +21,7 @@ from evtx_analyzer.read.w3c_log import W3C_LOG
 
 ODBC_LOG = "ODBC"
 QUEUE_EXPORT = "Get-Queue"
+QUEUED_EXPORT = "Get-Message"
 TRACKING_EXPORT = "Get-MessageTrackingLog"
 STORE_EXPORT = "Get-ChildItem Cert:"
 # A certificate of the certificate provider: its store, and its hash or bytes.
@@ -32,6 +33,7 @@ TABLES = (
     (frozenset({"clienthost", "username", "logtime"}), ODBC_LOG),
     (frozenset({"date", "time", "cs-username", "cs-uri-query"}), W3C_LOG),
     (frozenset({"lasterror", "nexthopdomain", "identity"}), QUEUE_EXPORT),
+    (frozenset({"lasterror", "fromaddress"}), QUEUED_EXPORT),
     *((frozenset(name.casefold() for name in names), STORE_EXPORT) for names in STORE_PROPERTIES),
     *((frozenset(name.casefold() for name in names), cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
 )

@@ -15,6 +15,7 @@ from email import message_from_bytes, message_from_string, policy
 from email.message import Message
 from typing import NamedTuple
 
+from evtx_analyzer.discover.archive.mail_members import attachments
 from evtx_analyzer.read.encoding import decode
 
 FIELDS = (
@@ -76,20 +77,7 @@ def look_at(data: bytes) -> Mail:
         rows += of_report
         unattributed += _CODE.search(_prose(report)) is not None and not any(map(_holds_code, of_report))
     tells = not reports and any(_CODE.search(text) for _, text in _texts(mail))
-    return Mail(tuple(rows), len(reports), unattributed, tuple(_attachments(mail)), tells)
-
-
-def _attachments(part: Message) -> Iterator[str]:
-    """Yield the names of what is attached to a mail itself, without pictures and without what a report returns."""
-    if part.get_content_maintype() == "message":
-        # RFC 2046 5.2.1 forbids base64 here; what was encoded in spite of it is not parsed.
-        if str(part.get("Content-Transfer-Encoding", "")).strip().casefold() == "base64":
-            yield part.get_filename() or part.get_content_type()
-    elif part.is_multipart():
-        for child in _parts(part):
-            yield from _attachments(child)
-    elif part.get_filename() and part.get_content_maintype() != "image":
-        yield part.get_filename() or ""
+    return Mail(tuple(rows), len(reports), unattributed, tuple(name for name, _ in attachments(mail)), tells)
 
 
 def _holds_code(fields: Mapping[str, str]) -> bool:

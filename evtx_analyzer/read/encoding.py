@@ -10,6 +10,8 @@ import codecs
 import re
 
 _MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -23,8 +25,9 @@ _SEVERAL = 4  # bytes, two Chinese letters
 def guess(head: bytes) -> tuple[str, int]:
     """Return the encoding of a file that begins with ``head``, and the length of its byte order mark.
 
-    ``head`` should have 512 bytes or more. The encoding is ``utf-8``, ``utf-16-le`` or ``utf-16-be``; where bytes are
-    not valid UTF-8, ``decode`` reads that line or event as Windows-1252.
+    ``head`` should have 512 bytes or more. The encoding is ``utf-8``, or UTF-16 or UTF-32 with its order of bytes;
+    where bytes are not valid UTF-8, ``decode`` reads that line or event as Windows-1252. UTF-32 is known by its mark
+    only, which ``Out-File -Encoding UTF32`` writes.
     """
     for mark, name in _MARKS:
         if head.startswith(mark):

@@ -71,8 +71,10 @@ def _event(value: Object) -> str | None:
     for form in (_as_tree, _as_evtxecmd, _as_catalog, _as_winlogbeat):
         if (xml := form(value)) is not None:
             return xml
-    provider = value.get("ProviderName") or value.get("SourceName") or value.get("Provider")
-    channel = value.get("LogName") or value.get("Channel") or CAPI2_CHANNEL
+    provider = next(
+        (value[name] for name in ("ProviderName", "SourceName", "Provider", "Source") if value.get(name)), ""
+    )
+    channel = value.get("LogName") or value.get("Channel") or value.get("EventLog") or CAPI2_CHANNEL
     return "" if _is_capi2(provider, channel) else None
 
 

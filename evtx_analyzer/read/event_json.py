@@ -25,7 +25,9 @@ _LARGEST = 64 << 20
 _BEGINS = re.compile(r'\s*(?:Record \d+\s+)?[\[{]\s*["\[{]')
 _VALUE = re.compile(r'[{"]')
 _NEXT_LINE = re.compile(r"\n(?=\{|Record \d+\s*\n\{)")
-_NAMES_CAPI2 = re.compile(rf'"(?:ProviderName|Provider|SourceName|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"')
+_NAMES_CAPI2 = re.compile(
+    rf'"(?:ProviderName|Provider|SourceName|Source|provider|provider_name)"\s*:\s*"{CAPI2_PROVIDER}"'
+)
 _LOOKS = re.compile(r'"Event"\s*:\s*\{\s*"(?:#attributes|@xmlns|System)|"winlog"\s*:\s*\{|"EventRecordId"\s*:')
 
 
@@ -51,7 +53,7 @@ def is_event_csv(head: bytes) -> bool:
 
 def read_event_json(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
     """Yield every event as XML; a Loss for each value that is no JSON, and one for CAPI2 events without facts."""
-    return _read(_values(stream, source), "JSON", source)
+    return _read(json_values(stream, source), "JSON", source)
 
 
 def read_event_csv(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | Loss]:
@@ -100,7 +102,7 @@ def _read(values: Iterable[tuple[Origin, Any]], form: str, source: Origin) -> It
 # ------------------------------------------------------------------------------------------------- values of a file
 
 
-def _values(stream: BinaryIO, source: Origin) -> Iterator[tuple[Origin, Any]]:
+def json_values(stream: BinaryIO, source: Origin) -> Iterator[tuple[Origin, Any]]:
     """Yield every top-level value, or member of a top-level list, with its place; a Loss for damaged JSON.
 
     Damage costs one value: reading goes on at the next line that begins with a value.

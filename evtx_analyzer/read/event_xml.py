@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -37,6 +38,10 @@ def read_event_xml(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
     """Yield every ``<Event>`` element as an EventRecord, and a Loss for each that is cut or too long."""
     head = stream.read(_BLOCK)
     encoding, start = guess(head)
+    if encoding.startswith("utf-32"):
+        # Such a file is rare. Offsets are then those in UTF-8.
+        narrow = as_text(head + stream.read()).encode("utf-8", "replace")
+        stream, head, encoding, start = BytesIO(), narrow, "utf-8", 0
     tags = _tags(encoding)
     buffer, base = head[start:], start
     endless = _Endless(source)

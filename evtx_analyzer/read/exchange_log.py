@@ -38,23 +38,34 @@ RECEIVE_LOG = "SMTP Receive Protocol Log"
 _CODE = "5.7.64"
 _HEADLESS_SEND = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z,[^,]*,[0-9A-F]{16},\d+,[^,]*,[^,]*,[-+<>*],")
 _START = re.compile(
-    r'(?<![^\s:>|])"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
+    r'(?<![^\s:>|+])"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
 )
 _PLAIN_HEADER = re.compile(r'^"?date-time"?[,;\t]"?[a-z-]+"?[,;\t]', re.MULTILINE | re.IGNORECASE)
 # Where no Log-type is there: a column that only this kind of log has.
+IMPORTED = (
+    (frozenset({"date-time", "session-id", "sequence-number", "event", "data"}), SEND_LOG),
+    (frozenset({"date-time", "event-id", "recipient-status"}), "Message Tracking Log"),
+)
+"""Columns by which rows are known that ``Import-Csv`` made objects of, and the kind of their log."""
 _KINDS = (("event-id", "Message Tracking Log"), ("direction", "Transport Connectivity Log"))
 _LOG_TYPE = re.compile(r'^[^\r\n#]{0,300}#Log-type:[ \t]*([^\r\n,;\t"]+)', re.MULTILINE | re.IGNORECASE)
+_JSON = re.compile(r"[\[{]\s{0,99}[\[{\"]")
 _DELIMITERS = ",;\t"
 
 
 def is_exchange_log(head: bytes) -> bool:
     """Return whether the first bytes are of an Exchange log with comma separated fields, with or without a header."""
     text = as_text(head)
-    if text.startswith(("{", "[")):
+    if _JSON.match(text):
         return False
     if _LOG_TYPE.search(text) or _PLAIN_HEADER.search(text):
         return True
     return any(_HEADLESS_SEND.search(line) for line in text.splitlines()[:50])
+
+
+def is_receiving(connector: str = "") -> bool:
+    r"""Return whether a connector is a Receive connector: only its name holds a backslash."""
+    return "\\" in connector
 
 
 def read_exchange_log(stream: BinaryIO, source: Origin) -> Iterator[LogRow | Loss]:
@@ -68,8 +79,8 @@ class ExchangeRows:
     r"""Reads an Exchange log line by line, and keeps the columns and the kind of log that its header named last.
 
     A row with too few columns is a Loss (live copies are cut in their last row). A cut row whose text still shows
-    5.7.64 is yielded too, as far as it goes. Rows without any header have the columns of a protocol log; only a
-    Receive connector's name holds a backslash (``SERVER\Default SERVER``).
+    5.7.64 is yielded too, as far as it goes. Rows without any header have the columns of a protocol log; the name of
+    the connector tells which (``SERVER\Default SERVER``).
     """
 
     def __init__(self, source: Origin) -> None:
@@ -101,7 +112,7 @@ class ExchangeRows:
         elif len(values) > len(columns) and any(values[len(columns) :]):
             yield surplus(origin)
         # A damaged header may name one column only: then there is no values[1].
-        kind = self.log or (RECEIVE_LOG if any("\\" in name for name in values[1:2]) else SEND_LOG)
+        kind = self.log or (RECEIVE_LOG if is_receiving(*values[1:2]) else SEND_LOG)
         yield LogRow(origin=origin, log=kind, values=dict(zip(columns, values, strict=False)))
 
     def header(self) -> tuple[tuple[str, ...], str, str]:

@@ -5,10 +5,12 @@ Those that hold whole logs or mails are a loss. Pictures and documents are only 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from evtx_analyzer.model.origin import Loss, Origin
+from evtx_analyzer.read.encoding import as_text
 
 _OFFICE = b"PK\x03\x04"
 _BEHIND_SIZE = slice(4, 8)  # the first field of an .evt file is the size of its header (MS-EVEN 2.2)
@@ -38,6 +40,25 @@ _SHOWN = (
 )
 
 
+_TRACE = (
+    "a message trace of Exchange Online: it lists what was taken, and mail that it refuses never gets there; "
+    "give the Send connector log or the message tracking of the server that sends"
+)
+# Names of properties and columns, without blanks and underscores, of which all stand in the beginning of a file:
+# Get-MessageTrace, Get-MessageTraceV2 and the trace of the admin center; Get-MessageTraceDetail; the enhanced summary
+# of the admin center; its extended report; exchangeMessageTrace of Microsoft Graph.
+_TRACES = (
+    ("messagetraceid", "recipientaddress"),
+    ("messagetraceid", "event", "action", "detail"),
+    ("origintimestamp", "networkmessageid", "recipientstatus"),
+    ("sourcecontext", "networkmessageid", "recipientstatus", "originalclientip"),
+    ("receiveddatetime", "recipientaddress", "senderaddress"),
+)
+_BETWEEN_WORDS = re.compile(r"[ _]")
+_BEGINNING = 4096
+NO_REFUSALS = (_TRACE,)
+
+
 def is_not_read(head: bytes) -> bool:
     """Return whether a file holds logs or mails in a form that is not read."""
     return _log_form(head) is not None
@@ -55,6 +76,12 @@ def document(head: bytes) -> str:
     if _is_office(head):
         return _DOCUMENT
     return next((text for magic, text in _SHOWN if head.startswith(magic)), "")
+
+
+def other_log(head: bytes) -> str:
+    """Return what a log is that cannot show refusals, and what to give instead; empty for any other file."""
+    text = _BETWEEN_WORDS.sub("", as_text(head[:_BEGINNING])).casefold()
+    return _TRACE if any(all(name in text for name in names) for names in _TRACES) else ""
 
 
 def _log_form(head: bytes) -> str | None:

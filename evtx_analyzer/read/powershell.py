@@ -20,8 +20,15 @@ from evtx_analyzer.exchange import CMDLET_PROPERTIES
 from evtx_analyzer.model.origin import Loss, Origin
 from evtx_analyzer.model.records import LogRow
 from evtx_analyzer.plain_text import whole_text
-from evtx_analyzer.read.csv_export import QUEUE_EXPORT, STORE_EXPORT, STORE_PROPERTIES, TRACKING_EXPORT
+from evtx_analyzer.read.csv_export import (
+    QUEUE_EXPORT,
+    QUEUED_EXPORT,
+    STORE_EXPORT,
+    STORE_PROPERTIES,
+    TRACKING_EXPORT,
+)
 from evtx_analyzer.read.encoding import as_text
+from evtx_analyzer.read.exchange_log import IMPORTED, RECEIVE_LOG, SEND_LOG, is_receiving
 from evtx_analyzer.read.lines import as_lines, date_order, lines, lost_lines
 
 if TYPE_CHECKING:
@@ -32,7 +39,9 @@ EVENT_EXPORT = "Get-EventLog"
 OBJECTS = (
     (frozenset({"Timestamp", "EventId", "MessageId"}), TRACKING_EXPORT),
     (frozenset({"Timestamp", "EventId", "RecipientStatus"}), TRACKING_EXPORT),
+    *IMPORTED,
     (frozenset({"LastError", "NextHopDomain"}), QUEUE_EXPORT),
+    (frozenset({"LastError", "FromAddress"}), QUEUED_EXPORT),
     (frozenset({"EventID", "Source", "TimeGenerated", "MachineName"}), EVENT_EXPORT),
     *((names, STORE_EXPORT) for names in STORE_PROPERTIES),
     *((names, cmdlet) for cmdlet, names in CMDLET_PROPERTIES.items()),
@@ -159,4 +168,5 @@ def _joined(parts: list[str]) -> str:
 
 
 def _known(values: dict[str, str]) -> str | None:
-    return next((log for wanted, log in OBJECTS if wanted <= values.keys()), None)
+    log = next((log for wanted, log in OBJECTS if wanted <= values.keys()), None)
+    return RECEIVE_LOG if log == SEND_LOG and is_receiving(values.get("connector-id", "")) else log

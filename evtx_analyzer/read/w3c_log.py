@@ -20,7 +20,7 @@ from evtx_analyzer.read.lines import damaged_row, from_start, lines, surplus, to
 
 W3C_LOG = "W3C"
 _START = re.compile(
-    r"(?<![^\s:>|])(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d |#(?:Software|Version|Date|Fields):)", re.IGNORECASE
+    r"(?<![^\s:>|+])(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d |#(?:Software|Version|Date|Fields):)", re.IGNORECASE
 )
 
 

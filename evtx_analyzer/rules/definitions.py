@@ -56,13 +56,16 @@ class LinkRule(Struct, frozen=True, kw_only=True):
     """A Sigma temporal correlation of a check's signal and a refusal's signals, both named in ``rules``.
 
     ``fields`` are the pairs (field of the operation, field of the rejection) that must share a value. The check
-    may lie ``before`` to ``after`` seconds around the handshake.
+    may lie ``before`` to ``after`` seconds around the handshake. ``event_signal`` is a signal of CAPI2 events: a check
+    whose own signal is over the view ``chain-operation`` is found by its events that have it; empty where that is not
+    needed.
     """
 
     name: str
     title: str
     basis: LinkBasis
     operation_signal: str
+    event_signal: str
     rejection_signals: tuple[str, ...]
     fields: tuple[tuple[str, str], ...]
     before: float

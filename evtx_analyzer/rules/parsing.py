@@ -129,13 +129,15 @@ def _link(file: str, data: dict[str, Any], signals: frozenset[str], mistakes: li
     unknown = [name for name in names if name not in signals]
     mistakes += [RuleError(file, "correlation.rules", f"there is no signal named {name}") for name in unknown]
     extra = data.get("evtx-analyzer", {})
-    basis, operation = extra.get("basis"), extra.get("operation")
+    basis, operation, event = extra.get("basis"), extra.get("operation"), extra.get("event", "")
     if basis not in get_args(LinkBasis):
         mistakes.append(RuleError(file, "evtx-analyzer.basis", f"expected one of {', '.join(get_args(LinkBasis))}"))
     if operation not in names:
         mistakes.append(
             RuleError(file, "evtx-analyzer.operation", "expected the one of correlation.rules that is the check")
         )
+    if event and event not in signals:
+        mistakes.append(RuleError(file, "evtx-analyzer.event", f"there is no signal named {event}"))
     window = [_seconds(file, key, extra.get(key), mistakes) for key in ("before", "after")]
     if len(mistakes) > before:
         return None
@@ -144,6 +146,7 @@ def _link(file: str, data: dict[str, Any], signals: frozenset[str], mistakes: li
         title=rule.title,
         basis=basis,
         operation_signal=operation,
+        event_signal=event,
         rejection_signals=tuple(name for name in names if name != operation),
         fields=_joined_fields(rule, operation),
         before=window[0],

@@ -147,7 +147,7 @@ class Folding:
         folded = [group for group in groups if _may_fold(group)]
         whole = [sighting for group in groups if not _may_fold(group) for sighting in _sightings(group)]
         other_logs = _OtherLogs([*whole, *others])
-        in_two_files = _in_two_files(folded) if len(self.files.origins) > 1 else set()
+        seen_twice = _seen_twice(folded)
         alone: list[Alike] = []
         for group in folded:
             rows = []
@@ -155,7 +155,7 @@ class Folding:
                 if (
                     other_logs.may_show(differing)
                     or recorded.holds(differing)
-                    or (in_two_files and _copy_key(differing) in in_two_files)
+                    or (seen_twice and _copy_key(differing) in seen_twice)
                 ):
                     whole.append(Sighting(group.alike.whole(differing), group.layer))
                 else:
@@ -294,17 +294,21 @@ class _OtherLogs:
 
 
 def _copy_key(differing: Differing) -> int:
-    """Return what a refusal shares with its copy in another file; a hash, for there may be millions."""
+    """Return what a refusal shares with its copy; a hash, for there may be millions."""
     return hash((differing.session, differing.time, differing.rcpt_to, differing.message_id))
 
 
-def _in_two_files(groups: Iterable[Group]) -> set[int]:
-    """Return the copy keys that two files have: one of them may be a copy of a part of the other."""
+def _seen_twice(groups: Iterable[Group]) -> set[int]:
+    """Return the copy keys that two files have, or that a file has twice with the name of a session.
+
+    One may be a copy of the other; ``merge`` decides.
+    """
     file_of: dict[int, int] = {}
-    in_two: set[int] = set()
+    twice: set[int] = set()
     for group in groups:
         for differing in group.alike.differing():
             key, file = _copy_key(differing), differing.places[0][0]
-            if file_of.setdefault(key, file) != file:
-                in_two.add(key)
-    return in_two
+            if key in file_of and (differing.session or file_of[key] != file):
+                twice.add(key)
+            file_of.setdefault(key, file)
+    return twice

@@ -2,9 +2,9 @@
 
 Two sightings are of one refusal if they have the same message id and recipient; else if they have the same session of a
 Send connector and the same recipient; else if they have the same recipient at the same time (within two seconds; a
-report within a minute, because it is written after the refusal). Two rows of one layer are two refusals, unless one
-file is a copy of the other. Sightings of two known hosts are not joined, except reports, which another server may have
-made.
+report within a minute, because it is written after the refusal). Two rows of one layer are two refusals, unless one is
+a copy of the other: the same in another file, or of the same session or message in one file. Sightings of two known
+hosts are not joined, except reports, which another server may have made.
 
 The rejection is that of the strongest sighting, from the log that shows most (``_strength``). What it lacks is taken
 from the others. The sender is that of the first log that shows the envelope: the header of a message may have another
@@ -37,7 +37,7 @@ _ANY = "*"
 
 
 class Group:
-    """The sightings of one refusal, the strongest one first; ``copies`` are the same row in other files."""
+    """The sightings of one refusal, the strongest one first; ``copies`` are the same row elsewhere."""
 
     __slots__ = ("copies", "layers", "members")
 
@@ -73,7 +73,8 @@ def merge(sightings: Iterable[Sighting]) -> tuple[list[Rejection], list[tuple[Or
         for sighting in of_layer:
             known = files_of.setdefault(_copy_key(sighting), {})
             file = display_name(sighting.rejection.origin)
-            original = next((group for name, group in known.items() if name != file), None)
+            repeated = _is_named(sighting.rejection)
+            original = next((group for name, group in known.items() if repeated or name != file), None)
             if original is not None:
                 original.copies.append(sighting.rejection.origin)
                 continue
@@ -202,10 +203,20 @@ def _ids(rejection: Rejection) -> list[tuple[str, str]]:
 
 
 def _copy_key(sighting: Sighting) -> tuple[object, ...]:
-    """Return what a row and its copy in another file have in common."""
+    """Return what a row and its copy have in common."""
     rejection = sighting.rejection
     wire = rejection.host, rejection.session, rejection.time, rejection.remote_endpoint
     return sighting.layer, *wire, rejection.rcpt_to, rejection.message_id, rejection.reply
+
+
+def _is_named(rejection: Rejection) -> bool:
+    """Return whether the same refusal can stand in a log once only, so that it is a repetition in its own file too.
+
+    In one session or message a recipient is refused once at a time. Rows of an IIS log name neither, and two of them
+    that are alike may be two mails of one second.
+    """
+    named = bool(rejection.session or rejection.message_id) and bool(rejection.rcpt_to or rejection.stage)
+    return named and rejection.time_basis != "heading"
 
 
 def message_key(message_id: str) -> str:

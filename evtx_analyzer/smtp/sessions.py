@@ -20,7 +20,6 @@ from msgspec import Struct
 
 from evtx_analyzer.model.certificate import Certificate
 from evtx_analyzer.model.events import Match, SmtpEvent
-from evtx_analyzer.model.origin import display_name
 from evtx_analyzer.smtp.certificates import certificates
 from evtx_analyzer.smtp.transaction import TLS_VERBS, Reply, is_banner, replies_of, verb_of
 
@@ -288,22 +287,22 @@ def _ehlo(rows: Sequence[SmtpEvent]) -> tuple[str, ...]:
 
 
 def _once(matches: Sequence[Match]) -> Sequence[Match]:
-    """Return rows without those that a second file repeats, such as a merged copy of several logs next to them.
+    """Return rows without repetitions: those of a merged copy next to several logs, or of a log that a file has twice.
 
-    A row that one file has twice is kept twice.
+    Exchange numbers the rows of a session, so the same row again is no second one. Rows without a number are all kept.
     """
-    origins = [match.event.origin for match in matches]
-    if all(origin.source == origins[0].source and origin.member == origins[0].member for origin in origins):
+    numbers = [getattr(match.event, "sequence", None) for match in matches]
+    if len(set(numbers)) == len(numbers):
         return matches
-    seen: dict[tuple[object, ...], str] = {}
+    seen: set[tuple[object, ...]] = set()
     unique = []
     for match in matches:
         row = match.event
         assert isinstance(row, SmtpEvent)
         key = (row.sequence, row.time, row.direction, row.text, row.context)
-        file = display_name(row.origin)
-        if row.sequence is None or seen.setdefault(key, file) == file:
+        if row.sequence is None or key not in seen:
             unique.append(match)
+        seen.add(key)
     return unique
 
 

@@ -130,6 +130,78 @@ def test_an_export_of_chains_without_their_checks(tmp_path, fault, cause, form, 
     assert {other for other, grade in named.items() if grade in ("probable", "confirmed")} == set()
 
 
+NAMED = ("probable", "possible")
+OF_FAULT = {
+    "missing_intermediate": "missing-intermediate",
+    "untrusted_root": "untrusted-root",
+    "self_signed": "self-signed-certificate",
+    "expired": "certificate-expired",
+    "intermediate_expired": "intermediate-expired",
+    "revoked": "certificate-revoked",
+}
+
+
+@pytest.mark.parametrize("numbers", [(11,), (11, 90), (10, 11), (11, 30, 90)])
+@pytest.mark.parametrize("fault", OF_FAULT)
+@pytest.mark.parametrize("form", ["iis", "tracking", "ndr"])
+def test_where_no_log_shows_the_certificate_name_and_time_make_a_cause_possible(tmp_path, form, fault, numbers):
+    made = world(0, form)
+    FAULTS[fault].apply(made)
+    written = files(completed(made))
+    named = grades(tmp_path, {**written, "capi2.xml": only(written["capi2.xml"], *numbers)})
+    assert {cause: grade for cause, grade in named.items() if grade in NAMED} == {OF_FAULT[fault]: "possible"}
+
+
+def of_another(made):
+    other = certificate(0xDD, "portal.adatum.example", "Example Trust TLS CA 9")
+    return [Check([(other, 0)], "partial")]
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        of_another,
+        lambda made: [Check([(made.leaf, 0)], "partial", process="mmc.exe")],
+        lambda made: [Check([(made.leaf, 0)], "partial", host="MAILGW7.contoso.com")],
+        lambda made: [Check([(made.leaf, 0)], "partial", before=timedelta(seconds=-30))],
+        lambda made: [Check([(made.leaf, 0)], "partial", before=timedelta(seconds=20))],
+        lambda made: [Check(chain(made), "sound")],
+        # Windows looks into its cache first: what the next check of the same moment builds was not missing.
+        lambda made: [
+            Check([(made.leaf, 0)], "partial", before=timedelta(seconds=-0.3)),
+            Check(chain(made), "sound", before=timedelta(seconds=-0.2)),
+        ],
+    ],
+)
+@pytest.mark.parametrize("form", ["iis", "tracking"])
+def test_near_misses_of_a_chain_that_is_named_by_time_and_name(tmp_path, form, checks):
+    made = world(0, form)
+    made.checks = checks(made)
+    made.mails.append(made.refusal())
+    written = files(made)
+    named = grades(tmp_path, {**written, "capi2.xml": only(written["capi2.xml"], 11)})
+    assert {cause for cause, grade in named.items() if grade in NAMED} == set()
+
+
+@pytest.mark.parametrize("fault", OF_FAULT)
+def test_a_session_without_tls_sent_no_certificate_whose_chain_could_matter(tmp_path, fault):
+    made = world(0, "iis")
+    FAULTS[fault].apply(made)
+    made.mails = [made.refusal(tls="plain")]
+    assert grades(tmp_path, files(made))[OF_FAULT[fault]] in ("contradicted", "no-evidence")
+
+
+def test_the_dates_of_a_certificate_above_are_told_from_its_own_by_event_11_only(tmp_path):
+    made = world(0, "iis")
+    FAULTS["expired"].apply(made)
+    (tmp_path / "ex.log").write_text(files(completed(made))["ex260310.log"], encoding="utf-8", newline="")
+    (tmp_path / "capi2.xml").write_text(only(files(made)["capi2.xml"], 30), encoding="utf-8", newline="")
+    report = ea.analyze(tmp_path, rules=rules())
+    finding = next(finding for finding in report.findings if finding.cause == "certificate-expired")
+    assert finding.grade == "possible"
+    assert any("event 30 reads 800B0101 in both cases" in missing.text for missing in finding.missing)
+
+
 def test_a_chain_that_a_later_check_builds_is_no_sign_of_anything(tmp_path):
     made = completed(world(0, "C"))
     built = only(files(replaced(made, "partial", -0.4))["capi2.xml"], 11)

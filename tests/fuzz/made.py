@@ -40,6 +40,14 @@ _MAILS = (
 )
 
 
+# Rows of a log as Splunk keeps them.
+_ROW = "2016-12-01T03:09:55.774Z,Outbound,08D50D3D9730A8D2,20,10.0.0.5:1,216.32.181.234:25,<,550 5.7.64 x,"
+_COLLECTED = (
+    json.dumps({"result": {"_raw": _ROW}}).encode() + b"\n",
+    f'"_raw","_time"\r\n"{_ROW}","x"\r\n'.encode(),
+)
+
+
 @cache
 def others() -> tuple[bytes, ...]:
     """All of them, the same each time."""
@@ -56,6 +64,7 @@ def others() -> tuple[bytes, ...]:
         *_MESSAGES,
         *_NOT_READ,
         *_MAILS,
+        *_COLLECTED,
     ]
     return (*made, *_small_logs(), _ETL)
 

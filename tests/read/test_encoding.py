@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from faults import FAULTS
+from smtp_case import analyze
+from worlds import completed, files, world
 
 from evtx_analyzer.read.encoding import decode
 
@@ -26,3 +29,16 @@ def test_a_line_of_a_code_page_is_read_as_it_was_written(text, encoding):
 def test_text_that_is_utf_8_is_never_guessed():
     text = "到 Office 365 的发送连接器, Büro"
     assert decode(text.encode(), "utf-8") == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["capi2.xml", "SEND.LOG"])
+def test_utf_32_is_read_as_any_other_encoding(tmp_path, encoding, name):
+    """``Out-File -Encoding UTF32``; its mark begins as that of UTF-16."""
+    made = world(0, "C")
+    FAULTS["missing_intermediate"].apply(made)
+    written = {path: text.encode() for path, text in files(completed(made)).items()}
+    written[name] = ("\ufeff" + written[name].decode()).encode(encoding)
+    report = analyze(tmp_path, written)
+    assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
+    assert report.rejection_count == 2

@@ -74,3 +74,49 @@ def test_a_zip_of_logs_beside_an_office_part_is_unpacked(tmp_path):
         archive.writestr("xl/SEND.LOG", send(refused(LEAF)))
     report = analyze(tmp_path, {"logs.zip": out.getvalue()})
     assert (report.exit_code, report.losses) == (1, ())
+
+
+TRACES = {
+    "Get-MessageTrace, CSV": (
+        '"PSComputerName","Organization","MessageId","Received","SenderAddress","RecipientAddress","Subject","Status",'
+        '"ToIP","FromIP","Size","MessageTraceId"\n"x","x","<m1@x>","3/10/2026 8:14:02 AM","a@x","b@y","S","Failed"\n'
+    ),
+    "Get-MessageTrace, list text": (
+        "Message Trace ID  : 0a\nMessage ID        : <m1@x>\nSender Address    : a@x\nRecipient Address : b@y\n"
+    ),
+    "Get-MessageTraceV2, JSON": '[{"MessageTraceId": "0a", "RecipientAddress": "b@y", "Status": "Failed"}]',
+    "Get-MessageTraceDetailV2, list text": (
+        "Message Trace ID : 0a\nDate : 3/10/2026\nEvent : Fail\nAction :\nDetail : Reason: [{LED=550 5.7.64 x}]\n"
+    ),
+    "enhanced summary": (
+        "origin_timestamp_utc,sender_address,recipient_status,message_subject,total_bytes,message_id,"
+        "network_message_id,original_client_ip,directionality\n2026-03-10T08:14:02Z,a@x,b@y##Receive,S,1,<m1@x>,0a,1,O\n"
+    ),
+    "enhanced summary, UTF-16": "origin_timestamp_utc,recipient_status,network_message_id\n".encode("utf-16"),
+    "Microsoft Graph": '{"value": [{"receivedDateTime": "x", "senderAddress": "a", "recipientAddress": "b"}]}',
+}
+
+
+@pytest.mark.parametrize("trace", TRACES.values(), ids=TRACES)
+def test_a_message_trace_of_exchange_online_shows_no_refusal(tmp_path, trace):
+    """What is refused at RCPT never gets into the service's own traces."""
+    report = analyze(tmp_path, {"SEND.LOG": GOOD, "trace.txt": trace})
+    (status,) = [source for source in report.sources if source.path == "trace.txt"]
+    assert status.status == "unrecognized"
+    assert status.reason.endswith("give the Send connector log or the message tracking of the server that sends")
+    holds = b"5.7.64" in (trace if isinstance(trace, bytes) else trace.encode())
+    assert report.exit_code == (3 if holds else 0)
+    assert [loss.reason for loss in report.losses] == [status.reason] * holds
+
+
+def test_a_binary_log_of_web_sites_is_none_of_the_smtp_service(tmp_path):
+    report = analyze(tmp_path, {"SEND.LOG": GOOD, "raw260310.ibl": bytes(range(1, 200))})
+    (status,) = [source for source in report.sources if source.path == "raw260310.ibl"]
+    assert "give the text log of its virtual server" in status.reason
+    assert report.exit_code == 0
+
+
+def test_a_mail_about_a_trace_is_a_mail(tmp_path):
+    text = "From: a@x\nTo: b@x\nSubject: s\nDate: Tue, 10 Mar 2026 08:14:02 +0000\n\nThe message trace id is 0a.\n"
+    report = analyze(tmp_path, {"SEND.LOG": GOOD, "a.eml": text})
+    assert not any("message trace of" in source.reason for source in report.sources)

@@ -224,7 +224,11 @@ LOST = {
     "event XML with typographic quotes": {
         "e.xml": "<Event xmlns=\u201dx\u201d><System>Microsoft-Windows-CAPI2</System></Event>"
     },
-    "a mail with attachments": {"a.eml": ATTACHED},
+    "a mail with attachments that is not unpacked": {"a.eml": f"Strange: x\n{ATTACHED}"},
+    "a message trace": {"t.csv": "MessageTraceId,RecipientAddress,Subject\nx,b@y,550 5.7.64 Relay Denied\n"},
+    "rows of Splunk without their header": {
+        "s.json": '{"_raw":"2016-12-01 03:09:55 1.2.3.4 OutboundConnectionResponse SMTPSVC1 E - - 550+5.7.64"}'
+    },
     "a mail that quotes the refusal": {
         "a.eml": ATTACHED.partition("Content-Type")[0] + "\n550 5.7.64 TenantAttribution\n"
     },

@@ -92,7 +92,7 @@ def test_ten_planted_mistakes_are_reported_in_one_run(copy):
         ("  probable:", "  certain:", "grades.certain"),
         ("[failed-at-handshake, chain-incomplete]", "[failed-at-handshake, chain-incomplet]", "grades.probable"),
         ("[failed-at-handshake, chain-incomplete]", "failed-at-handshake", "grades.probable"),
-        ("when: [no-capi2]", "when: [no-capi3]", "missing[4]"),
+        ("when: [no-capi2]", "when: [no-capi3]", "missing[7]"),
         ("{ $$_.ToXml() }", "{ $_.ToXml() } $", "remedy.verify[3].lines[0]"),
     ],
 )

@@ -100,7 +100,8 @@ def plainly(found):
     groups, offsets, rows = [], [], []
     for item in sorted(found, key=merging._strength):
         file, key = display_name(item.rejection.origin), merging._copy_key(item)
-        copy = next((group for other, path, group in rows if other == key and path != file), None)
+        anywhere = merging._is_named(item.rejection)
+        copy = next((group for other, path, group in rows if other == key and (path != file or anywhere)), None)
         if copy is not None:
             copy.copies.append(item.rejection.origin)
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -581,6 +582,52 @@ def test_a_queue_that_was_refused_is_no_absence(tmp_path):
     assert ["queue's last error holds 5.7.64" in loss.reason for loss in report.losses] == [True]
     assert analyze(tmp_path, {"queue.txt": QUEUE}).losses == ()
     assert analyze(tmp_path, {**refused_queue, "SEND.LOG": send_log([refused()])}).losses == ()
+
+
+MESSAGE = {
+    "Identity": r"EX01\3\12345",
+    "InternetMessageId": "<m1@contoso.com>",
+    "FromAddress": "a@contoso.com",
+    "Status": "Retry",
+    "LastError": f"[{{LED={LED}}};{{MSG=}};{{FQDN=}};{{IP=216.32.181.234}};{{LRT=3/10/2026 8:14:02 AM}}]",
+    "Queue": r"EX01\3",
+}
+OF_QUEUES = {
+    "messages, list text": "\n".join(f"{name:<18}: {value}" for name, value in MESSAGE.items()),
+    "messages, CSV": ",".join(f'"{name}"' for name in MESSAGE)
+    + "\n"
+    + ",".join(f'"{text}"' for text in MESSAGE.values()),
+    "messages, JSON": json.dumps([MESSAGE]),
+    "queues, JSON": json.dumps({"Identity": r"EX01\3", "NextHopDomain": "x", "LastError": LED}),
+}
+
+
+@pytest.mark.parametrize("export", OF_QUEUES.values(), ids=OF_QUEUES)
+def test_a_message_in_a_queue_that_was_refused_is_no_absence(tmp_path, export):
+    report = analyze(tmp_path, {"queue.txt": export})
+    assert (report.rejection_count, report.exit_code) == (0, 3)
+    assert [loss.reason.rpartition(": ")[2] for loss in report.losses] == [
+        "give the Send connector log and the message tracking of that server"
+    ]
+    assert [(row.kind, row.code, row.host) for row in report.context] == [("queue", "550 5.7.64", "EX01")]
+    assert analyze(tmp_path, {"queue.txt": export, "SEND.LOG": send_log([refused()])}).losses == ()
+
+
+@pytest.mark.parametrize("time", ["/Date(1480561795774)/", "2016-12-01T03:09:55.774Z", "2016-12-01T04:09:55.774+01:00"])
+def test_message_tracking_as_json(tmp_path, time):
+    """Windows PowerShell 5.1 writes milliseconds since 1970, PowerShell 7 ISO 8601."""
+    row = {
+        "Timestamp": time,
+        "Source": "SMTP",
+        "EventId": "FAIL",
+        "MessageId": "<m1@contoso.com>",
+        "Recipients": ["b@fabrikam.com"],
+        "RecipientStatus": [f"[{{LED={LED}}};{{MSG=}};{{FQDN=}};{{IP=}};{{LRT=}}]"],
+        "Sender": "a@contoso.com",
+    }
+    (rejection,) = rejections(analyze(tmp_path, {"t.json": json.dumps([row])}))
+    assert (rejection.time, rejection.time_basis) == (datetime(2016, 12, 1, 3, 9, 55, 774000, UTC), "utc")
+    assert (rejection.rcpt_to, rejection.message_id) == ("b@fabrikam.com", "<m1@contoso.com>")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Read archives as streams: zip, gz, bz2, xz, tar, 7z and cab, nested, with limits.
+"""Read archives as streams: zip, gz, bz2, xz, tar, 7z and cab, what is attached to mails, nested, with limits.
 
 The name of a member is data, never a path to write to. Two things are unpacked into a temporary file without a name (in
 memory up to 16 MiB): an archive inside an archive, for its reader must seek in it, and the members of a 7z, which can
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.discover.archive.formats import KINDS, archive_kind
 from evtx_analyzer.discover.archive.limits import Budget, LimitError, Limits, MemberStream, no_room, reason
+from evtx_analyzer.discover.archive.mail_members import MAIL
 from evtx_analyzer.discover.archive.member import Entry, Found, slashes, unsafe
 from evtx_analyzer.discover.archive.zip_members import OFFICE_DOCUMENT, UNPACK
 from evtx_analyzer.discover.source import Source, faulty
@@ -89,6 +90,10 @@ class Archives:
         if kind is None:
             yield source if head else replace(source, fault=fault)
             return
+        if kind == MAIL:
+            yield source  # its own reader tells its faults
+            if not self._archive(node, kind).entries:
+                return
         if node.depth >= self._limits.depth:
             too_deep = f"{node.depth + 1} archives lie in each other (--max-depth); {UNPACK}"
             yield faulty(source.origin, source.size, too_deep)
@@ -97,11 +102,8 @@ class Archives:
         if archive.faults == [OFFICE_DOCUMENT]:
             yield source
             return
-        if archive.faults:
-            extent = "members of it that are not listed" if archive.entries else "the whole archive"
-            yield faulty(source.origin, source.size, "; ".join(archive.faults), extent)
-        elif not archive.entries:
-            yield faulty(source.origin, source.size, "an archive without any member")
+        if kind != MAIL:
+            yield from _faults(source, archive)
         for name, entry in archive.entries.items():
             try:
                 self._budget.enter(name)
@@ -169,6 +171,14 @@ class Archives:
             failure = getattr(stream, "failure", "")
         spool.seek(0)
         return spool, [failure] if failure else []
+
+
+def _faults(source: Source, archive: _Archive) -> Iterator[Source]:
+    if archive.faults:
+        extent = "members of it that are not listed" if archive.entries else "the whole archive"
+        yield faulty(source.origin, source.size, "; ".join(archive.faults), extent)
+    elif not archive.entries:
+        yield faulty(source.origin, source.size, "an archive without any member")
 
 
 def _let_go(archive: _Archive) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from evtx_analyzer.discover.archive.limits import GRACE, Limits, Raw, reason
+from evtx_analyzer.discover.archive.mail_members import MAIL, is_mail, mail_entries
 from evtx_analyzer.discover.archive.member import Entry, Found
 from evtx_analyzer.discover.archive.zip_members import ENCRYPTED, UNPACK, is_zip, zip_entries
 from evtx_analyzer.discover.source import View
@@ -152,7 +153,7 @@ def _unread(what: str) -> Reader:
     return entries
 
 
-# By magic number; tar is last, for it is recognized by a checksum only.
+# By magic number; then tar, which is recognized by a checksum only, and mail, by its first header.
 KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("zip", is_zip, lambda file, _, limits, password: zip_entries(file, limits, password)),
     ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08"), _single(lambda file: gzip.GzipFile(fileobj=file), ".gz")),
@@ -172,6 +173,7 @@ KINDS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
     ("lzh", lambda head: head[2:5] == b"-lh" and head[6:7] == b"-", _unread("an LZH archive")),
     ("image", lambda head: head.startswith((b"MSWIM\0\0\0", b"vhdxfile", b"conectix")), _unread("a disk image")),
     ("tar", _is_tar, _tar),
+    (MAIL, is_mail, mail_entries),
 )  # fmt: skip
 
 
