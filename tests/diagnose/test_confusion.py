@@ -29,9 +29,8 @@ def silent(one, other):
     """Whether of two faults the second shows in the logs and has no part in the refusal."""
     if "tls" in one.touches:
         return bool(other.touches & CERTIFICATE) or other.name == "rolled_back"
-    return one.name == "source_ip" and bool(
-        other.touches & CERTIFICATE or other.name in ("rolled_back", "other_tenant")
-    )
+    # Another tenant is no matter of the own connectors: the certificate's domain is looked up first (MC1226222).
+    return one.name == "source_ip" and bool(other.touches & CERTIFICATE or other.name == "rolled_back")
 
 
 def truth(names, form):
