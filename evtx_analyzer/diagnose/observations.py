@@ -42,6 +42,8 @@ def see(rule: Observation, scene: Scene, identified: Sequence[Operation]) -> See
     folded: Sequence[Alike] = ()
     if rule.kind in ("link", "broken-link"):
         facts, free = scene.paired(rule.of, rule.kind)
+        # That another machine passed or failed a check says nothing against a cause on this one.
+        facts = [fact for fact in facts if not (rule.contradicts and fact.link and fact.link.host == "different")]
     elif rule.kind in ("handshake", "some-handshakes", "every-handshake"):
         facts, free = scene.on_wire(rule.of, rule.kind)
         # A handshake that may belong to another connection does not contradict a cause.

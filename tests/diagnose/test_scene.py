@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.correlate.incidents import incidents
 from evtx_analyzer.correlate.links import links
+from evtx_analyzer.diagnose.observations import see
 from evtx_analyzer.diagnose.scene import Case, Fact, Scene
 from evtx_analyzer.model.certificate import Certificate, ChainElement
 from evtx_analyzer.model.evidence import Context
@@ -88,6 +89,31 @@ def test_a_broken_pair_is_told_at_the_success_that_broke_it_and_only_where_no_pa
     two = scene([rejection(), later(2, 300)], [*broken, operation(300, 3)])
     assert two.paired(FAILED, "broken-link")[0] == []
     assert [fact.operation.id for fact in two.paired(FAILED, "link")[0]] == ["O-3"]
+
+
+OF_MISSING = {
+    rule.name: rule for cause in RULES.causes if cause.id == "missing-intermediate" for rule in cause.observations
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [
+        ("later-success", [operation(-8, 1), success(-4, 2)]),
+        ("verified-at-handshake", [success(0.01, 1)]),
+    ],
+)
+@pytest.mark.parametrize(("host", "against"), [("EX01", True), ("", True), ("EX02", False)])
+def test_that_another_machine_passed_a_check_speaks_against_nothing_on_this_one(name, checks, host, against):
+    one = scene(operations=[replace(check, host=host) for check in checks])
+    assert (see(OF_MISSING[name], one, ()) is not None) is against
+
+
+def test_that_another_machine_failed_a_check_may_still_support_a_cause():
+    one = scene(operations=[operation(-2, 1, host="EX02")])
+    seen = see(OF_MISSING["failed-at-handshake"], one, ())
+    assert seen is not None
+    assert seen.capped
 
 
 # -------------------------------------------------------------------------------------------- stores, traces, events
