@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from evtx_analyzer.clock import is_known
 from evtx_analyzer.correlate.handshake_links import PROOF, is_conclusive, wire_certificates
-from evtx_analyzer.correlate.settings import Later
+from evtx_analyzer.correlate.settings import SeenLater
 from evtx_analyzer.exchange_online import parse_address
 from evtx_analyzer.hosts import folder_of
 from evtx_analyzer.model.alike import Alike
@@ -189,7 +189,7 @@ class CaseFacts(Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
     @cached_property
-    def later(self) -> dict[object, Later]:
+    def later(self) -> dict[object, SeenLater]:
         """Return what was found so far of the time after refusals, by all that it depends on."""
         return {}
 

@@ -18,7 +18,7 @@ from evtx_analyzer.correlate.connector_checks import configured_at, mended_at
 from evtx_analyzer.correlate.fields import Field, facts
 from evtx_analyzer.correlate.refused_session import RefusedSession
 from evtx_analyzer.correlate.refused_with_certificate import refused_with_certificate
-from evtx_analyzer.correlate.settings import NOTHING_LATER, Later
+from evtx_analyzer.correlate.settings import NOTHING_SEEN_LATER, SeenLater
 from evtx_analyzer.distinguished_names import same_name
 from evtx_analyzer.exchange import INBOUND_CONNECTOR
 from evtx_analyzer.exchange_online import is_private, parse_address
@@ -214,10 +214,10 @@ def _refused_with_certificate(view: _Compared) -> list[Span]:
     return refused_with_certificate(view.session, sent, view.refused_senders)
 
 
-def later(session: RefusedSession) -> Later:
+def later(session: RefusedSession) -> SeenLater:
     """Return what the log shows of the same connector after the last refusal, made once for all in the same state."""
     if not session.shows_commands:
-        return NOTHING_LATER
+        return NOTHING_SEEN_LATER
     rejection, known = session.rejection, session.case.later
     shown = (sent_thumbprint(rejection), session.start_tls, session.certificate_sent, rejection.seen_address)
     last = session.case.refused_span(rejection)[1]
@@ -225,7 +225,7 @@ def later(session: RefusedSession) -> Later:
     if key not in known:
         view = _Compared(session=session, failed=None, expiry=None)
         seen = [row for row in view.here if view.seen_address and row.state.seen_address == view.seen_address]
-        known[key] = Later(
+        known[key] = SeenLater(
             certificate_accepted=bool(messages_between(view.alike, last)),
             address_accepted=bool(messages_between(seen, last)),
             sent=_sent_after(session, last),

@@ -34,8 +34,8 @@ from evtx_analyzer.correlate.accepted_domains import (
 from evtx_analyzer.correlate.fields import Field, facts, verdict
 from evtx_analyzer.correlate.send_connectors import SENDER_FIELDS, Sender
 from evtx_analyzer.correlate.settings import (
-    NOTHING_LATER,
-    Later,
+    NOTHING_SEEN_LATER,
+    SeenLater,
     agreed,
     as_they_were,
     changed_since,
@@ -69,7 +69,7 @@ def check(
     objects: Mapping[str, Sequence[Setting]],
     since: datetime | None = None,
     ahead: timedelta = timedelta(),
-    later: Later = NOTHING_LATER,
+    later: SeenLater = NOTHING_SEEN_LATER,
 ) -> Fields:
     """Return what the exported ``objects`` (by cmdlet) say of a refused session.
 
@@ -84,7 +84,7 @@ def check(
     apart, added = several_tenants(domains), added_since(domains, online)
     connectors, lists = exports(inbound, "Name", apart=apart), exports(domains, "DomainName", apart=apart)
     dated = all(setting.changed is not None for setting in inbound)
-    views = [_Inbound(rejection, sent, export, online, NOTHING_LATER if dated else later) for export in connectors]
+    views = [_Inbound(rejection, sent, export, online, NOTHING_SEEN_LATER if dated else later) for export in connectors]
     return {
         **agreed((facts(INBOUND_FIELDS, view) for view in (views if apart else _in_force(views))), _WORKING),
         **facts(SENDER_FIELDS, Sender(rejection, sent, senders, bound, since, later)),
@@ -155,7 +155,7 @@ class _Inbound(Struct, frozen=True, dict=True):
     sent: Certificate | None
     connectors: Sequence[Setting]
     since: datetime | None
-    later: Later = NOTHING_LATER
+    later: SeenLater = NOTHING_SEEN_LATER
     superseded: bool = False
 
     @cached_property

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from evtx_analyzer.correlate.fields import Field, verdict
 from evtx_analyzer.correlate.settings import (
-    NOTHING_LATER,
-    Later,
+    NOTHING_SEEN_LATER,
+    SeenLater,
     as_they_were,
     changes_since,
     named_value,
@@ -31,7 +31,7 @@ class Sender(Struct, frozen=True, dict=True):
     connectors: Sequence[Setting]
     certificates: Sequence[Setting]
     since: datetime | None
-    later: Later = NOTHING_LATER
+    later: SeenLater = NOTHING_SEEN_LATER
 
     @cached_property
     def own(self) -> list[Setting]:

@@ -17,7 +17,7 @@ from evtx_analyzer.model.events import Setting
 from evtx_analyzer.model.origin import Fields
 
 
-class Later(Struct, frozen=True):
+class SeenLater(Struct, frozen=True):
     """What logs show of the same connector after the refusals, which an export without dates may be as late as.
 
     ``certificate_accepted`` and ``address_accepted`` say that mail with the refused certificate, and from the refused
@@ -29,7 +29,7 @@ class Later(Struct, frozen=True):
     sent: tuple[Certificate, ...] = ()
 
 
-NOTHING_LATER = Later()
+NOTHING_SEEN_LATER = SeenLater()
 
 
 def inside(address: str, scope: str) -> bool | None:

@@ -55,6 +55,8 @@ _SERVER_LOG_FILE = re.compile(
     re.IGNORECASE,
 )
 _EVENT_LOG_FILE = re.compile(r"\.evtx$", re.IGNORECASE)
+_MAILS = ("mail", "other-mail")
+_NO_REPORT = "a mail that is no report of a mail server; files that are attached to it are listed on their own"
 _WEB_LOG = re.compile(r"\.ibl$", re.IGNORECASE)
 _NO_SMTP = (
     "a binary log of web sites (.ibl), which the SMTP service of IIS does not write: give the text log of its virtual "
@@ -312,6 +314,8 @@ class SourceAccount:
         if without_kind:
             if self._advice:
                 return "unrecognized", self._advice
+            if self.examined.syntax in _MAILS and not self._holds_code:
+                return "unrecognized", _NO_REPORT
             reason = "a text log, but no row is of outbound SMTP, message tracking or a report"
             return "unrecognized", reason + (_HOLDS_CODE if self._holds_code else "")
         if losses:

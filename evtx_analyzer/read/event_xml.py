@@ -9,10 +9,10 @@ PowerShell appended to it (``>>``). In a CSV (Splunk's, with the XML in ``_raw``
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
-from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from msgspec.structs import replace
 
@@ -40,8 +40,9 @@ def read_event_xml(stream: BinaryIO, source: Origin) -> Iterator[EventRecord | L
     encoding, start = guess(head)
     if encoding.startswith("utf-32"):
         # Such a file is rare. Offsets are then those in UTF-8.
-        narrow = as_text(head + stream.read()).encode("utf-8", "replace")
-        stream, head, encoding, start = BytesIO(), narrow, "utf-8", 0
+        head += stream.read(-len(head) % 4)
+        stream = cast("BinaryIO", codecs.EncodedFile(stream, "utf-8", encoding, "replace"))
+        head, encoding, start = as_text(head).encode("utf-8", "replace"), "utf-8", 0
     tags = _tags(encoding)
     buffer, base = head[start:], start
     endless = _Endless(source)

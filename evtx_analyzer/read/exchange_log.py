@@ -41,12 +41,12 @@ _START = re.compile(
     r'(?<![^\s:>|+])"?(?:\d{4}-\d\d-\d\dT[\d:.]+Z"?[,;\t]|#(?:Software|Version|Log-type|Date|Fields): ?)', re.IGNORECASE
 )
 _PLAIN_HEADER = re.compile(r'^"?date-time"?[,;\t]"?[a-z-]+"?[,;\t]', re.MULTILINE | re.IGNORECASE)
-# Where no Log-type is there: a column that only this kind of log has.
 IMPORTED = (
     (frozenset({"date-time", "session-id", "sequence-number", "event", "data"}), SEND_LOG),
     (frozenset({"date-time", "event-id", "recipient-status"}), "Message Tracking Log"),
 )
 """Columns by which rows are known that ``Import-Csv`` made objects of, and the kind of their log."""
+# Where no Log-type is there: a column that only this kind of log has.
 _KINDS = (("event-id", "Message Tracking Log"), ("direction", "Transport Connectivity Log"))
 _LOG_TYPE = re.compile(r'^[^\r\n#]{0,300}#Log-type:[ \t]*([^\r\n,;\t"]+)', re.MULTILINE | re.IGNORECASE)
 _JSON = re.compile(r"[\[{]\s{0,99}[\[{\"]")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from faults import FAULTS, inbound, send_connector
-from smtp_case import rules
+from smtp_case import grades, rules
 from worlds import Check, chain, completed, files, world
 
 import evtx_analyzer as ea
@@ -16,14 +16,6 @@ SINCE = ("2026-03-10T12:00:00Z", "/Date(1773144000000)/", "3/13/2026 12:00:00 PM
 BEFORE = ("2026-03-01T12:00:00Z", "/Date(1772366400000)/", "2/28/2026 12:00:00 PM", "28.02.2026 12:00:00")
 OTHER_NAME = {"TlsSenderCertificateName": "mail.other.example"}
 BY_ADDRESS = {"TlsSenderCertificateName": None, "SenderIPAddresses": ["192.0.2.0/28"]}
-
-
-def grades(folder, written):
-    for name, content in written.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content, encoding="utf-8", newline="")
-    report = ea.analyze(folder, rules=rules())
-    return {finding.cause: finding.grade for finding in report.findings}
 
 
 @pytest.mark.parametrize("when", SINCE)

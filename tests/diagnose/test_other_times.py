@@ -12,21 +12,13 @@ from datetime import timedelta
 
 import pytest
 from faults import FAULTS, inbound, refuse, send_connector
-from smtp_case import rules
+from smtp_case import grades, rules
 from worlds import Check, certificate, chain, completed, files, world
 
 import evtx_analyzer as ea
 
 LONG_BEFORE, SINCE = "2026-02-01T10:00:00Z", "2026-03-10T12:00:00Z"
 AGAIN = timedelta(hours=6)
-
-
-def grades(folder, written):
-    for name, content in written.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content, encoding="utf-8", newline="")
-    report = ea.analyze(folder, rules=rules())
-    return {finding.cause: finding.grade for finding in report.findings}
 
 
 def connectors(made, **properties):

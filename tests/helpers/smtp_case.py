@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import evtx_analyzer as ea
 from evtx_analyzer import pipeline
 from evtx_analyzer.rules import Rules
 
@@ -23,3 +24,12 @@ def analyze(folder, files, **options):
 
 def rejections(report):
     return [rejection for incident in report.incidents for rejection in incident.rejections]
+
+
+def grades(folder, written):
+    """Grades by cause of a case that consists of the files ``written``, by name."""
+    for name, content in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    report = ea.analyze(folder, rules=rules())
+    return {finding.cause: finding.grade for finding in report.findings}
