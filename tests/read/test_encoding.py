@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from faults import FAULTS
 from smtp_case import analyze
 from worlds import completed, files, world
 
+from evtx_analyzer.model.origin import Origin
 from evtx_analyzer.read.encoding import decode
+from evtx_analyzer.read.event_xml import read_event_xml
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,16 @@ def test_utf_32_is_read_as_any_other_encoding(tmp_path, encoding, name):
     report = analyze(tmp_path, written)
     assert (report.verdict.cause, report.verdict.grade) == ("missing-intermediate", "probable")
     assert report.rejection_count == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_every_event_of_a_large_utf_32_file_is_read(encoding):
+    """More than a block, whose end may lie in a tag or an event, and letters that take several bytes in UTF-8."""
+    event = "<Event><System><EventRecordID>{}</EventRecordID></System><Text>Zertifikat für Köln, 到</Text></Event>\n"
+    events = [event.format(number) for number in range(6000)]
+    text = "\ufeff<Events>" + "".join(events) + "</Events>"
+    read = list(read_event_xml(io.BytesIO(text.encode(encoding)), Origin(source="x.xml")))
+    assert len(text.encode(encoding)) > 2 << 20
+    assert [getattr(record, "xml", record) for record in read] == [
+        event.format(number).strip() for number in range(6000)
+    ]

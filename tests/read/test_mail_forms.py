@@ -161,6 +161,9 @@ def test_attachments_that_are_nothing_are_listed(tmp_path):
     made = analyze(tmp_path, {"mail.eml": mixed(attached("offer.docx", "x"), LOGO), "SEND.LOG": LOG})
     assert {source.path for source in made.sources} == {"SEND.LOG", "mail.eml", "mail.eml!offer.docx"}
     assert made.losses == ()
+    assert next(source.reason for source in made.sources if source.path == "mail.eml").startswith(
+        "a mail that is no report"
+    )
 
 
 def test_a_damaged_attachment_is_a_loss(tmp_path):
